@@ -1,0 +1,208 @@
+package fds
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrTopic is the class of every error about a topic or topic filter that FDS
+// or MQTT does not allow.
+var ErrTopic = errors.New("malformed topic")
+
+// ErrForeignTopic says that a well-formed topic belongs to another owner.
+var ErrForeignTopic = errors.New("topic of another owner")
+
+const (
+	topicPrefix = "fds/v2/"
+
+	// MaxTopicBytes bounds a topic or filter in UTF-8 (MQTT 5.0 section 1.5.4).
+	MaxTopicBytes = 65535
+)
+
+// Root is the tree of topics of one resource owner, fds/v2/<subscription_id>/
+// (M5). It spells the subscription ID as the provider does, because brokers
+// compare topics and client IDs byte by byte. The zero value is unusable.
+type Root struct {
+	id       SubscriptionID
+	spelling string
+}
+
+// ParseRoot makes the root from a subscription ID as the provider spells it.
+// Errors match ErrSubscriptionID.
+func ParseRoot(spelling string) (Root, error) {
+	id, err := ParseSubscriptionID(spelling)
+	if err != nil {
+		return Root{}, err
+	}
+	return Root{id: id, spelling: spelling}, nil
+}
+
+// Root gives the topic tree of id, spelt in lower case.
+func (id SubscriptionID) Root() Root { return Root{id: id, spelling: id.String()} }
+
+// SubscriptionID gives the ID whose tree this is.
+func (r Root) SubscriptionID() SubscriptionID { return r.id }
+
+// ClientID gives the subscription ID as the provider spells it: the MQTT client
+// ID of the owner's connection (M4).
+func (r Root) ClientID() string { return r.spelling }
+
+// String gives the prefix of all topics of the owner, with the slash at its
+// end.
+func (r Root) String() string { return topicPrefix + r.spelling + "/" }
+
+// Topic joins levels below the root to a topic name. A level must not be empty,
+// hold a slash, a wildcard, NUL or invalid UTF-8, or begin with $. Errors match
+// ErrTopic.
+func (r Root) Topic(levels ...string) (string, error) {
+	if r.id.IsZero() {
+		return "", fmt.Errorf("fds: topic: %w: no subscription ID", ErrSubscriptionID)
+	}
+	if len(levels) == 0 {
+		return "", fmt.Errorf("fds: topic: %w: name at least one level below %s", ErrTopic, r)
+	}
+	for _, level := range levels {
+		if strings.Contains(level, "/") {
+			return "", fmt.Errorf("fds: topic: %w: level %s holds a slash; pass it as two levels", ErrTopic, quoteBounded(level))
+		}
+		if strings.ContainsAny(level, "+#") {
+			return "", fmt.Errorf("fds: topic: %w: level %s holds a wildcard, which only a filter may", ErrTopic, quoteBounded(level))
+		}
+		if err := checkLevel(level); err != nil {
+			return "", fmt.Errorf("fds: topic: %w", err)
+		}
+	}
+	return r.bounded(strings.Join(levels, "/"))
+}
+
+// Filter makes a topic filter from the levels below the root, written with
+// slashes: "#", "devices/+/status". The wildcard + stands for one whole level,
+// # for all that follow and only at the end. Nothing above the root can be
+// expressed, and no shared subscription. Errors match ErrTopic.
+func (r Root) Filter(below string) (string, error) {
+	if r.id.IsZero() {
+		return "", fmt.Errorf("fds: filter: %w: no subscription ID", ErrSubscriptionID)
+	}
+	levels := strings.Split(below, "/")
+	for i, level := range levels {
+		switch {
+		case level == "+":
+		case level == "#":
+			if i != len(levels)-1 {
+				return "", fmt.Errorf("fds: filter %s: %w: # stands only at the end", quoteBounded(below), ErrTopic)
+			}
+		case strings.ContainsAny(level, "+#"):
+			return "", fmt.Errorf("fds: filter %s: %w: a wildcard fills a whole level", quoteBounded(below), ErrTopic)
+		default:
+			if err := checkLevel(level); err != nil {
+				return "", fmt.Errorf("fds: filter %s: %w", quoteBounded(below), err)
+			}
+		}
+	}
+	return r.bounded(below)
+}
+
+func (r Root) bounded(below string) (string, error) {
+	topic := r.String() + below
+	if len(topic) > MaxTopicBytes {
+		return "", fmt.Errorf("fds: topic: %w: %d bytes, MQTT allows %d", ErrTopic, len(topic), MaxTopicBytes)
+	}
+	return topic, nil
+}
+
+// Levels gives the levels of topic below the root. A topic of another owner
+// matches ErrForeignTopic, a malformed one ErrTopic.
+func (r Root) Levels(topic string) ([]string, error) {
+	id, levels, err := ParseTopic(topic)
+	if err != nil {
+		return nil, err
+	}
+	if id != r.id {
+		return nil, fmt.Errorf("fds: topic %s: %w: expected one below %s", quoteBounded(topic), ErrForeignTopic, r)
+	}
+	return levels, nil
+}
+
+// Topic joins levels below the root of id, spelt in lower case; see Root.Topic.
+func Topic(id SubscriptionID, levels ...string) (string, error) {
+	return id.Root().Topic(levels...)
+}
+
+// ParseTopic takes a topic name apart: whose it is and the levels below the
+// root, at least one. Wildcards, empty levels, levels that begin with $, NUL,
+// invalid UTF-8 and topics over MaxTopicBytes are refused. Errors match ErrTopic
+// or ErrSubscriptionID.
+func ParseTopic(topic string) (SubscriptionID, []string, error) {
+	fail := func(err error) (SubscriptionID, []string, error) {
+		return SubscriptionID{}, nil, fmt.Errorf("fds: topic %s: %w", quoteBounded(topic), err)
+	}
+	if len(topic) > MaxTopicBytes {
+		return fail(fmt.Errorf("%w: %d bytes, MQTT allows %d", ErrTopic, len(topic), MaxTopicBytes))
+	}
+	rest, ok := strings.CutPrefix(topic, topicPrefix)
+	if !ok {
+		return fail(fmt.Errorf("%w: it does not begin with %s", ErrTopic, topicPrefix))
+	}
+	spelling, below, ok := strings.Cut(rest, "/")
+	if !ok {
+		return fail(fmt.Errorf("%w: nothing below the subscription ID", ErrTopic))
+	}
+	id, err := ParseSubscriptionID(spelling)
+	if err != nil {
+		return fail(err)
+	}
+	levels := strings.Split(below, "/")
+	for _, level := range levels {
+		if strings.ContainsAny(level, "+#") {
+			return fail(fmt.Errorf("%w: a topic name holds no wildcard", ErrTopic))
+		}
+		if err := checkLevel(level); err != nil {
+			return fail(err)
+		}
+	}
+	return id, levels, nil
+}
+
+// MatchTopic says whether a topic name matches a topic filter by the rules of
+// MQTT 5.0 section 4.7. Both are taken as they are; a topic that begins with $
+// matches no filter that begins with a wildcard.
+func MatchTopic(filter, topic string) bool {
+	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
+		return false
+	}
+	for {
+		f, filterRest, filterMore := strings.Cut(filter, "/")
+		if f == "#" {
+			return true
+		}
+		t, topicRest, topicMore := strings.Cut(topic, "/")
+		if f != "+" && f != t {
+			return false
+		}
+		if !filterMore {
+			return !topicMore
+		}
+		if !topicMore {
+			return filterRest == "#" // a/# matches its parent a
+		}
+		filter, topic = filterRest, topicRest
+	}
+}
+
+// checkLevel refuses what no level may hold. A provider that begins a level
+// with $ would mix with a broker's own topics.
+func checkLevel(level string) error {
+	switch {
+	case level == "":
+		return fmt.Errorf("%w: it has an empty level", ErrTopic)
+	case strings.HasPrefix(level, "$"):
+		return fmt.Errorf("%w: level %s begins with $", ErrTopic, quoteBounded(level))
+	case strings.IndexByte(level, 0) >= 0:
+		return fmt.Errorf("%w: it holds NUL", ErrTopic)
+	case !utf8.ValidString(level):
+		return fmt.Errorf("%w: it is not valid UTF-8", ErrTopic)
+	}
+	return nil
+}
