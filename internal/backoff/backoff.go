@@ -1,0 +1,48 @@
+// Package backoff spaces attempts: exponential, full jitter, capped, and reset
+// only after what was attempted has held for a while. A reset at the first
+// success would let a peer that accepts and drops at once be stormed.
+package backoff
+
+import (
+	"time"
+
+	exponential "github.com/cenkalti/backoff/v5"
+)
+
+// Policy says how attempts are spaced. Every field must be positive.
+type Policy struct {
+	Initial     time.Duration // mean of the first delay
+	Max         time.Duration // no delay is longer
+	StableAfter time.Duration // a success that held this long resets the delay
+}
+
+// Backoff counts the failures of one thing. It is not safe for concurrent use.
+type Backoff struct {
+	policy Policy
+	next   *exponential.ExponentialBackOff
+	up     time.Time // when the current success began; zero while there is none
+}
+
+// New starts with no failure counted.
+func New(policy Policy) *Backoff {
+	next := exponential.NewExponentialBackOff()
+	next.InitialInterval = policy.Initial
+	next.MaxInterval = policy.Max
+	next.Multiplier = 2
+	next.RandomizationFactor = 1 // uniform between 0 and twice the interval: full jitter
+	next.Reset()
+	return &Backoff{policy: policy, next: next}
+}
+
+// Up records a success.
+func (b *Backoff) Up() { b.up = time.Now() }
+
+// Next gives the delay before the next attempt, after a failure or after the end
+// of a success. A success that held for Policy.StableAfter starts anew.
+func (b *Backoff) Next() time.Duration {
+	if !b.up.IsZero() && time.Since(b.up) >= b.policy.StableAfter {
+		b.next.Reset()
+	}
+	b.up = time.Time{}
+	return min(b.next.NextBackOff(), b.policy.Max)
+}

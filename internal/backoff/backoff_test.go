@@ -1,0 +1,60 @@
+package backoff
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var policy = Policy{Initial: time.Second, Max: time.Minute, StableAfter: 2 * time.Minute}
+
+// meanOf gives the mean of the nth delay over many runs of prepare.
+func meanOf(prepare func(*Backoff)) time.Duration {
+	const runs = 2000
+	var sum time.Duration
+	for range runs {
+		b := New(policy)
+		prepare(b)
+		sum += b.Next()
+	}
+	return sum / runs
+}
+
+func TestDelaysGrowAndAreCapped(t *testing.T) {
+	fail := func(n int) func(*Backoff) {
+		return func(b *Backoff) {
+			for range n {
+				b.Next()
+			}
+		}
+	}
+	if first, fourth := meanOf(fail(0)), meanOf(fail(3)); first < 800*time.Millisecond || first > 1200*time.Millisecond || fourth < 5*first {
+		t.Errorf("mean of the first delay %v, of the fourth %v; want about 1s and 8s", first, fourth)
+	}
+	b := New(policy)
+	for range 100 {
+		if d := b.Next(); d < 0 || d > policy.Max {
+			t.Fatalf("delay %v is outside 0..%v", d, policy.Max)
+		}
+	}
+}
+
+func TestOnlyAStableSuccessResets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		after := func(held time.Duration) time.Duration {
+			return meanOf(func(b *Backoff) {
+				for range 6 {
+					b.Next()
+				}
+				b.Up()
+				time.Sleep(held)
+			})
+		}
+		if short := after(policy.StableAfter - time.Second); short < 10*time.Second {
+			t.Errorf("a success of a moment brought the mean delay down to %v", short)
+		}
+		if long := after(policy.StableAfter); long > 2*time.Second {
+			t.Errorf("after a stable success the mean delay is still %v", long)
+		}
+	})
+}
