@@ -1,0 +1,117 @@
+package fds
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrItem is the class of every error about an object that is not what FDS
+// says: not JSON, not an object, or a member of another kind than stated.
+var ErrItem = errors.New("malformed item")
+
+// Item is one object of FDS, a device, a space, a message or a tag, as a
+// provider sent it. All have the same root: an ID, a generic object and,
+// optionally, a type-specific object. An Item keeps its bytes and gives them
+// back untouched, so nothing that a provider adds is lost. Items are immutable
+// and safe for concurrent use.
+type Item struct {
+	raw json.RawMessage
+}
+
+// ParseItem takes one JSON object in UTF-8. It keeps data, which must not be
+// changed afterwards. Errors match ErrItem.
+func ParseItem(data []byte) (Item, error) {
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	switch {
+	case !utf8.Valid(data):
+		return Item{}, fmt.Errorf("fds: parse item: %w: it is not valid UTF-8", ErrItem)
+	case !json.Valid(data):
+		return Item{}, fmt.Errorf("fds: parse item: %w: it is not valid JSON", ErrItem)
+	case trimmed[0] != '{':
+		return Item{}, fmt.Errorf("fds: parse item: %w: it is not a JSON object", ErrItem)
+	}
+	return Item{raw: data}, nil
+}
+
+// Raw gives the item's JSON as it was sent. The caller must not change it.
+func (i Item) Raw() json.RawMessage { return i.raw }
+
+// MarshalJSON gives the item's JSON; encoding/json removes white space between
+// tokens and keeps the order of members, the spelling of numbers and duplicates.
+func (i Item) MarshalJSON() ([]byte, error) {
+	if i.raw == nil {
+		return []byte("null"), nil
+	}
+	return i.raw, nil
+}
+
+// Member gives the raw JSON at a path of member names below the root, and
+// whether it is there: Member("generic", "device_type"). Names are compared
+// exactly. Of a member that occurs twice the last one counts.
+func (i Item) Member(path ...string) (json.RawMessage, bool) {
+	at := i.raw
+	for _, name := range path {
+		var members map[string]json.RawMessage
+		if json.Unmarshal(at, &members) != nil {
+			return nil, false
+		}
+		next, ok := members[name]
+		if !ok {
+			return nil, false
+		}
+		at = next
+	}
+	return at, at != nil
+}
+
+// Generic gives the object that every item has, as raw JSON.
+func (i Item) Generic() (json.RawMessage, bool) { return i.Member("generic") }
+
+// ErrNoMember says that an item lacks the member that was asked for.
+var ErrNoMember = errors.New("no such member")
+
+// As reads the member at a path below the item's root into a T, by the rules of
+// encoding/json. Without a path the whole item is read. A missing member matches
+// ErrNoMember, one of another kind ErrItem; the error names the path.
+func As[T any](item Item, path ...string) (T, error) {
+	var value T
+	raw, ok := item.Member(path...)
+	if !ok {
+		return value, fmt.Errorf("fds: %s: %w", pathName(path), ErrNoMember)
+	}
+	if err := json.Unmarshal(raw, &value); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) && kind.Field != "" {
+			path = append(path[:len(path):len(path)], kind.Field)
+		}
+		var zero T
+		return zero, fmt.Errorf("fds: %s: %w: it does not fit %T", pathName(path), ErrItem, value)
+	}
+	return value, nil
+}
+
+func pathName(path []string) string {
+	if len(path) == 0 {
+		return "item"
+	}
+	return strings.Join(path, ".")
+}
+
+// text gives the first string among the members at the given paths.
+func (i Item) text(paths ...[]string) string {
+	for _, path := range paths {
+		if s, err := As[*string](i, path...); err == nil && s != nil {
+			return *s
+		}
+	}
+	return ""
+}
+
+// id gives the ID of an item whose member the standard or the dialect names.
+func (i Item) id(member string) string {
+	return i.text([]string{member})
+}
