@@ -1,0 +1,135 @@
+package tokenstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxGrantSize bounds a grant as [Grant.Encode] writes it, in bytes.
+const MaxGrantSize = 512 << 10
+
+// maxEntrySize bounds a grant's key and subscription IDs, in bytes: some three
+// thousand IDs.
+const maxEntrySize = 128 << 10
+
+// Key names a grant: who gave it (the issuer of RFC 8414), to which application,
+// and an ID that the application chose. All three are needed, valid UTF-8, and
+// compare byte by byte.
+type Key struct {
+	Issuer   string
+	ClientID string
+	GrantID  string
+}
+
+// Entry is what a store tells without decrypting a record.
+type Entry struct {
+	Key
+	// Subscriptions are the subscription IDs the grant is for, as the token
+	// spelt them, in the token's order.
+	Subscriptions []string
+}
+
+// Grant is what an owner granted to the application.
+//
+// A record may have members that this version does not know because a newer one
+// wrote it. Load keeps them inside the Grant, unseen, and Save writes them back.
+// So a renewal changes a loaded Grant; a new sign-in starts from a new one.
+type Grant struct {
+	Key
+	// Subscriptions are the subscription IDs (W6, W7) the grant is for, as the
+	// token spelt them, in the token's order.
+	Subscriptions []string
+	// RefreshToken may be empty when the provider issued none.
+	RefreshToken Secret
+	AccessToken  Secret
+	// TokenType is that of the access token, as the provider spelt it.
+	TokenType string
+	// AccessExpiry and RefreshExpiry are zero when unknown.
+	AccessExpiry  time.Time
+	RefreshExpiry time.Time
+	Scopes        []string
+	// Created is when the grant was first saved after a sign-in, Renewed when
+	// its tokens last changed.
+	Created time.Time
+	Renewed time.Time
+
+	// unknown is a JSON object with the members of a newer version. It may hold
+	// secrets, so it is one.
+	unknown Secret
+}
+
+// Entry gives the part of the grant that a store lists.
+func (g Grant) Entry() Entry {
+	return Entry{Key: g.Key, Subscriptions: slices.Clone(g.Subscriptions)}
+}
+
+// Equal compares all members, times as instants, nil and empty lists as equal.
+func (g Grant) Equal(o Grant) bool {
+	return g.Key == o.Key &&
+		slices.Equal(g.Subscriptions, o.Subscriptions) &&
+		g.RefreshToken.Equal(o.RefreshToken) &&
+		g.AccessToken.Equal(o.AccessToken) &&
+		g.TokenType == o.TokenType &&
+		g.AccessExpiry.Equal(o.AccessExpiry) &&
+		g.RefreshExpiry.Equal(o.RefreshExpiry) &&
+		slices.Equal(g.Scopes, o.Scopes) &&
+		g.Created.Equal(o.Created) &&
+		g.Renewed.Equal(o.Renewed) &&
+		g.unknown.Equal(o.unknown)
+}
+
+// check says what is wrong with a key.
+func (k Key) check() error {
+	for _, part := range []struct{ name, text string }{
+		{"issuer", k.Issuer}, {"client ID", k.ClientID}, {"grant ID", k.GrantID},
+	} {
+		switch {
+		case part.text == "":
+			return fmt.Errorf("the key has no %s", part.name)
+		case !utf8.ValidString(part.text):
+			return fmt.Errorf("the key's %s is not valid UTF-8", part.name)
+		}
+	}
+	return nil
+}
+
+// checkEntry says what is wrong with a key and subscription IDs that are to be
+// stored, and of which class that is.
+func checkEntry(e Entry) (class, err error) {
+	if err := e.Key.check(); err != nil {
+		return ErrMalformed, err
+	}
+	size := len(e.Issuer) + len(e.ClientID) + len(e.GrantID)
+	for _, s := range e.Subscriptions {
+		if !utf8.ValidString(s) {
+			return ErrMalformed, errors.New("a subscription ID is not valid UTF-8")
+		}
+		size += len(s) + 3
+	}
+	if size > maxEntrySize {
+		return ErrTooLarge, fmt.Errorf("key and subscription IDs have %d bytes, the bound is %d", size, maxEntrySize)
+	}
+	return nil, nil
+}
+
+// clone shares no slice with g.
+func (g Grant) clone() Grant {
+	g.Subscriptions = slices.Clone(g.Subscriptions)
+	g.Scopes = slices.Clone(g.Scopes)
+	return g
+}
+
+// compareKeys orders keys for listings that are to be stable.
+func compareKeys(a, b Key) int {
+	if c := strings.Compare(a.Issuer, b.Issuer); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.ClientID, b.ClientID); c != 0 {
+		return c
+	}
+	return strings.Compare(a.GrantID, b.GrantID)
+}

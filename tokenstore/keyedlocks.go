@@ -1,0 +1,51 @@
+package tokenstore
+
+import (
+	"context"
+	"sync"
+)
+
+// keyedLocks is one lock per key, for the goroutines of this process. The zero
+// value is ready. A key that nobody holds or waits for costs no memory.
+type keyedLocks struct {
+	mu    sync.Mutex
+	locks map[Key]*keyedLock
+}
+
+type keyedLock struct {
+	held  chan struct{} // one slot: full while held
+	users int           // holders and waiters, guarded by keyedLocks.mu
+}
+
+// lock waits for the key's lock or for the end of ctx, whose error it returns.
+func (k *keyedLocks) lock(ctx context.Context, key Key) (unlock func(), err error) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[Key]*keyedLock{}
+	}
+	l := k.locks[key]
+	if l == nil {
+		l = &keyedLock{held: make(chan struct{}, 1)}
+		k.locks[key] = l
+	}
+	l.users++
+	k.mu.Unlock()
+
+	leave := func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, key)
+		}
+	}
+	select {
+	case l.held <- struct{}{}:
+		return sync.OnceFunc(func() {
+			<-l.held
+			leave()
+		}), nil
+	case <-ctx.Done():
+		leave()
+		return nil, contextCause(ctx)
+	}
+}
