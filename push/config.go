@@ -1,0 +1,232 @@
+package push
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// Limiter spaces the connects of many connections that share it.
+// *rate.Limiter of golang.org/x/time/rate is one.
+type Limiter interface {
+	Wait(ctx context.Context) error
+}
+
+// Backoff spaces attempts: exponential with full jitter.
+type Backoff struct {
+	Initial     time.Duration // mean of the first delay; default 1 s
+	Max         time.Duration // no delay is longer; default 2 min
+	StableAfter time.Duration // a connection that lived this long starts the delays anew; default 1 min
+	Slow        time.Duration // longest delay while only a person can help; default 5 min
+}
+
+// Config is all about one owner's connection. Owner, Root, BrokerURL and
+// Certificate are required; every other zero value is a default.
+type Config struct {
+	Owner fds.OwnerKey
+	Root  fds.Root // of the same subscription ID, spelt as the provider does: the client ID (M4) and the topics (M5)
+
+	BrokerURL    string         // mqtts://host or mqtts://host:port, default port 8883; without TLS there is no way
+	RootCAs      *x509.CertPool // that the broker's certificate is verified against; nil: the system's
+	ExactlyTLS12 bool           // speak TLS 1.2 and nothing newer
+
+	// Certificate gives the owner's client certificate (M2). It is asked before
+	// every dial, so that a renewed one is taken up. What it gives is checked
+	// before the dial: dates, key, usage.
+	Certificate func(ctx context.Context) (*tls.Certificate, error)
+
+	Topics     []string // below the root, see fds.Root.Filter; default "#", everything
+	AtMostOnce bool     // subscribe with quality of service 0: messages may be lost; default 1
+
+	// Subscribed are the full filters that SaveSubscribed was told last, in an
+	// earlier run. A session kept by the broker keeps them too, so those that are
+	// no longer wanted are unsubscribed.
+	Subscribed []string
+	// SaveSubscribed stores which filters the broker may know: told before
+	// subscribing and after unsubscribing, so that a crash between forgets none.
+	// An error is reported and the attempt repeated. Nil: not stored.
+	SaveSubscribed func(ctx context.Context, filters []string) error
+
+	SessionExpiry  time.Duration // how long the broker keeps messages for us while we are away; default 24 h, at least 1 s
+	KeepAlive      time.Duration // a dead connection is found within one and a half of it; default 60 s, 1 s to 65535 s
+	ReceiveMaximum uint16        // unacknowledged messages the broker may send ahead; default 32
+	MaxPacketSize  int           // bytes of a packet that is accepted; default 1 MiB, at least 1 KiB
+
+	ConnectTimeout time.Duration // for TCP, TLS and CONNACK together, then again for subscribing; default 30 s
+	WriteTimeout   time.Duration // for each packet; default 10 s
+	DrainTimeout   time.Duration // what a handler at work has to finish when Run's context ends; default 10 s
+
+	Backoff        Backoff // between attempts to connect
+	HandlerBackoff Backoff // between calls of the handler for a message it failed on; StableAfter and Slow are not used
+	Limiter        Limiter // waited for before each dial; nil: none
+
+	Logger  *slog.Logger // nil: none
+	OnState func(State)  // told every change, in order, before the first message of a new connection is handed over; must not block long
+	Hooks   any          // see AttemptHook, HandledHook, DiscardHook; nil: none
+
+	// Dial opens the network connection, for networks that need a way of their
+	// own. TLS is always put on top. Nil: plain TCP. Proxy settings of the
+	// environment are not used.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// settings is a validated Config with its defaults filled in.
+type settings struct {
+	Config
+	host    string   // for the TLS server name
+	address string   // host:port
+	filters []string // full, wanted
+}
+
+const (
+	minPacketSize = 1 << 10
+	maxPacketSize = 268_435_455 + 5 // MQTT 5.0 section 1.5.5: the longest packet there is
+	maxKeepAlive  = 65535 * time.Second
+	maxExpiry     = (1<<32 - 2) * time.Second // 2^32-1 would mean never
+)
+
+// validate fills in defaults and gives all faults at once, each a sentence.
+func (c Config) validate() (settings, error) {
+	s := settings{Config: c}
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("push: %w: "+format, append([]any{ErrConfig}, args...)...))
+	}
+
+	if c.Owner.SubscriptionID.IsZero() {
+		fault("Owner has no subscription ID")
+	}
+	if c.Root.SubscriptionID() != c.Owner.SubscriptionID {
+		fault("Root must be made from Owner's subscription ID, see fds.ParseRoot")
+	}
+	host, port, err := parseBrokerURL(c.BrokerURL)
+	if err != nil {
+		fault("BrokerURL: %w", err)
+	}
+	s.host, s.address = host, net.JoinHostPort(host, port)
+	if c.Certificate == nil {
+		fault("Certificate is missing: a broker identifies an owner by its client certificate (M2)")
+	}
+
+	if len(s.Topics) == 0 {
+		s.Topics = []string{"#"}
+	}
+	if !c.Root.SubscriptionID().IsZero() {
+		for _, below := range s.Topics {
+			filter, err := c.Root.Filter(below)
+			if err != nil {
+				fault("Topics: %w", err)
+				continue
+			}
+			s.filters = appendNew(s.filters, filter)
+		}
+		for _, filter := range c.Subscribed {
+			if prefix := c.Root.String(); len(filter) <= len(prefix) || !strings.EqualFold(filter[:len(prefix)], prefix) {
+				fault("Subscribed holds %q, which is not below %s: it was stored for another owner", cut(filter), prefix)
+			}
+		}
+	}
+
+	duration := func(name string, value *time.Duration, standard, least, most time.Duration) {
+		switch {
+		case *value == 0:
+			*value = standard
+		case *value < least || *value > most:
+			fault("%s is %v; it must lie between %v and %v", name, *value, least, most)
+		}
+	}
+	const day = 24 * time.Hour
+	duration("SessionExpiry", &s.SessionExpiry, day, time.Second, maxExpiry)
+	duration("KeepAlive", &s.KeepAlive, time.Minute, time.Second, maxKeepAlive)
+	duration("ConnectTimeout", &s.ConnectTimeout, 30*time.Second, time.Millisecond, day)
+	duration("WriteTimeout", &s.WriteTimeout, 10*time.Second, time.Millisecond, day)
+	duration("DrainTimeout", &s.DrainTimeout, 10*time.Second, time.Millisecond, day)
+	spacing := func(name string, b *Backoff) {
+		duration(name+".Initial", &b.Initial, time.Second, time.Millisecond, day)
+		duration(name+".Max", &b.Max, max(2*time.Minute, b.Initial), time.Millisecond, day)
+		duration(name+".StableAfter", &b.StableAfter, time.Minute, time.Millisecond, day)
+		duration(name+".Slow", &b.Slow, 5*time.Minute, time.Millisecond, day)
+		if b.Initial > b.Max {
+			fault("%s.Initial is %v, longer than %s.Max, %v", name, b.Initial, name, b.Max)
+		}
+	}
+	spacing("Backoff", &s.Backoff)
+	spacing("HandlerBackoff", &s.HandlerBackoff)
+
+	if s.ReceiveMaximum == 0 {
+		s.ReceiveMaximum = 32
+	}
+	switch {
+	case s.MaxPacketSize == 0:
+		s.MaxPacketSize = 1 << 20
+	case s.MaxPacketSize < minPacketSize || s.MaxPacketSize > maxPacketSize:
+		fault("MaxPacketSize is %d; it must lie between %d and %d bytes", s.MaxPacketSize, minPacketSize, maxPacketSize)
+	}
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.Dial == nil {
+		// MQTT's own keep-alive watches the connection; TCP's would only wake
+		// the machine once more.
+		s.Dial = (&net.Dialer{KeepAlive: -1}).DialContext
+	}
+	return s, errors.Join(faults...)
+}
+
+// parseBrokerURL never repeats the URL, which may hold a password.
+func parseBrokerURL(text string) (host, port string, err error) {
+	if text == "" {
+		return "", "", errors.New("it is empty; write mqtts://host:8883")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", "", errors.New("it is not a URL; write mqtts://host:8883")
+	}
+	switch u.Scheme {
+	case "mqtts":
+	case "mqtt", "tcp", "http", "ws":
+		return "", "", fmt.Errorf("%s has no TLS, which FDS demands (M1); write mqtts://", u.Scheme)
+	default:
+		return "", "", errors.New("the scheme must be mqtts, MQTT over TLS")
+	}
+	port = u.Port()
+	if port == "" {
+		port = "8883"
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case u.Hostname() == "":
+		return "", "", errors.New("it names no host; write mqtts://host:8883")
+	case err != nil || number == 0:
+		return "", "", fmt.Errorf("port %q is not a number between 1 and 65535", cut(port))
+	case u.User != nil:
+		return "", "", errors.New("it holds a user name or password; FDS brokers identify clients by certificate (M2)")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "", u.Opaque != "":
+		return "", "", errors.New("it may hold host and port only")
+	}
+	return u.Hostname(), port, nil
+}
+
+// appendNew appends those of more that list does not hold yet.
+func appendNew(list []string, more ...string) []string {
+next:
+	for _, s := range more {
+		for _, known := range list {
+			if s == known {
+				continue next
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,34 @@
+// Package push receives what an information provider publishes for one resource
+// owner: a Connection is that owner's own MQTT v5 connection (M3), which stays up
+// for months, hands every message to a Handler, in order and one at a time, and
+// acknowledges it only when the handler has succeeded.
+//
+// # What it promises
+//
+// A message of quality of service 1 that the broker has accepted for the owner
+// is handed over until the handler returns nil, across errors, panics, lost
+// connections and restarts of either side, as long as the broker keeps the
+// session (Config.SessionExpiry). It may be handed over more than once;
+// Message.Duplicate marks that. Messages of quality of service 0 are dropped,
+// counted and reported when the handler falls behind.
+//
+// What a broker itself drops, from a full queue or an expired session, no client
+// can see. So each time that State reports Connected, assume that something was
+// missed and fetch it from the provider's Web API; package fdsclient does.
+//
+// # What it never does
+//
+// It never publishes (M7; the wire refuses a PUBLISH), never subscribes outside
+// fds/v2/<subscription_id>/ (M5), never hands over another owner's message, and
+// never connects without a verified server certificate, TLS 1.2 or newer (M1)
+// and a client certificate (M2).
+//
+// # When it gives up
+//
+// Problems of the network, the broker or a certificate are retried for as long
+// as Run's context lives, spaced by Config.Backoff, and shown by State. Run ends
+// by itself only when waiting cannot help: another process has taken over the
+// owner's connection (ErrTakenOver). A command that wants to give up after 30
+// seconds without a connection ends Run's context when State has not been
+// Connected by then, and reports State's Err.
+package push

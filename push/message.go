@@ -1,0 +1,72 @@
+package push
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// Source says how a message came.
+type Source string
+
+// How a message came.
+const (
+	FromPush     Source = "push"     // published to the owner's MQTT connection
+	FromBackfill Source = "backfill" // fetched from the Web API to fill a gap
+	FromPoll     Source = "poll"     // fetched from the Web API at intervals
+	FromWebhook  Source = "webhook"  // posted by the provider to our webhook
+)
+
+// Kind says what a message is about, where its way tells: the topics below an
+// owner's root are the provider's own, so for FromPush it is "".
+type Kind string
+
+// What a message is about.
+const (
+	KindUnknown Kind = ""
+	KindEvent   Kind = "event"
+	KindStatus  Kind = "status"
+)
+
+// Message is one delivery of an FDS object to the application.
+type Message struct {
+	Owner      fds.OwnerKey
+	Topic      string   // as sent; empty for sources other than push
+	Levels     []string // of the topic below the owner's root; empty for sources other than push
+	QoS        byte     // quality of service of this delivery, 0 to 2
+	Retained   bool     // the broker had kept it: a last known state, not news
+	Duplicate  bool     // it may have been handed over before
+	Source     Source
+	Kind       Kind
+	ReceivedAt time.Time // by this machine's clock
+	Payload    []byte    // as sent, JSON or not; the handler may keep it
+}
+
+// Item parses the payload. Errors match fds.ErrItem.
+func (m Message) Item() (fds.Item, error) { return fds.ParseItem(m.Payload) }
+
+// String names the message without its content.
+func (m Message) String() string {
+	return fmt.Sprintf("message of %d bytes from %s for %s on %q", len(m.Payload), m.Source, m.Owner, m.Topic)
+}
+
+// LogValue logs the message without its content.
+func (m Message) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("subscription_id", m.Owner.SubscriptionID.String()),
+		slog.String("source", string(m.Source)),
+		slog.String("topic", m.Topic),
+		slog.Int("bytes", len(m.Payload)),
+		slog.Bool("duplicate", m.Duplicate),
+	)
+}
+
+// Handler is the application's: nil acknowledges the message, an error has it
+// handed over again after a while, before any other message of that owner; a
+// panic counts as an error. The context ends when the connection is being stopped
+// and its drain time is over; a handler must then return soon, since Run waits
+// for it. Handlers of different owners run at the same time.
+type Handler func(ctx context.Context, m Message) error

@@ -1,0 +1,51 @@
+package push
+
+import (
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// Phase is where a connection stands.
+type Phase string
+
+// The phases of a connection.
+const (
+	Connecting       Phase = "connecting"        // dialling, or waiting for the shared limiter
+	Connected        Phase = "connected"         // subscribed: messages flow
+	BackingOff       Phase = "backing off"       // waiting to try again; RetryAt says until when
+	NeedsCertificate Phase = "needs certificate" // no usable client certificate, or the broker refuses it; retried slowly
+	Denied           Phase = "denied"            // the broker refuses this client or all its filters; retried slowly
+	TakenOver        Phase = "taken over"        // Run has ended: another process uses this owner's connection
+	Stopped          Phase = "stopped"           // Run is not running
+)
+
+// State is a connection's condition at one moment.
+type State struct {
+	Owner   fds.OwnerKey
+	Phase   Phase
+	Since   time.Time // when Phase began
+	Err     error     // why it is not connected, or what is wrong though it is
+	RetryAt time.Time // the next attempt, while one is waited for
+	Broker  string    // host:port
+
+	// While connected, and of the last connection afterwards:
+
+	SessionPresent bool           // the broker had kept the session of an earlier connection
+	Subscriptions  []Subscription // what the broker granted
+	KeepAlive      time.Duration  // as the broker granted
+	SessionExpiry  time.Duration  // how long the broker keeps the session once disconnected, as it granted
+
+	// Counters since New:
+
+	Connects uint64 // how often Connected was reached
+	Dropped  uint64 // messages of quality of service 0 dropped because the handler fell behind
+	Foreign  uint64 // messages on topics that are not the owner's or are malformed; never handed over
+}
+
+// Subscription is one topic filter and the broker's answer to it.
+type Subscription struct {
+	Filter string
+	QoS    byte  // granted; may be lower than asked for
+	Err    error // the filter was refused, a *ReasonError
+}
