@@ -1,0 +1,73 @@
+package atomicfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Read gives the content of the file at path, of at most limit bytes. Errors match
+// [fs.ErrNotExist], [ErrUnsafe] or [ErrTooLarge], or are the system's.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("atomicfile: read %s: %w", filepath.Base(path), err)
+	}
+	return data, nil
+}
+
+// Open opens the file at path for reading, as Read does; the caller closes it.
+func Open(path string) (*os.File, error) {
+	fail := func(err error) (*os.File, error) {
+		return nil, fmt.Errorf("atomicfile: open %s: %w", filepath.Base(path), err)
+	}
+	var f *os.File
+	err := persistently(func() (err error) {
+		f, err = openRegular(path)
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := private(f, 0o600); err != nil {
+		_ = f.Close() // the error to tell is the one before
+		return fail(err)
+	}
+	return f, nil
+}
+
+// Folder makes the folder at path, with those above it, unless it exists, and sees
+// to its mode. A symbolic link to a folder is followed: it is the caller's
+// configuration that names it.
+func Folder(path string) error {
+	fail := func(err error) error {
+		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(path), err)
+	}
+	_, statErr := os.Stat(path)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fail(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if err := private(f, 0o700); err != nil {
+		return fail(err)
+	}
+	if os.IsNotExist(statErr) {
+		if err := syncFolder(filepath.Dir(filepath.Clean(path))); err != nil {
+			return fail(err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// persistently tries f again for up to two seconds while another process, such as
+// a reader or a virus scanner, has the file open.
+func persistently(f func() error) error {
+	deadline := time.Now().Add(2 * time.Second)
+	for pause := time.Millisecond; ; pause *= 2 {
+		err := f()
+		busy := errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
+			errors.Is(err, windows.ERROR_DELETE_PENDING)
+		if !busy || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// openRegular refuses what Lstat shows to be a link. A link that takes the file's
+// place in between needs write access to the folder, that is the user's own.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
+	}
+	return os.Open(path)
+}
+
+// private checks the kind only: access is what the folder's list says.
+func private(f *os.File, mode fs.FileMode) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	wantFolder := mode&0o100 != 0
+	switch {
+	case wantFolder && !info.IsDir():
+		return fmt.Errorf("%w: it is not a folder", ErrUnsafe)
+	case !wantFolder && !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
+	}
+	return nil
+}
+
+// syncFolder does nothing: Windows has no such call, and NTFS journals renames.
+func syncFolder(string) error { return nil }
