@@ -1,0 +1,165 @@
+package authority
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxEchoed bounds state and nonce, in bytes.
+const maxEchoed = 2048
+
+// authorizationRequest is a checked request of RFC 6749 section 4.1.1.
+type authorizationRequest struct {
+	client      Client
+	redirectURI string
+	state       string
+	nonce       string
+	scope       []string
+	challenge   string
+}
+
+// serveAuthorization is the authorization endpoint. It answers GET and POST
+// (OpenID Connect Core 1.0 section 3.1.2.1).
+func (s *Server) serveAuthorization(w http.ResponseWriter, r *http.Request) {
+	raw := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		var failure *protocolError
+		if raw, failure = readFormBody(r); failure != nil {
+			s.pageError(w, failure.status, failure.description)
+			return
+		}
+	}
+	p, err := parseParameters(raw)
+	if err != nil {
+		s.pageError(w, http.StatusBadRequest, "The request is not well-formed.")
+		return
+	}
+	req, problem := s.redirectTarget(p)
+	if problem != "" {
+		s.pageError(w, http.StatusBadRequest, problem)
+		return
+	}
+	if failure := req.read(p); failure != nil {
+		s.respondError(w, r, req, failure)
+		return
+	}
+	s.askPerson(w, r, req)
+}
+
+// redirectTarget finds the application and where to send the person back. As
+// long as one of the two is in doubt no redirect is safe, so the person is told
+// instead (RFC 6749 section 4.1.2.1).
+func (s *Server) redirectTarget(p parameters) (authorizationRequest, string) {
+	for _, name := range []string{"client_id", "redirect_uri"} {
+		switch {
+		case slices.Contains(p.repeated, name):
+			return authorizationRequest{}, "The application sent " + name + " more than once."
+		case p.get(name) == "":
+			return authorizationRequest{}, "The application did not send " + name + "."
+		}
+	}
+	client, known := s.client(p.get("client_id"))
+	if !known {
+		return authorizationRequest{}, "No application is registered under the client_id that was sent."
+	}
+	if !client.allowsRedirect(p.get("redirect_uri")) {
+		return authorizationRequest{}, "The redirect_uri that was sent is not registered for " + client.Name + "."
+	}
+	return authorizationRequest{client: client, redirectURI: p.get("redirect_uri")}, ""
+}
+
+// read checks the rest of the request; its errors go back to the application.
+func (req *authorizationRequest) read(p parameters) *protocolError {
+	if state := p.get("state"); !slices.Contains(p.repeated, "state") && len(state) <= maxEchoed {
+		req.state = state
+	}
+	prompt := strings.Fields(p.get("prompt"))
+	switch {
+	case len(p.repeated) > 0:
+		return invalidRequest("a parameter came more than once")
+	case p.get("request") != "":
+		return &protocolError{code: "request_not_supported", description: "request objects are not supported"}
+	case p.get("request_uri") != "":
+		return &protocolError{code: "request_uri_not_supported", description: "request_uri is not supported"}
+	case p.get("response_type") == "":
+		return invalidRequest("response_type is missing")
+	case p.get("response_type") != "code":
+		return &protocolError{code: "unsupported_response_type", description: "this server knows response_type=code"}
+	case p.get("response_mode") != "" && p.get("response_mode") != "query":
+		return invalidRequest("this server knows response_mode=query")
+	case len(p.get("state")) > maxEchoed:
+		return invalidRequest("state is longer than 2048 bytes")
+	case len(p.get("nonce")) > maxEchoed:
+		return invalidRequest("nonce is longer than 2048 bytes")
+	case slices.Contains(prompt, "none") && len(prompt) > 1:
+		return invalidRequest("prompt=none stands alone")
+	}
+	if failure := checkChallenge(p); failure != nil {
+		return failure
+	}
+	if slices.Contains(prompt, "none") {
+		return &protocolError{code: "consent_required", description: "a person must approve every request here"}
+	}
+	req.nonce = p.get("nonce")
+	req.challenge = p.get("code_challenge")
+	for _, name := range strings.Fields(p.get("scope")) {
+		// Without prompt=consent, offline_access is ignored (OpenID Connect
+		// Core 1.0 section 11).
+		known := slices.Contains(scopesSupported, name) && !slices.Contains(req.scope, name)
+		if known && (name != "offline_access" || slices.Contains(prompt, "consent")) {
+			req.scope = append(req.scope, name)
+		}
+	}
+	return nil
+}
+
+// approve makes the code for the owners that the person chose, and sends the
+// person back with it.
+func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizationRequest, owners []string) {
+	now := time.Now()
+	code := newSecret()
+	s.secrets.add(code)
+	g := &grant{clientID: req.client.ID, scope: req.scope, owners: owners, nonce: req.nonce, approved: now}
+	s.mu.Lock()
+	s.codes[digestOf(code)] = &authorizationCode{
+		grant: g, redirectURI: req.redirectURI, challenge: req.challenge,
+		expires: now.Add(codeLifetime), forget: now.Add(codeLifetime),
+	}
+	s.mu.Unlock()
+	s.log.Info("consent given", "client", req.client.ID, "subscriptions", owners)
+	s.respond(w, r, req, url.Values{"code": {code}})
+}
+
+func (s *Server) respondError(w http.ResponseWriter, r *http.Request, req authorizationRequest, failure *protocolError) {
+	s.log.Info("authorization refused", "client", req.client.ID, "error", failure.code, "description", failure.description)
+	s.respond(w, r, req, url.Values{"error": {failure.code}, "error_description": {failure.description}})
+}
+
+// respond redirects to the application with state and iss added (RFC 6749
+// section 4.1.2, RFC 9207 section 2). The status is 303, so that a browser
+// never sends the form of the consent page along (RFC 9700 section 4.12).
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, req authorizationRequest, response url.Values) {
+	if req.state != "" {
+		response.Set("state", req.state)
+	}
+	response.Set("iss", s.issuer)
+	for _, h := range s.hooks.all() {
+		if h.AuthorizationResponse != nil {
+			h.AuthorizationResponse(response)
+		}
+	}
+	separator := "?"
+	if strings.Contains(req.redirectURI, "?") {
+		separator = "&"
+	}
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Location", req.redirectURI+separator+response.Encode())
+	w.WriteHeader(http.StatusSeeOther)
+	if r.Method != http.MethodHead {
+		_, _ = io.WriteString(w, "You are being sent back to the application.\n")
+	}
+}

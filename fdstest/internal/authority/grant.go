@@ -1,0 +1,96 @@
+package authority
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// grant is what a person approved once. Codes and tokens point to it, so that
+// ending it ends them all at once. Its revoked field is under the server's
+// mutex, the rest never changes.
+type grant struct {
+	clientID  string
+	scope     []string // as granted
+	owners    []string // spellings of subscription IDs
+	nonce     string
+	approved  time.Time
+	revoked   bool
+	revokedBy string // for the log and the error text
+}
+
+// end revokes g. The caller holds the server's mutex.
+func (g *grant) end(why string) {
+	if !g.revoked {
+		g.revoked, g.revokedBy = true, why
+	}
+}
+
+func (g *grant) has(scope string) bool { return slices.Contains(g.scope, scope) }
+
+type authorizationCode struct {
+	grant       *grant
+	redirectURI string
+	challenge   string
+	expires     time.Time
+	used        bool
+	forget      time.Time // kept after its use, so that a replay is noticed
+}
+
+type refreshToken struct {
+	grant   *grant
+	expires time.Time
+	used    bool
+}
+
+type accessToken struct {
+	grant   *grant
+	expires time.Time
+	revoked bool
+}
+
+// RevokeGrants ends every grant that names the subscription ID, spelt as its
+// owner is, and says how many there were. It is what happens when a person
+// withdraws consent at the provider.
+func (s *Server) RevokeGrants(spelling string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended := 0
+	for _, g := range s.liveGrants() {
+		if slices.Contains(g.owners, spelling) {
+			g.end("withdrawn at the provider")
+			ended++
+		}
+	}
+	return ended
+}
+
+// liveGrants gives the grants that a code or token still points to and that are
+// not revoked. The caller holds the mutex.
+func (s *Server) liveGrants() []*grant {
+	live := make(map[*grant]struct{})
+	for _, c := range s.codes {
+		live[c.grant] = struct{}{}
+	}
+	for _, t := range s.refreshTokens {
+		live[t.grant] = struct{}{}
+	}
+	for _, t := range s.accessTokens {
+		live[t.grant] = struct{}{}
+	}
+	maps.DeleteFunc(live, func(g *grant, _ struct{}) bool { return g.revoked })
+	return slices.Collect(maps.Keys(live))
+}
+
+// sweep forgets what has expired, at most once a minute. The caller holds the
+// mutex.
+func (s *Server) sweep(now time.Time) {
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	maps.DeleteFunc(s.pending, func(_ digest, p *pendingRequest) bool { return !now.Before(p.expires) })
+	maps.DeleteFunc(s.codes, func(_ digest, c *authorizationCode) bool { return !now.Before(c.forget) })
+	maps.DeleteFunc(s.refreshTokens, func(_ digest, t *refreshToken) bool { return !now.Before(t.expires) })
+	maps.DeleteFunc(s.accessTokens, func(_ digest, t *accessToken) bool { return !now.Before(t.expires) })
+}

@@ -1,0 +1,89 @@
+package authority
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+const (
+	signatureAlgorithm = string(jose.ES256)
+	accessTokenType    = "at+jwt" // RFC 9068 section 2.1
+)
+
+// registeredClaims are taken, so none of them can hold the subscription IDs.
+var registeredClaims = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "auth_time", "client_id", "scope"}
+
+type signingKey struct {
+	private *ecdsa.PrivateKey
+	id      string
+	public  jose.JSONWebKeySet
+}
+
+func newSigningKey() (signingKey, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return signingKey{}, err
+	}
+	id := rand.Text()
+	return signingKey{private: private, id: id, public: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
+		Key: private.Public(), KeyID: id, Algorithm: signatureAlgorithm, Use: "sig",
+	}}}}, nil
+}
+
+func (k signingKey) sign(typ string, claims map[string]any) (string, error) {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: k.private, KeyID: k.id}},
+		(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	if err != nil {
+		return "", err
+	}
+	return jwt.Signed(signer).Claims(claims).Serialize()
+}
+
+// subscriptionClaim is the value that carries the grant's subscription IDs
+// (W7): a string for one, an array for several.
+func (g *grant) subscriptionClaim() any {
+	if len(g.owners) == 1 {
+		return g.owners[0]
+	}
+	return g.owners
+}
+
+// accessClaims are those of an access token (RFC 9068 section 2.2).
+func (s *Server) accessClaims(g *grant, scope string, now, expires time.Time) map[string]any {
+	return map[string]any{
+		"iss": s.issuer, "sub": s.subject, "aud": s.audience,
+		"iat": now.Unix(), "exp": wholeSeconds(expires), "jti": rand.Text(),
+		"auth_time": g.approved.Unix(), "client_id": g.clientID, "scope": scope,
+		s.claim: g.subscriptionClaim(),
+	}
+}
+
+// idClaims are those of an ID token (OpenID Connect Core 1.0 section 2). One
+// that comes with a renewal has no nonce (section 12.2).
+func (s *Server) idClaims(g *grant, nonce string, now, expires time.Time) map[string]any {
+	claims := map[string]any{
+		"iss": s.issuer, "sub": s.subject, "aud": g.clientID,
+		"iat": now.Unix(), "exp": wholeSeconds(expires),
+		"auth_time": g.approved.Unix(),
+		s.claim:     g.subscriptionClaim(),
+	}
+	if nonce != "" {
+		claims["nonce"] = nonce
+	}
+	return claims
+}
+
+// wholeSeconds rounds up, so that a lifetime below one second does not end
+// before it began; the server itself keeps the exact time.
+func wholeSeconds(t time.Time) int64 {
+	if t.Nanosecond() > 0 {
+		return t.Unix() + 1
+	}
+	return t.Unix()
+}
