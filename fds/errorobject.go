@@ -1,9 +1,6 @@
 package fds
 
-import (
-	"encoding/json"
-	"math"
-)
+import "math"
 
 // The messages of error objects that FDS V2 states.
 const (
@@ -29,19 +26,14 @@ func ParseErrorObject(data []byte) (ErrorObject, bool) {
 	if err != nil {
 		return ErrorObject{}, false
 	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(data, &members) != nil {
+	status, err := As[*float64](item, "status")
+	if err != nil || status == nil || *status != math.Trunc(*status) || math.Abs(*status) > math.MaxInt32 {
 		return ErrorObject{}, false
 	}
-	var (
-		status  *float64
-		message *string
-	)
-	if json.Unmarshal(members["status"], &status) != nil || json.Unmarshal(members["message"], &message) != nil || status == nil || message == nil {
+	raw, _ := item.Member("message")
+	message, ok := stringValue(raw)
+	if !ok {
 		return ErrorObject{}, false
 	}
-	if *status != math.Trunc(*status) || math.Abs(*status) > math.MaxInt32 {
-		return ErrorObject{}, false
-	}
-	return ErrorObject{Item: item, Status: int(*status), Message: *message}, true
+	return ErrorObject{Item: item, Status: int(*status), Message: message}, true
 }

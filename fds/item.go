@@ -40,8 +40,10 @@ func ParseItem(data []byte) (Item, error) {
 // Raw gives the item's JSON as it was sent. The caller must not change it.
 func (i Item) Raw() json.RawMessage { return i.raw }
 
-// MarshalJSON gives the item's JSON; encoding/json removes white space between
-// tokens and keeps the order of members, the spelling of numbers and duplicates.
+// MarshalJSON gives the item's JSON. encoding/json then removes the white space
+// between tokens and, unless SetEscapeHTML(false) says otherwise, escapes <, >
+// and &; it keeps the order of members, the spelling of numbers and duplicates.
+// json.Compact on Raw removes white space and nothing else.
 func (i Item) MarshalJSON() ([]byte, error) {
 	if i.raw == nil {
 		return []byte("null"), nil
@@ -49,21 +51,21 @@ func (i Item) MarshalJSON() ([]byte, error) {
 	return i.raw, nil
 }
 
+// String gives the item's size and none of its content, so that a log line that
+// holds an item by accident does not spill an owner's data.
+func (i Item) String() string { return fmt.Sprintf("item of %d bytes", len(i.raw)) }
+
 // Member gives the raw JSON at a path of member names below the root, and
 // whether it is there: Member("generic", "device_type"). Names are compared
-// exactly. Of a member that occurs twice the last one counts.
+// exactly. Of a member that occurs twice the last one counts. The result is a
+// part of Raw: the caller must not change it.
 func (i Item) Member(path ...string) (json.RawMessage, bool) {
-	at := i.raw
+	at := []byte(i.raw)
 	for _, name := range path {
-		var members map[string]json.RawMessage
-		if json.Unmarshal(at, &members) != nil {
+		var ok bool
+		if at, ok = member(at, name); !ok {
 			return nil, false
 		}
-		next, ok := members[name]
-		if !ok {
-			return nil, false
-		}
-		at = next
 	}
 	return at, at != nil
 }
@@ -104,8 +106,10 @@ func pathName(path []string) string {
 // text gives the first string among the members at the given paths.
 func (i Item) text(paths ...[]string) string {
 	for _, path := range paths {
-		if s, err := As[*string](i, path...); err == nil && s != nil {
-			return *s
+		if raw, ok := i.Member(path...); ok {
+			if text, ok := stringValue(raw); ok {
+				return text
+			}
 		}
 	}
 	return ""

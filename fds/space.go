@@ -3,7 +3,6 @@ package fds
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 )
 
 // SpaceType is the kind of a space.
@@ -28,9 +27,6 @@ const (
 
 // VoidSpaceID is the space_id of the void chain, which a site is part of.
 const VoidSpaceID = "00000000-0000-0000-0000-000000000000"
-
-// MaxChain bounds the spaces of one chain.
-const MaxChain = 64
 
 // Space is an item about a space.
 type Space struct {
@@ -71,32 +67,6 @@ func (s Space) ComposedOf() ([]string, error) {
 		}
 	}
 	return nil, nil
-}
-
-// PartOf gives the spaces that this one is part of, the nearest first: of a
-// floor the building, then the site. It reads generic.part_of, whose
-// space_chain nests the next space in its own generic.part_of, and ends before
-// the void. Errors match ErrItem; a chain of more than MaxChain spaces is one.
-func (s Space) PartOf() ([]Space, error) {
-	var chain []Space
-	for at := s.Item; ; {
-		raw, ok := at.Member("generic", "part_of")
-		if !ok || string(raw) == "null" {
-			return chain, nil
-		}
-		next, err := ParseSpace(raw)
-		if err != nil {
-			return nil, fmt.Errorf("fds: generic.part_of of space %s: %w", quoteBounded(s.ID()), err)
-		}
-		if next.IsVoid() {
-			return chain, nil
-		}
-		if len(chain) == MaxChain {
-			return nil, fmt.Errorf("fds: generic.part_of of space %s: %w: over %d spaces in the chain", quoteBounded(s.ID()), ErrItem, MaxChain)
-		}
-		chain = append(chain, next)
-		at = next.Item
-	}
 }
 
 // Geolocation is a point on the Earth, in degrees. FDS does not say which

@@ -39,7 +39,7 @@ func ParseSubscriptionID(s string) (SubscriptionID, error) {
 	switch {
 	case s == "":
 		return fail("it is empty")
-	case strings.HasPrefix(strings.ToLower(s), "urn:"):
+	case len(s) >= 4 && strings.EqualFold(s[:4], "urn:"):
 		return fail("write it without urn:uuid:")
 	case strings.HasPrefix(s, "{"):
 		return fail("write it without braces")

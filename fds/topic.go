@@ -167,7 +167,8 @@ func ParseTopic(topic string) (SubscriptionID, []string, error) {
 
 // MatchTopic says whether a topic name matches a topic filter by the rules of
 // MQTT 5.0 section 4.7. Both are taken as they are; a topic that begins with $
-// matches no filter that begins with a wildcard.
+// matches no filter that begins with a wildcard, and a filter in which # is not
+// the end matches nothing.
 func MatchTopic(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
 		return false
@@ -175,7 +176,7 @@ func MatchTopic(filter, topic string) bool {
 	for {
 		f, filterRest, filterMore := strings.Cut(filter, "/")
 		if f == "#" {
-			return true
+			return !filterMore
 		}
 		t, topicRest, topicMore := strings.Cut(topic, "/")
 		if f != "+" && f != t {

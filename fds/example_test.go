@@ -1,0 +1,84 @@
+package fds_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+func Example() {
+	root, err := fds.ParseRoot("9F1C6B0A-4D2E-4C8B-9A37-0E5D1C2B3A4F") // as the provider spells it
+	if err != nil {
+		log.Fatal(err)
+	}
+	topic, err := root.Topic("devices", "status")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(root.SubscriptionID())
+	fmt.Println(topic)
+
+	device, err := fds.ParseDevice([]byte(`{"device_id": "FORKINC_S1_1223", "generic": {"device_type": "dispenser"}, "firmware": 1.10}`), fds.Dialect{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	firmware, err := fds.As[json.Number](device.Item, "firmware") // a member that the standard does not name
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(device.ID(), device.Type(), firmware)
+	// Output:
+	// 9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f
+	// fds/v2/9F1C6B0A-4D2E-4C8B-9A37-0E5D1C2B3A4F/devices/status
+	// FORKINC_S1_1223 dispenser 1.10
+}
+
+func ExampleParseSubscriptionID() {
+	_, err := fds.ParseSubscriptionID("9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f")
+	fmt.Println(err)
+	// Output: fds: parse subscription ID "9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f": malformed subscription ID: it is a UUID of version 1, FDS demands version 4
+}
+
+func ExampleRoot_Levels() {
+	root, err := fds.ParseRoot("9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f")
+	if err != nil {
+		log.Fatal(err)
+	}
+	levels, err := root.Levels("fds/v2/9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f/devices/status")
+	fmt.Println(levels, err)
+	_, err = root.Levels("fds/v2/11111111-2222-4333-8444-555555555555/devices/status")
+	fmt.Println(err != nil)
+	// Output:
+	// [devices status] <nil>
+	// true
+}
+
+func ExampleSpace_PartOf() {
+	floor, err := fds.ParseSpace([]byte(`{"space_id": "floor 3", "generic": {"space_type": "floor", "part_of":
+		{"space_id": "tower", "generic": {"space_type": "building", "part_of":
+			{"space_id": "campus", "generic": {"space_type": "site", "part_of":
+				{"space_id": "00000000-0000-0000-0000-000000000000", "generic": {"space_type": "nothing"}}}}}}}}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	chain, err := floor.PartOf()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, space := range chain {
+		fmt.Println(space.Type(), space.ID())
+	}
+	// Output:
+	// building tower
+	// site campus
+}
+
+func ExampleMatchTopic() {
+	fmt.Println(fds.MatchTopic("fds/v2/+/devices/#", "fds/v2/9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f/devices"))
+	fmt.Println(fds.MatchTopic("#", "$SYS/broker/uptime"))
+	// Output:
+	// true
+	// false
+}

@@ -1,0 +1,262 @@
+package fds_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+func mustRoot(t testing.TB, spelling string) fds.Root {
+	t.Helper()
+	root, err := fds.ParseRoot(spelling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func TestTheWireKeepsTheProvidersSpelling(t *testing.T) {
+	upper := strings.ToUpper(lower)
+	root := mustRoot(t, upper)
+	topic, err := root.Topic("devices", "status")
+	if err != nil || topic != "fds/v2/"+upper+"/devices/status" {
+		t.Errorf("topic %q, %v", topic, err)
+	}
+	filter, err := root.Filter("#")
+	if err != nil || filter != "fds/v2/"+upper+"/#" {
+		t.Errorf("filter %q, %v", filter, err)
+	}
+	if root.ClientID() != upper {
+		t.Errorf("client ID %q, want the provider's spelling", root.ClientID())
+	}
+	if root.SubscriptionID() != mustID(t, lower) {
+		t.Error("the spelling made another owner")
+	}
+	if topic, err := fds.Topic(root.SubscriptionID(), "a"); err != nil || topic != "fds/v2/"+lower+"/a" {
+		t.Errorf("without a root: topic %q, %v", topic, err)
+	}
+}
+
+func TestATopicOfTheOwnerIsRecognisedInEitherSpelling(t *testing.T) {
+	root := mustRoot(t, strings.ToUpper(lower))
+	for _, id := range []string{lower, strings.ToUpper(lower)} {
+		levels, err := root.Levels("fds/v2/" + id + "/devices/S1/status")
+		if err != nil || !slices.Equal(levels, []string{"devices", "S1", "status"}) {
+			t.Errorf("%s: levels %q, %v", id, levels, err)
+		}
+	}
+}
+
+func TestATopicOfAnotherOwnerIsForeign(t *testing.T) {
+	_, err := mustRoot(t, lower).Levels("fds/v2/" + other + "/devices")
+	if !errors.Is(err, fds.ErrForeignTopic) || errors.Is(err, fds.ErrTopic) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestLevelsThatMQTTOrFDSForbidMakeNoTopic(t *testing.T) {
+	root := mustRoot(t, lower)
+	for _, levels := range [][]string{
+		{}, {""}, {"a", ""}, {"", "a"}, {"a/b"}, {"/"}, {"+"}, {"#"}, {"a+"}, {"a#b"}, {"a\x00"}, {"\xff"},
+		{"\xed\xa0\x80"}, // a surrogate in UTF-8
+		{"$SYS"}, {"a", "$b"}, {strings.Repeat("x", fds.MaxTopicBytes)},
+	} {
+		if topic, err := root.Topic(levels...); !errors.Is(err, fds.ErrTopic) {
+			t.Errorf("levels %.40q gave %.80q, %v", levels, topic, err)
+		} else if len(err.Error()) > 300 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	}
+	longest := strings.Repeat("x", fds.MaxTopicBytes-len(root.String()))
+	if topic, err := root.Topic(longest); err != nil || len(topic) != fds.MaxTopicBytes {
+		t.Errorf("a topic of exactly the bound: %v", err)
+	}
+	for _, level := range []string{"a b", "ä", "a$", ".", "..", "%2F", "日本"} {
+		topic, err := root.Topic(level)
+		if err != nil {
+			t.Errorf("level %q: %v", level, err)
+			continue
+		}
+		if levels, err := root.Levels(topic); err != nil || !slices.Equal(levels, []string{level}) {
+			t.Errorf("level %q came back as %q, %v", level, levels, err)
+		}
+	}
+}
+
+func TestNoFilterReachesAboveTheRoot(t *testing.T) {
+	root := mustRoot(t, lower)
+	for _, below := range []string{"#", "+", "+/+", "devices/#", "devices/+/status", "a b"} {
+		if filter, err := root.Filter(below); err != nil || filter != root.String()+below {
+			t.Errorf("%q: filter %q, %v", below, filter, err)
+		}
+	}
+	for _, below := range []string{
+		"", "/", "/#", "#/", "a/", "a//b", "#/a", "#/#", "a#", "#a", "a+", "+a", "a/+b/c", "$share/group/a", "a/$b", "a\x00b", "\xff",
+		strings.Repeat("x", fds.MaxTopicBytes),
+	} {
+		if filter, err := root.Filter(below); !errors.Is(err, fds.ErrTopic) {
+			t.Errorf("%.40q: filter %.80q, %v", below, filter, err)
+		}
+	}
+}
+
+func TestParseTopicRefusesWhatIsNoTopicOfFDS(t *testing.T) {
+	root := "fds/v2/" + lower + "/"
+	for _, test := range []struct {
+		topic string
+		class error
+	}{
+		{"", fds.ErrTopic},
+		{"fds/v2/", fds.ErrTopic},
+		{"fds/v2/" + lower, fds.ErrTopic},
+		{"FDS/v2/" + lower + "/a", fds.ErrTopic},
+		{"fds/v1/" + lower + "/a", fds.ErrTopic},
+		{"/fds/v2/" + lower + "/a", fds.ErrTopic},
+		{"$share/g/" + root + "a", fds.ErrTopic},
+		{root, fds.ErrTopic},
+		{root + "/a", fds.ErrTopic},
+		{root + "a/", fds.ErrTopic},
+		{root + "a//b", fds.ErrTopic},
+		{root + "#", fds.ErrTopic},
+		{root + "+/a", fds.ErrTopic},
+		{root + "a+b", fds.ErrTopic},
+		{root + "$a", fds.ErrTopic},
+		{root + "a\x00", fds.ErrTopic},
+		{root + "\xc3", fds.ErrTopic},
+		{root + strings.Repeat("x", fds.MaxTopicBytes), fds.ErrTopic},
+		{"fds/v2/{" + lower + "}/a", fds.ErrSubscriptionID},
+		{"fds/v2//a", fds.ErrSubscriptionID},
+		{"fds/v2/+/a", fds.ErrSubscriptionID},
+	} {
+		id, levels, err := fds.ParseTopic(test.topic)
+		if !errors.Is(err, test.class) || !id.IsZero() || levels != nil {
+			t.Errorf("%.80q: %v, %q, %v", test.topic, id, levels, err)
+		}
+		if err != nil && len(err.Error()) > 400 {
+			t.Errorf("%.80q: an error of %d bytes", test.topic, len(err.Error()))
+		}
+	}
+}
+
+func TestMatchTopicFollowsTheExamplesOfMQTT(t *testing.T) {
+	for _, test := range []struct {
+		filter, topic string
+		want          bool
+	}{
+		// MQTT 5.0 section 4.7.1.2
+		{"sport/tennis/player1/#", "sport/tennis/player1", true},
+		{"sport/tennis/player1/#", "sport/tennis/player1/ranking", true},
+		{"sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true},
+		{"sport/#", "sport", true},
+		{"#", "sport/tennis", true},
+		// section 4.7.1.3
+		{"sport/tennis/+", "sport/tennis/player1", true},
+		{"sport/tennis/+", "sport/tennis/player1/ranking", false},
+		{"sport/+", "sport", false},
+		{"sport/+", "sport/", true},
+		{"+", "sport", true},
+		{"+/tennis/#", "sport/tennis/a", true},
+		{"sport/+/player1", "sport/tennis/player1", true},
+		{"+/+", "/finance", true},
+		{"/+", "/finance", true},
+		{"+", "/finance", false},
+		// section 4.7.2
+		{"#", "$SYS/uptime", false},
+		{"+/monitor/Clients", "$SYS/monitor/Clients", false},
+		{"$SYS/#", "$SYS/monitor/Clients", true},
+		{"$SYS/monitor/+", "$SYS/monitor/Clients", true},
+		// section 4.7.3
+		{"ACCOUNTS", "Accounts", false},
+		{"/finance", "finance", false},
+		{"a", "a/b", false},
+		{"a/b", "a", false},
+		{"a/+/#", "a", false},
+		{"a/+/#", "a/b", true},
+		{"+/#", "a", true},
+	} {
+		if got := fds.MatchTopic(test.filter, test.topic); got != test.want {
+			t.Errorf("filter %q and topic %q: %v", test.filter, test.topic, got)
+		}
+	}
+}
+
+// matchSlowly is MQTT 5.0 section 4.7 word for word, on whole lists of levels.
+func matchSlowly(filter, topic []string) bool {
+	switch {
+	case len(filter) == 0:
+		return len(topic) == 0
+	case filter[0] == "#":
+		return len(filter) == 1 // any number of levels, the parent included
+	case len(topic) == 0:
+		return false
+	case filter[0] == "+" || filter[0] == topic[0]:
+		return matchSlowly(filter[1:], topic[1:])
+	}
+	return false
+}
+
+func FuzzMatchTopicAgreesWithASlowReference(f *testing.F) {
+	for _, seed := range [][2]string{{"a/+/#", "a/b"}, {"#", "$SYS/a"}, {"+/+", "/b"}, {"a/#", "a"}, {"", ""}, {"+/#", "$a"}, {"//", "//"}, {"a/#/", "a"}, {"#/a", "b/a"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, filter, topic string) {
+		want := matchSlowly(strings.Split(filter, "/"), strings.Split(topic, "/"))
+		if strings.HasPrefix(topic, "$") && filter != "" && strings.ContainsRune("+#", rune(filter[0])) {
+			want = false
+		}
+		if got := fds.MatchTopic(filter, topic); got != want {
+			t.Fatalf("filter %q, topic %q: %v, want %v", filter, topic, got, want)
+		}
+	})
+}
+
+func FuzzParseTopicGivesBackWhatTopicJoined(f *testing.F) {
+	for _, seed := range []string{"fds/v2/" + lower + "/a/b", "fds/v2/" + lower + "/#", "fds/v2/" + lower + "/$a", "a", "fds/v2/" + lower + "//"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, topic string) {
+		id, levels, err := fds.ParseTopic(topic)
+		if err != nil {
+			if !errors.Is(err, fds.ErrTopic) && !errors.Is(err, fds.ErrSubscriptionID) {
+				t.Fatalf("%q: %v is of no class", topic, err)
+			}
+			return
+		}
+		if !utf8.ValidString(topic) || strings.ContainsAny(topic, "+#\x00") || strings.Contains(topic, "//") || strings.Contains(topic, "/$") {
+			t.Fatalf("accepted %q", topic)
+		}
+		root := mustRoot(t, strings.Split(topic, "/")[2])
+		again, err := root.Topic(levels...)
+		if err != nil || again != topic || root.SubscriptionID() != id {
+			t.Fatalf("%q came back as %q, %v", topic, again, err)
+		}
+		filter, err := root.Filter(strings.Join(levels, "/"))
+		if err != nil || !fds.MatchTopic(filter, topic) {
+			t.Fatalf("%q as a filter: %q, %v", topic, filter, err)
+		}
+		if everything, _ := root.Filter("#"); !fds.MatchTopic(everything, topic) {
+			t.Fatalf("%q is not below its own root", topic)
+		}
+	})
+}
+
+func FuzzFiltersStayBelowTheRoot(f *testing.F) {
+	for _, seed := range []string{"#", "a/+/b", "../x", "/a", "$share/g/x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, below string) {
+		root := mustRoot(t, lower)
+		filter, err := root.Filter(below)
+		if err != nil {
+			return
+		}
+		foreign, _ := fds.Topic(mustID(t, other), "a", "b", "c")
+		if filter != root.String()+below || fds.MatchTopic(filter, foreign) || fds.MatchTopic(filter, "fds/v2/"+lower) && below != "#" {
+			t.Fatalf("%q reaches above the root", filter)
+		}
+	})
+}
