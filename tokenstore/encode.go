@@ -3,6 +3,7 @@ package tokenstore
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +22,7 @@ func (g Grant) Encode() ([]byte, error) {
 	fail := func(class, err error) ([]byte, error) {
 		return nil, &Error{Op: "encode grant", Key: g.Key, Class: class, Err: err}
 	}
-	if class, err := checkEntry(Entry{Key: g.Key, Subscriptions: g.Subscriptions}); err != nil {
+	if _, class, err := encodeEntry(g.Entry()); err != nil {
 		return fail(class, err)
 	}
 	members := map[string]json.RawMessage{}
@@ -62,7 +63,7 @@ func DecodeGrant(data []byte) (Grant, error) {
 		return fail(ErrTooLarge, fmt.Errorf("the record has %d bytes, the bound is %d", len(data), MaxGrantSize))
 	}
 	if !utf8.Valid(data) {
-		return fail(ErrCorrupt, fmt.Errorf("the record is not valid UTF-8"))
+		return fail(ErrCorrupt, errNotUTF8)
 	}
 	// By way of a map: member names match exactly, and unknown ones are kept.
 	var members map[string]json.RawMessage
@@ -71,7 +72,7 @@ func DecodeGrant(data []byte) (Grant, error) {
 	}
 	var version int
 	if err := json.Unmarshal(members["version"], &version); err != nil || version < 1 {
-		return fail(ErrCorrupt, fmt.Errorf("the record has no version number"))
+		return fail(ErrCorrupt, errors.New("the record has no version number"))
 	}
 	if version > formatVersion {
 		return fail(ErrNewerFormat, fmt.Errorf("the record has version %d, this program knows %d", version, formatVersion))
@@ -93,7 +94,7 @@ func DecodeGrant(data []byte) (Grant, error) {
 		}
 		g.unknown = NewSecret(string(rest))
 	}
-	if _, err := checkEntry(g.Entry()); err != nil {
+	if _, _, err := encodeEntry(g.Entry()); err != nil {
 		return fail(ErrCorrupt, err)
 	}
 	return g, nil
@@ -201,7 +202,7 @@ func timeField(name string, p *time.Time) field {
 	}
 }
 
-var errNotUTF8 = fmt.Errorf("it is not valid UTF-8")
+var errNotUTF8 = errors.New("it is not valid UTF-8")
 
 // jsonCause says what a JSON error is about without what the record holds: the
 // library's texts name values and characters.
@@ -212,7 +213,7 @@ func jsonCause(err error) error {
 	if t, ok := err.(*json.UnmarshalTypeError); ok {
 		return fmt.Errorf("a value of the wrong type, %s expected", t.Type)
 	}
-	return fmt.Errorf("a malformed value")
+	return errors.New("a malformed value")
 }
 
 // marshal is json.Marshal without the escaping meant for HTML.

@@ -1,7 +1,8 @@
 package tokenstore
 
 import (
-	"errors"
+	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +13,8 @@ import (
 // MaxGrantSize bounds a grant as [Grant.Encode] writes it, in bytes.
 const MaxGrantSize = 512 << 10
 
-// maxEntrySize bounds a grant's key and subscription IDs, in bytes: some three
-// thousand IDs.
+// maxEntrySize bounds a grant's key and subscription IDs as encodeEntry writes
+// them, in bytes: some three thousand IDs.
 const maxEntrySize = 128 << 10
 
 // Key names a grant: who gave it (the issuer of RFC 8414), to which application,
@@ -97,31 +98,18 @@ func (k Key) check() error {
 	return nil
 }
 
-// checkEntry says what is wrong with a key and subscription IDs that are to be
-// stored, and of which class that is.
-func checkEntry(e Entry) (class, err error) {
-	if err := e.Key.check(); err != nil {
-		return ErrMalformed, err
+// hash is a name for the key that suits file systems: 52 characters of a to z and
+// 2 to 7, whatever the length and the letters of the key, and no two keys share it.
+func (k Key) hash() string {
+	h := sha256.New()
+	for _, part := range []string{k.Issuer, k.ClientID, k.GrantID} {
+		// The length in front keeps ("ab", "c") and ("a", "bc") apart.
+		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	size := len(e.Issuer) + len(e.ClientID) + len(e.GrantID)
-	for _, s := range e.Subscriptions {
-		if !utf8.ValidString(s) {
-			return ErrMalformed, errors.New("a subscription ID is not valid UTF-8")
-		}
-		size += len(s) + 3
-	}
-	if size > maxEntrySize {
-		return ErrTooLarge, fmt.Errorf("key and subscription IDs have %d bytes, the bound is %d", size, maxEntrySize)
-	}
-	return nil, nil
+	return hashName.EncodeToString(h.Sum(nil))
 }
 
-// clone shares no slice with g.
-func (g Grant) clone() Grant {
-	g.Subscriptions = slices.Clone(g.Subscriptions)
-	g.Scopes = slices.Clone(g.Scopes)
-	return g
-}
+var hashName = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // compareKeys orders keys for listings that are to be stable.
 func compareKeys(a, b Key) int {

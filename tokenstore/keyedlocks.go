@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// keyedLocks is one lock per key, for the goroutines of this process. The zero
-// value is ready. A key that nobody holds or waits for costs no memory.
+// keyedLocks is one lock per name, for the goroutines of this process. The zero
+// value is ready. A name that nobody holds or waits for costs no memory.
 type keyedLocks struct {
 	mu    sync.Mutex
-	locks map[Key]*keyedLock
+	locks map[string]*keyedLock
 }
 
 type keyedLock struct {
@@ -17,16 +17,16 @@ type keyedLock struct {
 	users int           // holders and waiters, guarded by keyedLocks.mu
 }
 
-// lock waits for the key's lock or for the end of ctx, whose error it returns.
-func (k *keyedLocks) lock(ctx context.Context, key Key) (unlock func(), err error) {
+// lock waits for the name's lock or for the end of ctx, whose error it returns.
+func (k *keyedLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.locks == nil {
-		k.locks = map[Key]*keyedLock{}
+		k.locks = map[string]*keyedLock{}
 	}
-	l := k.locks[key]
+	l := k.locks[name]
 	if l == nil {
 		l = &keyedLock{held: make(chan struct{}, 1)}
-		k.locks[key] = l
+		k.locks[name] = l
 	}
 	l.users++
 	k.mu.Unlock()
@@ -35,7 +35,7 @@ func (k *keyedLocks) lock(ctx context.Context, key Key) (unlock func(), err erro
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if l.users--; l.users == 0 {
-			delete(k.locks, key)
+			delete(k.locks, name)
 		}
 	}
 	select {

@@ -95,7 +95,7 @@ func (m *Memory) Lock(ctx context.Context, key Key) (unlock func(), err error) {
 	if err := contextError(ctx, op, key); err != nil {
 		return nil, err
 	}
-	unlock, err = m.locks.lock(ctx, key)
+	unlock, err = m.locks.lock(ctx, key.hash())
 	if err != nil {
 		return nil, &Error{Op: op, Key: key, Err: err}
 	}

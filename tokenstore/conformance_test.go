@@ -1,0 +1,28 @@
+package tokenstore_test
+
+import (
+	"testing"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/tokenstore/storetest"
+)
+
+func TestMemoryIsAStore(t *testing.T) {
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return tokenstore.OpenMemory() }, storetest.Options{})
+}
+
+func TestAFolderIsAStore(t *testing.T) {
+	identity := tokenstore.NewIdentity(t)
+	open := func(t *testing.T, path string) *tokenstore.Folder {
+		f, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: path, Identity: identity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	storetest.Run(t,
+		func(t *testing.T) tokenstore.Store { return open(t, t.TempDir()) },
+		storetest.Options{Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
+			return open(t, tokenstore.FolderPath(s.(*tokenstore.Folder)))
+		}})
+}

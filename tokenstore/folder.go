@@ -1,0 +1,348 @@
+package tokenstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/fds-sdk/fds-go/internal/atomicfile"
+)
+
+// FolderConfig says where a [Folder] is and where its key comes from: exactly one
+// of Passphrase, Identity and KeyringService is set.
+type FolderConfig struct {
+	// Path is the folder. It is created, with mode 0700, when missing. It must
+	// be on a local file system: locks are not reliable on network ones.
+	Path string
+
+	// Passphrase protects the folder's key, which then is kept in the folder
+	// itself. It costs about a second and 256 MB of memory once, at opening.
+	// Nothing is trimmed from it.
+	Passphrase Secret
+
+	// Identity is the folder's key itself: an age X25519 identity
+	// ("AGE-SECRET-KEY-1..."), as age-keygen prints one, from a secret manager.
+	Identity Secret
+
+	// KeyringService names the service under which the operating system's
+	// keyring keeps the folder's key, one entry a folder. The keyring is asked
+	// once, at opening.
+	KeyringService string
+
+	// KeyringTimeout bounds each call of the keyring; default 30 s, so that a
+	// person can answer a prompt to unlock it.
+	KeyringTimeout time.Duration
+
+	gate       *callGate // nil: the system's keyring
+	scryptWork int       // 0: age's default, 18
+}
+
+func (c FolderConfig) items() items { return newItems(c.gate, c.KeyringService, c.KeyringTimeout) }
+
+// Folder keeps each grant in a file of its own, encrypted with age (X25519,
+// ChaCha20-Poly1305) to the folder's key. A save writes one file; listing reads the
+// first line of each and decrypts nothing.
+//
+// In the clear are each grant's key and subscription IDs, nothing else. Load finds
+// out when they, or anything else of a record, were altered or swapped. What List
+// says is only what the files claim. Nobody can tell a whole folder, or one
+// record, from an older copy of itself that was put back.
+//
+// On unix files have mode 0600 and folders 0700. Wider modes of files that belong
+// to the process's user are narrowed, files and folders of other users are refused
+// with [ErrUnsafe]. On Windows the access control list of the user's profile
+// protects them. Symbolic links are never followed; files that are not the store's
+// are left alone.
+type Folder struct {
+	path     string
+	id       string // the folder's, as its key file says
+	identity *age.X25519Identity
+	locks    fileLocks
+}
+
+var _ Store = (*Folder)(nil)
+
+const (
+	grantSuffix = ".grant"
+	// unfinishedAge is when an unfinished file is taken for one whose writer died.
+	unfinishedAge = time.Hour
+)
+
+// OpenFolder opens the folder, or makes it with a key of its own. Errors match
+// [ErrMalformed] (the configuration), [ErrWrongKey], [ErrUnavailable] (the keyring,
+// the disk), [ErrUnsafe], [ErrCorrupt] or [ErrNewerFormat].
+func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
+	const op = "open folder"
+	if err := config.validate(); err != nil {
+		return nil, &Error{Op: op, Class: ErrMalformed, Err: err}
+	}
+	if err := contextError(ctx, op, Key{}); err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(config.Path)
+	if err != nil {
+		return nil, fileError(op, Key{}, err)
+	}
+	if err := atomicfile.Folder(path); err != nil {
+		return nil, fileError(op, Key{}, err)
+	}
+	f := &Folder{path: path, locks: fileLocks{folder: filepath.Join(path, "locks")}}
+	f.id, f.identity, err = f.openKey(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := atomicfile.CleanTemp(path, unfinishedAge); err != nil {
+		return nil, fileError(op, Key{}, err)
+	}
+	return f, nil
+}
+
+func (c FolderConfig) validate() error {
+	sources := 0
+	for _, set := range []bool{!c.Passphrase.IsZero(), !c.Identity.IsZero(), c.KeyringService != ""} {
+		if set {
+			sources++
+		}
+	}
+	switch {
+	case c.Path == "":
+		return errors.New("the configuration has no Path")
+	case sources == 0:
+		return errors.New("the configuration names no key: set Passphrase, Identity or KeyringService")
+	case sources > 1:
+		return errors.New("the configuration names more than one key: set only one of Passphrase, Identity and KeyringService")
+	case c.KeyringTimeout < 0:
+		return errors.New("KeyringTimeout is negative")
+	}
+	return checkService(c.KeyringService)
+}
+
+func (f *Folder) file(key Key) string { return filepath.Join(f.path, key.hash()+grantSuffix) }
+
+// Probe implements [Store]: it writes a file, encrypted as a grant is, and reads it back.
+func (f *Folder) Probe(ctx context.Context) error {
+	const op = "probe folder"
+	if err := contextError(ctx, op, Key{}); err != nil {
+		return err
+	}
+	if err := f.checkKeyFile(op); err != nil {
+		return err
+	}
+	// Named like an unfinished file, so that one left behind by a crash is cleaned up.
+	probe := filepath.Join(f.path, ".tmp-probe-"+rand.Text())
+	sealed, err := seal(folderPrefix, []byte("probe"), []byte(probe), f.identity.Recipient())
+	if err != nil {
+		return &Error{Op: op, Err: err}
+	}
+	if err := atomicfile.Write(probe, sealed); err != nil {
+		return fileError(op, Key{}, err)
+	}
+	read, err := atomicfile.Read(probe, maxFileSize)
+	err = errors.Join(err, atomicfile.Remove(probe))
+	if err != nil {
+		return fileError(op, Key{}, err)
+	}
+	if _, content, err := unseal(folderPrefix, read, f.identity); err != nil || string(content) != probe {
+		return &Error{Op: op, Class: ErrUnavailable, Err: errors.New("what was written is not what was read"), Hint: "check the disk"}
+	}
+	return nil
+}
+
+// List implements [Store]. It tells what the files' first lines claim; Load checks
+// them. A file that is no grant is skipped, one that is named like a grant and is
+// none is given with an error.
+func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
+	const op = "list grants"
+	return func(yield func(Entry, error) bool) {
+		if err := contextError(ctx, op, Key{}); err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		names, err := os.ReadDir(f.path)
+		if err != nil {
+			yield(Entry{}, fileError(op, Key{}, err))
+			return
+		}
+		for _, name := range names {
+			if !isGrantFile(name.Name()) {
+				continue
+			}
+			if err := contextError(ctx, op, Key{}); err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			entry, err := f.readEntry(name.Name())
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // deleted since the folder was read
+			}
+			if !yield(entry, err) {
+				return
+			}
+		}
+	}
+}
+
+// isGrantFile says whether the name is one that Key.hash could have given.
+func isGrantFile(name string) bool {
+	hash, ok := strings.CutSuffix(name, grantSuffix)
+	if !ok || len(hash) != hashName.EncodedLen(32) {
+		return false
+	}
+	_, err := hashName.DecodeString(hash)
+	return err == nil
+}
+
+// readEntry reads the first line of one file.
+func (f *Folder) readEntry(name string) (Entry, error) {
+	const op = "list grant"
+	file, err := atomicfile.Open(filepath.Join(f.path, name))
+	if err != nil {
+		return Entry{}, recordFileError(op, Key{}, name, err)
+	}
+	defer file.Close()
+	header, err := readHeader(grantPrefix, file)
+	if err != nil {
+		return Entry{}, recordFileError(op, Key{}, name, err)
+	}
+	entry, class, err := decodeEntry(header)
+	if err != nil {
+		return entry, &Error{Op: op, Key: entry.Key, Class: class, Err: fmt.Errorf("%s: %w", name, err)}
+	}
+	if entry.hash()+grantSuffix != name {
+		return entry, &Error{Op: op, Key: entry.Key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, errOtherGrant)}
+	}
+	return entry, nil
+}
+
+var errOtherGrant = errors.New("the file's name is that of another grant: it was renamed or edited")
+
+// Load implements [Store].
+func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
+	const op = "load grant"
+	if err := contextError(ctx, op, key); err != nil {
+		return Grant{}, err
+	}
+	name := key.hash() + grantSuffix
+	file, err := atomicfile.Read(f.file(key), maxFileSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
+	}
+	if err != nil {
+		return Grant{}, recordFileError(op, key, name, err)
+	}
+	corrupt := func(err error) (Grant, error) {
+		return Grant{}, &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+	}
+	header, content, err := unseal(grantPrefix, file, f.identity)
+	if errors.Is(err, errWrongIdentity) {
+		return corrupt(errors.New("it is not encrypted to this folder's key: it is from another folder, or damaged"))
+	}
+	if err != nil {
+		return corrupt(err)
+	}
+	entry, class, err := decodeEntry(header)
+	if err != nil {
+		return Grant{}, &Error{Op: op, Key: key, Class: class, Err: fmt.Errorf("%s: %w", name, err)}
+	}
+	grant, err := DecodeGrant(content)
+	if err != nil {
+		return Grant{}, err
+	}
+	if entry.Key != key || grant.Key != key || !slices.Equal(entry.Subscriptions, grant.Subscriptions) {
+		return corrupt(errOtherGrant)
+	}
+	return grant, nil
+}
+
+// Save implements [Store].
+func (f *Folder) Save(ctx context.Context, grant Grant) error {
+	const op = "save grant"
+	if err := contextError(ctx, op, grant.Key); err != nil {
+		return err
+	}
+	content, err := grant.Encode()
+	if err != nil {
+		return err
+	}
+	header, class, err := encodeEntry(grant.Entry())
+	if err != nil {
+		return &Error{Op: op, Key: grant.Key, Class: class, Err: err}
+	}
+	sealed, err := seal(grantPrefix, header, content, f.identity.Recipient())
+	if err != nil {
+		return &Error{Op: op, Key: grant.Key, Err: err}
+	}
+	if err := atomicfile.Write(f.file(grant.Key), sealed); err != nil {
+		return fileError(op, grant.Key, err)
+	}
+	return nil
+}
+
+// Delete implements [Store].
+func (f *Folder) Delete(ctx context.Context, key Key) error {
+	const op = "delete grant"
+	if err := contextError(ctx, op, key); err != nil {
+		return err
+	}
+	if err := atomicfile.Remove(f.file(key)); err != nil {
+		return fileError(op, key, err)
+	}
+	return nil
+}
+
+// Lock implements [Store] with a locked file in the folder's subfolder "locks".
+func (f *Folder) Lock(ctx context.Context, key Key) (unlock func(), err error) {
+	return lockKey(ctx, &f.locks, key.hash(), key)
+}
+
+// lockKey takes the lock of that name for key.
+func lockKey(ctx context.Context, locks *fileLocks, name string, key Key) (unlock func(), err error) {
+	const op = "lock grant"
+	if err := contextError(ctx, op, key); err != nil {
+		return nil, err
+	}
+	unlock, err = locks.lock(ctx, name)
+	switch {
+	case err == nil:
+		return unlock, nil
+	case ctx.Err() != nil:
+		return nil, &Error{Op: op, Key: key, Err: err}
+	}
+	return nil, fileError(op, key, err)
+}
+
+// fileError classes an error of the file system.
+func fileError(op string, key Key, err error) error {
+	e := &Error{Op: op, Key: key, Class: ErrUnavailable, Err: err}
+	switch {
+	case errors.Is(err, atomicfile.ErrUnsafe):
+		e.Class = ErrUnsafe
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "give this user the right to use the folder, or choose another one"
+	}
+	return e
+}
+
+// recordFileError classes an error in reading one record.
+func recordFileError(op string, key Key, name string, err error) error {
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, atomicfile.ErrTooLarge):
+		return &Error{Op: op, Key: key, Class: ErrTooLarge, Err: err}
+	case errors.Is(err, errNoHeader):
+		return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+	case errors.As(err, &path), errors.Is(err, atomicfile.ErrUnsafe):
+		return fileError(op, key, err)
+	}
+	return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+}

@@ -1,0 +1,226 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/zalando/go-keyring"
+)
+
+const defaultKeyringTimeout = 30 * time.Second
+
+// backend is what the store calls of go-keyring.
+type backend interface {
+	Get(service, user string) (string, error)
+	Set(service, user, secret string) error
+	Delete(service, user string) error
+}
+
+// systemBackend is the operating system's keyring. Nothing else in this module
+// touches go-keyring's process-wide provider.
+type systemBackend struct{}
+
+func (systemBackend) Get(service, user string) (string, error) {
+	if err := reachable(); err != nil {
+		return "", err
+	}
+	return keyring.Get(service, user)
+}
+
+func (systemBackend) Set(service, user, secret string) error {
+	if err := reachable(); err != nil {
+		return err
+	}
+	return keyring.Set(service, user, secret)
+}
+
+func (systemBackend) Delete(service, user string) error {
+	if err := reachable(); err != nil {
+		return err
+	}
+	return keyring.Delete(service, user)
+}
+
+// callGate lets one call at a time through to a backend that knows no time-out.
+//
+// A call that outlasts its time goes on in its goroutine, since nothing can stop
+// it, and keeps the gate. Until it ends all others fail at once: so there is never
+// more than one such goroutine.
+type callGate struct {
+	backend backend
+	turn    chan struct{} // one slot: full while a call is under way
+
+	mu      sync.Mutex
+	overdue chan struct{} // closed while the call under way has outlasted its time
+}
+
+func newCallGate(b backend) *callGate {
+	return &callGate{backend: b, turn: make(chan struct{}, 1), overdue: make(chan struct{})}
+}
+
+// systemGate is shared by all stores of the process, as go-keyring's provider is.
+var systemGate = newCallGate(systemBackend{})
+
+var (
+	errTimeout = errors.New("the keyring does not answer")
+	errHanging = errors.New("an earlier call of the keyring has not ended yet")
+	errNoItem  = errors.New("the keyring has no such entry")
+)
+
+// do runs call and waits for its end, for timeout, or for the end of ctx. The wait
+// for a turn counts too.
+func (g *callGate) do(ctx context.Context, timeout time.Duration, call func(backend) error) error {
+	g.mu.Lock()
+	overdue := g.overdue
+	g.mu.Unlock()
+	select {
+	case <-overdue: // also when there is a turn or ctx has ended
+		return errHanging
+	case <-ctx.Done():
+		return contextCause(ctx)
+	default:
+	}
+	wait := time.NewTimer(timeout)
+	defer wait.Stop()
+	select {
+	case g.turn <- struct{}{}:
+	case <-overdue:
+		return errHanging
+	case <-ctx.Done():
+		return contextCause(ctx)
+	case <-wait.C:
+		return errTimeout
+	}
+
+	done := make(chan error, 1)
+	late := make(chan struct{})
+	timer := time.AfterFunc(timeout, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		close(late)
+		close(g.overdue)
+	})
+	go func() {
+		err := call(g.backend)
+		if !timer.Stop() {
+			<-late
+			g.mu.Lock()
+			g.overdue = make(chan struct{})
+			g.mu.Unlock()
+		}
+		done <- err
+		<-g.turn
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-late:
+		return errTimeout
+	case <-ctx.Done():
+		return contextCause(ctx)
+	}
+}
+
+// items is the entries of one service of a keyring.
+type items struct {
+	gate    *callGate
+	service string
+	timeout time.Duration // of one call
+}
+
+func newItems(gate *callGate, service string, timeout time.Duration) items {
+	if gate == nil {
+		gate = systemGate
+	}
+	if timeout == 0 {
+		timeout = defaultKeyringTimeout
+	}
+	return items{gate, service, timeout}
+}
+
+// checkService says what is wrong with a service's name. The bound leaves room for
+// the secret in macOS's command line, whose quoting may lengthen the name fivefold.
+func checkService(name string) error {
+	const most = 128
+	switch {
+	case len(name) > most:
+		return fmt.Errorf("the keyring service's name has %d bytes, the bound is %d", len(name), most)
+	case !utf8.ValidString(name), strings.ContainsFunc(name, unicode.IsControl):
+		return errors.New("the keyring service's name is not valid UTF-8 without control characters")
+	}
+	return nil
+}
+
+// get gives an entry's secret, or an error that matches errNoItem.
+func (i items) get(ctx context.Context, user string) (Secret, error) {
+	var text string
+	err := i.gate.do(ctx, i.timeout, func(b backend) (err error) {
+		text, err = b.Get(i.service, user)
+		return err
+	})
+	if err != nil { // text may still be written to
+		return Secret{}, itemError(err)
+	}
+	return NewSecret(text), nil
+}
+
+// set writes an entry and reads it back: a keyring's dialogue that its user
+// dismisses is not an error for go-keyring.
+func (i items) set(ctx context.Context, user string, secret Secret) error {
+	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Set(i.service, user, secret.Reveal()) })
+	if err != nil {
+		return itemError(err)
+	}
+	switch got, err := i.get(ctx, user); {
+	case errors.Is(err, errNoItem), err == nil && !got.Equal(secret):
+		return errors.New("the keyring did not keep what was written; was its dialogue dismissed?")
+	default:
+		return err
+	}
+}
+
+// remove deletes an entry and looks that it is gone. That there was none is no error.
+func (i items) remove(ctx context.Context, user string) error {
+	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Delete(i.service, user) })
+	err = itemError(err)
+	if errors.Is(err, errNoItem) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch _, err := i.get(ctx, user); {
+	case errors.Is(err, errNoItem):
+		return nil
+	case err == nil:
+		return errors.New("the keyring did not delete the entry; was its dialogue dismissed?")
+	default:
+		return err
+	}
+}
+
+// itemError cuts the backend's text, which comes from outside, and keeps its class.
+func itemError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, errTimeout), errors.Is(err, errHanging), errors.Is(err, errNoBus),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, keyring.ErrNotFound):
+		return errNoItem
+	}
+	return &backendError{err}
+}
+
+// backendError is an error of the keyring with its text quoted and cut.
+type backendError struct{ err error }
+
+func (e *backendError) Error() string {
+	return fmt.Sprintf("the keyring says %s", quote(e.err.Error()))
+}
+func (e *backendError) Unwrap() error { return e.err }

@@ -1,0 +1,56 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Options adapts the test to a store.
+type Options struct {
+	// LargeToken is the length, in bytes, of the tokens in the test of large
+	// grants; default 65,536. A store that allows less sets what it allows.
+	LargeToken int
+
+	// Reopen gives another handle to what store keeps, as another process would
+	// open it, and is needed for the tests of durability and of locks between
+	// handles. Nil skips these: for a store that keeps nothing beyond itself.
+	Reopen func(t *testing.T, store tokenstore.Store) tokenstore.Store
+}
+
+// Run checks the store that open gives. It is called for each part of the test and
+// gives an empty store each time; use t.Cleanup to close it. Parts do not run in
+// parallel with one another, but use the store from several goroutines at once.
+func Run(t *testing.T, open func(t *testing.T) tokenstore.Store, options Options) {
+	if options.LargeToken == 0 {
+		options.LargeToken = 64 << 10
+	}
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, tokenstore.Store, Options)
+	}{
+		{"AnEmptyStoreIsReadyAndListsNothing", emptyStore},
+		{"AGrantIsLoadedAsItWasSaved", roundTrip},
+		{"ALargeGrantIsLoadedAsItWasSaved", largeGrant},
+		{"MembersOfANewerVersionSurviveARewrite", newerMembers},
+		{"ASaveReplacesTheWholeGrant", overwrite},
+		{"AGrantGrowsAndShrinks", growAndShrink},
+		{"AMissingGrantIsNotFound", notFound},
+		{"ADeletedGrantIsGone", deletion},
+		{"KeysDoNotTouchOneAnother", isolation},
+		{"WhatCannotBeStoredIsRefused", refusals},
+		{"AListCanBeLeftEarly", leaveList},
+		{"AGrantOutlivesItsHandle", durability},
+		{"AnEndedContextEndsEveryCall", endedContext},
+		{"OneHolderAtATimeHasALock", lockExclusion},
+		{"AWaiterForALockObeysItsContext", lockContext},
+		{"LocksOfDifferentKeysAreIndependent", lockIndependence},
+		{"GrantsCanBeUsedUnderTheirLock", useUnderLock},
+		{"HandlesExcludeOneAnother", lockBetweenHandles},
+		{"SavesOfDifferentKeysDoNotDisturbOneAnother", concurrentKeys},
+		{"ReadersSeeTheOldOrTheNewGrantWhole", concurrentReaders},
+		{"ErrorsShowNoSecret", quietErrors},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(t, open(t), options) })
+	}
+}
