@@ -20,14 +20,14 @@ func Explain(err error) string {
 	if hint := explainCertificate(err); hint != "" {
 		return hint
 	}
+	if hint := explainAlert(err); hint != "" {
+		return hint
+	}
 	var (
-		alert  tls.AlertError
 		record tls.RecordHeaderError
 		dns    *net.DNSError
 	)
 	switch {
-	case errors.As(err, &alert):
-		return explainAlert(alert)
 	case errors.As(err, &record):
 		return "the server does not speak TLS on this port; check the URL's scheme and port"
 	case errors.As(err, &dns):
@@ -35,9 +35,8 @@ func Explain(err error) string {
 			return fmt.Sprintf("the host name %q does not resolve; check the URL for a typing error", dns.Name)
 		}
 		return "the name service does not answer; check this machine's network"
-	case strings.Contains(err.Error(), "tls: server selected unsupported protocol version"),
-		strings.Contains(err.Error(), "protocol version not supported"):
-		return "the server offers no TLS 1.2 or newer, which FDS demands; its operator must enable it"
+	case strings.Contains(err.Error(), "tls: server selected unsupported protocol version"):
+		return alerts["tls: protocol version not supported"]
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there; check host and port and that the server runs"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
@@ -76,37 +75,24 @@ func explainCertificate(err error) string {
 	return ""
 }
 
-// explainAlert names the alerts of RFC 8446 section 6.2 by which a server
-// refuses a client.
-func explainAlert(alert tls.AlertError) string {
-	const (
-		handshakeFailure    = 40
-		badCertificate      = 42
-		revokedCertificate  = 44
-		expiredCertificate  = 45
-		unknownCertificate  = 46
-		unknownCA           = 48
-		accessDenied        = 49
-		protocolVersion     = 70
-		certificateRequired = 116
-	)
-	switch uint8(alert) {
-	case badCertificate, unknownCertificate:
-		return "the server refused the client certificate; check that its administrator issued it"
-	case revokedCertificate:
-		return "the server says that the client certificate was revoked; ask its administrator for a new one"
-	case expiredCertificate:
-		return "the server says that the client certificate has expired; renew it, and check this machine's clock"
-	case unknownCA:
-		return "the server does not know the authority that signed the client certificate; use the one that its administrator issued"
-	case accessDenied:
-		return "the server denied access to this client certificate"
-	case certificateRequired:
-		return "the server asks for a client certificate and none was configured"
-	case protocolVersion:
-		return "the server accepts none of the TLS versions offered (1.2 or newer, which FDS demands); its operator must enable one"
-	case handshakeFailure:
-		return "the server refused the TLS handshake; it may want a client certificate, or accept none of the ciphers offered"
+// alerts are those of RFC 8446 section 6.2 by which a server refuses a client,
+// by the texts that crypto/tls gives them: it exports no type for them.
+var alerts = map[string]string{
+	"tls: bad certificate":                "the server refused the client certificate; check that its administrator issued it",
+	"tls: unknown certificate":            "the server refused the client certificate; check that its administrator issued it",
+	"tls: revoked certificate":            "the server says that the client certificate was revoked; ask its administrator for a new one",
+	"tls: expired certificate":            "the server says that the client certificate has expired; renew it, and check this machine's clock",
+	"tls: unknown certificate authority":  "the server does not know the authority that signed the client certificate; use the one that its administrator issued",
+	"tls: access denied":                  "the server denied access to this client certificate",
+	"tls: certificate required":           "the server asks for a client certificate and none was configured",
+	"tls: protocol version not supported": "the server offers no TLS version that is allowed here (1.2 or newer, which FDS demands, or exactly 1.2 where that was configured); its operator must enable one",
+	"tls: handshake failure":              "the server refused the TLS handshake; it may want a client certificate, or accept none of the ciphers offered",
+}
+
+func explainAlert(err error) string {
+	var refused *net.OpError
+	if !errors.As(err, &refused) || refused.Op != "remote error" {
+		return ""
 	}
-	return ""
+	return alerts[refused.Err.Error()]
 }
