@@ -3,19 +3,43 @@ package push
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
-// concurrent use.
+// concurrent use. OnState must not call EndSession, which waits for it.
 type Connection struct {
 	settings settings
+	wake     chan struct{}
 
 	notify sync.Mutex // held while OnState runs, so that changes are told in order
 	mu     sync.Mutex
 	state  State
+	run    *run // nil: not running
+
+	known []string // filters the broker may know; for Run, or EndSession when it does not run
 }
+
+// run is one call of Run.
+type run struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	expire  bool // end the session too; set before cancel
+	expired bool // the broker was told to; read after done
+}
+
+const (
+	suspicious = 5 // endings in a row, soon after coming up and without a reason, that look like a take-over
+	patience   = 3 // faults in a row after which attempts become rare
+)
 
 // New makes a connection that Run opens. A configuration that cannot work gives
 // an error that matches ErrConfig and names every fault in a sentence.
@@ -26,7 +50,9 @@ func New(cfg Config) (*Connection, error) {
 	}
 	return &Connection{
 		settings: s,
+		wake:     make(chan struct{}, 1),
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.address},
+		known:    slices.Clone(s.Subscribed),
 	}, nil
 }
 
@@ -40,20 +66,293 @@ func (c *Connection) State() State {
 // Run connects, keeps the connection up and hands every message to h, until ctx
 // ends, which gives nil, or until waiting cannot help (ErrTakenOver). When ctx
 // ends, a handler at work may finish within Config.DrainTimeout; its message is
-// acknowledged before the disconnect, and the broker keeps the session. Run may
-// be called again afterwards, one call at a time (ErrRunning).
+// acknowledged before the disconnect, and the broker keeps the session. Run
+// returns when the handler has returned. It may be called again afterwards, one
+// call at a time (ErrRunning).
 func (c *Connection) Run(ctx context.Context, h Handler) error {
-	return errors.ErrUnsupported
+	if h == nil {
+		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	this := &run{cancel: cancel, done: make(chan struct{})}
+	c.mu.Lock()
+	if c.run != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("push: run: %w", ErrRunning)
+	}
+	c.run = this
+	c.mu.Unlock()
+
+	l := newLine(ctx, &c.settings, h, func() { c.discardLate() })
+	err := c.supervise(ctx, this, l)
+	c.update(func(s *State) {
+		s.Phase, s.Since, s.Err, s.RetryAt = Stopped, time.Now(), nil, time.Time{}
+		if err != nil {
+			s.Phase, s.Err = TakenOver, err
+		}
+	})
+	c.mu.Lock()
+	c.run = nil
+	c.mu.Unlock()
+	close(this.done)
+	return err
+}
+
+// supervise is the life of Run: one session after the other.
+func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
+	var (
+		settings = &c.settings
+		b        = backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter})
+		endings  int // see suspicious
+		faults   int // see patience
+	)
+	for {
+		c.enter(Connecting, nil, time.Time{})
+		began := time.Now()
+		s, err := c.open(ctx, l)
+		if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
+			hook.ConnectAttempt(time.Since(began), err)
+		}
+		soon := false
+		if err == nil {
+			b.Up()
+			up := time.Now()
+			c.cameUp(s)
+			select {
+			case <-s.wire.ended:
+				s.wait()
+				err = s.wire.why()
+			case <-ctx.Done():
+			}
+			soon = time.Since(up) < settings.Backoff.StableAfter
+			if !soon {
+				faults = 0
+			}
+		}
+		if ctx.Err() != nil {
+			c.drain(s, l, this)
+			return nil
+		}
+		if endings++; !soon || !errors.Is(err, ErrClosed) {
+			endings = 0
+		}
+
+		var delay time.Duration
+		switch what := actionOf(err); {
+		case what == stop, endings >= suspicious:
+			c.drain(nil, l, this)
+			return &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: endings}
+		case what == fault:
+			if faults++; faults <= patience {
+				delay = b.Next()
+				break
+			}
+			fallthrough
+		case what == slowly:
+			delay = settings.Backoff.Slow/2 + rand.N(settings.Backoff.Slow/2+1)
+		default:
+			delay = b.Next()
+		}
+		phase := BackingOff
+		switch {
+		case errors.Is(err, ErrCertificate):
+			phase = NeedsCertificate
+		case errors.Is(err, ErrDenied):
+			phase = Denied
+		}
+		c.enter(phase, err, time.Now().Add(delay))
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-c.wake:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// drain lets the handler finish, sees its acknowledgement out and disconnects. s
+// is nil when there is no connection.
+func (c *Connection) drain(s *session, l *line, this *run) {
+	l.close()
+	timer := time.NewTimer(c.settings.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-l.idle:
+		if acked := l.lastAcked(s); acked != nil {
+			select {
+			case <-acked:
+			case <-s.wire.ended:
+			case <-timer.C:
+			}
+		}
+	case <-timer.C:
+	}
+	l.cancel()
+	if s != nil {
+		c.mu.Lock()
+		expire := this.expire
+		c.mu.Unlock()
+		this.expired = s.finish(expire) && expire
+	}
+	<-l.idle
 }
 
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
 // the network has come back.
 func (c *Connection) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // EndSession signs the owner out: the broker forgets the session and stops
 // queueing messages. A running Run ends with nil. When it is not connected,
 // EndSession connects briefly, once; the caller repeats it after an error.
 func (c *Connection) EndSession(ctx context.Context) error {
-	return errors.ErrUnsupported
+	this := &run{cancel: func() {}, done: make(chan struct{})}
+	expired := false
+	for {
+		c.mu.Lock()
+		other := c.run
+		if other == nil {
+			c.run = this // no Run meanwhile
+			c.mu.Unlock()
+			break
+		}
+		other.expire = true
+		other.cancel()
+		c.mu.Unlock()
+		select {
+		case <-other.done:
+			expired = other.expired
+		case <-ctx.Done():
+			return fmt.Errorf("push: end session: %w", ctx.Err())
+		}
+	}
+	defer func() {
+		c.mu.Lock()
+		c.run = nil
+		c.mu.Unlock()
+		close(this.done)
+	}()
+
+	if expired {
+		return c.remember(ctx, nil)
+	}
+	s := &session{connection: c, up: make(chan struct{}), over: make(chan struct{})}
+	packet := connectPacket(&c.settings)
+	packet.CleanStart = true
+	packet.Properties.SessionExpiryInterval = new(uint32)
+	if err := s.connect(ctx, packet); err != nil {
+		s.close(err)
+		return err
+	}
+	s.finish(true)
+	return c.remember(ctx, nil)
+}
+
+// remember tells SaveSubscribed which filters the broker may know.
+func (c *Connection) remember(ctx context.Context, filters []string) error {
+	if slices.Equal(filters, c.known) {
+		return nil
+	}
+	if c.settings.SaveSubscribed != nil {
+		if err := c.settings.SaveSubscribed(ctx, slices.Clone(filters)); err != nil {
+			return fmt.Errorf("push: save the subscribed filters: %w", err)
+		}
+	}
+	c.known = filters
+	return nil
+}
+
+// cameUp reports a session as connected and lets its messages flow.
+func (c *Connection) cameUp(s *session) {
+	refused, _ := s.granted.refused()
+	c.update(func(state *State) {
+		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), refused, time.Time{}
+		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
+		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
+		state.Connects++
+	})
+	c.log(slog.LevelInfo, "push: connected", slog.Bool("session_present", s.present))
+	for _, subscription := range s.granted.subscriptions {
+		if subscription.Err == nil && subscription.QoS == 0 && !c.settings.AtMostOnce {
+			c.log(slog.LevelWarn, "push: the broker grants quality of service 0 only: messages may be lost", slog.String("filter", subscription.Filter))
+		}
+	}
+	if refused != nil {
+		c.warn("push: a filter is refused", refused)
+	}
+	close(s.up)
+}
+
+// enter reports a phase without a connection.
+func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
+	c.update(func(s *State) {
+		if s.Phase != phase {
+			s.Phase, s.Since = phase, time.Now()
+		}
+		if err != nil || phase != Connecting { // while connecting, the last error still says why
+			s.Err = err
+		}
+		s.RetryAt = retryAt
+	})
+	if err != nil {
+		c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
+	}
+}
+
+// update changes the state and tells OnState, one change after the other.
+func (c *Connection) update(change func(*State)) {
+	c.notify.Lock()
+	defer c.notify.Unlock()
+	c.mu.Lock()
+	change(&c.state)
+	state := c.state
+	c.mu.Unlock()
+	if c.settings.OnState != nil {
+		c.settings.OnState(state)
+	}
+}
+
+// discardForeign counts a message that is not the owner's. The first of a
+// connection is reported: the broker's access rules let it through (M5).
+func (c *Connection) discardForeign(s *session, err error) {
+	c.mu.Lock()
+	first := !s.foreign
+	s.foreign = true
+	c.state.Foreign++
+	c.mu.Unlock()
+	c.discarded(err)
+	if first {
+		err = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
+		c.warn("push: a foreign message was discarded", err)
+		c.update(func(state *State) { state.Err = err })
+	}
+}
+
+// discardLate counts a message of quality of service 0 that was dropped.
+func (c *Connection) discardLate() {
+	c.mu.Lock()
+	c.state.Dropped++
+	c.mu.Unlock()
+	c.discarded(ErrQueueFull)
+}
+
+func (c *Connection) discarded(err error) {
+	if hook, ok := c.settings.Hooks.(DiscardHook); ok {
+		hook.MessageDiscarded(err)
+	}
+}
+
+func (c *Connection) warn(event string, err error) {
+	c.log(slog.LevelWarn, event, slog.Any("error", err))
+}
+
+func (c *Connection) log(level slog.Level, event string, attributes ...slog.Attr) {
+	attributes = append(attributes, slog.String("subscription_id", c.settings.Owner.SubscriptionID.String()))
+	c.settings.Logger.LogAttrs(context.Background(), level, event, attributes...)
 }

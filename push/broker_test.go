@@ -1,0 +1,227 @@
+package push_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait for something that must happen.
+const patience = 30 * time.Second
+
+// broker is what the end-to-end tests need of a real broker.
+type broker struct {
+	url     string
+	roots   *x509.CertPool
+	issue   func(clientID string) *tls.Certificate
+	publish func(ctx context.Context, topic string, payload []byte, qos byte, retain bool) error
+	restart func() // ends cleanly and starts again with its sessions
+}
+
+// eachBroker runs a test against every broker there is.
+func eachBroker(t *testing.T, test func(t *testing.T, b broker)) {
+	t.Run("mosquitto", func(t *testing.T) { test(t, mosquitto(t)) })
+}
+
+// newOwner is a resource owner nobody knows yet.
+func newOwner() (fds.OwnerKey, fds.Root) {
+	id := fds.NewSubscriptionID()
+	return fds.OwnerKey{Issuer: "https://auth.example.com", SubscriptionID: id}, id.Root()
+}
+
+// config is a configuration that works with b, with delays short enough for a test.
+func (b broker) config(owner fds.OwnerKey, root fds.Root) push.Config {
+	certificate := b.issue(root.ClientID())
+	return push.Config{
+		Owner: owner, Root: root, BrokerURL: b.url, RootCAs: b.roots,
+		Certificate:    func(context.Context) (*tls.Certificate, error) { return certificate, nil },
+		Backoff:        push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second},
+		HandlerBackoff: push.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+	}
+}
+
+// collector is a handler that keeps what it was given.
+type collector struct {
+	mu       sync.Mutex
+	messages []push.Message
+	changed  chan struct{}
+	fail     func(m push.Message, n int) error // n: how often the handler was called before
+	calls    int
+}
+
+func newCollector() *collector { return &collector{changed: make(chan struct{})} }
+
+func (c *collector) handle(_ context.Context, m push.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.calls
+	c.calls++
+	if c.fail != nil {
+		if err := c.fail(m, n); err != nil {
+			return err
+		}
+	}
+	c.messages = append(c.messages, m)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return nil
+}
+
+func (c *collector) all() []push.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.messages)
+}
+
+// wait waits until n messages were handled and gives them.
+func (c *collector) wait(t *testing.T, n int) []push.Message {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		c.mu.Lock()
+		messages, changed := slices.Clone(c.messages), c.changed
+		c.mu.Unlock()
+		if len(messages) >= n {
+			return messages
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("%d messages within %v, want %d", len(messages), patience, n)
+		}
+	}
+}
+
+// payloads gives the payloads without repetitions that are marked as such.
+func payloads(messages []push.Message) []string {
+	var texts []string
+	for _, m := range messages {
+		if text := string(m.Payload); !m.Duplicate || !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// running is a connection whose Run is at work.
+type running struct {
+	*push.Connection
+	t      *testing.T
+	cancel context.CancelFunc
+	result chan error
+	states chan push.State
+}
+
+// start makes and runs a connection until the test ends.
+func start(t *testing.T, cfg push.Config, h push.Handler) *running {
+	t.Helper()
+	r := &running{t: t, result: make(chan error, 1), states: make(chan push.State, 10_000)}
+	cfg.OnState = func(s push.State) { r.states <- s }
+	connection, err := push.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Connection = connection
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	done := make(chan struct{})
+	go func() {
+		r.result <- connection.Run(ctx, h)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return r
+}
+
+// waitState waits for a state that want accepts, among those told since the last one.
+func (r *running) waitState(want func(push.State) bool) push.State {
+	r.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case s := <-r.states:
+			if want(s) {
+				return s
+			}
+		case <-deadline:
+			r.t.Fatalf("not within %v; the connection is %+v", patience, r.State())
+		}
+	}
+}
+
+func (r *running) waitPhase(phase push.Phase) push.State {
+	r.t.Helper()
+	return r.waitState(func(s push.State) bool { return s.Phase == phase })
+}
+
+// stop ends Run and gives what it returned.
+func (r *running) stop() error {
+	r.cancel()
+	return r.wait()
+}
+
+// wait gives what Run returned.
+func (r *running) wait() error {
+	r.t.Helper()
+	select {
+	case err := <-r.result:
+		return err
+	case <-time.After(patience):
+		r.t.Fatalf("Run did not return; the connection is %+v", r.State())
+		return nil
+	}
+}
+
+// mustPublish publishes a payload below root with quality of service 1.
+func (b broker) mustPublish(t *testing.T, root fds.Root, below, payload string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := b.publish(ctx, root.String()+below, []byte(payload), 1, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func numbered(from, to int) (texts []string) {
+	for i := from; i < to; i++ {
+		texts = append(texts, fmt.Sprintf(`{"n":%d}`, i))
+	}
+	return texts
+}
+
+var errNotNow = errors.New("not now")
+
+func mosquitto(t *testing.T) broker {
+	m := realtest.Mosquitto(t, realtest.MosquittoOptions{Config: []string{"max_queued_messages 0"}})
+	return broker{
+		url: m.URL, roots: m.RootCAs,
+		issue: func(clientID string) *tls.Certificate {
+			certificate := m.IssueCertificate(clientID, realtest.CertificateOptions{})
+			return &certificate.TLS
+		},
+		publish: func(ctx context.Context, topic string, payload []byte, qos byte, retain bool) error {
+			return m.PublishPacket(ctx, publishPacket(topic, payload, qos, retain))
+		},
+		restart: func() {
+			m.Stop()
+			m.Start()
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package push
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+)
+
+// dial opens the network connection and shakes hands. It gives the TLS
+// connection and what lies below it.
+func (s *settings) dial(ctx context.Context, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
+	raw, err = s.Dial(ctx, "tcp", s.address)
+	if err != nil {
+		return nil, nil, s.unreachable(ctx, err)
+	}
+	policy := tlspolicy.ClientConfig(s.RootCAs, s.ExactlyTLS12)
+	policy.ServerName = s.host
+	// Whatever authorities the broker names, it gets to see the certificate that
+	// we have: its alert then says what is wrong with it.
+	policy.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	secured := tls.Client(raw, policy)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, nil, s.unreachable(ctx, err)
+	}
+	return secured, raw, nil
+}
+
+// unreachable words an error of the time until CONNACK.
+func (s *settings) unreachable(ctx context.Context, err error) error {
+	var refused *ReasonError
+	var gone *lostError
+	if errors.As(err, &gone) {
+		err = gone.cause
+	}
+	switch {
+	case errors.As(err, &refused):
+		return err
+	case isCertificateAlert(err):
+		return &CertificateError{Owner: s.Owner, Reason: "the broker " + s.address + " refuses it; check that its administrator issued it, and has neither revoked it nor let it expire", Err: err}
+	case errors.Is(err, ErrClosed):
+		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", s.address, err)
+	case ctx.Err() != nil:
+		err = ctx.Err() // what it did to the connection says less
+	}
+	if hint := tlspolicy.Explain(err); hint != "" {
+		return fmt.Errorf("push: connect to %s: %s: %w", s.address, hint, err)
+	}
+	return fmt.Errorf("push: connect to %s: %w", s.address, err)
+}
+
+// isAlert says whether err is a TLS alert that the other side sent.
+func isAlert(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+// isCertificateAlert says whether the other side refuses our certificate. The
+// alerts of RFC 8446 section 6.2 are known by text alone: crypto/tls does not
+// export their type.
+func isCertificateAlert(err error) bool {
+	var alert *net.OpError
+	if !errors.As(err, &alert) || alert.Op != "remote error" {
+		return false
+	}
+	switch alert.Err.Error() {
+	case "tls: bad certificate", "tls: unsupported certificate", "tls: revoked certificate", "tls: expired certificate",
+		"tls: unknown certificate", "tls: unknown certificate authority", "tls: access denied", "tls: certificate required":
+		return true
+	}
+	return false
+}
+
+// usableCertificate asks the source and checks what it gives, so that the error
+// is ours and clear, and no broker is bothered with a certificate that it must
+// refuse.
+func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, error) {
+	fail := func(reason string, err error) (*tls.Certificate, error) {
+		return nil, &CertificateError{Owner: s.Owner, Reason: reason, Err: err}
+	}
+	certificate, err := s.Certificate(ctx)
+	switch {
+	case err != nil:
+		return fail("its source failed", err)
+	case certificate == nil || len(certificate.Certificate) == 0:
+		return fail("its source gave none", nil)
+	}
+	leaf := certificate.Leaf
+	if leaf == nil {
+		if leaf, err = parseLeaf(certificate); err != nil {
+			return fail("it cannot be read", err)
+		}
+	}
+	date := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	var reason string
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
+		reason = "it expired on " + date(leaf.NotAfter) + "; the broker's administrator must issue a new one, or this machine's clock is wrong"
+	case now.Before(leaf.NotBefore):
+		reason = "it is valid only from " + date(leaf.NotBefore) + "; check this machine's clock"
+	case !forClients(leaf):
+		reason = "it is not for use by a client (extended key usage); the broker's administrator must issue one that is"
+	case !keyMatches(leaf, certificate.PrivateKey):
+		reason = "its private key is missing or belongs to another certificate"
+	default:
+		return certificate, nil
+	}
+	return nil, &CertificateError{Owner: s.Owner, Reason: reason, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+}

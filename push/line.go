@@ -1,0 +1,252 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
+)
+
+// ErrQueueFull is the reason why a message of quality of service 0 was dropped:
+// the handler fell behind.
+var ErrQueueFull = errors.New("the handler fell behind")
+
+const (
+	queueLimit = 256     // messages of quality of service 0 that wait for the handler
+	queueBytes = 4 << 20 // bytes of their payloads; one message may always wait
+)
+
+// line is where an owner's messages wait for the handler: one at a time, in the
+// order received, across connections. A goroutine serves it only while there is
+// something to do.
+type line struct {
+	settings *settings
+	handler  Handler
+	dropped  func()
+	ctx      context.Context // the handler's
+	cancel   context.CancelFunc
+
+	mu      sync.Mutex
+	queue   []*delivery
+	waiting int       // messages of quality of service 0 in queue
+	bytes   int       // and their payloads' bytes
+	serving bool      // a goroutine is at work
+	inHand  *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	closed  bool
+	closing chan struct{} // closed: begin with no message, give up on a failing one
+	idle    chan struct{} // closed: closed, and the handler has returned
+}
+
+// delivery is one message on its way to the handler.
+type delivery struct {
+	message  Message
+	packetID uint16
+	session  *session
+	handled  chan struct{} // closed: the handler has succeeded
+	acked    chan struct{} // closed: an acknowledgement was written
+}
+
+func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line {
+	l := &line{settings: s, handler: h, dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return l
+}
+
+// offer puts a message of quality of service 1 or 2 into the line and gives the
+// delivery to wait for. When a connection is lost, the message at work goes on,
+// and the broker sends it again on the next one: the redelivery then joins the
+// first delivery, running or done but never acknowledged, instead of being
+// handled a second time. Without that, a handler slower than connections last
+// would never get past its message.
+func (l *line) offer(d *delivery) *delivery {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first := l.inHand; first != nil && d.repeats(first) {
+		first.session = d.session
+		return first
+	}
+	if !l.closed && !d.session.wire.hasEnded() {
+		l.queue = append(l.queue, d)
+		l.serve()
+	}
+	return d
+}
+
+// repeats says whether d is a redelivery of first: marked so, in the same
+// session, with the same packet identifier (MQTT 5.0 section 4.4), and equal.
+func (d *delivery) repeats(first *delivery) bool {
+	a, b := &d.message, &first.message
+	return a.Duplicate && d.session.present && d.packetID == first.packetID && a.QoS == b.QoS && a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload)
+}
+
+// withdraw takes a message out again that the handler has not begun with.
+func (l *line) withdraw(d *delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.queue, d); i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+	}
+}
+
+// offerAtMostOnce puts a message of quality of service 0 into the line. When too
+// many wait, the oldest is dropped.
+func (l *line) offerAtMostOnce(d *delivery) {
+	l.mu.Lock()
+	var drop int
+	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+len(d.message.Payload) > queueBytes {
+		drop++
+		if l.closed {
+			break
+		}
+		i := slices.IndexFunc(l.queue, func(d *delivery) bool { return d.message.QoS == 0 })
+		l.forget(l.queue[i])
+		l.queue = slices.Delete(l.queue, i, i+1)
+	}
+	if !l.closed {
+		l.queue = append(l.queue, d)
+		l.waiting++
+		l.bytes += len(d.message.Payload)
+		l.serve()
+	}
+	l.mu.Unlock()
+	for range drop {
+		l.dropped()
+	}
+}
+
+// forget takes a message of quality of service 0 out of the counts. l.mu is held.
+func (l *line) forget(d *delivery) {
+	l.waiting--
+	l.bytes -= len(d.message.Payload)
+}
+
+// acknowledged notes that the acknowledgement of the message in hand was written.
+func (l *line) acknowledged(s *session, packetID uint16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d := l.inHand; d != nil && d.session == s && d.packetID == packetID {
+		close(d.acked)
+		l.inHand = nil
+	}
+}
+
+// sessionLost forgets the message in hand: in a new session a packet identifier
+// means another message. Its handler goes on.
+func (l *line) sessionLost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inHand = nil
+}
+
+// serve starts the goroutine that empties the line. l.mu is held.
+func (l *line) serve() {
+	if !l.serving {
+		l.serving = true
+		go l.work()
+	}
+}
+
+func (l *line) work() {
+	for {
+		l.mu.Lock()
+		if l.closed || len(l.queue) == 0 {
+			l.serving = false
+			if l.closed {
+				close(l.idle)
+			}
+			l.mu.Unlock()
+			return
+		}
+		d := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		if d.message.QoS == 0 {
+			l.forget(d)
+		} else {
+			l.inHand = d
+		}
+		l.mu.Unlock()
+
+		if d.message.QoS == 0 && !d.session.waitUp(l.closing) {
+			l.dropped()
+			continue
+		}
+		if l.handle(d.message) {
+			close(d.handled)
+		}
+	}
+}
+
+// handle calls the handler until it succeeds; false: the line was closed before.
+func (l *line) handle(m Message) bool {
+	b := backoff.New(backoff.Policy{Initial: l.settings.HandlerBackoff.Initial, Max: l.settings.HandlerBackoff.Max, StableAfter: l.settings.HandlerBackoff.StableAfter})
+	for {
+		err := l.call(m)
+		if err == nil {
+			return true
+		}
+		delay := b.Next()
+		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler failed, the message stays unacknowledged", slog.Any("message", m), slog.Any("error", err), slog.Duration("retry_in", delay))
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+			m.Duplicate = true
+		case <-l.closing:
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+// call calls the handler once. A panic harms this owner alone.
+func (l *line) call(m Message) (err error) {
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("push: the handler panicked: %q", cut(fmt.Sprint(p)))
+			l.settings.Logger.LogAttrs(l.ctx, slog.LevelError, "push: the handler panicked", slog.Any("error", err), slog.String("stack", string(debug.Stack())))
+		}
+		if hook, ok := l.settings.Hooks.(HandledHook); ok {
+			hook.MessageHandled(time.Since(began), err)
+		}
+	}()
+	return l.handler(l.ctx, m)
+}
+
+// close lets the handler finish with the message at work and begin with no other.
+func (l *line) close() {
+	l.mu.Lock()
+	l.closed = true
+	close(l.closing)
+	if !l.serving {
+		close(l.idle)
+	}
+	waiting := l.waiting
+	l.mu.Unlock()
+	for range waiting {
+		l.dropped()
+	}
+}
+
+// lastAcked gives a channel that is closed when the message that the handler
+// has succeeded with last is acknowledged, or nil when s has none to acknowledge.
+func (l *line) lastAcked(s *session) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inHand == nil || s == nil || l.inHand.session != s {
+		return nil
+	}
+	select {
+	case <-l.inHand.handled:
+		return l.inHand.acked
+	default:
+		return nil
+	}
+}
