@@ -2,6 +2,7 @@ package realtest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"golang.org/x/oauth2"
 
 	"github.com/fds-sdk/fds-go/internal/realtest"
@@ -188,6 +191,46 @@ func TestACertificateAuthenticatesAClientAndBindsItsTokens(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestASignedAssertionAuthenticatesAClient(t *testing.T) {
+	provider := realtest.OIDCProvider(t, realtest.OIDCOptions{})
+	ctx := oauthContext(t, provider)
+	config := configure(ctx, t, provider, provider.PrivateKeyJWT)
+	verifier := oauth2.GenerateVerifier()
+	callback, err := provider.Approve(ctx, authURL(config, verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		key  realtest.Certificate
+		want string
+	}{{provider.TLS.Certificate, "invalid_client"}, {provider.PrivateKeyJWT.Certificate, ""}} {
+		_, err := config.Exchange(ctx, queryOf(t, callback).Get("code"), oauth2.VerifierOption(verifier),
+			oauth2.SetAuthURLParam("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+			oauth2.SetAuthURLParam("client_assertion", assertion(t, test.key, provider.PrivateKeyJWT.ID, provider.Issuer)))
+		if errorCode(err) != test.want || (err == nil) != (test.want == "") {
+			t.Errorf("signed with the key of %s, the client is answered %v, want %q", test.key.Subject, err, test.want)
+		}
+	}
+}
+
+// assertion is a client's proof of its key, RFC 7523 section 3.
+func assertion(t *testing.T, key realtest.Certificate, clientID, audience string) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key.TLS.PrivateKey}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	text, err := jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: clientID, Subject: clientID, Audience: jwt.Audience{audience}, ID: rand.Text(),
+		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func TestADeviceGrantIsApprovedInTheBrowser(t *testing.T) {
