@@ -1,0 +1,83 @@
+package webapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// answer is what goes out, before faults have their way with it.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) send(w http.ResponseWriter) {
+	if a.status != http.StatusNoContent {
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	w.WriteHeader(a.status)
+	if a.status != http.StatusNoContent {
+		_, _ = w.Write(a.body) // a client that has gone away is no fault of the API
+	}
+}
+
+func jsonAnswer(status int, body []byte) answer {
+	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
+}
+
+// list writes items as an array, each byte for byte.
+func list(items []json.RawMessage) answer {
+	size := len("[]") + len(items)
+	for _, item := range items {
+		size += len(item)
+	}
+	body := make([]byte, 0, size)
+	body = append(body, '[')
+	for i, item := range items {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, item...)
+	}
+	return jsonAnswer(http.StatusOK, append(body, ']'))
+}
+
+// The messages that have no HTTP code's name.
+const (
+	msgUnauthorized   = "unauthorized_request"
+	msgParameter      = "invalid_parameter"
+	msgValue          = "invalid_parameter_value"
+	msgTwice          = "duplicate_parameter"
+	msgNotImplemented = "not_implemented"
+	msgBody           = "invalid_body"
+	msgEntity         = "unknown_entity"
+	msgTagExists      = "tag_exists"
+	msgTooManyTags    = "too_many_tags"
+)
+
+// errorObject is the body of an error, as FDS has it.
+func errorObject(status int, message string) []byte {
+	quoted, err := json.Marshal(message)
+	if err != nil {
+		panic("webapi: a string cannot be written as JSON: " + err.Error())
+	}
+	return []byte(`{"status":` + strconv.Itoa(status) + `,"message":` + string(quoted) + `}`)
+}
+
+// failure answers an HTTP code with its error object; without a message it is
+// the code's name.
+func failure(status int, message string) answer {
+	if message == "" {
+		message = strings.ToLower(strings.ReplaceAll(http.StatusText(status), " ", "_"))
+	}
+	return jsonAnswer(status, errorObject(status, message))
+}
+
+func unauthorized(challenge string) answer {
+	ans := failure(http.StatusUnauthorized, msgUnauthorized)
+	ans.header.Set("WWW-Authenticate", challenge)
+	return ans
+}

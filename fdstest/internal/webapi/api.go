@@ -1,0 +1,168 @@
+package webapi
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdstest/internal/world"
+)
+
+// MaxBody bounds the body of a request, in bytes; a longer one is 413.
+const MaxBody = 1 << 20
+
+// Config says who may read what.
+type Config struct {
+	// Verify gives the subscriptions that a bearer token covers, or false. nil
+	// refuses every token.
+	Verify func(bearer string) ([]fds.SubscriptionID, bool)
+
+	// World holds the items; default one without owners.
+	World *world.World
+
+	// Logger gets a line a request at debug level; default none.
+	Logger *slog.Logger
+}
+
+// API serves /fds/v2/. It is safe for concurrent use.
+type API struct {
+	cfg            Config
+	notImplemented atomic.Int64 // HTTP code
+
+	mu       sync.Mutex
+	faults   []*armed
+	healed   chan struct{} // closed by the next Heal
+	requests []*Request    // what it points to also belongs to mu
+}
+
+var _ http.Handler = (*API)(nil)
+
+// New makes the API.
+func New(cfg Config) *API {
+	if cfg.Verify == nil {
+		cfg.Verify = func(string) ([]fds.SubscriptionID, bool) { return nil, false }
+	}
+	if cfg.World == nil {
+		cfg.World = world.New(world.Config{})
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &API{cfg: cfg, healed: make(chan struct{})}
+	a.notImplemented.Store(http.StatusOK)
+	return a
+}
+
+func (a *API) locked(do func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	do()
+}
+
+// SetNotImplemented sets the HTTP code under which "not_implemented" is said:
+// 204 without a body, any other with the error object; at first 200. A code that
+// is none, or below 200, counts as 200.
+func (a *API) SetNotImplemented(code int) {
+	if code < 200 || code > 599 {
+		code = http.StatusOK
+	}
+	a.notImplemented.Store(int64(code))
+}
+
+// Server gives an HTTPS server with bounds fit for handler: 10 s for a header of
+// at most 64 KiB, 30 s for a request, 2 minutes for an answer, TLS 1.2 or newer.
+// The caller sets the certificate and the rest.
+func Server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}
+
+// ServeHTTP answers a request, or fails it as a fault says.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	record := a.record(r)
+	owners, challenge := a.authorize(r)
+	a.locked(func() { record.Owners = owners })
+
+	fault := a.faultFor(r)
+	if fault != nil && !fault.pause(r, fault.Delay) {
+		a.cfg.Logger.DebugContext(r.Context(), "request given up by the client", "method", r.Method, "path", r.URL.Path)
+		return
+	}
+	var ans answer
+	switch {
+	case fault != nil && fault.replacesAnswer():
+		ans = fault.answer()
+	case challenge != "":
+		ans = unauthorized(challenge)
+	default:
+		ans = a.answer(w, r, owners)
+	}
+	if fault != nil {
+		ans = fault.alter(ans)
+	}
+	a.locked(func() { record.Status = ans.status })
+	a.cfg.Logger.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", ans.status, "owners", len(owners))
+	header := w.Header()
+	for name, values := range ans.header {
+		header[name] = values
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("Date", a.cfg.World.Now().UTC().Format(http.TimeFormat))
+	if fault != nil && r.Method != http.MethodHead && fault.misleadsBody() {
+		fault.send(w, r, ans)
+		return
+	}
+	ans.send(w)
+}
+
+// The challenges of a 401 (RFC 6750 section 3).
+const (
+	realm        = `Bearer realm="fds"`
+	invalidToken = `, error="invalid_token"`
+)
+
+// authorize gives the subscriptions of the request's token, or a challenge (RFC
+// 6750 section 3: without a token no error is named).
+func (a *API) authorize(r *http.Request) (owners []fds.SubscriptionID, challenge string) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return nil, realm
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimLeft(token, " ")
+	if len(values) == 1 && strings.EqualFold(scheme, "Bearer") && isToken68(token) {
+		if owners, ok := a.cfg.Verify(token); ok {
+			return owners, ""
+		}
+	}
+	return nil, realm + invalidToken
+}
+
+// isToken68 checks the form of a bearer token (RFC 6750 section 2.1, b64token).
+func isToken68(s string) bool {
+	s = strings.TrimRight(s, "=")
+	if s == "" {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~+/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,37 @@
+// Package webapi is the Web API of the provider in a box: the pull model of FDS
+// V2 at /fds/v2/, behind a bearer check (W5, W9), over the items of a world. It
+// can be told to fail in the ways real providers and the networks before them
+// do.
+//
+// # What FDS says
+//
+// GET of specifications, statuses, statistics, diagnostics, spaces, events and
+// event_specifications; POST and GET of tag, DELETE of tag/{id}, PUT of
+// tag/{id}/entities. An error is an object {"status": 401, "message":
+// "unauthorized_request"}. A query parameter of an unknown name is 400
+// "invalid_parameter", one that occurs twice an error. Where an endpoint does
+// not exist for a device type, as statistics for dispensers, the answer is
+// {"status": 204, "message": "not_implemented"}.
+//
+// # This box's dialect
+//
+// FDS leaves the rest open. This box, and not FDS, has it so:
+//
+//   - A list is a JSON array of whole items, without paging. What a token does
+//     not cover is as if it did not exist.
+//   - ids holds IDs separated by commas: of devices for specifications,
+//     statuses, statistics and diagnostics, of devices and spaces for events, of
+//     spaces, tags, and the codes of event specifications. from (inclusive) and
+//     to (exclusive) are RFC 3339 date-times, for statuses, statistics and
+//     events. An unusable value is 400 "invalid_parameter_value", a parameter
+//     that occurs twice 400 "duplicate_parameter".
+//   - The not_implemented object comes when FDS has no such information for any
+//     device asked for, under HTTP 200; see SetNotImplemented.
+//   - POST tag takes a tag without entities and answers 201 with it, and
+//     Location; it belongs to the first subscription of the token. PUT entities
+//     takes an array of IDs and answers 200 with the tag. DELETE answers 204
+//     without a body.
+//   - Other errors have the HTTP code's name as message: 404 "not_found".
+//   - The token is checked before the path and the method.
+//   - Date is the world's clock.
+package webapi
