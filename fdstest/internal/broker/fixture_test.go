@@ -281,6 +281,14 @@ func (w *wire) roundTrip() {
 	receive[*packets.Pingresp](w)
 }
 
+// nothingDue proves that no message is due: answers overtake messages, so that
+// one could still hide behind the first answer, but not behind the second.
+func (w *wire) nothingDue() {
+	w.tb.Helper()
+	w.roundTrip()
+	w.roundTrip()
+}
+
 // subscriber connects and subscribes a raw client to all of its topics.
 func (f *fixture) subscriber(clientID string, change func(*packets.Connect)) *wire {
 	f.tb.Helper()
@@ -367,4 +375,3 @@ func (o *inOrder) check(tb testing.TB, n int) {
 		tb.Fatal(*wrong)
 	}
 }
-

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -126,6 +127,15 @@ func (f frame) unpack() (packets.Packet, error) {
 	case packets.CONNECT, packets.SUBSCRIBE, packets.UNSUBSCRIBE:
 		if packedSize(control.Content) != len(f.body) {
 			return nil, malformed("%s repeats a property or holds bytes that belong to nothing", control.PacketType())
+		}
+	}
+	if s, ok := control.Content.(*packets.Subscribe); ok {
+		at := len(f.body)
+		for _, option := range slices.Backward(s.Subscriptions) {
+			if at--; f.body[at]&0xc0 != 0 {
+				return nil, malformed("SUBSCRIBE with reserved option bits set")
+			}
+			at -= 2 + len(option.Topic)
 		}
 	}
 	return control.Content, nil
