@@ -1,6 +1,7 @@
 package tokenstore_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -25,4 +26,18 @@ func TestAFolderIsAStore(t *testing.T) {
 		storetest.Options{Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
 			return open(t, tokenstore.FolderPath(s.(*tokenstore.Folder)))
 		}})
+}
+
+func TestAKeyringIsAStore(t *testing.T) {
+	for _, limit := range []int{
+		2400,     // as on Windows and macOS
+		64 << 10, // as with the Secret Service
+	} {
+		t.Run(fmt.Sprintf("entries of %d bytes", limit), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) tokenstore.Store { return tokenstore.OpenFakeKeyring(t, limit) },
+				storetest.Options{Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
+					return tokenstore.ReopenKeyring(t, s.(*tokenstore.Keyring))
+				}})
+		})
+	}
 }

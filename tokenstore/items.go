@@ -187,12 +187,7 @@ func (i items) set(ctx context.Context, user string, secret Secret) error {
 
 // remove deletes an entry and looks that it is gone. That there was none is no error.
 func (i items) remove(ctx context.Context, user string) error {
-	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Delete(i.service, user) })
-	err = itemError(err)
-	if errors.Is(err, errNoItem) {
-		return nil
-	}
-	if err != nil {
+	if err := i.removeUnchecked(ctx, user); err != nil {
 		return err
 	}
 	switch _, err := i.get(ctx, user); {
@@ -203,6 +198,15 @@ func (i items) remove(ctx context.Context, user string) error {
 	default:
 		return err
 	}
+}
+
+// removeUnchecked deletes an entry. That there was none is no error.
+func (i items) removeUnchecked(ctx context.Context, user string) error {
+	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Delete(i.service, user) })
+	if err = itemError(err); errors.Is(err, errNoItem) {
+		return nil
+	}
+	return err
 }
 
 // itemError cuts the backend's text, which comes from outside, and keeps its class.
