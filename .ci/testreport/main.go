@@ -1,0 +1,136 @@
+// Command testreport reads what `go test -json` prints and shows what go test itself would show: a line for each package, and the
+// whole output of what failed. Its last line counts: "N passed, N failed, N skipped". It ends with status 1 when a test or a package
+// failed, when a test was skipped, or when no test ran.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// event is one line of `go test -json` (see `go doc test2json`).
+type event struct {
+	Action, Package, Test, Output string
+	ImportPath                    string // of a package that did not build
+}
+
+type name struct{ pkg, test string }
+
+type report struct {
+	passed, failed, skipped int
+	broken                  []string        // packages that failed
+	output                  map[name]string // of tests that are not over, and of packages
+}
+
+func main() {
+	r, err := read(os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testreport:", err)
+		os.Exit(2)
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	if why := r.fault(); why != "" {
+		fmt.Fprintln(os.Stderr, "testreport:", why)
+		os.Exit(1)
+	}
+}
+
+// fault says why the run is no success, or "".
+func (r *report) fault() string {
+	switch {
+	case len(r.broken) > 0:
+		return "failed: " + strings.Join(r.broken, ", ")
+	case r.failed > 0:
+		return "a test failed"
+	case r.skipped > 0:
+		return "a test was skipped: here every part is installed, so nothing may be"
+	case r.passed == 0:
+		return "no test ran"
+	}
+	return ""
+}
+
+// read follows a run to its end. A line that is no event is shown as it is.
+func read(from io.Reader, to io.Writer) (*report, error) {
+	r := &report{output: map[name]string{}}
+	scanner := bufio.NewScanner(from)
+	scanner.Buffer(nil, 16<<20)
+	for scanner.Scan() {
+		var e event
+		if !strings.HasPrefix(scanner.Text(), "{") || json.Unmarshal(scanner.Bytes(), &e) != nil {
+			fmt.Fprintln(to, scanner.Text())
+			continue
+		}
+		r.take(e, to)
+	}
+	return r, scanner.Err()
+}
+
+func (r *report) take(e event, to io.Writer) {
+	key := name{e.Package, e.Test}
+	switch e.Action {
+	case "output":
+		switch {
+		case e.Test != "":
+			r.output[key] += e.Output
+		case isSummary(e.Output):
+			fmt.Fprint(to, e.Output)
+		default:
+			r.output[key] += e.Output // shown when the package fails: a data race, a panic, TestMain's words
+		}
+	case "build-output":
+		fmt.Fprint(to, e.Output)
+	case "build-fail":
+		r.broken = append(r.broken, e.ImportPath+" (does not build)")
+	case "pass":
+		if e.Test != "" {
+			r.passed++
+		}
+		delete(r.output, key)
+	case "skip":
+		if e.Test != "" {
+			r.skipped++
+			fmt.Fprintf(to, "%s%s: %s skipped\n", r.output[key], e.Package, e.Test)
+		}
+		delete(r.output, key)
+	case "fail":
+		if e.Test != "" {
+			r.failed++
+			fmt.Fprint(to, r.output[key])
+			delete(r.output, key)
+			return
+		}
+		// What is left over belongs to tests that never ended, and to the package.
+		for _, left := range r.leftovers(e.Package) {
+			fmt.Fprint(to, r.output[left])
+			delete(r.output, left)
+		}
+		r.broken = append(r.broken, e.Package)
+	}
+}
+
+func (r *report) leftovers(pkg string) []name {
+	var left []name
+	for key := range r.output {
+		if key.pkg == pkg {
+			left = append(left, key)
+		}
+	}
+	slices.SortFunc(left, func(a, b name) int { return strings.Compare(a.test, b.test) })
+	return left
+}
+
+// isSummary says whether a package's output is the line that go test prints at its end.
+func isSummary(output string) bool {
+	for _, start := range []string{"ok  \t", "FAIL\t", "?   \t"} {
+		if strings.HasPrefix(output, start) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAReportCountsAndShowsOnlyWhatFailed(t *testing.T) {
+	r, shown := run(t, `
+{"Action":"start","Package":"m/a"}
+{"Action":"run","Package":"m/a","Test":"TestGood"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"noise\n"}
+{"Action":"pass","Package":"m/a","Test":"TestGood"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"    a_test.go:1: wrong\n"}
+{"Action":"fail","Package":"m/a","Test":"TestBad"}
+{"Action":"output","Package":"m/a","Output":"FAIL\n"}
+{"Action":"output","Package":"m/a","Output":"FAIL\tm/a\t0.1s\n"}
+{"Action":"fail","Package":"m/a"}
+{"Action":"output","Package":"m/b","Output":"ok  \tm/b\t0.1s\n"}
+{"Action":"pass","Package":"m/b"}`)
+	if r.passed != 1 || r.failed != 1 || r.skipped != 0 || r.fault() == "" {
+		t.Errorf("%+v", r)
+	}
+	for _, want := range []string{"a_test.go:1: wrong", "FAIL\tm/a", "ok  \tm/b"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is not shown in:\n%s", want, shown)
+		}
+	}
+	if strings.Contains(shown, "noise") {
+		t.Errorf("the output of a test that passed is shown:\n%s", shown)
+	}
+}
+
+func TestARunThatProvesNothingIsAFault(t *testing.T) {
+	for name, events := range map[string]string{
+		"no test":      `{"Action":"pass","Package":"m/a"}`,
+		"a skip":       `{"Action":"pass","Package":"m/a","Test":"TestA"}` + "\n" + `{"Action":"skip","Package":"m/a","Test":"TestB"}`,
+		"a build":      `{"Action":"pass","Package":"m/a","Test":"TestA"}` + "\n" + `{"Action":"build-fail","ImportPath":"m/b"}`,
+		"a data race":  `{"Action":"pass","Package":"m/a","Test":"TestA"}` + "\n" + `{"Action":"fail","Package":"m/a"}`,
+		"nothing said": ``,
+	} {
+		if r, _ := run(t, events); r.fault() == "" {
+			t.Errorf("%s: no fault", name)
+		}
+	}
+	if r, _ := run(t, `{"Action":"pass","Package":"m/a","Test":"TestA"}`); r.fault() != "" {
+		t.Errorf("a good run: %s", r.fault())
+	}
+}
+
+func TestTheOutputOfATestThatNeverEndedIsShown(t *testing.T) {
+	_, shown := run(t, `
+{"Action":"output","Package":"m/a","Test":"TestHangs","Output":"panic: test timed out\n"}
+{"Action":"fail","Package":"m/a"}
+plain words`)
+	for _, want := range []string{"panic: test timed out", "plain words"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q is not shown in:\n%s", want, shown)
+		}
+	}
+}
+
+func run(t *testing.T, events string) (*report, string) {
+	t.Helper()
+	var shown strings.Builder
+	r, err := read(strings.NewReader(strings.TrimSpace(events)), &shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, shown.String()
+}
