@@ -1,0 +1,173 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// Authorizer adds credentials to requests and judges challenges. It must be safe
+// for concurrent use.
+type Authorizer interface {
+	// Authorize adds the credentials to the header of r, which goes to the
+	// provider's own origin; it is called for every request, also for those that
+	// follow a redirect. An error ends the operation, and errors.Is finds it.
+	Authorize(ctx context.Context, r *http.Request) error
+
+	// Challenged is asked once an operation, when an answer was an HTTP 401. It
+	// may renew the credentials; retry says that sending the request once more is
+	// worth it. The response's body holds at most 64 KiB and need not be closed.
+	Challenged(ctx context.Context, response *http.Response) (retry bool, err error)
+}
+
+// The defaults of Config.
+const (
+	DefaultMaxBodyBytes = 64 << 20
+	DefaultMaxItemBytes = 1 << 20
+	DefaultTimeout      = time.Minute
+)
+
+const (
+	basePath          = "/fds/v2/"
+	maxErrorBodyBytes = 64 << 10
+	defaultUserAgent  = "fds-go"
+)
+
+// Config says where an owner's data is and how to ask for it.
+type Config struct {
+	// BaseURL is the provider's URL, https only (W1); "/fds/v2/" is appended.
+	BaseURL string
+
+	// Authorizer adds the owner's credentials. It is required.
+	Authorizer Authorizer
+
+	// Transport carries the requests; share one among all owners of a provider, so
+	// that they share its connections. Default: NewTransport(nil). It must verify
+	// certificates, speak TLS 1.2 or newer and not follow redirects, as
+	// http.Transport does.
+	Transport http.RoundTripper
+
+	Dialect   fds.Dialect // the names that FDS leaves open
+	UserAgent string      // default "fds-go"
+
+	MaxBodyBytes int64 // bound of one answer, decompressed; default 64 MiB
+	MaxItemBytes int64 // bound of one item; default 1 MiB
+
+	// Timeout bounds the wait for one answer from the dial to its last byte, the
+	// time that the loop over the list takes for itself left out. Default 1 minute.
+	Timeout time.Duration
+
+	Logger *slog.Logger // default: no logs. Each answer is logged at debug level
+}
+
+// Client reads one owner's data. It is safe for concurrent use.
+type Client struct {
+	base       *url.URL // ends with /fds/v2/
+	authorizer Authorizer
+	transport  http.RoundTripper
+	dialect    fds.Dialect
+	userAgent  string
+	maxBody    int64
+	maxItem    int64
+	timeout    time.Duration
+	logger     *slog.Logger
+}
+
+// New checks the configuration and makes a client; it asks the provider for
+// nothing. The error names every fault in a sentence.
+func New(config Config) (*Client, error) {
+	base, baseErr := parseBase(config.BaseURL)
+	faults := []error{baseErr}
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("pull: configuration: "+format, args...))
+	}
+	if config.Authorizer == nil {
+		fault("Authorizer is missing; every request carries an access token (W9)")
+	}
+	if config.MaxBodyBytes < 0 {
+		fault("MaxBodyBytes is %d; it must be positive, or 0 for the default", config.MaxBodyBytes)
+	}
+	if config.MaxItemBytes < 0 {
+		fault("MaxItemBytes is %d; it must be positive, or 0 for the default", config.MaxItemBytes)
+	}
+	if config.Timeout < 0 {
+		fault("Timeout is %v; it must be positive, or 0 for the default", config.Timeout)
+	}
+	if strings.ContainsFunc(config.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }) {
+		fault("UserAgent %q holds a character that a header must not", cut(config.UserAgent))
+	}
+	if err := checkTransport(config.Transport); err != nil {
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		base:       base,
+		authorizer: config.Authorizer,
+		transport:  config.Transport,
+		dialect:    config.Dialect.WithDefaults(),
+		userAgent:  config.UserAgent,
+		maxBody:    config.MaxBodyBytes,
+		maxItem:    config.MaxItemBytes,
+		timeout:    config.Timeout,
+		logger:     config.Logger,
+	}
+	if c.transport == nil {
+		c.transport = NewTransport(nil)
+	}
+	if c.userAgent == "" {
+		c.userAgent = defaultUserAgent
+	}
+	if c.maxBody == 0 {
+		c.maxBody = DefaultMaxBodyBytes
+	}
+	if c.maxItem == 0 {
+		c.maxItem = DefaultMaxItemBytes
+	}
+	if c.timeout == 0 {
+		c.timeout = DefaultTimeout
+	}
+	if c.logger == nil {
+		c.logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func parseBase(text string) (*url.URL, error) {
+	fail := func(format string, args ...any) (*url.URL, error) {
+		return nil, fmt.Errorf("pull: configuration: BaseURL "+format, args...)
+	}
+	if text == "" {
+		return fail("is missing; it is the provider's URL, such as https://api.example.com")
+	}
+	base, err := url.Parse(text)
+	switch {
+	case err != nil: // its text could hold a password
+		return fail("is not a URL")
+	case base.User != nil:
+		return fail("holds a user name; credentials are the Authorizer's")
+	case base.Scheme != "https":
+		return fail("%q does not begin with https://, which FDS demands (W1)", cut(text))
+	case base.Hostname() == "":
+		return fail("%q names no host", cut(text))
+	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		return fail("of host %q has a query or a fragment; write it without", cut(base.Host))
+	}
+	path := strings.TrimRight(base.EscapedPath(), "/")
+	if strings.HasSuffix(path, strings.TrimRight(basePath, "/")) {
+		return fail("%q ends with /fds/v2, which is appended; write it without", cut(text))
+	}
+	joined, err := url.Parse("https://" + base.Host + path + basePath)
+	if err != nil {
+		return fail("of host %q has an unusable path", cut(base.Host))
+	}
+	return joined, nil
+}
