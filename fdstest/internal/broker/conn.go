@@ -15,7 +15,7 @@ import (
 
 const (
 	batchBytes   = 16 << 10    // what one write gathers
-	maxUnread    = 1 << 20     // of answers that a client does not read
+	maxUnread    = 256 << 10   // of answers that a client does not read
 	lingerPeriod = time.Second // for a client to read the last packet and close
 )
 
