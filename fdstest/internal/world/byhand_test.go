@@ -19,21 +19,19 @@ func TestItemsGivenByHandAreServedByteForByte(t *testing.T) {
 	odd := func(member, id string) []byte {
 		return fmt.Appendf(nil, " {\"z\" :1.0e+02,\n\t\"a\":1, \"a\":-0 ,%q:%q,\"generic\":{\"esc\":\"\\u00e9\\/\\ud83d\\ude00 <&>\"} }\n", member, id)
 	}
-	published := 0
 	for _, c := range []struct {
-		kind      world.Kind
-		id        string
-		raw       []byte
-		give      func([]byte) error
-		published bool
+		kind world.Kind
+		id   string
+		raw  []byte
+		give func([]byte) error
 	}{
-		{world.Specifications, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.AddDevice(owner, b) }, false},
-		{world.Statuses, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetStatus(owner, b) }, true},
-		{world.Statistics, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetStatistic(owner, b) }, false},
-		{world.Diagnostics, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetDiagnostic(owner, b) }, false},
-		{world.Spaces, "HAND_S", odd("space_id", "HAND_S"), func(b []byte) error { return w.AddSpace(owner, b) }, false},
-		{world.Events, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.AddEvent(owner, b) }, true},
-		{world.EventSpecifications, "hand_code", odd("code", "hand_code"), func(b []byte) error { return w.AddEventSpecification(b) }, false},
+		{world.Specifications, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.AddDevice(owner, b) }},
+		{world.Statuses, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetStatus(owner, b) }},
+		{world.Statistics, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetStatistic(owner, b) }},
+		{world.Diagnostics, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.SetDiagnostic(owner, b) }},
+		{world.Spaces, "HAND_S", odd("space_id", "HAND_S"), func(b []byte) error { return w.AddSpace(owner, b) }},
+		{world.Events, "HAND_1", odd("device_id", "HAND_1"), func(b []byte) error { return w.AddEvent(owner, b) }},
+		{world.EventSpecifications, "hand_code", odd("code", "hand_code"), func(b []byte) error { return w.AddEventSpecification(b) }},
 	} {
 		given := bytes.Clone(c.raw)
 		if err := c.give(given); err != nil {
@@ -44,12 +42,6 @@ func TestItemsGivenByHandAreServedByteForByte(t *testing.T) {
 		if len(got) != 1 || !bytes.Equal(got[0], c.raw) {
 			t.Errorf("%s: gave %q, got %q", c.kind, c.raw, got)
 		}
-		if c.published {
-			published++
-		}
-	}
-	if published != 2 {
-		t.Fatal("the table lost its published kinds")
 	}
 }
 
