@@ -161,7 +161,10 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 				}
 				payload := []byte(fmt.Sprintf(`{"n":%d}`, round*each+i))
 				for { // the provider too repeats what was not acknowledged to it
-					if err := b.publish(ctx, root.String()+"events", payload, 1, false); err == nil {
+					attempt, cancel := context.WithTimeout(ctx, time.Second)
+					err := b.publish(attempt, root.String()+"events", payload, 1, false)
+					cancel()
+					if err == nil {
 						break
 					} else if ctx.Err() != nil {
 						t.Fatal(err)

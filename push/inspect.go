@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -75,8 +76,8 @@ func (w *wire) inspect(packet []byte, header int) error {
 }
 
 // inspectPublish checks what of a PUBLISH could harm, hands messages of quality
-// of service 0 to w.atMostOnce and the others to paho. It holds the broker to
-// the receive maximum, since paho stops reading when more arrive.
+// of service 0 to w.atMostOnce and the others to paho. When far too many
+// of them are unacknowledged, it waits; see surplus.
 func (w *wire) inspectPublish(packet []byte, header int) error {
 	qos, rest := packet[0]>>1&3, packet[header:]
 	if qos == 3 {
@@ -117,8 +118,13 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	if _, known := w.unacked[id]; known {
 		return protocolError(0x82, "a packet identifier is used twice")
 	}
-	if len(w.unacked) >= w.receiveMaximum {
-		return protocolError(0x93, "it sent more than %d messages ahead, the receive maximum", w.receiveMaximum)
+	for len(w.unacked) >= allowance(w.receiveMaximum) && w.cause == nil {
+		w.paused = true
+		w.room.Wait()
+	}
+	if w.paused {
+		w.paused = false
+		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
 	w.unacked[id] = struct{}{}
 	w.in = packet

@@ -109,11 +109,15 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
 
 	client := paho.NewClient(paho.ClientConfig{
-		Conn:              w,
-		AuthHandler:       noAuth{},
-		PingHandler:       noPinger{},
-		PacketTimeout:     settings.ConnectTimeout,
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){s.received},
+		Conn:          w,
+		AuthHandler:   noAuth{},
+		PingHandler:   noPinger{},
+		PacketTimeout: settings.ConnectTimeout,
+		Session:       newSurplus(s.received),
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+			s.received(p.Packet)
+			return true, nil
+		}},
 	})
 	ack, err := client.Connect(ctx, packet)
 	if err != nil {
@@ -221,25 +225,24 @@ func (s *session) unanswered(what string, err error) error {
 	return fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
 }
 
-// received is paho's callback for messages of quality of service 1 and 2. paho
+// received is called by paho, one at a time, for messages of quality of service 1 and 2. paho
 // acknowledges when it returns, whatever it returns. So it returns when the
 // handler has succeeded, or when the connection is over and the wire takes no
 // acknowledgement any more.
-func (s *session) received(p paho.PublishReceived) (bool, error) {
+func (s *session) received(p *paho.Publish) {
 	if !s.waitUp(s.wire.ended) {
-		return true, nil
+		return
 	}
-	m, ok := s.message(p.Packet.Topic, p.Packet.QoS, p.Packet.Retain, p.Packet.Duplicate(), p.Packet.Payload)
+	m, ok := s.message(p.Topic, p.QoS, p.Retain, p.Duplicate(), p.Payload)
 	if !ok {
-		return true, nil // acknowledged: it would come again for ever
+		return // and acknowledged: it would come again for ever
 	}
-	d := s.line.offer(&delivery{message: m, packetID: p.Packet.PacketID, session: s, handled: make(chan struct{}), acked: make(chan struct{})})
+	d := s.line.offer(&delivery{message: m, packetID: p.PacketID, session: s, handled: make(chan struct{}), acked: make(chan struct{})})
 	select {
 	case <-d.handled:
 	case <-s.wire.ended:
 		s.line.withdraw(d)
 	}
-	return true, nil
 }
 
 // receivedAtMostOnce takes a message of quality of service 0 from the reader,

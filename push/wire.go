@@ -51,17 +51,21 @@ type wire struct {
 	cause                  error
 	connack                *packets.Connack
 	unacked                map[uint16]struct{} // packet IDs of messages of quality of service 1 and 2
+	room                   *sync.Cond          // mu: unacked has become shorter, or the connection has ended
+	paused                 bool                // the reader waits for room
 	pingTimer              *time.Timer
 	pingIdle, pingAnswer   time.Duration
 	pingAt                 time.Duration // since began; 0: no ping is unanswered
 }
 
 func newWire(conn, raw net.Conn, s *settings) *wire {
-	return &wire{
+	w := &wire{
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
 		ended: make(chan struct{}), began: time.Now(), unacked: make(map[uint16]struct{}),
 	}
+	w.room = sync.NewCond(&w.mu)
+	return w
 }
 
 // why gives the cause of the end, after ended is closed.
@@ -84,6 +88,7 @@ func (w *wire) end(cause error) {
 		w.pingTimer.Stop()
 	}
 	close(w.ended)
+	w.room.Signal()
 }
 
 func (w *wire) hasEnded() bool {
@@ -175,22 +180,24 @@ func (w *wire) send(packet []byte, header int) error {
 	if w.hasEnded() {
 		return errEnded
 	}
+	var id uint16
+	if kind == packets.PUBACK || kind == packets.PUBREC || kind == packets.PUBCOMP {
+		id = uint16(packet[header])<<8 | uint16(packet[header+1])
+	}
+	if kind == packets.PUBACK || kind == packets.PUBCOMP {
+		w.mu.Lock()
+		delete(w.unacked, id) // before the write: the next message may come before it returns
+		w.room.Signal()
+		w.mu.Unlock()
+	}
 	_ = w.raw.SetWriteDeadline(time.Now().Add(w.writeTimeout))
 	if _, err := w.Conn.Write(packet); err != nil {
 		w.fail(lost(w.refusal(err)))
 		return errEnded
 	}
 	w.lastSent.Store(int64(time.Since(w.began)))
-	if kind == packets.PUBACK || kind == packets.PUBREC || kind == packets.PUBCOMP {
-		id := uint16(packet[header])<<8 | uint16(packet[header+1])
-		if kind != packets.PUBREC {
-			w.mu.Lock()
-			delete(w.unacked, id)
-			w.mu.Unlock()
-		}
-		if kind != packets.PUBCOMP {
-			w.acknowledged(id)
-		}
+	if kind == packets.PUBACK || kind == packets.PUBREC {
+		w.acknowledged(id)
 	}
 	return nil
 }
