@@ -120,10 +120,7 @@ func (k *Keyring) write(ctx context.Context, op string, key Key, f func() error)
 		return fileError(op, key, err)
 	}
 	defer unlock()
-	if err := f(); err != nil {
-		return keyringError(op, key, err)
-	}
-	return nil
+	return recordError(op, key, f())
 }
 
 // Probe implements [Store]: it writes an entry, reads it and deletes it. It may
@@ -184,11 +181,16 @@ func (k *Keyring) read(ctx context.Context, name string) (Secret, error) {
 		}
 	}
 	// Damaged, or changed each time. While no one writes it will show.
-	var data Secret
-	err := k.write(ctx, "read record", Key{}, func() (err error) {
+	var (
+		data Secret
+		err  error
+	)
+	if err := k.write(ctx, "read record", Key{}, func() error {
 		data, err = k.records.get(ctx, name)
-		return err
-	})
+		return nil
+	}); err != nil {
+		return Secret{}, err
+	}
 	return data, err
 }
 
@@ -259,14 +261,14 @@ func (k *Keyring) save(ctx context.Context, op string, grant Grant, data []byte)
 		changed = true
 		index.entries[place] = indexEntry{Entry: grant.Entry(), unsettled: true}
 		if indexErr = k.writeIndex(ctx, index); indexErr != nil && !known {
-			return recordError(op, grant.Key, indexErr)
+			return indexErr
 		}
 	}
 	if err := record(); err != nil {
 		return err
 	}
 	if indexErr != nil {
-		return recordError(op, grant.Key, indexErr)
+		return indexErr
 	}
 	if changed {
 		index.entries[place].unsettled = false
@@ -289,7 +291,7 @@ func (k *Keyring) indexError(op string, key Key, what string, err error) error {
 // Delete implements [Store].
 func (k *Keyring) Delete(ctx context.Context, key Key) error {
 	const op = "delete grant"
-	return k.write(ctx, op, key, func() error { return recordError(op, key, k.remove(ctx, key)) })
+	return k.write(ctx, op, key, func() error { return k.remove(ctx, key) })
 }
 
 // remove keeps this order, so that a crash between two steps leaves no secret that
