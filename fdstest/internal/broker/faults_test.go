@@ -162,6 +162,7 @@ func TestAPublishCutInHalfComesAgainWhole(t *testing.T) {
 	w := f.subscriber(id, nil)
 	f.publish(id, "x", "before", 1)
 	w.ack(receive[*packets.Publish](w).PacketID)
+	w.roundTrip()
 	f.CutNextPublish(id)
 	f.publish(id, "x", strings.Repeat("cut", 100), 1)
 	f.publish(id, "x", "after", 1)
