@@ -77,6 +77,7 @@ type Server struct {
 	refreshLifetime time.Duration
 	clients         map[string]Client
 	owners          []Owner
+	ownerIDs        map[fds.SubscriptionID]bool
 	pending         map[digest]*pendingRequest
 	codes           map[digest]*authorizationCode
 	refreshTokens   map[digest]*refreshToken
@@ -114,6 +115,7 @@ func New(cfg Config) (*Server, error) {
 		accessLifetime:  cmp.Or(cfg.AccessTokenLifetime, defaultAccessTokenLifetime),
 		refreshLifetime: cmp.Or(cfg.RefreshTokenLifetime, defaultRefreshTokenLifetime),
 		clients:         make(map[string]Client),
+		ownerIDs:        make(map[fds.SubscriptionID]bool),
 		pending:         make(map[digest]*pendingRequest),
 		codes:           make(map[digest]*authorizationCode),
 		refreshTokens:   make(map[digest]*refreshToken),
@@ -152,11 +154,10 @@ func (s *Server) AddOwner(o Owner) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range s.owners {
-		if known, _ := fds.ParseSubscriptionID(other.Spelling); known == id {
-			return fmt.Errorf("authority: add owner: %s is there already", id)
-		}
+	if s.ownerIDs[id] {
+		return fmt.Errorf("authority: add owner: %s is there already", id)
 	}
+	s.ownerIDs[id] = true
 	s.owners = append(s.owners, o)
 	return nil
 }
@@ -172,14 +173,6 @@ func (s *Server) SetLifetimes(access, refresh time.Duration) {
 	if refresh > 0 {
 		s.refreshLifetime = refresh
 	}
-}
-
-func cmpOr[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }
 
 // digest keys what a secret stands for: a look-up by the secret itself would

@@ -1,0 +1,39 @@
+// Package fdstest is an FDS information provider in a box: an authorization
+// server, the Web API, an MQTT broker and a certificate authority of its own,
+// on loopback ports of this process, with owners whose made-up sites live.
+// Start one in a test or a demonstration, point a client at it, and switch on
+// what shall go wrong.
+//
+//	p := fdstest.New(t, fdstest.Options{Quiet: true})
+//	owner := p.Owners()[0]
+//	// ... begin a sign-in with p.Issuer(), p.RootCAs() and the client "fdsdemo"
+//	err := p.Approve(ctx, authorizationURL, owner)
+//	off := p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))
+//
+// # What it is like
+//
+// All servers speak TLS 1.2 or newer (W1, W2, M1) on 127.0.0.1, with
+// certificates for 127.0.0.1, ::1 and localhost. The authorization server wants
+// PKCE with S256, rotates refresh tokens and ends a grant when an old one comes
+// again; it gives a refresh token for the scope offline_access with
+// prompt=consent. Its consent page asks for no password: whoever opens it is the
+// person. The broker wants a client certificate whose common name is the client
+// ID (M2, M4) and keeps clients to their own topics (M5). What FDS leaves open,
+// such as sub-topics and query parameters, is this box's own choice and not a
+// rule that a client may rely on.
+//
+// # What goes wrong
+//
+// Provider.Inject switches on a Fault, until its off function is called or as
+// often as Fault.Times says. Faults at an Endpoint fit every HTTP server
+// (Slow, Answer, Unauthorized, TooManyRequests, WebPage, Redirect, Oversized,
+// Endless, Drip, Truncated, DropBeforeWork, DropAfterWork); others change what
+// the authorization server says (MetadataMember, ResponseIssuer,
+// TokenAnswerMember, NoNewRefreshToken, TokenSubscription, ...) or how the
+// broker behaves (DropConnections, LoseSessions, AnswerConnect, Disconnect,
+// SilentBroker, ...).
+//
+// Nothing is kept: keys, tokens and data end with the Provider. It shares no
+// code with the client packages of this module, so that the two cannot agree on
+// a mistake.
+package fdstest

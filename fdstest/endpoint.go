@@ -1,0 +1,59 @@
+package fdstest
+
+import (
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fdstest/internal/authority"
+)
+
+// Endpoint names a part of the provider's HTTP servers, for faults and counts.
+type Endpoint string
+
+// The endpoints of the authorization server, and the whole Web API.
+const (
+	AuthorizationEndpoint Endpoint = "authorization" // the consent page
+	ConsentEndpoint       Endpoint = "consent"       // the consent page's form
+	TokenEndpoint         Endpoint = "token"
+	RevocationEndpoint    Endpoint = "revocation"
+	MetadataEndpoint      Endpoint = "metadata" // RFC 8414 and OpenID discovery
+	KeysEndpoint          Endpoint = "keys"
+	APIEndpoint           Endpoint = "api"
+)
+
+// APIPath names one path of the Web API below /fds/v2/, and all below it:
+// "specifications", "tag".
+func APIPath(path string) Endpoint { return APIEndpoint + Endpoint("/"+strings.Trim(path, "/")) }
+
+var authorityEndpoints = map[string]Endpoint{
+	authority.AuthorizationPath:   AuthorizationEndpoint,
+	authority.ConsentPath:         ConsentEndpoint,
+	authority.TokenPath:           TokenEndpoint,
+	authority.RevocationPath:      RevocationEndpoint,
+	authority.OAuthMetadataPath:   MetadataEndpoint,
+	authority.OpenIDDiscoveryPath: MetadataEndpoint,
+	authority.KeysPath:            KeysEndpoint,
+}
+
+func authorityEndpointsOf(path string) []Endpoint {
+	if e, ok := authorityEndpoints[path]; ok {
+		return []Endpoint{e}
+	}
+	return nil
+}
+
+// apiEndpointsOf gives APIEndpoint and an APIPath for each level of the path.
+func apiEndpointsOf(path string) []Endpoint {
+	endpoints := []Endpoint{APIEndpoint}
+	below, ok := strings.CutPrefix(path, "/fds/v2/")
+	if !ok {
+		return endpoints
+	}
+	levels := strings.Split(strings.Trim(below, "/"), "/")
+	if len(levels) > 8 {
+		levels = levels[:8] // no path of FDS is that deep
+	}
+	for i := range levels {
+		endpoints = append(endpoints, APIPath(strings.Join(levels[:i+1], "/")))
+	}
+	return endpoints
+}

@@ -1,0 +1,155 @@
+package fdstest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// writeTimeout bounds an answer, from the end of the request's header. Faults
+// that take longer extend it.
+const writeTimeout = time.Minute
+
+// listen opens a port on 127.0.0.1; 0 lets the system choose.
+func listen(port int) (net.Listener, error) {
+	return net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
+
+// webServer serves HTTPS on one listener, with the faults that are switched on
+// in front of its handler.
+type webServer struct {
+	server      http.Server
+	next        http.Handler
+	endpointsOf func(path string) []Endpoint
+	faults      *httpFaults
+
+	running sync.RWMutex // held for reading by every request
+	closed  bool
+	served  sync.WaitGroup
+}
+
+// serveWeb starts to serve on listener, which it closes at the end. The context
+// of every request ends with ctx.
+func serveWeb(ctx context.Context, listener net.Listener, cert tls.Certificate, faults *httpFaults, log *slog.Logger, endpointsOf func(string) []Endpoint, next http.Handler) *webServer {
+	s := &webServer{next: next, endpointsOf: endpointsOf, faults: faults}
+	s.server = http.Server{
+		Handler:           s,
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}},
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	s.served.Go(func() {
+		if err := s.server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("web server ended", "address", listener.Addr().String(), "error", err)
+		}
+	})
+	return s
+}
+
+func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.running.RLock()
+	defer s.running.RUnlock()
+	if s.closed {
+		panic(http.ErrAbortHandler)
+	}
+	next := s.next
+	for _, fault := range s.faults.arrive(s.endpointsOf(r.URL.Path)) {
+		inner := next
+		next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fault.serve(w, r, inner, fault.off) })
+	}
+	next.ServeHTTP(w, r)
+}
+
+// close ends all connections and returns when no request is being served. The
+// context given to serveWeb must have ended.
+func (s *webServer) close() {
+	_ = s.server.Close()
+	s.running.Lock()
+	s.closed = true
+	s.running.Unlock()
+	s.served.Wait()
+}
+
+// httpFaults are the faults that are switched on for HTTP, and the counts of
+// requests, of both servers.
+type httpFaults struct {
+	mu     sync.Mutex
+	active []*httpFault
+	counts map[Endpoint]int
+}
+
+type httpFault struct {
+	at    Endpoint
+	take  func() bool
+	serve httpFaultFunc
+	off   chan struct{} // closed when it is switched off, so that what it holds up goes on
+}
+
+// httpFaultFunc answers in place of next, or around it.
+type httpFaultFunc func(w http.ResponseWriter, r *http.Request, next http.Handler, off <-chan struct{})
+
+func (f *httpFaults) add(fault *httpFault) (remove func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = append(f.active, fault)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.active = slices.DeleteFunc(f.active, func(other *httpFault) bool { return other == fault })
+		close(fault.off)
+	}
+}
+
+// arrive counts a request and gives the faults that it meets, the innermost,
+// which was injected first, in front.
+func (f *httpFaults) arrive(endpoints []Endpoint) []*httpFault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var met []*httpFault
+	for _, e := range endpoints {
+		if f.counts == nil {
+			f.counts = make(map[Endpoint]int)
+		}
+		if _, known := f.counts[e]; known || len(f.counts) < 1024 {
+			f.counts[e]++
+		}
+	}
+	for _, fault := range f.active {
+		if slices.Contains(endpoints, fault.at) && fault.take() {
+			met = append(met, fault)
+		}
+	}
+	return met
+}
+
+// Requests says how many requests have reached an endpoint since the start,
+// those that met a fault included.
+func (p *Provider) Requests(at Endpoint) int {
+	p.http.mu.Lock()
+	defer p.http.mu.Unlock()
+	return p.http.counts[at]
+}
+
+func (at Endpoint) check() error {
+	switch at {
+	case AuthorizationEndpoint, ConsentEndpoint, TokenEndpoint, RevocationEndpoint, MetadataEndpoint, KeysEndpoint, APIEndpoint:
+		return nil
+	}
+	if len(at) > len(APIEndpoint)+1 && at[:len(APIEndpoint)+1] == APIEndpoint+"/" {
+		return nil
+	}
+	return fmt.Errorf("no endpoint is called %.100q", string(at))
+}
