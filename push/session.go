@@ -112,14 +112,14 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 		Conn:          w,
 		AuthHandler:   noAuth{},
 		PingHandler:   noPinger{},
-		PacketTimeout: settings.ConnectTimeout,
+		PacketTimeout: 2 * settings.ConnectTimeout, // ours ends first, and knows why
 		Session:       newSurplus(s.received),
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			s.received(p.Packet)
 			return true, nil
 		}},
 	})
-	ack, err := client.Connect(ctx, packet)
+	ack, err := client.Connect(context.WithoutCancel(ctx), packet)
 	if err != nil {
 		w.fail(err)
 		return settings.unreachable(ctx, w.why())
@@ -170,7 +170,7 @@ func (s *session) subscribe(ctx context.Context) error {
 		return err
 	}
 	unwanted := slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(settings.filters, f) })
-	kept := slices.Clone(settings.filters)
+	gone := unwanted
 	if len(unwanted) > 0 && s.present {
 		ack, err := s.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: unwanted})
 		if ack == nil {
@@ -179,9 +179,11 @@ func (s *session) subscribe(ctx context.Context) error {
 		if len(ack.Reasons) != len(unwanted) {
 			return fmt.Errorf("push: unsubscribe: %w: its UNSUBACK answers %d of %d filters", ErrProtocol, len(ack.Reasons), len(unwanted))
 		}
+		gone = nil
 		for i, code := range ack.Reasons {
-			if code >= 0x80 { // remembered, and tried again on the next connection
-				kept = append(kept, unwanted[i])
+			if code < 0x80 {
+				gone = append(gone, unwanted[i])
+			} else { // remembered, and tried again on the next connection
 				c.warn("push: a filter of an earlier run stays subscribed", &ReasonError{Packet: "UNSUBACK", Code: code, Text: cut(ack.Properties.ReasonString), Filter: unwanted[i]})
 			}
 		}
@@ -214,7 +216,7 @@ func (s *session) subscribe(ctx context.Context) error {
 	if err, all := s.granted.refused(); all {
 		return err
 	}
-	return c.remember(ctx, kept)
+	return c.remember(ctx, slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(gone, f) }))
 }
 
 // unanswered words an exchange that the broker did not answer.
