@@ -55,17 +55,24 @@ func (c *child) kill() {
 }
 
 // stop asks the child to end with a signal and waits; a child that does not obey within stopTime is killed, which is an error.
+// The signal is sent again and again: Mosquitto forgets one that comes between its word that it runs and its first round.
 func (c *child) stop(signal os.Signal) error {
-	if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		c.kill()
-		return fmt.Errorf("realtest: stop %s: %w", c.name, err)
-	}
-	select {
-	case <-c.ended:
-		return nil
-	case <-time.After(stopTime):
-		c.kill()
-		return fmt.Errorf("realtest: stop %s: still running %v after %v, killed", c.name, stopTime, signal)
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	tooLate := time.After(stopTime)
+	for {
+		if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			c.kill()
+			return fmt.Errorf("realtest: stop %s: %w", c.name, err)
+		}
+		select {
+		case <-c.ended:
+			return nil
+		case <-again.C:
+		case <-tooLate:
+			c.kill()
+			return fmt.Errorf("realtest: stop %s: still running %v after %v, killed", c.name, stopTime, signal)
+		}
 	}
 }
 

@@ -79,6 +79,15 @@ func TestAStoppedBrokerKeepsSessionsAndAKilledOneLosesThem(t *testing.T) {
 	publish(ctx, t, broker, "fds/v2/"+ownerA+"/events", "the publisher connects again")
 }
 
+func TestABrokerStopsEvenRightAfterItsStart(t *testing.T) {
+	broker := realtest.Mosquitto(t, realtest.MosquittoOptions{})
+	for range 20 {
+		broker.Stop()
+		broker.Start()
+	}
+	publish(testContext(t), t, broker, "fds/v2/"+ownerA+"/events", "still in order")
+}
+
 func TestABrokerThatSavesEachChangeSurvivesBeingKilled(t *testing.T) {
 	broker := realtest.Mosquitto(t, realtest.MosquittoOptions{Config: []string{"autosave_interval 1", "autosave_on_changes true"}})
 	ctx := testContext(t)
