@@ -54,7 +54,8 @@ type Options struct {
 	AuthorityPort, APIPort, BrokerPort int
 
 	// SessionExpiryMax bounds how long the broker keeps a session after its
-	// connection, in whole seconds; default 24 hours.
+	// connection, in whole seconds; default 24 hours. A negative value keeps
+	// none.
 	SessionExpiryMax time.Duration
 	// ServerKeepAlive, in whole seconds, replaces the keep-alive of MQTT clients;
 	// 0 leaves it to them.

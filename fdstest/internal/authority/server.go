@@ -77,7 +77,7 @@ type Server struct {
 	refreshLifetime time.Duration
 	clients         map[string]Client
 	owners          []Owner
-	ownerIDs        map[fds.SubscriptionID]bool
+	spellings       map[fds.SubscriptionID]string // of the owners
 	pending         map[digest]*pendingRequest
 	codes           map[digest]*authorizationCode
 	refreshTokens   map[digest]*refreshToken
@@ -115,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		accessLifetime:  cmp.Or(cfg.AccessTokenLifetime, defaultAccessTokenLifetime),
 		refreshLifetime: cmp.Or(cfg.RefreshTokenLifetime, defaultRefreshTokenLifetime),
 		clients:         make(map[string]Client),
-		ownerIDs:        make(map[fds.SubscriptionID]bool),
+		spellings:       make(map[fds.SubscriptionID]string),
 		pending:         make(map[digest]*pendingRequest),
 		codes:           make(map[digest]*authorizationCode),
 		refreshTokens:   make(map[digest]*refreshToken),
@@ -154,10 +154,10 @@ func (s *Server) AddOwner(o Owner) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ownerIDs[id] {
+	if _, known := s.spellings[id]; known {
 		return fmt.Errorf("authority: add owner: %s is there already", id)
 	}
-	s.ownerIDs[id] = true
+	s.spellings[id] = o.Spelling
 	s.owners = append(s.owners, o)
 	return nil
 }

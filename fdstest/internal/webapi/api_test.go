@@ -90,6 +90,26 @@ func TestAnAPIWithoutVerifyRefusesEveryToken(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTokenIsNotEvenVerified(t *testing.T) {
+	var asked []string
+	api := webapi.New(webapi.Config{Verify: func(bearer string) ([]fds.SubscriptionID, bool) {
+		asked = append(asked, bearer)
+		return nil, true
+	}})
+	for header, status := range map[string]int{"Bearer aZ09-._~+/==": 200, "Bearer ": 401, "Bearer ==": 401, "Bearer a b": 401, "Bearer a,b": 401, "Bearer =a": 401} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/fds/v2/statuses", nil)
+		r.Header.Set("Authorization", header)
+		api.ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("%q: %d, want %d", header, w.Code, status)
+		}
+	}
+	if !slices.Equal(asked, []string{"aZ09-._~+/=="}) {
+		t.Errorf("verified %q", asked)
+	}
+}
+
 func TestATokenShowsTheItemsOfItsSubscriptionsOnly(t *testing.T) {
 	b := newBox(t)
 	for _, kind := range lists {

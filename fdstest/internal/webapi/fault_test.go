@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -238,11 +239,13 @@ func TestADripSendsByteByByte(t *testing.T) {
 }
 
 func TestABrokenBodySparesHead(t *testing.T) {
-	b := newBox(t)
+	api := webapi.New(webapi.Config{})
 	for _, f := range []webapi.Fault{{Truncate: true}, {Endless: true}, {Drip: time.Hour}} {
-		off := b.api.Fail(f)
-		if got := b.do(t, b.request(t, http.MethodHead, "/fds/v2/spaces", "a", "")); got.StatusCode != 200 {
-			t.Errorf("%s", got.Status)
+		off := api.Fail(f)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest(http.MethodHead, "/fds/v2/spaces", nil)) // a broken body would panic or not return
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("%+v: %d", f, w.Code)
 		}
 		off()
 	}

@@ -239,7 +239,9 @@ func TestTagsKeepWhatTheConsumerSent(t *testing.T) {
 	foreign := parse(t, read(t, w, world.Specifications, world.Query{}, b)[0]).DeviceID
 	both := []fds.SubscriptionID{a, b}
 	entities := fmt.Sprintf(`[%q, {"space_id":%q}]`, device, space)
-	item, err = w.SetEntities(both, "mine", []byte(entities))
+	given := []byte(entities)
+	item, err = w.SetEntities(both, "mine", given)
+	clear(given) // the world must have a copy
 	if want := fmt.Sprintf(`{"tag_id":"mine","generic":{},"entities":%s}`, entities); err != nil || string(item) != want {
 		t.Errorf("got %s, %v, want %s", item, err, want)
 	}

@@ -1,0 +1,59 @@
+package fdstest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+// A provider with one owner, read with tokens that no person had to approve.
+func Example() {
+	p, err := fdstest.Start(fdstest.Options{
+		Quiet:   true,
+		Devices: -1,
+		Owners:  []fdstest.Owner{{Name: "Northside Hospital"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	owner := p.Owners()[0]
+	if err := p.AddDevice(owner, []byte(`{"device_id":"soap-1","generic":{"device_type":"dispenser"}}`)); err != nil {
+		log.Fatal(err)
+	}
+	tokens, err := p.IssueTokens("fdsdemo", owner)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.RootCAs(), MinVersion: tls.VersionTLS12}}}
+	defer client.CloseIdleConnections()
+	read := func() {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+tokens.AccessToken)
+		resp, err := client.Do(req)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var answer any
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(resp.StatusCode, answer)
+	}
+	read()
+	p.Inject(fdstest.TooManyRequests(fdstest.APIEndpoint, "30").Times(1))
+	read()
+	// Output:
+	// 200 [map[device_id:soap-1 generic:map[device_type:dispenser]]]
+	// 429 map[message:too_many_requests status:429]
+}
