@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+const (
+	defaultName    = "fdsdemo"
+	maxSecretBytes = 4 << 10
+	maxCABytes     = 1 << 20
+
+	// MQTT 5.0 section 3.1.2.11.2: whole seconds in four bytes, of which the
+	// highest means never.
+	maxSessionExpiry = (1<<32 - 2) * time.Second
+)
+
+// configuration is a checked fdsdemo.yaml with all its files read.
+type configuration struct {
+	client fdsclient.Config // without a store
+	store  func(ctx context.Context) (tokenstore.Store, error)
+}
+
+// loadConfiguration reads and checks everything that the file names; the error
+// names every fault. path "" means the default.
+func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
+	if path == "" {
+		var err error
+		if path, err = defaultConfigPath(); err != nil {
+			return nil, err
+		}
+	}
+	file, err := readConfigFile(path)
+	if err != nil {
+		return nil, err
+	}
+	base, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, wrongUsage("%s: %v", path, err)
+	}
+	r := &reader{file: file, base: base}
+	c := &configuration{client: fdsclient.Config{
+		Provider:    r.provider(),
+		Application: r.application(),
+		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry()},
+		Logger:      log,
+	}}
+	r.push(&c.client)
+	c.store = r.tokens(c.client.Application.Name)
+	r.checkClient(c.client)
+	if len(r.faults) > 0 {
+		return nil, wrongUsage("%s: %s", path, strings.Join(r.faults, "; "))
+	}
+	return c, nil
+}
+
+// reader turns the file's settings into those of the SDK and collects faults.
+type reader struct {
+	file   configFile
+	base   string // relative paths begin here
+	faults []string
+}
+
+func (r *reader) fault(format string, args ...any) {
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+func (r *reader) path(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(r.base, name)
+}
+
+func (r *reader) provider() fdsclient.Provider {
+	f := r.file.Provider
+	p := fdsclient.Provider{
+		Issuer: f.Issuer,
+		Endpoints: fdsclient.Endpoints{
+			Authorization: f.AuthorizationEndpoint,
+			Token:         f.TokenEndpoint,
+			Revocation:    f.RevocationEndpoint,
+			JWKS:          f.JWKSURI,
+		},
+		APIURL:    f.APIURL,
+		BrokerURL: f.BrokerURL,
+	}
+	switch f.TLS {
+	case "", "1.2+":
+	case "1.2":
+		p.ExactlyTLS12 = true
+	default:
+		r.fault(`provider.tls is %q; it is "1.2+" or "1.2"`, f.TLS)
+	}
+	if f.CAFile != "" {
+		if data, err := readBounded(r.path(f.CAFile), maxCABytes); err != nil {
+			r.fault("provider.ca_file: %v", err)
+		} else if roots, ok := tlspolicy.Roots(data); !ok {
+			r.fault("provider.ca_file: %s holds no certificate in PEM form", r.path(f.CAFile))
+		} else {
+			p.RootCAs = roots
+		}
+	}
+	return p
+}
+
+func (r *reader) application() fdsclient.Application {
+	f := r.file.Application
+	a := fdsclient.Application{
+		Name:              f.Name,
+		ClientID:          f.ClientID,
+		ClientSecret:      r.secret("application.client_secret_file", f.ClientSecretFile),
+		AuthMethod:        fdsclient.AuthMethod(f.AuthMethod),
+		Scopes:            f.Scopes,
+		RedirectPath:      f.RedirectPath,
+		RedirectPorts:     f.RedirectPorts,
+		SubscriptionClaim: f.SubscriptionClaim,
+	}
+	if a.Name == "" {
+		a.Name = defaultName
+	}
+	if f.CertificateFile != "" || f.KeyFile != "" {
+		r.applicationCertificate(&a)
+	}
+	return a
+}
+
+// applicationCertificate checks the certificate by which the application
+// authenticates itself (RFC 8705), and asks for that method unless another is
+// named; fdsclient says which it supports.
+func (r *reader) applicationCertificate(a *fdsclient.Application) {
+	f := r.file.Application
+	if f.CertificateFile != "" && f.KeyFile != "" {
+		chain, err := readBounded(r.path(f.CertificateFile), maxCABytes)
+		if err != nil {
+			r.fault("application.certificate_file: %v", err)
+		}
+		key, keyErr := readBounded(r.path(f.KeyFile), maxCABytes)
+		if keyErr != nil {
+			r.fault("application.key_file: %v", keyErr)
+		}
+		if err == nil && keyErr == nil {
+			if _, err := tls.X509KeyPair(chain, key); err != nil {
+				r.fault("application.certificate_file and key_file do not hold a certificate and its private key in PEM form")
+			}
+		}
+	} else {
+		r.fault("application.certificate_file and key_file go together")
+	}
+	if a.AuthMethod == "" {
+		a.AuthMethod = "tls_client_auth"
+	}
+}
+
+// secret reads a file of one line; the newline at its end is not part of it.
+func (r *reader) secret(setting, name string) fdsclient.Secret {
+	if name == "" {
+		return fdsclient.Secret{}
+	}
+	data, err := readBounded(r.path(name), maxSecretBytes)
+	if err != nil {
+		r.fault("%s: %v", setting, err)
+		return fdsclient.Secret{}
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	switch {
+	case text == "":
+		r.fault("%s: %s is empty", setting, r.path(name))
+	case strings.ContainsAny(text, "\r\n"):
+		r.fault("%s: %s has more than one line", setting, r.path(name))
+	}
+	return fdsclient.NewSecret(text)
+}
+
+func (r *reader) sessionExpiry() time.Duration {
+	d := time.Duration(r.file.Push.SessionExpiry)
+	if d != 0 && (d < time.Second || d > maxSessionExpiry) {
+		r.fault("push.session_expiry is %v; it is at least 1s and at most %v", d, maxSessionExpiry)
+	}
+	return d
+}
+
+// push sets the certificates and the state. A folder of certificates that is not
+// named is looked for beside the default configuration.
+func (r *reader) push(c *fdsclient.Config) {
+	f := r.file.Push
+	password := r.secret("push.certificate_password_file", f.CertificatePasswordFile)
+	folder, named := r.path(f.Certificates), f.Certificates != ""
+	if !named {
+		folder, _ = userFolder(c.Application.Name, "owners")
+	}
+	if _, err := os.Stat(folder); named || err == nil {
+		if certificates, err := fdsclient.OpenCertificateFolder(folder, password); err != nil {
+			r.fault("push.certificates: %v", causeOf(err))
+		} else if _, err := os.ReadDir(folder); err != nil {
+			r.fault("push.certificates: %v", err)
+		} else {
+			c.Certificates = certificates
+		}
+	}
+	if f.StateFolder == "" {
+		return // fdsclient's default, in the user's state folder
+	}
+	state, err := fdsclient.OpenStateFolder(r.path(f.StateFolder))
+	if err != nil {
+		r.fault("push.state_folder: %v", err)
+		return
+	}
+	if info, err := os.Stat(r.path(f.StateFolder)); err == nil && !info.IsDir() {
+		r.fault("push.state_folder: %s is a file", r.path(f.StateFolder))
+	}
+	c.State = state
+}
+
+// causeOf gives the innermost error, whose text stands alone.
+func causeOf(err error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		if list := all.Unwrap(); len(list) > 0 {
+			return list[len(list)-1]
+		}
+	}
+	return err
+}
+
+// tokens gives the function that opens the store.
+func (r *reader) tokens(application string) func(context.Context) (tokenstore.Store, error) {
+	f := r.file.Tokens
+	passphrase := r.secret("tokens.passphrase_file", f.PassphraseFile)
+	switch f.Store {
+	case "", "keyring":
+		return func(context.Context) (tokenstore.Store, error) {
+			return opened(tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: application}))
+		}
+	case "memory":
+		return func(context.Context) (tokenstore.Store, error) { return tokenstore.OpenMemory(), nil }
+	case "file":
+	default:
+		r.fault("tokens.store is %q; it is keyring, file or memory", f.Store)
+		return nil
+	}
+	config := tokenstore.FolderConfig{Path: r.path(f.Folder), Passphrase: passphrase}
+	if f.Folder == "" {
+		var err error
+		if config.Path, err = userFolder(application, "grants"); err != nil {
+			r.fault("tokens.folder is missing, and %v", err)
+		}
+	}
+	if f.PassphraseFile == "" {
+		config.KeyringService = application
+	}
+	return func(ctx context.Context) (tokenstore.Store, error) { return opened(tokenstore.OpenFolder(ctx, config)) }
+}
+
+// opened tells a store that is configured wrongly from one that fails.
+func opened[S tokenstore.Store](store S, err error) (tokenstore.Store, error) {
+	if isAny(err, tokenstore.ErrMalformed, tokenstore.ErrWrongKey, tokenstore.ErrUnsafe) {
+		return nil, wrongUsage("%v", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// userFolder is where an application keeps what its configuration names no place
+// for.
+func userFolder(application, name string) (string, error) {
+	folder, err := os.UserConfigDir()
+	if err != nil {
+		return "", errors.New("this user has no configuration folder")
+	}
+	return filepath.Join(folder, url.PathEscape(application), name), nil
+}
+
+// checkClient has the SDK check the rest. It opens nothing.
+func (r *reader) checkClient(c fdsclient.Config) {
+	c.Store, c.State, c.Certificates = tokenstore.OpenMemory(), new(fdsclient.MemoryState), nil
+	client, err := fdsclient.New(c)
+	if err != nil {
+		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fdsclient.ErrConfig.Error()+": "))
+		return
+	}
+	_ = client.Close() // it holds nothing
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	configName     = "fdsdemo.yaml"
+	maxConfigBytes = 1 << 20
+)
+
+// configFile is the form of fdsdemo.yaml.
+type configFile struct {
+	Provider struct {
+		Issuer                string `yaml:"issuer"`
+		AuthorizationEndpoint string `yaml:"authorization_endpoint"`
+		TokenEndpoint         string `yaml:"token_endpoint"`
+		RevocationEndpoint    string `yaml:"revocation_endpoint"`
+		JWKSURI               string `yaml:"jwks_uri"`
+		APIURL                string `yaml:"api_url"`
+		BrokerURL             string `yaml:"broker_url"`
+		CAFile                string `yaml:"ca_file"`
+		TLS                   string `yaml:"tls"`
+	} `yaml:"provider"`
+	Application struct {
+		Name              string   `yaml:"name"`
+		ClientID          string   `yaml:"client_id"`
+		ClientSecretFile  string   `yaml:"client_secret_file"`
+		CertificateFile   string   `yaml:"certificate_file"`
+		KeyFile           string   `yaml:"key_file"`
+		AuthMethod        string   `yaml:"auth_method"`
+		Scopes            []string `yaml:"scopes"`
+		RedirectPath      string   `yaml:"redirect_path"`
+		RedirectPorts     []int    `yaml:"redirect_ports"`
+		SubscriptionClaim string   `yaml:"subscription_claim"`
+	} `yaml:"application"`
+	Tokens struct {
+		Store          string `yaml:"store"`
+		Folder         string `yaml:"folder"`
+		PassphraseFile string `yaml:"passphrase_file"`
+	} `yaml:"tokens"`
+	Push struct {
+		Certificates            string   `yaml:"certificates"`
+		CertificatePasswordFile string   `yaml:"certificate_password_file"`
+		Topics                  []string `yaml:"topics"`
+		SessionExpiry           duration `yaml:"session_expiry"`
+		StateFolder             string   `yaml:"state_folder"`
+	} `yaml:"push"`
+}
+
+// duration is written as Go writes one: 24h, 90m.
+type duration time.Duration
+
+func (d *duration) UnmarshalYAML(node *yaml.Node) error {
+	parsed, err := time.ParseDuration(node.Value)
+	if err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: a duration is written like 24h or 90m", node.Line)}}
+	}
+	*d = duration(parsed)
+	return nil
+}
+
+// defaultConfigPath is fdsdemo.yaml in the user's configuration folder.
+func defaultConfigPath() (string, error) {
+	folder, err := os.UserConfigDir()
+	if err != nil {
+		return "", wrongUsage("this user has no configuration folder; name a file with --config")
+	}
+	return filepath.Join(folder, configName), nil
+}
+
+// readConfigFile reads the file at path. The error says which line is wrong.
+func readConfigFile(path string) (configFile, error) {
+	var c configFile
+	data, err := readBounded(path, maxConfigBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, wrongUsage("there is no configuration at %s; write one, name another with --config, or run: fdsdemo provider --dir DIR, which writes DIR/%s", path, configName)
+	}
+	if err != nil {
+		return c, wrongUsage("the configuration cannot be read: %v", err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	switch err := decoder.Decode(&c); {
+	case errors.Is(err, io.EOF):
+		return c, wrongUsage("%s is empty", path)
+	case err != nil:
+		return c, wrongUsage("%s: %s", path, yamlFault(err))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return c, wrongUsage("%s holds more than one YAML document", path)
+	}
+	return c, nil
+}
+
+var (
+	unknownField = regexp.MustCompile(`^(line \d+): field (.*) not found in type `)
+	wrongKind    = regexp.MustCompile(`^(line \d+): cannot unmarshal `)
+)
+
+// yamlFault puts the library's errors into the words of this program. A value is
+// left out: it might be a secret that was put in the wrong place.
+func yamlFault(err error) string {
+	var faults *yaml.TypeError
+	if !errors.As(err, &faults) {
+		return strings.TrimPrefix(err.Error(), "yaml: ")
+	}
+	var list []string
+	for _, text := range faults.Errors {
+		if m := unknownField.FindStringSubmatch(text); m != nil {
+			text = fmt.Sprintf("%s: unknown key %q", m[1], m[2])
+		} else if m := wrongKind.FindStringSubmatch(text); m != nil {
+			text = m[1] + ": the value is of the wrong kind"
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, "; ")
+}
+
+// readBounded reads a whole file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return data, nil
+}

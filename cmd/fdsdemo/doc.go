@@ -1,0 +1,70 @@
+// Command fdsdemo shows the Facility Data Standard at work. Without arguments it
+// gives a tour: it starts an information provider on this machine, signs in,
+// lists devices and shows live messages. Its commands do the same with a real
+// provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
+//
+//	fdsdemo                          the tour
+//	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it
+//	fdsdemo login                    sign in through the browser
+//	fdsdemo owners                   who is signed in
+//	fdsdemo get specifications       read the Web API
+//	fdsdemo watch                    live messages
+//	fdsdemo logout ID                sign out
+//
+// Data goes to standard output, everything else to standard error. With --json
+// both are one JSON object a line, and what a provider sent is passed on as it
+// was sent, without the white space between its tokens.
+//
+// # Exit status
+//
+//	0  done
+//	1  failed, denied, cancelled, or unreachable for 30 seconds
+//	2  wrong usage or configuration
+//	3  sign in first: no owner is stored, or not the one that was named, or its
+//	   grant has lapsed
+//
+// SIGINT and SIGTERM end the tour, provider and watch with 0, other commands with
+// 1. A second signal ends the process at once.
+//
+// # Configuration
+//
+// Every command but the tour and provider reads --config FILE, by default
+// fdsdemo.yaml in the user's configuration folder (os.UserConfigDir), and checks
+// all of it. Paths are relative to the file; keys that are not listed are errors.
+//
+//	provider:
+//	  issuer: https://auth.example.com        # required; endpoints are discovered
+//	  authorization_endpoint: ""              # these override what was discovered:
+//	  token_endpoint: ""                      # with both of these nothing is discovered
+//	  revocation_endpoint: ""
+//	  jwks_uri: ""
+//	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
+//	  broker_url: mqtts://broker.example.com:8883   # for watch
+//	  ca_file: ca.pem                         # added to the system's roots, for all three
+//	  tls: "1.2+"                             # or "1.2" to pin
+//	application:
+//	  name: fdsdemo                           # also the keyring's service name
+//	  client_id: fleet-app                    # required
+//	  client_secret_file: secret.txt          # one line; without it a public client
+//	  auth_method: ""                         # default by what is given
+//	  scopes: [openid, offline_access]
+//	  redirect_path: /callback
+//	  redirect_ports: []                      # empty: any free port
+//	  subscription_claim: subscription_id
+//	tokens:
+//	  store: keyring                          # keyring, file, memory
+//	  folder: grants/                         # for store: file
+//	  passphrase_file: pass.txt               # one line; without it the folder's key is kept in the keyring
+//	push:
+//	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12
+//	  certificate_password_file: p12.txt      # one line, for .p12
+//	  topics: ["#"]                           # below fds/v2/<subscription-id>/
+//	  session_expiry: 24h                     # 1s to 136 years
+//	  state_folder: state/                    # positions, open gaps, filters
+//
+// Without tokens.folder, grants are in NAME/grants of the user's configuration
+// folder, and without push.certificates those in NAME/owners are used if that
+// folder is there, NAME being application.name. Without push.state_folder, state
+// is kept in NAME/state below $XDG_STATE_HOME (default ~/.local/state), on
+// Windows and macOS below the user's configuration folder.
+package main

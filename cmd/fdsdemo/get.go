@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+const ownersAtOnce = 8 // whose data is fetched
+
+// getRequest is what get was asked for.
+type getRequest struct {
+	kind   pull.Kind
+	ids    []string
+	owners []fds.SubscriptionID // none: all
+	asJSON bool
+}
+
+func (p *program) getCommand() *cobra.Command {
+	var owner, ids string
+	var request getRequest
+	c := &cobra.Command{
+		Use:   "get KIND",
+		Short: "Read the Web API: " + strings.Join(kindNames(), ", "),
+		Args:  oneArgument("the kind"),
+		RunE: func(c *cobra.Command, args []string) error {
+			var err error
+			if request.kind, err = parseKind(args[0]); err != nil {
+				return err
+			}
+			if c.Flags().Changed("owner") {
+				id, err := parseOwner(owner)
+				if err != nil {
+					return err
+				}
+				request.owners = []fds.SubscriptionID{id}
+			}
+			if c.Flags().Changed("ids") {
+				if request.ids, err = parseIDs(ids); err != nil {
+					return err
+				}
+			}
+			return p.get(c.Context(), request)
+		},
+	}
+	c.Flags().StringVar(&owner, "owner", "", "only the owner of this subscription `ID`")
+	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
+	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
+	return c
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range pull.Kinds() {
+		names = append(names, strings.ReplaceAll(string(k), "_", "-"))
+	}
+	return names
+}
+
+func parseKind(name string) (pull.Kind, error) {
+	for _, k := range pull.Kinds() {
+		if name == strings.ReplaceAll(string(k), "_", "-") {
+			return k, nil
+		}
+	}
+	return "", wrongUsage("there is no kind %q; it is one of %s", name, strings.Join(kindNames(), ", "))
+}
+
+func parseIDs(list string) ([]string, error) {
+	ids := strings.Split(list, ",")
+	for _, id := range ids {
+		if id == "" {
+			return nil, wrongUsage("--ids %q holds an empty ID", list)
+		}
+	}
+	return ids, nil
+}
+
+// fetched is what one owner's list gave.
+type fetched struct {
+	owner *fdsclient.Owner
+	items []fds.Item
+	bad   []error // items that are not what FDS says
+	err   error
+}
+
+func (p *program) get(ctx context.Context, request getRequest) error {
+	client, err := p.open(ctx, slog.LevelError)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	owners, err := choose(ctx, client, request.owners)
+	if err != nil {
+		return err
+	}
+
+	// Many at once, shown in the order of the list. A list is shown when it is
+	// whole: half of one, tried again, would be shown twice.
+	tries := &attempts{retrying: p.tellRetrying}
+	results := make(chan chan fetched, ownersAtOnce-1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(results)
+		for _, o := range owners {
+			result := make(chan fetched, 1)
+			select {
+			case results <- result:
+			case <-ctx.Done():
+				return
+			}
+			go func() { result <- fetch(ctx, tries, o, request) }()
+		}
+	}()
+	var failures []error
+	for result := range results {
+		f := <-result
+		if err := p.show(f, request, len(owners) > 1); err != nil {
+			return err
+		}
+		failures = append(failures, f.failures()...)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(owners) == 1 && len(failures) == 1 {
+		return failures[0]
+	}
+	for _, err := range failures {
+		p.tell("fdsdemo: %s", sentence(err))
+	}
+	return summary(failures, len(owners))
+}
+
+func fetch(ctx context.Context, tries *attempts, o *fdsclient.Owner, request getRequest) fetched {
+	f := fetched{owner: o}
+	f.err = tries.do(ctx, func(ctx context.Context, answered func()) error {
+		f.items, f.bad = nil, nil
+		for item, err := range o.Pull().Items(ctx, request.kind, pull.Query{IDs: request.ids}) {
+			answered()
+			switch {
+			case errors.Is(err, fds.ErrItem):
+				f.bad = append(f.bad, err)
+			case err != nil:
+				return err
+			default:
+				f.items = append(f.items, item)
+			}
+		}
+		return nil
+	})
+	return f
+}
+
+// failures gives the errors of one owner's list, which each name the owner.
+func (f fetched) failures() []error {
+	list := f.bad
+	if f.err != nil {
+		list = append(list, f.err)
+	}
+	id := f.owner.Key().SubscriptionID.String()
+	for i, err := range list {
+		if !strings.Contains(err.Error(), id) {
+			list[i] = fmt.Errorf("%w (subscription %s)", err, id)
+		}
+	}
+	return list
+}
+
+// manyFailed sums failures up that were told one by one.
+type manyFailed struct {
+	text   string
+	status error // one failure that gives the exit status
+}
+
+func (e *manyFailed) Error() string { return e.text }
+func (e *manyFailed) Unwrap() error { return e.status }
+
+// summary gives the error of a command that went on after failures. Its status
+// says "sign in" only when that heals all of them.
+func summary(failures []error, owners int) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	e := &manyFailed{text: fmt.Sprintf("%d of the lists or items of %d owners failed, see above", len(failures), owners), status: failures[0]}
+	for _, err := range failures {
+		if statusOf(err) != statusOf(e.status) {
+			e.status = errSome
+		}
+	}
+	return e
+}
+
+var errSome = errors.New("failures of several kinds")
+
+// show prints what came, also of a list that broke off.
+func (p *program) show(f fetched, request getRequest, many bool) error {
+	if request.asJSON {
+		var b bytes.Buffer
+		for _, item := range f.items {
+			raw, ok := compact(item.Raw())
+			if !ok {
+				return fmt.Errorf("an item is not JSON in valid UTF-8") // ParseItem has checked it
+			}
+			b.Write(raw)
+			b.WriteByte('\n')
+		}
+		return p.write(b.Bytes())
+	}
+	if many {
+		if err := p.write([]byte(p.outStyle.Strong("Owner "+f.owner.Key().SubscriptionID.String()) + "\n")); err != nil {
+			return err
+		}
+	}
+	if f.err == nil && len(f.items) == 0 {
+		p.tell("No %s.", strings.ReplaceAll(string(request.kind), "_", " "))
+	}
+	for _, group := range groupByType(f.items) {
+		if err := p.write([]byte(group.heading(p.outStyle))); err != nil {
+			return err
+		}
+		if err := p.print(group.table(p.outStyle)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is aligned text. Cells must be safe to print, see Escape.
+type Table struct {
+	Columns []string
+	Rows    [][]string // each as long as Columns
+	Indent  int
+	Hint    string // where to find the columns that did not fit
+}
+
+const (
+	gap     = 2  // spaces between columns
+	maxCell = 60 // characters of a cell
+)
+
+// Write prints the table. Where the style has a width, columns that do not fit
+// are left out from the right, the first one never, and named in a line below.
+func (t Table) Write(w io.Writer, s Style) error {
+	widths := make([]int, len(t.Columns))
+	for i, name := range t.Columns {
+		widths[i] = utf8.RuneCountInString(name)
+		for _, row := range t.Rows {
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(row[i]), maxCell))
+		}
+	}
+	shown := len(widths)
+	if s.Width > 0 {
+		left := s.Width - t.Indent
+		for i, width := range widths {
+			if left -= width; left < 0 && i > 0 {
+				shown = i
+				break
+			}
+			left -= gap
+		}
+	}
+	var b strings.Builder
+	line := func(cells []string, style func(string) string) {
+		var l strings.Builder
+		for i, cell := range cells[:shown] {
+			cell = s.Cut(cell, widths[i])
+			l.WriteString(cell)
+			if i < shown-1 {
+				l.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap))
+			}
+		}
+		b.WriteString(strings.Repeat(" ", t.Indent))
+		b.WriteString(style(strings.TrimRight(l.String(), " ")))
+		b.WriteByte('\n')
+	}
+	plain := func(text string) string { return text }
+	line(t.Columns, s.Strong)
+	for _, row := range t.Rows {
+		line(row, plain)
+	}
+	if hidden := t.Columns[shown:]; len(hidden) > 0 {
+		note := fmt.Sprintf("too wide to show: %s%s", strings.Join(hidden, ", "), t.Hint)
+		b.WriteString(strings.Repeat(" ", t.Indent) + s.Faint(s.Cut(note, s.Width-t.Indent)) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

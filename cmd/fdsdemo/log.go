@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+)
+
+// logger gives the log of a command, on standard error: from that level up, or
+// everything with --verbose. Without --verbose, records of the same message are
+// held back when there are many: ten thousand owners may lose one broker.
+func (p *program) logger(level slog.Level) *slog.Logger {
+	h := &logHandler{out: p.err, level: level}
+	if p.verbose {
+		h.level, h.times = slog.LevelDebug, true
+	} else {
+		h.flood = &flood{out: p.err, counts: make(map[string]*int)}
+	}
+	return slog.New(h)
+}
+
+// logHandler writes records as sentences: "fdsdemo: warning: grant lapsed: why
+// (subscription ...)".
+type logHandler struct {
+	out   io.Writer
+	level slog.Level
+	times bool
+	flood *flood // nil: nothing is held back
+	attrs []string
+	group string
+}
+
+func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
+
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	with.attrs = append([]string(nil), h.attrs...)
+	for _, a := range attrs {
+		with.attrs = appendAttr(with.attrs, h.group, a)
+	}
+	return &with
+}
+
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	with := *h
+	with.group += name + "."
+	return &with
+}
+
+func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	level := strings.ToLower(r.Level.String())
+	if r.Level == slog.LevelWarn {
+		level = "warning"
+	}
+	line := "fdsdemo: " + level + ": " + r.Message
+	if h.times {
+		line = r.Time.Format("15:04:05.000 ") + line
+	}
+	attrs := append([]string(nil), h.attrs...)
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
+			line += ": " + sentence(err)
+		} else if a.Value.Kind() != slog.KindAny || a.Value.Any() != nil {
+			attrs = appendAttr(attrs, h.group, a)
+		}
+		return true
+	})
+	if len(attrs) > 0 {
+		line += " (" + strings.Join(attrs, ", ") + ")"
+	}
+	if h.flood != nil && !h.flood.pass(level+": "+r.Message) {
+		return nil
+	}
+	_, err := io.WriteString(h.out, terminal.Escape(line)+"\n")
+	return err
+}
+
+func appendAttr(to []string, prefix string, a slog.Attr) []string {
+	value := a.Value.Resolve()
+	if value.Kind() == slog.KindGroup {
+		if a.Key != "" {
+			prefix += a.Key + "."
+		}
+		for _, inner := range value.Group() {
+			to = appendAttr(to, prefix, inner)
+		}
+		return to
+	}
+	if value.Kind() == slog.KindTime {
+		return append(to, fmt.Sprintf("%s%s %s", prefix, a.Key, value.Time().Format(time.RFC3339)))
+	}
+	return append(to, fmt.Sprintf("%s%s %v", prefix, a.Key, value))
+}
+
+const (
+	floodPeriod = time.Minute
+	floodBurst  = 5 // records of one message in a period
+)
+
+// flood holds back records of the same message and says at the end of a period
+// how many there were.
+type flood struct {
+	out io.Writer
+
+	mu     sync.Mutex
+	counts map[string]*int
+}
+
+func (f *flood) pass(message string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.counts[message]
+	if n == nil {
+		n = new(int)
+		f.counts[message] = n
+		time.AfterFunc(floodPeriod, func() { f.close(message) })
+	}
+	*n++
+	return *n <= floodBurst
+}
+
+func (f *flood) close(message string) {
+	f.mu.Lock()
+	n := *f.counts[message]
+	delete(f.counts, message)
+	f.mu.Unlock()
+	if n > floodBurst {
+		fmt.Fprintf(f.out, "fdsdemo: %s: %d more in the last minute\n", terminal.Escape(message), n-floodBurst)
+	}
+}

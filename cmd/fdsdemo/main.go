@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	// A reader that has gone away is an error of the write, not the end of the
+	// process: a message that was not written must not be acknowledged.
+	// (Ignoring the signal would be inherited by the browser.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	err := newProgram(os.Stdout, os.Stderr).command().ExecuteContext(ctx)
+	if err == nil {
+		return statusDone
+	}
+	if ctx.Err() != nil {
+		err = errInterrupted
+	}
+	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(sentence(err)))
+	return statusOf(err)
+}

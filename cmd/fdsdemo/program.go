@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+)
+
+// program is what all commands share: the outputs and the global flags.
+type program struct {
+	out      io.Writer // data
+	err      io.Writer // everything else
+	outStyle terminal.Style
+	errStyle terminal.Style
+
+	config  string
+	verbose bool
+}
+
+func newProgram(out, err *os.File) *program {
+	return &program{out: out, err: err, outStyle: terminal.StyleOf(out), errStyle: terminal.StyleOf(err)}
+}
+
+// command makes the command line.
+func (p *program) command() *cobra.Command {
+	cobra.MousetrapHelpText = "" // a double click on Windows gives the tour too
+	root := &cobra.Command{
+		Use:           "fdsdemo",
+		Short:         "See the Facility Data Standard at work",
+		Long:          "fdsdemo shows the Facility Data Standard at work. Without a command it gives a tour,\nwith a provider of its own on this machine. The commands work with a real provider,\nas the configuration file names it.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return wrongUsage("%v; see: %s --help", err, c.CommandPath())
+	})
+	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder)")
+	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log everything that happens")
+	p.addTour(root)
+	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.watchCommand())
+	return root
+}
+
+// noArguments refuses arguments.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return wrongUsage("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())
+	}
+	return nil
+}
+
+// oneArgument wants exactly one.
+func oneArgument(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return wrongUsage("%s takes one argument, %s; see: %s --help", c.CommandPath(), name, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// parseOwner reads a subscription ID in any spelling.
+func parseOwner(text string) (fds.SubscriptionID, error) {
+	id, err := fds.ParseSubscriptionID(text)
+	if err != nil {
+		return id, wrongUsage("%v", err)
+	}
+	return id, nil
+}
+
+// open checks the configuration and makes the client; the caller closes it.
+func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fdsclient.Client, error) {
+	c, err := loadConfiguration(p.config, p.logger(level))
+	if err != nil {
+		return nil, err
+	}
+	if c.client.Store, err = c.store(ctx); err != nil {
+		return nil, err
+	}
+	c.client.Hooks = hooks
+	return fdsclient.New(c.client)
+}
+
+// choose gives the owners that the IDs name, or all; none stored is an error.
+func choose(ctx context.Context, client *fdsclient.Client, ids []fds.SubscriptionID) ([]*fdsclient.Owner, error) {
+	if len(ids) == 0 {
+		owners, err := client.Owners(ctx)
+		if err == nil && len(owners) == 0 {
+			err = fmt.Errorf("%w: no owner is signed in; run: fdsdemo login", fdsclient.ErrNoOwner)
+		}
+		return owners, err
+	}
+	var owners []*fdsclient.Owner
+	seen := make(map[fds.SubscriptionID]bool)
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		owner, err := client.Owner(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, owner)
+	}
+	return owners, nil
+}
+
+// tell writes a line for the person at the terminal.
+func (p *program) tell(format string, args ...any) {
+	fmt.Fprintln(p.err, terminal.Escape(fmt.Sprintf(format, args...)))
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// patience is how long a one-shot command tries to reach a provider.
+const patience = 30 * time.Second
+
+// attempts repeats what fails for a reason that may pass, until patience has run
+// out since the first attempt that failed began. All work of a command shares
+// one.
+type attempts struct {
+	retrying func(err error) // told before the first repetition; may be nil
+
+	mu    sync.Mutex
+	until time.Time // zero: nothing has failed yet
+}
+
+// errNoAnswer is why an attempt was ended.
+var errNoAnswer = fmt.Errorf("the provider did not answer within %v", patience)
+
+// do calls attempt until it succeeds, fails for good, or there is no time left.
+// An attempt calls answered when the provider has begun to answer; until then it
+// is ended when patience runs out.
+func (a *attempts) do(ctx context.Context, attempt func(ctx context.Context, answered func()) error) error {
+	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
+	for {
+		began := time.Now()
+		err := a.once(ctx, began, attempt)
+		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
+			return err
+		}
+		left, first := a.failed(began)
+		delay := spacing.Next()
+		if answer := new(pull.Error); errors.As(err, &answer) && answer.RetryAfter > delay {
+			delay = answer.RetryAfter
+		}
+		if delay >= left {
+			return err
+		}
+		if first && a.retrying != nil {
+			a.retrying(err)
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (a *attempts) once(ctx context.Context, began time.Time, attempt func(context.Context, func()) error) error {
+	a.mu.Lock()
+	limit := patience
+	if !a.until.IsZero() {
+		limit = max(a.until.Sub(began), patience/3) // others' failures leave each a fair try
+	}
+	a.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(limit, func() { cancel(errNoAnswer) })
+	defer timer.Stop()
+	err := attempt(ctx, func() { timer.Stop() })
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return errNoAnswer
+	}
+	return err
+}
+
+// failed notes a failure and gives the time left for others, and whether it is
+// the first.
+func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if first = a.until.IsZero(); first {
+		a.until = began.Add(patience)
+	}
+	return time.Until(a.until), first
+}
+
+// worthRetrying says whether doing the same again within a few seconds may help.
+// A server that shows the wrong certificate will show it again.
+func worthRetrying(err error) bool {
+	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err)
+}
+
+// untrusted says whether a server's certificate was refused.
+func untrusted(err error) bool {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+	)
+	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid)
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// What a provider sends has names that no page of FDS settles, so a table's
+// columns are the members that the items have.
+
+// member is a member of a JSON object.
+type member struct {
+	name string
+	raw  json.RawMessage
+}
+
+// membersOf gives the members of an object in their order, or nil.
+func membersOf(raw json.RawMessage) []member {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	var list []member
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		m := member{name: name.(string)}
+		if d.Decode(&m.raw) != nil {
+			return nil
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
+
+// field is a cell of a row.
+type field struct {
+	name     string
+	text     string // safe to print
+	percent  float64
+	hasValue bool // percent is one
+	nested   bool // an object or a list
+}
+
+// row is an item, flattened for a person's eyes.
+type row struct {
+	kind     string  // device_type or space_type
+	id       []field // the members at the root
+	specific []field
+	generic  []field
+}
+
+func rowOf(item fds.Item) row {
+	var r row
+	for _, m := range membersOf(item.Raw()) {
+		switch {
+		case m.name == "generic" && isObject(m.raw):
+			r.generic = fieldsOf(m.raw)
+		case strings.HasSuffix(m.name, "_specific") && isObject(m.raw):
+			r.specific = fieldsOf(m.raw)
+		default:
+			r.id = append(r.id, fieldOf(m))
+		}
+	}
+	r.id, r.generic = r.takeKind(r.id), r.takeKind(r.generic)
+	return r
+}
+
+// takeKind moves the member that says the type out of the fields.
+func (r *row) takeKind(fields []field) []field {
+	return slices.DeleteFunc(fields, func(f field) bool {
+		is := f.name == "device_type" || f.name == "space_type"
+		if is {
+			r.kind = f.text
+		}
+		return is
+	})
+}
+
+func fieldsOf(raw json.RawMessage) []field {
+	var list []field
+	for _, m := range membersOf(raw) {
+		list = append(list, fieldOf(m))
+	}
+	return list
+}
+
+func fieldOf(m member) field {
+	f := field{name: terminal.Escape(m.name), text: brief(m.raw), nested: m.raw[0] == '{' || m.raw[0] == '['}
+	if strings.HasSuffix(m.name, "_level") {
+		n, err := strconv.ParseFloat(string(m.raw), 64)
+		f.percent, f.hasValue = n, err == nil && n >= 0 && n <= 100
+	}
+	return f
+}
+
+// brief shows a value in a few words: an object by its name or ID, a longer list
+// by its length.
+func brief(raw json.RawMessage) string {
+	switch {
+	case len(raw) > 0 && raw[0] == '[':
+		return briefList(raw)
+	case isObject(raw):
+		return briefObject(raw)
+	}
+	return scalar(raw)
+}
+
+// scalar shows a value that has no parts; what has is only hinted at. A time is
+// shown in local time.
+func scalar(raw json.RawMessage) string {
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return "-"
+	case raw[0] == '{':
+		return "{...}"
+	case raw[0] == '[':
+		return "[...]"
+	case raw[0] != '"':
+		return terminal.Escape(string(raw))
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return terminal.Escape(string(raw))
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t.Local().Format("2006-01-02 15:04:05")
+	}
+	return terminal.Escape(text)
+}
+
+func briefList(raw json.RawMessage) string {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return "[...]"
+	}
+	if len(list) == 0 {
+		return "-"
+	}
+	if len(list) > 3 || len(raw) > 60 {
+		return fmt.Sprintf("%d entries", len(list))
+	}
+	var texts []string
+	for _, e := range list {
+		texts = append(texts, scalar(e))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func briefObject(raw json.RawMessage) string {
+	members := membersOf(raw)
+	var name, id string
+	for _, m := range members {
+		switch {
+		case m.name == "generic":
+			for _, inner := range membersOf(m.raw) {
+				if inner.name == "name" {
+					name = scalar(inner.raw)
+				}
+			}
+		case m.name == "name":
+			name = scalar(m.raw)
+		case strings.HasSuffix(m.name, "_id") && id == "":
+			id = scalar(m.raw)
+		}
+	}
+	switch {
+	case id == fds.VoidSpaceID: // what a site is part of
+		return "-"
+	case name != "" && name != "-":
+		return name
+	case id != "":
+		return id
+	}
+	var list []field
+	for _, m := range members {
+		if string(m.raw) != "null" {
+			list = append(list, field{name: terminal.Escape(m.name), text: scalar(m.raw)})
+		}
+	}
+	return words(list, 4)
+}
+
+// words shows fields as "fill_level 62, state idle", the first few of them.
+func words(fields []field, most int) string {
+	var list []string
+	for _, f := range fields {
+		if len(list) == most {
+			list = append(list, "...")
+			break
+		}
+		list = append(list, f.name+" "+f.text)
+	}
+	return strings.Join(list, ", ")
+}
+
+// typeGroup are the items of one type, which have the same columns.
+type typeGroup struct {
+	kind string
+	rows []row
+}
+
+func groupByType(items []fds.Item) []typeGroup {
+	var groups []typeGroup
+	at := make(map[string]int)
+	for _, item := range items {
+		r := rowOf(item)
+		i, ok := at[r.kind]
+		if !ok {
+			i = len(groups)
+			at[r.kind] = i
+			groups = append(groups, typeGroup{kind: r.kind})
+		}
+		groups[i].rows = append(groups[i].rows, r)
+	}
+	return groups
+}
+
+func (g typeGroup) heading(s terminal.Style) string {
+	if g.kind == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %s\n", s.Strong(g.kind), s.Faint(fmt.Sprintf("(%d)", len(g.rows))))
+}
+
+const maxColumns = 64 // whatever a provider sends
+
+// table gives the group's items with what tells them apart in front: the ID, the
+// name, what is specific to their type, and then the rest.
+func (g typeGroup) table(s terminal.Style) terminal.Table {
+	t := terminal.Table{Indent: 2, Hint: "; --json shows all", Rows: make([][]string, len(g.rows))}
+	if g.kind == "" {
+		t.Indent = 0
+	}
+	type column struct{ part, name string }
+	columns := make(map[column]int)
+	add := func(part string, fields func(row) []field, wanted func(field) bool) {
+		for n, r := range g.rows {
+			for _, f := range fields(r) {
+				key := column{part, f.name}
+				i, ok := columns[key]
+				if !wanted(f) || !ok && len(columns) == maxColumns {
+					continue
+				}
+				if !ok {
+					i = len(columns)
+					columns[key] = i
+					t.Columns = append(t.Columns, f.name)
+				}
+				for len(t.Rows[n]) <= i {
+					t.Rows[n] = append(t.Rows[n], "")
+				}
+				t.Rows[n][i] = f.show(s)
+			}
+		}
+	}
+	root := func(r row) []field { return r.id }
+	specific := func(r row) []field { return r.specific }
+	generic := func(r row) []field { return r.generic }
+	late := func(f field) bool { return g.kind == "" && isUUID(f.text) } // an event's ID says little
+	add("root", root, func(f field) bool { return !late(f) })
+	add("generic", generic, func(f field) bool { return f.name == "name" })
+	add("specific", specific, func(field) bool { return true })
+	add("generic", generic, func(f field) bool { return f.name != "name" })
+	add("root", root, late)
+	for n := range t.Rows {
+		for len(t.Rows[n]) < len(t.Columns) {
+			t.Rows[n] = append(t.Rows[n], "")
+		}
+	}
+	return t
+}
+
+func isUUID(text string) bool {
+	_, err := uuid.Parse(text)
+	return err == nil
+}
+
+// show gives the text of a cell, with a bar for a level.
+func (f field) show(s terminal.Style) string {
+	if !f.hasValue {
+		return f.text
+	}
+	return fmt.Sprintf("%5s %s", f.text, s.Bar(f.percent))
+}

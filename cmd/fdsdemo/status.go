@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// The exit statuses.
+const (
+	statusDone   = 0
+	statusFailed = 1
+	statusUsage  = 2 // wrong usage or configuration
+	statusSignIn = 3 // an owner must sign in first
+)
+
+var (
+	// errUsage is the class of wrong usage and wrong configuration.
+	errUsage = errors.New("wrong usage")
+	// errInterrupted is how a signal ends a command that was not done.
+	errInterrupted = errors.New("interrupted; nothing more was done")
+)
+
+// usageError is a sentence on what is wrong with a command or the configuration.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func (e *usageError) Is(target error) bool { return target == errUsage }
+
+func wrongUsage(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// statusOf gives the exit status that an error means.
+func statusOf(err error) int {
+	switch {
+	case err == nil:
+		return statusDone
+	case isAny(err, errUsage, fdsclient.ErrConfig, push.ErrConfig, pull.ErrQuery, tokenstore.ErrWrongKey):
+		return statusUsage
+	case isAny(err, fdsclient.ErrNoOwner, fdsclient.ErrSignInRequired):
+		return statusSignIn
+	}
+	return statusFailed
+}
+
+func isAny(err error, classes ...error) bool {
+	for _, class := range classes {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// sentence makes one line of an error, in the words of the configuration file.
+func sentence(err error) string {
+	text := settingNames.Replace(err.Error())
+	if errors.Is(err, fdsclient.ErrSignInRequired) {
+		text += "; run: fdsdemo login"
+	}
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// settingNames turns the SDK's names of settings into those of the file.
+var settingNames = strings.NewReplacer(
+	"Provider.Issuer", "provider.issuer",
+	"Provider.Endpoints.Authorization", "provider.authorization_endpoint",
+	"Provider.Endpoints.Token", "provider.token_endpoint",
+	"Provider.Endpoints.Revocation", "provider.revocation_endpoint",
+	"Provider.Endpoints.JWKS", "provider.jwks_uri",
+	"Provider.APIURL", "provider.api_url",
+	"Provider.BrokerURL", "provider.broker_url",
+	"Application.ClientID", "application.client_id",
+	"Application.AuthMethod", "application.auth_method",
+	"Application.RedirectPath", "application.redirect_path",
+	"Application.RedirectPorts", "application.redirect_ports",
+	"Application.SubscriptionClaim", "application.subscription_claim",
+	"Config.Certificates", "push.certificates",
+	"Config.State", "push.state_folder",
+	"Push.Topics", "push.topics",
+	"a ClientSecret", "application.client_secret_file",
+	"FolderConfig.Path", "tokens.folder",
+)
