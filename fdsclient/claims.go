@@ -1,0 +1,141 @@
+package fdsclient
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// maxSubscriptions bounds the owners of one grant.
+const maxSubscriptions = 1000
+
+// subscriptions reads which owners an answer is for (W7), from the first of the
+// token response, the access token where it is a JWT, and the ID token that has
+// the claim; each must be a UUID of version 4 (W6). They are given as the
+// provider spelt them. found is false when no source has the claim.
+func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) (ids []string, found bool, err error) {
+	if v := a.extra(claim); v != nil {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return nil, false, err
+		}
+		ids, err = readSubscriptions(raw, "token response")
+		return ids, true, err
+	}
+	for _, source := range []struct {
+		name   string
+		claims map[string]json.RawMessage
+	}{
+		{"access token", jwtClaims(a.access)},
+		{"ID token", idClaims},
+	} {
+		if raw, ok := source.claims[claim]; ok {
+			ids, err = readSubscriptions(raw, source.name)
+			return ids, true, err
+		}
+	}
+	return nil, false, nil
+}
+
+// readSubscriptions takes a string or an array of strings.
+func readSubscriptions(raw json.RawMessage, where string) ([]string, error) {
+	var one string
+	var all []string
+	if json.Unmarshal(raw, &one) == nil {
+		all = []string{one}
+	} else if json.Unmarshal(raw, &all) != nil {
+		return nil, fmt.Errorf("fdsclient: subscription ID in the %s: %w: it is neither a string nor an array of strings", where, fds.ErrSubscriptionID)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("fdsclient: %w: the claim in the %s is empty", ErrNoSubscription, where)
+	}
+	if len(all) > maxSubscriptions {
+		return nil, fmt.Errorf("fdsclient: subscription IDs in the %s: %w: %d of them, the bound is %d", where, fds.ErrSubscriptionID, len(all), maxSubscriptions)
+	}
+	seen := make(map[fds.SubscriptionID]bool)
+	var ids []string
+	for _, spelling := range all {
+		id, err := fds.ParseSubscriptionID(spelling)
+		if err != nil {
+			return nil, fmt.Errorf("fdsclient: subscription ID in the %s: %w", where, err)
+		}
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, spelling)
+		}
+	}
+	return ids, nil
+}
+
+// jwtClaims reads the claims of an access token that is a JWT, and gives nil for
+// an opaque one. The signature is not checked, since the token came straight
+// from the token endpoint over TLS and its check is the API's (RFC 9068 section
+// 4); of the claims only the subscription ID is read.
+func jwtClaims(token Secret) map[string]json.RawMessage {
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(payload, &claims) != nil {
+		return nil
+	}
+	return claims
+}
+
+// verifyIDToken checks an ID token by OpenID Connect Core section 3.1.3.7:
+// signature, issuer, audience, expiry, nonce.
+func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonce Secret) (map[string]json.RawMessage, error) {
+	fail := func(why string) (map[string]json.RawMessage, error) {
+		return nil, fmt.Errorf("fdsclient: sign-in: the ID token is refused: %s", why)
+	}
+	ctx = oidc.ClientContext(ctx, s.http)
+	config := &oidc.Config{ClientID: s.application.ClientID, SupportedSigningAlgs: asymmetric(m.IDTokenAlgorithms)}
+	var keys oidc.KeySet
+	if m.JWKSURI != "" {
+		keys = oidc.NewRemoteKeySet(ctx, m.JWKSURI)
+	} else {
+		// Endpoints given by hand, without keys: section 3.1.3.7 point 6 lets
+		// the TLS connection to the token endpoint stand in for the signature.
+		config.InsecureSkipSignatureCheck = true
+	}
+	idToken, err := oidc.NewVerifier(m.Issuer, keys, config).Verify(ctx, token.Reveal())
+	if err != nil {
+		var expired *oidc.TokenExpiredError
+		if errors.As(err, &expired) {
+			return fail("it expired at " + expired.Expiry.UTC().Format("15:04:05") + "; check this machine's clock")
+		}
+		return fail(describe(err.Error(), token, nonce))
+	}
+	if !NewSecret(idToken.Nonce).Equal(nonce) {
+		return fail("its nonce is not that of this sign-in, so it was made for another one")
+	}
+	var claims map[string]json.RawMessage
+	if err := idToken.Claims(&claims); err != nil {
+		return fail("its claims are not a JSON object")
+	}
+	return claims, nil
+}
+
+// asymmetric keeps the algorithms that a public key verifies; where the server
+// lists none, as with endpoints given by hand, all of them.
+func asymmetric(listed []string) []string {
+	known := []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
+	kept := slices.DeleteFunc(slices.Clone(listed), func(a string) bool { return !slices.Contains(known, a) })
+	if len(kept) == 0 {
+		return known
+	}
+	return kept
+}

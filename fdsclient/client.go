@@ -1,0 +1,256 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"golang.org/x/time/rate"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Client is an application's registration with one provider, and all the owners
+// who gave it access. It is safe for concurrent use; make one and keep it. Close
+// it to end background renewal.
+type Client struct {
+	cfg       Config
+	log       *slog.Logger
+	store     tokenstore.Store
+	state     StateStore
+	limiter   push.Limiter
+	transport *http.Transport
+	auth      *authServer
+	used      usedAttempts
+	scheduler *scheduler
+
+	signingIn sync.Mutex // one sign-in at a time stores its grant
+
+	mu      sync.Mutex
+	owners  map[fds.OwnerKey]*Owner
+	grants  map[tokenstore.Key]*grant
+	running map[*run]struct{}
+	closed  bool
+	stop    context.CancelFunc // of the scheduler; nil until it runs
+	work    sync.WaitGroup     // renewals and the scheduler
+}
+
+// New makes a Client; it opens no connection and reads no grant yet. Errors match
+// ErrConfig and name every fault, or come from opening the keyring.
+func New(cfg Config) (*Client, error) {
+	cfg, err := cfg.validate()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil {
+		if cfg.Store, err = tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: cfg.Application.Name}); err != nil {
+			return nil, fmt.Errorf("fdsclient: %w", err)
+		}
+	}
+	if cfg.State == nil {
+		if cfg.State, err = OpenStateFolder(defaultStateFolder(cfg.Application.Name)); err != nil {
+			return nil, err
+		}
+	}
+	c := &Client{
+		cfg:       cfg,
+		log:       cfg.Logger,
+		store:     cfg.Store,
+		state:     cfg.State,
+		limiter:   cfg.Push.Limiter,
+		transport: newTransport(&cfg.Provider),
+		scheduler: newScheduler(),
+		owners:    make(map[fds.OwnerKey]*Owner),
+		grants:    make(map[tokenstore.Key]*grant),
+		running:   make(map[*run]struct{}),
+	}
+	if c.limiter == nil {
+		c.limiter = rate.NewLimiter(50, 50)
+	}
+	if folder, ok := cfg.Certificates.(*CertificateFolder); ok && folder.OnError == nil {
+		folder.OnError = c.certificateFailed
+	}
+	c.auth = &authServer{provider: &c.cfg.Provider, application: &c.cfg.Application, http: newAuthHTTP(c.transport)}
+	c.auth.discovery = &discovery{provider: &c.cfg.Provider, http: c.auth.http}
+	return c, nil
+}
+
+// Close ends background renewal and waits for the renewals under way, whose
+// rotated tokens must still be saved. It does not end Run, whose context does.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	stop := c.stop
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	c.work.Wait()
+	c.transport.CloseIdleConnections()
+	return nil
+}
+
+// begin counts a piece of background work, unless the Client is closed. The
+// first starts the scheduler.
+func (c *Client) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.startSchedulerLocked()
+	c.work.Add(1)
+	return true
+}
+
+func (c *Client) end() { c.work.Done() }
+
+func (c *Client) startScheduler() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.startSchedulerLocked()
+	}
+}
+
+func (c *Client) startSchedulerLocked() {
+	if c.stop != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.work.Go(func() { c.scheduler.run(ctx) })
+}
+
+// Owners gives the owners whose grants are in the store. No one signs in twice:
+// this is how an application finds its owners again after a restart. A record
+// that cannot be read is logged and told to HookStoreUnavailable, and harms no
+// other. An error means that the store cannot be listed.
+func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var owners []*Owner
+	listed := make(map[fds.OwnerKey]bool)
+	for _, e := range entries {
+		for _, o := range c.know(e) {
+			if !listed[o.key] {
+				listed[o.key] = true
+				owners = append(owners, o)
+			}
+		}
+	}
+	return owners, nil
+}
+
+// Owner gives one owner, or an error that matches ErrNoOwner.
+func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, error) {
+	owners, err := c.Owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range owners {
+		if o.key.SubscriptionID == id {
+			return o, nil
+		}
+	}
+	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", ErrNoOwner, id)
+}
+
+// entries lists the grants of this Client's issuer and client ID.
+func (c *Client) entries(ctx context.Context) ([]tokenstore.Entry, error) {
+	var entries []tokenstore.Entry
+	for e, err := range c.store.List(ctx) {
+		switch {
+		case err != nil && e.Key == (tokenstore.Key{}) && (ctx.Err() != nil || errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, tokenstore.ErrWrongKey)):
+			return nil, fmt.Errorf("fdsclient: list owners: %w", err)
+		case err != nil && e.Key == (tokenstore.Key{}):
+			c.storeUnavailable(err)
+			continue
+		case e.Issuer != c.cfg.Provider.Issuer || e.ClientID != c.cfg.Application.ClientID:
+			continue
+		case err != nil:
+			c.storeUnavailable(err) // the owner is known and will be told to sign in again
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// know gives the Owners of a stored grant, the same ones each time.
+func (c *Client) know(e tokenstore.Entry) []*Owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.grants[e.Key]
+	if g == nil {
+		g = newGrant(c, e.Key)
+		c.grants[e.Key] = g
+	}
+	var owners []*Owner
+	for _, spelling := range e.Subscriptions {
+		root, err := fds.ParseRoot(spelling)
+		if err != nil {
+			continue // not stored by us
+		}
+		key := fds.OwnerKey{Issuer: e.Issuer, SubscriptionID: root.SubscriptionID()}
+		o := c.owners[key]
+		if o == nil {
+			o = &Owner{client: c, key: key, root: root}
+			c.owners[key] = o
+		}
+		o.grant.Store(g)
+		owners = append(owners, o)
+	}
+	return owners
+}
+
+// ownersOf names the owners of a grant.
+func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.grants[key]
+	var keys []fds.OwnerKey
+	for k, o := range c.owners {
+		if g != nil && o.grant.Load() == g {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// drop forgets an owner that was signed out, and its grant when no owner is left.
+func (c *Client) drop(o *Owner) {
+	c.mu.Lock()
+	g := o.grant.Load()
+	delete(c.owners, o.key)
+	last := true
+	for _, other := range c.owners {
+		last = last && other.grant.Load() != g
+	}
+	if last {
+		delete(c.grants, g.key)
+	}
+	c.mu.Unlock()
+	if last {
+		g.forget()
+	}
+	c.rescan()
+}
+
+// rescan tells every Run that owners came or went.
+func (c *Client) rescan() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r := range c.running {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package fdsclient
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Config is what New needs: an application's registration with one provider, and
+// where things are kept. Provider.Issuer and Application.ClientID are required.
+type Config struct {
+	Provider    Provider
+	Application Application
+
+	// Store keeps the grants. Nil means the operating system's keyring, under
+	// the application's name; there is no fallback when it is missing, because
+	// where secrets lie is not a thing to be decided silently.
+	Store tokenstore.Store
+
+	// Certificates gives each owner's client certificate for push. Without it
+	// Run renews grants and connects no one.
+	Certificates CertificateSource
+
+	// State remembers what a run needs besides grants. Nil means a folder named
+	// for the application in the user's state folder.
+	State StateStore
+
+	Push Push
+
+	// Logger receives events; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Hooks are told what happens to grants and connections: each implements
+	// one or more of the Hook interfaces. They are called from the goroutine
+	// that does the work and must be fast and safe for concurrent use.
+	Hooks []any
+}
+
+// Provider is an information provider.
+type Provider struct {
+	// Issuer is the issuer identifier of its authorization server: an https
+	// URL without query or fragment (RFC 8414 section 2).
+	Issuer string
+
+	// Endpoints override what the server's metadata say. With both
+	// Authorization and Token given no metadata are fetched.
+	Endpoints Endpoints
+
+	APIURL    string // https URL of the Web API; /fds/v2/ is appended
+	BrokerURL string // mqtts URL of the broker
+
+	RootCAs      *x509.CertPool // trusted for all of its servers; nil: the system's
+	ExactlyTLS12 bool           // pin TLS 1.2; default 1.2 or newer (W2, M1)
+	Dialect      fds.Dialect
+
+	// AssumedLifetime is how long an access token is taken to live when the
+	// provider does not say; default 5 minutes.
+	AssumedLifetime time.Duration
+}
+
+// Endpoints of an authorization server, https URLs.
+type Endpoints struct {
+	Authorization string
+	Token         string
+	Revocation    string // RFC 7009; without it a sign-out deletes and revokes nothing
+	JWKS          string // keys of ID tokens (OpenID Connect Core section 10.1.1)
+}
+
+// AuthMethod is how the application authenticates itself at the token endpoint
+// (W4), by the names of RFC 7591 section 2.
+type AuthMethod string
+
+// The methods.
+const (
+	AuthNone              AuthMethod = "none"
+	AuthClientSecretBasic AuthMethod = "client_secret_basic"
+	AuthClientSecretPost  AuthMethod = "client_secret_post"
+)
+
+// Application is this application's registration with the provider.
+type Application struct {
+	Name         string     // for people, the keyring and the User-Agent; default "fds-go"
+	ClientID     string     // as registered
+	ClientSecret Secret     // zero for a public client
+	AuthMethod   AuthMethod // default: by what is given and what the provider supports
+	Scopes       []string   // default openid, offline_access
+
+	// RedirectURL is the application's own https redirect URI, for BeginSignIn
+	// and FinishSignIn. Without it the redirect goes to the loopback.
+	RedirectURL string
+	// RedirectPath is the path of the loopback redirect URI; default /callback.
+	RedirectPath string
+	// RedirectPorts are tried in order for the loopback; empty: any free port.
+	RedirectPorts []int
+
+	// SubscriptionClaim is the claim that holds the subscription ID, a string,
+	// or IDs, an array of strings (W7; FDS does not name it); default
+	// "subscription_id".
+	SubscriptionClaim string
+}
+
+// Push settings of all owners' connections. See push.Config for each field; the
+// zero value gives its defaults.
+type Push struct {
+	Topics        []string      // below fds/v2/<subscription_id>/; default "#"
+	SessionExpiry time.Duration // how long the broker keeps messages for us
+	KeepAlive     time.Duration
+	MaxPacketSize int           // bytes
+	Limiter       push.Limiter  // rate of connects of all owners; default 50 a second, 50 at once
+	Rescan        time.Duration // how often Run looks for owners that came or went in another process; default 30 s
+}
+
+// validate gives a copy with its defaults, or an error that names every fault.
+func (c Config) validate() (Config, error) {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	checkURL := func(name, value, scheme string) {
+		if why := urlFault(value, scheme); why != "" {
+			fault("%s %q %s", name, withoutUser(value), why)
+		}
+	}
+
+	p := &c.Provider
+	if p.Issuer == "" {
+		fault("Provider.Issuer is missing: the https URL of the provider's authorization server")
+	} else {
+		checkURL("Provider.Issuer", p.Issuer, "https")
+		if strings.ContainsAny(p.Issuer, "?#") {
+			fault("Provider.Issuer %q must have no query and no fragment", p.Issuer)
+		}
+	}
+	for name, value := range map[string]string{
+		"Provider.Endpoints.Authorization": p.Endpoints.Authorization,
+		"Provider.Endpoints.Token":         p.Endpoints.Token,
+		"Provider.Endpoints.Revocation":    p.Endpoints.Revocation,
+		"Provider.Endpoints.JWKS":          p.Endpoints.JWKS,
+		"Provider.APIURL":                  p.APIURL,
+	} {
+		if value != "" {
+			checkURL(name, value, "https")
+		}
+	}
+	if p.BrokerURL != "" {
+		checkURL("Provider.BrokerURL", p.BrokerURL, "mqtts")
+	}
+	if p.AssumedLifetime < 0 {
+		fault("Provider.AssumedLifetime %v is negative", p.AssumedLifetime)
+	} else if p.AssumedLifetime == 0 {
+		p.AssumedLifetime = 5 * time.Minute
+	}
+	p.Dialect = p.Dialect.WithDefaults()
+
+	for _, why := range c.Application.complete() {
+		fault("%s", why)
+	}
+
+	if len(c.Push.Topics) == 0 {
+		c.Push.Topics = []string{"#"}
+	}
+	root := fds.NewSubscriptionID().Root()
+	for _, topic := range c.Push.Topics {
+		if _, err := root.Filter(topic); err != nil {
+			fault("Push.Topics: %v", err)
+		}
+	}
+	if c.Push.Rescan <= 0 {
+		c.Push.Rescan = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if len(faults) > 0 {
+		slices.Sort(faults)
+		return c, fmt.Errorf("fdsclient: %w: %s", ErrConfig, strings.Join(faults, "; "))
+	}
+	return c, nil
+}
+
+// complete fills in the defaults and gives the faults.
+func (a *Application) complete() (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if a.Name == "" {
+		a.Name = "fds-go"
+	}
+	if a.ClientID == "" {
+		fault("Application.ClientID is missing: the ID under which the provider registered the application")
+	}
+	switch a.AuthMethod {
+	case "":
+	case AuthNone:
+		if !a.ClientSecret.IsZero() {
+			fault("Application.AuthMethod none does not go with a ClientSecret")
+		}
+	case AuthClientSecretBasic, AuthClientSecretPost:
+		if a.ClientSecret.IsZero() {
+			fault("Application.AuthMethod %s needs a ClientSecret", a.AuthMethod)
+		}
+	default:
+		fault("Application.AuthMethod %q is not supported; it is none, client_secret_basic or client_secret_post", a.AuthMethod)
+	}
+	if a.Scopes == nil {
+		a.Scopes = []string{"openid", "offline_access"}
+	}
+	if a.RedirectURL != "" {
+		if why := urlFault(a.RedirectURL, "https"); why != "" {
+			fault("Application.RedirectURL %q %s", withoutUser(a.RedirectURL), why)
+		} else if strings.Contains(a.RedirectURL, "#") {
+			fault("Application.RedirectURL %q must have no fragment (RFC 6749 section 3.1.2)", a.RedirectURL)
+		}
+	}
+	switch {
+	case a.RedirectPath == "":
+		a.RedirectPath = "/callback"
+	case !strings.HasPrefix(a.RedirectPath, "/") || strings.ContainsAny(a.RedirectPath, "?#% \\") || strings.Contains(a.RedirectPath, "//"):
+		fault("Application.RedirectPath %q is not a plain path such as /callback", a.RedirectPath)
+	}
+	for _, port := range a.RedirectPorts {
+		if port < 1 || port > 65535 {
+			fault("Application.RedirectPorts: %d is no port", port)
+		}
+	}
+	if a.SubscriptionClaim == "" {
+		a.SubscriptionClaim = "subscription_id"
+	}
+	return faults
+}
+
+// urlFault says what is wrong with a URL, or "".
+func urlFault(value, scheme string) string {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		return "is not a URL"
+	case u.Scheme != scheme:
+		return fmt.Sprintf("must begin with %s:// because FDS demands TLS on every connection", scheme)
+	case u.Hostname() == "":
+		return "names no host"
+	case u.User != nil:
+		return "must hold no user name or password"
+	}
+	return ""
+}
+
+// withoutUser gives a URL for an error text, without a password in it.
+func withoutUser(value string) string {
+	if before, after, ok := strings.Cut(value, "@"); ok {
+		scheme, _, _ := strings.Cut(before, "://")
+		return scheme + "://" + after
+	}
+	return value
+}

@@ -1,0 +1,27 @@
+// Package fdsclient lets an application read what belongs to resource owners at
+// an FDS information provider. A Client is the application's registration with
+// one provider. An owner's user signs in once, through the browser
+// (Client.SignIn, or BeginSignIn and FinishSignIn when the browser is
+// elsewhere), and from then on the Client has an Owner: its grant is stored,
+// renewed ahead of its expiry and found again after a restart (Client.Owners).
+//
+// An Owner gives its access token (Owner.Token), reads the provider's Web API
+// (Owner.Pull) and receives what the provider publishes (Client.Run, for all
+// owners at once, each on its own MQTT connection with its own certificate).
+//
+// # What it promises about grants
+//
+// A rotated refresh token is stored before anyone sees the access token that
+// came with it, on a time of its own that no caller can cut short. One process
+// at a time renews a grant, under the store's lock. Only the provider's
+// invalid_grant and its OpenID kin mean that the user must sign in again
+// (ErrSignInRequired); everything else, a proxy's 403, a page in HTML, a time-out,
+// is tried again, and the grant is kept. One window no client can close: when the
+// server has rotated the token and its answer never arrives, the stored token is
+// spent; a server that allows a retry heals it, another answers invalid_grant.
+//
+// # Secrets
+//
+// No token, code, verifier or client secret appears in an error, a log line or
+// %+v. A Token and an Attempt redact themselves.
+package fdsclient

@@ -1,0 +1,292 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+const (
+	maxLead       = 5 * time.Minute  // an access token is renewed at most this long before it expires,
+	leadShare     = 5                // or a fifth of its lifetime
+	maxMargin     = 10 * time.Second // and not handed out any more this shortly before,
+	marginShare   = 10               // or a tenth
+	settle        = 5 * time.Second  // after a restart, before the first renewal ahead of expiry: a one-shot command is done by then
+	rejectedAgain = 10 * time.Second // a token that is refused this soon after its renewal is not renewed again
+	lapsedRecheck = 5 * time.Second  // how often a lapsed grant is looked up for a sign-in made elsewhere
+	flightTimeout = 90 * time.Second // a renewal with its waits for the store's lock, the server and the store
+)
+
+var renewalBackoff = backoff.Policy{Initial: time.Second, Max: 5 * time.Minute, StableAfter: time.Minute}
+
+// credential is an access token with the times that matter. It is immutable.
+type credential struct {
+	token   Token
+	usable  time.Time // handed out until then
+	due     time.Time // renewed from then on
+	renewed time.Time
+}
+
+// grant is one stored grant as this process knows it: what is stored, locked and
+// renewed. Its token is read without a lock.
+type grant struct {
+	client *Client
+	key    tokenstore.Key
+	fresh  atomic.Pointer[credential]
+
+	mu        sync.Mutex // guards what follows; never held over the network or the store
+	flight    *flight
+	failures  *backoff.Backoff
+	failing   error     // of the last renewal; nil after a success
+	since     time.Time // the first failure in a row
+	notBefore time.Time // no renewal earlier, while failing
+	lapsed    error     // matches ErrSignInRequired; nil while the grant lives
+	dead      Secret    // the refresh token that the server refused for good
+	unsaved   *unsaved
+	gone      bool // signed out
+}
+
+// flight is a renewal under way, which any number of callers wait for.
+type flight struct {
+	done chan struct{}
+	got  *credential
+	err  error
+}
+
+// unsaved is what the server issued and the store would not take: the refresh
+// token it replaces is spent.
+type unsaved struct {
+	spent  Secret
+	record tokenstore.Grant
+}
+
+func newGrant(c *Client, key tokenstore.Key) *grant {
+	return &grant{client: c, key: key, failures: backoff.New(renewalBackoff)}
+}
+
+// token gives the access token: at once while it is fresh, else after a renewal
+// that all callers share.
+func (g *grant) token(ctx context.Context) (Token, error) {
+	if c := g.fresh.Load(); c != nil && time.Now().Before(c.usable) {
+		return c.token, nil
+	}
+	f, err := g.renewal(ctx, Secret{}, false)
+	if err != nil {
+		return Token{}, err
+	}
+	if err := f.wait(ctx); err != nil {
+		return Token{}, err
+	}
+	return f.got.token, nil // even one of the shortest life: asking again would spend another rotation
+}
+
+// rejected renews after the API refused a token. It says whether another token
+// is at hand than the one that was refused.
+func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {
+	if c := g.fresh.Load(); c != nil {
+		if !c.token.access.Equal(token) {
+			return true, nil
+		}
+		if time.Since(c.renewed) < rejectedAgain {
+			return false, nil // a newer one would fare no better
+		}
+	}
+	for range 2 { // the first may be a renewal under way that knew nothing of the refusal
+		f, err := g.renewal(ctx, token, false)
+		if err != nil {
+			return false, err
+		}
+		if err := f.wait(ctx); err != nil {
+			return false, err
+		}
+		if !f.got.token.access.Equal(token) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// renewal joins the renewal under way or starts one, unless the last one failed
+// a moment ago. The renewal does not end with the caller's context: what the
+// server has rotated must be saved.
+func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flight, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	switch {
+	case g.gone:
+		return nil, fmt.Errorf("fdsclient: %w: it was signed out", ErrNoOwner)
+	case g.flight != nil:
+		return g.flight, nil
+	case now.Before(g.notBefore) && g.lapsed != nil:
+		return nil, g.lapsed
+	case now.Before(g.notBefore) && g.failing != nil:
+		return nil, g.failing
+	}
+	if !g.client.begin() {
+		return nil, fmt.Errorf("fdsclient: %w", ErrClosed)
+	}
+	f := &flight{done: make(chan struct{})}
+	g.flight = f
+	go func() {
+		defer g.client.end()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+		defer cancel()
+		var fromServer bool
+		f.got, fromServer, f.err = g.renew(ctx, rejected, ahead)
+		g.landed(f.got, fromServer, f.err)
+		close(f.done)
+	}()
+	return f, nil
+}
+
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// landed records how a renewal ended, plans the next, and tells the hooks.
+func (g *grant) landed(c *credential, fromServer bool, err error) {
+	g.mu.Lock()
+	g.flight = nil
+	now := time.Now()
+	wasLapsed := g.lapsed != nil
+	switch {
+	case err == nil:
+		g.failures.Up()
+		g.healthy()
+		g.fresh.Store(c)
+	case errors.Is(err, ErrSignInRequired):
+		g.lapsed, g.notBefore = err, now.Add(lapsedRecheck)
+		g.fresh.Store(nil)
+	case errors.Is(err, ErrNoOwner):
+		g.gone = true
+		g.fresh.Store(nil)
+	default:
+		if g.failing == nil {
+			g.since = now
+		}
+		g.failing, g.notBefore = err, now.Add(max(g.failures.Next(), retryAfterOf(err)))
+	}
+	since, next, lapsed, gone := g.since, g.notBefore, g.lapsed != nil, g.gone
+	g.mu.Unlock()
+
+	switch {
+	case gone:
+		g.client.scheduler.remove(g)
+	case lapsed:
+		g.client.scheduler.remove(g)
+		if !wasLapsed {
+			g.client.signInNeeded(g.key, err)
+		}
+	case err != nil:
+		g.client.scheduler.plan(g, next)
+		g.client.renewalFailing(g.key, since, err)
+	default:
+		g.client.scheduler.plan(g, c.due)
+		if fromServer {
+			g.client.renewed(g.key, c)
+		}
+	}
+}
+
+// healthy forgets all trouble; mu is held.
+func (g *grant) healthy() {
+	g.failing, g.lapsed, g.dead = nil, nil, Secret{}
+	g.since, g.notBefore = time.Time{}, time.Time{}
+}
+
+// due renews ahead of expiry; the scheduler calls it and waits for it.
+func (g *grant) due(ctx context.Context) {
+	f, err := g.renewal(ctx, Secret{}, true)
+	if err == nil {
+		_ = f.wait(ctx) // landed has told the hooks and planned the next
+		return
+	}
+	g.mu.Lock()
+	next, dead := g.notBefore, g.gone || g.lapsed != nil
+	g.mu.Unlock()
+	if !dead {
+		g.client.scheduler.plan(g, next)
+	}
+}
+
+// forget stops all renewals of a grant that was signed out.
+func (g *grant) forget() {
+	g.mu.Lock()
+	g.gone = true
+	g.mu.Unlock()
+	g.fresh.Store(nil)
+	g.client.scheduler.remove(g)
+}
+
+// adopt takes the tokens of a record that was just stored by a sign-in.
+func (g *grant) adopt(record tokenstore.Grant) {
+	c := credentialOf(record)
+	g.mu.Lock()
+	g.healthy()
+	g.unsaved, g.gone = nil, false
+	g.fresh.Store(c)
+	g.mu.Unlock()
+	g.client.scheduler.plan(g, c.due)
+}
+
+// state says how the grant fares.
+func (g *grant) state() (lapsed, failing error, since time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lapsed, g.failing, g.since
+}
+
+// credentialOf computes the times of a stored token. It is renewed ahead of its
+// expiry by a fifth of its lifetime, at most 5 minutes, earlier by up to half of
+// that again so that grants of one moment spread; and so that an idle refresh
+// token does not lapse, ahead of that one's expiry too.
+func credentialOf(r tokenstore.Grant) *credential {
+	lifetime := r.AccessExpiry.Sub(r.Renewed)
+	if lifetime <= 0 {
+		lifetime = time.Minute
+	}
+	c := &credential{
+		token:   Token{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry},
+		usable:  r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
+		due:     r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
+		renewed: r.Renewed,
+	}
+	if !r.RefreshExpiry.IsZero() {
+		left := r.RefreshExpiry.Sub(r.Renewed)
+		if due := r.RefreshExpiry.Add(-spread(min(24*time.Hour, left/leadShare))); due.Before(c.due) {
+			c.due = due
+		}
+	}
+	return c
+}
+
+// spread gives between one and one and a half times d.
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d/2)+1))
+}
+
+// retryAfterOf gives the wait that a server asked for, or 0.
+func retryAfterOf(err error) time.Duration {
+	var unavailable *unavailableError
+	var refused *OAuthError
+	switch {
+	case errors.As(err, &unavailable):
+		return unavailable.retryAfter
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,105 @@
+package fdsclient
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// GrantEvent is what happened to a grant. Do not make a metric's label of an
+// owner: there may be ten thousand.
+type GrantEvent struct {
+	Owners []fds.OwnerKey
+	Expiry time.Time // of the access token; for renewals
+	Since  time.Time // of the first failure in a row; for failures
+	Err    error     // for failures and lapses
+}
+
+// HookRenewed is told when a grant was renewed and saved.
+type HookRenewed interface{ OnRenewed(GrantEvent) }
+
+// HookRenewalFailing is told of each failed renewal that will be tried again.
+type HookRenewalFailing interface{ OnRenewalFailing(GrantEvent) }
+
+// HookSignInNeeded is told once when a grant has lapsed: Err matches
+// ErrSignInRequired.
+type HookSignInNeeded interface{ OnSignInNeeded(GrantEvent) }
+
+// HookStoreUnavailable is told when grants cannot be read or saved.
+type HookStoreUnavailable interface{ OnStoreUnavailable(error) }
+
+// HookConnection is told of every change of an owner's push connection.
+type HookConnection interface {
+	OnConnection(fds.OwnerKey, push.State)
+}
+
+// HookCertificate is told when an owner's certificate cannot be read or used,
+// and the one before it serves on.
+type HookCertificate interface {
+	OnCertificate(fds.OwnerKey, error)
+}
+
+// tell calls the hooks that implement H.
+func tell[H any](hooks []any, call func(H)) {
+	for _, hook := range hooks {
+		if h, ok := hook.(H); ok {
+			call(h)
+		}
+	}
+}
+
+func (c *Client) renewed(key tokenstore.Key, cred *credential) {
+	event := GrantEvent{Owners: c.ownersOf(key), Expiry: cred.token.expiry}
+	c.log.LogAttrs(context.Background(), slog.LevelDebug, "grant renewed", ownersAttr(event.Owners), slog.Time("expires", event.Expiry))
+	tell(c.cfg.Hooks, func(h HookRenewed) { h.OnRenewed(event) })
+}
+
+func (c *Client) renewalFailing(key tokenstore.Key, since time.Time, err error) {
+	event := GrantEvent{Owners: c.ownersOf(key), Since: since, Err: err}
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant not renewed, will be tried again", ownersAttr(event.Owners), slog.Time("since", since), slog.Any("error", err))
+	tell(c.cfg.Hooks, func(h HookRenewalFailing) { h.OnRenewalFailing(event) })
+}
+
+func (c *Client) signInNeeded(key tokenstore.Key, err error) {
+	event := GrantEvent{Owners: c.ownersOf(key), Err: err}
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant lapsed, sign in again", ownersAttr(event.Owners), slog.Any("error", err))
+	tell(c.cfg.Hooks, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
+}
+
+func (c *Client) storeUnavailable(err error) {
+	c.log.LogAttrs(context.Background(), slog.LevelError, "grant store unavailable", slog.Any("error", err))
+	tell(c.cfg.Hooks, func(h HookStoreUnavailable) { h.OnStoreUnavailable(err) })
+}
+
+func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "certificate not taken", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
+	tell(c.cfg.Hooks, func(h HookCertificate) { h.OnCertificate(owner, err) })
+}
+
+func ownersAttr(owners []fds.OwnerKey) slog.Attr {
+	ids := make([]string, len(owners))
+	for i, o := range owners {
+		ids[i] = o.SubscriptionID.String()
+	}
+	return slog.Any("subscriptions", ids)
+}
+
+// pushHooks passes what connections measure on to the Client's hooks, which may
+// implement push.AttemptHook, push.HandledHook and push.DiscardHook.
+type pushHooks []any
+
+func (hooks pushHooks) ConnectAttempt(took time.Duration, err error) {
+	tell(hooks, func(h push.AttemptHook) { h.ConnectAttempt(took, err) })
+}
+
+func (hooks pushHooks) MessageHandled(took time.Duration, err error) {
+	tell(hooks, func(h push.HandledHook) { h.MessageHandled(took, err) })
+}
+
+func (hooks pushHooks) MessageDiscarded(reason error) {
+	tell(hooks, func(h push.DiscardHook) { h.MessageDiscarded(reason) })
+}

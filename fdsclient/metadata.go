@@ -1,0 +1,197 @@
+package fdsclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// metadata is what we read of an authorization server's metadata (RFC 8414
+// section 2, OpenID Connect Discovery section 3, RFC 9207 section 3).
+type metadata struct {
+	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	JWKSURI               string   `json:"jwks_uri"`
+	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
+	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// metadataAge is how long fetched metadata are used before they are fetched
+// again; when that fails the old ones serve on.
+const metadataAge = time.Hour
+
+// discovery fetches a provider's metadata once and keeps them.
+type discovery struct {
+	provider *Provider
+	http     *http.Client
+
+	mu      sync.Mutex // guards what follows; never held over the network
+	known   *metadata
+	fetched time.Time
+	flight  chan struct{} // closed when the fetch under way has ended
+	err     error
+}
+
+// get gives the metadata with the configured endpoints laid over them.
+func (d *discovery) get(ctx context.Context) (*metadata, error) {
+	if e := d.provider.Endpoints; e.Authorization != "" && e.Token != "" {
+		return d.override(metadata{Issuer: d.provider.Issuer})
+	}
+	for {
+		d.mu.Lock()
+		if d.known != nil && time.Since(d.fetched) < metadataAge {
+			known := d.known
+			d.mu.Unlock()
+			return known, nil
+		}
+		wait := d.flight
+		if wait == nil {
+			wait = make(chan struct{})
+			d.flight = wait
+			go d.fetch(context.WithoutCancel(ctx), wait)
+		}
+		d.mu.Unlock()
+
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-wait:
+		}
+		d.mu.Lock()
+		known, err := d.known, d.err
+		d.mu.Unlock()
+		if err == nil || known != nil {
+			return known, nil
+		}
+		return nil, err
+	}
+}
+
+func (d *discovery) fetch(ctx context.Context, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
+	found, err := d.discover(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err, d.flight = err, nil
+	if err == nil {
+		d.known, d.fetched = found, time.Now()
+	} else if d.known != nil {
+		d.fetched = time.Now().Add(time.Minute - metadataAge) // try again in a minute
+	}
+	close(done)
+}
+
+// discover asks the well-known place of RFC 8414 section 3.1, then that of
+// OpenID Connect Discovery section 4.
+func (d *discovery) discover(ctx context.Context) (*metadata, error) {
+	issuer, err := url.Parse(d.provider.Issuer)
+	if err != nil {
+		return nil, err // validated before
+	}
+	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
+	origin := issuer.Scheme + "://" + issuer.Host
+	var errs []error
+	for _, address := range []string{
+		origin + "/.well-known/oauth-authorization-server" + path,
+		origin + path + "/.well-known/openid-configuration",
+	} {
+		found, err := d.read(ctx, address)
+		if err == nil {
+			return d.override(found)
+		}
+		if errors.Is(err, ErrIssuer) || ctx.Err() != nil {
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	if errs[0].Error() == errs[1].Error() { // the same unreachable host
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (d *discovery) read(ctx context.Context, address string) (metadata, error) {
+	var found metadata
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return found, fmt.Errorf("fdsclient: metadata: %w", err)
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := d.http.Do(request)
+	if err != nil {
+		return found, unavailable("metadata of "+d.provider.Issuer, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, ErrUnavailable, response.StatusCode)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return found, unavailable("metadata at "+address, err)
+	}
+	if err := json.Unmarshal(body, &found); err != nil {
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414; check the issuer, or give the endpoints", address, ErrUnavailable)
+	}
+	if found.Issuer != d.provider.Issuer {
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, ErrIssuer, describe(found.Issuer), d.provider.Issuer)
+	}
+	return found, nil
+}
+
+// override lays the configured endpoints over m and checks what is left.
+func (d *discovery) override(m metadata) (*metadata, error) {
+	given := d.provider.Endpoints
+	for _, e := range []struct {
+		name, given string
+		field       *string
+		needed      bool
+	}{
+		{"authorization_endpoint", given.Authorization, &m.AuthorizationEndpoint, true},
+		{"token_endpoint", given.Token, &m.TokenEndpoint, true},
+		{"revocation_endpoint", given.Revocation, &m.RevocationEndpoint, false},
+		{"jwks_uri", given.JWKS, &m.JWKSURI, false},
+	} {
+		if e.given != "" {
+			*e.field = e.given
+		}
+		if *e.field == "" && !e.needed {
+			continue
+		}
+		if why := urlFault(*e.field, "https"); why != "" {
+			return nil, fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s", d.provider.Issuer, ErrUnavailable, e.name, describe(withoutUser(*e.field)), why)
+		}
+	}
+	// A server that lists its methods without S256 would have PKCE off; one that
+	// lists nothing may well do it (RFC 9700 section 2.1.1).
+	if m.ChallengeMethods != nil && !slices.Contains(m.ChallengeMethods, "S256") {
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", d.provider.Issuer, ErrUnavailable)
+	}
+	return &m, nil
+}
+
+// authMethod chooses how the application authenticates (RFC 8414: without a list
+// client_secret_basic is meant).
+func (m *metadata) authMethod(a *Application) AuthMethod {
+	switch {
+	case a.AuthMethod != "":
+		return a.AuthMethod
+	case a.ClientSecret.IsZero():
+		return AuthNone
+	case slices.Contains(m.AuthMethods, string(AuthClientSecretPost)) && !slices.Contains(m.AuthMethods, string(AuthClientSecretBasic)):
+		return AuthClientSecretPost
+	}
+	return AuthClientSecretBasic
+}

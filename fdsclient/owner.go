@@ -1,0 +1,142 @@
+package fdsclient
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Owner is a resource owner who gave this application access. It is safe for
+// concurrent use.
+type Owner struct {
+	client *Client
+	key    fds.OwnerKey
+	root   fds.Root
+	grant  atomic.Pointer[grant]
+
+	once sync.Once
+	pull *pull.Client
+}
+
+// Key names the owner.
+func (o *Owner) Key() fds.OwnerKey { return o.key }
+
+// Root is the owner's tree of topics, spelt as the provider does.
+func (o *Owner) Root() fds.Root { return o.root }
+
+// Token gives an access token of the owner. While it is fresh that takes no lock
+// and no allocation; near its expiry it is renewed in the background; past it
+// the callers wait for one renewal that they share, and while the provider fails
+// they get that failure at once until the next attempt is due. An error that
+// matches ErrSignInRequired means that only a new sign-in helps; Retryable says
+// whether a later call may succeed. The rotated refresh token is saved before
+// the token is given out, also when ctx ends meanwhile.
+func (o *Owner) Token(ctx context.Context) (Token, error) {
+	t, err := o.grant.Load().token(ctx)
+	if err != nil {
+		return Token{}, fmt.Errorf("%w (subscription %s)", err, o.key.SubscriptionID)
+	}
+	return t, nil
+}
+
+// Pull is the client of the owner's part of the provider's Web API. Without
+// Provider.APIURL each of its calls fails with an error that says so.
+func (o *Owner) Pull() *pull.Client {
+	o.once.Do(func() {
+		cfg := &o.client.cfg
+		settings := pull.Config{
+			BaseURL:    cfg.Provider.APIURL,
+			Authorizer: bearer{o},
+			Transport:  o.client.transport,
+			Dialect:    cfg.Provider.Dialect,
+			UserAgent:  cfg.Application.Name,
+			Logger:     o.client.log,
+		}
+		if settings.BaseURL == "" {
+			settings.BaseURL, settings.Authorizer = "https://provider.invalid", noAPI{}
+		}
+		var err error
+		if o.pull, err = pull.New(settings); err != nil {
+			panic(err) // New has validated the same values
+		}
+	})
+	return o.pull
+}
+
+// noAPI fails every request of a Client that was given no Provider.APIURL.
+type noAPI struct{}
+
+func (noAPI) Authorize(context.Context, *http.Request) error {
+	return fmt.Errorf("fdsclient: pull: %w: Provider.APIURL is missing", ErrConfig)
+}
+
+func (noAPI) Challenged(context.Context, *http.Response) (bool, error) { return false, nil }
+
+// bearer authorizes an owner's requests to the Web API (W9, RFC 6750 section 2.1).
+type bearer struct{ owner *Owner }
+
+func (b bearer) Authorize(ctx context.Context, r *http.Request) error {
+	t, err := b.owner.Token(ctx)
+	if err != nil {
+		return err
+	}
+	t.SetHeader(r)
+	return nil
+}
+
+// Challenged renews the token that a 401 refused.
+func (b bearer) Challenged(ctx context.Context, response *http.Response) (retry bool, err error) {
+	if response.Request == nil {
+		return false, nil
+	}
+	const scheme = "Bearer "
+	sent := response.Request.Header.Get("Authorization")
+	if len(sent) <= len(scheme) || subtle.ConstantTimeCompare([]byte(sent[:len(scheme)]), []byte(scheme)) != 1 {
+		return false, nil
+	}
+	return b.owner.grant.Load().rejected(ctx, NewSecret(sent[len(scheme):]))
+}
+
+// GrantInfo is what is known of an owner's grant without asking the provider.
+type GrantInfo struct {
+	AccessExpiry  time.Time
+	RefreshExpiry time.Time // zero when the provider does not say
+	Renewable     bool      // a refresh token is stored
+	Scopes        []string
+	Created       time.Time // the sign-in
+	Renewed       time.Time // the last renewal
+	Lapsed        error     // matches ErrSignInRequired when this process knows that the grant is dead
+	Failing       error     // the last renewal failed and will be tried again
+	FailingSince  time.Time
+}
+
+// Grant reads what the store holds; it renews nothing.
+func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
+	g := o.grant.Load()
+	record, err := o.client.store.Load(ctx, g.key)
+	if err != nil {
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			err = fmt.Errorf("%w: %w", ErrNoOwner, err)
+		}
+		return GrantInfo{}, fmt.Errorf("fdsclient: grant of subscription %s: %w", o.key.SubscriptionID, err)
+	}
+	info := GrantInfo{
+		AccessExpiry:  record.AccessExpiry,
+		RefreshExpiry: record.RefreshExpiry,
+		Renewable:     !record.RefreshToken.IsZero(),
+		Scopes:        record.Scopes,
+		Created:       record.Created,
+		Renewed:       record.Renewed,
+	}
+	info.Lapsed, info.Failing, info.FailingSince = g.state()
+	return info, nil
+}

@@ -1,0 +1,221 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+const (
+	saveAttempts = 3
+	saveTimeout  = 30 * time.Second
+)
+
+// renew gives a fresh credential of the grant: the stored one when it will do,
+// else a new one from the server. Rejected is a token that the API refused;
+// ahead means that the stored one will not do once its renewal is due. Only one
+// process at a time renews a grant: refresh tokens rotate, and a server takes
+// the second use of one for theft.
+func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *credential, fromServer bool, err error) {
+	record, err := g.load(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if c := g.stillGood(record, rejected, ahead); c != nil {
+		return c, false, nil
+	}
+	unlock, err := g.client.store.Lock(ctx, g.key)
+	if err != nil {
+		return nil, false, fmt.Errorf("fdsclient: renewal: wait for the grant's lock: %w", err)
+	}
+	defer unlock()
+
+	// Another process may have renewed it while we waited.
+	if record, err = g.load(ctx); err != nil {
+		return nil, false, err
+	}
+	if record, err = g.saveUnsaved(ctx, record); err != nil {
+		return nil, false, err
+	}
+	if c := g.stillGood(record, rejected, ahead); c != nil {
+		return c, false, nil
+	}
+	if err := g.hopeless(record); err != nil {
+		return nil, false, err
+	}
+	a, err := g.client.auth.refresh(ctx, record.RefreshToken)
+	if errors.Is(err, ErrSignInRequired) {
+		// The last doubt: someone who does not share our lock has renewed it.
+		if now, loadErr := g.load(ctx); loadErr == nil && !now.RefreshToken.Equal(record.RefreshToken) {
+			if c := g.stillGood(now, rejected, ahead); c != nil {
+				return c, false, nil
+			}
+		}
+		g.mu.Lock()
+		g.dead = record.RefreshToken
+		g.mu.Unlock()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	c, err = g.keep(ctx, record, a)
+	return c, err == nil, err
+}
+
+// hopeless says why the server need not be asked.
+func (g *grant) hopeless(record tokenstore.Grant) error {
+	if record.RefreshToken.IsZero() {
+		return fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", ErrSignInRequired)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lapsed != nil && record.RefreshToken.Equal(g.dead) {
+		return g.lapsed
+	}
+	return nil
+}
+
+func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
+	record, err := g.client.store.Load(ctx, g.key)
+	switch {
+	case errors.Is(err, tokenstore.ErrNotFound):
+		return record, fmt.Errorf("fdsclient: %w: its grant is no longer stored; sign in", ErrNoOwner)
+	case errors.Is(err, tokenstore.ErrCorrupt):
+		return record, fmt.Errorf("fdsclient: %w: %w", ErrSignInRequired, err)
+	case err != nil:
+		g.client.storeUnavailable(err)
+		return record, fmt.Errorf("fdsclient: renewal: %w", err)
+	}
+	return record, nil
+}
+
+// stillGood gives the stored token when it is fresh and not the refused one. A
+// renewal ahead of expiry takes it only before it is due itself.
+func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) *credential {
+	if record.AccessToken.IsZero() || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
+		return nil
+	}
+	c := credentialOf(record)
+	now := time.Now()
+	if !now.Before(c.usable) || (ahead && !now.Before(c.due)) {
+		return nil
+	}
+	if known := g.fresh.Load(); known != nil && known.token.access.Equal(c.token.access) {
+		c.due = known.due // drawn once
+		if ahead && !now.Before(c.due) {
+			return nil
+		}
+	} else if earliest := now.Add(settle); c.due.Before(earliest) && earliest.Before(c.usable) {
+		c.due = earliest
+	}
+	return c
+}
+
+// keep saves what the server issued and only then gives it out.
+func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*credential, error) {
+	spent := record.RefreshToken
+	record.Renewed = time.Now().Round(0)
+	record.AccessToken, record.TokenType, record.AccessExpiry = a.access, a.kind, a.expiry
+	if !a.refresh.IsZero() { // else the old one goes on (RFC 6749 section 6)
+		record.RefreshToken = a.refresh
+	}
+	if !a.refreshExpiry.IsZero() || !spent.Equal(record.RefreshToken) {
+		record.RefreshExpiry = a.refreshExpiry
+	}
+	if a.scopes != nil {
+		record.Scopes = a.scopes
+	}
+	changed := g.sameOwners(record, a)
+	if changed != nil {
+		// The refresh token was rotated all the same; the access token is
+		// someone else's and is not kept.
+		record.AccessToken, record.AccessExpiry = Secret{}, time.Time{}
+	}
+	if err := g.save(ctx, record, spent); err != nil {
+		return nil, err
+	}
+	if changed != nil {
+		return nil, changed
+	}
+	return credentialOf(record), nil
+}
+
+// sameOwners refuses a renewed token that names other subscription IDs: an
+// owner's ID never changes. A token that names none is taken.
+func (g *grant) sameOwners(record tokenstore.Grant, a answer) error {
+	ids, found, err := subscriptions(g.client.cfg.Application.SubscriptionClaim, a, nil)
+	if err != nil {
+		return fmt.Errorf("fdsclient: renewal: %w: %w", ErrSubscriptionChanged, err)
+	}
+	if !found {
+		return nil
+	}
+	named := make(map[fds.SubscriptionID]bool)
+	for _, spelling := range ids {
+		id, err := fds.ParseSubscriptionID(spelling)
+		if err != nil {
+			return err // parsed before
+		}
+		named[id] = true
+	}
+	for _, spelling := range record.Subscriptions {
+		id, err := fds.ParseSubscriptionID(spelling)
+		if err != nil || !named[id] {
+			return fmt.Errorf("fdsclient: renewal: %w: subscription %s is missing in it; ask the provider", ErrSubscriptionChanged, describe(spelling))
+		}
+	}
+	return nil
+}
+
+// save stores a rotated grant on a time of its own: no caller may cancel it. What
+// the store will not take is kept in memory and saved before anything else is
+// tried, since the stored refresh token is spent.
+func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	var err error
+	for attempt := range saveAttempts {
+		if attempt > 0 {
+			select {
+			case <-time.After(time.Duration(attempt) * 200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		if err = g.client.store.Save(ctx, record); err == nil {
+			g.mu.Lock()
+			g.unsaved = nil
+			g.mu.Unlock()
+			return nil
+		}
+	}
+	g.mu.Lock()
+	g.unsaved = &unsaved{spent: spent, record: record}
+	g.mu.Unlock()
+	g.client.storeUnavailable(err)
+	return fmt.Errorf("fdsclient: renewal: the renewed grant is not saved yet, and kept in memory: %w", err)
+}
+
+// saveUnsaved saves what an earlier renewal could not, unless the store has a
+// newer grant by now.
+func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (tokenstore.Grant, error) {
+	g.mu.Lock()
+	pending := g.unsaved
+	g.mu.Unlock()
+	if pending == nil {
+		return stored, nil
+	}
+	if !stored.RefreshToken.Equal(pending.spent) {
+		g.mu.Lock()
+		g.unsaved = nil
+		g.mu.Unlock()
+		return stored, nil
+	}
+	if err := g.save(ctx, pending.record, pending.spent); err != nil {
+		return stored, err
+	}
+	return pending.record, nil
+}

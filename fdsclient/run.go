@@ -1,0 +1,276 @@
+package fdsclient
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Run keeps every stored owner of this Client's issuer and client ID renewed and
+// connected, and hands their messages to h, until ctx ends, which gives nil.
+// Owners may come and go meanwhile: those signed in or out by this Client at
+// once, those of other processes within Push.Rescan. An owner that lapses, is
+// taken over or denied is reported (hooks, log) and harms no other.
+//
+// h is called for one message of an owner at a time, in order, and for several
+// owners at once. When ctx ends, handlers at work may finish, and what they
+// finish is acknowledged; the broker keeps the sessions. A nil h keeps grants
+// renewed and connects no one.
+//
+// An error means that Run could not begin.
+func (c *Client) Run(ctx context.Context, h push.Handler) error {
+	return c.run(ctx, nil, h)
+}
+
+// RunOwners is Run for the named owners alone.
+func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h push.Handler) error {
+	only := make(map[fds.OwnerKey]bool, len(owners))
+	for _, key := range owners {
+		only[key] = true
+	}
+	return c.run(ctx, only, h)
+}
+
+// run is one call of Run.
+type run struct {
+	client  *Client
+	only    map[fds.OwnerKey]bool // nil: all
+	handler push.Handler
+	wake    chan struct{}
+	work    sync.WaitGroup
+	warmed  chan struct{} // slots for the first look at a grant
+
+	mu     sync.Mutex
+	active map[fds.OwnerKey]*connected
+}
+
+// connected is an owner's connection in a run.
+type connected struct {
+	connection *push.Connection // nil without push
+	cancel     context.CancelFunc
+	done       chan struct{}
+}
+
+func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Handler) error {
+	switch {
+	case h != nil && c.cfg.Provider.BrokerURL == "":
+		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; with a nil handler Run only renews grants", ErrConfig)
+	case h != nil && c.cfg.Certificates == nil:
+		return fmt.Errorf("fdsclient: run: %w: Config.Certificates is missing; a broker knows an owner by its client certificate (M2)", ErrConfig)
+	}
+	r := &run{
+		client:  c,
+		only:    only,
+		handler: h,
+		wake:    make(chan struct{}, 1),
+		warmed:  make(chan struct{}, renewalWorkers),
+		active:  make(map[fds.OwnerKey]*connected),
+	}
+	owners, err := c.Owners(ctx)
+	if err != nil {
+		return fmt.Errorf("fdsclient: run: %w", err)
+	}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return fmt.Errorf("fdsclient: run: %w", ErrClosed)
+	}
+	c.running[r] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.running, r)
+		c.mu.Unlock()
+		r.work.Wait()
+	}()
+
+	timer := time.NewTimer(c.cfg.Push.Rescan)
+	defer timer.Stop()
+	for {
+		if err == nil {
+			r.follow(ctx, owners)
+		} else if ctx.Err() == nil {
+			c.storeUnavailable(err) // the owners known so far go on
+		}
+		timer.Reset(c.cfg.Push.Rescan)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-r.wake:
+		}
+		owners, err = c.Owners(ctx)
+	}
+}
+
+// follow starts what is new among the owners and stops what is gone.
+func (r *run) follow(ctx context.Context, owners []*Owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	present := make(map[fds.OwnerKey]bool, len(owners))
+	for _, o := range owners {
+		if r.only != nil && !r.only[o.key] {
+			continue
+		}
+		present[o.key] = true
+		if lapsed, _, _ := o.grant.Load().state(); r.active[o.key] == nil || lapsed != nil {
+			r.warm(ctx, o)
+		}
+		if r.active[o.key] == nil {
+			r.start(ctx, o)
+		}
+	}
+	for key, a := range r.active {
+		if !present[key] {
+			delete(r.active, key)
+			r.work.Go(func() { r.retire(key, a) })
+		}
+	}
+}
+
+// warm puts an owner's grant under the scheduler, and looks whether a lapsed one
+// has come back. A fresh stored token costs no renewal.
+func (r *run) warm(ctx context.Context, o *Owner) {
+	r.work.Go(func() {
+		select {
+		case r.warmed <- struct{}{}:
+			_, _ = o.Token(ctx) // its failure is told to hooks and log
+			<-r.warmed
+		case <-ctx.Done():
+		}
+	})
+}
+
+// start opens an owner's connection. What a run can do nothing about stays
+// stopped, and reported.
+func (r *run) start(ctx context.Context, o *Owner) {
+	a := &connected{done: make(chan struct{}), cancel: func() {}}
+	r.active[o.key] = a
+	if r.handler == nil {
+		close(a.done)
+		return
+	}
+	ctx, a.cancel = context.WithCancel(ctx)
+	var err error
+	if a.connection, err = r.client.connection(ctx, o); err != nil {
+		close(a.done)
+		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
+		return
+	}
+	r.work.Go(func() {
+		defer close(a.done)
+		// The connection reports how it ended through OnState.
+		_ = a.connection.Run(ctx, r.handler)
+	})
+}
+
+// retire ends the connection of an owner who was signed out by another process.
+func (r *run) retire(key fds.OwnerKey, a *connected) {
+	if a.connection == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
+	defer cancel()
+	if err := r.client.endConnected(ctx, key, a); err != nil {
+		r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
+	}
+}
+
+const sessionEndTimeout = 10 * time.Second
+
+// connection makes the push connection of an owner.
+func (c *Client) connection(ctx context.Context, o *Owner) (*push.Connection, error) {
+	state, err := c.state.Load(ctx, o.key)
+	if err != nil {
+		// Filters of an earlier run that are no longer wanted may go on
+		// delivering; that is no reason to deliver nothing.
+		c.log.Warn("an owner's state cannot be read", "subscription", o.key.SubscriptionID.String(), "error", err)
+	}
+	settings := c.cfg.Push
+	return push.New(push.Config{
+		Owner:        o.key,
+		Root:         o.root,
+		BrokerURL:    c.cfg.Provider.BrokerURL,
+		RootCAs:      c.cfg.Provider.RootCAs,
+		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
+		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
+			return c.cfg.Certificates.Certificate(ctx, o.key)
+		},
+		Topics:     settings.Topics,
+		Subscribed: state.Filters,
+		SaveSubscribed: func(ctx context.Context, filters []string) error {
+			state.Filters = filters
+			return c.state.Save(ctx, o.key, state)
+		},
+		SessionExpiry: settings.SessionExpiry,
+		KeepAlive:     settings.KeepAlive,
+		MaxPacketSize: settings.MaxPacketSize,
+		Limiter:       c.limiter,
+		Logger:        c.log,
+		OnState:       func(s push.State) { c.connectionChanged(o.key, s) },
+		Hooks:         pushHooks(c.cfg.Hooks),
+	})
+}
+
+func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
+	level := slog.LevelDebug
+	if s.Err != nil {
+		level = slog.LevelWarn
+	}
+	c.log.LogAttrs(context.Background(), level, "connection "+string(s.Phase), slog.String("subscription", key.SubscriptionID.String()), slog.Any("error", s.Err))
+	tell(c.cfg.Hooks, func(h HookConnection) { h.OnConnection(key, s) })
+}
+
+// endSession makes the broker forget an owner that signs out: on the connection
+// of a Run if there is one, else on a short one of its own. Where nothing was
+// ever subscribed there is no session.
+func (c *Client) endSession(ctx context.Context, o *Owner) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
+	defer cancel()
+	if a := c.takeConnected(o.key); a != nil {
+		return c.endConnected(ctx, o.key, a)
+	}
+	state, err := c.state.Load(ctx, o.key)
+	if err != nil || len(state.Filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
+		return errors.Join(err, c.state.Delete(ctx, o.key))
+	}
+	connection, err := c.connection(ctx, o)
+	if err != nil {
+		return err
+	}
+	return c.endConnected(ctx, o.key, &connected{connection: connection})
+}
+
+// takeConnected takes an owner's connection out of the run that has it.
+func (c *Client) takeConnected(key fds.OwnerKey) *connected {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r := range c.running {
+		r.mu.Lock()
+		a := r.active[key]
+		delete(r.active, key)
+		r.mu.Unlock()
+		if a != nil && a.connection != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// endConnected ends a connection together with the broker's session, and forgets
+// what the session held.
+func (c *Client) endConnected(ctx context.Context, key fds.OwnerKey, a *connected) error {
+	err := a.connection.EndSession(ctx)
+	if a.cancel != nil {
+		a.cancel()
+		<-a.done
+	}
+	return errors.Join(err, c.state.Delete(ctx, key))
+}

@@ -1,0 +1,289 @@
+package fdsclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/cli/browser"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/loopback"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// A browser's own output has no place on the standard output of the program that
+// embeds us.
+func init() {
+	browser.Stdout = io.Discard
+	browser.Stderr = io.Discard
+}
+
+// SignInOptions of SignIn and BeginSignIn. The zero value signs in with the
+// system's browser.
+type SignInOptions struct {
+	// OpenBrowser opens the URL where the owner's user signs in. Nil opens the
+	// system's browser. An error is logged and the sign-in goes on: the user may
+	// open the URL from ShowURL by hand.
+	OpenBrowser func(ctx context.Context, url string) error
+	// ShowURL is told the URL before the browser opens. Nil logs it.
+	ShowURL func(url string)
+	// Parameters are added to the authorization request: login_hint, ui_locales,
+	// acr_values and whatever a provider asks for.
+	Parameters map[string]string
+}
+
+// BeginSignIn is the first half of a sign-in whose browser is elsewhere: send the
+// user to Attempt.URL, keep the Attempt in that user's session, and give it to
+// FinishSignIn with the redirect that arrives at Application.RedirectURL. It
+// checks first that the store can keep a grant.
+func (c *Client) BeginSignIn(ctx context.Context, options SignInOptions) (Attempt, error) {
+	if c.cfg.Application.RedirectURL == "" {
+		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w: Application.RedirectURL is missing; SignIn uses the loopback instead", ErrConfig)
+	}
+	return c.beginAt(ctx, c.cfg.Application.RedirectURL, options)
+}
+
+func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignInOptions) (Attempt, error) {
+	// Before anyone signs in: no fresh grant may be lost for want of a store.
+	if err := c.store.Probe(ctx); err != nil {
+		return Attempt{}, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	m, err := c.auth.discovery.get(ctx)
+	if err != nil {
+		return Attempt{}, err
+	}
+	return c.auth.newAttempt(m, redirectURI, options.Parameters)
+}
+
+// FinishSignIn is the second half: it checks the redirect (state, issuer, error),
+// trades the code, reads whose grant it is, saves it, and only then gives the
+// owners. callbackURL is the whole URL of the redirect, or its path and query.
+// An error that matches ErrForeignRedirect leaves the attempt pending; any other
+// uses it up. Others: ErrDenied and *OAuthError when the user or the provider
+// refused, ErrIssuer, ErrAttemptUsed, ErrAttemptExpired, ErrNoSubscription,
+// fds.ErrSubscriptionID, and those of the store.
+func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL string) ([]*Owner, error) {
+	if attempt.issuer != c.cfg.Provider.Issuer || attempt.clientID != c.cfg.Application.ClientID {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", ErrForeignRedirect)
+	}
+	m, err := c.auth.discovery.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	code, err := attempt.readCallback(callbackURL, m)
+	if errors.Is(err, ErrForeignRedirect) {
+		return nil, err
+	}
+	if !c.used.take(attempt) {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w; begin a new one", ErrAttemptUsed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if time.Now().After(attempt.expires) {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", ErrAttemptExpired, attempt.expires.UTC().Format(time.RFC3339))
+	}
+	a, err := c.auth.exchange(ctx, attempt.redirectURI, code, attempt.verifier)
+	if err != nil {
+		return nil, err
+	}
+	var idClaims map[string]json.RawMessage
+	if !a.id.IsZero() {
+		if idClaims, err = c.auth.verifyIDToken(ctx, m, a.id, attempt.nonce); err != nil {
+			return nil, err
+		}
+	}
+	ids, found, err := subscriptions(c.cfg.Application.SubscriptionClaim, a, idClaims)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token and ID token has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", ErrNoSubscription, c.cfg.Application.SubscriptionClaim)
+	}
+	if a.refresh.IsZero() {
+		c.log.Warn("sign-in gave no refresh token: the user must sign in again when the access token expires", "expires", a.expiry, "scopes", a.scopes)
+	}
+	return c.keepSignIn(ctx, ids, a)
+}
+
+// keepSignIn saves a new grant in the place of those that it replaces. It cannot
+// be cancelled: the user has done their part.
+func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Owner, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	c.signingIn.Lock()
+	defer c.signingIn.Unlock()
+
+	now := time.Now().Round(0)
+	record := tokenstore.Grant{
+		Key:           tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID},
+		Subscriptions: ids,
+		RefreshToken:  a.refresh,
+		AccessToken:   a.access,
+		TokenType:     a.kind,
+		AccessExpiry:  a.expiry,
+		RefreshExpiry: a.refreshExpiry,
+		Scopes:        a.scopes,
+		Created:       now,
+		Renewed:       now,
+	}
+	if record.Scopes == nil { // RFC 6749 section 5.1: as asked for
+		record.Scopes = c.cfg.Application.Scopes
+	}
+	entries, err := c.entries(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	replaced := c.place(&record, entries)
+	if err := c.saveLocked(ctx, record); err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	for _, e := range replaced {
+		if err := c.takeOwners(ctx, e.Key, ids); err != nil {
+			c.log.Warn("an older grant of the same owner was not removed", "error", err)
+		}
+	}
+	owners := c.know(record.Entry())
+	c.startScheduler()
+	owners[0].grant.Load().adopt(record)
+	c.rescan()
+	return owners, nil
+}
+
+// place chooses the record's grant ID: that of the stored grant for the same
+// owners, which it then replaces in one step, or a new one. It gives the other
+// grants that name one of the owners: an owner has one grant.
+func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (others []tokenstore.Entry) {
+	wanted := idSet(record.Subscriptions)
+	for _, e := range entries {
+		have := idSet(e.Subscriptions)
+		overlap := 0
+		for id := range have {
+			if wanted[id] {
+				overlap++
+			}
+		}
+		switch {
+		case overlap == 0:
+		case record.GrantID == "" && overlap == len(wanted) && overlap == len(have):
+			record.GrantID = e.GrantID
+		default:
+			others = append(others, e)
+		}
+	}
+	if record.GrantID == "" {
+		record.GrantID = fds.NewSubscriptionID().String() // any random UUID
+	}
+	return others
+}
+
+func (c *Client) saveLocked(ctx context.Context, record tokenstore.Grant) error {
+	unlock, err := c.store.Lock(ctx, record.Key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.store.Save(ctx, record)
+}
+
+// takeOwners removes owners from a grant, and the grant when none is left. It is
+// not revoked: some servers would end the new grant of the same user with it.
+func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []string) error {
+	unlock, err := c.store.Lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	record, err := c.store.Load(ctx, key)
+	switch {
+	case errors.Is(err, tokenstore.ErrNotFound):
+		return nil
+	case errors.Is(err, tokenstore.ErrCorrupt):
+		return c.store.Delete(ctx, key)
+	case err != nil:
+		return err
+	}
+	taken := idSet(ids)
+	record.Subscriptions = slices.DeleteFunc(record.Subscriptions, func(spelling string) bool {
+		id, err := fds.ParseSubscriptionID(spelling)
+		return err != nil || taken[id]
+	})
+	if len(record.Subscriptions) > 0 {
+		return c.store.Save(ctx, record)
+	}
+	c.mu.Lock()
+	g := c.grants[key]
+	delete(c.grants, key)
+	c.mu.Unlock()
+	if g != nil {
+		g.forget()
+	}
+	return c.store.Delete(ctx, key)
+}
+
+func idSet(spellings []string) map[fds.SubscriptionID]bool {
+	set := make(map[fds.SubscriptionID]bool, len(spellings))
+	for _, s := range spellings {
+		if id, err := fds.ParseSubscriptionID(s); err == nil {
+			set[id] = true
+		}
+	}
+	return set
+}
+
+// SignIn signs an owner's user in with a browser on this machine and gives the
+// owners that the user let the application access. It waits on a loopback port
+// for the redirect (RFC 8252 section 7.3), until ctx ends: give ctx a deadline
+// that suits a person. Cancelling frees the port at once. Redirects that do not
+// belong to this sign-in are refused and do not end it. For the errors see
+// FinishSignIn; ErrForeignRedirect is never among them.
+func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, error) {
+	listener, err := loopback.Listen(ctx, c.cfg.Application.RedirectPorts, c.cfg.Application.RedirectPath)
+	if err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w; close what uses them, or change Application.RedirectPorts", err)
+	}
+	defer listener.Close()
+	attempt, err := c.beginAt(ctx, listener.RedirectURI(), options)
+	if err != nil {
+		return nil, err
+	}
+	if options.ShowURL != nil {
+		options.ShowURL(attempt.URL())
+	} else {
+		c.log.Info("open this URL to sign in", "url", attempt.URL())
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, attempt.expires, fmt.Errorf("fdsclient: sign-in: %w", ErrAttemptExpired))
+	defer cancel()
+	go c.open(ctx, options.OpenBrowser, attempt.URL())
+
+	var owners []*Owner
+	var failure error
+	err = listener.Serve(ctx, func(redirect *url.URL) (loopback.Page, bool) {
+		found, err := c.FinishSignIn(ctx, attempt, redirect.String())
+		if errors.Is(err, ErrForeignRedirect) {
+			c.log.Warn("ignored a redirect that does not belong to this sign-in", "error", err)
+			return foreignPage(), false
+		}
+		owners, failure = found, err
+		return closingPage(c.cfg.Application.Name, err), true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
+	}
+	return owners, failure
+}
+
+func (c *Client) open(ctx context.Context, open func(context.Context, string) error, address string) {
+	if open == nil {
+		open = func(_ context.Context, address string) error { return browser.OpenURL(address) }
+	}
+	if err := open(ctx, address); err != nil && ctx.Err() == nil {
+		c.log.Warn("the browser did not open; open the URL by hand", "error", err)
+	}
+}

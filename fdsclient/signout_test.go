@@ -1,0 +1,87 @@
+package fdsclient_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+func TestOneGrantForSeveralOwners(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	all := p.Owners()
+	owners := signIn(t, client, p, all...)
+	if len(owners) != 3 {
+		t.Fatalf("%d owners, want 3", len(owners))
+	}
+	if token(t, owners[0]).Reveal() != token(t, owners[2]).Reveal() {
+		t.Error("the owners of one grant have several tokens")
+	}
+	if err := owners[0].SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Requests(fdstest.RevocationEndpoint); n != 0 {
+		t.Error("signing out one of three revoked the grant of all")
+	}
+	if got := stored(t, cfg.Store).Subscriptions; len(got) != 2 {
+		t.Errorf("stored for %v", got)
+	}
+	token(t, owners[1])
+
+	// Who signs in again for one of them alone takes it out of the shared grant.
+	signIn(t, client, p, all[1])
+	left, err := client.Owners(t.Context())
+	if err != nil || len(left) != 2 {
+		t.Fatalf("%d owners, %v; want 2", len(left), err)
+	}
+	for _, o := range left {
+		if err := o.SignOut(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := p.Requests(fdstest.RevocationEndpoint); n != 2 {
+		t.Errorf("%d revocations, want 2: one for each grant", n)
+	}
+	if left, _ := client.Owners(t.Context()); len(left) != 0 {
+		t.Errorf("still signed in: %v", left)
+	}
+	if _, err := owners[1].Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+		t.Errorf("a token after the sign-out: %v", err)
+	}
+}
+
+func TestSigningInAgainReplacesTheGrant(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	first := signIn(t, client, p)[0]
+	before := token(t, first)
+	second := signIn(t, client, p)[0]
+	if first != second {
+		t.Error("the same owner is two Owners")
+	}
+	stored(t, cfg.Store) // just one
+	if token(t, first).Reveal() == before.Reveal() {
+		t.Error("the old grant's token is still given out")
+	}
+}
+
+func TestASignOutSaysWhichPartFailed(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	owner := signIn(t, client, p)[0]
+	defer p.Inject(fdstest.Answer(fdstest.RevocationEndpoint, 503, "text/plain", ""))()
+	err := owner.SignOut(t.Context())
+	var result *fdsclient.SignOutError
+	if !errors.As(err, &result) || result.Revoked || !result.Deleted || !strings.Contains(err.Error(), "did not revoke") {
+		t.Errorf("error %v", err)
+	}
+	for range cfg.Store.List(t.Context()) {
+		t.Error("the grant is still stored")
+	}
+}

@@ -1,0 +1,45 @@
+package fdsclient
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Secret is a text that redacts itself when printed, logged or marshalled.
+type Secret = tokenstore.Secret
+
+// NewSecret makes a Secret of a text.
+func NewSecret(text string) Secret { return tokenstore.NewSecret(text) }
+
+// Token is an owner's access token. Printing, logging or marshalling one shows
+// no secret.
+type Token struct {
+	access Secret
+	kind   string
+	expiry time.Time
+}
+
+// Reveal gives the token itself, to be sent to the provider and nowhere else.
+func (t Token) Reveal() string { return t.access.Reveal() }
+
+// Type is how the token is presented; "Bearer" (RFC 6750).
+func (t Token) Type() string { return t.kind }
+
+// Expiry is when the provider stops taking the token, on this machine's clock.
+func (t Token) Expiry() time.Time { return t.expiry }
+
+// SetHeader puts the token into a request's header (W9). Send the request to
+// the provider's own origin only.
+func (t Token) SetHeader(r *http.Request) {
+	r.Header.Set("Authorization", t.kind+" "+t.access.Reveal())
+}
+
+// String says that a token is here, and until when; not which.
+func (t Token) String() string {
+	if t.access.IsZero() {
+		return "no token"
+	}
+	return t.kind + " [redacted] until " + t.expiry.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,264 @@
+package fdsclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// answer is what the token endpoint issued.
+type answer struct {
+	access, refresh, id Secret
+	kind                string
+	expiry              time.Time // of the access token
+	refreshExpiry       time.Time // zero when the server does not say
+	scopes              []string  // nil when the server does not say
+	extra               func(name string) any
+}
+
+// authServer speaks with the provider's authorization server.
+type authServer struct {
+	provider    *Provider
+	application *Application
+	http        *http.Client
+	discovery   *discovery
+}
+
+// config gives x/oauth2's view, with the authentication style always explicit:
+// its auto-detection would send a single-use refresh token twice.
+func (s *authServer) config(m *metadata, redirectURI string) *oauth2.Config {
+	style, secret := oauth2.AuthStyleInParams, s.application.ClientSecret.Reveal()
+	switch m.authMethod(s.application) {
+	case AuthClientSecretBasic:
+		style = oauth2.AuthStyleInHeader
+	case AuthNone:
+		secret = ""
+	}
+	return &oauth2.Config{
+		ClientID:     s.application.ClientID,
+		ClientSecret: secret,
+		Endpoint:     oauth2.Endpoint{AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, AuthStyle: style},
+		RedirectURL:  redirectURI,
+		Scopes:       s.application.Scopes,
+	}
+}
+
+// exchange trades an authorization code (RFC 6749 section 4.1.3, RFC 7636
+// section 4.5).
+func (s *authServer) exchange(ctx context.Context, redirectURI string, code, verifier Secret) (answer, error) {
+	m, err := s.discovery.get(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
+	token, err := s.config(m, redirectURI).Exchange(ctx, code.Reveal(), oauth2.VerifierOption(verifier.Reveal()))
+	if err != nil {
+		return answer{}, s.tokenError(ctx, "exchange of the authorization code", err, code, verifier)
+	}
+	return s.read(token)
+}
+
+// refresh trades a refresh token (RFC 6749 section 6). x/oauth2's own refresh
+// takes no further parameters and keeps a context, so the form goes through its
+// clientcredentials.
+func (s *authServer) refresh(ctx context.Context, refreshToken Secret) (answer, error) {
+	m, err := s.discovery.get(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	c := s.config(m, "")
+	form := clientcredentials.Config{
+		ClientID:     c.ClientID,
+		ClientSecret: c.ClientSecret,
+		TokenURL:     c.Endpoint.TokenURL,
+		AuthStyle:    c.Endpoint.AuthStyle,
+		EndpointParams: url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {refreshToken.Reveal()},
+		},
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
+	token, err := form.Token(ctx)
+	if err != nil {
+		return answer{}, s.tokenError(ctx, "renewal", err, refreshToken)
+	}
+	return s.read(token)
+}
+
+// revoke asks the server to forget a token (RFC 7009). The server answers 200
+// for a token that it does not know.
+func (s *authServer) revoke(ctx context.Context, token Secret, hint string) error {
+	m, err := s.discovery.get(ctx)
+	if err != nil {
+		return err
+	}
+	if m.RevocationEndpoint == "" {
+		return errors.New("fdsclient: revocation: the provider has no revocation endpoint; ask it to end the grant")
+	}
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
+	method := m.authMethod(s.application)
+	if method != AuthClientSecretBasic {
+		form.Set("client_id", s.application.ClientID)
+	}
+	if method == AuthClientSecretPost {
+		form.Set("client_secret", s.application.ClientSecret.Reveal())
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.RevocationEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("fdsclient: revocation: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if method == AuthClientSecretBasic { // both parts form-encoded: RFC 6749 section 2.3.1
+		request.SetBasicAuth(url.QueryEscape(s.application.ClientID), url.QueryEscape(s.application.ClientSecret.Reveal()))
+	}
+	response, err := s.http.Do(request)
+	if err != nil {
+		return unavailable("revocation", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	return readRefusal(response, "revocation", token, s.application.ClientSecret)
+}
+
+// read turns x/oauth2's token into ours.
+func (s *authServer) read(t *oauth2.Token) (answer, error) {
+	now := time.Now()
+	a := answer{
+		access:  NewSecret(t.AccessToken),
+		refresh: NewSecret(t.RefreshToken),
+		kind:    "Bearer",
+		expiry:  t.Expiry,
+		extra:   t.Extra,
+	}
+	if t.TokenType != "" && !strings.EqualFold(t.TokenType, "bearer") {
+		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token of type %q, this SDK speaks Bearer", ErrUnavailable, describe(t.TokenType, a.access, a.refresh))
+	}
+	if strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: the access token cannot stand in a header", ErrUnavailable)
+	}
+	if a.expiry.IsZero() {
+		a.expiry = now.Add(s.provider.AssumedLifetime)
+	}
+	// The wall clock, not the monotonic one: that stands still while a laptop
+	// sleeps.
+	a.expiry = a.expiry.Round(0)
+	if id, ok := t.Extra("id_token").(string); ok {
+		a.id = NewSecret(id)
+	}
+	if scope, ok := t.Extra("scope").(string); ok {
+		a.scopes = strings.Fields(scope)
+	}
+	// No standard names the member; these are in use.
+	for _, name := range []string{"refresh_expires_in", "refresh_token_expires_in"} {
+		if seconds := wholeSeconds(t.Extra(name)); seconds > 0 {
+			a.refreshExpiry = now.Add(seconds).Round(0)
+		}
+	}
+	return a, nil
+}
+
+func wholeSeconds(v any) time.Duration {
+	const year = 366 * 24 * 3600
+	var n float64
+	switch v := v.(type) {
+	case float64:
+		n = v
+	case string:
+		n, _ = strconv.ParseFloat(v, 64)
+	}
+	if !(n > 0) {
+		return 0
+	}
+	return time.Duration(min(n, 100*year)) * time.Second
+}
+
+// tokenError classifies a failure of x/oauth2. Its own errors are never
+// wrapped: they hold the answer's body.
+func (s *authServer) tokenError(ctx context.Context, what string, err error, secrets ...Secret) error {
+	secrets = append(secrets, s.application.ClientSecret)
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) {
+		return refusal(refused.Response, "token", refused.ErrorCode, refused.ErrorDescription, secrets...)
+	}
+	if ctx.Err() != nil {
+		return unavailable(what, context.Cause(ctx))
+	}
+	if errors.Is(err, errAnswerTooLarge) || strings.Contains(err.Error(), errAnswerTooLarge.Error()) {
+		return unavailable(what, errAnswerTooLarge)
+	}
+	var transport *url.Error
+	if errors.As(err, &transport) {
+		return unavailable(what, err)
+	}
+	return fmt.Errorf("fdsclient: %s: %w: the token endpoint's answer is not that of RFC 6749 section 5.1; a proxy or a wrong token endpoint may be in the way", what, ErrUnavailable)
+}
+
+// refusal makes the error for an answer that is no success. Only a well-formed
+// OAuth error with a client error's status counts as the server's word: a proxy's
+// 403, a page in HTML or a 5xx says nothing about the grant.
+func refusal(response *http.Response, endpoint, code, description string, secrets ...Secret) error {
+	code = errorCode(code)
+	status := response.StatusCode
+	switch {
+	case status >= 300 && status < 400:
+		return fmt.Errorf("fdsclient: %s endpoint: %w: it redirects (HTTP status %d), which is refused because it would carry secrets elsewhere; configure the endpoint's own URL", endpoint, ErrUnavailable, status)
+	case code == "" || status >= 500 || status == http.StatusTooManyRequests:
+		return &unavailableError{endpoint: endpoint, status: status, retryAfter: retryAfter(response.Header)}
+	}
+	return fmt.Errorf("fdsclient: %w", &OAuthError{
+		Endpoint:    endpoint,
+		Code:        code,
+		Description: describe(description, secrets...),
+		HTTPStatus:  status,
+		RetryAfter:  retryAfter(response.Header),
+	})
+}
+
+// unavailableError is an HTTP status that tells nothing about a grant.
+type unavailableError struct {
+	endpoint   string
+	status     int
+	retryAfter time.Duration
+}
+
+func (e *unavailableError) Error() string {
+	return fmt.Sprintf("fdsclient: %s endpoint: %v: HTTP status %d without an OAuth error; the grant is kept and tried again", e.endpoint, ErrUnavailable, e.status)
+}
+
+func (e *unavailableError) Unwrap() error { return ErrUnavailable }
+
+// retryAfter reads RFC 9110 section 10.2.3, bounded by an hour.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		wait = time.Until(at)
+	}
+	return max(0, min(wait, time.Hour))
+}
+
+// readRefusal reads an error answer that x/oauth2 has not read.
+func readRefusal(response *http.Response, endpoint string, secrets ...Secret) error {
+	var object struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if body, err := io.ReadAll(response.Body); err == nil {
+		_ = json.Unmarshal(body, &object) // what is no JSON has no code
+	}
+	return refusal(response, endpoint, object.Error, object.Description, secrets...)
+}
