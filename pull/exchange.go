@@ -189,7 +189,8 @@ func (e *exchange) failure(response *http.Response) *Error {
 	return failed
 }
 
-// broken completes the error of a request without an answer, or with half of one.
+// broken completes the error of a request without an answer, or with half of one;
+// what says more about it than err does.
 func (e *exchange) broken(ctx context.Context, failed *Error, err error, what string) *Error {
 	switch {
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
@@ -204,20 +205,18 @@ func (e *exchange) broken(ctx context.Context, failed *Error, err error, what st
 	if !isTLSFault(err) {
 		failed.class = ErrUnavailable
 	}
-	why := tlspolicy.Explain(err)
-	if errors.Is(err, http.ErrSchemeMismatch) {
+	why := what
+	switch {
+	case why != "":
+	case errors.Is(err, http.ErrSchemeMismatch):
 		why = "the server does not speak TLS on this port; check the URL's port"
-	}
-	var details []string
-	for _, text := range []string{what, why} {
-		if text != "" {
-			details = append(details, text)
-		}
+	default:
+		why = tlspolicy.Explain(err)
 	}
 	if why == "" {
-		details = append(details, quoted(err.Error()))
+		why = quoted(err.Error())
 	}
-	failed.detail = fmt.Sprintf("%q: %s", origin(e.target), strings.Join(details, ": "))
+	failed.detail = fmt.Sprintf("%q: %s", origin(e.target), why)
 	return failed
 }
 

@@ -93,7 +93,7 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 		switch {
 		case id == "":
 			return fail("an ID is empty")
-		case strings.Contains(id, c.dialect.IDsSeparator):
+		case strings.Index(id+c.dialect.IDsSeparator, c.dialect.IDsSeparator) != len(id): // also "a|" before "||"
 			return fail("ID %q holds %q, which separates IDs; ask for all items and choose", cut(id), c.dialect.IDsSeparator)
 		}
 		escaped := escape(id)

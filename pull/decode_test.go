@@ -1,0 +1,100 @@
+package pull_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// fixed is a transport that gives one body, in pieces as the reader cuts them.
+type fixed struct {
+	body   []byte
+	pieces func(io.Reader) io.Reader
+}
+
+func (f *fixed) RoundTrip(request *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Request: request,
+		Body: io.NopCloser(f.pieces(bytes.NewReader(f.body))),
+	}, nil
+}
+
+// elements gives the list that encoding/json finds in an answer: an array, or
+// the array that is the member "list" of an object.
+func elements(body []byte) (list []json.RawMessage, ok bool) {
+	if !json.Valid(body) {
+		return nil, false
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) == nil && members != nil {
+		body = members["list"]
+	}
+	if json.Unmarshal(body, &list) != nil || list == nil {
+		return nil, false
+	}
+	return list, true
+}
+
+func FuzzAListIsWhatEncodingJSONFinds(f *testing.F) {
+	for _, seed := range []string{
+		`[]`, ` [ {"a":1} , {} ] `, `[1,{"a":[}]`, `{"list":[{},{"b":"\u00e9"}],"status":1}`, `{"status":400,"message":"invalid_parameter"}`, `[{}`, `[{}]]`, `[{}] x`, `{"list":[],"list":[{}]}`,
+		`{"l\u0069st":[{"a":1.0}]}`, `null`, `[[{}],"]",{"]":"["}]`, "[{\"a\":\"\xff\"},{}]", `[{"a":1,}]`, `[,]`, `{"list":[{}}`, `{"list":[{}]`,
+	} {
+		f.Add([]byte(seed), uint8(0))
+		f.Add([]byte(seed), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, cut uint8) {
+		pieces := []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader}[cut%3]
+		client := newClient(t, pull.Config{
+			BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: &fixed{body, pieces}, Dialect: fds.Dialect{ListMember: "list"},
+		})
+		want, valid := elements(body)
+		index := 0
+		var last error
+		for item, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
+			if last != nil {
+				t.Fatalf("%q: something follows the error %v", body, last)
+			}
+			switch {
+			case errors.Is(err, fds.ErrItem):
+				if valid && utf8.Valid(want[index]) && want[index][0] == '{' {
+					t.Fatalf("%q: item %d: %v", body, index, err)
+				}
+				index++
+				continue
+			case err != nil:
+				last = err
+				continue
+			}
+			if valid && (index >= len(want) || !bytes.Equal(item.Raw(), want[index])) {
+				t.Fatalf("%q: item %d is %q, want %q", body, index, item.Raw(), want)
+			}
+			if _, err := fds.ParseItem(item.Raw()); err != nil {
+				t.Fatalf("%q: %v", body, err)
+			}
+			index++
+		}
+		if last != nil {
+			var failed *pull.Error
+			if !errors.As(last, &failed) || len(last.Error()) > 700 || !utf8.ValidString(last.Error()) {
+				t.Fatalf("%q: %v", body, last)
+			}
+			// Of two lists in one object encoding/json takes the last.
+			if valid && bytes.Count(body, []byte("st\"")) < 2 && !bytes.Contains(body, []byte(`\`)) {
+				t.Fatalf("%q: %v", body, last)
+			}
+			return
+		}
+		if !valid || index != len(want) {
+			t.Fatalf("%q: %d items and no error, want %d, a list: %v", body, index, len(want), valid)
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package pull_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// recorder is a transport that answers every request with an empty list and keeps its URL.
+type recorder struct{ urls []*url.URL }
+
+func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.urls = append(r.urls, request.URL)
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader("[]")), Request: request,
+	}, nil
+}
+
+func ask(t testing.TB, dialect fds.Dialect, query pull.Query) ([]*url.URL, error) {
+	t.Helper()
+	transport := &recorder{}
+	client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, Dialect: dialect})
+	_, err := pull.Collect(client.Statuses(t.Context(), query))
+	return transport.urls, err
+}
+
+func TestTheQueryIsWrittenOnceAndInOrder(t *testing.T) {
+	for _, test := range []struct {
+		dialect fds.Dialect
+		query   pull.Query
+		want    string
+	}{
+		{fds.Dialect{}, pull.Query{}, ""},
+		{fds.Dialect{}, pull.Query{IDs: []string{}}, ""},
+		{fds.Dialect{}, pull.Query{IDs: []string{"FORKINC_S1_1223"}}, "ids=FORKINC_S1_1223"},
+		{fds.Dialect{}, pull.Query{IDs: []string{"a b", "c&d=e", "ä+#"}}, "ids=a%20b%2Cc%26d%3De%2C%C3%A4%2B%23"},
+		{fds.Dialect{IDsSeparator: "|"}, pull.Query{IDs: []string{"a,b", "c"}}, "ids=a%2Cb%7Cc"},
+		{fds.Dialect{}, pull.Query{Parameters: map[string]string{"to": "2", "from": "1&ids=x", "a b": ""}}, "a%20b=&from=1%26ids%3Dx&to=2"},
+		{fds.Dialect{}, pull.Query{IDs: []string{"a"}, Parameters: map[string]string{"z": "1"}}, "z=1&ids=a"},
+	} {
+		urls, err := ask(t, test.dialect, test.query)
+		if err != nil || len(urls) != 1 || urls[0].RawQuery != test.want {
+			t.Errorf("%+v: %v, %v, want %q", test.query, urls, err, test.want)
+		}
+	}
+}
+
+func TestAMalformedQueryIsNotSent(t *testing.T) {
+	for _, test := range []struct {
+		query pull.Query
+		want  string
+	}{
+		{pull.Query{IDs: []string{"a", ""}}, "empty"},
+		{pull.Query{IDs: []string{"a,b"}}, "separates"},
+		{pull.Query{Parameters: map[string]string{"ids": "a"}}, "Query.IDs"},
+		{pull.Query{Parameters: map[string]string{"": "a"}}, "no name"},
+		{pull.Query{IDs: []string{"a", strings.Repeat("x", 5000)}}, "4096"},
+		{pull.Query{Parameters: map[string]string{"a": strings.Repeat("x", 5000)}}, "4096"},
+	} {
+		urls, err := ask(t, fds.Dialect{}, test.query)
+		if !errors.Is(err, pull.ErrQuery) || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 300 || len(urls) != 0 {
+			t.Errorf("%.60v: %d requests, %v", test.query, len(urls), err)
+		}
+	}
+	client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: &recorder{}})
+	for _, kind := range []pull.Kind{"", "tag", "../spaces", "spaces?a=b"} {
+		if _, err := pull.Collect(client.Items(t.Context(), kind, pull.Query{})); !errors.Is(err, pull.ErrQuery) {
+			t.Errorf("kind %q: %v", kind, err)
+		}
+	}
+}
+
+func TestManyIDsAreAskedForInRequestsOfBoundedLength(t *testing.T) {
+	var ids []string
+	for i := range 2000 {
+		ids = append(ids, fmt.Sprintf("FORK INC/S1_%d", i))
+	}
+	parameters := map[string]string{"lang": "de"}
+	urls, err := ask(t, fds.Dialect{}, pull.Query{IDs: ids, Parameters: parameters})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	bytes := 0
+	for _, u := range urls {
+		if len(u.String()) > 4096 || u.Query().Get("lang") != "de" {
+			t.Errorf("a URL of %d bytes: %.80s", len(u.String()), u)
+		}
+		bytes += len(u.String())
+		got = append(got, strings.Split(u.Query().Get("ids"), ",")...)
+	}
+	if !slices.Equal(got, ids) {
+		t.Fatalf("%d IDs were asked for, want the %d given, in order", len(got), len(ids))
+	}
+	if full := bytes / 4096; len(urls) > full+2 {
+		t.Errorf("%d requests where about %d are enough", len(urls), full+1)
+	}
+}
+
+func FuzzEveryIDArrivesOnce(f *testing.F) {
+	f.Add("a", "b c", "ä&=#?/", ",", 3)
+	f.Add("%", "+", ";", "||", 2000)
+	f.Add("a|", "|b", "c", "||", 3)
+	f.Fuzz(func(t *testing.T, a, b, c, separator string, n int) {
+		var ids []string
+		for i := range min(max(n, 0), 1000) {
+			ids = append(ids, []string{a, b, c}[i%3])
+		}
+		urls, err := ask(t, fds.Dialect{IDsSeparator: separator}, pull.Query{IDs: ids, Parameters: map[string]string{"p": a}})
+		if err != nil {
+			if !errors.Is(err, pull.ErrQuery) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if separator == "" {
+			separator = ","
+		}
+		var got []string
+		for _, u := range urls {
+			values, err := url.ParseQuery(u.RawQuery)
+			if err != nil || len(values["ids"]) > 1 || len(values["p"]) != 1 || values.Get("p") != a || len(u.String()) > 4096 {
+				t.Fatalf("%q: %v", u, err)
+			}
+			if values.Has("ids") {
+				got = append(got, strings.Split(values.Get("ids"), separator)...)
+			}
+		}
+		if !slices.Equal(got, ids) {
+			t.Fatalf("separator %q: %q arrived as %q", separator, ids, got)
+		}
+	})
+}

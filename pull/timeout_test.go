@@ -1,0 +1,128 @@
+package pull_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// slow is a transport that waits before the answer and before each part of it.
+type slow struct {
+	status      int
+	first, each time.Duration
+	parts       []string
+}
+
+func (s *slow) RoundTrip(request *http.Request) (*http.Response, error) {
+	body := &slowBody{ctx: request.Context(), each: s.each, parts: s.parts}
+	if err := body.sleep(s.first); err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: s.status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body, Request: request}, nil
+}
+
+type slowBody struct {
+	ctx   context.Context
+	each  time.Duration
+	parts []string
+}
+
+func (b *slowBody) sleep(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	}
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if len(b.parts) == 0 {
+		return 0, io.EOF
+	}
+	if err := b.sleep(b.each); err != nil {
+		return 0, err
+	}
+	part := b.parts[0]
+	b.parts = b.parts[1:]
+	return copy(p, part), nil
+}
+
+func (b *slowBody) Close() error { return nil }
+
+// waiting is an Authorizer that takes its time.
+type waiting struct{ authorize, challenged time.Duration }
+
+func (w waiting) Authorize(context.Context, *http.Request) error {
+	time.Sleep(w.authorize)
+	return nil
+}
+
+func (w waiting) Challenged(context.Context, *http.Response) (bool, error) {
+	time.Sleep(w.challenged)
+	return true, nil
+}
+
+func TestTheTimeOutCountsTheProvidersTimeOnly(t *testing.T) {
+	list := []string{"[{}", ",{}", ",{}", "]"}
+	for _, test := range []struct {
+		name       string
+		transport  slow
+		authorizer waiting
+		loop       time.Duration // what the loop takes for each item
+		items      int
+		took       time.Duration
+		want       error
+	}{
+		{"all within", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{}, 0, 3, 50 * time.Second, nil},
+		{"a loop that takes hours", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{}, time.Hour, 3, 3*time.Hour + 50*time.Second, nil},
+		{"an authorizer that takes hours", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{authorize: time.Hour}, 0, 3, time.Hour + 50*time.Second, nil},
+		{"no answer", slow{200, time.Hour, 0, list}, waiting{}, 0, 0, time.Minute, pull.ErrUnavailable},
+		{"parts that come too slowly", slow{200, 0, 25 * time.Second, list}, waiting{}, 0, 2, time.Minute, pull.ErrUnavailable},
+		{"both", slow{200, 0, 25 * time.Second, list}, waiting{time.Hour, 0}, time.Hour, 2, 3*time.Hour + time.Minute, pull.ErrUnavailable},
+		{"two challenges", slow{401, 40 * time.Second, 0, nil}, waiting{time.Hour, time.Hour}, 0, 0, 3*time.Hour + time.Minute, pull.ErrUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: test.authorizer, Transport: &test.transport})
+				start := time.Now()
+				items := 0
+				var failed error
+				for _, err := range client.Spaces(t.Context(), pull.Query{}) {
+					if err != nil {
+						failed = err
+						break
+					}
+					items++
+					time.Sleep(test.loop)
+				}
+				if took := time.Since(start); items != test.items || took != test.took || !isOnly(failed, test.want) {
+					t.Fatalf("%d items after %v: %v", items, took, failed)
+				}
+				if failed != nil && (!strings.Contains(failed.Error(), "within 1m0s") || errors.Is(failed, context.Canceled)) {
+					t.Fatalf("%v", failed)
+				}
+			})
+		})
+	}
+}
+
+func TestTheCallersDeadlineIsNotTheProvidersFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		transport := &slow{200, time.Second, 20 * time.Second, []string{"[{}", ",{}", "]"}}
+		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: waiting{}, Transport: transport})
+		items, err := pull.Collect(client.Spaces(ctx, pull.Query{}))
+		if len(items) != 1 || !errors.Is(err, context.DeadlineExceeded) || !isOnly(err, nil) || pull.Retryable(err) {
+			t.Fatalf("%d items, %v", len(items), err)
+		}
+	})
+}
