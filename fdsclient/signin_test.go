@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,15 +136,17 @@ func TestADeniedSignInEndsWithATypedError(t *testing.T) {
 func TestErrorTextsOfAProviderAreTamed(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
-	var body string
+	bodies := make(chan string, 1)
 	_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(_ context.Context, address string) error {
 		redirect, state := redirectOf(t, address)
-		_, body = visit(t, redirect+"?"+url.Values{
+		_, body := visit(t, redirect+"?"+url.Values{
 			"state": {state}, "iss": {p.Issuer()}, "error": {"server_error"},
 			"error_description": {"<script>alert(1)</script>\r\nSet-Cookie: a=b " + state + strings.Repeat("x", 5000)},
 		}.Encode())
+		bodies <- body
 		return nil
 	}})
+	body := <-bodies
 	if err == nil || len(err.Error()) > 600 || strings.ContainsAny(err.Error(), "\r\n") {
 		t.Errorf("error %q", err)
 	}
@@ -165,15 +168,17 @@ func TestThePageComesAfterTheExchange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer c.fault()()
-			var page string
+			pages := make(chan string, 1)
 			_, _ = client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
 				callback, err := p.ApproveCallback(ctx, address)
 				if err != nil {
 					return err
 				}
-				_, page = visit(t, callback)
+				_, page := visit(t, callback)
+				pages <- page
 				return nil
 			}})
+			page := <-pages
 			if !strings.Contains(page, c.want) {
 				t.Errorf("page %q, want %q", page, c.want)
 			}
@@ -212,11 +217,13 @@ func TestABrowserThatFailsToOpenIsNoEnd(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
 	shown := make(chan string, 1)
-	go func() {
+	var person sync.WaitGroup
+	person.Go(func() {
 		if err := p.Approve(t.Context(), <-shown); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	defer person.Wait()
 	owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{
 		ShowURL:     func(address string) { shown <- address },
 		OpenBrowser: func(context.Context, string) error { return errors.New("no display") },
@@ -240,7 +247,7 @@ func TestWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
 		"not a UUID":               {fdstest.TokenSubscription("customer-17"), fds.ErrSubscriptionID, "customer-17"},
 		"a UUID of version 1":      {fdstest.TokenSubscription("c232ab00-9414-11ec-b3c8-9f6bdeced846"), fds.ErrSubscriptionID, "version 1"},
 		"a number":                 {fdstest.TokenSubscription(17), fds.ErrSubscriptionID, "neither a string"},
-		"one of several is bad":    {fdstest.TokenSubscription([]string{fds.NewSubscriptionID().String(), "x"}), fds.ErrSubscriptionID, "2 characters, this has 1"},
+		"one of several is bad":    {fdstest.TokenSubscription([]string{fds.NewSubscriptionID().String(), "x"}), fds.ErrSubscriptionID, "characters, this has 1"},
 		"nonce of another sign-in": {fdstest.IDTokenClaim("nonce", "other"), nil, "nonce"},
 		"ID token for another app": {fdstest.IDTokenClaim("aud", "other"), nil, "ID token"},
 		"ID token expired":         {fdstest.IDTokenClaim("exp", 1000000000), nil, "expired"},
