@@ -134,13 +134,13 @@ func wait(t testing.TB, done <-chan struct{}, what string) {
 // devices writes a list of n devices, each with a note of that many bytes.
 func devices(w io.Writer, n, note int) error {
 	text := bytes.Repeat([]byte("x"), note)
-	_, err := io.WriteString(w, "[")
-	for i := 0; i < n && err == nil; i++ {
-		if i > 0 {
-			_, err = io.WriteString(w, ",\n")
+	between := "["
+	for i := range n {
+		if _, err := fmt.Fprintf(w, `%s{"device_id":"FORKINC_S1_%d","generic":{"device_type":"dispenser","note":"%s"},"level":%d.50}`, between, i, text, i%100); err != nil {
+			return err
 		}
-		_, err = fmt.Fprintf(w, `{"device_id":"FORKINC_S1_%d","generic":{"device_type":"dispenser","note":"%s"},"level":%d.50}`, i, text, i%100)
+		between = ",\n"
 	}
-	_, err = io.WriteString(w, "]")
+	_, err := io.WriteString(w, "]")
 	return err
 }
