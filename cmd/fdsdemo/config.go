@@ -257,6 +257,9 @@ func (r *reader) tokens(application string) func(context.Context) (tokenstore.St
 			r.fault("tokens.folder is missing, and %v", err)
 		}
 	}
+	if info, err := os.Stat(config.Path); err == nil && !info.IsDir() {
+		r.fault("tokens.folder: %s is a file", config.Path)
+	}
 	if f.PassphraseFile == "" {
 		config.KeyringService = application
 	}

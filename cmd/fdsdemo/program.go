@@ -97,7 +97,7 @@ func choose(ctx context.Context, client *fdsclient.Client, ids []fds.Subscriptio
 	if len(ids) == 0 {
 		owners, err := client.Owners(ctx)
 		if err == nil && len(owners) == 0 {
-			err = fmt.Errorf("%w: no owner is signed in; run: fdsdemo login", fdsclient.ErrNoOwner)
+			err = errNobody
 		}
 		return owners, err
 	}

@@ -22,6 +22,8 @@ const (
 var (
 	// errUsage is the class of wrong usage and wrong configuration.
 	errUsage = errors.New("wrong usage")
+	// errNobody is said where an owner is needed and none is stored.
+	errNobody = fmt.Errorf("%w: nobody is signed in", fdsclient.ErrNoOwner)
 	// errInterrupted is how a signal ends a command that was not done.
 	errInterrupted = errors.New("interrupted; nothing more was done")
 )
@@ -62,7 +64,7 @@ func isAny(err error, classes ...error) bool {
 // sentence makes one line of an error, in the words of the configuration file.
 func sentence(err error) string {
 	text := settingNames.Replace(err.Error())
-	if errors.Is(err, fdsclient.ErrSignInRequired) {
+	if isAny(err, fdsclient.ErrSignInRequired, fdsclient.ErrNoOwner) && statusOf(err) == statusSignIn {
 		text += "; run: fdsdemo login"
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
@@ -86,5 +88,7 @@ var settingNames = strings.NewReplacer(
 	"Config.State", "push.state_folder",
 	"Push.Topics", "push.topics",
 	"a ClientSecret", "application.client_secret_file",
-	"FolderConfig.Path", "tokens.folder",
+	"set Passphrase", "set tokens.passphrase_file",
+	"check Passphrase", "check tokens.passphrase_file",
+	"set KeyringService", "remove tokens.passphrase_file",
 )

@@ -18,6 +18,7 @@ type Table struct {
 const (
 	gap     = 2  // spaces between columns
 	maxCell = 60 // characters of a cell
+	minCell = 12 // a column that does not fit is cut rather than left out
 )
 
 // Write prints the table. Where the style has a width, columns that do not fit
@@ -34,11 +35,14 @@ func (t Table) Write(w io.Writer, s Style) error {
 	if s.Width > 0 {
 		left := s.Width - t.Indent
 		for i, width := range widths {
-			if left -= width; left < 0 && i > 0 {
+			if left < width && i > 0 {
 				shown = i
+				if left >= minCell { // a part of it
+					widths[i], shown = left, i+1
+				}
 				break
 			}
-			left -= gap
+			left -= width + gap
 		}
 	}
 	var b strings.Builder

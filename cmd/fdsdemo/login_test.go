@@ -1,0 +1,138 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
+	s := newSetup(t)
+	p := s.start("login", "--no-browser")
+	if url := p.signInURL(); !strings.HasPrefix(url, s.box.Issuer()+"/") {
+		t.Errorf("the URL is %q", url)
+	}
+	s.approve(p, s.north, s.south)
+	r := p.wait().expect(statusDone)
+	// In lower case, however the provider spells them.
+	if want := north.Spelling + "\n" + strings.ToLower(south.Spelling) + "\n"; r.out != want {
+		t.Errorf("stdout %q, want %q", r.out, want)
+	}
+	if r.err != "Open this URL to sign in: "+p.signInURL()+"\n" {
+		t.Errorf("stderr %q", r.err)
+	}
+	if got := len(s.run("owners", "--json").expect(statusDone).lines()); got != 2 {
+		t.Errorf("%d owners are stored, want 2", got)
+	}
+}
+
+func TestAConfidentialClientSignsInWithItsSecretFile(t *testing.T) {
+	s := newSetup(t)
+	s.write("secret.txt", s.box.ConfidentialApplication().Secret+"\r\n")
+	s.configure("client_id: fdsdemo", "client_id: fleet-app\n  client_secret_file: secret.txt")
+	s.signIn(s.north)
+	s.write("secret.txt", "wrong")
+	p := s.start("login", "--no-browser")
+	s.approve(p, s.north)
+	p.wait().expect(statusFailed).says("invalid_client", "check the client ID, its secret")
+}
+
+func TestADeniedSignInIsStatus1(t *testing.T) {
+	s := newSetup(t)
+	p := s.start("login", "--no-browser")
+	if err := s.box.Deny(t.Context(), p.signInURL()); err != nil {
+		t.Fatal(err)
+	}
+	p.wait().expect(statusFailed).says("access_denied")
+	s.run("get", "statuses").expect(statusSignIn)
+}
+
+func TestASignalCancelsASignInWithStatus1(t *testing.T) {
+	s := newSetup(t)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		p := s.start("login", "--no-browser")
+		p.signInURL()
+		p.signal(signal)
+		p.wait().expect(statusFailed).says("interrupted")
+	}
+}
+
+func TestATokenWithoutSubscriptionSaysWhichSettingToChange(t *testing.T) {
+	s := newSetup(t)
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  subscription_claim: sub_id")
+	p := s.start("login", "--no-browser")
+	s.approve(p, s.north)
+	p.wait().expect(statusFailed).says(`"sub_id"`, "application.subscription_claim")
+}
+
+func TestATokenWithAMalformedSubscriptionIsTheProvidersFault(t *testing.T) {
+	s := newSetup(t)
+	s.box.Inject(fdstest.TokenSubscription("not-an-id"))
+	p := s.start("login", "--no-browser")
+	s.approve(p, s.north)
+	p.wait().expect(statusFailed).says("malformed subscription ID")
+}
+
+func TestAStoreThatCannotBeUsedIsFoundBeforeAnyoneSignsIn(t *testing.T) {
+	s := newSetup(t)
+	s.configure("store: file", "store: keyring") // there is none in this environment
+	r := s.run("login", "--no-browser").expect(statusFailed).says("keyring")
+	if strings.Contains(r.err, "Open this URL") {
+		t.Errorf("a person was asked all the same: %s", r.err)
+	}
+}
+
+func TestAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
+	s := newSetup(t)
+	other := fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1})
+	s.write("other.pem", string(other.CAPEM()))
+	s.configure("ca_file: ca.pem", "ca_file: other.pem")
+	began := time.Now()
+	s.run("login", "--no-browser").expect(statusFailed).says("authority that is not trusted")
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it took %v, which is a try again", took)
+	}
+}
+
+func TestAnAuthorizationServerUnderAnotherNameFailsAtOnce(t *testing.T) {
+	s := newSetup(t)
+	s.configure(s.box.Issuer(), strings.Replace(s.box.Issuer(), "127.0.0.1", "127.0.0.2", 1))
+	s.box.Inject(fdstest.MetadataMember("issuer", "https://evil.example"))
+	if r := s.run("login", "--no-browser"); !strings.Contains(r.err, "not for") {
+		r.expect(statusFailed).says("nothing listens") // where 127.0.0.2 is another machine
+	}
+	s.configure()
+	s.run("login", "--no-browser").expect(statusFailed).says("issuer does not match", "evil.example")
+}
+
+func TestAnUnreachableAuthorizationServerIsStatus1Within30Seconds(t *testing.T) {
+	s := newSetup(t)
+	s.configure(s.box.Issuer(), "https://"+unusedAddress(t))
+	began := time.Now()
+	r := s.run("login", "--no-browser").expect(statusFailed).says("nothing listens there")
+	if took := time.Since(began); took > patience+5*time.Second || took < patience/3 {
+		t.Errorf("it tried for %v, want up to %v", took, patience)
+	}
+	if !strings.Contains(r.err, "trying again for up to 30s") {
+		t.Errorf("it does not say that it tries again: %s", r.err)
+	}
+}
+
+func TestASignInOutlivesAShortOutage(t *testing.T) {
+	s := newSetup(t)
+	s.box.Inject(fdstest.Answer(fdstest.MetadataEndpoint, 503, "text/plain", "down").Times(4))
+	p := s.start("login", "--no-browser")
+	s.approve(p, s.north)
+	p.wait().expect(statusDone)
+}
+
+func TestARedirectPortInUseIsNamed(t *testing.T) {
+	s := newSetup(t)
+	port := occupiedPort(t)
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: ["+port+"]")
+	s.run("login", "--no-browser").expect(statusFailed).says(port, "application.redirect_ports")
+}

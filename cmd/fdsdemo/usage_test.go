@@ -1,0 +1,173 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
+	s := newSetup(t)
+	for _, c := range []struct {
+		args string
+		says string
+	}{
+		{"nonsense", `there is no command "nonsense"`},
+		{"check", `there is no command "check"`},
+		{"--nonsense", "unknown flag"},
+		{"login --nonsense", "unknown flag"},
+		{"login extra", `no argument "extra"`},
+		{"owners extra", `no argument "extra"`},
+		{"watch extra", `no argument "extra"`},
+		{"provider extra", `no argument "extra"`},
+		{"logout", "one argument"},
+		{"logout a b", "one argument"},
+		{"logout not-an-id", "malformed subscription ID"},
+		{"logout 1a6f0c1e-5b9d-1c53-8b0e-2f9d1c7a3e01", "malformed subscription ID"}, // UUID version 1
+		{"get", "one argument"},
+		{"get devices", `there is no kind "devices"`},
+		{"get event_specifications", "event-specifications"},
+		{"get statuses --owner 123", "malformed subscription ID"},
+		{"get statuses --owner=", "malformed subscription ID"},
+		{"get statuses --ids a,,b", "empty ID"},
+		{"get statuses --ids=", "empty ID"},
+		{"watch --owner 123", "malformed subscription ID"},
+		{"watch --owner " + north.Spelling + " --owner x", "malformed subscription ID"},
+		{"provider --dir=", "names no folder"},
+	} {
+		s.run(strings.Fields(c.args)...).expect(statusUsage).says(c.says)
+	}
+	for _, args := range [][]string{{"--duration", "0s"}, {"--duration", "-5s"}, {"--duration", "soon"}} {
+		start(t, invocation(t, args...)).wait().expect(statusUsage).says("duration")
+	}
+	s.run().expect(statusUsage).says("reads no configuration")
+}
+
+func TestHelpIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--help"}, {"help"}, {"get", "--help"}} {
+		r := start(t, invocation(t, args...)).wait().expect(statusDone)
+		if !strings.Contains(r.out, "Usage:") || r.err != "" {
+			t.Errorf("%q: stdout %q, stderr %q", args, r.out, r.err)
+		}
+	}
+}
+
+func TestAMissingConfigurationSaysWhereItShouldBe(t *testing.T) {
+	t.Parallel()
+	start(t, invocation(t, "owners")).wait().expect(statusUsage).says("there is no configuration at", "fdsdemo.yaml", "fdsdemo provider --dir")
+	start(t, invocation(t, "--config", "other.yaml", "owners")).wait().expect(statusUsage).says("other.yaml")
+}
+
+func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
+	s := newSetup(t)
+	s.write("empty.txt", "\n")
+	s.write("lines.txt", "one\ntwo\n")
+	s.write("large.txt", strings.Repeat("x", maxSecretBytes+1))
+	s.write("file", "")
+	http := strings.Replace(s.box.Issuer(), "https://", "http://", 1)
+	mqtt := strings.Replace(s.box.BrokerURL(), "mqtts://", "mqtt://", 1)
+	for _, c := range []struct {
+		name    string
+		replace []string
+		says    []string
+	}{
+		{"an unknown key at the top", []string{"tokens:\n", "tokenz: {}\ntokens:\n"}, []string{`line 8: unknown key "tokenz"`}},
+		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`line 5: unknown key "cafile"`}},
+		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`line 8: unknown key "client_secret"`}},
+		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{"line 6", "already defined"}},
+		{"a list for a text", []string{"client_id: fdsdemo", "client_id: [a]"}, []string{"line 7: the value is of the wrong kind"}},
+		{"no YAML", []string{"provider:", "provider"}, []string{"line 2"}},
+		{"two documents", []string{"provider:", "---\nprovider: {}\n---\nprovider:"}, []string{"more than one YAML document"}},
+		{"an http issuer", []string{s.box.Issuer(), http}, []string{"provider.issuer", "https://"}},
+		{"an http API", []string{"api_url: https", "api_url: http"}, []string{"provider.api_url", "https://"}},
+		{"an mqtt broker", []string{s.box.BrokerURL(), mqtt}, []string{"provider.broker_url", "mqtts://"}},
+		{"an http endpoint", []string{"  ca_file:", "  token_endpoint: http://localhost/token\n  ca_file:"}, []string{"provider.token_endpoint", "https://"}},
+		{"no issuer", []string{"issuer: " + s.box.Issuer(), `issuer: ""`}, []string{"provider.issuer is missing"}},
+		{"no client ID", []string{"client_id: fdsdemo", `client_id: ""`}, []string{"application.client_id is missing"}},
+		{"a missing CA file", []string{"ca_file: ca.pem", "ca_file: none.pem"}, []string{"provider.ca_file", "none.pem"}},
+		{"a CA file without a certificate", []string{"ca_file: ca.pem", "ca_file: pass.txt"}, []string{"provider.ca_file", "no certificate"}},
+		{"an unknown TLS version", []string{"ca_file: ca.pem", "ca_file: ca.pem\n  tls: 1.1"}, []string{"provider.tls", `"1.1"`}},
+		{"a missing client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: none.txt"}, []string{"application.client_secret_file", "none.txt"}},
+		{"an empty client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: empty.txt"}, []string{"application.client_secret_file", "is empty"}},
+		{"a client secret of two lines", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: lines.txt"}, []string{"application.client_secret_file", "more than one line"}},
+		{"a huge client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: large.txt"}, []string{"application.client_secret_file", "more than 4096 bytes"}},
+		{"half of a certificate for the application", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  key_file: pass.txt"}, []string{"go together"}},
+		{"an unknown authentication method", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  auth_method: magic"}, []string{"application.auth_method", "magic"}},
+		{"a port that is none", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: [70000]"}, []string{"application.redirect_ports", "70000"}},
+		{"an unknown store", []string{"store: file", "store: paper"}, []string{"tokens.store", "paper"}},
+		{"a missing passphrase", []string{"pass.txt", "none.txt"}, []string{"tokens.passphrase_file", "none.txt"}},
+		{"a folder of grants that is a file", []string{"grants/", "file"}, []string{"tokens.folder"}},
+		{"missing certificates", []string{"owners/", "nobody/"}, []string{"push.certificates", "nobody"}},
+		{"certificates that are a file", []string{"owners/", "file"}, []string{"push.certificates", "file"}},
+		{"a missing password of certificates", []string{"owners/", "owners/\n  certificate_password_file: none.txt"}, []string{"push.certificate_password_file", "none.txt"}},
+		{"a topic above the root", []string{"owners/", "owners/\n  topics: [/x]"}, []string{"push.topics"}},
+		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
+		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry"}},
+		{"a state folder that is a file", []string{"state/", "file"}, []string{"push.state_folder"}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			s.t = t
+			s.configure(c.replace...)
+			s.run("owners").expect(statusUsage).says(append(c.says, "fdsdemo.yaml")...)
+		})
+	}
+	s.t = t
+}
+
+func TestSeveralFaultsAreAllNamed(t *testing.T) {
+	s := newSetup(t)
+	s.configure("ca_file: ca.pem", "ca_file: none.pem", "owners/", "nobody/", "client_id: fdsdemo", `client_id: ""`)
+	s.run("owners").expect(statusUsage).says("provider.ca_file", "push.certificates", "application.client_id")
+}
+
+func TestEveryCommandChecksTheWholeConfiguration(t *testing.T) {
+	s := newSetup(t)
+	s.configure("ca_file: ca.pem", "ca_file: ca.pem\n  typo: 1")
+	for _, args := range [][]string{{"login", "--no-browser"}, {"logout", north.Spelling}, {"owners"}, {"owners", "--json"}, {"get", "statuses"}, {"watch"}} {
+		s.run(args...).expect(statusUsage).says(`line 6: unknown key "typo"`)
+	}
+}
+
+func TestAWrongPassphraseIsAFaultOfTheConfiguration(t *testing.T) {
+	s := newSetup(t)
+	s.write("pass.txt", "another\n")
+	s.run("owners").expect(statusUsage).says("tokens.passphrase_file")
+}
+
+func TestTheExampleOfTheContractIsTaken(t *testing.T) {
+	s := newSetup(t)
+	s.write("secret.txt", "secret")
+	s.write("p12.txt", "password\n")
+	s.write("fdsdemo.yaml", strings.NewReplacer("ISSUER", s.box.Issuer(), "API", s.box.APIURL(), "BROKER", s.box.BrokerURL()).Replace(`
+provider:
+  issuer: ISSUER        # endpoints are discovered; authorization_endpoint, token_endpoint, ... override
+  authorization_endpoint: ISSUER/a
+  token_endpoint: ISSUER/t
+  revocation_endpoint: ISSUER/r
+  jwks_uri: ISSUER/k
+  api_url: API            # /fds/v2/ is appended
+  broker_url: BROKER
+  ca_file: ca.pem                         # added to the system's roots, for all three
+  tls: "1.2+"                             # or "1.2" to pin
+application:
+  name: fdsdemo                           # also the keyring's service name
+  client_id: fleet-app
+  client_secret_file: secret.txt          # or certificate_file and key_file (RFC 8705); neither: a public client
+  auth_method: ""                         # none, client_secret_basic, ...
+  scopes: [openid, offline_access]
+  redirect_path: /callback
+  redirect_ports: []                      # empty: any free port
+  subscription_claim: subscription_id
+tokens:
+  store: memory
+  folder: grants/                         # for store: file
+  passphrase_file: pass.txt               # without it, the folder's key is kept in the keyring
+push:
+  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12
+  certificate_password_file: p12.txt      # for .p12
+  topics: ["#"]                           # below fds/v2/<subscription-id>/
+  session_expiry: 24h
+  state_folder: state/                    # positions, open gaps, filters; default: the user's state folder
+`))
+	s.run("owners").expect(statusDone)
+}
