@@ -1,0 +1,191 @@
+package fdsclient_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// inbox is a handler that keeps what arrives.
+type inbox struct {
+	mu       sync.Mutex
+	messages []push.Message
+}
+
+func (b *inbox) handle(_ context.Context, m push.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages = append(b.messages, m)
+	return nil
+}
+
+// payloads gives what arrived for an owner, in order.
+func (b *inbox) payloads(id fds.SubscriptionID) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []string
+	for _, m := range b.messages {
+		if m.Owner.SubscriptionID == id {
+			all = append(all, string(m.Payload))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// runClient runs a Client until stop, which waits for its end.
+func runClient(t *testing.T, client *fdsclient.Client, h push.Handler) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- client.Run(ctx, h) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Error("Run did not end")
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func publish(t *testing.T, p *fdstest.Provider, o fdstest.Owner, payload string) {
+	t.Helper()
+	if err := p.Publish(t.Context(), o, []string{"devices", "status"}, []byte(payload), 1, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunConnectsOwnersAsTheyComeAndGo(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	all := p.Owners()
+	first := signIn(t, client, p, all[0])[0]
+	var box inbox
+	stop := runClient(t, client, box.handle)
+	connected := func(o fdstest.Owner) func() bool { return func() bool { return len(p.Subscriber(o).Subscriptions) > 0 } }
+	eventually(t, "the stored owner connected", connected(all[0]))
+
+	signIn(t, client, p, all[1])
+	eventually(t, "the owner who signed in meanwhile connected", connected(all[1]))
+	publish(t, p, all[0], `1`)
+	publish(t, p, all[1], `2`)
+	publish(t, p, all[0], `3`)
+	eventually(t, "each message at its owner", func() bool {
+		return box.payloads(all[0].SubscriptionID) == "1 3" && box.payloads(all[1].SubscriptionID) == "2"
+	})
+
+	if err := first.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Subscriber(all[0]); s.Connected || s.Session {
+		t.Errorf("after the sign-out: connected %v, session kept %v", s.Connected, s.Session)
+	}
+	publish(t, p, all[1], `4`)
+	eventually(t, "the other owner goes on", func() bool { return box.payloads(all[1].SubscriptionID) == "2 4" })
+
+	stop()
+	if s := p.Subscriber(all[1]); s.Connected || !s.Session {
+		t.Errorf("after the run: connected %v, session kept %v", s.Connected, s.Session)
+	}
+	publish(t, p, all[1], `5`)
+	client2 := open(t, cfg)
+	runClient(t, client2, box.handle)
+	eventually(t, "what came meanwhile", func() bool { return box.payloads(all[1].SubscriptionID) == "2 4 5" })
+}
+
+func TestALapsedOwnerIsReportedAndTheOthersGoOn(t *testing.T) {
+	p := start(t, fdstest.Options{AccessTokenLifetime: 2 * time.Second})
+	cfg := configure(t, p)
+	seen := &hooks{}
+	cfg.Hooks = []any{seen}
+	client := open(t, cfg)
+	all := p.Owners()
+	signIn(t, client, p, all[0])
+	signIn(t, client, p, all[1])
+	var box inbox
+	runClient(t, client, box.handle)
+	if p.RevokeGrants(all[0]) == 0 {
+		t.Fatal("nothing was revoked")
+	}
+	eventually(t, "the lapsed owner reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
+	event := seen.needed[0]
+	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[0].SubscriptionID || !errors.Is(event.Err, fdsclient.ErrSignInRequired) {
+		t.Errorf("event %+v", event)
+	}
+	eventually(t, "the other owner connected", func() bool { return len(p.Subscriber(all[1]).Subscriptions) > 0 })
+	publish(t, p, all[1], `1`)
+	eventually(t, "the other owner's message", func() bool { return box.payloads(all[1].SubscriptionID) == "1" })
+}
+
+func TestFiltersOfAnEarlierRunAreUnsubscribed(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	folder, err := fdsclient.OpenStateFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.State = folder
+	cfg.Push.Topics = []string{"devices/#", "spaces/#"}
+	client := open(t, cfg)
+	signIn(t, client, p)
+	owner := p.Owners()[0]
+	stop := runClient(t, client, (&inbox{}).handle)
+	eventually(t, "two filters", func() bool { return len(p.Subscriber(owner).Subscriptions) == 2 })
+	stop()
+
+	cfg.Push.Topics = []string{"spaces/#"}
+	runClient(t, open(t, cfg), (&inbox{}).handle)
+	eventually(t, "the filter that is no longer wanted gone", func() bool {
+		got := p.Subscriber(owner).Subscriptions
+		return len(got) == 1 && got[0] == owner.Topic("spaces", "#")
+	})
+}
+
+func TestARunForNamedOwnersConnectsNoOthers(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	client := open(t, configure(t, p))
+	all := p.Owners()
+	signIn(t, client, p, all[0])
+	chosen := signIn(t, client, p, all[1])[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- client.RunOwners(ctx, []fds.OwnerKey{chosen.Key()}, (&inbox{}).handle) }()
+	eventually(t, "the named owner connected", func() bool { return len(p.Subscriber(all[1]).Subscriptions) > 0 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := p.Subscriber(all[0]).Connects; n != 0 {
+		t.Errorf("another owner connected %d times", n)
+	}
+}
+
+func TestRunSaysWhatItLacks(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	for name, change := range map[string]func(*fdsclient.Config){
+		"BrokerURL":    func(c *fdsclient.Config) { c.Provider.BrokerURL = "" },
+		"Certificates": func(c *fdsclient.Config) { c.Certificates = nil },
+	} {
+		cfg := configure(t, p)
+		change(&cfg)
+		err := open(t, cfg).Run(t.Context(), (&inbox{}).handle)
+		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
