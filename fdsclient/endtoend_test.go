@@ -1,0 +1,194 @@
+package fdsclient_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// parts are the servers of one end-to-end test: ours, or ones that we did not
+// write.
+type parts struct {
+	provider     fdsclient.Provider
+	clientID     string
+	certificates fdsclient.CertificateSource
+	approve      func(ctx context.Context, url string) error
+	publish      func(ctx context.Context, clientID, payload string) error
+	secrets      func() []string
+}
+
+func TestOneOwnerEndToEnd(t *testing.T) {
+	t.Run("on the provider in a box", func(t *testing.T) {
+		endToEnd(t, boxParts(t), tokenstore.OpenMemory())
+	})
+	t.Run("on oidc-provider, Mosquitto and a Secret Service", func(t *testing.T) {
+		real := realParts(t)
+		realtest.SecretService(t)
+		store, err := tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: "fds-go end to end", LockFolder: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		endToEnd(t, real, store)
+	})
+}
+
+func boxParts(t *testing.T) parts {
+	t.Helper()
+	p := start(t, fdstest.Options{Devices: 3, AccessTokenLifetime: 5 * time.Second})
+	return parts{
+		provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs()},
+		clientID:     p.PublicApplication().ID,
+		certificates: certificatesOf(p),
+		approve:      func(ctx context.Context, url string) error { return p.Approve(ctx, url) },
+		publish: func(ctx context.Context, _, payload string) error {
+			return p.Publish(ctx, p.Owners()[0], []string{"devices", "status"}, []byte(payload), 1, false)
+		},
+		secrets: p.Secrets,
+	}
+}
+
+func realParts(t *testing.T) parts {
+	t.Helper()
+	broker := realtest.Mosquitto(t, realtest.MosquittoOptions{})
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{CA: broker.CA, AccessTokenTTL: 5 * time.Second})
+	roots := server.RootCAs
+	api := httptest.NewUnstartedServer(webAPI(t, server))
+	api.TLS = &tls.Config{Certificates: []tls.Certificate{broker.CA.IssueCertificate("api", realtest.CertificateOptions{Hosts: []string{"127.0.0.1"}}).TLS}}
+	api.StartTLS()
+	t.Cleanup(api.Close)
+	return parts{
+		provider: fdsclient.Provider{Issuer: server.Issuer, APIURL: api.URL, BrokerURL: broker.URL, RootCAs: roots},
+		clientID: server.Public.ID,
+		certificates: fdsclient.CertificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+			c := broker.IssueCertificate(owner.SubscriptionID.String(), realtest.CertificateOptions{}).TLS
+			return &c, nil
+		}),
+		approve: func(ctx context.Context, url string) error {
+			callback, err := server.Approve(ctx, url)
+			if err == nil {
+				_, err = server.Open(ctx, callback)
+			}
+			return err
+		},
+		publish: func(ctx context.Context, clientID, payload string) error {
+			return broker.Publish(ctx, "fds/v2/"+clientID+"/devices/status", []byte(payload), 1)
+		},
+		secrets: server.Secrets,
+	}
+}
+
+// webAPI serves three devices to whoever shows an access token of the server
+// that names a subscription ID: go-oidc checks its signature, issuer, audience
+// and expiry.
+func webAPI(t *testing.T, server *realtest.OIDC) http.Handler {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.RootCAs, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := oidc.ClientContext(r.Context(), client)
+		w.Header().Set("Content-Type", "application/json")
+		provider, err := oidc.NewProvider(ctx, server.Issuer)
+		if err != nil {
+			t.Error(err)
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		checked, err := provider.Verifier(&oidc.Config{ClientID: server.Resource}).Verify(ctx, bearer)
+		var claims struct {
+			SubscriptionID fds.SubscriptionID `json:"subscription_id"`
+		}
+		if err != nil || checked.Claims(&claims) != nil || claims.SubscriptionID.IsZero() || r.URL.Path != "/fds/v2/specifications" {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"status":401,"message":"unauthorized_request"}`))
+			return
+		}
+		var devices []map[string]any
+		for _, id := range []string{"A_1", "A_2", "A_3"} {
+			devices = append(devices, map[string]any{"device_id": id, "generic": map[string]any{"device_type": "dispenser"}})
+		}
+		_ = json.NewEncoder(w).Encode(devices)
+	})
+}
+
+// endToEnd is the main job: sign in, restart, read, receive, renew, sign out.
+func endToEnd(t *testing.T, on parts, store tokenstore.Store) {
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	cfg := fdsclient.Config{
+		Provider:     on.provider,
+		Application:  fdsclient.Application{Name: "end to end", ClientID: on.clientID},
+		Store:        store,
+		State:        &fdsclient.MemoryState{},
+		Certificates: on.certificates,
+	}
+	seen := &hooks{}
+	cfg.Hooks = []any{seen}
+
+	client := open(t, cfg)
+	signedIn, err := client.SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: on.approve})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+
+	client, owner := restart(t, cfg)
+	if owner.Key() != signedIn[0].Key() {
+		t.Fatalf("after the restart: %s, want %s", owner.Key(), signedIn[0].Key())
+	}
+	read := func() {
+		t.Helper()
+		devices, err := pull.Collect(owner.Pull().Specifications(ctx, pull.Query{}))
+		if err != nil || len(devices) != 3 || devices[0].ID() == "" {
+			t.Fatalf("%d devices, %v", len(devices), err)
+		}
+	}
+	read()
+
+	var box inbox
+	stop := runClient(t, client, box.handle)
+	for _, payload := range []string{`{"n":1}`, `{"n":2}`} {
+		// Published again until it has arrived: who publishes before the first
+		// SUBSCRIBE speaks to no one.
+		eventually(t, "message "+payload, func() bool {
+			if err := on.publish(ctx, owner.Root().ClientID(), payload); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Contains(box.payloads(owner.Key().SubscriptionID), payload)
+		})
+	}
+
+	first := token(t, owner)
+	eventually(t, "a renewal in the background", func() bool { return seen.count(func() int { return seen.renewed }) > 1 })
+	if token(t, owner).Reveal() == first.Reveal() {
+		t.Error("the token was not renewed")
+	}
+	read()
+	if n := seen.count(func() int { return len(seen.failing) + len(seen.needed) }); n != 0 {
+		t.Errorf("%d renewals failed: %v", n, seen.failing)
+	}
+
+	if err := owner.SignOut(ctx); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if left, err := client.Owners(ctx); err != nil || len(left) != 0 {
+		t.Errorf("after the sign-out: %v, %v", left, err)
+	}
+	if n := len(on.secrets()); n < 5 {
+		t.Errorf("only %d secrets passed: was the flow real?", n)
+	}
+}
