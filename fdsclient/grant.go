@@ -243,10 +243,16 @@ func (g *grant) adopt(record tokenstore.Grant) {
 }
 
 // state says how the grant fares.
-func (g *grant) state() (lapsed, failing error, since time.Time) {
+func (g *grant) state() grantState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.lapsed, g.failing, g.since
+	return grantState{lapsed: g.lapsed, failing: g.failing, since: g.since}
+}
+
+// grantState is the trouble a grant is in, if any.
+type grantState struct {
+	lapsed, failing error
+	since           time.Time // of failing
 }
 
 // credentialOf computes the times of a stored token. It is renewed ahead of its

@@ -49,34 +49,30 @@ func (d *discovery) get(ctx context.Context) (*metadata, error) {
 	if e := d.provider.Endpoints; e.Authorization != "" && e.Token != "" {
 		return d.override(metadata{Issuer: d.provider.Issuer})
 	}
-	for {
-		d.mu.Lock()
-		if d.known != nil && time.Since(d.fetched) < metadataAge {
-			known := d.known
-			d.mu.Unlock()
-			return known, nil
-		}
-		wait := d.flight
-		if wait == nil {
-			wait = make(chan struct{})
-			d.flight = wait
-			go d.fetch(context.WithoutCancel(ctx), wait)
-		}
-		d.mu.Unlock()
-
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-wait:
-		}
-		d.mu.Lock()
-		known, err := d.known, d.err
-		d.mu.Unlock()
-		if err == nil || known != nil {
-			return known, nil
-		}
-		return nil, err
+	d.mu.Lock()
+	if d.known != nil && time.Since(d.fetched) < metadataAge {
+		defer d.mu.Unlock()
+		return d.known, nil
 	}
+	wait := d.flight
+	if wait == nil {
+		wait = make(chan struct{})
+		d.flight = wait
+		go d.fetch(context.WithoutCancel(ctx), wait)
+	}
+	d.mu.Unlock()
+
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-wait:
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known != nil {
+		return d.known, nil // an old one, when the fetch has failed
+	}
+	return nil, d.err
 }
 
 func (d *discovery) fetch(ctx context.Context, done chan struct{}) {

@@ -137,6 +137,7 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		Created:       record.Created,
 		Renewed:       record.Renewed,
 	}
-	info.Lapsed, info.Failing, info.FailingSince = g.state()
+	state := g.state()
+	info.Lapsed, info.Failing, info.FailingSince = state.lapsed, state.failing, state.since
 	return info, nil
 }

@@ -372,13 +372,12 @@ func TestAServerThatEchoesATokenDoesNotGetItIntoAnError(t *testing.T) {
 func TestA401FromTheAPIForcesOneRenewalAndOneRetry(t *testing.T) {
 	p := start(t, fdstest.Options{Devices: 3})
 	cfg := configure(t, p)
-	client := open(t, cfg)
-	owner := signIn(t, client, p)[0]
+	signIn(t, open(t, cfg), p)
 	g := stored(t, cfg.Store)
 
 	// The API refuses the token once: renewed, retried, read.
 	aged(t, cfg.Store)
-	_, owner = restart(t, cfg)
+	_, owner := restart(t, cfg)
 	off := p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1))
 	n := 0
 	for _, err := range owner.Pull().Specifications(t.Context(), pull.Query{}) {

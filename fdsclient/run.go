@@ -120,7 +120,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner) {
 			continue
 		}
 		present[o.key] = true
-		if lapsed, _, _ := o.grant.Load().state(); r.active[o.key] == nil || lapsed != nil {
+		if r.active[o.key] == nil || o.grant.Load().state().lapsed != nil {
 			r.warm(ctx, o)
 		}
 		if r.active[o.key] == nil {

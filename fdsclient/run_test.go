@@ -76,7 +76,9 @@ func TestRunConnectsOwnersAsTheyComeAndGo(t *testing.T) {
 	first := signIn(t, client, p, all[0])[0]
 	var box inbox
 	stop := runClient(t, client, box.handle)
-	connected := func(o fdstest.Owner) func() bool { return func() bool { return len(p.Subscriber(o).Subscriptions) > 0 } }
+	connected := func(o fdstest.Owner) func() bool {
+		return func() bool { return len(p.Subscriber(o).Subscriptions) > 0 }
+	}
 	eventually(t, "the stored owner connected", connected(all[0]))
 
 	signIn(t, client, p, all[1])

@@ -322,6 +322,5 @@ func (s *session) wait() {
 	if s.client != nil {
 		<-s.client.Done()
 	}
-	s.wire.reading.Lock() // paho may have left its reader of CONNACK behind
-	s.wire.reading.Unlock()
+	s.wire.awaitReader() // paho may have left its reader of CONNACK behind
 }

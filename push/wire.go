@@ -343,3 +343,9 @@ func variableInt(p []byte) (value, n int) {
 	}
 	return 0, 0
 }
+
+// awaitReader returns once no Read is under way.
+func (w *wire) awaitReader() {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+}

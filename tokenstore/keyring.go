@@ -69,7 +69,7 @@ func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 		return malformed(err)
 	}
 	if config.Timeout < 0 {
-		return malformed(errors.New("Timeout is negative"))
+		return malformed(errors.New("the configuration's Timeout is negative"))
 	}
 	folder := config.LockFolder
 	if folder == "" {
