@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +25,8 @@ import (
 // The tests drive the built program as scripts do.
 var binary string
 
+var serverUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		folder, err := os.MkdirTemp("", "fdsdemo-test-")
@@ -33,6 +38,12 @@ func TestMain(m *testing.M) {
 		binary = filepath.Join(folder, "fdsdemo")
 		if runtime.GOOS == "windows" {
 			binary += ".exe"
+		}
+		// Most tests wait for processes rather than for a core.
+		flag.Parse()
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
 		}
 		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
@@ -399,4 +410,33 @@ func occupiedPort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return port
+}
+
+// handshakes gives the address of a server that shows a certificate of the box's
+// authority and does nothing else.
+func (s *setup) handshakes(request fdstest.CertificateRequest) string {
+	s.t.Helper()
+	c, err := s.box.IssueCertificate(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{c.TLS}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			connection, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer connection.Close()
+				_ = connection.SetDeadline(time.Now().Add(deadline))
+				_, _ = connection.Read(make([]byte, 1)) // until the client has gone
+			}()
+		}
+	}()
+	return l.Addr().String()
 }

@@ -98,14 +98,30 @@ func TestAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAnAuthorizationServerUnderAnotherNameFailsAtOnce(t *testing.T) {
+func TestAServersBadCertificateFailsAtOnce(t *testing.T) {
 	s := newSetup(t)
-	s.configure(s.box.Issuer(), strings.Replace(s.box.Issuer(), "127.0.0.1", "127.0.0.2", 1))
-	s.box.Inject(fdstest.MetadataMember("issuer", "https://evil.example"))
-	if r := s.run("login", "--no-browser"); !strings.Contains(r.err, "not for") {
-		r.expect(statusFailed).says("nothing listens") // where 127.0.0.2 is another machine
+	now := time.Now()
+	for _, c := range []struct {
+		request fdstest.CertificateRequest
+		says    string
+	}{
+		{fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"other.example"}}, "certificate is not for"},
+		{fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"127.0.0.1"}, NotAfter: now.Add(-time.Minute)}, "certificate expired on"},
+		{fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"127.0.0.1"}, NotBefore: now.Add(time.Hour)}, "certificate is valid only from"},
+		{fdstest.CertificateRequest{Hosts: []string{"127.0.0.1"}}, "not valid for a server"},
+	} {
+		s.configure(s.box.Issuer(), "https://"+s.handshakes(c.request))
+		began := time.Now()
+		s.run("login", "--no-browser").expect(statusFailed).says(c.says)
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("it took %v, which is a try again", took)
+		}
 	}
-	s.configure()
+}
+
+func TestAnAuthorizationServerUnderAnotherNameIsNotUsed(t *testing.T) {
+	s := newSetup(t)
+	s.box.Inject(fdstest.MetadataMember("issuer", "https://evil.example"))
 	s.run("login", "--no-browser").expect(statusFailed).says("issuer does not match", "evil.example")
 }
 

@@ -110,5 +110,5 @@ func TestASignOutThatIsNotRevokedSaysWhatWorked(t *testing.T) {
 	s.signIn(s.north)
 	s.box.Inject(fdstest.Answer(fdstest.RevocationEndpoint, 503, "text/plain", "down"))
 	s.run("logout", north.Spelling).expect(statusFailed).says("the grant was deleted here", "the provider did not revoke the grant")
-	s.run("get", "statuses").expect(statusSignIn).says("nobody is signed in", "fdsdemo login")
+	s.run("get", "statuses").expect(statusSignIn).says("nobody has signed in", "fdsdemo login")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // patience is how long a one-shot command tries to reach a provider.
@@ -91,9 +92,10 @@ func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 }
 
 // worthRetrying says whether doing the same again within a few seconds may help.
-// A server that shows the wrong certificate will show it again.
+// A server that shows the wrong certificate will show it again, and a keyring has
+// been waited for already.
 func worthRetrying(err error) bool {
-	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err)
+	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err) && !errors.Is(err, tokenstore.ErrUnavailable)
 }
 
 // untrusted says whether a server's certificate was refused.

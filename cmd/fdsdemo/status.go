@@ -23,7 +23,7 @@ var (
 	// errUsage is the class of wrong usage and wrong configuration.
 	errUsage = errors.New("wrong usage")
 	// errNobody is said where an owner is needed and none is stored.
-	errNobody = fmt.Errorf("%w: nobody is signed in", fdsclient.ErrNoOwner)
+	errNobody = fmt.Errorf("%w: nobody has signed in", fdsclient.ErrNoOwner)
 	// errInterrupted is how a signal ends a command that was not done.
 	errInterrupted = errors.New("interrupted; nothing more was done")
 )
@@ -64,8 +64,8 @@ func isAny(err error, classes ...error) bool {
 // sentence makes one line of an error, in the words of the configuration file.
 func sentence(err error) string {
 	text := settingNames.Replace(err.Error())
-	if isAny(err, fdsclient.ErrSignInRequired, fdsclient.ErrNoOwner) && statusOf(err) == statusSignIn {
-		text += "; run: fdsdemo login"
+	if statusOf(err) == statusSignIn {
+		text += "; sign in again: fdsdemo login"
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
