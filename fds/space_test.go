@@ -71,6 +71,9 @@ func TestAChainEndsAtTheVoidAtNullAndAtNothing(t *testing.T) {
 		{`{"generic":{"part_of":{"generic":{"space_type":"nothing","part_of":{"space_id":"beyond"}}}}}`, nil},
 		{`{"generic":{"part_of":{"space_id":"a"}}}`, []string{"a"}},
 		{`{"generic":{"part_of":{"space_id":"a"},"part_of":{"space_id":"b"}}}`, []string{"b"}},
+		{`{"generic":{"part_of":{"space_id":"a"}},"generic":{}}`, nil},
+		{`{"generic":{"part_of":7},"generic":{}}`, nil},
+		{`{"generic":{"part_of":{"space_id":"a","generic":{"space_type":"nothing"},"generic":{}}}}`, []string{"a"}},
 		{`{"part_of":{"space_id":"a"}}`, nil}, // FDS puts it into generic
 	} {
 		chain, err := mustSpace(t, test.data).PartOf()

@@ -40,6 +40,7 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		{200, `{"status":204,"message":"not_implemented"}`, pull.ErrNotImplemented, 204, "not_implemented", false},
 		{404, `{"status":204,"message":"not_implemented"}`, pull.ErrNotImplemented, 204, "not_implemented", false},
 		{500, ` {"message":"not_implemented","status":2.04e2,"more":[1]} `, pull.ErrNotImplemented, 204, "not_implemented", false},
+		{500, `{"status":500,"message":"not_implemented"}`, pull.ErrNotImplemented, 500, "not_implemented", false},
 		{501, ``, pull.ErrNotImplemented, 0, "", false},
 		{401, `{"status":401,"message":"unauthorized_request"}`, pull.ErrUnauthorized, 401, "unauthorized_request", false},
 		{401, `<html>` + secret, pull.ErrUnauthorized, 0, "", false},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -101,7 +100,6 @@ func (e *exchange) follow(ctx context.Context) (*http.Response, error) {
 			failed.detail = fmt.Sprintf("over %d redirects", maxRedirects)
 			return nil, failed
 		}
-		next.Fragment = ""
 		target = next
 	}
 }
@@ -227,11 +225,7 @@ func isTLSFault(err error) bool {
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
-		reset    net.Error
 	)
-	if errors.As(err, &reset) && reset.Timeout() {
-		return false
-	}
 	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
 		errors.Is(err, http.ErrSchemeMismatch) || strings.Contains(err.Error(), "tls: ")
 }

@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -170,6 +171,52 @@ func TestALoopThatEndsEarlyClosesTheRequest(t *testing.T) {
 			}
 			wait(t, gone, "the server saw the request end")
 		})
+	}
+}
+
+func TestALoopThatEndsEarlyEndsASplitQuery(t *testing.T) {
+	a := serve(t, answer(`[{},{}]`))
+	for range a.client(t).Items(t.Context(), pull.Statuses, pull.Query{IDs: slices.Repeat([]string{strings.Repeat("x", 1000)}, 20)}) {
+		break
+	}
+	if a.authorized != 1 {
+		t.Fatalf("%d requests for one item", a.authorized)
+	}
+}
+
+// closing is a transport that counts what a client must end.
+type closing struct {
+	body   string
+	ctx    context.Context
+	closed int
+}
+
+func (c *closing) RoundTrip(request *http.Request) (*http.Response, error) {
+	c.ctx = request.Context()
+	body := struct {
+		io.Reader
+		io.Closer
+	}{strings.NewReader(c.body), c}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, Request: request}, nil
+}
+
+func (c *closing) Close() error {
+	c.closed++
+	return nil
+}
+
+func TestEveryEndOfALoopEndsBodyAndContext(t *testing.T) {
+	for name, body := range map[string]string{"early": "[{},{}", "whole": "[{}]", "failed": "[{}", "refused": `{"status":401,"message":"no"}`} {
+		transport := &closing{body: body}
+		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport})
+		for range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
+			if name == "early" {
+				break
+			}
+		}
+		if transport.closed == 0 || transport.ctx.Err() == nil {
+			t.Errorf("%s: body closed %d times, context %v", name, transport.closed, transport.ctx.Err())
+		}
 	}
 }
 
