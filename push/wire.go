@@ -38,10 +38,10 @@ type wire struct {
 
 	ended chan struct{} // closed at the end, before the connection is closed
 
-	writing sync.Mutex
+	writing baton
 	out     []byte // of the packet being assembled
 
-	reading sync.Mutex
+	reading baton
 	in      []byte // rest of the packet that paho is reading
 	body    []byte // memory of the last packet, if small
 
@@ -62,7 +62,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	w := &wire{
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
-		ended: make(chan struct{}), began: time.Now(), unacked: make(map[uint16]struct{}),
+		ended: make(chan struct{}), writing: newBaton(), reading: newBaton(), began: time.Now(), unacked: make(map[uint16]struct{}),
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w
@@ -135,6 +135,14 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	_ = w.raw.SetReadDeadline(deadline)
 	return true
 }
+
+// baton is a mutex that testing/synctest knows: it is held over the network.
+type baton chan struct{}
+
+func newBaton() baton { return make(baton, 1) }
+
+func (b baton) Lock()   { b <- struct{}{} }
+func (b baton) Unlock() { <-b }
 
 // buffer collects what is written to it.
 type buffer []byte

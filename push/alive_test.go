@@ -1,0 +1,190 @@
+package push_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
+	const keepAlive = 20 * time.Second
+	for name, silence := range map[string]func(p *peer){
+		"though it takes what we send": func(p *peer) { _, _ = io.Copy(io.Discard, p.conn) },
+		"and takes nothing":            func(p *peer) { time.Sleep(time.Hour) },
+	} {
+		for _, handler := range []string{"idle", "blocked"} {
+			t.Run(name+", handler "+handler, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var last time.Time
+					b := newScripted(t, func(p *peer) {
+						p.accept(false)
+						if p.n > 1 {
+							p.stay()
+							return
+						}
+						time.Sleep(3 * time.Second)
+						p.publish(1, false, "events", `"x"`)
+						last = time.Now()
+						if handler == "idle" {
+							p.puback(1)
+						}
+						silence(p)
+					})
+					cfg := b.config()
+					cfg.KeepAlive, cfg.WriteTimeout = keepAlive, time.Minute
+					finish := make(chan struct{})
+					if handler == "idle" {
+						close(finish)
+					} else {
+						defer close(finish)
+					}
+					got := newCollector()
+					r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+						<-finish
+						return got.handle(ctx, m)
+					})
+					r.waitPhase(push.Connected)
+					s := r.waitPhase(push.BackingOff)
+					if took := s.Since.Sub(last); took > keepAlive*3/2 || took < keepAlive {
+						t.Errorf("found after %v", took)
+					}
+					if !errors.Is(s.Err, push.ErrUnresponsive) {
+						t.Errorf("error %v", s.Err)
+					}
+					r.waitPhase(push.Connected) // though the handler may still block
+				})
+			})
+		}
+	}
+}
+
+func TestAnIdleConnectionStaysUpForDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keepAlive = time.Minute
+		var pings atomic.Int32
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			for {
+				at := time.Now()
+				packet := p.next()
+				if d := time.Since(at); d > keepAlive {
+					t.Errorf("the client was silent for %v", d)
+				}
+				if packet == nil || packet.Type != packets.PINGREQ {
+					return
+				}
+				pings.Add(1)
+				p.send(packets.NewControlPacket(packets.PINGRESP))
+			}
+		})
+		r := start(t, b.config(), discard(t))
+		r.waitPhase(push.Connected)
+		time.Sleep(48 * time.Hour)
+		if s := r.State(); s.Phase != push.Connected || s.Connects != 1 {
+			t.Errorf("state %+v", s)
+		}
+		if n := pings.Load(); n < 48*60 || n > 48*60*8/7+1 {
+			t.Errorf("%d pings in 48 hours", n)
+		}
+	})
+}
+
+func TestTrafficOneWayStillPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pinged := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			go func() {
+				p.expect(packets.PINGREQ)
+				close(pinged)
+				p.stay()
+			}()
+			for { // nothing to acknowledge, so the client would fall silent
+				p.publish(0, false, "events", `"x"`)
+				time.Sleep(time.Second)
+			}
+		})
+		r := start(t, b.config(), newCollector().handle)
+		r.waitPhase(push.Connected)
+		select {
+		case <-pinged:
+		case <-time.After(time.Minute):
+			t.Error("no ping within the keep-alive time: a broker would have closed the connection")
+		}
+	})
+}
+
+func TestABrokerThatStopsReadingIsLeftWithinTheWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last time.Time
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			last = time.Now()
+			p.publish(1, false, "events", `"x"`)
+			time.Sleep(time.Hour) // the PUBACK finds no taker
+		})
+		cfg := b.config()
+		cfg.WriteTimeout = 5 * time.Second
+		r := start(t, cfg, newCollector().handle)
+		s := r.waitPhase(push.BackingOff)
+		var timeout net.Error
+		if took := s.Since.Sub(last); took > 6*time.Second || !errors.As(s.Err, &timeout) || !timeout.Timeout() {
+			t.Errorf("left after %v: %v", took, s.Err)
+		}
+	})
+}
+
+func TestADisconnectFindsABrokerThatStillSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan byte, 1)
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			stop := make(chan struct{})
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						m := &packets.Publish{Topic: p.root.String() + "events", Payload: []byte(`"x"`), Properties: &packets.Properties{}}
+						if _, err := m.WriteTo(p.conn); err != nil {
+							return
+						}
+						time.Sleep(time.Millisecond)
+					}
+				}
+			}()
+			d := p.stay()
+			close(stop)
+			<-sent
+			if d != nil {
+				told <- d.ReasonCode
+			}
+		})
+		got := newCollector()
+		r := start(t, b.config(), got.handle)
+		got.wait(t, 10)
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case code := <-told:
+			if code != 0 {
+				t.Errorf("DISCONNECT 0x%02X", code)
+			}
+		default:
+			t.Error("the broker saw no DISCONNECT")
+		}
+	})
+}
