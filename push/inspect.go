@@ -52,6 +52,10 @@ func (w *wire) inspect(packet []byte, header int) error {
 	default: // we never publish, so none of these is an answer to us
 		return protocolError(0x82, "packet type %d is not for a subscriber", kind)
 	}
+	if kind == packets.DISCONNECT && len(packet) == header { // short for reason code 0, which the codec does not know
+		w.fail(reasonError("DISCONNECT", 0, nil))
+		return nil
+	}
 	content, err := decode(packet)
 	if err != nil {
 		return protocolError(0x81, "packet type %d cannot be read", kind)

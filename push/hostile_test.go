@@ -1,0 +1,180 @@
+package push_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// raw makes the bytes of a packet from its first byte and its body.
+func raw(first byte, body ...byte) []byte { return append([]byte{first, byte(len(body))}, body...) }
+
+func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
+	topic := func(p *peer) []byte {
+		name := p.root.String() + "x"
+		return append([]byte{0, byte(len(name))}, name...)
+	}
+	fixed := func(bytes ...byte) func(p *peer) []byte { return func(*peer) []byte { return bytes } }
+	for name, c := range map[string]struct {
+		send   func(p *peer) []byte
+		code   byte // of our DISCONNECT
+		accept bool // the client is let in first
+		class  error
+	}{
+		"a PUBLISH of 100 MB":                     {fixed(0x32, 0x80, 0xC2, 0xD7, 0x2F), 0x95, true, push.ErrPacketTooLarge},
+		"a PUBLISH just over the limit":           {fixed(0x32, 0xFD, 0xFF, 0x3F), 0x95, true, push.ErrPacketTooLarge},
+		"a CONNACK of 256 MB":                     {fixed(0x20, 0xFF, 0xFF, 0xFF, 0x7F), 0x95, false, push.ErrPacketTooLarge},
+		"a length of five bytes":                  {fixed(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), 0x81, true, push.ErrProtocol},
+		"a length without end":                    {fixed([]byte("\x30" + strings.Repeat("\xff", 4000))...), 0x81, true, push.ErrProtocol},
+		"packet type 0":                           {fixed(raw(0x00)...), 0x82, true, push.ErrProtocol},
+		"an AUTH before CONNACK":                  {fixed(raw(0xF0, 0x18, 0x00)...), 0x82, false, push.ErrProtocol},
+		"an AUTH":                                 {fixed(raw(0xF0, 0x19, 0x00)...), 0x82, true, push.ErrProtocol},
+		"a PUBLISH before CONNACK":                {fixed(raw(0x30, 0, 1, 'x', 0)...), 0x82, false, push.ErrProtocol},
+		"a second CONNACK":                        {fixed(raw(0x20, 0, 0, 0)...), 0x82, true, push.ErrProtocol},
+		"a CONNACK with a reason code of success": {fixed(raw(0x20, 0, 1, 0)...), 0x82, false, push.ErrProtocol},
+		"a CONNACK cut in its properties":         {fixed(raw(0x20, 0, 0, 5, 0x21)...), 0x81, false, push.ErrProtocol},
+		"an empty CONNACK":                        {fixed(raw(0x20)...), 0x81, false, push.ErrProtocol},
+		"a CONNECT":                               {fixed(raw(0x10, 0)...), 0x82, true, push.ErrProtocol},
+		"a SUBSCRIBE":                             {fixed(raw(0x82, 0, 1, 0)...), 0x81, true, push.ErrProtocol},
+		"a PUBACK":                                {fixed(raw(0x40, 0, 1)...), 0x82, true, push.ErrProtocol},
+		"a PUBREC":                                {fixed(raw(0x50, 0, 1)...), 0x82, true, push.ErrProtocol},
+		"a PUBCOMP":                               {fixed(raw(0x70, 0, 1)...), 0x82, true, push.ErrProtocol},
+		"a PINGREQ":                               {fixed(raw(0xC0)...), 0x82, true, push.ErrProtocol},
+		"a PINGRESP with flags":                   {fixed(raw(0xD1)...), 0x81, true, push.ErrProtocol},
+		"an empty SUBACK":                         {fixed(raw(0x90)...), 0x81, true, push.ErrProtocol},
+		"a DISCONNECT cut in its properties":      {fixed(raw(0xE0, 0, 3, 0x1F, 0)...), 0x81, true, push.ErrProtocol},
+		"an empty DISCONNECT, which is allowed":   {fixed(raw(0xE0)...), 0, true, nil},
+		"an empty PUBLISH":                        {fixed(raw(0x30)...), 0x81, true, push.ErrProtocol},
+		"a PUBLISH whose topic is cut":            {fixed(raw(0x30, 0xFF, 0xFF, 'x')...), 0x81, true, push.ErrProtocol},
+		"quality of service 3":                    {func(p *peer) []byte { return raw(0x36, append(topic(p), 0, 1, 0)...) }, 0x81, true, push.ErrProtocol},
+		"packet identifier 0":                     {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 0, 0)...) }, 0x82, true, push.ErrProtocol},
+		"no packet identifier":                    {func(p *peer) []byte { return raw(0x32, topic(p)...) }, 0x81, true, push.ErrProtocol},
+		"no properties":                           {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1)...) }, 0x81, true, push.ErrProtocol},
+		"properties beyond the packet":            {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 9, 1)...) }, 0x81, true, push.ErrProtocol},
+		"a property length of five bytes":         {func(p *peer) []byte { return raw(0x30, append(topic(p), 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)...) }, 0x81, true, push.ErrProtocol},
+		"a property that is none, at once":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
+		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0, true, push.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				codes := make(chan byte, 1)
+				b := newScripted(t, func(p *peer) {
+					if p.n > 1 {
+						p.accept(false)
+						p.stay()
+						return
+					}
+					if c.accept {
+						p.accept(false)
+						time.Sleep(time.Second)
+					} else {
+						p.expect(packets.CONNECT)
+					}
+					go p.sendRaw(c.send(p)...)
+					code := byte(0)
+					for packet := p.next(); packet != nil; packet = p.next() {
+						if d, ok := packet.Content.(*packets.Disconnect); ok {
+							code = d.ReasonCode
+						}
+					}
+					codes <- code
+				})
+				r := start(t, b.config(), discard(t))
+				s := r.waitPhase(push.BackingOff)
+				var refused *push.ReasonError
+				switch {
+				case c.class != nil && !errors.Is(s.Err, c.class):
+					t.Errorf("error %v", s.Err)
+				case c.class == nil && (!errors.As(s.Err, &refused) || refused.Code != 0):
+					t.Errorf("error %v", s.Err)
+				}
+				if code := <-codes; code != c.code {
+					t.Errorf("DISCONNECT 0x%02X, want 0x%02X", code, c.code)
+				}
+				r.waitPhase(push.Connected)
+			})
+		})
+	}
+}
+
+func TestAPacketIdentifierInUseIsNotTakenTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finish := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			if p.n > 1 {
+				p.stay()
+				return
+			}
+			p.publish(1, false, "events", `"x"`)
+			p.publish(1, true, "events", `"x"`)
+			p.stay()
+		})
+		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
+			t.Errorf("error %v", s.Err)
+		}
+		close(finish)
+	})
+}
+
+func TestACONNACKThatNamesAnAuthenticationMethodIsHarmless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.connack(false, packets.Properties{AuthMethod: "SCRAM-SHA-256", AuthData: []byte("x")})
+			p.suback()
+			p.stay()
+		})
+		start(t, b.config(), discard(t)).waitPhase(push.Connected)
+	})
+}
+
+func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
+	const announced = 64 << 20
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			p.sendRaw(0x32, 0x80, 0x80, 0x80, 0x20, 0, 1, 'x') // 64 MiB, within the limit, of which little comes
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.MaxPacketSize = 2 * announced
+		r := start(t, cfg, discard(t))
+		r.waitPhase(push.Connected)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		synctest.Wait()
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > announced/16 {
+			t.Errorf("%d bytes were taken for a packet of which 8 bytes came", got)
+		}
+	})
+}
+
+func TestAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.suback()
+			p.publish(1, true, "events", strings.Repeat("x", 1<<20))
+			p.stay()
+		})
+		r := start(t, b.config(), discard(t))
+		time.Sleep(24 * time.Hour)
+		s := r.State()
+		if !errors.Is(s.Err, push.ErrPacketTooLarge) || !strings.Contains(s.Err.Error(), "MaxPacketSize") {
+			t.Errorf("error %v", s.Err)
+		}
+		if n := len(b.dialled()); n < 24*12 || n > 24*24+4 {
+			t.Errorf("%d dials in a day, want one every 2.5 to 5 minutes", n)
+		}
+	})
+}
