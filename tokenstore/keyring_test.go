@@ -57,9 +57,11 @@ func TestAHangingKeyringHangsNoOne(t *testing.T) {
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("calls while another hangs waited %v", waited)
 		}
+		fake.mu.Lock()
 		if len(fake.calls) != 1 {
 			t.Errorf("%d calls piled up: %q", len(fake.calls), fake.calls)
 		}
+		fake.mu.Unlock()
 
 		// Once it has answered, the store works again.
 		release()
