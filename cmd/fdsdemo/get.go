@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -85,12 +86,20 @@ func parseIDs(list string) ([]string, error) {
 	return ids, nil
 }
 
-// fetched is what one owner's list gave.
-type fetched struct {
-	owner *fdsclient.Owner
+// list is what one access token gave. Owners of one grant share it: nothing in a
+// request but the token says whose data is meant.
+type list struct {
+	done  chan struct{} // closed when the rest is there
 	items []fds.Item
 	bad   []error // items that are not what FDS says
 	err   error
+	shown *fdsclient.Owner // for whom it was printed
+}
+
+// fetched is an owner's list.
+type fetched struct {
+	owner *fdsclient.Owner
+	list  *list
 }
 
 func (p *program) get(ctx context.Context, request getRequest) error {
@@ -104,9 +113,9 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 		return err
 	}
 
-	// Many at once, shown in the order of the list. A list is shown when it is
-	// whole: half of one, tried again, would be shown twice.
-	tries := &attempts{retrying: p.tellRetrying}
+	// Many at once, shown in order. A list is shown when it is whole: half of one,
+	// tried again, would be shown twice.
+	source := &fetcher{request: request, tries: attempts{retrying: p.tellRetrying}, lists: make(map[string]*list)}
 	results := make(chan chan fetched, ownersAtOnce-1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -119,12 +128,17 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 			case <-ctx.Done():
 				return
 			}
-			go func() { result <- fetch(ctx, tries, o, request) }()
+			go func() { result <- fetched{o, source.fetch(ctx, o)} }()
 		}
 	}()
 	var failures []error
 	for result := range results {
 		f := <-result
+		if other := f.list.shown; other != nil {
+			p.tell("%s and %s signed in together; what is above is both's.", f.owner.Key().SubscriptionID, other.Key().SubscriptionID)
+			continue
+		}
+		f.list.shown = f.owner
 		if err := p.show(f, request, len(owners) > 1); err != nil {
 			return err
 		}
@@ -142,39 +156,68 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	return summary(failures, len(owners))
 }
 
-func fetch(ctx context.Context, tries *attempts, o *fdsclient.Owner, request getRequest) fetched {
-	f := fetched{owner: o}
-	f.err = tries.do(ctx, func(ctx context.Context, answered func()) error {
-		f.items, f.bad = nil, nil
-		for item, err := range o.Pull().Items(ctx, request.kind, pull.Query{IDs: request.ids}) {
+// fetcher fetches each list once.
+type fetcher struct {
+	request getRequest
+	tries   attempts
+
+	mu    sync.Mutex
+	lists map[string]*list // by access token
+}
+
+func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
+	var token fdsclient.Token
+	err := f.tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+		token, err = o.Token(ctx)
+		return err
+	})
+	if err != nil {
+		return &list{err: err}
+	}
+	f.mu.Lock()
+	l := f.lists[token.Reveal()]
+	mine := l == nil
+	if mine {
+		l = &list{done: make(chan struct{})}
+		f.lists[token.Reveal()] = l
+	}
+	f.mu.Unlock()
+	if !mine {
+		<-l.done
+		return l
+	}
+	defer close(l.done)
+	l.err = f.tries.do(ctx, func(ctx context.Context, answered func()) error {
+		l.items, l.bad = nil, nil
+		for item, err := range o.Pull().Items(ctx, f.request.kind, pull.Query{IDs: f.request.ids}) {
 			answered()
 			switch {
 			case errors.Is(err, fds.ErrItem):
-				f.bad = append(f.bad, err)
+				l.bad = append(l.bad, err)
 			case err != nil:
 				return err
 			default:
-				f.items = append(f.items, item)
+				l.items = append(l.items, item)
 			}
 		}
 		return nil
 	})
-	return f
+	return l
 }
 
 // failures gives the errors of one owner's list, which each name the owner.
 func (f fetched) failures() []error {
-	list := f.bad
-	if f.err != nil {
-		list = append(list, f.err)
+	errs := f.list.bad
+	if f.list.err != nil {
+		errs = append(errs, f.list.err)
 	}
 	id := f.owner.Key().SubscriptionID.String()
-	for i, err := range list {
+	for i, err := range errs {
 		if !strings.Contains(err.Error(), id) {
-			list[i] = fmt.Errorf("%w (subscription %s)", err, id)
+			errs[i] = fmt.Errorf("%w (subscription %s)", err, id)
 		}
 	}
-	return list
+	return errs
 }
 
 // manyFailed sums failures up that were told one by one.
@@ -207,7 +250,7 @@ var errSome = errors.New("failures of several kinds")
 func (p *program) show(f fetched, request getRequest, many bool) error {
 	if request.asJSON {
 		var b bytes.Buffer
-		for _, item := range f.items {
+		for _, item := range f.list.items {
 			raw, ok := compact(item.Raw())
 			if !ok {
 				return fmt.Errorf("an item is not JSON in valid UTF-8") // ParseItem has checked it
@@ -222,10 +265,10 @@ func (p *program) show(f fetched, request getRequest, many bool) error {
 			return err
 		}
 	}
-	if f.err == nil && len(f.items) == 0 {
+	if f.list.err == nil && len(f.list.items) == 0 {
 		p.tell("No %s.", strings.ReplaceAll(string(request.kind), "_", " "))
 	}
-	for _, group := range groupByType(f.items) {
+	for _, group := range groupByType(f.list.items) {
 		if err := p.write([]byte(group.heading(p.outStyle))); err != nil {
 			return err
 		}

@@ -64,8 +64,10 @@ func isAny(err error, classes ...error) bool {
 // sentence makes one line of an error, in the words of the configuration file.
 func sentence(err error) string {
 	text := settingNames.Replace(err.Error())
-	if statusOf(err) == statusSignIn {
+	if errors.Is(err, fdsclient.ErrSignInRequired) {
 		text += "; sign in again: fdsdemo login"
+	} else if errors.Is(err, fdsclient.ErrNoOwner) {
+		text += "; sign in first: fdsdemo login"
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

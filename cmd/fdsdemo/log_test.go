@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		p := &program{err: &b}
+		log := p.logger(slog.LevelWarn)
+		log.Info("not shown")
+		log.With("server", "x").WithGroup("g").Warn("it failed", "error", errors.New("first\nsecond\x1b"), "nothing", nil, "n", 3, "m", push.Message{Topic: "t"})
+		want := `fdsdemo: warning: it failed: first; second\u001b (server x, g.n 3, g.m.subscription_id , g.m.source , g.m.topic t, g.m.bytes 0, g.m.duplicate false)` + "\n"
+		if b.String() != want {
+			t.Errorf("got\n%swant\n%s", b.String(), want)
+		}
+		b.Reset()
+		p.verbose = true
+		p.logger(slog.LevelWarn).Debug("shown")
+		if !strings.HasSuffix(b.String(), "fdsdemo: debug: shown\n") {
+			t.Errorf("--verbose gives %q", b.String())
+		}
+		time.Sleep(2 * floodPeriod)
+	})
+}
+
+func TestAFloodOfOneMessageIsSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := (&program{err: &b}).logger(slog.LevelWarn)
+		for range 1000 {
+			log.Warn("broken", "owner", "x")
+		}
+		log.Warn("other")
+		if n := strings.Count(b.String(), "\n"); n != floodBurst+1 {
+			t.Errorf("%d lines for 1001 records", n)
+		}
+		time.Sleep(floodPeriod)
+		synctest.Wait()
+		if want := "fdsdemo: warning: broken: 995 more in the last minute\n"; !strings.HasSuffix(b.String(), want) || strings.Count(b.String(), "more") != 1 {
+			t.Errorf("the end is %q", b.String())
+		}
+		b.Reset()
+		log.Warn("broken")
+		if b.Len() == 0 {
+			t.Error("nothing is told in the next period")
+		}
+		time.Sleep(floodPeriod)
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestAMessageThatWasNotPushedNamesItsKind(t *testing.T) {
+	id, err := fds.ParseSubscriptionID(south.Spelling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := push.Message{
+		Owner: fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: id}, Source: push.FromBackfill, Kind: push.KindEvent, Duplicate: true,
+		ReceivedAt: time.Date(2026, 3, 1, 14, 0, 0, 120e6, time.FixedZone("", 3600)), Payload: []byte(" 1.0 "),
+	}
+	want := `{"owner":"` + strings.ToLower(south.Spelling) + `","issuer":"https://a.example","topic":"","levels":[],"qos":0,"retained":false,"duplicate":true,` +
+		`"source":"backfill","kind":"event","received_at":"2026-03-01T13:00:00.12Z","payload":1.0}` + "\n"
+	if got := string(messageLine(m)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// FuzzMessageLine: whatever is sent, the line is one line of JSON in which the
+// payload can be found again.
+func FuzzMessageLine(f *testing.F) {
+	for _, seed := range []string{odd, "", "\xff", "{\"a\":\"\xff\"}", "[1,\n2]", "\"\u2028\"", "nul", "\ufeff1"} {
+		f.Add([]byte(seed), "level")
+	}
+	f.Fuzz(func(t *testing.T, payload []byte, level string) {
+		line := messageLine(push.Message{Source: push.FromPush, Payload: payload, Levels: []string{level}})
+		checkLine(t, line, payload)
+	})
+}
+
+func checkLine(t *testing.T, line, payload []byte) {
+	t.Helper()
+	if n := bytes.Count(line, []byte("\n")); n != 1 || line[len(line)-1] != '\n' || !utf8.Valid(line) {
+		t.Fatalf("%d line ends in %q", n, line)
+	}
+	var got struct {
+		Payload json.RawMessage
+		Base64  *[]byte `json:"payload_base64"`
+	}
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatalf("%v: %q", err, line)
+	}
+	if json.Valid(payload) && utf8.Valid(payload) {
+		var want bytes.Buffer
+		if err := json.Compact(&want, payload); err != nil || got.Base64 != nil || !bytes.Equal(got.Payload, want.Bytes()) && want.String() != "null" {
+			t.Fatalf("%q became %q, %v", payload, line, err)
+		}
+	} else if got.Base64 == nil || !bytes.Equal(*got.Base64, payload) || got.Payload != nil {
+		t.Fatalf("%q became %q", payload, line)
+	}
+}
