@@ -136,9 +136,6 @@ func useUnderLock(t *testing.T, s tokenstore.Store, _ Options) {
 }
 
 func lockBetweenHandles(t *testing.T, s tokenstore.Store, options Options) {
-	if options.Reopen == nil {
-		t.Skip("Options.Reopen is not set")
-	}
 	other := options.Reopen(t, s)
 	unlock := mustLock(t, s, key(1))
 	wantHeld(t, other, key(1))

@@ -206,9 +206,6 @@ func leaveList(t *testing.T, s tokenstore.Store, _ Options) {
 }
 
 func durability(t *testing.T, s tokenstore.Store, options Options) {
-	if options.Reopen == nil {
-		t.Skip("Options.Reopen is not set")
-	}
 	kept, changed, gone := grant(key(1), "1"), grant(key(2), "2"), grant(key(3), "3")
 	for _, g := range []tokenstore.Grant{kept, changed, gone} {
 		save(t, s, g)
