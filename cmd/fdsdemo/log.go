@@ -16,13 +16,26 @@ import (
 // everything with --verbose. Without --verbose, records of the same message are
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
-	h := &logHandler{out: p.err, level: level}
+	out := &oneAtATime{out: p.err}
+	h := &logHandler{out: out, level: level}
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {
-		h.flood = &flood{out: p.err, counts: make(map[string]*int)}
+		h.flood = &flood{out: out, counts: make(map[string]*int)}
 	}
 	return slog.New(h)
+}
+
+// oneAtATime keeps lines of several goroutines apart.
+type oneAtATime struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (w *oneAtATime) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(line)
 }
 
 // logHandler writes records as sentences: "fdsdemo: warning: grant lapsed: why
