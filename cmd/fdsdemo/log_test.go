@@ -36,7 +36,7 @@ func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 
 func TestAFloodOfOneMessageIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b output
+		var b logged
 		log := (&program{err: &b}).logger(slog.LevelWarn)
 		for range 1000 {
 			log.Warn("broken", "owner", "x")
@@ -60,25 +60,25 @@ func TestAFloodOfOneMessageIsSummedUp(t *testing.T) {
 	})
 }
 
-// output is what a log has written; timers write too.
-type output struct {
+// logged is what a log has written; timers write too.
+type logged struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+func (o *logged) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
 }
 
-func (o *output) String() string {
+func (o *logged) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()
 }
 
-func (o *output) reset() {
+func (o *logged) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.b.Reset()
