@@ -24,7 +24,7 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 		for _, handler := range []string{"idle", "blocked"} {
 			t.Run(name+", handler "+handler, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					var last time.Time
+					var last atomic.Pointer[time.Time]
 					b := newScripted(t, func(p *peer) {
 						p.accept(false)
 						if p.n > 1 {
@@ -33,7 +33,8 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 						}
 						time.Sleep(3 * time.Second)
 						p.publish(1, false, "events", `"x"`)
-						last = time.Now()
+						now := time.Now()
+						last.Store(&now)
 						if handler == "idle" {
 							p.puback(1)
 						}
@@ -54,7 +55,7 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 					})
 					r.waitPhase(push.Connected)
 					s := r.waitPhase(push.BackingOff)
-					if took := s.Since.Sub(last); took > keepAlive*3/2 || took < keepAlive {
+					if took := s.Since.Sub(*last.Load()); took > keepAlive*3/2 || took < keepAlive {
 						t.Errorf("found after %v", took)
 					}
 					if !errors.Is(s.Err, push.ErrUnresponsive) {

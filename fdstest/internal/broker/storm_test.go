@@ -52,7 +52,10 @@ func TestNothingIsLostInAStormOfTakeOversDropsAndFaults(t *testing.T) {
 	seen := make(map[string]map[int]bool)
 	for range owners {
 		id := newID()
-		seen[id] = make(map[int]bool)
+		got := make(map[int]bool) // guarded by mu
+		mu.Lock()
+		seen[id] = got
+		mu.Unlock()
 		f.leave(f.subscriber(id, nil), id)
 		config := f.clientTLS(id)
 		for range rivals {
@@ -63,7 +66,7 @@ func TestNothingIsLostInAStormOfTakeOversDropsAndFaults(t *testing.T) {
 						t.Error(err)
 					}
 					mu.Lock()
-					seen[id][i] = true
+					got[i] = true
 					mu.Unlock()
 				})
 			})
