@@ -1,0 +1,175 @@
+package fdsclient_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+func write(t *testing.T, path string, data ...[]byte) {
+	t.Helper()
+	var all []byte
+	for _, d := range data {
+		all = append(all, d...)
+	}
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestACertificateIsReadFromPEMAndPKCS12(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	owner := p.Owners()[0]
+	key := fds.OwnerKey{Issuer: p.Issuer(), SubscriptionID: owner.SubscriptionID}
+	issued, err := p.OwnerCertificate(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := pkcs12.Modern.Encode(issued.TLS.PrivateKey, issued.TLS.Leaf, nil, "open sesame")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := owner.SubscriptionID.String()
+	for name, c := range map[string]struct {
+		file string
+		data []byte
+	}{
+		"PEM":                {id + ".pem", append(issued.ChainPEM, issued.KeyPEM...)},
+		"PEM, key first":     {id + ".pem", append(append([]byte(nil), issued.KeyPEM...), issued.ChainPEM...)},
+		"upper case":         {strings.ToUpper(id) + ".pem", append(issued.ChainPEM, issued.KeyPEM...)},
+		"PKCS#12":            {id + ".p12", archive},
+		"PKCS#12 upper case": {strings.ToUpper(id) + ".P12", archive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			write(t, filepath.Join(folder, c.file), c.data)
+			source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.NewSecret("open sesame"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := source.Certificate(t.Context(), key)
+			if err != nil || string(got.Certificate[0]) != string(issued.TLS.Certificate[0]) {
+				t.Errorf("%v, or another certificate", err)
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongWithACertificateFileIsSaid(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	owner, other := p.Owners()[0], p.Owners()[1]
+	key := fds.OwnerKey{Issuer: p.Issuer(), SubscriptionID: owner.SubscriptionID}
+	mine, err := p.OwnerCertificate(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := p.OwnerCertificate(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := owner.SubscriptionID.String()
+	for name, c := range map[string]struct {
+		file string
+		data []byte
+		says string
+	}{
+		"missing":            {"", nil, "holds neither"},
+		"no key":             {id + ".pem", mine.ChainPEM, "no private key"},
+		"no certificate":     {id + ".pem", mine.KeyPEM, "no certificate"},
+		"someone else's key": {id + ".pem", append(append([]byte(nil), mine.ChainPEM...), theirs.KeyPEM...), "do not belong together"},
+		"rubbish":            {id + ".pem", []byte("hello"), "no certificate"},
+		"encrypted key":      {id + ".pem", append(append([]byte(nil), mine.ChainPEM...), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"...), "encrypted"},
+		"not PKCS#12":        {id + ".p12", []byte("hello"), "not a PKCS#12"},
+		"far too large":      {id + ".pem", make([]byte, 2<<20), "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			if c.file != "" {
+				write(t, filepath.Join(folder, c.file), c.data)
+			}
+			source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = source.Certificate(t.Context(), key)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v, want %q in it", err, c.says)
+			}
+			if c.file == "" && !errors.Is(err, fdsclient.ErrNoCertificate) {
+				t.Errorf("class of %v", err)
+			}
+			if err != nil && strings.Contains(err.Error(), "PRIVATE KEY") {
+				t.Errorf("the error shows the file: %v", err)
+			}
+		})
+	}
+	if _, err := fdsclient.OpenCertificateFolder(filepath.Join(t.TempDir(), "missing"), fdsclient.Secret{}); !errors.Is(err, fdsclient.ErrConfig) {
+		t.Errorf("a missing folder: %v", err)
+	}
+}
+
+func TestAChangedCertificateIsTakenAndABadOneIsNot(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	owner := p.Owners()[0]
+	key := fds.OwnerKey{Issuer: p.Issuer(), SubscriptionID: owner.SubscriptionID}
+	folder := t.TempDir()
+	file := filepath.Join(folder, owner.SubscriptionID.String()+".pem")
+	stamp := time.Now().Add(-time.Hour)
+	renew := func(data ...[]byte) {
+		write(t, file, data...)
+		stamp = stamp.Add(time.Minute) // file systems may tell times in seconds
+		if err := os.Chtimes(file, stamp, stamp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []error
+	source.OnError = func(_ fds.OwnerKey, err error) { told = append(told, err) }
+	read := func() string {
+		t.Helper()
+		c, err := source.Certificate(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(c.Certificate[0])
+	}
+
+	first, err := p.OwnerCertificate(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew(first.ChainPEM, first.KeyPEM)
+	if read() != string(first.TLS.Certificate[0]) {
+		t.Error("not the certificate of the file")
+	}
+	second, err := p.OwnerCertificate(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew(second.ChainPEM, second.KeyPEM)
+	if read() != string(second.TLS.Certificate[0]) {
+		t.Error("the new certificate was not taken")
+	}
+	renew([]byte("half a fi"))
+	if read() != string(second.TLS.Certificate[0]) || len(told) != 1 {
+		t.Errorf("a bad file: the old certificate must serve on, and be told: %v", told)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if read() != string(second.TLS.Certificate[0]) || len(told) != 2 {
+		t.Errorf("a removed file: %v", told)
+	}
+}

@@ -1,0 +1,110 @@
+package fdsclient_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
+	good := func() fdsclient.Config {
+		return fdsclient.Config{
+			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},
+			Application: fdsclient.Application{ClientID: "app"},
+			Store:       tokenstore.OpenMemory(),
+			State:       &fdsclient.MemoryState{},
+		}
+	}
+	client, err := fdsclient.New(good())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	for name, c := range map[string]struct {
+		change func(*fdsclient.Config)
+		says   string
+	}{
+		"no issuer":            {func(c *fdsclient.Config) { c.Provider.Issuer = "" }, "Provider.Issuer is missing"},
+		"http issuer":          {func(c *fdsclient.Config) { c.Provider.Issuer = "http://127.0.0.1:1" }, "must begin with https://"},
+		"issuer and query":     {func(c *fdsclient.Config) { c.Provider.Issuer = "https://a.example?b" }, "no query"},
+		"http API":             {func(c *fdsclient.Config) { c.Provider.APIURL = "http://api.example" }, "Provider.APIURL"},
+		"mqtt broker":          {func(c *fdsclient.Config) { c.Provider.BrokerURL = "mqtt://b.example" }, "must begin with mqtts://"},
+		"http endpoint":        {func(c *fdsclient.Config) { c.Provider.Endpoints.Token = "http://a.example/token" }, "Endpoints.Token"},
+		"no client ID":         {func(c *fdsclient.Config) { c.Application.ClientID = "" }, "Application.ClientID is missing"},
+		"method and no secret": {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthClientSecretPost }, "needs a ClientSecret"},
+		"secret and no method": {func(c *fdsclient.Config) {
+			c.Application.AuthMethod, c.Application.ClientSecret = fdsclient.AuthNone, fdsclient.NewSecret("x")
+		}, "does not go with"},
+		"unknown method":   {func(c *fdsclient.Config) { c.Application.AuthMethod = "password" }, "not supported"},
+		"http redirect":    {func(c *fdsclient.Config) { c.Application.RedirectURL = "http://app.example/cb" }, "Application.RedirectURL"},
+		"redirect path":    {func(c *fdsclient.Config) { c.Application.RedirectPath = "callback" }, "Application.RedirectPath"},
+		"port":             {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{70000} }, "70000"},
+		"topic above root": {func(c *fdsclient.Config) { c.Push.Topics = []string{"a/#/b"} }, "Push.Topics"},
+	} {
+		cfg := good()
+		c.change(&cfg)
+		_, err := fdsclient.New(cfg)
+		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q in it", name, err, c.says)
+		}
+	}
+
+	cfg := good()
+	cfg.Provider.Issuer, cfg.Application.ClientID, cfg.Provider.APIURL = "", "", "https://user:hunter2@api.example"
+	_, err = fdsclient.New(cfg)
+	if err == nil || !strings.Contains(err.Error(), "Issuer") || !strings.Contains(err.Error(), "ClientID") || !strings.Contains(err.Error(), "APIURL") {
+		t.Errorf("not all faults at once: %v", err)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error holds a password: %v", err)
+	}
+}
+
+func TestStateIsKeptForEachOwner(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "state")
+	store, err := fdsclient.OpenStateFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fds.NewSubscriptionID()
+	here := fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: id}
+	there := fds.OwnerKey{Issuer: "https://b.example", SubscriptionID: id}
+	if got, err := store.Load(t.Context(), here); err != nil || got.Filters != nil {
+		t.Errorf("before any save: %v, %v", got, err)
+	}
+	for i, o := range []fds.OwnerKey{here, there} {
+		if err := store.Save(t.Context(), o, fdsclient.OwnerState{Filters: []string{strings.Repeat("x", i+1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := fdsclient.OpenStateFolder(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Load(t.Context(), there); err != nil || !slices.Equal(got.Filters, []string{"xx"}) {
+		t.Errorf("loaded %v, %v", got, err)
+	}
+	if err := again.Delete(t.Context(), here); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Load(t.Context(), here); err != nil || got.Filters != nil {
+		t.Errorf("after the delete: %v, %v", got, err)
+	}
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, files[0].Name()), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Load(t.Context(), there); err == nil || !strings.Contains(err.Error(), files[0].Name()) {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
