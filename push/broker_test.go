@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -29,11 +31,12 @@ type broker struct {
 	roots   *x509.CertPool
 	issue   func(clientID string) *tls.Certificate
 	publish func(ctx context.Context, topic string, payload []byte, qos byte, retain bool) error
-	restart func() // ends cleanly and starts again with its sessions
+	restart func() // drops all connections and keeps the sessions
 }
 
 // eachBroker runs a test against every broker there is.
 func eachBroker(t *testing.T, test func(t *testing.T, b broker)) {
+	t.Run("fdstest", func(t *testing.T) { test(t, box(t)) })
 	t.Run("mosquitto", func(t *testing.T) { test(t, mosquitto(t)) })
 }
 
@@ -207,6 +210,37 @@ func numbered(from, to int) (texts []string) {
 }
 
 var errNotNow = errors.New("not now")
+
+func box(t *testing.T) broker {
+	p := fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: []fdstest.Owner{}})
+	ownerOf := func(spelling string) fdstest.Owner {
+		for _, o := range p.Owners() {
+			if o.Spelling == spelling {
+				return o
+			}
+		}
+		o, err := p.AddOwner(fdstest.Owner{Spelling: spelling})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	return broker{
+		url: p.BrokerURL(), roots: p.RootCAs(),
+		issue: func(clientID string) *tls.Certificate {
+			certificate, err := p.OwnerCertificate(ownerOf(clientID))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &certificate.TLS
+		},
+		publish: func(ctx context.Context, topic string, payload []byte, qos byte, retain bool) error {
+			levels := strings.Split(topic, "/")
+			return p.Publish(ctx, ownerOf(levels[2]), levels[3:], payload, qos, retain)
+		},
+		restart: func() { p.Inject(fdstest.DropConnections()) },
+	}
+}
 
 func mosquitto(t *testing.T) broker {
 	m := realtest.Mosquitto(t, realtest.MosquittoOptions{Config: []string{"max_queued_messages 0"}})

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,7 +43,7 @@ func (s *settings) unreachable(ctx context.Context, err error) error {
 	case errors.As(err, &refused):
 		return err
 	case isCertificateAlert(err):
-		return &CertificateError{Owner: s.Owner, Reason: "the broker " + s.address + " refuses it; check that its administrator issued it, and has neither revoked it nor let it expire", Err: err}
+		return &CertificateError{Owner: s.Owner, Reason: "the broker " + s.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: err}
 	case errors.Is(err, ErrClosed):
 		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", s.address, err)
 	case ctx.Err() != nil:

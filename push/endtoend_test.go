@@ -146,11 +146,11 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 			return nil
 		}
 		r := start(t, b.config(owner, root), got.handle)
-		r.waitPhase(push.Connected)
 		const rounds, each = 3, 100
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
 		for round := range rounds {
+			r.waitState(func(s push.State) bool { return s.Connects == uint64(round+1) })
 			restarted := make(chan struct{})
 			for i := range each {
 				if i == each/2 {
@@ -201,9 +201,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 			}
 			seen[string(m.Payload)] = true
 		}
-		if s := r.State(); s.Connects != rounds+1 {
-			t.Errorf("%d connects for %d restarts", s.Connects, rounds)
-		}
+		r.waitState(func(s push.State) bool { return s.Connects == rounds+1 })
 	})
 }
 
