@@ -1,0 +1,95 @@
+package push_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
+	owner, root := newOwner()
+	_, other := newOwner()
+	good := func() push.Config {
+		return push.Config{
+			Owner: owner, Root: root, BrokerURL: "mqtts://broker.example.com",
+			Certificate: func(context.Context) (*tls.Certificate, error) { return nil, nil },
+		}
+	}
+	if _, err := push.New(good()); err != nil {
+		t.Fatal(err)
+	}
+	url := func(text string) func(*push.Config) { return func(c *push.Config) { c.BrokerURL = text } }
+	for name, c := range map[string]struct {
+		change func(*push.Config)
+		says   string
+	}{
+		"no owner":             {func(c *push.Config) { c.Owner, c.Root = fds.OwnerKey{}, fds.Root{} }, "Owner has no subscription ID"},
+		"another owner's root": {func(c *push.Config) { c.Root = other }, "Root must be made from"},
+		"no root":              {func(c *push.Config) { c.Root = fds.Root{} }, "Root must be made from"},
+		"no certificate":       {func(c *push.Config) { c.Certificate = nil }, "Certificate is missing"},
+		"no URL":               {url(""), "it is empty"},
+		"mqtt":                 {url("mqtt://broker.example.com:1883"), "mqtt has no TLS"},
+		"tcp":                  {url("tcp://broker.example.com:1883"), "tcp has no TLS"},
+		"http":                 {url("http://broker.example.com"), "http has no TLS"},
+		"https":                {url("https://broker.example.com"), "the scheme must be mqtts"},
+		"no scheme":            {url("broker.example.com:8883"), "the scheme must be mqtts"},
+		"no host":              {url("mqtts://:8883"), "names no host"},
+		"no such port":         {url("mqtts://broker.example.com:99999"), `port "99999"`},
+		"port 0":               {url("mqtts://broker.example.com:0"), `port "0"`},
+		"a path":               {url("mqtts://broker.example.com/x"), "host and port only"},
+		"a query":              {url("mqtts://broker.example.com?x"), "host and port only"},
+		"a password":           {url("mqtts://user:hunter2@broker.example.com"), "user name or password"},
+		"a password, no URL":   {url("mqtts://user:hunter2@broker.example.com:x"), "not a URL"},
+		"a foreign topic":      {func(c *push.Config) { c.Topics = []string{"#", "a/#/b"} }, "# stands only at the end"},
+		"an empty topic":       {func(c *push.Config) { c.Topics = []string{""} }, "empty level"},
+		"a foreign filter":     {func(c *push.Config) { c.Subscribed = []string{other.String() + "#"} }, "stored for another owner"},
+		"the prefix alone":     {func(c *push.Config) { c.Subscribed = []string{root.String()} }, "stored for another owner"},
+		"session expiry":       {func(c *push.Config) { c.SessionExpiry = time.Millisecond }, "SessionExpiry is 1ms"},
+		"negative expiry":      {func(c *push.Config) { c.SessionExpiry = -1 }, "SessionExpiry is -1ns"},
+		"keep-alive":           {func(c *push.Config) { c.KeepAlive = 19 * time.Hour }, "KeepAlive is 19h"},
+		"packet size":          {func(c *push.Config) { c.MaxPacketSize = 100 }, "MaxPacketSize is 100"},
+		"huge packets":         {func(c *push.Config) { c.MaxPacketSize = 1 << 29 }, "MaxPacketSize is 536870912"},
+		"connect time-out":     {func(c *push.Config) { c.ConnectTimeout = -time.Second }, "ConnectTimeout is -1s"},
+		"back-off":             {func(c *push.Config) { c.Backoff = push.Backoff{Initial: time.Minute, Max: time.Second} }, "Backoff.Initial is 1m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good()
+			c.change(&cfg)
+			_, err := push.New(cfg)
+			if !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %v, want %q", err, c.says)
+			}
+		})
+	}
+	if _, err := push.New(push.Config{}); strings.Count(err.Error(), "\n") < 2 {
+		t.Errorf("only one fault of several is named: %v", err)
+	}
+}
+
+func TestAnUpperCaseFilterOfAnEarlierRunIsTheOwnersToo(t *testing.T) {
+	owner, root := newOwner()
+	_, err := push.New(push.Config{
+		Owner: owner, Root: root, BrokerURL: "mqtts://[::1]:1234",
+		Certificate: func(context.Context) (*tls.Certificate, error) { return nil, nil },
+		Subscribed:  []string{"fds/v2/" + strings.ToUpper(root.ClientID()) + "/#"},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAMessagePrintsWithoutItsContent(t *testing.T) {
+	owner, _ := newOwner()
+	m := push.Message{Owner: owner, Topic: "t", Payload: []byte("secret")}
+	for _, text := range []string{m.String(), m.LogValue().String()} {
+		if strings.Contains(text, "secret") || strings.Contains(text, "115 101 99") {
+			t.Errorf("%s", text)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package push
+
+import (
+	"bytes"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+)
+
+// memory is a connection that gives the bytes it holds and keeps what is written.
+type memory struct {
+	*bytes.Reader
+	written bytes.Buffer
+}
+
+func (m *memory) Write(p []byte) (int, error)      { return m.written.Write(p) }
+func (m *memory) Close() error                     { return nil }
+func (m *memory) LocalAddr() net.Addr              { return nil }
+func (m *memory) RemoteAddr() net.Addr             { return nil }
+func (m *memory) SetDeadline(time.Time) error      { return nil }
+func (m *memory) SetReadDeadline(time.Time) error  { return nil }
+func (m *memory) SetWriteDeadline(time.Time) error { return nil }
+
+func memoryWire(input []byte) (*wire, *memory) {
+	m := &memory{Reader: bytes.NewReader(input)}
+	w := newWire(m, m, &settings{Config: Config{MaxPacketSize: 1 << 16, ReceiveMaximum: 65535, WriteTimeout: time.Second}})
+	w.atMostOnce = func(*packets.Publish) {}
+	w.acknowledged = func(uint16) {}
+	return w, m
+}
+
+func TestTheWireRefusesToPublish(t *testing.T) {
+	w, m := memoryWire(nil)
+	if _, err := (&packets.Publish{Topic: "x", Properties: &packets.Properties{}}).WriteTo(w); err == nil || m.written.Len() > 0 {
+		t.Errorf("error %v, %d bytes written (M7)", err, m.written.Len())
+	}
+}
+
+func TestNothingIsAcknowledgedAfterTheEnd(t *testing.T) {
+	w, m := memoryWire(nil)
+	w.end(errFinished)
+	if _, err := (&packets.Puback{PacketID: 1, Properties: &packets.Properties{}}).WriteTo(w); err == nil || m.written.Len() > 0 {
+		t.Errorf("error %v, %d bytes written", err, m.written.Len())
+	}
+	if !w.finish(errFinished, &packets.Disconnect{}) || m.written.Len() == 0 {
+		t.Error("a DISCONNECT cannot be written after the end")
+	}
+}
+
+// FuzzWhatABrokerSends has paho's codec read whatever comes through the wire:
+// nothing may panic, hang or get through that is not for a subscriber.
+func FuzzWhatABrokerSends(f *testing.F) {
+	var all bytes.Buffer
+	for _, packet := range []packets.Packet{
+		&packets.Connack{Properties: &packets.Properties{AuthMethod: "x", ReasonString: "y", User: []packets.User{{Key: "k", Value: "v"}}}},
+		&packets.Suback{PacketID: 1, Reasons: []byte{1}, Properties: &packets.Properties{}},
+		&packets.Unsuback{PacketID: 2, Reasons: []byte{0}, Properties: &packets.Properties{}},
+		&packets.Publish{Topic: "fds/v2/x", PacketID: 1, QoS: 1, Payload: []byte("{}"), Properties: &packets.Properties{ContentType: "application/json"}},
+		&packets.Publish{Topic: "fds/v2/x", Payload: []byte("{}"), Properties: &packets.Properties{}},
+		&packets.Pubrel{PacketID: 1, Properties: &packets.Properties{}},
+		&packets.Pingresp{},
+		&packets.Disconnect{ReasonCode: 0x8E, Properties: &packets.Properties{ServerReference: "z"}},
+	} {
+		if _, err := packet.WriteTo(&all); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Clone(all.Bytes()))
+	}
+	connack := []byte{0x20, 3, 0, 0, 0}
+	f.Add(append(bytes.Clone(connack), 0x30, 0xFF, 0xFF, 0xFF, 0x7F))
+	f.Add(append(bytes.Clone(connack), 0x32, 9, 0, 1, 'x', 0, 1, 0xFF, 0xFF, 0xFF, 0xFF))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		for _, stream := range [][]byte{input, append(bytes.Clone(connack), input...)} {
+			w, _ := memoryWire(stream)
+			for {
+				packet, err := packets.ReadPacket(w)
+				if err != nil {
+					break
+				}
+				switch packet.Type {
+				case packets.CONNACK, packets.SUBACK, packets.UNSUBACK, packets.PUBREL, packets.PINGRESP:
+				case packets.PUBLISH:
+					if p := packet.Content.(*packets.Publish); p.QoS == 0 || p.PacketID == 0 {
+						t.Fatalf("through came %v", packet)
+					}
+				default:
+					t.Fatalf("through came packet type %d", packet.Type)
+				}
+			}
+		}
+	})
+}
