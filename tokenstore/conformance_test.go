@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/tokenstore"
 	"github.com/fds-sdk/fds-go/tokenstore/storetest"
 )
@@ -40,4 +41,19 @@ func TestAKeyringIsAStore(t *testing.T) {
 				}})
 		})
 	}
+}
+
+func TestARealKeyringIsAStore(t *testing.T) {
+	realtest.SecretService(t)
+	open := func(t *testing.T, service, locks string) tokenstore.Store {
+		k, err := tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: service, LockFolder: locks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	locks := t.TempDir()
+	storetest.Run(t,
+		func(t *testing.T) tokenstore.Store { return open(t, t.Name(), locks) },
+		storetest.Options{Reopen: func(t *testing.T, _ tokenstore.Store) tokenstore.Store { return open(t, t.Name(), locks) }})
 }

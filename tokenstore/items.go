@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -161,8 +162,10 @@ func checkService(name string) error {
 func (i items) get(ctx context.Context, user string) (Secret, error) {
 	var text string
 	err := i.gate.do(ctx, i.timeout, func(b backend) (err error) {
-		text, err = b.Get(i.service, user)
-		return err
+		return retryVanished(func() error {
+			text, err = b.Get(i.service, user)
+			return err
+		})
 	})
 	if err != nil { // text may still be written to
 		return Secret{}, itemError(err)
@@ -202,11 +205,30 @@ func (i items) remove(ctx context.Context, user string) error {
 
 // removeUnchecked deletes an entry. That there was none is no error.
 func (i items) removeUnchecked(ctx context.Context, user string) error {
-	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Delete(i.service, user) })
+	err := i.gate.do(ctx, i.timeout, func(b backend) error {
+		return retryVanished(func() error { return b.Delete(i.service, user) })
+	})
 	if err = itemError(err); errors.Is(err, errNoItem) {
 		return nil
 	}
 	return err
+}
+
+// itemPath is how the Secret Service names an entry, not a collection of them.
+var itemPath = regexp.MustCompile(`/org/freedesktop/secrets/collection/[^/\s]+/\w+`)
+
+// retryVanished runs call again when it failed over one entry: on D-Bus an entry is
+// looked up by name and then read by path, and another process may have removed it
+// in between. gnome-keyring words that in several ways, one of them as if the entry
+// were locked.
+func retryVanished(call func() error) error {
+	const most = 5
+	for n := 1; ; n++ {
+		err := call()
+		if err == nil || n == most || !itemPath.MatchString(err.Error()) {
+			return err
+		}
+	}
 }
 
 // itemError cuts the backend's text, which comes from outside, and keeps its class.

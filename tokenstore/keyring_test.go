@@ -204,6 +204,36 @@ func TestTextOfTheKeyringIsCutAndEscaped(t *testing.T) {
 	}
 }
 
+func TestAnEntryThatVanishesUnderAReaderIsLookedUpAgain(t *testing.T) {
+	for _, text := range []string{ // as gnome-keyring and go-keyring word it
+		`No such interface “org.freedesktop.Secret.Item” on object at path /org/freedesktop/secrets/collection/login/1`,
+		`Object does not exist at path “/org/freedesktop/secrets/collection/login/26”`,
+		`failed to unlock correct collection '/org/freedesktop/secrets/collection/login/7'`,
+	} {
+		fake := newFakeKeyring()
+		k, g := fakeStore(t, fake, 400), crashGrant(1, "x", 1000)
+		n := 0
+		fake.fail(func(call string) error {
+			if n++; n%3 != 0 && !strings.HasPrefix(call, "set") {
+				return errors.New(text)
+			}
+			return nil
+		})
+		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Load of what is gone: %v", err)
+		}
+		saveAll(t, k, g)
+		wantLoad(t, k, g)
+		if err := k.Delete(t.Context(), g.Key); err != nil {
+			t.Error(err)
+		}
+		fake.fail(func(string) error { return errors.New(text) })
+		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("an entry that stays so: %v", err)
+		}
+	}
+}
+
 func TestADamagedRecordHarmsNoOther(t *testing.T) {
 	for _, damage := range []struct {
 		name   string

@@ -17,7 +17,7 @@ import (
 
 // A test runs its own binary again with childTask set, as another process.
 const (
-	childTask   = "TOKENSTORE_TEST_TASK" // "hold" or "count"
+	childTask   = "TOKENSTORE_TEST_TASK" // "hold", "count", or one of realTasks
 	childStore  = "TOKENSTORE_TEST_STORE"
 	childFolder = "TOKENSTORE_TEST_FOLDER"
 	childKey    = "TOKENSTORE_TEST_IDENTITY"
@@ -49,6 +49,9 @@ func childMain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	folder := os.Getenv(childFolder)
+	if task, ok := realTasks[os.Getenv(childTask)]; ok {
+		return task(ctx, folder)
+	}
 	store, err := childOpen(os.Getenv(childStore), folder, NewSecret(os.Getenv(childKey)))
 	if err != nil {
 		return err
