@@ -51,10 +51,15 @@ func (b broker) config(owner fds.OwnerKey, root fds.Root) push.Config {
 	certificate := b.issue(root.ClientID())
 	return push.Config{
 		Owner: owner, Root: root, BrokerURL: b.url, RootCAs: b.roots,
-		Certificate:    func(context.Context) (*tls.Certificate, error) { return certificate, nil },
+		Certificate:    source(certificate),
 		Backoff:        push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second},
 		HandlerBackoff: push.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
 	}
+}
+
+// source gives one certificate for ever.
+func source(certificate *tls.Certificate) func(context.Context) (*tls.Certificate, error) {
+	return func(context.Context) (*tls.Certificate, error) { return certificate, nil }
 }
 
 // collector is a handler that keeps what it was given.
