@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -79,6 +80,15 @@ func New(cfg Config) (*Client, error) {
 	c.auth.discovery = &discovery{provider: &c.cfg.Provider, http: c.auth.http}
 	return c, nil
 }
+
+// String names the application and the provider.
+func (c *Client) String() string {
+	return fmt.Sprintf("client %s at %s", c.cfg.Application.ClientID, c.cfg.Provider.Issuer)
+}
+
+// Format prints String whatever the verb: the rest of a Client is at work, and
+// full of tokens.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // Close ends background renewal and waits for the renewals under way, whose
 // rotated tokens must still be saved. It does not end Run, whose context does.

@@ -34,7 +34,7 @@ func (e *everything) Write(p []byte) (int, error) {
 
 func (e *everything) print(values ...any) {
 	for _, v := range values {
-		fmt.Fprintf(e, "%v %+v %#v %s %q\n", v, v, v, v, v)
+		fmt.Fprintf(e, "%v %+v %#v %s %q %d\n", v, v, v, v, v, v)
 	}
 }
 
@@ -107,12 +107,13 @@ func leakTest(t *testing.T, on parts) {
 		Certificates: on.certificates,
 		Logger:       slog.New(slog.NewTextHandler(&all, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	all.print(cfg)
 	client := open(t, cfg)
 	owners, err := client.SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: on.approve})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all.print(cfg, client, owners[0])
+	all.print(client, owners[0], owners[0].Pull())
 	for range 8 {
 		expire(t, store)
 		renewing, owner := restart(t, cfg)

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,12 @@ func (o *Owner) Key() fds.OwnerKey { return o.key }
 
 // Root is the owner's tree of topics, spelt as the provider does.
 func (o *Owner) Root() fds.Root { return o.root }
+
+// String names the owner.
+func (o *Owner) String() string { return "owner " + o.key.String() }
+
+// Format prints String whatever the verb, as Client's does.
+func (o *Owner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
 // Token gives an access token of the owner. While it is fresh that takes no lock
 // and no allocation; near its expiry it is renewed in the background; past it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -79,6 +80,12 @@ type Client struct {
 	timeout    time.Duration
 	logger     *slog.Logger
 }
+
+// String names the Web API.
+func (c *Client) String() string { return "client of " + c.base.String() }
+
+// Format prints String whatever the verb: the Authorizer may hold tokens.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // New checks the configuration and makes a client; it asks the provider for
 // nothing. The error names every fault in a sentence.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -55,6 +56,14 @@ func New(cfg Config) (*Connection, error) {
 		known:    slices.Clone(s.Subscribed),
 	}, nil
 }
+
+// String names the owner and the broker.
+func (c *Connection) String() string {
+	return fmt.Sprintf("connection of %s to %s", c.settings.Owner, c.settings.address)
+}
+
+// Format prints String whatever the verb: the rest of a Connection is at work.
+func (c *Connection) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 // State gives the condition at this moment.
 func (c *Connection) State() State {
