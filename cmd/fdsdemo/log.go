@@ -13,7 +13,8 @@ import (
 )
 
 // logger gives the log of a command, on standard error: from that level up, or
-// everything with --verbose. Without --verbose, records of the same message are
+// everything with --verbose. Without --verbose an owner's error is told once a
+// minute, though several parts of the SDK log it, and records of one message are
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
 	out := &oneAtATime{out: p.err}
@@ -21,7 +22,7 @@ func (p *program) logger(level slog.Level) *slog.Logger {
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {
-		h.flood = &flood{out: out, counts: make(map[string]*int)}
+		h.flood = &flood{out: out, counts: make(map[string]int), told: make(map[string]bool)}
 	}
 	return slog.New(h)
 }
@@ -76,9 +77,14 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		line = r.Time.Format("15:04:05.000 ") + line
 	}
 	attrs := append([]string(nil), h.attrs...)
+	var whose, why string
 	r.Attrs(func(a slog.Attr) bool {
+		if strings.HasPrefix(a.Key, "subscription") {
+			whose = strings.Trim(a.Value.String(), "[]")
+		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
-			line += ": " + sentence(err)
+			why = sentence(err)
+			line += ": " + why
 		} else if a.Value.Kind() != slog.KindAny || a.Value.Any() != nil {
 			attrs = appendAttr(attrs, h.group, a)
 		}
@@ -87,7 +93,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	if len(attrs) > 0 {
 		line += " (" + strings.Join(attrs, ", ") + ")"
 	}
-	if h.flood != nil && !h.flood.pass(level+": "+r.Message) {
+	if h.flood != nil && !h.flood.pass(level+": "+r.Message, whose, why) {
 		return nil
 	}
 	_, err := io.WriteString(h.out, terminal.Escape(line)+"\n")
@@ -122,25 +128,35 @@ type flood struct {
 	out io.Writer
 
 	mu     sync.Mutex
-	counts map[string]*int
+	counts map[string]int  // by message
+	told   map[string]bool // by owner and error
 }
 
-func (f *flood) pass(message string) bool {
+func (f *flood) pass(message, whose, why string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.counts[message]
-	if n == nil {
-		n = new(int)
-		f.counts[message] = n
+	if why != "" {
+		key := whose + " " + why
+		if f.told[key] {
+			return false
+		}
+		f.told[key] = true
+		time.AfterFunc(floodPeriod, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.told, key)
+		})
+	}
+	f.counts[message]++
+	if f.counts[message] == 1 {
 		time.AfterFunc(floodPeriod, func() { f.close(message) })
 	}
-	*n++
-	return *n <= floodBurst
+	return f.counts[message] <= floodBurst
 }
 
 func (f *flood) close(message string) {
 	f.mu.Lock()
-	n := *f.counts[message]
+	n := f.counts[message]
 	delete(f.counts, message)
 	f.mu.Unlock()
 	if n > floodBurst {

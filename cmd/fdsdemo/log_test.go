@@ -83,3 +83,31 @@ func (o *logged) reset() {
 	defer o.mu.Unlock()
 	o.b.Reset()
 }
+
+func TestAnOwnersErrorIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := (&program{err: &b}).logger(slog.LevelWarn)
+		down, other := errors.New("down"), errors.New("other")
+		log.Warn("connection lost", "subscription", "a", "error", down)
+		log.Warn("not connected", "subscription_id", "a", "error", down)
+		log.Warn("grant not renewed", "subscriptions", []string{"a"}, "error", down)
+		log.Warn("not connected", "subscription_id", "b", "error", down)
+		log.Warn("not connected", "subscription_id", "a", "error", other)
+		want := "fdsdemo: warning: connection lost: down (subscription a)\n" +
+			"fdsdemo: warning: not connected: down (subscription_id b)\n" +
+			"fdsdemo: warning: not connected: other (subscription_id a)\n"
+		if b.String() != want {
+			t.Errorf("got\n%swant\n%s", b.String(), want)
+		}
+		time.Sleep(floodPeriod)
+		synctest.Wait()
+		b.Reset()
+		log.Warn("not connected", "subscription_id", "a", "error", down)
+		if b.Len() == 0 {
+			t.Error("a minute later it is not told again")
+		}
+		time.Sleep(floodPeriod)
+		synctest.Wait()
+	})
+}
