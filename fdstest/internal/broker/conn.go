@@ -249,11 +249,7 @@ func (c *conn) end(last *packets.Disconnect) {
 	if o := c.owner.Load(); o.conn == c {
 		o.goOffline()
 	}
-	limit := time.Now().Add(lingerPeriod)
-	c.raw.SetReadDeadline(limit)
-	if c.writing { // perhaps stuck in a write to a dead client
-		c.raw.SetWriteDeadline(limit)
-	}
+	c.raw.SetReadDeadline(time.Now().Add(lingerPeriod)) // then the reader closes, also under a writer that is stuck
 	c.stop()
 	c.kick()
 }
@@ -296,11 +292,7 @@ func (c *conn) write() {
 			return
 		}
 		batch, cut := c.gather((*pooled)[:0])
-		last, limit := c.ending, c.broker.config.WriteTimeout
-		if last {
-			limit = lingerPeriod
-		}
-		c.raw.SetWriteDeadline(time.Now().Add(limit)) // under the lock, so that end may shorten it
+		last := c.ending
 		o.mu.Unlock()
 
 		if len(batch) == 0 { // all that was due was too large for the client
@@ -309,6 +301,7 @@ func (c *conn) write() {
 		if cap(batch) <= 4*batchBytes {
 			*pooled = batch
 		}
+		c.raw.SetWriteDeadline(time.Now().Add(c.broker.config.WriteTimeout))
 		if _, err := c.stream.Write(batch); err != nil {
 			c.broker.config.Logger.Info("write failed, connection closed", "client_id", o.clientID, "error", err)
 			c.kill()

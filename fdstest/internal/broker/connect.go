@@ -35,17 +35,14 @@ func (c *conn) admit() {
 	b.untrack(c)
 }
 
-// handshake gives the client's certificate, which has been verified (M2).
+// handshake gives the client's certificate, which crypto/tls has demanded and
+// verified (M2).
 func (c *conn) handshake() (*x509.Certificate, error) {
 	secure := c.stream.(*tls.Conn)
 	if err := secure.Handshake(); err != nil {
 		return nil, err
 	}
-	state := secure.ConnectionState()
-	if len(state.VerifiedChains) == 0 {
-		return nil, errors.New("the client certificate was not verified")
-	}
-	return state.PeerCertificates[0], nil
+	return secure.ConnectionState().PeerCertificates[0], nil
 }
 
 // oldProtocolRefused is a CONNACK of MQTT 3.1.1 that says "unacceptable
