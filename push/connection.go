@@ -15,7 +15,8 @@ import (
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
-// concurrent use. OnState must not call EndSession, which waits for it.
+// concurrent use. EndSession waits for OnState, hooks and the handler to return,
+// so none of them may call it.
 type Connection struct {
 	settings settings
 	wake     chan struct{}
@@ -38,7 +39,9 @@ type run struct {
 }
 
 const (
-	suspicious = 5 // endings in a row, soon after coming up and without a reason, that look like a take-over
+	// suspicious is how many endings in a row, soon after coming up and without a
+	// reason, look like a take-over. Two that fight then connect eight times in all.
+	suspicious = 4
 	patience   = 3 // faults in a row after which attempts become rare
 )
 
@@ -117,6 +120,7 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		faults   int // see patience
 	)
 	for {
+		c.forgetWake() // this attempt is what it asked for
 		c.enter(Connecting, nil, time.Time{})
 		began := time.Now()
 		s, err := c.open(ctx, l)
@@ -134,6 +138,7 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 				err = s.wire.why()
 			case <-ctx.Done():
 			}
+			c.forgetWake()
 			soon = time.Since(up) < settings.Backoff.StableAfter
 			if !soon {
 				faults = 0
@@ -209,10 +214,19 @@ func (c *Connection) drain(s *session, l *line, this *run) {
 }
 
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
-// the network has come back.
+// the network has come back. During an attempt it ends the wait that follows if
+// that fails; while connected it does nothing, so that a broker's restart finds
+// attempts spaced.
 func (c *Connection) Wake() {
 	select {
 	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Connection) forgetWake() {
+	select {
+	case <-c.wake:
 	default:
 	}
 }
@@ -282,6 +296,9 @@ func (c *Connection) cameUp(s *session) {
 	refused, _ := s.granted.refused()
 	c.update(func(state *State) {
 		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), refused, time.Time{}
+		if refused == nil {
+			state.Err = s.foreign // which may have come before
+		}
 		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
 		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
 		state.Connects++
@@ -331,15 +348,16 @@ func (c *Connection) update(change func(*State)) {
 // connection is reported: the broker's access rules let it through (M5).
 func (c *Connection) discardForeign(s *session, err error) {
 	c.mu.Lock()
-	first := !s.foreign
-	s.foreign = true
+	first := s.foreign == nil
+	if first {
+		s.foreign = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
+	}
 	c.state.Foreign++
 	c.mu.Unlock()
 	c.discarded(err)
 	if first {
-		err = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
-		c.warn("push: a foreign message was discarded", err)
-		c.update(func(state *State) { state.Err = err })
+		c.warn("push: a foreign message was discarded", s.foreign)
+		c.update(func(state *State) { state.Err = s.foreign })
 	}
 }
 

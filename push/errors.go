@@ -77,8 +77,8 @@ func (e *CertificateError) Unwrap() []error {
 }
 
 // ReasonError is a reason code by which the broker refused or ended something
-// (MQTT 5.0 section 2.4). It matches ErrDenied, ErrTakenOver, ErrPacketTooLarge
-// or ErrProtocol where the code means that.
+// (MQTT 5.0 section 2.4). It matches ErrDenied or ErrTakenOver where the code
+// means that.
 type ReasonError struct {
 	Packet          string // CONNACK, SUBACK, UNSUBACK or DISCONNECT
 	Code            byte

@@ -23,7 +23,7 @@ type session struct {
 	granted granted
 	up      chan struct{} // closed: subscribed, and OnState was told
 	over    chan struct{} // closed: up will not come any more
-	foreign bool          // a foreign topic was reported; paho's goroutine and the reader take the connection's lock
+	foreign error         // the first foreign topic; under the connection's lock, since paho's goroutine and the reader find them
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.

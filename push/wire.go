@@ -50,7 +50,7 @@ type wire struct {
 	mu                     sync.Mutex
 	cause                  error
 	connack                *packets.Connack
-	unacked                map[uint16]struct{} // packet IDs of messages of quality of service 1 and 2
+	unacked                map[uint16]struct{} // packet IDs of messages of quality of service 1 and 2 that await PUBACK or PUBREC
 	room                   *sync.Cond          // mu: unacked has become shorter, or the connection has ended
 	paused                 bool                // the reader waits for room
 	pingTimer              *time.Timer
@@ -185,26 +185,25 @@ func (w *wire) send(packet []byte, header int) error {
 	if kind == packets.PUBLISH {
 		return errors.New("push: a client application only subscribes (M7)")
 	}
+	_ = w.raw.SetWriteDeadline(time.Now().Add(w.writeTimeout)) // before the look at ended: finish shortens it
 	if w.hasEnded() {
 		return errEnded
 	}
 	var id uint16
-	if kind == packets.PUBACK || kind == packets.PUBREC || kind == packets.PUBCOMP {
+	acknowledges := kind == packets.PUBACK || kind == packets.PUBREC // not PUBCOMP: for that, a broker need only ask
+	if acknowledges {
 		id = uint16(packet[header])<<8 | uint16(packet[header+1])
-	}
-	if kind == packets.PUBACK || kind == packets.PUBCOMP {
 		w.mu.Lock()
 		delete(w.unacked, id) // before the write: the next message may come before it returns
 		w.room.Signal()
 		w.mu.Unlock()
 	}
-	_ = w.raw.SetWriteDeadline(time.Now().Add(w.writeTimeout))
 	if _, err := w.Conn.Write(packet); err != nil {
 		w.fail(lost(w.refusal(err)))
 		return errEnded
 	}
 	w.lastSent.Store(int64(time.Since(w.began)))
-	if kind == packets.PUBACK || kind == packets.PUBREC {
+	if acknowledges {
 		w.acknowledged(id)
 	}
 	return nil
@@ -320,12 +319,18 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 	return buf, header, nil
 }
 
-// fill reads all of p and notes that the broker is alive.
+// fill reads all of p and notes, also on the way, that the broker is alive: a
+// large packet may take a slow network longer than the keep-alive time.
 func (w *wire) fill(p []byte) error {
-	if _, err := io.ReadFull(w.Conn, p); err != nil {
-		return err
+	for len(p) > 0 {
+		n, err := w.Conn.Read(p)
+		if n > 0 {
+			w.lastReceived.Store(int64(time.Since(w.began)))
+		}
+		if p = p[n:]; err != nil && len(p) > 0 {
+			return err
+		}
 	}
-	w.lastReceived.Store(int64(time.Since(w.began)))
 	return nil
 }
 

@@ -27,7 +27,7 @@ type Backoff struct {
 func New(policy Policy) *Backoff {
 	next := exponential.NewExponentialBackOff()
 	next.InitialInterval = policy.Initial
-	next.MaxInterval = policy.Max
+	next.MaxInterval = max(policy.Initial, policy.Max/2) // or half of the delays would be exactly Max, all together again
 	next.Multiplier = 2
 	next.RandomizationFactor = 1 // uniform between 0 and twice the interval: full jitter
 	next.Reset()

@@ -31,11 +31,33 @@ func TestDelaysGrowAndAreCapped(t *testing.T) {
 	if first, fourth := meanOf(fail(0)), meanOf(fail(3)); first < 800*time.Millisecond || first > 1200*time.Millisecond || fourth < 5*first {
 		t.Errorf("mean of the first delay %v, of the fourth %v; want about 1s and 8s", first, fourth)
 	}
-	b := New(policy)
-	for range 100 {
-		if d := b.Next(); d < 0 || d > policy.Max {
-			t.Fatalf("delay %v is outside 0..%v", d, policy.Max)
+	for _, p := range []Policy{policy, {Initial: time.Second, Max: time.Second}} {
+		b := New(p)
+		for range 1000 {
+			if d := b.Next(); d < 0 || d > p.Max {
+				t.Fatalf("delay %v is outside 0..%v", d, p.Max)
+			}
 		}
+	}
+}
+
+func TestDelaysAtTheCapAreSpreadToo(t *testing.T) {
+	b := New(policy)
+	for range 20 {
+		b.Next()
+	}
+	const runs, parts = 2000, 4
+	var counts [parts + 1]int
+	for range runs {
+		counts[int(b.Next()*parts/policy.Max)]++
+	}
+	for i, n := range counts[:parts] {
+		if n < runs/parts*8/10 || n > runs/parts*12/10 {
+			t.Errorf("%d of %d delays lie in quarter %d of 0..%v", n, runs, i+1, policy.Max)
+		}
+	}
+	if counts[parts] > 1 {
+		t.Errorf("%d of %d delays are %v exactly: who failed together comes again together", counts[parts], runs, policy.Max)
 	}
 }
 
