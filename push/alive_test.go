@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -186,6 +187,46 @@ func TestADisconnectFindsABrokerThatStillSends(t *testing.T) {
 			}
 		default:
 			t.Error("the broker saw no DISCONNECT")
+		}
+	})
+}
+
+func TestALargePacketOnASlowNetworkIsNotTakenForSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 500 << 10
+		b := newScripted(t, nil)
+		b.script = func(p *peer) {
+			p.accept(false)
+			var packet bytes.Buffer
+			m := &packets.Publish{Topic: p.root.String() + "events", PacketID: 1, QoS: 1, Payload: bytes.Repeat([]byte("x"), size), Properties: &packets.Properties{}}
+			if _, err := m.WriteTo(&packet); err != nil {
+				p.fatal("%v", err)
+			}
+			sent := make(chan struct{})
+			defer func() { <-sent }()
+			go func() { // the answers to pings wait behind the packet
+				defer close(sent)
+				for packet.Len() > 0 {
+					p.sendRaw(packet.Next(10 << 10)...)
+					time.Sleep(time.Second)
+				}
+			}()
+			for {
+				if packet := p.next(); packet == nil || packet.Type == packets.PUBACK {
+					break
+				}
+			}
+			p.stay()
+		}
+		cfg := b.config()
+		cfg.KeepAlive = 10 * time.Second
+		got := newCollector()
+		r := start(t, cfg, got.handle)
+		if m := got.wait(t, 1)[0]; len(m.Payload) != size {
+			t.Errorf("got %v", m)
+		}
+		if s := r.State(); s.Connects != 1 {
+			t.Errorf("%d connections were needed", s.Connects)
 		}
 	})
 }

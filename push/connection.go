@@ -148,7 +148,12 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 			c.drain(s, l, this)
 			return nil
 		}
-		if endings++; !soon || !errors.Is(err, ErrClosed) {
+		switch {
+		case soon && isBare(err):
+			endings++
+		case s == nil && isBare(err) && endings > 0: // closed between CONNACK and SUBACK, which alone means nothing
+			endings++
+		default:
 			endings = 0
 		}
 

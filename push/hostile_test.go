@@ -178,3 +178,49 @@ func TestAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
 		}
 	})
 }
+
+func TestABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finish := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			if p.n > 1 {
+				p.stay()
+				return
+			}
+			p.publish(1, false, "events", `"x"`)
+			p.send(&packets.Pubrel{PacketID: 1, Properties: &packets.Properties{}})
+			p.expect(packets.PUBCOMP)
+			p.publish(1, false, "events", `"y"`) // for ever, each kept in memory
+			p.stay()
+		})
+		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		defer close(finish)
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "identifier") {
+			t.Errorf("error %v", s.Err)
+		}
+	})
+}
+
+func TestMessagesThatABrokerNeverReleasesDoNotStopTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sent = 100
+		b := newScripted(t, func(p *peer) {
+			p.accept(true)
+			for id := range uint16(sent) {
+				p.send(&packets.Publish{Topic: p.root.String() + "events", PacketID: id + 1, QoS: 2, Payload: []byte(`"x"`), Properties: &packets.Properties{}})
+				p.expect(packets.PUBREC)
+			}
+			p.stay() // answers pings
+		})
+		cfg := b.config()
+		cfg.ReceiveMaximum = 4
+		got := newCollector()
+		r := start(t, cfg, got.handle)
+		got.wait(t, sent)
+		time.Sleep(time.Hour)
+		if s := r.State(); s.Phase != push.Connected || s.Connects != 1 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}

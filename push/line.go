@@ -154,6 +154,12 @@ func (l *line) serve() {
 }
 
 func (l *line) work() {
+	var d *delivery
+	defer func() {
+		if d != nil {
+			l.abandon(d)
+		}
+	}()
 	for {
 		l.mu.Lock()
 		if l.closed || len(l.queue) == 0 {
@@ -164,7 +170,7 @@ func (l *line) work() {
 			l.mu.Unlock()
 			return
 		}
-		d := l.queue[0]
+		d = l.queue[0]
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
 		if d.message.QoS == 0 {
@@ -176,12 +182,27 @@ func (l *line) work() {
 
 		if d.message.QoS == 0 && !d.session.waitUp(l.closing) {
 			l.dropped()
-			continue
-		}
-		if l.handle(d.message) {
+		} else if l.handle(d.message) {
 			close(d.handled)
 		}
+		d = nil
 	}
+}
+
+// errExited: the handler called runtime.Goexit, as a test does that fails.
+var errExited = errors.New("push: the handler ended its goroutine")
+
+// abandon replaces the goroutine that the handler ended. The connection ends, so
+// that the broker sends the message again.
+func (l *line) abandon(d *delivery) {
+	l.mu.Lock()
+	if l.inHand == d {
+		l.inHand = nil
+	}
+	wire := d.session.wire
+	l.mu.Unlock()
+	wire.fail(errExited)
+	go l.work()
 }
 
 // handle calls the handler until it succeeds; false: the line was closed before.
@@ -207,6 +228,7 @@ func (l *line) handle(m Message) bool {
 
 // call calls the handler once. A panic harms this owner alone.
 func (l *line) call(m Message) (err error) {
+	err = errExited // unless it returns
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {

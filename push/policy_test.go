@@ -120,7 +120,16 @@ func TestOnlyAPatternOfBareEndingsIsASuspectedTakeOver(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			p.send(&packets.Disconnect{ReasonCode: packets.DisconnectServerBusy, Properties: &packets.Properties{}})
 		}, false},
-		{"ended before coming up", func(p *peer) { p.connack(true, packets.Properties{}) }, false},
+		{"ended before coming up", func(p *peer) { p.connack(true, packets.Properties{}); p.expect(packets.SUBSCRIBE) }, false},
+		{"ended soon, now before coming up and now after", func(p *peer) {
+			p.connack(true, packets.Properties{})
+			if p.n%2 == 0 {
+				p.expect(packets.SUBSCRIBE)
+				return
+			}
+			p.suback()
+			time.Sleep(3 * time.Second)
+		}, true},
 		{"with an attempt between that failed", func(p *peer) {
 			if p.n%4 != 0 {
 				p.accept(true)
@@ -150,8 +159,8 @@ func TestOnlyAPatternOfBareEndingsIsASuspectedTakeOver(t *testing.T) {
 					return
 				}
 				var taken *push.TakenOverError
-				if err := r.wait(); !errors.As(err, &taken) || !taken.Suspected || taken.Endings != 4 || r.State().Connects != 4 {
-					t.Errorf("Run: %v after %d connects", err, r.State().Connects)
+				if err := r.wait(); !errors.As(err, &taken) || !taken.Suspected || taken.Endings != 4 || len(b.dialled()) != 4 {
+					t.Errorf("Run: %v after %d dials", err, len(b.dialled()))
 				}
 			})
 		})

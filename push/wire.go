@@ -241,6 +241,12 @@ func lost(err error) error {
 	return &lostError{err}
 }
 
+// isBare says whether err ended a connection that was there, without a reason.
+func isBare(err error) bool {
+	var gone *lostError
+	return errors.As(err, &gone) && errors.Is(err, ErrClosed)
+}
+
 // Read gives paho the bytes of one packet after the other.
 func (w *wire) Read(p []byte) (int, error) {
 	w.reading.Lock()

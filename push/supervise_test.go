@@ -1,0 +1,350 @@
+package push_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// busy gives a DISCONNECT that is retried with back-off.
+func (p *peer) busy() {
+	p.send(&packets.Disconnect{ReasonCode: packets.DisconnectServerBusy, Properties: &packets.Properties{}})
+}
+
+func TestAWakeWhileConnectedDoesNotHurryTheNextAttempt(t *testing.T) {
+	for range 5 { // a delay may be short by chance
+		synctest.Test(t, func(t *testing.T) {
+			b := newScripted(t, func(p *peer) {
+				p.accept(false)
+				if p.n == 1 {
+					time.Sleep(10 * time.Second)
+					p.busy()
+				}
+				p.stay()
+			})
+			r := start(t, b.config(), discard(t))
+			r.waitPhase(push.Connected)
+			r.Wake()
+			s := r.waitPhase(push.BackingOff)
+			r.waitPhase(push.Connected)
+			if at := b.dialled()[1]; at.Before(s.RetryAt) {
+				t.Errorf("dialled %v before it was due", s.RetryAt.Sub(at))
+			}
+		})
+	}
+}
+
+func TestAWakeDuringAnAttemptThatFailsIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		cfg := b.config()
+		good, asked := cfg.Certificate, 0
+		var r *running
+		asking, woken := make(chan struct{}), make(chan struct{})
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if asked++; asked > 1 {
+				return good(ctx)
+			}
+			close(asking)
+			<-woken // the new certificate arrives just after the old one was read
+			return nil, errNotNow
+		}
+		r = start(t, cfg, discard(t))
+		<-asking
+		r.Wake()
+		close(woken)
+		s := r.waitPhase(push.NeedsCertificate)
+		if up := r.waitPhase(push.Connected); up.Since.Sub(s.Since) > time.Second {
+			t.Errorf("connected %v after the wake", up.Since.Sub(s.Since))
+		}
+	})
+}
+
+func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
+	waitFor := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, c := range map[string]struct {
+		script func(p *peer)
+		change func(cfg *push.Config)
+		within time.Duration
+	}{
+		"waiting for the limiter": {change: func(cfg *push.Config) { cfg.Limiter = limiterFunc(waitFor) }},
+		"waiting for a certificate": {change: func(cfg *push.Config) {
+			cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) { return nil, waitFor(ctx) }
+		}},
+		"dialling": {change: func(cfg *push.Config) {
+			cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, waitFor(ctx) }
+		}},
+		"shaking hands": {change: func(cfg *push.Config) {
+			cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+				client, _ := net.Pipe() // the other end says nothing
+				return client, nil
+			}
+		}},
+		"waiting for CONNACK": {script: func(p *peer) { p.expect(packets.CONNECT); p.stay() }, within: time.Second},
+		"saving its filters": {script: func(p *peer) { p.connack(false, packets.Properties{}); p.stay() }, within: time.Second, change: func(cfg *push.Config) {
+			cfg.SaveSubscribed = func(ctx context.Context, _ []string) error { return waitFor(ctx) }
+		}},
+		"waiting for SUBACK":   {script: func(p *peer) { p.connack(false, packets.Properties{}); p.expect(packets.SUBSCRIBE); p.stay() }, within: time.Second},
+		"waiting for UNSUBACK": {script: func(p *peer) { p.connack(true, packets.Properties{}); p.expect(packets.UNSUBSCRIBE); p.stay() }, within: time.Second, change: func(cfg *push.Config) { cfg.Subscribed = []string{cfg.Root.String() + "old"} }},
+		"connected":            {script: func(p *peer) { p.accept(false); p.stay() }, within: time.Second},
+		"waiting to try again": {change: func(cfg *push.Config) {
+			cfg.Backoff.Initial = time.Hour
+			cfg.Backoff.Max = 3 * time.Hour
+			cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errNotNow }
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, c.script)
+				cfg := b.config()
+				cfg.ConnectTimeout = time.Hour
+				if c.change != nil {
+					c.change(&cfg)
+				}
+				r := start(t, cfg, discard(t))
+				synctest.Wait()
+				began := time.Now()
+				if err := r.stop(); err != nil {
+					t.Errorf("Run: %v", err)
+				}
+				if took := time.Since(began); took > c.within {
+					t.Errorf("Run returned %v after its context ended", took)
+				}
+				if s := r.State(); s.Phase != push.Stopped || s.Err != nil || !s.RetryAt.IsZero() {
+					t.Errorf("state %+v", s)
+				}
+			})
+		})
+	}
+}
+
+type limiterFunc func(context.Context) error
+
+func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+
+func TestOnStateMayAskWakeAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		ctx, cancel := context.WithCancel(t.Context())
+		var c *push.Connection
+		var phases []string
+		c, err := push.New(withState(b.config(), func(s push.State) {
+			phases = append(phases, string(c.State().Phase))
+			c.Wake()
+			if err := c.Run(ctx, discard(t)); !errors.Is(err, push.ErrRunning) {
+				t.Errorf("Run within Run: %v", err)
+			}
+			if s.Phase == push.Connected {
+				cancel()
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Run(ctx, discard(t)); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got := strings.Join(phases, ", "); got != "connecting, connected, stopped" {
+			t.Errorf("phases %s", got)
+		}
+	})
+}
+
+func TestTheHookIsToldOfEveryAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.expect(packets.CONNECT)
+			time.Sleep(3 * time.Second)
+			if p.n == 1 {
+				return
+			}
+			p.send(&packets.Connack{Properties: &packets.Properties{}})
+			p.suback()
+			p.stay()
+		})
+		cfg := b.config()
+		hook := &attempts{}
+		cfg.Hooks = hook
+		r := start(t, cfg, discard(t))
+		r.waitPhase(push.Connected)
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(hook.told, "; "); got != "3s failed; 3s succeeded" {
+			t.Errorf("told: %s", got)
+		}
+	})
+}
+
+type attempts struct{ told []string }
+
+func (a *attempts) ConnectAttempt(took time.Duration, err error) {
+	result := "succeeded"
+	if err != nil {
+		result = "failed"
+	}
+	a.told = append(a.told, fmt.Sprintf("%v %s", took.Round(time.Second), result))
+}
+
+func TestAMessageThatStillWaitsWhenItsConnectionEndsIsHandledOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finish := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			if p.n == 1 {
+				p.publish(0, false, "events", `"slow"`)
+				p.publish(1, false, "events", `"waits"`)
+				time.Sleep(time.Second)
+				p.busy()
+				return
+			}
+			p.publish(1, true, "events", `"waits"`)
+			time.Sleep(time.Second)
+			close(finish)
+			p.puback(1)
+			p.stay()
+		})
+		got := newCollector()
+		r := start(t, b.config(), func(ctx context.Context, m push.Message) error {
+			<-finish
+			return got.handle(ctx, m)
+		})
+		r.waitState(func(s push.State) bool { return s.Connects == 2 })
+		got.wait(t, 2)
+		synctest.Wait()
+		if messages := got.all(); len(messages) != 2 || string(messages[1].Payload) != `"waits"` {
+			t.Errorf("handled %v", messages)
+		}
+	})
+}
+
+func TestAHandlerThatEndsItsGoroutineWedgesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			p.publish(1, p.n > 1, "events", `"x"`)
+			if p.n > 1 {
+				p.puback(1)
+			}
+			p.stay() // which fails on a PUBACK
+		})
+		got := newCollector()
+		got.fail = func(_ push.Message, n int) error {
+			if n == 0 {
+				runtime.Goexit() // as t.Fatal does
+			}
+			return nil
+		}
+		hooks := &discards{}
+		cfg := b.config()
+		cfg.Hooks = hooks
+		r := start(t, cfg, got.handle)
+		if s := r.waitPhase(push.BackingOff); s.Err == nil || !strings.Contains(s.Err.Error(), "ended its goroutine") {
+			t.Errorf("error %v", s.Err)
+		}
+		if m := got.wait(t, 1)[0]; !m.Duplicate {
+			t.Errorf("got %+v", m)
+		}
+		synctest.Wait()
+		if err := r.stop(); err != nil || hooks.calls != 2 || hooks.failed != 1 {
+			t.Errorf("Run: %v; %d of %d calls failed", err, hooks.failed, hooks.calls)
+		}
+	})
+}
+
+func TestAForeignMessageBeforeTheConnectionIsUpIsReportedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.send(&packets.Publish{Topic: fds.NewSubscriptionID().Root().String() + "events", Properties: &packets.Properties{}})
+			p.suback()
+			p.stay()
+		})
+		r := start(t, b.config(), discard(t))
+		if s := r.waitPhase(push.Connected); !errors.Is(s.Err, fds.ErrForeignTopic) || s.Foreign != 1 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+func TestEndingTheSessionLetsTheHandlerFinishAndGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goodbyes := make(chan *packets.Disconnect, 1)
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			p.publish(1, false, "events", `"x"`)
+			p.puback(1)
+			goodbyes <- p.stay()
+		})
+		atWork, finish := make(chan struct{}), make(chan struct{})
+		r := start(t, b.config(), func(context.Context, push.Message) error {
+			close(atWork)
+			<-finish
+			return nil
+		})
+		<-atWork
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.EndSession(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("EndSession while the handler is at work: %v", err)
+		}
+		close(finish)
+		if err := r.wait(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if d := <-goodbyes; d == nil || d.Properties.SessionExpiryInterval == nil || *d.Properties.SessionExpiryInterval != 0 {
+			t.Errorf("DISCONNECT %v: it was asked for, though nobody waited any more", d)
+		}
+	})
+}
+
+func TestSeveralMayEndTheSessionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			if connect := p.connack(false, packets.Properties{}); !connect.CleanStart {
+				p.suback()
+			}
+			p.stay()
+		})
+		r := start(t, b.config(), discard(t))
+		r.waitPhase(push.Connected)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if err := r.EndSession(t.Context()); err != nil {
+					t.Errorf("EndSession: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if err := r.wait(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestAConnectionPrintsItsOwnerAndNothingElse(t *testing.T) {
+	b := newScripted(t, nil)
+	c, err := push.New(b.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		if got, want := fmt.Sprintf(verb, c), "connection of "+b.owner.String()+" to broker.test:8883"; got != want {
+			t.Errorf("%s prints %q, want %q", verb, got, want)
+		}
+	}
+}
