@@ -145,7 +145,7 @@ func (a Attempt) readCallback(callbackURL string, m *metadata) (code Secret, err
 	if err != nil {
 		return foreign("the attempt is damaged")
 	}
-	if u.EscapedPath() != own.EscapedPath() {
+	if pathOf(u) != pathOf(own) {
 		return foreign("it has another path than the redirect URI")
 	}
 	// A server sees only path and query of a request; a whole URL is compared
@@ -170,7 +170,7 @@ func (a Attempt) readCallback(callbackURL string, m *metadata) (code Secret, err
 		return Secret{}, err
 	}
 	if values.Has("error") {
-		code := errorCode(values.Get("error"))
+		code := errorCode(values.Get("error"), a.state, a.verifier, a.nonce)
 		if code == "" {
 			code = "an error without a name"
 		}
@@ -184,6 +184,14 @@ func (a Attempt) readCallback(callbackURL string, m *metadata) (code Secret, err
 		return Secret{}, errors.New("fdsclient: sign-in: the provider's redirect holds neither a code nor an error; begin again, and tell the provider if it recurs")
 	}
 	return NewSecret(values.Get("code")), nil
+}
+
+// pathOf gives a URL's path; browsers write the empty one as a slash.
+func pathOf(u *url.URL) string {
+	if path := u.EscapedPath(); path != "" {
+		return path
+	}
+	return "/"
 }
 
 // checkResponseIssuer is RFC 9207 section 2.4: compared as strings, missing only

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -103,9 +104,9 @@ func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonc
 	}
 	ctx = oidc.ClientContext(ctx, s.http)
 	config := &oidc.Config{ClientID: s.application.ClientID, SupportedSigningAlgs: asymmetric(m.IDTokenAlgorithms)}
-	var keys oidc.KeySet
+	keys := &remoteKeys{}
 	if m.JWKSURI != "" {
-		keys = oidc.NewRemoteKeySet(ctx, m.JWKSURI)
+		keys.set = oidc.NewRemoteKeySet(ctx, m.JWKSURI)
 	} else {
 		// Endpoints given by hand, without keys: section 3.1.3.7 point 6 lets
 		// the TLS connection to the token endpoint stand in for the signature.
@@ -117,6 +118,9 @@ func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonc
 		if errors.As(err, &expired) {
 			return fail("it expired at " + expired.Expiry.UTC().Format("15:04:05") + "; check this machine's clock")
 		}
+		if keys.err != nil {
+			return nil, keys.err
+		}
 		return fail(describe(err.Error(), token, nonce))
 	}
 	if !NewSecret(idToken.Nonce).Equal(nonce) {
@@ -127,6 +131,29 @@ func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonc
 		return fail("its claims are not a JSON object")
 	}
 	return claims, nil
+}
+
+// remoteKeys verifies with the keys at the server's jwks_uri and keeps apart that
+// they could not be had. go-oidc's text about that holds the answer's body.
+type remoteKeys struct {
+	set oidc.KeySet
+	err error // matches ErrUnavailable
+}
+
+func (k *remoteKeys) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	payload, err := k.set.VerifySignature(ctx, jwt)
+	if err != nil && strings.HasPrefix(err.Error(), "fetching keys") {
+		var transport *url.Error
+		switch {
+		case ctx.Err() != nil:
+			k.err = fmt.Errorf("fdsclient: sign-in: %w", context.Cause(ctx))
+		case errors.As(err, &transport):
+			k.err = unavailable("sign-in: the keys of ID tokens", err)
+		default:
+			k.err = fmt.Errorf("fdsclient: sign-in: the keys of ID tokens: %w: the answer at jwks_uri is not a set of keys (RFC 7517)", ErrUnavailable)
+		}
+	}
+	return payload, err
 }
 
 // asymmetric keeps the algorithms that a public key verifies; where the server

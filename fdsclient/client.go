@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -29,8 +31,6 @@ type Client struct {
 	auth      *authServer
 	used      usedAttempts
 	scheduler *scheduler
-
-	signingIn sync.Mutex // one sign-in at a time stores its grant
 
 	mu      sync.Mutex
 	owners  map[fds.OwnerKey]*Owner
@@ -78,7 +78,26 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.auth = &authServer{provider: &c.cfg.Provider, application: &c.cfg.Application, http: newAuthHTTP(c.transport)}
 	c.auth.discovery = &discovery{provider: &c.cfg.Provider, http: c.auth.http}
+	if err := c.tryConfig(); err != nil {
+		return nil, err
+	}
 	return c, nil
+}
+
+// tryConfig finds out what pull and push would refuse once they are needed.
+func (c *Client) tryConfig() error {
+	if _, err := c.newPull(noAPI{}); err != nil {
+		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", ErrConfig, err)
+	}
+	id := fds.NewSubscriptionID()
+	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), OwnerState{})
+	if trial.BrokerURL == "" {
+		trial.BrokerURL = "mqtts://broker.invalid"
+	}
+	if _, err := push.New(trial); err != nil {
+		return fmt.Errorf("fdsclient: %w: Push: %w", ErrConfig, err)
+	}
+	return nil
 }
 
 // String names the application and the provider.
@@ -90,8 +109,10 @@ func (c *Client) String() string {
 // full of tokens.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// Close ends background renewal and waits for the renewals under way, whose
-// rotated tokens must still be saved. It does not end Run, whose context does.
+// Close ends background renewal and waits for the renewals under way and for what
+// follows a sign-in's redirect, whose tokens must still be saved. It does not end
+// Run, nor a SignIn that waits for its user, whose contexts do. An error means
+// that a rotated token could not be saved and is lost.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -101,35 +122,41 @@ func (c *Client) Close() error {
 		stop()
 	}
 	c.work.Wait()
+	c.mu.Lock()
+	grants := slices.Collect(maps.Values(c.grants))
+	c.mu.Unlock()
+	var errs []error
+	for _, g := range grants {
+		errs = append(errs, g.saveAtLast())
+	}
 	c.transport.CloseIdleConnections()
-	return nil
+	return join(errs...)
 }
 
-// begin counts a piece of background work, unless the Client is closed. The
-// first starts the scheduler.
+// begin counts a piece of work that Close waits for, unless the Client is closed.
 func (c *Client) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
-	c.startSchedulerLocked()
 	c.work.Add(1)
 	return true
 }
 
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 func (c *Client) end() { c.work.Done() }
 
+// startScheduler starts it once, and not after Close.
 func (c *Client) startScheduler() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
-		c.startSchedulerLocked()
-	}
-}
-
-func (c *Client) startSchedulerLocked() {
-	if c.stop != nil {
+	if c.closed || c.stop != nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -142,11 +169,17 @@ func (c *Client) startSchedulerLocked() {
 // that cannot be read is logged and told to HookStoreUnavailable, and harms no
 // other. An error means that the store cannot be listed.
 func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
-	entries, err := c.entries(ctx)
+	owners, _, err := c.listOwners(ctx)
+	return owners, err
+}
+
+// listOwners is Owners; whole is false when a record cannot be read, so that an
+// owner may be missing who did not sign out.
+func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, err error) {
+	entries, whole, err := c.entries(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var owners []*Owner
 	listed := make(map[fds.OwnerKey]bool)
 	for _, e := range entries {
 		for _, o := range c.know(e) {
@@ -156,7 +189,7 @@ func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
 			}
 		}
 	}
-	return owners, nil
+	return owners, whole, nil
 }
 
 // Owner gives one owner, or an error that matches ErrNoOwner.
@@ -173,14 +206,16 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", ErrNoOwner, id)
 }
 
-// entries lists the grants of this Client's issuer and client ID.
-func (c *Client) entries(ctx context.Context) ([]tokenstore.Entry, error) {
-	var entries []tokenstore.Entry
+// entries lists the grants of this Client's issuer and client ID. whole is false
+// when there are records that do not even say whose they are.
+func (c *Client) entries(ctx context.Context) (entries []tokenstore.Entry, whole bool, err error) {
+	whole = true
 	for e, err := range c.store.List(ctx) {
 		switch {
-		case err != nil && e.Key == (tokenstore.Key{}) && (ctx.Err() != nil || errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, tokenstore.ErrWrongKey)):
-			return nil, fmt.Errorf("fdsclient: list owners: %w", err)
+		case err != nil && e.Key == (tokenstore.Key{}) && !ofOneRecord(err):
+			return nil, false, fmt.Errorf("fdsclient: list owners: %w", err)
 		case err != nil && e.Key == (tokenstore.Key{}):
+			whole = false
 			c.storeUnavailable(err)
 			continue
 		case e.Issuer != c.cfg.Provider.Issuer || e.ClientID != c.cfg.Application.ClientID:
@@ -190,7 +225,18 @@ func (c *Client) entries(ctx context.Context) ([]tokenstore.Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	return entries, nil
+	return entries, whole, nil
+}
+
+// ofOneRecord says whether an error of a listing is about one record alone. Any
+// other means that the listing did not go on, and no one may be taken for signed
+// out because of that.
+func ofOneRecord(err error) bool {
+	if errors.Is(err, tokenstore.ErrUnavailable) {
+		return false
+	}
+	return errors.Is(err, tokenstore.ErrCorrupt) || errors.Is(err, tokenstore.ErrUnsafe) ||
+		errors.Is(err, tokenstore.ErrTooLarge) || errors.Is(err, tokenstore.ErrNewerFormat)
 }
 
 // know gives the Owners of a stored grant, the same ones each time.
@@ -234,23 +280,31 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 	return keys
 }
 
-// drop forgets an owner that was signed out, and its grant when no owner is left.
-func (c *Client) drop(o *Owner) {
+// drop forgets an owner that was signed out of g, and g when no owner is left.
+func (c *Client) drop(o *Owner, g *grant) {
 	c.mu.Lock()
-	g := o.grant.Load()
-	delete(c.owners, o.key)
+	if o.grant.Load() == g && c.owners[o.key] == o {
+		delete(c.owners, o.key)
+	}
 	last := true
 	for _, other := range c.owners {
 		last = last && other.grant.Load() != g
 	}
-	if last {
-		delete(c.grants, g.key)
-	}
 	c.mu.Unlock()
 	if last {
+		c.forgetGrant(g)
 		g.forget()
 	}
-	c.rescan()
+}
+
+// forgetGrant takes g out of the known grants. Should its key come back, it is
+// another grant.
+func (c *Client) forgetGrant(g *grant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.grants[g.key] == g {
+		delete(c.grants, g.key)
+	}
 }
 
 // rescan tells every Run that owners came or went.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
@@ -134,7 +136,7 @@ func (c Config) validate() (Config, error) {
 	} else {
 		checkURL("Provider.Issuer", p.Issuer, "https")
 		if strings.ContainsAny(p.Issuer, "?#") {
-			fault("Provider.Issuer %q must have no query and no fragment", p.Issuer)
+			fault("Provider.Issuer %q must have no query and no fragment", withoutUser(p.Issuer))
 		}
 	}
 	for name, value := range map[string]string{
@@ -162,7 +164,8 @@ func (c Config) validate() (Config, error) {
 		fault("%s", why)
 	}
 
-	if len(c.Push.Topics) == 0 {
+	c.Hooks = slices.Clone(c.Hooks)
+	if c.Push.Topics = slices.Clone(c.Push.Topics); len(c.Push.Topics) == 0 {
 		c.Push.Topics = []string{"#"}
 	}
 	root := fds.NewSubscriptionID().Root()
@@ -187,8 +190,11 @@ func (c Config) validate() (Config, error) {
 // complete fills in the defaults and gives the faults.
 func (a *Application) complete() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	if a.Name == "" {
+	switch {
+	case a.Name == "":
 		a.Name = "fds-go"
+	case !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, unicode.IsControl):
+		fault("Application.Name %q holds a character that cannot be shown", a.Name)
 	}
 	if a.ClientID == "" {
 		fault("Application.ClientID is missing: the ID under which the provider registered the application")
@@ -206,7 +212,8 @@ func (a *Application) complete() (faults []string) {
 	default:
 		fault("Application.AuthMethod %q is not supported; it is none, client_secret_basic or client_secret_post", a.AuthMethod)
 	}
-	if a.Scopes == nil {
+	a.RedirectPorts = slices.Clone(a.RedirectPorts)
+	if a.Scopes = slices.Clone(a.Scopes); a.Scopes == nil {
 		a.Scopes = []string{"openid", "offline_access"}
 	}
 	if a.RedirectURL != "" {
@@ -249,11 +256,16 @@ func urlFault(value, scheme string) string {
 	return ""
 }
 
-// withoutUser gives a URL for an error text, without a password in it.
+// withoutUser gives a URL for an error text, without what may be a password in it,
+// also where the text is no URL.
 func withoutUser(value string) string {
-	if before, after, ok := strings.Cut(value, "@"); ok {
-		scheme, _, _ := strings.Cut(before, "://")
-		return scheme + "://" + after
+	at := strings.LastIndexByte(value, '@')
+	if at < 0 {
+		return value
 	}
-	return value
+	scheme, _, ok := strings.Cut(value[:at], "://")
+	if !ok {
+		return "..." + value[at:]
+	}
+	return scheme + "://..." + value[at:]
 }

@@ -3,6 +3,8 @@ package fdsclient
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,13 +116,40 @@ func Retryable(err error) bool {
 	return errors.As(err, &refused) && (refused.Code == "temporarily_unavailable" || refused.Code == "server_error" || refused.Code == "slow_down")
 }
 
+// joined is several errors in one line.
+type joined []error
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (j joined) Unwrap() []error { return j }
+
+// join gives the errors that are not nil as one, or nil.
+func join(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return joined(errs)
+}
+
 // describe makes a text from outside fit for an error: bounded, without control
-// characters, without any of the secrets that we sent.
+// characters, without any of the secrets that we sent, plain or as in a URL.
 func describe(text string, secrets ...tokenstore.Secret) string {
 	const limit = 200
 	for _, s := range secrets {
 		if !s.IsZero() {
-			text = strings.ReplaceAll(text, s.Reveal(), "[redacted]")
+			for _, form := range []string{s.Reveal(), url.QueryEscape(s.Reveal()), url.PathEscape(s.Reveal())} {
+				text = strings.ReplaceAll(text, form, "[redacted]")
+			}
 		}
 	}
 	text = strings.Map(func(r rune) rune {
@@ -135,9 +164,10 @@ func describe(text string, secrets ...tokenstore.Secret) string {
 	return text
 }
 
-// errorCode gives code when it has the form of RFC 6749 section 5.2, else "".
-func errorCode(code string) string {
-	if len(code) > 64 {
+// errorCode gives code when it has the form of RFC 6749 section 5.2 and holds
+// none of the secrets that we sent, else "".
+func errorCode(code string, secrets ...tokenstore.Secret) string {
+	if len(code) > 64 || describe(code, secrets...) != code {
 		return ""
 	}
 	for _, r := range code {

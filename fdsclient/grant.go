@@ -26,6 +26,8 @@ const (
 
 var renewalBackoff = backoff.Policy{Initial: time.Second, Max: 5 * time.Minute, StableAfter: time.Minute}
 
+var errSignedOut = fmt.Errorf("fdsclient: %w: it was signed out", ErrNoOwner)
+
 // credential is an access token with the times that matter. It is immutable.
 type credential struct {
 	token   Token
@@ -51,13 +53,15 @@ type grant struct {
 	dead      Secret    // the refresh token that the server refused for good
 	unsaved   *unsaved
 	gone      bool // signed out
+	epoch     int  // counts sign-ins and sign-outs
 }
 
 // flight is a renewal under way, which any number of callers wait for.
 type flight struct {
-	done chan struct{}
-	got  *credential
-	err  error
+	epoch int
+	done  chan struct{}
+	got   *credential
+	err   error
 }
 
 // unsaved is what the server issued and the store would not take: the refresh
@@ -122,7 +126,7 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 	now := time.Now()
 	switch {
 	case g.gone:
-		return nil, fmt.Errorf("fdsclient: %w: it was signed out", ErrNoOwner)
+		return nil, errSignedOut
 	case g.flight != nil:
 		return g.flight, nil
 	case now.Before(g.notBefore) && g.lapsed != nil:
@@ -133,7 +137,8 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 	if !g.client.begin() {
 		return nil, fmt.Errorf("fdsclient: %w", ErrClosed)
 	}
-	f := &flight{done: make(chan struct{})}
+	g.client.startScheduler()
+	f := &flight{epoch: g.epoch, done: make(chan struct{})}
 	g.flight = f
 	go func() {
 		defer g.client.end()
@@ -141,7 +146,7 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 		defer cancel()
 		var fromServer bool
 		f.got, fromServer, f.err = g.renew(ctx, rejected, ahead)
-		g.landed(f.got, fromServer, f.err)
+		g.landed(f, fromServer)
 		close(f.done)
 	}()
 	return f, nil
@@ -152,15 +157,23 @@ func (f *flight) wait(ctx context.Context) error {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("fdsclient: wait for a renewal: %w", context.Cause(ctx))
 	}
 }
 
-// landed records how a renewal ended, plans the next, and tells the hooks.
-func (g *grant) landed(c *credential, fromServer bool, err error) {
+// landed records how a renewal ended, plans the next, and tells the hooks. Where
+// the owner was signed in or out meanwhile, what is known since then counts.
+func (g *grant) landed(f *flight, fromServer bool) {
 	g.mu.Lock()
 	g.flight = nil
-	now := time.Now()
+	if f.epoch != g.epoch {
+		defer g.mu.Unlock()
+		if f.got, f.err = g.fresh.Load(), nil; f.got == nil {
+			f.err = errSignedOut
+		}
+		return
+	}
+	c, err, now := f.got, f.err, time.Now()
 	wasLapsed := g.lapsed != nil
 	switch {
 	case err == nil:
@@ -185,6 +198,7 @@ func (g *grant) landed(c *credential, fromServer bool, err error) {
 	switch {
 	case gone:
 		g.client.scheduler.remove(g)
+		g.client.forgetGrant(g)
 	case lapsed:
 		g.client.scheduler.remove(g)
 		if !wasLapsed {
@@ -222,21 +236,25 @@ func (g *grant) due(ctx context.Context) {
 	}
 }
 
-// forget stops all renewals of a grant that was signed out.
+// forget stops all renewals of a grant that was signed out. The caller holds the
+// store's lock of the grant.
 func (g *grant) forget() {
 	g.mu.Lock()
-	g.gone = true
-	g.mu.Unlock()
+	g.gone, g.unsaved = true, nil
+	g.epoch++
 	g.fresh.Store(nil)
+	g.mu.Unlock()
 	g.client.scheduler.remove(g)
 }
 
-// adopt takes the tokens of a record that was just stored by a sign-in.
+// adopt takes the tokens of a record that was just stored by a sign-in. The
+// caller holds the store's lock of the grant.
 func (g *grant) adopt(record tokenstore.Grant) {
 	c := credentialOf(record)
 	g.mu.Lock()
 	g.healthy()
 	g.unsaved, g.gone = nil, false
+	g.epoch++
 	g.fresh.Store(c)
 	g.mu.Unlock()
 	g.client.scheduler.plan(g, c.due)

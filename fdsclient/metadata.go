@@ -64,7 +64,7 @@ func (d *discovery) get(ctx context.Context) (*metadata, error) {
 
 	select {
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w", d.provider.Issuer, context.Cause(ctx))
 	case <-wait:
 	}
 	d.mu.Lock()
@@ -116,7 +116,7 @@ func (d *discovery) discover(ctx context.Context) (*metadata, error) {
 	if errs[0].Error() == errs[1].Error() { // the same unreachable host
 		return nil, errs[0]
 	}
-	return nil, errors.Join(errs...)
+	return nil, join(errs...)
 }
 
 func (d *discovery) read(ctx context.Context, address string) (metadata, error) {

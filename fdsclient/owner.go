@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,24 +60,38 @@ func (o *Owner) Token(ctx context.Context) (Token, error) {
 // Provider.APIURL each of its calls fails with an error that says so.
 func (o *Owner) Pull() *pull.Client {
 	o.once.Do(func() {
-		cfg := &o.client.cfg
-		settings := pull.Config{
-			BaseURL:    cfg.Provider.APIURL,
-			Authorizer: bearer{o},
-			Transport:  o.client.transport,
-			Dialect:    cfg.Provider.Dialect,
-			UserAgent:  cfg.Application.Name,
-			Logger:     o.client.log,
-		}
-		if settings.BaseURL == "" {
-			settings.BaseURL, settings.Authorizer = "https://provider.invalid", noAPI{}
-		}
 		var err error
-		if o.pull, err = pull.New(settings); err != nil {
-			panic(err) // New has validated the same values
+		if o.pull, err = o.client.newPull(bearer{o}); err != nil {
+			panic(err) // New has tried the same values
 		}
 	})
 	return o.pull
+}
+
+// newPull makes a client of the provider's Web API.
+func (c *Client) newPull(authorizer pull.Authorizer) (*pull.Client, error) {
+	settings := pull.Config{
+		BaseURL:    c.cfg.Provider.APIURL,
+		Authorizer: authorizer,
+		Transport:  c.transport,
+		Dialect:    c.cfg.Provider.Dialect,
+		UserAgent:  headerText(c.cfg.Application.Name),
+		Logger:     c.log,
+	}
+	if settings.BaseURL == "" {
+		settings.BaseURL, settings.Authorizer = "https://provider.invalid", noAPI{}
+	}
+	return pull.New(settings)
+}
+
+// headerText gives a name for people in the letters that a header may hold.
+func headerText(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '_'
+		}
+		return r
+	}, name)
 }
 
 // noAPI fails every request of a Client that was given no Provider.APIURL.

@@ -13,6 +13,8 @@ import (
 const (
 	saveAttempts = 3
 	saveTimeout  = 30 * time.Second
+	// signInTimeout bounds how long a sign-in waits for others to be stored.
+	signInTimeout = 2 * time.Minute
 )
 
 // renew gives a fresh credential of the grant: the stored one when it will do,
@@ -47,7 +49,9 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	if err := g.hopeless(record); err != nil {
 		return nil, false, err
 	}
-	a, err := g.client.auth.refresh(ctx, record.RefreshToken)
+	// A request that spends a token gets all of its own time, however long the
+	// wait for the lock was.
+	a, err := g.client.auth.refresh(context.WithoutCancel(ctx), record.RefreshToken)
 	if errors.Is(err, ErrSignInRequired) {
 		// The last doubt: someone who does not share our lock has renewed it.
 		if now, loadErr := g.load(ctx); loadErr == nil && !now.RefreshToken.Equal(record.RefreshToken) {
@@ -202,20 +206,56 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 // saveUnsaved saves what an earlier renewal could not, unless the store has a
 // newer grant by now.
 func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (tokenstore.Grant, error) {
-	g.mu.Lock()
-	pending := g.unsaved
-	g.mu.Unlock()
-	if pending == nil {
+	record, newer := g.newest(stored)
+	if !newer {
 		return stored, nil
 	}
-	if !stored.RefreshToken.Equal(pending.spent) {
-		g.mu.Lock()
-		g.unsaved = nil
-		g.mu.Unlock()
-		return stored, nil
-	}
-	if err := g.save(ctx, pending.record, pending.spent); err != nil {
+	if err := g.save(ctx, record, stored.RefreshToken); err != nil {
 		return stored, err
 	}
-	return pending.record, nil
+	return record, nil
+}
+
+// newest gives the stored grant with the tokens that could not be saved yet, and
+// says whether there are any. Who its owners are the store knows better: one may
+// have signed out meanwhile.
+func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.unsaved == nil || !stored.RefreshToken.Equal(g.unsaved.spent) {
+		g.unsaved = nil
+		return stored, false
+	}
+	record = g.unsaved.record
+	record.Subscriptions = stored.Subscriptions
+	return record, true
+}
+
+// saveAtLast tries once more to save what no renewal will come to save: the
+// Client is closing.
+func (g *grant) saveAtLast() error {
+	g.mu.Lock()
+	pending := g.unsaved != nil
+	g.mu.Unlock()
+	if !pending {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	unlock, err := g.client.store.Lock(ctx, g.key)
+	if err != nil {
+		return fmt.Errorf("fdsclient: close: a renewed grant is lost: %w", err)
+	}
+	defer unlock()
+	stored, err := g.client.store.Load(ctx, g.key)
+	if errors.Is(err, tokenstore.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = g.saveUnsaved(ctx, stored)
+	}
+	if err != nil {
+		return fmt.Errorf("fdsclient: close: a renewed grant is lost and its owners may have to sign in again: %w", err)
+	}
+	return nil
 }

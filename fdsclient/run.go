@@ -3,9 +3,11 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +75,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 		warmed:  make(chan struct{}, renewalWorkers),
 		active:  make(map[fds.OwnerKey]*connected),
 	}
-	owners, err := c.Owners(ctx)
+	owners, whole, err := c.listOwners(ctx)
 	if err != nil {
 		return fmt.Errorf("fdsclient: run: %w", err)
 	}
@@ -95,7 +97,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 	defer timer.Stop()
 	for {
 		if err == nil {
-			r.follow(ctx, owners)
+			r.follow(ctx, owners, whole)
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
 		}
@@ -106,27 +108,34 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 		case <-timer.C:
 		case <-r.wake:
 		}
-		owners, err = c.Owners(ctx)
+		owners, whole, err = c.listOwners(ctx)
 	}
 }
 
-// follow starts what is new among the owners and stops what is gone.
-func (r *run) follow(ctx context.Context, owners []*Owner) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// follow starts what is new among the owners and, when they are the whole of them,
+// stops what is gone.
+func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 	present := make(map[fds.OwnerKey]bool, len(owners))
 	for _, o := range owners {
 		if r.only != nil && !r.only[o.key] {
 			continue
 		}
 		present[o.key] = true
-		if r.active[o.key] == nil || o.grant.Load().state().lapsed != nil {
+		r.mu.Lock()
+		known := r.active[o.key] != nil
+		r.mu.Unlock()
+		if !known || o.grant.Load().state().lapsed != nil {
 			r.warm(ctx, o)
 		}
-		if r.active[o.key] == nil {
+		if !known {
 			r.start(ctx, o)
 		}
 	}
+	if !whole {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for key, a := range r.active {
 		if !present[key] {
 			delete(r.active, key)
@@ -149,26 +158,33 @@ func (r *run) warm(ctx context.Context, o *Owner) {
 }
 
 // start opens an owner's connection. What a run can do nothing about stays
-// stopped, and reported.
+// stopped, and reported. It is called by one goroutine alone and holds no lock
+// while it reads state and tells hooks.
 func (r *run) start(ctx context.Context, o *Owner) {
 	a := &connected{done: make(chan struct{}), cancel: func() {}}
-	r.active[o.key] = a
-	if r.handler == nil {
-		close(a.done)
-		return
-	}
-	ctx, a.cancel = context.WithCancel(ctx)
 	var err error
-	if a.connection, err = r.client.connection(ctx, o); err != nil {
-		close(a.done)
-		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
-		return
+	if r.handler != nil {
+		a.connection, err = r.client.connection(ctx, o)
 	}
-	r.work.Go(func() {
-		defer close(a.done)
-		// The connection reports how it ended through OnState.
-		_ = a.connection.Run(ctx, r.handler)
-	})
+	if a.connection != nil {
+		ctx, a.cancel = context.WithCancel(ctx)
+	}
+	r.mu.Lock()
+	r.active[o.key] = a
+	r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
+		fallthrough
+	case a.connection == nil:
+		close(a.done)
+	default:
+		r.work.Go(func() {
+			defer close(a.done)
+			// The connection reports how it ended through OnState.
+			_ = a.connection.Run(ctx, r.handler)
+		})
+	}
 }
 
 // retire ends the connection of an owner who was signed out by another process.
@@ -193,30 +209,38 @@ func (c *Client) connection(ctx context.Context, o *Owner) (*push.Connection, er
 		// delivering; that is no reason to deliver nothing.
 		c.log.Warn("an owner's state cannot be read", "subscription", o.key.SubscriptionID.String(), "error", err)
 	}
+	return push.New(c.pushConfig(o.key, o.root, state))
+}
+
+func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) push.Config {
 	settings := c.cfg.Push
-	return push.New(push.Config{
-		Owner:        o.key,
-		Root:         o.root,
+	// A session is its client ID's, to the letter: filters below another spelling
+	// of the subscription ID are those of another session.
+	own := "fds/v2/" + root.ClientID() + "/"
+	known := slices.DeleteFunc(slices.Clone(state.Filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
+	return push.Config{
+		Owner:        key,
+		Root:         root,
 		BrokerURL:    c.cfg.Provider.BrokerURL,
 		RootCAs:      c.cfg.Provider.RootCAs,
 		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
-			return c.cfg.Certificates.Certificate(ctx, o.key)
+			return c.cfg.Certificates.Certificate(ctx, key)
 		},
 		Topics:     settings.Topics,
-		Subscribed: state.Filters,
+		Subscribed: known,
 		SaveSubscribed: func(ctx context.Context, filters []string) error {
 			state.Filters = filters
-			return c.state.Save(ctx, o.key, state)
+			return c.state.Save(ctx, key, state)
 		},
 		SessionExpiry: settings.SessionExpiry,
 		KeepAlive:     settings.KeepAlive,
 		MaxPacketSize: settings.MaxPacketSize,
 		Limiter:       c.limiter,
 		Logger:        c.log,
-		OnState:       func(s push.State) { c.connectionChanged(o.key, s) },
+		OnState:       func(s push.State) { c.connectionChanged(key, s) },
 		Hooks:         pushHooks(c.cfg.Hooks),
-	})
+	}
 }
 
 func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
@@ -229,17 +253,17 @@ func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
 }
 
 // endSession makes the broker forget an owner that signs out: on the connection
-// of a Run if there is one, else on a short one of its own. Where nothing was
-// ever subscribed there is no session.
-func (c *Client) endSession(ctx context.Context, o *Owner) error {
+// that a Run had, if there is one, else on a short one of its own. Where nothing
+// was ever subscribed there is no session.
+func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
 	defer cancel()
-	if a := c.takeConnected(o.key); a != nil {
+	if a != nil {
 		return c.endConnected(ctx, o.key, a)
 	}
 	state, err := c.state.Load(ctx, o.key)
 	if err != nil || len(state.Filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
-		return errors.Join(err, c.state.Delete(ctx, o.key))
+		return join(err, c.state.Delete(ctx, o.key))
 	}
 	connection, err := c.connection(ctx, o)
 	if err != nil {
@@ -251,8 +275,9 @@ func (c *Client) endSession(ctx context.Context, o *Owner) error {
 // takeConnected takes an owner's connection out of the run that has it.
 func (c *Client) takeConnected(key fds.OwnerKey) *connected {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for r := range c.running {
+	running := slices.Collect(maps.Keys(c.running))
+	c.mu.Unlock()
+	for _, r := range running {
 		r.mu.Lock()
 		a := r.active[key]
 		delete(r.active, key)
@@ -265,12 +290,16 @@ func (c *Client) takeConnected(key fds.OwnerKey) *connected {
 }
 
 // endConnected ends a connection together with the broker's session, and forgets
-// what the session held.
+// what the session held. It does not wait for a handler longer than ctx allows: the
+// handler may be the one that signs out.
 func (c *Client) endConnected(ctx context.Context, key fds.OwnerKey, a *connected) error {
 	err := a.connection.EndSession(ctx)
 	if a.cancel != nil {
 		a.cancel()
-		<-a.done
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+		}
 	}
-	return errors.Join(err, c.state.Delete(ctx, key))
+	return join(err, c.state.Delete(ctx, key))
 }

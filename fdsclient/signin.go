@@ -50,6 +50,9 @@ func (c *Client) BeginSignIn(ctx context.Context, options SignInOptions) (Attemp
 }
 
 func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignInOptions) (Attempt, error) {
+	if c.isClosed() {
+		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+	}
 	// Before anyone signs in: no fresh grant may be lost for want of a store.
 	if err := c.store.Probe(ctx); err != nil {
 		return Attempt{}, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
@@ -65,13 +68,17 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 // trades the code, reads whose grant it is, saves it, and only then gives the
 // owners. callbackURL is the whole URL of the redirect, or its path and query.
 // An error that matches ErrForeignRedirect leaves the attempt pending; any other
-// uses it up. Others: ErrDenied and *OAuthError when the user or the provider
+// from after the provider's metadata are known uses it up. Others: ErrDenied and *OAuthError when the user or the provider
 // refused, ErrIssuer, ErrAttemptUsed, ErrAttemptExpired, ErrNoSubscription,
 // fds.ErrSubscriptionID, and those of the store.
 func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL string) ([]*Owner, error) {
 	if attempt.issuer != c.cfg.Provider.Issuer || attempt.clientID != c.cfg.Application.ClientID {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", ErrForeignRedirect)
 	}
+	if !c.begin() {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+	}
+	defer c.end()
 	m, err := c.auth.discovery.get(ctx)
 	if err != nil {
 		return nil, err
@@ -115,10 +122,19 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 // keepSignIn saves a new grant in the place of those that it replaces. It cannot
 // be cancelled: the user has done their part.
 func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Owner, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	ctx = context.WithoutCancel(ctx)
+	waiting, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
-	c.signingIn.Lock()
-	defer c.signingIn.Unlock()
+	// One sign-in at a time, of all processes: two at once of the same owner
+	// would each see no grant to replace and leave two.
+	turn := tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID, GrantID: "sign-in"}
+	unlock, err := c.store.Lock(waiting, turn)
+	if err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	defer unlock()
+	ctx, cancel = context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
 
 	now := time.Now().Round(0)
 	record := tokenstore.Grant{
@@ -136,12 +152,13 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Own
 	if record.Scopes == nil { // RFC 6749 section 5.1: as asked for
 		record.Scopes = c.cfg.Application.Scopes
 	}
-	entries, err := c.entries(ctx)
+	entries, _, err := c.entries(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
 	replaced := c.place(&record, entries)
-	if err := c.saveLocked(ctx, record); err != nil {
+	owners, err := c.establish(ctx, record)
+	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
 	for _, e := range replaced {
@@ -149,9 +166,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Own
 			c.log.Warn("an older grant of the same owner was not removed", "error", err)
 		}
 	}
-	owners := c.know(record.Entry())
 	c.startScheduler()
-	owners[0].grant.Load().adopt(record)
 	c.rescan()
 	return owners, nil
 }
@@ -183,13 +198,20 @@ func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (ot
 	return others
 }
 
-func (c *Client) saveLocked(ctx context.Context, record tokenstore.Grant) error {
+// establish stores a new grant and makes its owners known, as one step for whoever
+// renews it or signs out.
+func (c *Client) establish(ctx context.Context, record tokenstore.Grant) ([]*Owner, error) {
 	unlock, err := c.store.Lock(ctx, record.Key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
-	return c.store.Save(ctx, record)
+	if err := c.store.Save(ctx, record); err != nil {
+		return nil, err
+	}
+	owners := c.know(record.Entry())
+	owners[0].grant.Load().adopt(record)
+	return owners, nil
 }
 
 // takeOwners removes owners from a grant, and the grant when none is left. It is
@@ -217,6 +239,9 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	if len(record.Subscriptions) > 0 {
 		return c.store.Save(ctx, record)
 	}
+	if err := c.store.Delete(ctx, key); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	g := c.grants[key]
 	delete(c.grants, key)
@@ -224,7 +249,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	if g != nil {
 		g.forget()
 	}
-	return c.store.Delete(ctx, key)
+	return nil
 }
 
 func idSet(spellings []string) map[fds.SubscriptionID]bool {
@@ -258,7 +283,7 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 	} else {
 		c.log.Info("open this URL to sign in", "url", attempt.URL())
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, attempt.expires, fmt.Errorf("fdsclient: sign-in: %w", ErrAttemptExpired))
+	ctx, cancel := context.WithDeadlineCause(ctx, attempt.expires, fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
 	defer cancel()
 	go c.open(ctx, options.OpenBrowser, attempt.URL())
 

@@ -38,7 +38,11 @@ func (e *SignOutError) Error() string {
 			failed = append(failed, part.not)
 		}
 	}
-	return fmt.Sprintf("fdsclient: sign out %s: %s, but %s: %v", e.Owner.SubscriptionID, strings.Join(done, ", "), strings.Join(failed, ", "), e.Err)
+	parts := strings.Join(failed, ", ")
+	if len(done) > 0 {
+		parts = strings.Join(done, ", ") + ", but " + parts
+	}
+	return fmt.Sprintf("fdsclient: sign out %s: %s: %v", e.Owner.SubscriptionID, parts, e.Err)
 }
 
 func (e *SignOutError) Unwrap() error { return e.Err }
@@ -47,59 +51,95 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // (RFC 7009, the refresh token first), deletes it from the store, and ends the
 // broker's session so that no messages queue up for nobody. All three are tried;
 // a *SignOutError says which did not work. Where one grant is for several owners
-// only this owner is removed, and the last one revokes.
+// only this owner is removed, and the last one revokes. What is stored here goes
+// also when ctx ends while the provider is asked. A handler that signs its own
+// owner out waits in vain for the session's end, for as long as ctx allows and 10 s
+// at most: let another goroutine do it.
 func (o *Owner) SignOut(ctx context.Context) error {
-	g := o.grant.Load()
-	result := &SignOutError{Owner: o.key}
-	var errs []error
-
-	unlock, err := o.client.store.Lock(ctx, g.key)
+	c := o.client
+	g, unlock, err := o.lockGrant(ctx)
 	if err != nil {
 		return fmt.Errorf("fdsclient: sign out %s: wait for the grant's lock: %w", o.key.SubscriptionID, err)
 	}
-	record, err := o.client.store.Load(ctx, g.key)
+	result := &SignOutError{Owner: o.key}
+	errs, err := o.endGrant(ctx, g, result)
+	if err != nil {
+		unlock()
+		return fmt.Errorf("fdsclient: sign out %s: %w", o.key.SubscriptionID, err)
+	}
+	var connection *connected
+	if result.Deleted {
+		// Still under the lock, so that nobody signs in between.
+		connection = c.takeConnected(o.key)
+		c.drop(o, g)
+	}
+	unlock()
+
+	if result.Deleted {
+		err := c.endSession(ctx, o, connection)
+		result.SessionEnded = err == nil
+		errs = append(errs, err)
+		c.rescan()
+	}
+	if result.Err = join(errs...); result.Err != nil {
+		return result
+	}
+	return nil
+}
+
+// lockGrant locks the grant that the owner has once it is locked: a sign-in may
+// give it another one meanwhile.
+func (o *Owner) lockGrant(ctx context.Context) (*grant, func(), error) {
+	for {
+		g := o.grant.Load()
+		unlock, err := o.client.store.Lock(ctx, g.key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if o.grant.Load() == g {
+			return g, unlock, nil
+		}
+		unlock()
+	}
+}
+
+// endGrant takes the owner out of the locked grant g and says in result what was
+// done. What is asked of the store is not cut short by a provider who takes all
+// the time there is. With the second error nothing was tried.
+func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (errs []error, err error) {
+	store := o.client.store
+	record, err := store.Load(ctx, g.key)
 	switch {
 	case errors.Is(err, tokenstore.ErrNotFound):
 		result.Revoked, result.Deleted = true, true // someone else did
-	case err != nil && !errors.Is(err, tokenstore.ErrCorrupt):
-		unlock()
-		return fmt.Errorf("fdsclient: sign out %s: %w", o.key.SubscriptionID, err)
+		return nil, nil
+	case errors.Is(err, tokenstore.ErrCorrupt):
+		errs = append(errs, err) // what could be revoked cannot be read
+	case err != nil:
+		return nil, err
 	default:
-		if err != nil {
-			errs = append(errs, err) // nothing to revoke can be read
-		}
+		record, _ = g.newest(record)
 		others := slices.DeleteFunc(slices.Clone(record.Subscriptions), func(spelling string) bool {
 			id, err := fds.ParseSubscriptionID(spelling)
 			return err != nil || id == o.key.SubscriptionID
 		})
 		if len(others) > 0 {
 			record.Subscriptions = others
-			err := o.client.store.Save(ctx, record)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+			defer cancel()
+			err := store.Save(ctx, record)
 			result.Revoked, result.Deleted = true, err == nil
-			errs = append(errs, err)
-			break
+			return []error{err}, nil
 		}
-		if err == nil {
-			err := o.client.revokeGrant(ctx, record)
-			result.Revoked = err == nil
-			errs = append(errs, err)
-		}
-		err := o.client.store.Delete(ctx, g.key)
-		result.Deleted = err == nil
+		err := o.client.revokeGrant(ctx, record)
+		result.Revoked = err == nil
 		errs = append(errs, err)
 	}
-	unlock()
-
-	if result.Deleted {
-		err := o.client.endSession(ctx, o)
-		result.SessionEnded = err == nil
-		errs = append(errs, err)
-		o.client.drop(o)
-	}
-	if result.Err = errors.Join(errs...); result.Err != nil {
-		return result
-	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	err = store.Delete(ctx, g.key)
+	result.Deleted = err == nil
+	return append(errs, err), nil
 }
 
 // revokeGrant revokes the refresh token, by which most servers end the whole

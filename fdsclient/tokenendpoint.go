@@ -148,7 +148,7 @@ func (s *authServer) read(t *oauth2.Token) (answer, error) {
 	if strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: the access token cannot stand in a header", ErrUnavailable)
 	}
-	if a.expiry.IsZero() {
+	if !a.expiry.After(now) { // not said, or nonsense
 		a.expiry = now.Add(s.provider.AssumedLifetime)
 	}
 	// The wall clock, not the monotonic one: that stands still while a laptop
@@ -192,8 +192,8 @@ func (s *authServer) tokenError(ctx context.Context, what string, err error, sec
 	if errors.As(err, &refused) {
 		return refusal(refused.Response, "token", refused.ErrorCode, refused.ErrorDescription, secrets...)
 	}
-	if ctx.Err() != nil {
-		return unavailable(what, context.Cause(ctx))
+	if ctx.Err() != nil { // the caller's own end says nothing about the provider
+		return fmt.Errorf("fdsclient: %s: %w", what, context.Cause(ctx))
 	}
 	if errors.Is(err, errAnswerTooLarge) || strings.Contains(err.Error(), errAnswerTooLarge.Error()) {
 		return unavailable(what, errAnswerTooLarge)
@@ -209,7 +209,7 @@ func (s *authServer) tokenError(ctx context.Context, what string, err error, sec
 // OAuth error with a client error's status counts as the server's word: a proxy's
 // 403, a page in HTML or a 5xx says nothing about the grant.
 func refusal(response *http.Response, endpoint, code, description string, secrets ...Secret) error {
-	code = errorCode(code)
+	code = errorCode(code, secrets...)
 	status := response.StatusCode
 	switch {
 	case status >= 300 && status < 400:
@@ -234,7 +234,7 @@ type unavailableError struct {
 }
 
 func (e *unavailableError) Error() string {
-	return fmt.Sprintf("fdsclient: %s endpoint: %v: HTTP status %d without an OAuth error; the grant is kept and tried again", e.endpoint, ErrUnavailable, e.status)
+	return fmt.Sprintf("fdsclient: %s endpoint: %v: HTTP status %d without an OAuth error; trying again later may help", e.endpoint, ErrUnavailable, e.status)
 }
 
 func (e *unavailableError) Unwrap() error { return ErrUnavailable }
