@@ -79,11 +79,12 @@ func (l *line) offer(d *delivery) *delivery {
 	return d
 }
 
-// repeats says whether d is a redelivery of first: marked so, in the same
-// session, with the same packet identifier (MQTT 5.0 section 4.4), and equal.
+// repeats says whether d is a redelivery of first: marked so, with the same packet
+// identifier (MQTT 5.0 section 4.4), and equal. That it is in the same session
+// sessionLost sees to.
 func (d *delivery) repeats(first *delivery) bool {
 	a, b := &d.message, &first.message
-	return a.Duplicate && d.session.present && d.packetID == first.packetID && a.QoS == b.QoS && a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload)
+	return a.Duplicate && d.packetID == first.packetID && a.QoS == b.QoS && a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload)
 }
 
 // withdraw takes a message out again that the handler has not begun with.

@@ -336,6 +336,34 @@ func TestSeveralMayEndTheSessionAtOnce(t *testing.T) {
 	})
 }
 
+func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(p *peer, id uint16)
+		class  error
+	}{
+		"too short": {func(p *peer, id uint16) { p.send(&packets.Unsuback{PacketID: id, Properties: &packets.Properties{}}) }, push.ErrProtocol},
+		"a SUBACK": {func(p *peer, id uint16) {
+			p.send(&packets.Suback{PacketID: id, Reasons: []byte{0}, Properties: &packets.Properties{}})
+		}, push.ErrUnresponsive},
+		"none": {func(*peer, uint16) {}, push.ErrUnresponsive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					p.connack(true, packets.Properties{})
+					c.answer(p, p.expect(packets.UNSUBSCRIBE).Content.(*packets.Unsubscribe).PacketID)
+					p.stay() // which fails on a SUBSCRIBE
+				})
+				cfg := b.config()
+				cfg.Subscribed = []string{b.root.String() + "old"}
+				if s := start(t, cfg, discard(t)).waitPhase(push.BackingOff); !errors.Is(s.Err, c.class) {
+					t.Errorf("error %v", s.Err)
+				}
+			})
+		})
+	}
+}
+
 func TestAConnectionPrintsItsOwnerAndNothingElse(t *testing.T) {
 	b := newScripted(t, nil)
 	c, err := push.New(b.config())

@@ -233,10 +233,17 @@ func (e *lostError) Error() string { return "push: connection lost: " + e.cause.
 
 func (e *lostError) Unwrap() error { return e.cause }
 
+// closures are the errors of a connection that the other side has closed. The
+// numbers are WSAECONNABORTED and WSAECONNRESET: on Windows they are what comes,
+// and ECONNRESET does not match them; elsewhere they mean nothing.
+var closures = []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.Errno(10053), syscall.Errno(10054)}
+
 // lost words the error by which the network ended the connection.
 func lost(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		err = ErrClosed
+	for _, closed := range closures {
+		if errors.Is(err, closed) {
+			err = ErrClosed
+		}
 	}
 	return &lostError{err}
 }

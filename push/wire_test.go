@@ -2,7 +2,10 @@ package push
 
 import (
 	"bytes"
+	"io"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +49,26 @@ func TestNothingIsAcknowledgedAfterTheEnd(t *testing.T) {
 	}
 	if !w.finish(errFinished, &packets.Disconnect{}) || m.written.Len() == 0 {
 		t.Error("a DISCONNECT cannot be written after the end")
+	}
+}
+
+func TestAConnectionThatTheBrokerClosedIsKnownOnEverySystem(t *testing.T) {
+	for name, err := range map[string]error{
+		"closed": io.EOF, "closed within a packet": io.ErrUnexpectedEOF,
+		"reset": syscall.ECONNRESET, "reset before": syscall.EPIPE,
+		"reset, Windows": syscall.Errno(10054), "aborted, Windows": syscall.Errno(10053),
+	} {
+		if err := lost(&net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("recv", err)}); !isBare(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"a time-out": lost(os.ErrDeadlineExceeded), "a reason": reasonError("DISCONNECT", 0x8B, nil),
+		"no connection": &net.OpError{Op: "dial", Err: syscall.ECONNRESET},
+	} {
+		if isBare(err) {
+			t.Errorf("%s counts as closed without a reason", name)
+		}
 	}
 }
 
