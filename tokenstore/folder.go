@@ -341,6 +341,10 @@ func recordFileError(op string, key Key, name string, err error) error {
 		return &Error{Op: op, Key: key, Class: ErrTooLarge, Err: err}
 	case errors.Is(err, errNoHeader):
 		return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+	case errors.As(err, &path) && errors.Is(err, fs.ErrPermission):
+		// The folder could be used, so it is this file's owner or mode, and the
+		// other records are as good as ever.
+		return &Error{Op: op, Key: key, Class: ErrUnsafe, Err: err, Hint: "give this user the right to read the file"}
 	case errors.As(err, &path), errors.Is(err, atomicfile.ErrUnsafe):
 		return fileError(op, key, err)
 	}

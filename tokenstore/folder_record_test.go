@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -457,5 +458,17 @@ func BenchmarkOpenFolderWithPassphrase(b *testing.B) {
 	config := FolderConfig{Path: b.TempDir(), Passphrase: NewSecret("x")}
 	for b.Loop() {
 		openFolder(b, config)
+	}
+}
+
+func TestARecordOfAnotherUserIsNotTheWholeStoresTrouble(t *testing.T) {
+	denied := &fs.PathError{Op: "open", Path: "x.grant", Err: fs.ErrPermission}
+	err := recordFileError("list grant", Key{}, "x.grant", fmt.Errorf("atomicfile: %w", denied))
+	if !errors.Is(err, ErrUnsafe) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "give this user the right") {
+		t.Errorf("got %v", err)
+	}
+	busy := &fs.PathError{Op: "open", Path: "x.grant", Err: errors.New("too many open files")}
+	if err := recordFileError("list grant", Key{}, "x.grant", busy); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a process out of files gives %v", err)
 	}
 }

@@ -123,11 +123,15 @@ func (k *Keyring) write(ctx context.Context, op string, key Key, f func() error)
 	return recordError(op, key, f())
 }
 
-// Probe implements [Store]: it writes an entry, reads it and deletes it. It may
-// show the user a prompt to unlock the keyring.
+// Probe implements [Store]: it writes an entry, reads it and deletes it, and reads
+// the index, without which a saved grant is not found again. It may show the user a
+// prompt to unlock the keyring.
 func (k *Keyring) Probe(ctx context.Context) error {
-	return k.write(ctx, "probe keyring", Key{}, func() error {
-		const entry = "probe"
+	const op, entry = "probe keyring", "probe"
+	return k.write(ctx, op, Key{}, func() error {
+		if _, err := k.readIndex(ctx, k.records.get); err != nil {
+			return k.indexError(op, Key{}, "a grant could be saved, but not its place in the index", err)
+		}
 		if err := k.items.set(ctx, entry, NewSecret(rand.Text())); err != nil {
 			return err
 		}
@@ -145,7 +149,7 @@ func (k *Keyring) List(ctx context.Context) iter.Seq2[Entry, error] {
 		}
 		index, err := k.readIndex(ctx, k.read)
 		if err != nil {
-			yield(Entry{}, keyringError(op, Key{}, err))
+			yield(Entry{}, k.indexError(op, Key{}, "the index cannot be read", err))
 			return
 		}
 		for _, e := range index.entries {
@@ -278,12 +282,16 @@ func (k *Keyring) save(ctx context.Context, op string, grant Grant, data []byte)
 	return nil
 }
 
-// indexError is about an index that cannot be read, which gave err.
+// indexError is about an index that cannot be read, which gave err. Its class is
+// that of the whole store, whatever became of the index: a damaged record is one
+// grant's alone.
 func (k *Keyring) indexError(op string, key Key, what string, err error) error {
 	e := &Error{Op: op, Key: key, Class: ErrUnavailable, Err: fmt.Errorf("%s: %w", what, err)}
-	if errors.Is(err, ErrCorrupt) {
-		e.Class = ErrCorrupt
-		e.Hint = fmt.Sprintf("remove the keyring's entry %s of service %s; each grant is listed again after its next renewal", indexName, quote(k.items.service))
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		e.Class = nil
+	case errors.Is(err, ErrCorrupt):
+		e.Hint = fmt.Sprintf("remove the keyring's entry %s of service %s; each grant is listed again after its next renewal or sign-in", indexName, quote(k.items.service))
 	}
 	return e
 }

@@ -44,6 +44,11 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 	if options.Reopen != nil {
 		handles = append(handles, options.Reopen(t, s))
 	}
+	unlock := mustLock(t, s, key(1))
+	for _, handle := range handles {
+		wantHeld(t, handle, key(1))
+	}
+	unlock()
 	const goroutines, rounds = 8, 5
 	var (
 		inside atomic.Int32
