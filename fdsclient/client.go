@@ -181,7 +181,7 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, e
 		return nil, false, err
 	}
 	listed := make(map[fds.OwnerKey]bool)
-	for _, e := range entries {
+	for _, e := range c.oneGrantEach(ctx, entries) {
 		for _, o := range c.know(e) {
 			if !listed[o.key] {
 				listed[o.key] = true

@@ -252,6 +252,40 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	return nil
 }
 
+// oneGrantEach completes sign-ins that were cut short between storing the new
+// grant and taking its owners out of the old one: of two that name an owner the
+// newer counts.
+func (c *Client) oneGrantEach(ctx context.Context, entries []tokenstore.Entry) []tokenstore.Entry {
+	of := make(map[fds.SubscriptionID]int)
+	for i := range entries {
+		for id := range idSet(entries[i].Subscriptions) {
+			j, twice := of[id]
+			if !twice {
+				of[id] = i
+				continue
+			}
+			a, errA := c.store.Load(ctx, entries[i].Key)
+			b, errB := c.store.Load(ctx, entries[j].Key)
+			if errA != nil || errB != nil {
+				continue // told when the grant is used
+			}
+			newer, older := i, j
+			if a.Created.Before(b.Created) {
+				newer, older = j, i
+			}
+			if err := c.takeOwners(ctx, entries[older].Key, []string{id.String()}); err != nil {
+				c.log.Warn("an older grant of the same owner was not removed", "subscription", id.String(), "error", err)
+			}
+			of[id] = newer
+			entries[older].Subscriptions = slices.DeleteFunc(slices.Clone(entries[older].Subscriptions), func(spelling string) bool {
+				other, err := fds.ParseSubscriptionID(spelling)
+				return err == nil && other == id
+			})
+		}
+	}
+	return entries
+}
+
 func idSet(spellings []string) map[fds.SubscriptionID]bool {
 	set := make(map[fds.SubscriptionID]bool, len(spellings))
 	for _, s := range spellings {

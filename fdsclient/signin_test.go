@@ -345,7 +345,9 @@ func TestAStoreThatCannotKeepAGrantIsFoundBeforeTheBrowserOpens(t *testing.T) {
 	cfg := configure(t, p)
 	cfg.Store = lockedStore{cfg.Store}
 	client := open(t, cfg)
-	_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{OpenBrowser: func(context.Context, string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := client.SignIn(ctx, fdsclient.SignInOptions{OpenBrowser: func(context.Context, string) error {
 		t.Error("the browser opened")
 		return nil
 	}, ShowURL: func(string) { t.Error("the URL was shown") }})

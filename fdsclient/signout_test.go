@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -67,6 +68,39 @@ func TestSigningInAgainReplacesTheGrant(t *testing.T) {
 	stored(t, cfg.Store) // just one
 	if token(t, first).Reveal() == before.Reveal() {
 		t.Error("the old grant's token is still given out")
+	}
+}
+
+func TestASignInCutShortLeavesTheNewerGrantAlone(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	for _, oldID := range []string{"0", "z"} { // listed before the new one, and after
+		cfg := configure(t, p)
+		signIn(t, open(t, cfg), p)
+		fresh := stored(t, cfg.Store)
+		old := fresh
+		old.GrantID, old.AccessToken = oldID, fdsclient.NewSecret("old")
+		old.Created, old.Subscriptions = fresh.Created.Add(-time.Hour), append([]string{p.Owners()[1].Spelling}, fresh.Subscriptions...)
+		if err := cfg.Store.Save(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		client := open(t, cfg)
+		owners, err := client.Owners(t.Context())
+		if err != nil || len(owners) != 2 {
+			t.Fatalf("%v, %v; want the two owners once each", owners, err)
+		}
+		o, err := client.Owner(t.Context(), p.Owners()[0].SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token(t, o).Reveal() != fresh.AccessToken.Reveal() {
+			t.Error("the older grant is used")
+		}
+		if err := o.SignOut(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if left := stored(t, cfg.Store); len(left.Subscriptions) != 1 || left.Subscriptions[0] != p.Owners()[1].Spelling {
+			t.Errorf("after the sign-out there is a grant for %v", left.Subscriptions)
+		}
 	}
 }
 
