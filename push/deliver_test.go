@@ -221,10 +221,12 @@ func (d *discards) MessageHandled(_ time.Duration, err error) {
 func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sent, kept = 300, 256
+		atWork, finish := make(chan struct{}), make(chan struct{})
 		b := newScripted(t, func(p *peer) {
 			p.accept(false)
 			for i := range sent {
 				p.publish(0, false, "events", fmt.Sprintf(`{"n":%d}`, i))
+				<-atWork
 			}
 			p.expect(packets.PINGREQ) // the reader is free
 			p.send(packets.NewControlPacket(packets.PINGRESP))
@@ -233,9 +235,10 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 		cfg := b.config()
 		hooks := &discards{}
 		cfg.Hooks = hooks
-		finish := make(chan struct{})
 		got := newCollector()
+		begun := sync.OnceFunc(func() { close(atWork) })
 		r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+			begun()
 			<-finish
 			return got.handle(ctx, m)
 		})
@@ -261,16 +264,18 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 func TestTheBytesOfWaitingMessagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 20
+		atWork, finish := make(chan struct{}), make(chan struct{})
 		b := newScripted(t, func(p *peer) {
 			p.accept(false)
 			for i := range 20 {
 				p.publish(0, false, "events", fmt.Sprint(i)+strings.Repeat(" ", size-100))
+				<-atWork
 			}
 			p.stay()
 		})
-		finish := make(chan struct{})
 		defer close(finish)
-		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		begun := sync.OnceFunc(func() { close(atWork) })
+		r := start(t, b.config(), func(context.Context, push.Message) error { begun(); <-finish; return nil })
 		r.waitPhase(push.Connected)
 		synctest.Wait()
 		if s := r.State(); s.Dropped != 20-1-4 {
@@ -354,9 +359,9 @@ func TestABrokerThatSendsFarAheadLosesNothing(t *testing.T) {
 				}
 			}()
 			for acked := 0; acked < sent; {
-				switch packet := p.next(); packet.Type {
-				case packets.PINGREQ:
-				case packets.PUBACK:
+				switch packet := p.next(); {
+				case packet != nil && packet.Type == packets.PINGREQ:
+				case packet != nil && packet.Type == packets.PUBACK:
 					acked++
 				default:
 					p.fatal("got %v", packet)

@@ -147,10 +147,10 @@ func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
 		})
 		cfg := b.config()
 		cfg.MaxPacketSize = 2 * announced
-		r := start(t, cfg, discard(t))
-		r.waitPhase(push.Connected)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
+		r := start(t, cfg, discard(t))
+		r.waitPhase(push.Connected)
 		synctest.Wait()
 		runtime.ReadMemStats(&after)
 		if got := after.TotalAlloc - before.TotalAlloc; got > announced/16 {
