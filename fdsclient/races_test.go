@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -217,5 +218,72 @@ func TestAHandlerMaySignItsOwnerOut(t *testing.T) {
 	}
 	if owners, err := client.Owners(t.Context()); err != nil || len(owners) != 0 {
 		t.Errorf("still signed in: %v, %v", owners, err)
+	}
+}
+
+func TestAGrantIsKeptThoughTheUserLeavesAfterTheExchange(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := web(t, p)
+	store := &staged{Store: cfg.Store}
+	cfg.Store = store
+	client := open(t, cfg)
+	attempt, callback := begun(t, client, p)
+	ctx, cancel := context.WithCancel(t.Context())
+	leave := func(all iter.Seq2[tokenstore.Entry, error]) iter.Seq2[tokenstore.Entry, error] {
+		cancel() // the browser's connection is closed: so ends the request's context
+		return all
+	}
+	store.list.Store(&leave)
+	if owners, err := client.FinishSignIn(ctx, attempt, callback); err != nil || len(owners) != 1 || ctx.Err() == nil {
+		t.Errorf("%v, %v", owners, err)
+	}
+	stored(t, cfg.Store)
+}
+
+func TestATokenSavedLateDoesNotReplaceANewerGrant(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	store := &watchedStore{Store: cfg.Store}
+	cfg.Store = store
+	elsewhere := open(t, cfg)
+	signIn(t, elsewhere, p)
+	expire(t, store)
+	store.failing.Store(true)
+	_, owner := restart(t, cfg)
+	if _, err := owner.Token(t.Context()); err == nil {
+		t.Fatal("a token was given out that is not saved")
+	}
+	store.failing.Store(false)
+	signIn(t, elsewhere, p)
+	newest := stored(t, store)
+	expire(t, store) // else it would serve as it is
+	eventually(t, "a token of the new grant", func() bool {
+		_, err := owner.Token(t.Context())
+		return err == nil
+	})
+	if got := stored(t, store); !got.Created.Equal(newest.Created) || got.RefreshToken.Equal(newest.RefreshToken) {
+		t.Error("the token of the grant before has replaced the new one")
+	}
+}
+
+func TestAnAttemptIsItsApplicationsOwn(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := web(t, p)
+	client := open(t, cfg)
+	attempt, callback := begun(t, client, p)
+	cfg.Application.ClientID, cfg.Application.ClientSecret = "another", fdsclient.Secret{}
+	if _, err := open(t, cfg).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+		t.Errorf("another application's attempt: %v", err)
+	}
+	if n := p.Requests(fdstest.TokenEndpoint); n != 0 {
+		t.Errorf("the code was sent %d times for another application", n)
+	}
+	owners, err := client.FinishSignIn(t.Context(), attempt, callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Times are the wall clock's alone: the other stands still while a laptop sleeps.
+	if text := token(t, owners[0]).Expiry().String(); strings.Contains(text, " m=") {
+		t.Errorf("the expiry %s follows the monotonic clock", text)
 	}
 }

@@ -386,3 +386,51 @@ func TestFiltersOfAnotherSpellingKeepNoOwnerFromConnecting(t *testing.T) {
 	runClient(t, client, (&inbox{}).handle)
 	eventually(t, "the owner connected", func() bool { return len(p.Subscriber(p.Owners()[0]).Subscriptions) > 0 })
 }
+
+func TestParametersOfTheAppDoNotTouchWhatASignInRestsOn(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	client := open(t, web(t, p))
+	for _, name := range []string{"client_id", "code_challenge", "code_challenge_method", "nonce", "redirect_uri", "request", "request_uri", "response_mode", "response_type", "state"} {
+		_, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{Parameters: map[string]string{name: "x"}})
+		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	attempt, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{Parameters: map[string]string{"login_hint": "alice"}})
+	if err != nil || !strings.Contains(attempt.URL(), "login_hint=alice") {
+		t.Errorf("%s, %v", attempt.URL(), err)
+	}
+}
+
+func TestTheSubscriptionIDIsFoundInEachPlaceItMayBe(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	opaque := fdstest.TokenAnswerMember("access_token", "an-opaque-token")
+	owner := p.Owners()[0]
+	for name, faults := range map[string][]fdstest.Fault{
+		"the access token":   {fdstest.IDTokenClaim(p.SubscriptionClaim(), nil)},
+		"the ID token":       {opaque},
+		"the token response": {opaque, fdstest.TokenSubscription(nil), fdstest.TokenAnswerMember(p.SubscriptionClaim(), owner.Spelling)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, fault := range faults {
+				defer p.Inject(fault)()
+			}
+			signedIn := signIn(t, open(t, configure(t, p)), p, owner)
+			if len(signedIn) != 1 || signedIn[0].Key().SubscriptionID != owner.SubscriptionID {
+				t.Errorf("signed in %v", signedIn)
+			}
+		})
+	}
+}
+
+func TestTheRefreshTokensLifeIsReadWhereTheProviderTellsIt(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	for name, value := range map[string]any{"refresh_expires_in": 7200, "refresh_token_expires_in": "7200"} {
+		off := p.Inject(fdstest.TokenAnswerMember(name, value))
+		info, err := signIn(t, open(t, configure(t, p)), p)[0].Grant(t.Context())
+		if left := time.Until(info.RefreshExpiry); err != nil || left < 7100*time.Second || left > 7200*time.Second {
+			t.Errorf("%s: %v left, %v", name, left, err)
+		}
+		off()
+	}
+}

@@ -292,7 +292,10 @@ func TestMetadataAreNotTrustedBlindly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, configure(t, p))
 			defer p.Inject(c.fault)()
-			_, err := client.SignIn(t.Context(), approve(p))
+			_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
+				t.Error("the browser opened")
+				return p.Approve(ctx, address)
+			}})
 			if !errors.Is(err, c.class) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error %v, want %v and %q", err, c.class, c.says)
 			}

@@ -35,6 +35,16 @@ func TestOneGrantForSeveralOwners(t *testing.T) {
 
 	// Who signs in again for one of them alone takes it out of the shared grant.
 	signIn(t, client, p, all[1])
+	named := 0
+	for e, err := range cfg.Store.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		named += len(e.Subscriptions)
+	}
+	if named != 2 {
+		t.Errorf("the stored grants name %d owners, want each of two once", named)
+	}
 	left, err := client.Owners(t.Context())
 	if err != nil || len(left) != 2 {
 		t.Fatalf("%d owners, %v; want 2", len(left), err)
@@ -117,5 +127,24 @@ func TestASignOutSaysWhichPartFailed(t *testing.T) {
 	}
 	for range cfg.Store.List(t.Context()) {
 		t.Error("the grant is still stored")
+	}
+}
+
+func TestASignOutAuthenticatesTheApplicationAsASignInDoes(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	const id, secret = "fleet app+1", "a b&c:d%+é/=" // each encoded in its own way
+	if err := p.AddClient(fdstest.Application{ID: id, Secret: secret, RedirectURIs: p.PublicApplication().RedirectURIs}); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []fdsclient.AuthMethod{fdsclient.AuthClientSecretBasic, fdsclient.AuthClientSecretPost} {
+		cfg := configure(t, p)
+		cfg.Application.ClientID, cfg.Application.ClientSecret, cfg.Application.AuthMethod = id, fdsclient.NewSecret(secret), method
+		owner := signIn(t, open(t, cfg), p)[0]
+		if err := owner.SignOut(t.Context()); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+		if n := p.RevokeGrants(p.Owners()[0]); n != 0 {
+			t.Errorf("%s: %d grants still live at the provider", method, n)
+		}
 	}
 }
