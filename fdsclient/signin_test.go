@@ -364,3 +364,29 @@ type lockedStore struct{ tokenstore.Store }
 func (lockedStore) Probe(context.Context) error {
 	return &tokenstore.Error{Op: "probe", Class: tokenstore.ErrUnavailable, Err: errors.New("locked")}
 }
+
+func TestWhereIPv4IsTakenTheRedirectGoesToIPv6(t *testing.T) {
+	v6, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("this machine has no IPv6 loopback: %v", err)
+	}
+	port := v6.Addr().(*net.TCPAddr).Port
+	v6.Close()
+	v4, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		t.Skipf("port %d is taken on 127.0.0.1: %v", port, err)
+	}
+	defer v4.Close()
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Application.RedirectPorts = []int{port}
+	owners, err := open(t, cfg).SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
+		if redirect, _ := redirectOf(t, address); !strings.HasPrefix(redirect, "http://[::1]:") {
+			t.Errorf("redirect URI %s", redirect)
+		}
+		return p.Approve(ctx, address)
+	}})
+	if err != nil || len(owners) != 1 {
+		t.Errorf("%v, %v", owners, err)
+	}
+}
