@@ -43,6 +43,10 @@ type CertificateRequest struct {
 	// ForeignCA has the certificate issued by an authority that no server of
 	// the provider trusts.
 	ForeignCA bool
+
+	// SelfSigned has the certificate sign itself, for
+	// self_signed_tls_client_auth.
+	SelfSigned bool
 }
 
 // Certificate is a certificate with its private key. It prints without the key.
@@ -144,6 +148,9 @@ func (r *root) issue(req CertificateRequest) (Certificate, error) {
 	if !req.NotAfter.After(req.NotBefore) {
 		return Certificate{}, errors.New("it would end before it begins")
 	}
+	if req.SelfSigned && req.ForeignCA {
+		return Certificate{}, errors.New("it cannot be both self-signed and of another authority")
+	}
 	if len(req.Usages) == 0 {
 		req.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
@@ -171,7 +178,11 @@ func (r *root) issue(req CertificateRequest) (Certificate, error) {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, r.certificate, key.Public(), r.key)
+	parent, signer := r.certificate, r.key
+	if req.SelfSigned {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	if err != nil {
 		return Certificate{}, err
 	}

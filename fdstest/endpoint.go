@@ -9,15 +9,20 @@ import (
 // Endpoint names a part of the provider's HTTP servers, for faults and counts.
 type Endpoint string
 
-// The endpoints of the authorization server, and the whole Web API.
+// The endpoints of the authorization server, at both of its ports, and the whole
+// Web API.
 const (
-	AuthorizationEndpoint Endpoint = "authorization" // the consent page
-	ConsentEndpoint       Endpoint = "consent"       // the consent page's form
-	TokenEndpoint         Endpoint = "token"
-	RevocationEndpoint    Endpoint = "revocation"
-	MetadataEndpoint      Endpoint = "metadata" // RFC 8414 and OpenID discovery
-	KeysEndpoint          Endpoint = "keys"
-	APIEndpoint           Endpoint = "api"
+	AuthorizationEndpoint       Endpoint = "authorization" // the consent page
+	ConsentEndpoint             Endpoint = "consent"       // the consent page's form
+	TokenEndpoint               Endpoint = "token"
+	RevocationEndpoint          Endpoint = "revocation"
+	IntrospectionEndpoint       Endpoint = "introspection"
+	PushedRequestEndpoint       Endpoint = "pushed request"
+	DeviceAuthorizationEndpoint Endpoint = "device authorization"
+	DevicePageEndpoint          Endpoint = "device page" // where a person enters a user code
+	MetadataEndpoint            Endpoint = "metadata"    // RFC 8414 and OpenID discovery
+	KeysEndpoint                Endpoint = "keys"
+	APIEndpoint                 Endpoint = "api"
 )
 
 // APIPath names one path of the Web API below /fds/v2/, and all below it:
@@ -25,13 +30,17 @@ const (
 func APIPath(path string) Endpoint { return APIEndpoint + Endpoint("/"+strings.Trim(path, "/")) }
 
 var authorityEndpoints = map[string]Endpoint{
-	authority.AuthorizationPath:   AuthorizationEndpoint,
-	authority.ConsentPath:         ConsentEndpoint,
-	authority.TokenPath:           TokenEndpoint,
-	authority.RevocationPath:      RevocationEndpoint,
-	authority.OAuthMetadataPath:   MetadataEndpoint,
-	authority.OpenIDDiscoveryPath: MetadataEndpoint,
-	authority.KeysPath:            KeysEndpoint,
+	authority.AuthorizationPath:       AuthorizationEndpoint,
+	authority.IntrospectionPath:       IntrospectionEndpoint,
+	authority.PushedRequestPath:       PushedRequestEndpoint,
+	authority.DeviceAuthorizationPath: DeviceAuthorizationEndpoint,
+	authority.DevicePath:              DevicePageEndpoint,
+	authority.ConsentPath:             ConsentEndpoint,
+	authority.TokenPath:               TokenEndpoint,
+	authority.RevocationPath:          RevocationEndpoint,
+	authority.OAuthMetadataPath:       MetadataEndpoint,
+	authority.OpenIDDiscoveryPath:     MetadataEndpoint,
+	authority.KeysPath:                KeysEndpoint,
 }
 
 func authorityEndpointsOf(path string) []Endpoint {

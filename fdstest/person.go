@@ -73,11 +73,8 @@ func (p *Provider) decide(ctx context.Context, decision, authorizationURL string
 	if err != nil {
 		return fail(err)
 	}
-	form.values.Set("decision", decision)
-	if decision == "approve" {
-		if err := form.choose(owners); err != nil {
-			return fail(err)
-		}
+	if err := form.decide(decision, owners); err != nil {
+		return fail(err)
 	}
 	page, err = open(ctx, browser, http.MethodPost, p.issuer+form.action, form.values)
 	switch {
@@ -180,7 +177,12 @@ func (p page) readForm() (consentForm, error) {
 	return form, nil
 }
 
-func (f consentForm) choose(owners []Owner) error {
+// decide fills the form in.
+func (f consentForm) decide(decision string, owners []Owner) error {
+	f.values.Set("decision", decision)
+	if decision != "approve" {
+		return nil
+	}
 	if len(owners) == 0 {
 		if len(f.owners) == 0 {
 			return errors.New("the page offers no owner")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -19,78 +20,11 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest/internal/world"
 )
 
-// Options say what a provider is like. The zero value is a good one.
-type Options struct {
-	// AccessTokenLifetime is at least a millisecond; default 10 minutes.
-	// SetTokenLifetimes changes it later.
-	AccessTokenLifetime time.Duration
-	// RefreshTokenLifetime is that of each refresh token from its issue; default
-	// 30 days.
-	RefreshTokenLifetime time.Duration
-	// SubscriptionClaim is the claim of access and ID tokens that carries the
-	// subscription IDs (W7), as a string or, for several, an array of strings;
-	// default "subscription_id".
-	SubscriptionClaim string
-	// NoRotation keeps a refresh token through its uses.
-	NoRotation bool
-
-	// Owners are there from the start; see AddOwner for what may be left out.
-	// nil means Northside Hospital, Harbour Airport and Old Town School, an empty
-	// slice none.
-	Owners []Owner
-	// Devices is how many devices each owner gets: default 40, at most 10,000. A
-	// negative number gives none, to be filled with AddDevice and its kin.
-	Devices int
-	// Seed decides what the made-up sites are like, for the same subscription
-	// IDs.
-	Seed uint64
-	// Quiet keeps the owners' devices still, except in Tick and Step. Otherwise
-	// one device moves every LifeInterval.
-	Quiet bool
-	// LifeInterval is the time between two movements; default half a second.
-	LifeInterval time.Duration
-
-	// The ports on 127.0.0.1; 0 lets the system choose.
-	AuthorityPort, APIPort, BrokerPort int
-
-	// SessionExpiryMax bounds how long the broker keeps a session after its
-	// connection, in whole seconds; default 24 hours. A negative value keeps
-	// none.
-	SessionExpiryMax time.Duration
-	// ServerKeepAlive, in whole seconds, replaces the keep-alive of MQTT clients;
-	// 0 leaves it to them.
-	ServerKeepAlive time.Duration
-
-	// Logger gets what happens at the provider, without tokens and payloads; nil:
-	// no logs.
-	Logger *slog.Logger
-}
-
-func (o Options) check() error {
-	var faults []error
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"AccessTokenLifetime", o.AccessTokenLifetime}, {"RefreshTokenLifetime", o.RefreshTokenLifetime}} {
-		if d.value < 0 || d.value > 0 && d.value < time.Millisecond {
-			faults = append(faults, fmt.Errorf("%s is %v; it must be at least 1ms, or 0 for the default", d.name, d.value))
-		}
-	}
-	for _, p := range []struct {
-		name  string
-		value int
-	}{{"AuthorityPort", o.AuthorityPort}, {"APIPort", o.APIPort}, {"BrokerPort", o.BrokerPort}} {
-		if p.value < 0 || p.value > 65535 {
-			faults = append(faults, fmt.Errorf("%s is %d; a port is at most 65535, or 0 to let the system choose", p.name, p.value))
-		}
-	}
-	return errors.Join(faults...)
-}
-
 // Provider is a running information provider. Its methods may be used at once
 // from several goroutines.
 type Provider struct {
 	issuer, apiURL, brokerURL string
+	mutualTLSURL              string // "" without a second port of the authorization server
 	claim                     string
 	log                       *slog.Logger
 	ca                        *root
@@ -154,10 +88,15 @@ func (p *Provider) start(opts Options) (err error) {
 			}
 		}
 	}()
-	for _, port := range []struct {
+	type port struct {
 		name   string
 		number int
-	}{{"the authorization server", opts.AuthorityPort}, {"the Web API", opts.APIPort}, {"the broker", opts.BrokerPort}} {
+	}
+	ports := []port{{"the authorization server", opts.AuthorityPort}, {"the Web API", opts.APIPort}, {"the broker", opts.BrokerPort}}
+	if opts.mutualTLS() {
+		ports = append(ports, port{"the authorization server, for client certificates,", opts.MutualTLSPort})
+	}
+	for _, port := range ports {
 		l, err := listen(port.number)
 		if err != nil {
 			return fmt.Errorf("open the port of %s: %w", port.name, err)
@@ -167,6 +106,9 @@ func (p *Provider) start(opts Options) (err error) {
 	p.issuer = "https://" + listeners[0].Addr().String()
 	p.apiURL = "https://" + listeners[1].Addr().String()
 	p.brokerURL = "mqtts://" + listeners[2].Addr().String()
+	if len(listeners) > 3 {
+		p.mutualTLSURL = "https://" + listeners[3].Addr().String()
+	}
 
 	if err := p.build(opts, server.TLS); err != nil {
 		return err
@@ -177,14 +119,40 @@ func (p *Provider) start(opts Options) (err error) {
 
 // build makes the servers and fills them.
 func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
+	var methods []string
+	for _, method := range opts.AuthMethods {
+		methods = append(methods, string(method))
+	}
 	p.authority, err = authority.New(authority.Config{
 		Issuer:               p.issuer,
 		Audience:             p.apiURL,
 		AccessTokenLifetime:  opts.AccessTokenLifetime,
 		RefreshTokenLifetime: opts.RefreshTokenLifetime,
 		SubscriptionClaim:    p.claim,
+		SubscriptionIn:       authority.Place(opts.SubscriptionIn),
 		NoRotation:           opts.NoRotation,
-		Logger:               p.log.With("server", "authorization"),
+		RefreshGrace:         opts.RefreshGrace,
+		OpaqueTokens:         opts.OpaqueTokens,
+
+		AuthMethods:            methods,
+		MutualTLSURL:           p.mutualTLSURL,
+		Roots:                  p.ca.pool(),
+		CertificateBoundTokens: opts.CertificateBoundTokens,
+
+		DPoP:              authority.Support(opts.DPoP),
+		DPoPTokenNonce:    slices.Contains(opts.DPoPNonces, TokenEndpoint),
+		DPoPAPINonce:      slices.Contains(opts.DPoPNonces, APIEndpoint),
+		DPoPNonceLifetime: opts.DPoPNonceLifetime,
+
+		PushedRequests:        authority.Support(opts.PushedRequests),
+		PushedRequestLifetime: opts.PushedRequestLifetime,
+		Resources:             opts.Resources,
+		DeviceGrant:           opts.DeviceGrant,
+		DeviceInterval:        opts.DeviceInterval,
+		DeviceCodeLifetime:    opts.DeviceCodeLifetime,
+		Introspection:         opts.Introspection,
+
+		Logger: p.log.With("server", "authorization"),
 	})
 	if err != nil {
 		return err
@@ -200,12 +168,14 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 	}
 	p.world = world.New(world.Config{Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld})
 	p.api = webapi.New(webapi.Config{
-		Verify: func(bearer string) ([]fds.SubscriptionID, bool) {
-			ids, _, ok := p.authority.Verify(bearer)
-			return ids, ok
+		Verify: func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
+			ids, refusal := p.authority.VerifyRequest(r, scheme, token)
+			return ids, (*webapi.Refusal)(refusal)
 		},
-		World:  p.world,
-		Logger: p.log.With("server", "api"),
+		Schemes: p.authority.Schemes(),
+		Nonce:   p.authority.APINonce,
+		World:   p.world,
+		Logger:  p.log.With("server", "api"),
 	})
 	p.public, p.confidential = defaultApplications()
 	for _, a := range []Application{p.public, p.confidential} {
@@ -228,8 +198,22 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 // run starts the servers and the world, and sets close, which ends them.
 func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
-	authorityWeb := serveWeb(ctx, listeners[0], server, &p.http, p.log, authorityEndpointsOf, p.authority)
-	apiWeb := serveWeb(ctx, listeners[1], server, &p.http, p.log, apiEndpointsOf, p.api)
+	plain := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{server}}
+	// Any certificate passes the handshake, which proves its key: whose it must be
+	// depends on the application (RFC 8705 section 2).
+	asking := plain.Clone()
+	asking.ClientAuth = tls.RequestClientCert
+	apiTLS := plain
+	if opts.mutualTLS() {
+		apiTLS = asking
+	}
+	webs := []*webServer{
+		serveWeb(ctx, listeners[0], plain, &p.http, p.log, authorityEndpointsOf, p.authority),
+		serveWeb(ctx, listeners[1], apiTLS, &p.http, p.log, apiEndpointsOf, p.api),
+	}
+	if len(listeners) > 3 {
+		webs = append(webs, serveWeb(ctx, listeners[3], asking, &p.http, p.log, authorityEndpointsOf, http.HandlerFunc(p.authority.ServeMutualTLS)))
+	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := p.broker.Serve(listeners[2]); !errors.Is(err, broker.ErrClosed) {
@@ -241,8 +225,9 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 	}
 	p.close = sync.OnceFunc(func() {
 		cancel()
-		authorityWeb.close()
-		apiWeb.close()
+		for _, web := range webs {
+			web.close()
+		}
 		p.broker.Close()
 		running.Wait()
 	})
@@ -298,11 +283,17 @@ func (p *Provider) SetTokenLifetimes(access, refresh time.Duration) {
 	p.authority.SetLifetimes(access, refresh)
 }
 
+// RotateDPoPNonces replaces the nonces for DPoP proofs at all endpoints, and lets
+// no earlier one serve: the next proof is answered with use_dpop_nonce.
+func (p *Provider) RotateDPoPNonces() { p.authority.RotateNonces() }
+
 // Secrets lists what must appear in no log, no error and no file that is not
 // meant for it: the tokens, codes and client secrets that the provider has
-// issued or been sent, code verifiers, Basic credentials, and of each private key
-// that it made the first line of the PEM body. state and nonce are not in it,
-// since they are part of the URL that a person opens.
+// issued or been sent, code verifiers, Basic credentials, client assertions, DPoP
+// proofs, device codes, and of each private key that it made the first line of
+// the PEM body. state and nonce are not in it, since they are part of the URL
+// that a person opens; user codes and request URIs are, although a person gets to
+// see them, so that a search of logs finds them.
 func (p *Provider) Secrets() []string { return append(p.authority.Secrets(), p.keys.list()...) }
 
 // keyLog remembers private keys for Secrets.

@@ -38,11 +38,11 @@ type webServer struct {
 
 // serveWeb starts to serve on listener, which it closes at the end. The context
 // of every request ends with ctx.
-func serveWeb(ctx context.Context, listener net.Listener, cert tls.Certificate, faults *httpFaults, log *slog.Logger, endpointsOf func(string) []Endpoint, next http.Handler) *webServer {
+func serveWeb(ctx context.Context, listener net.Listener, policy *tls.Config, faults *httpFaults, log *slog.Logger, endpointsOf func(string) []Endpoint, next http.Handler) *webServer {
 	s := &webServer{next: next, endpointsOf: endpointsOf, faults: faults}
 	s.server = http.Server{
 		Handler:           s,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}},
+		TLSConfig:         policy.Clone(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      writeTimeout,
@@ -145,7 +145,8 @@ func (p *Provider) Requests(at Endpoint) int {
 
 func (at Endpoint) check() error {
 	switch at {
-	case AuthorizationEndpoint, ConsentEndpoint, TokenEndpoint, RevocationEndpoint, MetadataEndpoint, KeysEndpoint, APIEndpoint:
+	case AuthorizationEndpoint, ConsentEndpoint, TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, PushedRequestEndpoint,
+		DeviceAuthorizationEndpoint, DevicePageEndpoint, MetadataEndpoint, KeysEndpoint, APIEndpoint:
 		return nil
 	}
 	if len(at) > len(APIEndpoint)+1 && at[:len(APIEndpoint)+1] == APIEndpoint+"/" {

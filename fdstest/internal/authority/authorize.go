@@ -20,6 +20,8 @@ type authorizationRequest struct {
 	nonce       string
 	scope       []string
 	challenge   string
+	keyDigest   string   // dpop_jkt (RFC 9449 section 10), or ""
+	resources   []string // RFC 8707
 }
 
 // serveAuthorization is the authorization endpoint. It answers GET and POST
@@ -38,16 +40,29 @@ func (s *Server) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 		s.pageError(w, http.StatusBadRequest, "The request is not well-formed.")
 		return
 	}
+	if s.cfg.PushedRequests != Unsupported && p.get("request_uri") != "" {
+		req, problem := s.takePushed(p)
+		if problem != "" {
+			s.pageError(w, http.StatusBadRequest, problem)
+			return
+		}
+		s.askPerson(w, r, pendingRequest{request: req})
+		return
+	}
 	req, problem := s.redirectTarget(p)
 	if problem != "" {
 		s.pageError(w, http.StatusBadRequest, problem)
 		return
 	}
-	if failure := req.read(p); failure != nil {
+	failure := s.readRequest(&req, p)
+	if s.demandsPush(req.client) {
+		failure = invalidRequest("authorization requests must be pushed first, to the pushed_authorization_request_endpoint (RFC 9126)")
+	}
+	if failure != nil {
 		s.respondError(w, r, req, failure)
 		return
 	}
-	s.askPerson(w, r, req)
+	s.askPerson(w, r, pendingRequest{request: req})
 }
 
 // redirectTarget finds the application and where to send the person back. As
@@ -72,8 +87,9 @@ func (s *Server) redirectTarget(p parameters) (authorizationRequest, string) {
 	return authorizationRequest{client: client, redirectURI: p.get("redirect_uri")}, ""
 }
 
-// read checks the rest of the request; its errors go back to the application.
-func (req *authorizationRequest) read(p parameters) *protocolError {
+// readRequest checks the rest of the request; its errors go back to the
+// application.
+func (s *Server) readRequest(req *authorizationRequest, p parameters) *protocolError {
 	if state := p.get("state"); !slices.Contains(p.repeated, "state") && len(state) <= maxEchoed {
 		req.state = state
 	}
@@ -82,13 +98,13 @@ func (req *authorizationRequest) read(p parameters) *protocolError {
 	case len(p.repeated) > 0:
 		return invalidRequest("a parameter came more than once")
 	case p.get("request") != "":
-		return &protocolError{code: "request_not_supported", description: "request objects are not supported"}
+		return refusal("request_not_supported", "request objects are not supported")
 	case p.get("request_uri") != "":
-		return &protocolError{code: "request_uri_not_supported", description: "request_uri is not supported"}
+		return refusal("request_uri_not_supported", "request_uri is not supported")
 	case p.get("response_type") == "":
 		return invalidRequest("response_type is missing")
 	case p.get("response_type") != "code":
-		return &protocolError{code: "unsupported_response_type", description: "this server knows response_type=code"}
+		return refusal("unsupported_response_type", "this server knows response_type=code")
 	case p.get("response_mode") != "" && p.get("response_mode") != "query":
 		return invalidRequest("this server knows response_mode=query")
 	case len(p.get("state")) > maxEchoed:
@@ -102,18 +118,23 @@ func (req *authorizationRequest) read(p parameters) *protocolError {
 		return failure
 	}
 	if slices.Contains(prompt, "none") {
-		return &protocolError{code: "consent_required", description: "a person must approve every request here"}
+		return refusal("consent_required", "a person must approve every request here")
+	}
+	if s.cfg.DPoP != Unsupported {
+		req.keyDigest = p.get("dpop_jkt")
+		if req.keyDigest != "" && !challengeSyntax.MatchString(req.keyDigest) {
+			return invalidRequest("dpop_jkt is not the base64url form of a SHA-256 digest")
+		}
+	}
+	var failure *protocolError
+	if req.resources, failure = s.requestedResources(p); failure != nil {
+		return failure
 	}
 	req.nonce = p.get("nonce")
 	req.challenge = p.get("code_challenge")
-	for _, name := range strings.Fields(p.get("scope")) {
-		// Without prompt=consent, offline_access is ignored (OpenID Connect
-		// Core 1.0 section 11).
-		known := slices.Contains(scopesSupported, name) && !slices.Contains(req.scope, name)
-		if known && (name != "offline_access" || slices.Contains(prompt, "consent")) {
-			req.scope = append(req.scope, name)
-		}
-	}
+	// Without prompt=consent, offline_access is ignored (OpenID Connect Core 1.0
+	// section 11).
+	req.scope = knownScopes(p, slices.Contains(prompt, "consent"))
 	return nil
 }
 
@@ -123,15 +144,22 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizati
 	now := time.Now()
 	code := newSecret()
 	s.secrets.add(code)
-	g := &grant{clientID: req.client.ID, scope: req.scope, owners: owners, nonce: req.nonce, approved: now}
+	g := s.newGrant(req, owners, now)
 	s.mu.Lock()
 	s.codes[digestOf(code)] = &authorizationCode{
-		grant: g, redirectURI: req.redirectURI, challenge: req.challenge,
+		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, keyDigest: req.keyDigest,
 		expires: now.Add(codeLifetime), forget: now.Add(codeLifetime),
 	}
 	s.mu.Unlock()
 	s.log.Info("consent given", "client", req.client.ID, "subscriptions", owners)
 	s.respond(w, r, req, url.Values{"code": {code}})
+}
+
+func (s *Server) newGrant(req authorizationRequest, owners []string, now time.Time) *grant {
+	return &grant{
+		clientID: req.client.ID, subject: s.cfg.Subject, scope: req.scope, owners: owners,
+		audience: s.granted(req.resources), nonce: req.nonce, approved: now,
+	}
 }
 
 func (s *Server) respondError(w http.ResponseWriter, r *http.Request, req authorizationRequest, failure *protocolError) {

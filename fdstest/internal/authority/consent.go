@@ -16,13 +16,14 @@ const browserCookie = "__Host-fdstest-browser"
 // form's token, which serves once.
 type pendingRequest struct {
 	request authorizationRequest
-	browser digest // of the cookie's value
+	device  *deviceCode // that the request came from, or nil
+	browser digest      // of the cookie's value
 	opened  time.Time
 	expires time.Time
 }
 
 // askPerson files the request and shows the consent page.
-func (s *Server) askPerson(w http.ResponseWriter, r *http.Request, req authorizationRequest) {
+func (s *Server) askPerson(w http.ResponseWriter, r *http.Request, p pendingRequest) {
 	browser := ""
 	if c, err := r.Cookie(browserCookie); err == nil && len(c.Value) == len(newSecret()) {
 		browser = c.Value // the person has another consent page open
@@ -35,24 +36,27 @@ func (s *Server) askPerson(w http.ResponseWriter, r *http.Request, req authoriza
 	now := time.Now()
 	s.mu.Lock()
 	s.sweep(now)
-	if len(s.pending) >= maxPending {
-		s.dropOldestPending()
-	}
-	s.pending[digestOf(token)] = &pendingRequest{request: req, browser: digestOf(browser), opened: now, expires: now.Add(pendingLifetime)}
+	makeRoom(s.pending, func(p *pendingRequest) time.Time { return p.opened })
+	p.browser, p.opened, p.expires = digestOf(browser), now, now.Add(pendingLifetime)
+	s.pending[digestOf(token)] = &p
 	s.mu.Unlock()
-	s.pageConsent(w, http.StatusOK, req, token, "")
+	s.pageConsent(w, http.StatusOK, p, token, "")
 }
 
-// dropOldestPending makes room for a new request. The caller holds the mutex.
-func (s *Server) dropOldestPending() {
+// makeRoom drops the oldest when there are as many as may be. The caller holds
+// the mutex.
+func makeRoom[T any](waiting map[digest]T, since func(T) time.Time) {
+	if len(waiting) < maxPending {
+		return
+	}
 	var oldest digest
-	var opened time.Time
-	for token, p := range s.pending {
-		if opened.IsZero() || p.opened.Before(opened) {
-			oldest, opened = token, p.opened
+	var begun time.Time
+	for key, value := range waiting {
+		if begun.IsZero() || since(value).Before(begun) {
+			oldest, begun = key, since(value)
 		}
 	}
-	delete(s.pending, oldest)
+	delete(waiting, oldest)
 }
 
 // serveConsent takes the person's decision.
@@ -87,7 +91,9 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		s.pageError(w, http.StatusBadRequest, outOfDate)
 	case problem != "":
-		s.pageConsent(w, http.StatusUnprocessableEntity, p.request, token, problem)
+		s.pageConsent(w, http.StatusUnprocessableEntity, *p, token, problem)
+	case p.device != nil:
+		s.decideDevice(w, p.device, decision == "approve", s.inOrder(chosen))
 	case decision == "approve":
 		s.approve(w, r, p.request, s.inOrder(chosen))
 	default:

@@ -34,7 +34,7 @@ func FuzzVerifyAcceptsNothingElse(f *testing.F) {
 		f.Fatal(err)
 	}
 	g := &grant{clientID: "desktop", owners: []string{north}, approved: time.Now()}
-	answer, failure := s.issue(GrantAuthorizationCode, g, "", "", "", time.Now())
+	answer, failure := s.issue(issuance{grantType: GrantAuthorizationCode, grant: g, audience: []string{audience}}, time.Now())
 	if failure != nil {
 		f.Fatal(failure.description)
 	}

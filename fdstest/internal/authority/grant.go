@@ -11,8 +11,10 @@ import (
 // mutex, the rest never changes.
 type grant struct {
 	clientID  string
+	subject   string
 	scope     []string // as granted
 	owners    []string // spellings of subscription IDs
+	audience  []string // of its access tokens, unless fewer are asked for
 	nonce     string
 	approved  time.Time
 	revoked   bool
@@ -32,6 +34,7 @@ type authorizationCode struct {
 	grant       *grant
 	redirectURI string
 	challenge   string
+	keyDigest   string // dpop_jkt (RFC 9449 section 10), or ""
 	expires     time.Time
 	used        bool
 	forget      time.Time // kept after its use, so that a replay is noticed
@@ -39,14 +42,51 @@ type authorizationCode struct {
 
 type refreshToken struct {
 	grant   *grant
+	bound   binding // of a public client's
+	issued  time.Time
 	expires time.Time
 	used    bool
+	usedAt  time.Time
+	graced  bool // it was used once more within the grace
 }
 
 type accessToken struct {
-	grant   *grant
-	expires time.Time
-	revoked bool
+	grant        *grant
+	bound        binding
+	scope        string
+	audience     []string
+	subscription any // what is said where the subscription IDs belong; nil: nothing
+	issued       time.Time
+	expires      time.Time
+	revoked      bool
+}
+
+// binding names what a token's sender must prove to hold: a key by its
+// thumbprint (RFC 9449 section 6.1), a certificate by its (RFC 8705 section
+// 3.1), both or neither.
+type binding struct{ key, certificate string }
+
+// confirmation is the cnf claim, nil for a bearer token.
+func (b binding) confirmation() map[string]any {
+	cnf := make(map[string]any)
+	if b.key != "" {
+		cnf["jkt"] = b.key
+	}
+	if b.certificate != "" {
+		cnf["x5t#S256"] = b.certificate
+	}
+	if len(cnf) == 0 {
+		return nil
+	}
+	return cnf
+}
+
+// tokenType is the token_type of an access token bound so.
+func (b binding) tokenType() string {
+	if b.key != "" {
+		return "DPoP"
+	}
+	return "Bearer"
 }
 
 // RevokeGrants ends every grant that names the subscription ID, spelt as its
@@ -65,12 +105,17 @@ func (s *Server) RevokeGrants(spelling string) int {
 	return ended
 }
 
-// liveGrants gives the grants that a code or token still points to and that are
+// liveGrants gives the grants that a code, device or token still points to and that are
 // not revoked. The caller holds the mutex.
 func (s *Server) liveGrants() []*grant {
 	live := make(map[*grant]struct{})
 	for _, c := range s.codes {
 		live[c.grant] = struct{}{}
+	}
+	for _, d := range s.devices {
+		if d.grant != nil {
+			live[d.grant] = struct{}{}
+		}
 	}
 	for _, t := range s.refreshTokens {
 		live[t.grant] = struct{}{}
@@ -90,6 +135,8 @@ func (s *Server) sweep(now time.Time) {
 	}
 	s.swept = now
 	maps.DeleteFunc(s.pending, func(_ digest, p *pendingRequest) bool { return !now.Before(p.expires) })
+	maps.DeleteFunc(s.pushed, func(_ digest, p *pushedRequest) bool { return !now.Before(p.expires) })
+	maps.DeleteFunc(s.devices, func(_ digest, d *deviceCode) bool { return !now.Before(d.forget) })
 	maps.DeleteFunc(s.codes, func(_ digest, c *authorizationCode) bool { return !now.Before(c.forget) })
 	maps.DeleteFunc(s.refreshTokens, func(_ digest, t *refreshToken) bool { return !now.Before(t.expires) })
 	maps.DeleteFunc(s.accessTokens, func(_ digest, t *accessToken) bool { return !now.Before(t.expires) })

@@ -18,8 +18,12 @@ type Tokens struct {
 
 // IssueTokens makes a grant with all scopes without asking a person.
 func (s *Server) IssueTokens(clientID string, owners []string) (Tokens, error) {
-	if _, known := s.client(clientID); !known {
+	client, known := s.client(clientID)
+	switch {
+	case !known:
 		return Tokens{}, fmt.Errorf("authority: no client has the ID %.100q", clientID)
+	case s.demandsProof(client) || client.CertificateBound:
+		return Tokens{}, fmt.Errorf("authority: the tokens of client %.100q are bound to its key or certificate, so only its own request can get them", clientID)
 	}
 	if len(owners) > maxOwnersOfGrant {
 		return Tokens{}, fmt.Errorf("authority: a grant has at most %d owners", maxOwnersOfGrant)
@@ -30,9 +34,9 @@ func (s *Server) IssueTokens(clientID string, owners []string) (Tokens, error) {
 		}
 	}
 	now := time.Now()
-	g := &grant{clientID: clientID, scope: scopesSupported, owners: owners, approved: now}
-	refresh := s.newRefreshToken(g, now)
-	answer, failure := s.issue(GrantAuthorizationCode, g, strings.Join(g.scope, " "), "", refresh, now)
+	g := &grant{clientID: clientID, subject: s.cfg.Subject, scope: scopesSupported, owners: owners, audience: []string{s.audience}, approved: now}
+	refresh := s.newRefreshToken(g, binding{}, now)
+	answer, failure := s.issue(issuance{grantType: GrantAuthorizationCode, grant: g, scope: strings.Join(g.scope, " "), audience: g.audience, refresh: refresh}, now)
 	if failure != nil {
 		return Tokens{}, errors.New("authority: " + failure.description)
 	}

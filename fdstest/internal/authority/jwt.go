@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"math"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -15,8 +16,12 @@ const (
 	accessTokenType    = "at+jwt" // RFC 9068 section 2.1
 )
 
-// registeredClaims are taken, so none of them can hold the subscription IDs.
-var registeredClaims = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "auth_time", "client_id", "scope"}
+// reservedNames are taken in tokens, token answers or introspection answers, so
+// none of them can hold the subscription IDs.
+var reservedNames = []string{
+	"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "auth_time", "client_id", "scope", "cnf",
+	"access_token", "refresh_token", "id_token", "token_type", "expires_in", "refresh_expires_in", "active",
+}
 
 type signingKey struct {
 	private *ecdsa.PrivateKey
@@ -48,27 +53,35 @@ func (k signingKey) sign(typ string, claims map[string]any) (string, error) {
 // subscriptionClaim is the value that carries the grant's subscription IDs
 // (W7): a string for one, an array for several.
 func (g *grant) subscriptionClaim() any {
-	if len(g.owners) == 1 {
-		return g.owners[0]
+	return oneOrAll(g.owners)
+}
+
+func oneOrAll(values []string) any {
+	if len(values) == 1 {
+		return values[0]
 	}
-	return g.owners
+	return values
 }
 
 // accessClaims are those of an access token (RFC 9068 section 2.2).
-func (s *Server) accessClaims(g *grant, scope string, now, expires time.Time) map[string]any {
-	return map[string]any{
-		"iss": s.issuer, "sub": s.subject, "aud": s.audience,
+func (s *Server) accessClaims(i issuance, now, expires time.Time) map[string]any {
+	claims := map[string]any{
+		"iss": s.issuer, "sub": i.grant.subject, "aud": oneOrAll(i.audience),
 		"iat": now.Unix(), "exp": wholeSeconds(expires), "jti": rand.Text(),
-		"auth_time": g.approved.Unix(), "client_id": g.clientID, "scope": scope,
-		s.claim: g.subscriptionClaim(),
+		"auth_time": i.grant.approved.Unix(), "client_id": i.grant.clientID, "scope": i.scope,
+		s.claim: i.grant.subscriptionClaim(),
 	}
+	if cnf := i.bound.confirmation(); cnf != nil {
+		claims["cnf"] = cnf
+	}
+	return claims
 }
 
 // idClaims are those of an ID token (OpenID Connect Core 1.0 section 2). One
 // that comes with a renewal has no nonce (section 12.2).
 func (s *Server) idClaims(g *grant, nonce string, now, expires time.Time) map[string]any {
 	claims := map[string]any{
-		"iss": s.issuer, "sub": s.subject, "aud": g.clientID,
+		"iss": s.issuer, "sub": g.subject, "aud": g.clientID,
 		"iat": now.Unix(), "exp": wholeSeconds(expires),
 		"auth_time": g.approved.Unix(),
 		s.claim:     g.subscriptionClaim(),
@@ -87,3 +100,6 @@ func wholeSeconds(t time.Time) int64 {
 	}
 	return t.Unix()
 }
+
+// wholeSecondsOf rounds a lifetime up for expires_in.
+func wholeSecondsOf(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }

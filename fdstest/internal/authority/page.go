@@ -22,7 +22,7 @@ var (
 type consentPage struct {
 	Application string
 	ClientID    string
-	Target      string // where the person is sent back to
+	Target      string // where the person is sent back to, "" when a device asked
 	Offline     bool
 	Action      string
 	Token       string
@@ -30,39 +30,43 @@ type consentPage struct {
 	Problem     string
 }
 
-func (s *Server) pageConsent(w http.ResponseWriter, status int, req authorizationRequest, token, problem string) {
+func (s *Server) pageConsent(w http.ResponseWriter, status int, p pendingRequest, token, problem string) {
 	s.mu.Lock()
 	owners := slices.Clone(s.owners)
 	s.mu.Unlock()
-	s.page(w, status, "consent", originOf(req.redirectURI), consentPage{
+	req := p.request
+	page := consentPage{
 		Application: req.client.Name,
 		ClientID:    req.client.ID,
-		Target:      target(req.redirectURI),
 		Offline:     slices.Contains(req.scope, "offline_access"),
 		Action:      ConsentPath,
 		Token:       token,
 		Owners:      owners,
 		Problem:     problem,
-	})
+	}
+	formAction := "'self'"
+	if p.device == nil {
+		page.Target = target(req.redirectURI)
+		if origin := originOf(req.redirectURI); origin != "" {
+			formAction += " " + origin
+		}
+	}
+	s.page(w, status, "consent", formAction, page)
 }
 
 func (s *Server) pageError(w http.ResponseWriter, status int, problem string) {
 	s.log.Info("authorization page refused", "status", status, "problem", problem)
-	s.page(w, status, "error", "", problem)
+	s.page(w, status, "error", "'none'", problem)
 }
 
 // page writes a page that loads nothing but its style sheet, runs no script,
 // is framed nowhere and posts only to this server. Browsers apply form-action to
 // the redirect after the post too, so the application's origin is in it.
-func (s *Server) page(w http.ResponseWriter, status int, name, formTarget string, data any) {
+func (s *Server) page(w http.ResponseWriter, status int, name, formAction string, data any) {
 	var body bytes.Buffer
 	if err := pages.ExecuteTemplate(&body, name, data); err != nil {
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
-	}
-	formAction := "'none'"
-	if formTarget != "" {
-		formAction = "'self' " + formTarget
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

@@ -16,8 +16,9 @@ const maxBody = 64 << 10
 // parameters are those of one request. An empty one is left out, as RFC 6749
 // section 3.1 demands.
 type parameters struct {
-	values   map[string]string
-	repeated []string // the names that came more than once, which is an error
+	values    map[string]string
+	repeated  []string // the names that came more than once, which is an error
+	resources []string // of the parameter resource, the only one that may (RFC 8707 section 2)
 }
 
 func (p parameters) get(name string) string { return p.values[name] }
@@ -29,6 +30,10 @@ func parseParameters(raw string) (parameters, error) {
 	}
 	p := parameters{values: make(map[string]string, len(all))}
 	for name, values := range all {
+		if name == "resource" {
+			p.resources = slices.DeleteFunc(values, func(v string) bool { return v == "" })
+			continue
+		}
 		if len(values) > 1 {
 			p.repeated = append(p.repeated, name)
 		}
@@ -80,12 +85,17 @@ type protocolError struct {
 	challenge   string // WWW-Authenticate, when not empty
 }
 
+// refusal is an error answer with status 400.
+func refusal(code, description string) *protocolError {
+	return &protocolError{status: http.StatusBadRequest, code: code, description: description}
+}
+
 func invalidRequest(description string) *protocolError {
-	return &protocolError{status: http.StatusBadRequest, code: "invalid_request", description: description}
+	return refusal("invalid_request", description)
 }
 
 func invalidGrant(description string) *protocolError {
-	return &protocolError{status: http.StatusBadRequest, code: "invalid_grant", description: description}
+	return refusal("invalid_grant", description)
 }
 
 func (e *protocolError) write(w http.ResponseWriter) {

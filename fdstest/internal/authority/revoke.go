@@ -6,22 +6,12 @@ import "net/http"
 // whole grant, an access token only itself. An unknown token, or another
 // client's, is answered with 200 like the rest (section 2.2).
 func (s *Server) serveRevocation(w http.ResponseWriter, r *http.Request) {
-	form, failure := readForm(r)
+	client, form, failure := s.clientRequest(r)
 	if failure != nil {
 		failure.write(w)
 		return
 	}
 	given := form.get("token")
-	s.secrets.add(given, form.get("client_secret"))
-	if len(form.repeated) > 0 {
-		invalidRequest("a parameter came more than once").write(w)
-		return
-	}
-	client, failure := s.authenticate(r, form)
-	if failure != nil {
-		failure.write(w)
-		return
-	}
 	if given == "" {
 		invalidRequest("token is missing").write(w)
 		return

@@ -42,9 +42,15 @@ func (l *secretLog) add(secrets ...string) {
 	}
 }
 
+// secretParameters are those of a client's request that must not leak.
+var secretParameters = []string{
+	"code", "code_verifier", "refresh_token", "client_secret", "client_assertion", "device_code", "token",
+}
+
 // Secrets lists what the server has issued or been sent and must not leak:
 // access, refresh and ID tokens, codes, code verifiers, client secrets and Basic
-// credentials, form tokens. At least the newest 65,536 are kept.
+// credentials, client assertions, DPoP proofs, device and user codes, request
+// URIs, form tokens. At least the newest 65,536 are kept.
 func (s *Server) Secrets() []string {
 	s.secrets.mu.Lock()
 	defer s.secrets.mu.Unlock()

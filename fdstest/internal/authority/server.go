@@ -1,55 +1,27 @@
 package authority
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-)
-
-// The paths of the endpoints below the issuer.
-const (
-	AuthorizationPath   = "/authorize"
-	ConsentPath         = "/consent"
-	TokenPath           = "/token"
-	RevocationPath      = "/revoke"
-	KeysPath            = "/keys"
-	OAuthMetadataPath   = "/.well-known/oauth-authorization-server"
-	OpenIDDiscoveryPath = "/.well-known/openid-configuration"
-	stylePath           = "/style.css"
+	"github.com/fds-sdk/fds-go/fdstest/internal/dpop"
+	"github.com/fds-sdk/fds-go/fdstest/internal/replay"
 )
 
 const (
-	defaultAccessTokenLifetime  = 10 * time.Minute
-	defaultRefreshTokenLifetime = 30 * 24 * time.Hour
-	codeLifetime                = time.Minute      // RFC 6749 section 4.1.2 recommends ten minutes at most
-	pendingLifetime             = 10 * time.Minute // a person's time to decide
-	maxPending                  = 4096             // consent pages open at once; the oldest gives way
-	maxOwnersOfGrant            = 64               // a token must fit in a request header
-	sweepEvery                  = time.Minute
+	codeLifetime     = time.Minute      // RFC 6749 section 4.1.2 recommends ten minutes at most
+	pendingLifetime  = 10 * time.Minute // a person's time to decide
+	maxPending       = 4096             // consent pages, pushed requests and device codes at once, of each; the oldest gives way
+	maxOwnersOfGrant = 64               // a token must fit in a request header
+	sweepEvery       = time.Minute
 )
-
-// Config says how a Server behaves. Issuer and Audience are required.
-type Config struct {
-	Issuer               string        // an https URL without query and fragment (RFC 8414 section 2)
-	Audience             string        // of access tokens: the Web API's URL
-	AccessTokenLifetime  time.Duration // default 10 minutes
-	RefreshTokenLifetime time.Duration // of each refresh token from its issue; default 30 days
-	SubscriptionClaim    string        // the claim that holds the subscription IDs; default "subscription_id"
-	Subject              string        // the person's "sub"; default "person"
-	NoRotation           bool          // keep a refresh token through its uses
-	Logger               *slog.Logger  // nil: no logs
-}
 
 // Owner is a resource owner whom a person may choose.
 type Owner struct {
@@ -60,17 +32,19 @@ type Owner struct {
 // Server is an authorization server. Its methods may be used at once from
 // several goroutines.
 type Server struct {
-	issuer   string
-	audience string
-	subject  string
-	claim    string
-	rotate   bool
-	log      *slog.Logger
-	key      signingKey
-	mux      *http.ServeMux
-	origin   *http.CrossOriginProtection
-	secrets  secretLog
-	hooks    hookList
+	cfg        Config // with its defaults
+	issuer     string
+	audience   string
+	claim      string
+	log        *slog.Logger
+	key        signingKey
+	mux        *http.ServeMux
+	origin     *http.CrossOriginProtection
+	secrets    secretLog
+	hooks      hookList
+	assertions *replay.Cache // their jti
+	proofs     *dpop.Checker // of this server's endpoints
+	apiProofs  *dpop.Checker // of the Web API
 
 	mu              sync.Mutex
 	accessLifetime  time.Duration
@@ -79,6 +53,8 @@ type Server struct {
 	owners          []Owner
 	spellings       map[fds.SubscriptionID]string // of the owners
 	pending         map[digest]*pendingRequest
+	pushed          map[digest]*pushedRequest
+	devices         map[digest]*deviceCode // by device code
 	codes           map[digest]*authorizationCode
 	refreshTokens   map[digest]*refreshToken
 	accessTokens    map[digest]*accessToken
@@ -87,42 +63,36 @@ type Server struct {
 
 // New makes a server without clients and owners.
 func New(cfg Config) (*Server, error) {
-	issuer, err := url.Parse(cfg.Issuer)
-	switch {
-	case err != nil || issuer.Scheme != "https" || issuer.Host == "" || issuer.RawQuery != "" || issuer.Fragment != "" || issuer.Path != "":
-		return nil, fmt.Errorf("authority: configuration: issuer %.200q must be an https URL with a host and nothing after it", cfg.Issuer)
-	case cfg.Audience == "":
-		return nil, errors.New("authority: configuration: the audience of access tokens is missing")
-	case cfg.AccessTokenLifetime < 0 || cfg.RefreshTokenLifetime < 0:
-		return nil, errors.New("authority: configuration: a token lifetime is negative")
-	case slices.Contains(registeredClaims, cfg.SubscriptionClaim):
-		return nil, fmt.Errorf("authority: configuration: the subscription claim cannot be %q, tokens use that for something else", cfg.SubscriptionClaim)
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("authority: configuration: %w", err)
 	}
 	key, err := newSigningKey()
 	if err != nil {
 		return nil, fmt.Errorf("authority: make the signing key: %w", err)
 	}
+	cfg = cfg.withDefaults()
 	s := &Server{
+		cfg:             cfg,
 		issuer:          cfg.Issuer,
 		audience:        cfg.Audience,
-		subject:         cmp.Or(cfg.Subject, "person"),
-		claim:           cmp.Or(cfg.SubscriptionClaim, "subscription_id"),
-		rotate:          !cfg.NoRotation,
+		claim:           cfg.SubscriptionClaim,
 		log:             cfg.Logger,
 		key:             key,
 		mux:             http.NewServeMux(),
 		origin:          http.NewCrossOriginProtection(),
-		accessLifetime:  cmp.Or(cfg.AccessTokenLifetime, defaultAccessTokenLifetime),
-		refreshLifetime: cmp.Or(cfg.RefreshTokenLifetime, defaultRefreshTokenLifetime),
+		assertions:      replay.New(2 * maxAssertionLifetime),
+		proofs:          dpop.NewChecker(cfg.DPoPNonceLifetime),
+		apiProofs:       dpop.NewChecker(cfg.DPoPNonceLifetime),
+		accessLifetime:  cfg.AccessTokenLifetime,
+		refreshLifetime: cfg.RefreshTokenLifetime,
 		clients:         make(map[string]Client),
 		spellings:       make(map[fds.SubscriptionID]string),
 		pending:         make(map[digest]*pendingRequest),
+		pushed:          make(map[digest]*pushedRequest),
+		devices:         make(map[digest]*deviceCode),
 		codes:           make(map[digest]*authorizationCode),
 		refreshTokens:   make(map[digest]*refreshToken),
 		accessTokens:    make(map[digest]*accessToken),
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.mux.HandleFunc("GET "+OAuthMetadataPath, s.serveMetadata)
 	s.mux.HandleFunc("GET "+OpenIDDiscoveryPath, s.serveMetadata)
@@ -133,16 +103,38 @@ func New(cfg Config) (*Server, error) {
 	s.mux.HandleFunc("GET "+stylePath, serveStyle)
 	s.mux.HandleFunc("POST "+TokenPath, s.serveToken)
 	s.mux.HandleFunc("POST "+RevocationPath, s.serveRevocation)
+	if cfg.PushedRequests != Unsupported {
+		s.mux.HandleFunc("POST "+PushedRequestPath, s.servePushedRequest)
+	}
+	if cfg.DeviceGrant {
+		s.mux.HandleFunc("POST "+DeviceAuthorizationPath, s.serveDeviceAuthorization)
+		s.mux.HandleFunc("GET "+DevicePath, s.serveDevicePage)
+		s.mux.HandleFunc("POST "+DevicePath, s.serveUserCode)
+	}
+	if cfg.Introspection {
+		s.mux.HandleFunc("POST "+IntrospectionPath, s.serveIntrospection)
+	}
 	return s, nil
 }
 
-// ServeHTTP answers at every endpoint. The caller provides TLS and time-outs.
+// ServeHTTP answers at every endpoint. The caller provides TLS, which asks for
+// no client certificate, and time-outs.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store") // RFC 6749 section 5.1; metadata and keys set their own
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.mux.ServeHTTP(w, r)
+}
+
+// ServeMutualTLS answers at the endpoints that mtls_endpoint_aliases names (RFC
+// 8705 section 5), and nowhere else. The caller asks for client certificates.
+func (s *Server) ServeMutualTLS(w http.ResponseWriter, r *http.Request) {
+	if _, aliased := s.aliases()[r.URL.Path]; !aliased {
+		http.Error(w, "this port serves the endpoints of mtls_endpoint_aliases only", http.StatusNotFound)
+		return
+	}
+	s.ServeHTTP(w, r)
 }
 
 // AddOwner offers a resource owner on the consent page, after those that are

@@ -1,7 +1,6 @@
 package authority
 
 import (
-	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -11,11 +10,16 @@ import (
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+	GrantDeviceCode        = "urn:ietf:params:oauth:grant-type:device_code" // RFC 8628 section 3.4
 )
 
 // serveToken is the token endpoint (RFC 6749 section 3.2).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	answer, failure := s.token(r)
+	if s.cfg.DPoPTokenNonce {
+		w.Header().Set("DPoP-Nonce", s.proofs.Nonce()) // RFC 9449 section 8.2
+	}
 	if failure != nil {
 		s.log.Info("token request refused", "error", failure.code, "description", failure.description)
 		failure.write(w)
@@ -25,42 +29,62 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
+// tokenRequest is a request to the token endpoint whose client is known.
+type tokenRequest struct {
+	client Client
+	form   parameters
+	bound  binding // what the request proves to hold, and the access token shall be bound to
+	now    time.Time
+}
+
 func (s *Server) token(r *http.Request) (map[string]any, *protocolError) {
-	form, failure := readForm(r)
+	client, form, failure := s.clientRequest(r)
 	if failure != nil {
 		return nil, failure
 	}
-	s.secrets.add(form.get("code"), form.get("code_verifier"), form.get("refresh_token"), form.get("client_secret"))
-	if len(form.repeated) > 0 {
-		return nil, invalidRequest("a parameter came more than once")
-	}
-	client, failure := s.authenticate(r, form)
-	if failure != nil {
+	req := tokenRequest{client: client, form: form, now: time.Now()}
+	if req.bound, failure = s.bindingOf(r, client); failure != nil {
 		return nil, failure
 	}
-	switch grantType := form.get("grant_type"); grantType {
-	case GrantAuthorizationCode:
-		return s.exchangeCode(client, form)
-	case GrantRefreshToken:
-		return s.renew(client, form)
-	case "":
+	switch grantType := form.get("grant_type"); {
+	case grantType == GrantAuthorizationCode:
+		return s.exchangeCode(req)
+	case grantType == GrantRefreshToken:
+		return s.renew(req)
+	case grantType == GrantClientCredentials && s.someClientCredentials():
+		return s.issueToClient(req)
+	case grantType == GrantDeviceCode && s.cfg.DeviceGrant:
+		return s.pollDevice(req)
+	case grantType == "":
 		return nil, invalidRequest("grant_type is missing")
-	default:
-		return nil, &protocolError{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "this server knows authorization_code and refresh_token"}
 	}
+	return nil, refusal("unsupported_grant_type", "this server knows "+strings.Join(s.grantTypes(), ", "))
+}
+
+// grantTypes are those that the server offers as it is configured.
+func (s *Server) grantTypes() []string {
+	types := []string{GrantAuthorizationCode, GrantRefreshToken}
+	if s.someClientCredentials() {
+		types = append(types, GrantClientCredentials)
+	}
+	if s.cfg.DeviceGrant {
+		types = append(types, GrantDeviceCode)
+	}
+	return types
 }
 
 // exchangeCode answers an access token request (RFC 6749 section 4.1.3).
-func (s *Server) exchangeCode(client Client, form parameters) (map[string]any, *protocolError) {
+func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError) {
+	client, form, now := req.client, req.form, req.now
 	for _, name := range []string{"code", "redirect_uri", "code_verifier"} {
 		if form.get(name) == "" {
 			return nil, invalidRequest(name + " is missing")
 		}
 	}
-	now := time.Now()
 	s.mu.Lock()
 	s.sweep(now)
 	code, known := s.codes[digestOf(form.get("code"))]
+	var audience []string
 	var failure *protocolError
 	switch {
 	case !known || code.grant.clientID != client.ID:
@@ -76,9 +100,13 @@ func (s *Server) exchangeCode(client Client, form parameters) (map[string]any, *
 		failure = invalidGrant("redirect_uri differs from that of the authorization request")
 	case !provesChallenge(form.get("code_verifier"), code.challenge):
 		failure = invalidGrant("code_verifier does not match the code_challenge")
+	case code.keyDigest != "" && code.keyDigest != req.bound.key:
+		failure = invalidGrant("the authorization request named another key in dpop_jkt than that of the DPoP proof")
 	default:
-		code.used = true
-		code.forget = now.Add(s.refreshLifetime)
+		if audience, failure = s.audienceOf(code.grant, form); failure == nil {
+			code.used = true
+			code.forget = now.Add(s.refreshLifetime)
+		}
 	}
 	s.mu.Unlock()
 	if failure != nil {
@@ -87,71 +115,116 @@ func (s *Server) exchangeCode(client Client, form parameters) (map[string]any, *
 	g := code.grant
 	refresh := ""
 	if g.has("offline_access") {
-		refresh = s.newRefreshToken(g, now)
+		refresh = s.newRefreshToken(g, req.refreshBinding(), now)
 	}
-	return s.issue(GrantAuthorizationCode, g, strings.Join(g.scope, " "), g.nonce, refresh, now)
+	return s.issue(issuance{
+		grantType: GrantAuthorizationCode, grant: g, scope: strings.Join(g.scope, " "), nonce: g.nonce,
+		audience: audience, bound: req.bound, refresh: refresh,
+	}, now)
 }
 
-func (s *Server) newRefreshToken(g *grant, now time.Time) string {
+// refreshBinding is that of a refresh token. A confidential client proves itself
+// anyway (RFC 9449 section 5, RFC 8705 section 4).
+func (r tokenRequest) refreshBinding() binding {
+	if r.client.public() {
+		return r.bound
+	}
+	return binding{}
+}
+
+func (s *Server) newRefreshToken(g *grant, bound binding, now time.Time) string {
 	token := newSecret()
 	s.secrets.add(token)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refreshTokens[digestOf(token)] = &refreshToken{grant: g, expires: now.Add(s.refreshLifetime)}
+	s.refreshTokens[digestOf(token)] = &refreshToken{grant: g, bound: bound, issued: now, expires: now.Add(s.refreshLifetime)}
 	return token
 }
 
+// issuance is what a token answer is made of.
+type issuance struct {
+	grantType string
+	grant     *grant
+	scope     string
+	audience  []string // of the access token
+	nonce     string   // of the ID token, or ""
+	bound     binding
+	refresh   string // the refresh token, or ""
+}
+
 // issue makes the answer of RFC 6749 section 5.1, with an ID token when openid
-// was granted. refresh is left out when empty. Its lifetime goes into
-// refresh_expires_in, which no standard has but several servers send.
-func (s *Server) issue(grantType string, g *grant, scope, nonce, refresh string, now time.Time) (map[string]any, *protocolError) {
+// was granted. The refresh token's lifetime goes into refresh_expires_in, which
+// no standard has but several servers send.
+func (s *Server) issue(i issuance, now time.Time) (map[string]any, *protocolError) {
 	s.mu.Lock()
 	accessLifetime, refreshLifetime := s.accessLifetime, s.refreshLifetime
 	s.mu.Unlock()
-	expires := now.Add(accessLifetime)
-	accessClaims := s.accessClaims(g, scope, now, expires)
+	g, expires := i.grant, now.Add(accessLifetime)
+	accessClaims := s.accessClaims(i, now, expires)
 	var idClaims map[string]any
 	if g.has("openid") {
-		idClaims = s.idClaims(g, nonce, now, expires)
+		idClaims = s.idClaims(g, i.nonce, now, expires)
 	}
 	hooks := s.hooks.all()
 	for _, h := range hooks {
 		if h.Claims != nil {
-			h.Claims(grantType, accessClaims, idClaims)
+			h.Claims(i.grantType, accessClaims, idClaims)
 		}
 	}
-	serverError := &protocolError{status: http.StatusInternalServerError, code: "server_error", description: "the token could not be signed"}
-	access, err := s.key.sign(accessTokenType, accessClaims)
+	subscription := accessClaims[s.claim]
+	if s.cfg.SubscriptionIn&InAccessToken == 0 {
+		delete(accessClaims, s.claim)
+	}
+	if s.cfg.SubscriptionIn&InIDToken == 0 && idClaims != nil {
+		delete(idClaims, s.claim)
+	}
+	access, err := s.newAccessToken(accessClaims)
 	if err != nil {
-		return nil, serverError
+		return nil, notSigned()
 	}
 	s.secrets.add(access)
 	answer := map[string]any{
 		"access_token": access,
-		"token_type":   "Bearer",
-		"expires_in":   int64(math.Ceil(accessLifetime.Seconds())),
-		"scope":        scope,
+		"token_type":   i.bound.tokenType(),
+		"expires_in":   wholeSecondsOf(accessLifetime),
+		"scope":        i.scope,
 	}
-	if refresh != "" {
-		answer["refresh_token"] = refresh
-		answer["refresh_expires_in"] = int64(math.Ceil(refreshLifetime.Seconds()))
+	if i.refresh != "" {
+		answer["refresh_token"] = i.refresh
+		answer["refresh_expires_in"] = wholeSecondsOf(refreshLifetime)
 	}
 	if idClaims != nil {
 		idToken, err := s.key.sign("JWT", idClaims)
 		if err != nil {
-			return nil, serverError
+			return nil, notSigned()
 		}
 		s.secrets.add(idToken)
 		answer["id_token"] = idToken
 	}
+	if s.cfg.SubscriptionIn&InTokenAnswer != 0 && subscription != nil {
+		answer[s.claim] = subscription
+	}
 	s.mu.Lock()
-	s.accessTokens[digestOf(access)] = &accessToken{grant: g, expires: expires}
+	s.accessTokens[digestOf(access)] = &accessToken{
+		grant: g, bound: i.bound, scope: i.scope, audience: i.audience, subscription: subscription, issued: now, expires: expires,
+	}
 	s.mu.Unlock()
 	for _, h := range hooks {
 		if h.TokenAnswer != nil {
-			h.TokenAnswer(grantType, answer)
+			h.TokenAnswer(i.grantType, answer)
 		}
 	}
-	s.log.Info("tokens issued", "grant_type", grantType, "client", g.clientID, "subscriptions", g.owners, "expires_in", accessLifetime)
+	s.log.Info("tokens issued", "grant_type", i.grantType, "client", g.clientID, "subscriptions", g.owners, "expires_in", accessLifetime)
 	return answer, nil
+}
+
+func notSigned() *protocolError {
+	return &protocolError{status: http.StatusInternalServerError, code: "server_error", description: "the token could not be signed"}
+}
+
+func (s *Server) newAccessToken(claims map[string]any) (string, error) {
+	if s.cfg.OpaqueTokens {
+		return newSecret(), nil
+	}
+	return s.key.sign(accessTokenType, claims)
 }

@@ -108,8 +108,8 @@ func TestTokensExpireToTheMomentAndSettingsApplyToNewOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := &grant{clientID: "desktop", owners: []string{north}, scope: []string{"offline_access"}, approved: time.Now()}
-		refresh := s.newRefreshToken(g, time.Now())
-		answer, _ := s.issue(GrantAuthorizationCode, g, "", "", refresh, time.Now())
+		refresh := s.newRefreshToken(g, binding{}, time.Now())
+		answer, _ := s.issue(issuance{grantType: GrantAuthorizationCode, grant: g, audience: []string{audience}, refresh: refresh}, time.Now())
 		access, _ := answer["access_token"].(string)
 		if answer["expires_in"] != int64(2) {
 			t.Errorf("expires_in is %v", answer["expires_in"])
@@ -123,14 +123,15 @@ func TestTokensExpireToTheMomentAndSettingsApplyToNewOnes(t *testing.T) {
 			t.Error("the access token outlived its time")
 		}
 		s.SetLifetimes(time.Hour, 0)
-		answer, _ = s.issue(GrantRefreshToken, g, "", "", "", time.Now())
+		answer, _ = s.issue(issuance{grantType: GrantRefreshToken, grant: g, audience: []string{audience}}, time.Now())
 		access, _ = answer["access_token"].(string)
 		time.Sleep(59 * time.Minute)
 		if _, _, ok := s.Verify(access); !ok {
 			t.Error("the new lifetime did not apply")
 		}
 		time.Sleep(time.Minute)
-		if _, _, failure := s.spendRefreshToken(Client{ID: "desktop"}, refresh, nil, true, time.Now()); failure == nil || failure.code != "invalid_grant" {
+		late := tokenRequest{client: Client{ID: "desktop"}, form: parameters{values: map[string]string{"refresh_token": refresh}}, now: time.Now()}
+		if _, failure := s.spendRefreshToken(late, true); failure == nil || failure.code != "invalid_grant" {
 			t.Errorf("the refresh token outlived its time: %v", failure)
 		}
 		if len(s.accessTokens) != 0 || len(s.refreshTokens) != 0 {
@@ -153,7 +154,7 @@ func TestVerifyRefusesWhatIsNoAccessToken(t *testing.T) {
 		"a cut signature":     token.AccessToken[:len(token.AccessToken)-4],
 		"a swapped signature": head + "." + payload + "." + signature[1:] + signature[:1],
 		"no signature":        "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0." + payload + ".",
-		"a huge one":          token.AccessToken + strings.Repeat("A", maxBearer),
+		"a huge one":          token.AccessToken + strings.Repeat("A", maxAccessToken),
 	} {
 		if verifies(s, bearer) {
 			t.Errorf("%s verifies", name)

@@ -76,8 +76,8 @@ func failure(status int, message string) answer {
 	return jsonAnswer(status, errorObject(status, message))
 }
 
-func unauthorized(challenge string) answer {
+func unauthorized(challenges ...string) answer {
 	ans := failure(http.StatusUnauthorized, msgUnauthorized)
-	ans.header.Set("WWW-Authenticate", challenge)
+	ans.header["Www-Authenticate"] = challenges
 	return ans
 }

@@ -18,9 +18,18 @@ const MaxBody = 1 << 20
 
 // Config says who may read what.
 type Config struct {
-	// Verify gives the subscriptions that a bearer token covers, or false. nil
+	// Verify gives the subscriptions that a token covers, which came under an
+	// authorization scheme with the request, or says why it covers none. nil
 	// refuses every token.
-	Verify func(bearer string) ([]fds.SubscriptionID, bool)
+	Verify func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *Refusal)
+
+	// Schemes are the authorization schemes, each with the parameters of its
+	// challenge, if any: "Bearer", `DPoP algs="ES256"`. Default "Bearer".
+	Schemes []string
+
+	// Nonce gives the DPoP-Nonce header of every answer (RFC 9449 section 9), ""
+	// for none. nil: none.
+	Nonce func() string
 
 	// World holds the items; default one without owners.
 	World *world.World
@@ -28,6 +37,10 @@ type Config struct {
 	// Logger gets a line a request at debug level; default none.
 	Logger *slog.Logger
 }
+
+// Refusal says why a token does not serve: error and error_description of the
+// challenge under one of the schemes (RFC 6750 section 3).
+type Refusal struct{ Scheme, Code, Description string }
 
 // API serves /fds/v2/. It is safe for concurrent use.
 type API struct {
@@ -45,7 +58,15 @@ var _ http.Handler = (*API)(nil)
 // New makes the API.
 func New(cfg Config) *API {
 	if cfg.Verify == nil {
-		cfg.Verify = func(string) ([]fds.SubscriptionID, bool) { return nil, false }
+		cfg.Verify = func(*http.Request, string, string) ([]fds.SubscriptionID, *Refusal) {
+			return nil, &Refusal{Scheme: "Bearer", Code: "invalid_token", Description: "no token is accepted"}
+		}
+	}
+	if len(cfg.Schemes) == 0 {
+		cfg.Schemes = []string{"Bearer"}
+	}
+	if cfg.Nonce == nil {
+		cfg.Nonce = func() string { return "" }
 	}
 	if cfg.World == nil {
 		cfg.World = world.New(world.Config{})
@@ -92,7 +113,7 @@ func Server(handler http.Handler) *http.Server {
 // ServeHTTP answers a request, or fails it as a fault says.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := a.record(r)
-	owners, challenge := a.authorize(r)
+	owners, challenges := a.authorize(r)
 	a.locked(func() { record.Owners = owners })
 
 	fault := a.faultFor(r)
@@ -104,8 +125,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case fault != nil && fault.replacesAnswer():
 		ans = fault.answer()
-	case challenge != "":
-		ans = unauthorized(challenge)
+	case len(challenges) > 0:
+		ans = unauthorized(challenges...)
 	default:
 		ans = a.answer(w, r, owners)
 	}
@@ -119,6 +140,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header[name] = values
 	}
 	header.Set("Cache-Control", "no-store")
+	if nonce := a.cfg.Nonce(); nonce != "" {
+		header.Set("DPoP-Nonce", nonce)
+	}
 	header.Set("Date", a.cfg.World.Now().UTC().Format(http.TimeFormat))
 	if fault != nil && r.Method != http.MethodHead && fault.misleadsBody() {
 		fault.send(w, r, ans)
@@ -127,27 +151,53 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ans.send(w)
 }
 
-// The challenges of a 401 (RFC 6750 section 3).
-const (
-	realm        = `Bearer realm="fds"`
-	invalidToken = `, error="invalid_token"`
-)
-
-// authorize gives the subscriptions of the request's token, or a challenge (RFC
-// 6750 section 3: without a token no error is named).
-func (a *API) authorize(r *http.Request) (owners []fds.SubscriptionID, challenge string) {
+// authorize gives the subscriptions of the request's token, or the challenges of
+// a 401 (RFC 6750 section 3: without a token no error is named).
+func (a *API) authorize(r *http.Request) (owners []fds.SubscriptionID, challenges []string) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
-		return nil, realm
+		return nil, a.challenges(Refusal{})
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimLeft(token, " ")
-	if len(values) == 1 && strings.EqualFold(scheme, "Bearer") && isToken68(token) {
-		if owners, ok := a.cfg.Verify(token); ok {
-			return owners, ""
-		}
+	if len(values) > 1 || !isToken68(token) {
+		return nil, a.challenges(Refusal{Scheme: "Bearer", Code: "invalid_token", Description: "the Authorization header is not one scheme and one token"})
 	}
-	return nil, realm + invalidToken
+	owners, refusal := a.cfg.Verify(r, scheme, token)
+	if refusal != nil {
+		return nil, a.challenges(*refusal)
+	}
+	return owners, nil
+}
+
+// challenges gives one for each scheme, and the error to that which it is about.
+func (a *API) challenges(refusal Refusal) []string {
+	var all []string
+	for _, scheme := range a.cfg.Schemes {
+		name, parameters, _ := strings.Cut(scheme, " ")
+		challenge := name + ` realm="fds"`
+		if parameters != "" {
+			challenge += ", " + parameters
+		}
+		if name == refusal.Scheme {
+			challenge += `, error="` + refusal.Code + `", error_description="` + inQuotes(refusal.Description) + `"`
+		}
+		all = append(all, challenge)
+	}
+	return all
+}
+
+// inQuotes keeps what error_description may hold (RFC 6750 section 3).
+func inQuotes(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' || c == '\\':
+			return '\''
+		case c < 0x20 || c > 0x7e:
+			return '?'
+		}
+		return c
+	}, s)
 }
 
 // isToken68 checks the form of a bearer token (RFC 6750 section 2.1, b64token).

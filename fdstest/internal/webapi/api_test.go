@@ -50,19 +50,23 @@ func TestBytesGivenByHandReachTheClientUntouched(t *testing.T) {
 
 func TestWithoutAValidTokenEveryPathIs401WithAChallenge(t *testing.T) {
 	b := newBox(t)
-	const missing, invalid = `Bearer realm="fds"`, `Bearer realm="fds", error="invalid_token"`
+	const (
+		missing   = `Bearer realm="fds"`
+		unknown   = `Bearer realm="fds", error="invalid_token", error_description="it is 'unknown'??"`
+		malformed = `Bearer realm="fds", error="invalid_token", error_description="the Authorization header is not one scheme and one token"`
+	)
 	for _, c := range []struct {
 		name      string
 		header    []string
 		challenge string
 	}{
 		{"none", nil, missing},
-		{"unknown token", []string{"Bearer wrong"}, invalid},
-		{"another scheme", []string{"Basic a"}, invalid},
-		{"no token", []string{"Bearer"}, invalid},
-		{"two tokens", []string{"Bearer a b"}, invalid},
-		{"two headers", []string{"Bearer a", "Bearer a"}, invalid},
-		{"a token of no such form", []string{`Bearer "a"`}, invalid},
+		{"unknown token", []string{"Bearer wrong"}, unknown},
+		{"another scheme", []string{"Basic a"}, unknown},
+		{"no token", []string{"Bearer"}, malformed},
+		{"two tokens", []string{"Bearer a b"}, malformed},
+		{"two headers", []string{"Bearer a", "Bearer a"}, malformed},
+		{"a token of no such form", []string{`Bearer "a"`}, malformed},
 	} {
 		for _, path := range []string{"/fds/v2/statuses", "/fds/v2/no_such", "/elsewhere"} {
 			r := b.request(t, http.MethodGet, path, "", "")
@@ -80,6 +84,35 @@ func TestWithoutAValidTokenEveryPathIs401WithAChallenge(t *testing.T) {
 	b.do(t, r).list(t)
 }
 
+func TestEachSchemeHasAChallengeAndTheRightOneNamesTheError(t *testing.T) {
+	nonce := "first"
+	api := webapi.New(webapi.Config{
+		Verify: func(_ *http.Request, scheme, _ string) ([]fds.SubscriptionID, *webapi.Refusal) {
+			return nil, &webapi.Refusal{Scheme: scheme, Code: "use_dpop_nonce", Description: "take the nonce"}
+		},
+		Schemes: []string{"Bearer", `DPoP algs="ES256"`},
+		Nonce:   func() string { return nonce },
+	})
+	get := func(authorization string) http.Header {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/fds/v2/statuses", nil)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		api.ServeHTTP(w, r)
+		return w.Result().Header
+	}
+	const bearer, dpop, why = `Bearer realm="fds"`, `DPoP realm="fds", algs="ES256"`, `, error="use_dpop_nonce", error_description="take the nonce"`
+	for authorization, want := range map[string][]string{"": {bearer, dpop}, "Bearer a": {bearer + why, dpop}, "DPoP a": {bearer, dpop + why}} {
+		if got := get(authorization).Values("WWW-Authenticate"); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", authorization, got, want)
+		}
+	}
+	if nonce = "second"; get("").Get("DPoP-Nonce") != nonce {
+		t.Error("the answer has not the nonce of the moment")
+	}
+}
+
 func TestAnAPIWithoutVerifyRefusesEveryToken(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/fds/v2/statuses", nil)
@@ -92,9 +125,9 @@ func TestAnAPIWithoutVerifyRefusesEveryToken(t *testing.T) {
 
 func TestWhatIsNoTokenIsNotEvenVerified(t *testing.T) {
 	var asked []string
-	api := webapi.New(webapi.Config{Verify: func(bearer string) ([]fds.SubscriptionID, bool) {
-		asked = append(asked, bearer)
-		return nil, true
+	api := webapi.New(webapi.Config{Verify: func(_ *http.Request, _, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
+		asked = append(asked, token)
+		return nil, nil
 	}})
 	for header, status := range map[string]int{"Bearer aZ09-._~+/==": 200, "Bearer ": 401, "Bearer ==": 401, "Bearer a b": 401, "Bearer a,b": 401, "Bearer =a": 401} {
 		w := httptest.NewRecorder()

@@ -167,7 +167,7 @@ func (f *Fault) answer() answer {
 	}
 	ans := failure(status, f.Message)
 	if status == http.StatusUnauthorized {
-		ans = unauthorized(realm + invalidToken)
+		ans = unauthorized(`Bearer realm="fds", error="invalid_token"`)
 		if f.Message != "" {
 			ans.body = errorObject(status, f.Message)
 		}

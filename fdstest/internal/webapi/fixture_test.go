@@ -39,7 +39,13 @@ func newBox(t *testing.T) *box {
 	}
 	covered := map[string][]fds.SubscriptionID{"a": {b.a}, "b": {b.b}, "ab": {b.a, b.b}, "none": nil}
 	b.api = webapi.New(webapi.Config{
-		Verify: func(bearer string) ([]fds.SubscriptionID, bool) { ids, ok := covered[bearer]; return ids, ok },
+		Verify: func(_ *http.Request, scheme, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
+			ids, ok := covered[token]
+			if !ok || !strings.EqualFold(scheme, "Bearer") {
+				return nil, &webapi.Refusal{Scheme: "Bearer", Code: "invalid_token", Description: "it is \"unknown\"\r\n"}
+			}
+			return ids, nil
+		},
 		World:  b.world,
 		Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
