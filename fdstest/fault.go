@@ -75,7 +75,10 @@ func inAuthority(name string, hooks func(take func() bool) authority.Hooks) Faul
 }
 
 // MetadataMember gives a member of the metadata another value; nil removes it.
-// MetadataMember("issuer", "https://evil.example") is metadata of another issuer.
+// MetadataMember("issuer", "https://evil.example") is metadata of another issuer,
+// MetadataMember("code_challenge_methods_supported", []string{"plain"}) of a
+// server without S256, MetadataMember("token_endpoint", "http://127.0.0.1/token")
+// of one that takes secrets in the clear.
 func MetadataMember(name string, value any) Fault {
 	return inAuthority("MetadataMember", func(take func() bool) authority.Hooks {
 		return authority.Hooks{Metadata: func(m map[string]any) {

@@ -3,9 +3,12 @@ package fdstest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,6 +53,46 @@ func TooManyRequests(at Endpoint, retryAfter string) Fault {
 func WebPage(at Endpoint) Fault {
 	return answerWith("WebPage", at, http.StatusOK, map[string]string{"Content-Type": "text/html; charset=utf-8"},
 		"<!DOCTYPE html><title>Sign in to the network</title><p>Please sign in.")
+}
+
+// Forbidden answers 403 with a page of HTML, as a proxy does that blocks the way.
+// It says nothing about a grant.
+func Forbidden(at Endpoint) Fault {
+	return answerWith("Forbidden", at, http.StatusForbidden, map[string]string{"Content-Type": "text/html; charset=utf-8"},
+		"<!DOCTYPE html><title>Blocked</title><p>This address is blocked by the network's policy.")
+}
+
+// HostileText is an error description that nobody should print as it is: markup,
+// line breaks that forge a header or a log line, control sequences of terminals,
+// and a character that reverses the writing direction.
+const HostileText = "<script>alert(1)</script>\r\nSet-Cookie: a=b\r\n\x1b[2J\x1b]0;title\x07\u202e level=INFO msg=\"signed in\""
+
+// OAuthError answers with an error object of RFC 6749 section 5.2. The
+// description may hold anything, HostileText for one; "" leaves it out. For an
+// error that goes to the redirect URI, see ResponseParameter.
+func OAuthError(at Endpoint, status int, code, description string) Fault {
+	members := map[string]string{"error": code}
+	if description != "" {
+		members["error_description"] = description
+	}
+	body, _ := json.Marshal(members) // strings have a form in JSON
+	return answerWith("OAuthError", at, status, map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"}, string(body))
+}
+
+// AnotherNonce asks for another nonce in every DPoP proof, whatever the proof
+// holds (RFC 9449 sections 8 and 9): an application must give up in the end.
+func AnotherNonce(at Endpoint) Fault {
+	return atHTTP("AnotherNonce", at, func(w http.ResponseWriter, _ *http.Request, _ http.Handler, _ <-chan struct{}) {
+		h, status, body := w.Header(), http.StatusBadRequest, `{"error":"use_dpop_nonce"}`
+		if at == APIEndpoint || strings.HasPrefix(string(at), string(APIEndpoint)+"/") {
+			h.Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+			status, body = http.StatusUnauthorized, `{"status":401,"message":"unauthorized_request"}`
+		}
+		h.Set("Content-Type", "application/json")
+		h.Set("DPoP-Nonce", rand.Text())
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	})
 }
 
 // Redirect answers with a redirect. 307 and 308 ask the client to post its

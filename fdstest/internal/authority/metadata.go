@@ -15,6 +15,10 @@ var scopesSupported = []string{"openid", "offline_access"}
 // metadata describes the server to its clients (RFC 8414 section 2 and OpenID
 // Connect Discovery 1.0 section 3).
 func (s *Server) metadata() map[string]any {
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce"}
+	if s.cfg.SubscriptionIn&InIDToken != 0 {
+		claims = append(claims, s.claim)
+	}
 	m := map[string]any{
 		"issuer":                                         s.issuer,
 		"authorization_endpoint":                         s.issuer + AuthorizationPath,
@@ -32,7 +36,7 @@ func (s *Server) metadata() map[string]any {
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          []string{signatureAlgorithm},
 		"prompt_values_supported":                        []string{"login", "consent", "select_account", "none"},
-		"claims_supported":                               []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", s.claim},
+		"claims_supported":                               claims,
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
 		"claims_parameter_supported":                     false,
