@@ -1,13 +1,16 @@
 package fdsclient
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,6 +37,7 @@ type Attempt struct {
 	state       Secret
 	verifier    Secret
 	nonce       Secret
+	proof       *prover // nil without DPoP
 	expires     time.Time
 }
 
@@ -73,6 +77,7 @@ type encodedAttempt struct {
 	State       string    `json:"state"`
 	Verifier    string    `json:"verifier"`
 	Nonce       string    `json:"nonce"`
+	ProofKey    string    `json:"proof_key,omitempty"`
 	Expires     time.Time `json:"expires"`
 }
 
@@ -81,22 +86,61 @@ type encodedAttempt struct {
 // that binding is what stops an attacker from ending his sign-in in your user's
 // browser (RFC 6749 section 10.12). Whoever reads it can finish the sign-in.
 func (a Attempt) Encode() ([]byte, error) {
-	return json.Marshal(encodedAttempt{1, a.address.Reveal(), a.issuer, a.clientID, a.redirectURI, a.state.Reveal(), a.verifier.Reveal(), a.nonce.Reveal(), a.expires})
+	e := encodedAttempt{
+		Version:     1,
+		URL:         a.address.Reveal(),
+		Issuer:      a.issuer,
+		ClientID:    a.clientID,
+		RedirectURI: a.redirectURI,
+		State:       a.state.Reveal(),
+		Verifier:    a.verifier.Reveal(),
+		Nonce:       a.nonce.Reveal(),
+		Expires:     a.expires,
+	}
+	if a.proof != nil {
+		key, err := a.proof.encoded()
+		if err != nil {
+			return nil, fmt.Errorf("fdsclient: encode sign-in attempt: %w", err)
+		}
+		e.ProofKey = key.Reveal()
+	}
+	return json.Marshal(e)
 }
 
 // DecodeAttempt reads what Encode wrote.
 func DecodeAttempt(data []byte) (Attempt, error) {
+	fail := errors.New("fdsclient: decode sign-in attempt: this is not what Attempt.Encode wrote; begin a new sign-in")
 	var e encodedAttempt
 	if err := json.Unmarshal(data, &e); err != nil || e.Version != 1 || e.State == "" || e.Verifier == "" {
-		return Attempt{}, errors.New("fdsclient: decode sign-in attempt: this is not what Attempt.Encode wrote; begin a new sign-in")
+		return Attempt{}, fail
 	}
-	return Attempt{NewSecret(e.URL), e.Issuer, e.ClientID, e.RedirectURI, NewSecret(e.State), NewSecret(e.Verifier), NewSecret(e.Nonce), e.Expires}, nil
+	a := Attempt{
+		address:     NewSecret(e.URL),
+		issuer:      e.Issuer,
+		clientID:    e.ClientID,
+		redirectURI: e.RedirectURI,
+		state:       NewSecret(e.State),
+		verifier:    NewSecret(e.Verifier),
+		nonce:       NewSecret(e.Nonce),
+		expires:     e.Expires,
+	}
+	if e.ProofKey != "" {
+		var err error
+		if a.proof, err = readProver(NewSecret(e.ProofKey), &nonces{}); err != nil {
+			return Attempt{}, fail
+		}
+	}
+	return a, nil
 }
 
 // newAttempt makes the authorization request: state, PKCE with S256 (RFC 7636
 // section 4), nonce (OpenID Connect Core section 3.1.2.1), and prompt=consent
 // with offline_access (section 11).
-func (s *authServer) newAttempt(m *metadata, redirectURI string, parameters map[string]string) (Attempt, error) {
+func (s *authServer) newAttempt(ctx context.Context, m *metadata, redirectURI string, parameters map[string]string) (Attempt, error) {
+	fail := func(err error) (Attempt, error) { return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", err) }
+	if m.AuthorizationEndpoint == "" {
+		return fail(fmt.Errorf("%w: the provider names no authorization_endpoint; ask it how to sign in, or give Provider.Endpoints", ErrUnavailable))
+	}
 	a := Attempt{
 		issuer:      s.provider.Issuer,
 		clientID:    s.application.ClientID,
@@ -105,27 +149,104 @@ func (s *authServer) newAttempt(m *metadata, redirectURI string, parameters map[
 		verifier:    NewSecret(oauth2.GenerateVerifier()),
 		expires:     time.Now().Add(AttemptLifetime).Round(0),
 	}
-	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.verifier.Reveal())}
-	set := func(name, value string) { options = append(options, oauth2.SetAuthURLParam(name, value)) }
+	request := url.Values{
+		"response_type":         {"code"},
+		"client_id":             {a.clientID},
+		"redirect_uri":          {redirectURI},
+		"state":                 {a.state.Reveal()},
+		"code_challenge":        {oauth2.S256ChallengeFromVerifier(a.verifier.Reveal())},
+		"code_challenge_method": {"S256"},
+	}
+	if len(s.application.Scopes) > 0 {
+		request.Set("scope", strings.Join(s.application.Scopes, " "))
+	}
 	if slices.Contains(s.application.Scopes, "openid") {
 		a.nonce = NewSecret(rand.Text())
-		set("nonce", a.nonce.Reveal())
+		request.Set("nonce", a.nonce.Reveal())
 	}
 	if slices.Contains(s.application.Scopes, "offline_access") {
-		set("prompt", "consent")
+		request.Set("prompt", "consent")
+	}
+	if len(s.provider.Resources) > 0 {
+		request["resource"] = s.provider.Resources
+	}
+	var err error
+	if a.proof, err = s.newProver(); err != nil {
+		return fail(err)
+	}
+	if a.proof != nil {
+		thumbprint, err := a.proof.thumbprint()
+		if err != nil {
+			return fail(err)
+		}
+		request.Set("dpop_jkt", thumbprint)
 	}
 	for name, value := range parameters {
-		if slices.Contains(ownParameters, name) {
-			return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w: the parameter %q is set by the SDK", ErrConfig, name)
+		if why := ownParameters[name]; why != "" {
+			return fail(fmt.Errorf("%w: SignInOptions.Parameters: %q %s", ErrConfig, name, why))
 		}
-		set(name, value)
+		request.Set(name, value)
 	}
-	a.address = NewSecret(s.config(m, redirectURI).AuthCodeURL(a.state.Reveal(), options...))
+	if s.application.PushRequests || m.PushRequired {
+		if request, err = s.push(ctx, m, request); err != nil {
+			return Attempt{}, err
+		}
+	}
+	// An endpoint may have a query of its own, which stays (RFC 6749 section 3.1).
+	separator := "?"
+	if strings.Contains(m.AuthorizationEndpoint, "?") {
+		separator = "&"
+	}
+	a.address = NewSecret(m.AuthorizationEndpoint + separator + request.Encode())
 	return a, nil
 }
 
-// ownParameters are those of an authorization request on which its safety rests.
-var ownParameters = []string{"client_id", "code_challenge", "code_challenge_method", "nonce", "redirect_uri", "request", "request_uri", "response_mode", "response_type", "state"}
+// push hands the request to the server and gives the short one that stands for
+// it (RFC 9126).
+func (s *authServer) push(ctx context.Context, m *metadata, request url.Values) (url.Values, error) {
+	const what = "pushed authorization request"
+	response, err := s.post(ctx, m, what, m.PushEndpoint, request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
+		return nil, readRefusal(response, what, s.application.ClientSecret, NewSecret(request.Get("state")), NewSecret(request.Get("client_assertion")))
+	}
+	var pushed struct {
+		URI string `json:"request_uri"`
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, unavailable(what, err)
+	}
+	if json.Unmarshal(body, &pushed) != nil || pushed.URI == "" {
+		return nil, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 9126 section 2.2; check the endpoint", what, ErrUnavailable)
+	}
+	return url.Values{"client_id": {s.application.ClientID}, "request_uri": {pushed.URI}}, nil
+}
+
+// ownParameters are those on which a request's safety rests, and why nobody else
+// sets them.
+var ownParameters = map[string]string{
+	"response_type": "is always code: with the implicit grant tokens would pass through the browser's address bar, history and logs, and could be neither bound nor renewed (RFC 9700 section 2.1.2)",
+	"grant_type":    "is no parameter of an authorization request, and the password grant is not supported: it hands the user's password to the application (RFC 9700 section 2.4)",
+	"password":      "is not supported: the password grant hands the user's password to the application (RFC 9700 section 2.4)",
+
+	"client_id":             setHere,
+	"client_secret":         setHere,
+	"code_challenge":        setHere,
+	"code_challenge_method": setHere,
+	"dpop_jkt":              setHere,
+	"nonce":                 setHere,
+	"redirect_uri":          setHere,
+	"request":               setHere,
+	"request_uri":           setHere,
+	"response_mode":         setHere,
+	"state":                 setHere,
+}
+
+const setHere = "is set by the SDK"
 
 // readCallback checks a redirect against the attempt and gives the code. A
 // redirect that is not the attempt's matches ErrForeignRedirect, whatever else it

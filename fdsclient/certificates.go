@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -136,23 +135,15 @@ func (f *CertificateFolder) find(id fds.SubscriptionID) (string, fs.FileInfo, er
 }
 
 func (f *CertificateFolder) read(name string) (*tls.Certificate, error) {
-	file, err := os.Open(name)
+	data, err := readBounded(name)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: certificate: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxCertificateBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("fdsclient: certificate: %w", err)
-	}
-	if len(data) > maxCertificateBytes {
-		return nil, fmt.Errorf("fdsclient: certificate %s: it has more than %d bytes", name, maxCertificateBytes)
 	}
 	var certificate *tls.Certificate
 	if strings.EqualFold(filepath.Ext(name), ".p12") {
 		certificate, err = parsePKCS12(data, f.password)
 	} else {
-		certificate, err = parsePEM(data)
+		certificate, err = parsePEM(data, data)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: certificate %s: %w", name, err)
@@ -160,16 +151,16 @@ func (f *CertificateFolder) read(name string) (*tls.Certificate, error) {
 	return certificate, nil
 }
 
-func parsePEM(data []byte) (*tls.Certificate, error) {
-	certificate, err := tls.X509KeyPair(data, data)
+func parsePEM(chain, key []byte) (*tls.Certificate, error) {
+	certificate, err := tls.X509KeyPair(chain, key)
 	switch {
 	case err == nil:
 		return &certificate, nil
-	case bytes.Contains(data, []byte("ENCRYPTED")):
+	case bytes.Contains(key, []byte("ENCRYPTED")):
 		return nil, errors.New("its private key is encrypted, which PEM files here may not be; use a .p12 file with a password")
-	case !hasBlock(data, "CERTIFICATE"):
+	case !hasBlock(chain, "CERTIFICATE"):
 		return nil, errors.New("it holds no certificate in PEM form")
-	case !hasBlock(data, "PRIVATE KEY"):
+	case !hasBlock(key, "PRIVATE KEY"):
 		return nil, errors.New("it holds no private key in PEM form; put certificate chain and key into one file")
 	}
 	return nil, errors.New("certificate and private key cannot be read or do not belong together; the owner's own certificate must come first")

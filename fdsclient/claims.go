@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -44,6 +46,36 @@ func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) 
 		}
 	}
 	return nil, false, nil
+}
+
+// introspect asks the server about a token that says nothing itself (RFC 7662).
+func (s *authServer) introspect(ctx context.Context, m *metadata, access Secret) (ids []string, found bool, err error) {
+	const what = "introspection"
+	response, err := s.post(ctx, m, what, m.IntrospectionEndpoint, url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}})
+	if err != nil {
+		return nil, false, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, false, readRefusal(response, what, access, s.application.ClientSecret)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, false, unavailable(what, err)
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(body, &claims) != nil {
+		return nil, false, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 7662 section 2.2; check the endpoint", what, ErrUnavailable)
+	}
+	if string(claims["active"]) != "true" {
+		return nil, false, fmt.Errorf("fdsclient: %s: %w: the provider calls the token that it has just issued inactive; ask it", what, ErrUnavailable)
+	}
+	raw, found := claims[s.application.SubscriptionClaim]
+	if !found {
+		return nil, false, nil
+	}
+	ids, err = readSubscriptions(raw, what)
+	return ids, true, err
 }
 
 // readSubscriptions takes a string or an array of strings.

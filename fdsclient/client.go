@@ -7,9 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net/http"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -27,7 +28,7 @@ type Client struct {
 	store     tokenstore.Store
 	state     StateStore
 	limiter   push.Limiter
-	transport *http.Transport
+	transport *identities
 	auth      *authServer
 	used      usedAttempts
 	scheduler *scheduler
@@ -64,7 +65,6 @@ func New(cfg Config) (*Client, error) {
 		store:     cfg.Store,
 		state:     cfg.State,
 		limiter:   cfg.Push.Limiter,
-		transport: newTransport(&cfg.Provider),
 		scheduler: newScheduler(),
 		owners:    make(map[fds.OwnerKey]*Owner),
 		grants:    make(map[tokenstore.Key]*grant),
@@ -76,8 +76,14 @@ func New(cfg Config) (*Client, error) {
 	if folder, ok := cfg.Certificates.(*CertificateFolder); ok && folder.OnError == nil {
 		folder.OnError = c.certificateFailed
 	}
-	c.auth = &authServer{provider: &c.cfg.Provider, application: &c.cfg.Application, http: newAuthHTTP(c.transport)}
-	c.auth.discovery = &discovery{provider: &c.cfg.Provider, http: c.auth.http}
+	c.transport = newIdentities(&c.cfg.Provider, &c.cfg.Application)
+	c.transport.onError = func(err error) { c.certificateFailed(fds.OwnerKey{}, err) }
+	c.transport.onReplaced = c.certificateReplaced
+	if cfg.Application.Certificate != nil {
+		c.scheduler.watch = c.transport.watch
+	}
+	c.auth = &authServer{provider: &c.cfg.Provider, application: &c.cfg.Application, identities: c.transport, http: newAuthHTTP(c.transport)}
+	c.auth.discovery = &discovery{provider: &c.cfg.Provider, application: &c.cfg.Application, http: c.auth.http}
 	if err := c.tryConfig(); err != nil {
 		return nil, err
 	}
@@ -164,6 +170,20 @@ func (c *Client) startScheduler() {
 	c.work.Go(func() { c.scheduler.run(ctx) })
 }
 
+// certificateReplaced renews the tokens that are bound to the application's
+// certificate of before: their next callers do it at once, else the scheduler,
+// spread over a minute.
+func (c *Client) certificateReplaced() {
+	c.log.Info("the application's certificate was replaced; tokens are renewed")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range c.grants {
+		if g.fresh.Load() != nil {
+			c.scheduler.plan(g, time.Now().Add(rand.N(time.Minute)))
+		}
+	}
+}
+
 // Owners gives the owners whose grants are in the store. No one signs in twice:
 // this is how an application finds its owners again after a restart. A record
 // that cannot be read is logged and told to HookStoreUnavailable, and harms no
@@ -243,6 +263,8 @@ func ofOneRecord(err error) bool {
 func (c *Client) know(e tokenstore.Entry) []*Owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// One copy of what all keys have in common, for there are thousands.
+	e.Issuer, e.ClientID = c.cfg.Provider.Issuer, c.cfg.Application.ClientID
 	g := c.grants[e.Key]
 	if g == nil {
 		g = newGrant(c, e.Key)

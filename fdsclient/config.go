@@ -1,8 +1,12 @@
 package fdsclient
 
 import (
+	"context"
+	"crypto"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -66,34 +70,59 @@ type Provider struct {
 	// AssumedLifetime is how long an access token is taken to live when the
 	// provider does not say; default 5 minutes.
 	AssumedLifetime time.Duration
+	// RefreshInterval is the longest time between two renewals of a grant whose
+	// refresh token may lapse at a moment that the provider does not tell;
+	// default 24 hours.
+	RefreshInterval time.Duration
+
+	// Resources are the APIs that tokens are asked for (RFC 8707): absolute URIs
+	// without fragment. Empty: the parameter is not sent.
+	Resources []string
 }
 
-// Endpoints of an authorization server, https URLs.
+// Endpoints of an authorization server, https URLs. One that is given stands
+// also for its kin in mtls_endpoint_aliases.
 type Endpoints struct {
-	Authorization string
-	Token         string
-	Revocation    string // RFC 7009; without it a sign-out deletes and revokes nothing
-	JWKS          string // keys of ID tokens (OpenID Connect Core section 10.1.1)
+	Authorization       string
+	Token               string
+	Revocation          string // RFC 7009; without it a sign-out deletes and revokes nothing
+	JWKS                string // keys of ID tokens (OpenID Connect Core section 10.1.1)
+	PushedAuthorization string // RFC 9126
+	DeviceAuthorization string // RFC 8628
+	Introspection       string // RFC 7662; asked for the subscription ID when no token has it
 }
-
-// AuthMethod is how the application authenticates itself at the token endpoint
-// (W4), by the names of RFC 7591 section 2.
-type AuthMethod string
-
-// The methods.
-const (
-	AuthNone              AuthMethod = "none"
-	AuthClientSecretBasic AuthMethod = "client_secret_basic"
-	AuthClientSecretPost  AuthMethod = "client_secret_post"
-)
 
 // Application is this application's registration with the provider.
 type Application struct {
-	Name         string     // for people, the keyring and the User-Agent; default "fds-go"
-	ClientID     string     // as registered
-	ClientSecret Secret     // zero for a public client
-	AuthMethod   AuthMethod // default: by what is given and what the provider supports
-	Scopes       []string   // default openid, offline_access
+	Name       string     // for people, the keyring and the User-Agent; default "fds-go"
+	ClientID   string     // as registered
+	AuthMethod AuthMethod // default: by what is given and what the provider supports
+	Scopes     []string   // default openid, offline_access
+
+	// The application proves who it is with one of these, or is a public client
+	// with none (W4).
+	ClientSecret Secret
+	// Certificate gives the client certificate for TLS (RFC 8705), which FDS
+	// recommends; CertificateFiles makes one of two files. It is asked before each
+	// token request and every half minute; when it gives another one, connections
+	// and tokens are renewed with that.
+	Certificate func(context.Context) (*tls.Certificate, error)
+	// Key signs assertions (RFC 7523): RSA or ECDSA P-256. ParsePrivateKey reads
+	// one from PEM.
+	Key   crypto.Signer
+	KeyID string // names Key to the provider, when it knows several
+	// KeyAlgorithm is RS256, PS256 or ES256; default: ES256 for an ECDSA key, for
+	// RSA what the provider lists first of PS256 and RS256, else RS256.
+	KeyAlgorithm string
+	// AssertionAudience is the audience of assertions; default the issuer, which
+	// is also the safe choice. Some servers want their token endpoint's URL.
+	AssertionAudience string
+
+	// DPoP binds each grant's tokens to a key of its own (RFC 9449).
+	DPoP bool
+	// PushRequests sends authorization requests to the provider before the
+	// browser opens (RFC 9126). It is done anyway where the provider demands it.
+	PushRequests bool
 
 	// RedirectURL is the application's own https redirect URI, for BeginSignIn
 	// and FinishSignIn. Without it the redirect goes to the loopback.
@@ -102,6 +131,10 @@ type Application struct {
 	RedirectPath string
 	// RedirectPorts are tried in order for the loopback; empty: any free port.
 	RedirectPorts []int
+	// Page is what the browser shows at the end of a sign-in on the loopback,
+	// executed with a PageData; nil: a plain page of ours. It can load nothing
+	// from elsewhere: the page's address holds the code.
+	Page *template.Template
 
 	// SubscriptionClaim is the claim that holds the subscription ID, a string,
 	// or IDs, an array of strings (W7; FDS does not name it); default
@@ -140,11 +173,14 @@ func (c Config) validate() (Config, error) {
 		}
 	}
 	for name, value := range map[string]string{
-		"Provider.Endpoints.Authorization": p.Endpoints.Authorization,
-		"Provider.Endpoints.Token":         p.Endpoints.Token,
-		"Provider.Endpoints.Revocation":    p.Endpoints.Revocation,
-		"Provider.Endpoints.JWKS":          p.Endpoints.JWKS,
-		"Provider.APIURL":                  p.APIURL,
+		"Provider.Endpoints.Authorization":       p.Endpoints.Authorization,
+		"Provider.Endpoints.Token":               p.Endpoints.Token,
+		"Provider.Endpoints.Revocation":          p.Endpoints.Revocation,
+		"Provider.Endpoints.JWKS":                p.Endpoints.JWKS,
+		"Provider.Endpoints.PushedAuthorization": p.Endpoints.PushedAuthorization,
+		"Provider.Endpoints.DeviceAuthorization": p.Endpoints.DeviceAuthorization,
+		"Provider.Endpoints.Introspection":       p.Endpoints.Introspection,
+		"Provider.APIURL":                        p.APIURL,
 	} {
 		if value != "" {
 			checkURL(name, value, "https")
@@ -157,6 +193,16 @@ func (c Config) validate() (Config, error) {
 		fault("Provider.AssumedLifetime %v is negative", p.AssumedLifetime)
 	} else if p.AssumedLifetime == 0 {
 		p.AssumedLifetime = 5 * time.Minute
+	}
+	if p.RefreshInterval < 0 {
+		fault("Provider.RefreshInterval %v is negative", p.RefreshInterval)
+	} else if p.RefreshInterval == 0 {
+		p.RefreshInterval = 24 * time.Hour
+	}
+	for _, resource := range p.Resources {
+		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+			fault("Provider.Resources %q is not an absolute URI without fragment (RFC 8707 section 2)", resource)
+		}
 	}
 	p.Dialect = p.Dialect.WithDefaults()
 
@@ -199,18 +245,8 @@ func (a *Application) complete() (faults []string) {
 	if a.ClientID == "" {
 		fault("Application.ClientID is missing: the ID under which the provider registered the application")
 	}
-	switch a.AuthMethod {
-	case "":
-	case AuthNone:
-		if !a.ClientSecret.IsZero() {
-			fault("Application.AuthMethod none does not go with a ClientSecret")
-		}
-	case AuthClientSecretBasic, AuthClientSecretPost:
-		if a.ClientSecret.IsZero() {
-			fault("Application.AuthMethod %s needs a ClientSecret", a.AuthMethod)
-		}
-	default:
-		fault("Application.AuthMethod %q is not supported; it is none, client_secret_basic or client_secret_post", a.AuthMethod)
+	for _, why := range a.methodFaults() {
+		fault("%s", why)
 	}
 	a.RedirectPorts = slices.Clone(a.RedirectPorts)
 	if a.Scopes = slices.Clone(a.Scopes); a.Scopes == nil {

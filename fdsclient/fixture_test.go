@@ -17,7 +17,11 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if !fdsclient.RunAsChild() {
+		goleak.VerifyTestMain(m)
+	}
+}
 
 // start gives a quiet provider with three owners and no devices, unless options
 // say otherwise.

@@ -34,6 +34,13 @@ type credential struct {
 	usable  time.Time // handed out until then
 	due     time.Time // renewed from then on
 	renewed time.Time
+	bound   string // thumbprint of the client certificate that the token goes with
+}
+
+// usableNow says that the token will do. Its certificate counts too: the provider
+// would refuse a token that another one was bound to.
+func (c *credential) usableNow(who *identity) bool {
+	return time.Now().Before(c.usable) && c.bound == who.thumbprint
 }
 
 // grant is one stored grant as this process knows it: what is stored, locked and
@@ -43,17 +50,21 @@ type grant struct {
 	key    tokenstore.Key
 	fresh  atomic.Pointer[credential]
 
+	planned planned
+
 	mu        sync.Mutex // guards what follows; never held over the network or the store
 	flight    *flight
-	failures  *backoff.Backoff
-	failing   error     // of the last renewal; nil after a success
-	since     time.Time // the first failure in a row
-	notBefore time.Time // no renewal earlier, while failing
-	lapsed    error     // matches ErrSignInRequired; nil while the grant lives
-	dead      Secret    // the refresh token that the server refused for good
+	failures  *backoff.Backoff // nil until the first
+	failing   error            // of the last renewal; nil after a success
+	since     time.Time        // the first failure in a row
+	notBefore time.Time        // no renewal earlier, while failing
+	lapsed    error            // matches ErrSignInRequired; nil while the grant lives
+	dead      Secret           // the refresh token that the server refused for good
 	unsaved   *unsaved
 	gone      bool // signed out
 	epoch     int  // counts sign-ins and sign-outs
+	proof     *prover
+	proofKey  Secret // that proof was read from
 }
 
 // flight is a renewal under way, which any number of callers wait for.
@@ -72,13 +83,13 @@ type unsaved struct {
 }
 
 func newGrant(c *Client, key tokenstore.Key) *grant {
-	return &grant{client: c, key: key, failures: backoff.New(renewalBackoff)}
+	return &grant{client: c, key: key}
 }
 
 // token gives the access token: at once while it is fresh, else after a renewal
 // that all callers share.
 func (g *grant) token(ctx context.Context) (Token, error) {
-	if c := g.fresh.Load(); c != nil && time.Now().Before(c.usable) {
+	if c := g.fresh.Load(); c != nil && c.usableNow(g.client.transport.current.Load()) {
 		return c.token, nil
 	}
 	f, err := g.renewal(ctx, Secret{}, false)
@@ -177,7 +188,9 @@ func (g *grant) landed(f *flight, fromServer bool) {
 	wasLapsed := g.lapsed != nil
 	switch {
 	case err == nil:
-		g.failures.Up()
+		if g.failures != nil {
+			g.failures.Up()
+		}
 		g.healthy()
 		g.fresh.Store(c)
 	case errors.Is(err, ErrSignInRequired):
@@ -189,6 +202,9 @@ func (g *grant) landed(f *flight, fromServer bool) {
 	default:
 		if g.failing == nil {
 			g.since = now
+		}
+		if g.failures == nil {
+			g.failures = backoff.New(renewalBackoff)
 		}
 		g.failing, g.notBefore = err, now.Add(max(g.failures.Next(), retryAfterOf(err)))
 	}
@@ -250,7 +266,10 @@ func (g *grant) forget() {
 // adopt takes the tokens of a record that was just stored by a sign-in. The
 // caller holds the store's lock of the grant.
 func (g *grant) adopt(record tokenstore.Grant) {
-	c := credentialOf(record)
+	c, err := g.credential(record)
+	if err != nil {
+		return // made from a record of ours, just now
+	}
 	g.mu.Lock()
 	g.healthy()
 	g.unsaved, g.gone = nil, false
@@ -273,28 +292,59 @@ type grantState struct {
 	since           time.Time // of failing
 }
 
-// credentialOf computes the times of a stored token. It is renewed ahead of its
+// credential computes the times of a stored token. It is renewed ahead of its
 // expiry by a fifth of its lifetime, at most 5 minutes, earlier by up to half of
 // that again so that grants of one moment spread; and so that an idle refresh
-// token does not lapse, ahead of that one's expiry too.
-func credentialOf(r tokenstore.Grant) *credential {
+// token does not lapse, ahead of that one's expiry too, or after the configured
+// interval where the provider does not tell it.
+func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
+	proof, err := g.prover(r)
+	if err != nil {
+		return nil, err
+	}
 	lifetime := r.AccessExpiry.Sub(r.Renewed)
 	if lifetime <= 0 {
 		lifetime = time.Minute
 	}
 	c := &credential{
 		token:   Token{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry},
+		bound:   r.CertificateThumbprint,
 		usable:  r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
 		due:     r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
 		renewed: r.Renewed,
 	}
-	if !r.RefreshExpiry.IsZero() {
-		left := r.RefreshExpiry.Sub(r.Renewed)
-		if due := r.RefreshExpiry.Add(-spread(min(24*time.Hour, left/leadShare))); due.Before(c.due) {
-			c.due = due
-		}
+	if r.TokenType == kindDPoP {
+		c.token.proof = proof
 	}
-	return c
+	if r.RefreshToken.IsZero() {
+		return c, nil
+	}
+	lapses := r.RefreshExpiry
+	if lapses.IsZero() {
+		lapses = r.Renewed.Add(g.client.cfg.Provider.RefreshInterval)
+	}
+	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
+		c.due = due
+	}
+	return c, nil
+}
+
+// prover gives the prover of the grant's key, the same one as long as the key is;
+// nil when it has none.
+func (g *grant) prover(r tokenstore.Grant) (*prover, error) {
+	if r.ProofKey.IsZero() {
+		return nil, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
+		proof, err := readProver(r.ProofKey, &g.client.transport.nonces)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSignInRequired, err)
+		}
+		g.proof, g.proofKey = proof, r.ProofKey
+	}
+	return g.proof, nil
 }
 
 // spread gives between one and one and a half times d.

@@ -37,8 +37,8 @@ type HookConnection interface {
 	OnConnection(fds.OwnerKey, push.State)
 }
 
-// HookCertificate is told when an owner's certificate cannot be read or used,
-// and the one before it serves on.
+// HookCertificate is told when an owner's certificate, or with the zero owner the
+// application's own, cannot be read or used, and the one before it serves on.
 type HookCertificate interface {
 	OnCertificate(fds.OwnerKey, error)
 }

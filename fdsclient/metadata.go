@@ -17,15 +17,22 @@ import (
 // metadata is what we read of an authorization server's metadata (RFC 8414
 // section 2, OpenID Connect Discovery section 3, RFC 9207 section 3).
 type metadata struct {
-	Issuer                string   `json:"issuer"`
-	AuthorizationEndpoint string   `json:"authorization_endpoint"`
-	TokenEndpoint         string   `json:"token_endpoint"`
-	RevocationEndpoint    string   `json:"revocation_endpoint"`
-	JWKSURI               string   `json:"jwks_uri"`
-	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
-	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
-	IDTokenAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
-	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
+	Issuer                string         `json:"issuer"`
+	AuthorizationEndpoint string         `json:"authorization_endpoint"`
+	TokenEndpoint         string         `json:"token_endpoint"`
+	RevocationEndpoint    string         `json:"revocation_endpoint"`
+	JWKSURI               string         `json:"jwks_uri"`
+	IntrospectionEndpoint string         `json:"introspection_endpoint"`
+	DeviceEndpoint        string         `json:"device_authorization_endpoint"`         // RFC 8628 section 4
+	PushEndpoint          string         `json:"pushed_authorization_request_endpoint"` // RFC 9126 section 5
+	PushRequired          bool           `json:"require_pushed_authorization_requests"`
+	Aliases               map[string]any `json:"mtls_endpoint_aliases"` // RFC 8705 section 5
+	AuthMethods           []string       `json:"token_endpoint_auth_methods_supported"`
+	AuthAlgorithms        []string       `json:"token_endpoint_auth_signing_alg_values_supported"`
+	ProofAlgorithms       []string       `json:"dpop_signing_alg_values_supported"` // RFC 9449 section 5.1
+	ChallengeMethods      []string       `json:"code_challenge_methods_supported"`
+	IDTokenAlgorithms     []string       `json:"id_token_signing_alg_values_supported"`
+	IssInResponse         bool           `json:"authorization_response_iss_parameter_supported"`
 }
 
 // metadataAge is how long fetched metadata are used before they are fetched
@@ -34,8 +41,9 @@ const metadataAge = time.Hour
 
 // discovery fetches a provider's metadata once and keeps them.
 type discovery struct {
-	provider *Provider
-	http     *http.Client
+	provider    *Provider
+	application *Application
+	http        *http.Client
 
 	mu      sync.Mutex // guards what follows; never held over the network
 	known   *metadata
@@ -155,13 +163,20 @@ func (d *discovery) override(m metadata) (*metadata, error) {
 		field       *string
 		needed      bool
 	}{
-		{"authorization_endpoint", given.Authorization, &m.AuthorizationEndpoint, true},
+		{"authorization_endpoint", given.Authorization, &m.AuthorizationEndpoint, false},
 		{"token_endpoint", given.Token, &m.TokenEndpoint, true},
 		{"revocation_endpoint", given.Revocation, &m.RevocationEndpoint, false},
 		{"jwks_uri", given.JWKS, &m.JWKSURI, false},
+		{"pushed_authorization_request_endpoint", given.PushedAuthorization, &m.PushEndpoint, d.application.PushRequests || m.PushRequired},
+		{"device_authorization_endpoint", given.DeviceAuthorization, &m.DeviceEndpoint, false},
+		{"introspection_endpoint", given.Introspection, &m.IntrospectionEndpoint, false},
 	} {
-		if e.given != "" {
+		alias, _ := m.Aliases[e.name].(string)
+		switch {
+		case e.given != "":
 			*e.field = e.given
+		case alias != "" && d.application.Certificate != nil:
+			*e.field = alias
 		}
 		if *e.field == "" && !e.needed {
 			continue
@@ -175,19 +190,8 @@ func (d *discovery) override(m metadata) (*metadata, error) {
 	if m.ChallengeMethods != nil && !slices.Contains(m.ChallengeMethods, "S256") {
 		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", d.provider.Issuer, ErrUnavailable)
 	}
-	return &m, nil
-}
-
-// authMethod chooses how the application authenticates (RFC 8414: without a list
-// client_secret_basic is meant).
-func (m *metadata) authMethod(a *Application) AuthMethod {
-	switch {
-	case a.AuthMethod != "":
-		return a.AuthMethod
-	case a.ClientSecret.IsZero():
-		return AuthNone
-	case slices.Contains(m.AuthMethods, string(AuthClientSecretPost)) && !slices.Contains(m.AuthMethods, string(AuthClientSecretBasic)):
-		return AuthClientSecretPost
+	if d.application.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", d.provider.Issuer, ErrUnavailable)
 	}
-	return AuthClientSecretBasic
+	return &m, nil
 }

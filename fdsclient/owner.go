@@ -2,7 +2,6 @@ package fdsclient
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -103,7 +102,8 @@ func (noAPI) Authorize(context.Context, *http.Request) error {
 
 func (noAPI) Challenged(context.Context, *http.Response) (bool, error) { return false, nil }
 
-// bearer authorizes an owner's requests to the Web API (W9, RFC 6750 section 2.1).
+// bearer authorizes an owner's requests to the Web API (W9, RFC 6750 section 2.1,
+// RFC 9449 section 7.1).
 type bearer struct{ owner *Owner }
 
 func (b bearer) Authorize(ctx context.Context, r *http.Request) error {
@@ -111,21 +111,20 @@ func (b bearer) Authorize(ctx context.Context, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t.SetHeader(r)
-	return nil
+	return t.SetHeader(r)
 }
 
-// Challenged renews the token that a 401 refused.
+// Challenged renews the token that a 401 refused, or has learnt the nonce that it
+// asks for.
 func (b bearer) Challenged(ctx context.Context, response *http.Response) (retry bool, err error) {
 	if response.Request == nil {
 		return false, nil
 	}
-	const scheme = "Bearer "
-	sent := response.Request.Header.Get("Authorization")
-	if len(sent) <= len(scheme) || subtle.ConstantTimeCompare([]byte(sent[:len(scheme)]), []byte(scheme)) != 1 {
-		return false, nil
+	scheme, sent, _ := strings.Cut(response.Request.Header.Get("Authorization"), " ")
+	if scheme == kindDPoP && wantsNonce(response) && response.Header.Get("DPoP-Nonce") != "" {
+		return true, nil
 	}
-	return b.owner.grant.Load().rejected(ctx, NewSecret(sent[len(scheme):]))
+	return b.owner.grant.Load().rejected(ctx, NewSecret(sent))
 }
 
 // GrantInfo is what is known of an owner's grant without asking the provider.

@@ -33,21 +33,50 @@ h1 { font-size: 1.6rem; margin-bottom: .5rem }
 </html>
 `))
 
-func render(status int, title, text string) loopback.Page {
+// PageData is what Application.Page shows.
+type PageData struct {
+	Application string // Application.Name
+	Title, Text string // what happened, in plain words
+	SignedIn    bool
+	Pending     bool // the sign-in goes on elsewhere
+}
+
+func (c *Client) render(status int, title, text string) loopback.Page {
+	data := PageData{
+		Application: c.cfg.Application.Name,
+		Title:       title,
+		Text:        text,
+		SignedIn:    title == signedInTitle,
+		Pending:     title == pendingTitle,
+	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, struct{ Title, Text string }{title, text}); err != nil {
+	if own := c.cfg.Application.Page; own != nil {
+		err := own.Execute(&b, data)
+		if err == nil {
+			return loopback.Page{Status: status, HTML: b.Bytes()}
+		}
+		c.log.Warn("Application.Page cannot be shown; the plain page is", "error", err)
+		b.Reset()
+	}
+	if err := page.Execute(&b, data); err != nil {
 		return loopback.Page{Status: http.StatusInternalServerError}
 	}
 	return loopback.Page{Status: status, HTML: b.Bytes()}
 }
 
+const (
+	signedInTitle = "Signed in"
+	pendingTitle  = "Nothing to do here"
+)
+
 // closingPage says in plain words how the sign-in ended. It is shown after the
 // grant was saved, so that "signed in" is true.
-func closingPage(application string, err error) loopback.Page {
+func (c *Client) closingPage(err error) loopback.Page {
 	const failed = "Not signed in"
+	application, render := c.cfg.Application.Name, c.render
 	switch {
 	case err == nil:
-		return render(http.StatusOK, "Signed in", "You are signed in to "+application+". You can close this window.")
+		return render(http.StatusOK, signedInTitle, "You are signed in to "+application+". You can close this window.")
 	case errors.Is(err, ErrDenied):
 		return render(http.StatusOK, failed, "Access was refused, so "+application+" got none. You can close this window, or start the sign-in again.")
 	case errors.Is(err, ErrIssuer):
@@ -60,6 +89,6 @@ func closingPage(application string, err error) loopback.Page {
 	return render(http.StatusBadGateway, failed, "Something went wrong after you gave access, and nothing was stored. "+application+" shows the details.")
 }
 
-func foreignPage() loopback.Page {
-	return render(http.StatusBadRequest, "Nothing to do here", "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened.")
+func (c *Client) foreignPage() loopback.Page {
+	return c.render(http.StatusBadRequest, pendingTitle, "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened.")
 }

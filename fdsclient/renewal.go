@@ -51,7 +51,7 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	}
 	// A request that spends a token gets all of its own time, however long the
 	// wait for the lock was.
-	a, err := g.client.auth.refresh(context.WithoutCancel(ctx), record.RefreshToken)
+	a, err := g.ask(context.WithoutCancel(ctx), record)
 	if errors.Is(err, ErrSignInRequired) {
 		// The last doubt: someone who does not share our lock has renewed it.
 		if now, loadErr := g.load(ctx); loadErr == nil && !now.RefreshToken.Equal(record.RefreshToken) {
@@ -70,8 +70,23 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	return c, err == nil, err
 }
 
+// ask gets new tokens from the server.
+func (g *grant) ask(ctx context.Context, record tokenstore.Grant) (answer, error) {
+	proof, err := g.prover(record)
+	if err != nil {
+		return answer{}, err
+	}
+	if record.RefreshToken.IsZero() {
+		return g.client.auth.clientCredentials(ctx, proof)
+	}
+	return g.client.auth.refresh(ctx, record.RefreshToken, proof)
+}
+
 // hopeless says why the server need not be asked.
 func (g *grant) hopeless(record tokenstore.Grant) error {
+	if record.RefreshToken.IsZero() && record.GrantType == grantClientCredentials {
+		return nil
+	}
 	if record.RefreshToken.IsZero() {
 		return fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", ErrSignInRequired)
 	}
@@ -103,9 +118,9 @@ func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) 
 	if record.AccessToken.IsZero() || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
 		return nil
 	}
-	c := credentialOf(record)
+	c, err := g.credential(record)
 	now := time.Now()
-	if !now.Before(c.usable) || (ahead && !now.Before(c.due)) {
+	if err != nil || !c.usableNow(g.client.transport.current.Load()) || (ahead && !now.Before(c.due)) {
 		return nil
 	}
 	if known := g.fresh.Load(); known != nil && known.token.access.Equal(c.token.access) {
@@ -124,6 +139,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*c
 	spent := record.RefreshToken
 	record.Renewed = time.Now().Round(0)
 	record.AccessToken, record.TokenType, record.AccessExpiry = a.access, a.kind, a.expiry
+	record.CertificateThumbprint = a.identity.thumbprint
 	if !a.refresh.IsZero() { // else the old one goes on (RFC 6749 section 6)
 		record.RefreshToken = a.refresh
 	}
@@ -145,7 +161,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*c
 	if changed != nil {
 		return nil, changed
 	}
-	return credentialOf(record), nil
+	return g.credential(record)
 }
 
 // sameOwners refuses a renewed token that names other subscription IDs: an

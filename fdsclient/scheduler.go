@@ -17,34 +17,30 @@ const (
 // scheduler renews all grants of a Client when they are due: one goroutine that
 // sleeps, and a bounded number of workers while there is work.
 type scheduler struct {
-	mu      sync.Mutex
-	queue   dueQueue
-	entries map[*grant]*dueEntry
-	wake    chan struct{}
+	mu    sync.Mutex
+	queue dueQueue
+	wake  chan struct{}
+	watch func(context.Context) // called every maxSleep; may be slow
 }
 
-type dueEntry struct {
-	grant *grant
+// planned is a grant's place in the plan, guarded by the scheduler's mutex.
+type planned struct {
 	at    time.Time
-	index int
+	place int // in the queue, counted from 1; 0: not planned
 }
 
-func newScheduler() *scheduler {
-	return &scheduler{entries: make(map[*grant]*dueEntry), wake: make(chan struct{}, 1)}
-}
+func newScheduler() *scheduler { return &scheduler{wake: make(chan struct{}, 1)} }
 
 // plan sets when g is due next.
 func (s *scheduler) plan(g *grant, at time.Time) {
 	s.mu.Lock()
-	if e, ok := s.entries[g]; ok {
-		e.at = at
-		heap.Fix(&s.queue, e.index)
+	g.planned.at = at
+	if g.planned.place > 0 {
+		heap.Fix(&s.queue, g.planned.place-1)
 	} else {
-		e := &dueEntry{grant: g, at: at}
-		s.entries[g] = e
-		heap.Push(&s.queue, e)
+		heap.Push(&s.queue, g)
 	}
-	first := s.queue[0].grant == g
+	first := s.queue[0] == g
 	s.mu.Unlock()
 	if first {
 		select {
@@ -58,9 +54,8 @@ func (s *scheduler) plan(g *grant, at time.Time) {
 func (s *scheduler) remove(g *grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.entries[g]; ok {
-		heap.Remove(&s.queue, e.index)
-		delete(s.entries, g)
+	if g.planned.place > 0 {
+		heap.Remove(&s.queue, g.planned.place-1)
 	}
 }
 
@@ -72,12 +67,10 @@ func (s *scheduler) next() (*grant, time.Duration) {
 		return nil, maxSleep
 	}
 	// Wall clock: see answer.expiry.
-	if wait := s.queue[0].at.Round(0).Sub(time.Now().Round(0)); wait > 0 {
+	if wait := s.queue[0].planned.at.Round(0).Sub(time.Now().Round(0)); wait > 0 {
 		return nil, min(wait, maxSleep)
 	}
-	e := heap.Pop(&s.queue).(*dueEntry)
-	delete(s.entries, e.grant)
-	return e.grant, 0
+	return heap.Pop(&s.queue).(*grant), 0
 }
 
 // run works until ctx ends and its workers are done.
@@ -87,7 +80,20 @@ func (s *scheduler) run(ctx context.Context) {
 	slots := make(chan struct{}, renewalWorkers)
 	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
+	var watched time.Time
+	watching := make(chan struct{}, 1)
 	for ctx.Err() == nil {
+		if s.watch != nil && time.Since(watched) >= maxSleep {
+			watched = time.Now()
+			select {
+			case watching <- struct{}{}:
+				workers.Go(func() {
+					s.watch(ctx)
+					<-watching
+				})
+			default: // still at it
+			}
+		}
 		g, wait := s.next()
 		if g == nil {
 			timer.Reset(wait)
@@ -111,23 +117,24 @@ func (s *scheduler) run(ctx context.Context) {
 }
 
 // dueQueue is a heap by time.
-type dueQueue []*dueEntry
+type dueQueue []*grant
 
 func (q dueQueue) Len() int           { return len(q) }
-func (q dueQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+func (q dueQueue) Less(i, j int) bool { return q[i].planned.at.Before(q[j].planned.at) }
 func (q dueQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
+	q[i].planned.place, q[j].planned.place = i+1, j+1
 }
 func (q *dueQueue) Push(x any) {
-	e := x.(*dueEntry)
-	e.index = len(*q)
-	*q = append(*q, e)
+	g := x.(*grant)
+	*q = append(*q, g)
+	g.planned.place = len(*q)
 }
 func (q *dueQueue) Pop() any {
 	old := *q
-	e := old[len(old)-1]
+	g := old[len(old)-1]
 	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
-	return e
+	g.planned.place = 0
+	return g
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cli/browser"
@@ -36,6 +38,12 @@ type SignInOptions struct {
 	// Parameters are added to the authorization request: login_hint, ui_locales,
 	// acr_values and whatever a provider asks for.
 	Parameters map[string]string
+	// ReadRedirect lets a user sign in with a browser on another machine: it gives
+	// the URL that the browser ended at, which the user pastes. It is called again
+	// after a URL that does not belong to the sign-in, and no browser is opened
+	// unless OpenBrowser says how; the loopback listens all the same. Its context
+	// ends with the sign-in. An error of it ends the sign-in.
+	ReadRedirect func(ctx context.Context) (string, error)
 }
 
 // BeginSignIn is the first half of a sign-in whose browser is elsewhere: send the
@@ -61,7 +69,7 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 	if err != nil {
 		return Attempt{}, err
 	}
-	return c.auth.newAttempt(m, redirectURI, options.Parameters)
+	return c.auth.newAttempt(ctx, m, redirectURI, options.Parameters)
 }
 
 // FinishSignIn is the second half: it checks the redirect (state, issuer, error),
@@ -96,32 +104,52 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 	if time.Now().After(attempt.expires) {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", ErrAttemptExpired, attempt.expires.UTC().Format(time.RFC3339))
 	}
-	a, err := c.auth.exchange(ctx, attempt.redirectURI, code, attempt.verifier)
+	if attempt.proof != nil {
+		attempt.proof = &prover{attempt.proof.key, &c.transport.nonces} // a decoded attempt knows no nonces
+	}
+	a, err := c.auth.exchange(ctx, attempt, code)
 	if err != nil {
 		return nil, err
 	}
+	return c.welcome(ctx, m, a, signedIn{nonce: attempt.nonce, proof: attempt.proof})
+}
+
+// signedIn is how an answer was obtained that begins a grant.
+type signedIn struct {
+	grantType string  // "" for those that a refresh token carries on
+	nonce     Secret  // that an ID token must have, if any
+	proof     *prover // that the tokens are bound to, if any
+}
+
+// welcome reads whose grant an answer is and saves it.
+func (c *Client) welcome(ctx context.Context, m *metadata, a answer, how signedIn) ([]*Owner, error) {
 	var idClaims map[string]json.RawMessage
+	var err error
 	if !a.id.IsZero() {
-		if idClaims, err = c.auth.verifyIDToken(ctx, m, a.id, attempt.nonce); err != nil {
+		if idClaims, err = c.auth.verifyIDToken(ctx, m, a.id, how.nonce); err != nil {
 			return nil, err
 		}
 	}
-	ids, found, err := subscriptions(c.cfg.Application.SubscriptionClaim, a, idClaims)
+	claim := c.cfg.Application.SubscriptionClaim
+	ids, found, err := subscriptions(claim, a, idClaims)
+	if err == nil && !found && m.IntrospectionEndpoint != "" {
+		ids, found, err = c.auth.introspect(ctx, m, a.access)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if !found {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token and ID token has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", ErrNoSubscription, c.cfg.Application.SubscriptionClaim)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token, ID token and introspection has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", ErrNoSubscription, claim)
 	}
-	if a.refresh.IsZero() {
+	if a.refresh.IsZero() && how.grantType != grantClientCredentials {
 		c.log.Warn("sign-in gave no refresh token: the user must sign in again when the access token expires", "expires", a.expiry, "scopes", a.scopes)
 	}
-	return c.keepSignIn(ctx, ids, a)
+	return c.keepSignIn(ctx, ids, a, how)
 }
 
 // keepSignIn saves a new grant in the place of those that it replaces. It cannot
 // be cancelled: the user has done their part.
-func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Owner, error) {
+func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer, how signedIn) ([]*Owner, error) {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
@@ -140,6 +168,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Own
 	record := tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID},
 		Subscriptions: ids,
+		GrantType:     how.grantType,
 		RefreshToken:  a.refresh,
 		AccessToken:   a.access,
 		TokenType:     a.kind,
@@ -148,6 +177,15 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer) ([]*Own
 		Scopes:        a.scopes,
 		Created:       now,
 		Renewed:       now,
+
+		CertificateThumbprint: a.identity.thumbprint,
+	}
+	if how.proof != nil {
+		key, err := how.proof.encoded()
+		if err != nil {
+			return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
+		}
+		record.ProofKey = key
 	}
 	if record.Scopes == nil { // RFC 6749 section 5.1: as asked for
 		record.Scopes = c.cfg.Application.Scopes
@@ -319,23 +357,66 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, attempt.expires, fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
 	defer cancel()
-	go c.open(ctx, options.OpenBrowser, attempt.URL())
+	if options.ReadRedirect == nil || options.OpenBrowser != nil {
+		go c.open(ctx, options.OpenBrowser, attempt.URL())
+	}
 
-	var owners []*Owner
-	var failure error
-	err = listener.Serve(ctx, func(redirect *url.URL) (loopback.Page, bool) {
-		found, err := c.FinishSignIn(ctx, attempt, redirect.String())
+	var judging sync.Mutex // the loopback's redirects and the pasted ones
+	var result *signInResult
+	judge := func(redirect string) (*signInResult, bool) {
+		judging.Lock()
+		defer judging.Unlock()
+		if result != nil {
+			return result, true
+		}
+		owners, err := c.FinishSignIn(ctx, attempt, redirect)
 		if errors.Is(err, ErrForeignRedirect) {
 			c.log.Warn("ignored a redirect that does not belong to this sign-in", "error", err)
-			return foreignPage(), false
+			return nil, false
 		}
-		owners, failure = found, err
-		return closingPage(c.cfg.Application.Name, err), true
-	})
-	if err != nil {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
+		result = &signInResult{owners, err}
+		return result, true
 	}
-	return owners, failure
+	listening, pasted := context.WithCancelCause(ctx)
+	defer pasted(nil)
+	if options.ReadRedirect != nil {
+		// Not waited for: reading from a terminal ends for no context.
+		go c.readRedirects(listening, options.ReadRedirect, judge, pasted)
+	}
+	err = listener.Serve(listening, func(redirect *url.URL) (loopback.Page, bool) {
+		result, done := judge(redirect.String())
+		if !done {
+			return c.foreignPage(), false
+		}
+		return c.closingPage(result.err), true
+	})
+	judging.Lock()
+	defer judging.Unlock()
+	if result == nil { // and what is pasted from now on comes too late
+		result = &signInResult{err: fmt.Errorf("fdsclient: sign-in: %w", err)}
+	}
+	return result.owners, result.err
+}
+
+// signInResult is how a sign-in ended.
+type signInResult struct {
+	owners []*Owner
+	err    error
+}
+
+// readRedirects judges what the user pastes until one ends the sign-in.
+func (c *Client) readRedirects(ctx context.Context, read func(context.Context) (string, error), judge func(string) (*signInResult, bool), end context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		pasted, err := read(ctx)
+		if err != nil {
+			end(err)
+			return
+		}
+		if _, done := judge(strings.TrimSpace(pasted)); done {
+			end(nil)
+			return
+		}
+	}
 }
 
 func (c *Client) open(ctx context.Context, open func(context.Context, string) error, address string) {

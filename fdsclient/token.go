@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -19,21 +20,30 @@ type Token struct {
 	access Secret
 	kind   string
 	expiry time.Time
+	proof  *prover // of a token bound to a key, else nil
 }
 
 // Reveal gives the token itself, to be sent to the provider and nowhere else.
 func (t Token) Reveal() string { return t.access.Reveal() }
 
-// Type is how the token is presented; "Bearer" (RFC 6750).
+// Type is how the token is presented: "Bearer" (RFC 6750) or "DPoP" (RFC 9449).
 func (t Token) Type() string { return t.kind }
 
 // Expiry is when the provider stops taking the token, on this machine's clock.
 func (t Token) Expiry() time.Time { return t.expiry }
 
-// SetHeader puts the token into a request's header (W9). Send the request to
-// the provider's own origin only.
-func (t Token) SetHeader(r *http.Request) {
+// SetHeader puts the token into a request's header (W9), with the proof for just
+// this request where the token is bound to a key. Send the request to the
+// provider's own origin only.
+func (t Token) SetHeader(r *http.Request) error {
 	r.Header.Set("Authorization", t.kind+" "+t.access.Reveal())
+	if t.proof == nil {
+		return nil
+	}
+	if err := t.proof.prove(r, t.access); err != nil {
+		return fmt.Errorf("fdsclient: proof of possession: %w", err)
+	}
+	return nil
 }
 
 // String says that a token is here, and until when; not which.

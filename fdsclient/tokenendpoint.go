@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,75 +25,86 @@ type answer struct {
 	refreshExpiry       time.Time // zero when the server does not say
 	scopes              []string  // nil when the server does not say
 	extra               func(name string) any
+	identity            *identity // with which it was asked for
 }
 
 // authServer speaks with the provider's authorization server.
 type authServer struct {
 	provider    *Provider
 	application *Application
+	identities  *identities
 	http        *http.Client
 	discovery   *discovery
 }
 
-// config gives x/oauth2's view, with the authentication style always explicit:
-// its auto-detection would send a single-use refresh token twice.
-func (s *authServer) config(m *metadata, redirectURI string) *oauth2.Config {
-	style, secret := oauth2.AuthStyleInParams, s.application.ClientSecret.Reveal()
-	switch m.authMethod(s.application) {
-	case AuthClientSecretBasic:
-		style = oauth2.AuthStyleInHeader
-	case AuthNone:
-		secret = ""
-	}
-	return &oauth2.Config{
-		ClientID:     s.application.ClientID,
-		ClientSecret: secret,
-		Endpoint:     oauth2.Endpoint{AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, AuthStyle: style},
-		RedirectURL:  redirectURI,
-		Scopes:       s.application.Scopes,
-	}
-}
-
 // exchange trades an authorization code (RFC 6749 section 4.1.3, RFC 7636
 // section 4.5).
-func (s *authServer) exchange(ctx context.Context, redirectURI string, code, verifier Secret) (answer, error) {
-	m, err := s.discovery.get(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
-	token, err := s.config(m, redirectURI).Exchange(ctx, code.Reveal(), oauth2.VerifierOption(verifier.Reveal()))
-	if err != nil {
-		return answer{}, s.tokenError(ctx, "exchange of the authorization code", err, code, verifier)
-	}
-	return s.read(token)
+func (s *authServer) exchange(ctx context.Context, attempt Attempt, code Secret) (answer, error) {
+	return s.token(ctx, "exchange of the authorization code", url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code.Reveal()},
+		"redirect_uri":  {attempt.redirectURI},
+		"code_verifier": {attempt.verifier.Reveal()},
+	}, attempt.proof, code, attempt.verifier)
 }
 
-// refresh trades a refresh token (RFC 6749 section 6). x/oauth2's own refresh
-// takes no further parameters and keeps a context, so the form goes through its
-// clientcredentials.
-func (s *authServer) refresh(ctx context.Context, refreshToken Secret) (answer, error) {
+// refresh trades a refresh token (RFC 6749 section 6).
+func (s *authServer) refresh(ctx context.Context, refreshToken Secret, proof *prover) (answer, error) {
+	return s.token(ctx, "renewal", url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {refreshToken.Reveal()},
+	}, proof, refreshToken)
+}
+
+// clientCredentials asks for a token of the application itself (RFC 6749 section
+// 4.4). The scopes that only a person's grant has are left out.
+func (s *authServer) clientCredentials(ctx context.Context, proof *prover) (answer, error) {
+	form := url.Values{"grant_type": {grantClientCredentials}}
+	scopes := slices.DeleteFunc(slices.Clone(s.application.Scopes), func(scope string) bool { return scope == "openid" || scope == "offline_access" })
+	if len(scopes) > 0 {
+		form.Set("scope", strings.Join(scopes, " "))
+	}
+	return s.token(ctx, "client credentials", form, proof)
+}
+
+// token sends a request to the token endpoint. x/oauth2's own requests take no
+// further parameters and keep a context, so the form goes through its
+// clientcredentials, with the authentication style always explicit: its
+// auto-detection would send a single-use refresh token twice.
+func (s *authServer) token(ctx context.Context, what string, form url.Values, proof *prover, secrets ...Secret) (answer, error) {
 	m, err := s.discovery.get(ctx)
 	if err != nil {
 		return answer{}, err
 	}
-	c := s.config(m, "")
-	form := clientcredentials.Config{
-		ClientID:     c.ClientID,
-		ClientSecret: c.ClientSecret,
-		TokenURL:     c.Endpoint.TokenURL,
-		AuthStyle:    c.Endpoint.AuthStyle,
-		EndpointParams: url.Values{
-			"grant_type":    {"refresh_token"},
-			"refresh_token": {refreshToken.Reveal()},
-		},
-	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http)
-	token, err := form.Token(ctx)
+	who, err := s.identities.refresh(ctx)
 	if err != nil {
-		return answer{}, s.tokenError(ctx, "renewal", err, refreshToken)
+		return answer{}, err
 	}
-	return s.read(token)
+	if len(s.provider.Resources) > 0 {
+		form["resource"] = s.provider.Resources
+	}
+	request := clientcredentials.Config{TokenURL: m.TokenEndpoint, AuthStyle: oauth2.AuthStyleInParams, EndpointParams: form}
+	if m.authMethod(s.application) == AuthClientSecretBasic {
+		request.AuthStyle = oauth2.AuthStyleInHeader
+		request.ClientID, request.ClientSecret = s.application.ClientID, s.application.ClientSecret.Reveal()
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.httpClient(proof))
+	for nonceSent := false; ; nonceSent = true {
+		if err := s.authenticate(m, form); err != nil {
+			return answer{}, err
+		}
+		token, err := request.Token(ctx)
+		if err == nil {
+			return s.read(token, who, proof)
+		}
+		// The server asks for a nonce before it looks at anything else, so no code
+		// and no refresh token is spent (RFC 9449 section 8).
+		var refused *oauth2.RetrieveError
+		if proof != nil && !nonceSent && errors.As(err, &refused) && refused.ErrorCode == "use_dpop_nonce" {
+			continue
+		}
+		return answer{}, s.tokenError(ctx, what, err, append(secrets, NewSecret(form.Get("client_assertion")))...)
+	}
 }
 
 // revoke asks the server to forget a token (RFC 7009). The server answers 200
@@ -105,25 +117,9 @@ func (s *authServer) revoke(ctx context.Context, token Secret, hint string) erro
 	if m.RevocationEndpoint == "" {
 		return errors.New("fdsclient: revocation: the provider has no revocation endpoint; ask it to end the grant")
 	}
-	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
-	method := m.authMethod(s.application)
-	if method != AuthClientSecretBasic {
-		form.Set("client_id", s.application.ClientID)
-	}
-	if method == AuthClientSecretPost {
-		form.Set("client_secret", s.application.ClientSecret.Reveal())
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.RevocationEndpoint, strings.NewReader(form.Encode()))
+	response, err := s.post(ctx, m, "revocation", m.RevocationEndpoint, url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}})
 	if err != nil {
-		return fmt.Errorf("fdsclient: revocation: %w", err)
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if method == AuthClientSecretBasic { // both parts form-encoded: RFC 6749 section 2.3.1
-		request.SetBasicAuth(url.QueryEscape(s.application.ClientID), url.QueryEscape(s.application.ClientSecret.Reveal()))
-	}
-	response, err := s.http.Do(request)
-	if err != nil {
-		return unavailable("revocation", err)
+		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusOK {
@@ -133,17 +129,24 @@ func (s *authServer) revoke(ctx context.Context, token Secret, hint string) erro
 }
 
 // read turns x/oauth2's token into ours.
-func (s *authServer) read(t *oauth2.Token) (answer, error) {
+func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) (answer, error) {
 	now := time.Now()
 	a := answer{
-		access:  NewSecret(t.AccessToken),
-		refresh: NewSecret(t.RefreshToken),
-		kind:    "Bearer",
-		expiry:  t.Expiry,
-		extra:   t.Extra,
+		access:   NewSecret(t.AccessToken),
+		refresh:  NewSecret(t.RefreshToken),
+		kind:     "Bearer",
+		expiry:   t.Expiry,
+		extra:    t.Extra,
+		identity: who,
 	}
-	if t.TokenType != "" && !strings.EqualFold(t.TokenType, "bearer") {
-		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token of type %q, this SDK speaks Bearer", ErrUnavailable, describe(t.TokenType, a.access, a.refresh))
+	switch kind := t.TokenType; {
+	case kind == "", strings.EqualFold(kind, "bearer"): // a server may know no DPoP and ignore it (RFC 9449 section 5)
+	case strings.EqualFold(kind, kindDPoP) && proof != nil:
+		a.kind = kindDPoP
+	case strings.EqualFold(kind, kindDPoP):
+		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token bound to a key; turn Application.DPoP on and sign in again", ErrUnavailable)
+	default:
+		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token of type %q, this SDK speaks Bearer and DPoP", ErrUnavailable, describe(kind, a.access, a.refresh))
 	}
 	if strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: the access token cannot stand in a header", ErrUnavailable)

@@ -1,12 +1,15 @@
 package fdsclient
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -18,13 +21,21 @@ const (
 	maxAuthHeaders = 64 << 10
 )
 
-// newTransport makes the one transport that all owners of a Client share.
-func newTransport(p *Provider) *http.Transport {
+// newTransport makes the one transport that all owners of a Client share. The
+// certificate, which may be nil, is the application's (RFC 8705); servers that
+// ask for none do not see it.
+func newTransport(p *Provider, certificate *tls.Certificate) *http.Transport {
+	config := tlspolicy.ClientConfig(p.RootCAs, p.ExactlyTLS12)
+	if certificate != nil {
+		// Not Certificates: those are held back where the server names authorities
+		// that did not issue them, as for a self-signed one.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        tlspolicy.ClientConfig(p.RootCAs, p.ExactlyTLS12),
+		TLSClientConfig:        config,
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  authTimeout,
@@ -91,4 +102,13 @@ func unavailable(what string, err error) error {
 		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, ErrUnavailable, err, hint)
 	}
 	return fmt.Errorf("fdsclient: %s: %w: %w", what, ErrUnavailable, err)
+}
+
+func newFormRequest(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err == nil {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("Accept", "application/json")
+	}
+	return request, err
 }

@@ -38,11 +38,11 @@ func TestA401IsRetriedOnceWithRenewedCredentials(t *testing.T) {
 	}
 }
 
-func TestASecond401IsTheEnd(t *testing.T) {
+func TestAThird401IsTheEnd(t *testing.T) {
 	a := serve(t, tokenOnly)
 	a.renew = func(*http.Response) (string, bool, error) { return "stale again", true, nil }
 	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-	if !isOnly(err, pull.ErrUnauthorized) || a.authorized != 2 || a.challenged != 1 {
+	if !isOnly(err, pull.ErrUnauthorized) || a.authorized != 3 || a.challenged != 2 {
 		t.Fatalf("%v; authorized %d times, challenged %d times", err, a.authorized, a.challenged)
 	}
 }

@@ -16,7 +16,10 @@ import (
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
-const maxRedirects = 3
+const (
+	maxRedirects  = 3
+	maxChallenges = 2 // for a nonce (RFC 9449 section 9) and for a renewed token
+)
 
 var errTimeout = errors.New("pull: time-out")
 
@@ -46,7 +49,7 @@ func (c *Client) newExchange(ctx context.Context, operation string, target *url.
 
 // open asks and gives an answer whose body should be a list.
 func (e *exchange) open(ctx context.Context) (*http.Response, error) {
-	for challenged := false; ; challenged = true {
+	for challenges := 0; ; challenges++ {
 		response, err := e.follow(ctx)
 		if err != nil {
 			return nil, err
@@ -54,7 +57,7 @@ func (e *exchange) open(ctx context.Context) (*http.Response, error) {
 		if response.StatusCode == http.StatusOK {
 			return response, e.checkContent(response)
 		}
-		if err := e.refused(ctx, response, !challenged); err != nil {
+		if err := e.refused(ctx, response, challenges < maxChallenges); err != nil {
 			return nil, err
 		}
 	}

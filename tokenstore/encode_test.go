@@ -11,17 +11,20 @@ import (
 
 func TestTheEncodingOfAGrantIsThis(t *testing.T) {
 	g := Grant{
-		Key:           Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: "g1"},
-		Subscriptions: []string{"9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F"},
-		RefreshToken:  NewSecret("r&<>"),
-		AccessToken:   NewSecret("a"),
-		TokenType:     "Bearer",
-		AccessExpiry:  time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
-		Scopes:        []string{"openid"},
-		Created:       time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Key:                   Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: "g1"},
+		Subscriptions:         []string{"9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F"},
+		RefreshToken:          NewSecret("r&<>"),
+		AccessToken:           NewSecret("a"),
+		TokenType:             "Bearer",
+		AccessExpiry:          time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
+		Scopes:                []string{"openid"},
+		GrantType:             "client_credentials",
+		ProofKey:              NewSecret("cHJvb2Y"),
+		CertificateThumbprint: "bDnc",
+		Created:               time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
-	const want = `{"access_expiry":"2026-01-02T02:04:05.000000006Z","access_token":"a","client_id":"app","created":"2026-01-01T00:00:00Z","grant_id":"g1",` +
-		`"issuer":"https://auth.example.com","refresh_token":"r&<>","scopes":["openid"],"subscriptions":["9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F"],"token_type":"Bearer","version":1}`
+	const want = `{"access_expiry":"2026-01-02T02:04:05.000000006Z","access_token":"a","certificate_thumbprint":"bDnc","client_id":"app","created":"2026-01-01T00:00:00Z","grant_id":"g1",` +
+		`"grant_type":"client_credentials","issuer":"https://auth.example.com","proof_key":"cHJvb2Y","refresh_token":"r&<>","scopes":["openid"],"subscriptions":["9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F"],"token_type":"Bearer","version":1}`
 	data, err := g.Encode()
 	if err != nil || string(data) != want {
 		t.Fatalf("Encode gives\n%s, %v; want\n%s", data, err, want)

@@ -44,6 +44,10 @@ type Grant struct {
 	// Subscriptions are the subscription IDs (W6, W7) the grant is for, as the
 	// token spelt them, in the token's order.
 	Subscriptions []string
+	// GrantType is that of the request that obtained the grant (RFC 7591 section
+	// 2, grant_types), when it is not authorization_code: client_credentials
+	// needs no refresh token to be renewed.
+	GrantType string
 	// RefreshToken may be empty when the provider issued none.
 	RefreshToken Secret
 	AccessToken  Secret
@@ -53,6 +57,12 @@ type Grant struct {
 	AccessExpiry  time.Time
 	RefreshExpiry time.Time
 	Scopes        []string
+	// ProofKey is the private key that the tokens are bound to (RFC 9449), PKCS#8
+	// in base64. Empty when they are not.
+	ProofKey Secret
+	// CertificateThumbprint is x5t#S256 of the client certificate with which the
+	// access token was asked for (RFC 8705 section 3.1), or empty.
+	CertificateThumbprint string
 	// Created is when the grant was first saved after a sign-in, Renewed when
 	// its tokens last changed.
 	Created time.Time
@@ -72,12 +82,15 @@ func (g Grant) Entry() Entry {
 func (g Grant) Equal(o Grant) bool {
 	return g.Key == o.Key &&
 		slices.Equal(g.Subscriptions, o.Subscriptions) &&
+		g.GrantType == o.GrantType &&
 		g.RefreshToken.Equal(o.RefreshToken) &&
 		g.AccessToken.Equal(o.AccessToken) &&
 		g.TokenType == o.TokenType &&
 		g.AccessExpiry.Equal(o.AccessExpiry) &&
 		g.RefreshExpiry.Equal(o.RefreshExpiry) &&
 		slices.Equal(g.Scopes, o.Scopes) &&
+		g.ProofKey.Equal(o.ProofKey) &&
+		g.CertificateThumbprint == o.CertificateThumbprint &&
 		g.Created.Equal(o.Created) &&
 		g.Renewed.Equal(o.Renewed) &&
 		g.unknown.Equal(o.unknown)

@@ -36,6 +36,10 @@ type OIDCOptions struct {
 	OpaqueAccessTokens bool
 	// NoClaimInIDToken leaves the claim to the access token.
 	NoClaimInIDToken bool
+	// PushedRequests demands that authorization requests are pushed (RFC 9126).
+	PushedRequests bool
+	// ProofNonce demands a nonce in DPoP proofs (RFC 9449 section 8).
+	ProofNonce bool
 }
 
 // OIDCClient is one of the applications that the provider knows.
@@ -71,18 +75,21 @@ type OIDC struct {
 
 // script is what oidc/provider.mjs reads.
 type script struct {
-	Certificate         string         `json:"certificate"`
-	Key                 string         `json:"key"`
-	CA                  string         `json:"ca"`
-	Claim               string         `json:"claim"`
-	ClaimInIDToken      bool           `json:"claimInIDToken"`
-	Opaque              bool           `json:"opaque"`
-	Resource            string         `json:"resource"`
-	RedirectURIs        []string       `json:"redirectURIs"`
-	AccessTokenSeconds  int            `json:"accessTokenSeconds"`
-	RefreshTokenSeconds int            `json:"refreshTokenSeconds"`
-	Journal             string         `json:"journal"`
-	Clients             []scriptClient `json:"clients"`
+	Certificate             string         `json:"certificate"`
+	Key                     string         `json:"key"`
+	CA                      string         `json:"ca"`
+	Claim                   string         `json:"claim"`
+	ClaimInIDToken          bool           `json:"claimInIDToken"`
+	Opaque                  bool           `json:"opaque"`
+	Resource                string         `json:"resource"`
+	RedirectURIs            []string       `json:"redirectURIs"`
+	AccessTokenSeconds      int            `json:"accessTokenSeconds"`
+	RefreshTokenSeconds     int            `json:"refreshTokenSeconds"`
+	Journal                 string         `json:"journal"`
+	PushedRequests          bool           `json:"pushedRequests"`
+	ProofNonce              bool           `json:"proofNonce"`
+	ApplicationSubscription string         `json:"applicationSubscription"`
+	Clients                 []scriptClient `json:"clients"`
 }
 
 type scriptClient struct {
@@ -120,17 +127,20 @@ func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 
 	server := o.serverCertificate()
 	configuration := script{
-		Certificate:         string(server.PEM),
-		Key:                 string(server.KeyPEM),
-		CA:                  string(o.CAPEM),
-		Claim:               options.SubscriptionClaim,
-		ClaimInIDToken:      !options.NoClaimInIDToken,
-		Opaque:              options.OpaqueAccessTokens,
-		Resource:            o.Resource,
-		RedirectURIs:        options.RedirectURIs,
-		AccessTokenSeconds:  seconds(t, options.AccessTokenTTL, time.Hour),
-		RefreshTokenSeconds: seconds(t, options.RefreshTokenTTL, 14*24*time.Hour),
-		Journal:             o.journal,
+		Certificate:             string(server.PEM),
+		Key:                     string(server.KeyPEM),
+		CA:                      string(o.CAPEM),
+		Claim:                   options.SubscriptionClaim,
+		ClaimInIDToken:          !options.NoClaimInIDToken,
+		Opaque:                  options.OpaqueAccessTokens,
+		Resource:                o.Resource,
+		RedirectURIs:            options.RedirectURIs,
+		AccessTokenSeconds:      seconds(t, options.AccessTokenTTL, time.Hour),
+		RefreshTokenSeconds:     seconds(t, options.RefreshTokenTTL, 14*24*time.Hour),
+		Journal:                 o.journal,
+		PushedRequests:          options.PushedRequests,
+		ProofNonce:              options.ProofNonce,
+		ApplicationSubscription: o.subscriptionIDs[0],
 	}
 	if configuration.Claim == "" {
 		configuration.Claim = "subscription_id"

@@ -20,16 +20,19 @@ func key(n int) tokenstore.Key {
 func grant(k tokenstore.Key, text string) tokenstore.Grant {
 	created := time.Date(2026, 3, 1, 12, 30, 15, 123456789, time.FixedZone("", 7200))
 	return tokenstore.Grant{
-		Key:           k,
-		Subscriptions: []string{"9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F", "0b5e6b0e-8f0e-4c3c-9a55-0f0e7d1c2b3a"},
-		RefreshToken:  tokenstore.NewSecret("refresh-" + text),
-		AccessToken:   tokenstore.NewSecret("access-" + text),
-		TokenType:     "Bearer",
-		AccessExpiry:  created.Add(time.Hour),
-		RefreshExpiry: created.AddDate(0, 1, 0),
-		Scopes:        []string{"openid", "offline_access"},
-		Created:       created,
-		Renewed:       created.Add(time.Minute),
+		Key:                   k,
+		Subscriptions:         []string{"9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F", "0b5e6b0e-8f0e-4c3c-9a55-0f0e7d1c2b3a"},
+		RefreshToken:          tokenstore.NewSecret("refresh-" + text),
+		AccessToken:           tokenstore.NewSecret("access-" + text),
+		TokenType:             "Bearer",
+		AccessExpiry:          created.Add(time.Hour),
+		RefreshExpiry:         created.AddDate(0, 1, 0),
+		Scopes:                []string{"openid", "offline_access"},
+		GrantType:             "client_credentials",
+		ProofKey:              tokenstore.NewSecret("cHJvb2Y"),
+		CertificateThumbprint: "bDnc",
+		Created:               created,
+		Renewed:               created.Add(time.Minute),
 	}
 }
 

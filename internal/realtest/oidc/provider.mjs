@@ -49,7 +49,10 @@ function clientMetadata({ id, secret, method, certificate }) {
     application_type: 'native', // a loopback redirect URI then fits with any port (RFC 8252 section 7.3)
     redirect_uris: config.redirectURIs,
     response_types: ['code'],
-    grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+    grant_types: [
+      'authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code',
+      ...(method === 'none' ? [] : ['client_credentials']),
+    ],
     id_token_signed_response_alg: 'ES256',
   };
   if (certificate) {
@@ -84,7 +87,10 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: true,
   claims: { openid: ['sub', ...(config.claimInIDToken ? [config.claim] : [])] },
   conformIdTokenClaims: false,
-  extraTokenClaims: (ctx, token) => (token.accountId ? subscriptionClaim(token.accountId) : undefined),
+  extraTokenClaims: (ctx, token) => {
+    if (token.accountId) return subscriptionClaim(token.accountId);
+    return { [config.claim]: config.applicationSubscription }; // the application's own token
+  },
   findAccount: (ctx, accountId) => ({
     accountId,
     claims: () => ({ sub: accountId, ...subscriptionClaim(accountId) }),
@@ -108,7 +114,10 @@ const provider = new Provider(issuer, {
       successSource: (ctx) => page(ctx, 'The device is signed in.'),
     },
     revocation: { enabled: true },
-    pushedAuthorizationRequests: { enabled: true },
+    introspection: { enabled: true },
+    clientCredentials: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => config.proofNonce },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: config.pushedRequests },
     mTLS: {
       enabled: true,
       certificateBoundAccessTokens: true,

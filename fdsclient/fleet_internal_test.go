@@ -1,0 +1,152 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// scriptedServer is a token endpoint without a network, for the bubble's clock.
+type scriptedServer struct {
+	answerAfter time.Duration
+
+	mu       sync.Mutex
+	down     bool
+	requests map[int64]int // by second
+	now, top int           // requests at once
+	issued   int
+}
+
+func (s *scriptedServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.requests[time.Now().Unix()]++
+	s.now++
+	s.top = max(s.top, s.now)
+	s.mu.Unlock()
+	time.Sleep(s.answerAfter)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now--
+	status, body := http.StatusServiceUnavailable, "down"
+	if !s.down {
+		s.issued++
+		status = http.StatusOK
+		body = fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%d","token_type":"Bearer","expires_in":3600}`, s.issued, s.issued)
+	}
+	return &http.Response{
+		StatusCode: status,
+		Header:     http.Header{"Content-Type": {"application/json"}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    r,
+	}, nil
+}
+
+// busiest gives the most requests in a second since then.
+func (s *scriptedServer) busiest(since time.Time) (most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for second, n := range s.requests {
+		if second >= since.Unix() {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
+// seen gives the tokens issued, the seconds in which someone asked, and the most
+// requests at once.
+func (s *scriptedServer) seen() (issued, seconds, top int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issued, len(s.requests), s.top
+}
+
+func (s *scriptedServer) set(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
+func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		owners := 1_000
+		if os.Getenv("FDS_LONG") != "" {
+			owners = 10_000
+		}
+		store := tokenstore.OpenMemory()
+		for n := range owners {
+			id := fds.NewSubscriptionID().String()
+			err := store.Save(t.Context(), tokenstore.Grant{
+				Key:           tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
+				Subscriptions: []string{id},
+				RefreshToken:  NewSecret("first"),
+				AccessToken:   NewSecret("old"),
+				TokenType:     "Bearer",
+				AccessExpiry:  time.Now().Add(6*time.Minute + time.Duration(n)*time.Hour/time.Duration(owners)),
+				Renewed:       time.Now(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		client, err := New(Config{
+			Provider: Provider{
+				Issuer:    "https://auth.example",
+				Endpoints: Endpoints{Authorization: "https://auth.example/a", Token: "https://auth.example/t"},
+			},
+			Application: Application{ClientID: "app"},
+			Store:       store,
+			State:       &MemoryState{},
+			Push:        Push{Rescan: time.Hour},
+			Logger:      slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &scriptedServer{answerAfter: 50 * time.Millisecond, down: true, requests: make(map[int64]int)}
+		client.auth.http.Transport = server
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- client.Run(ctx, nil) }()
+
+		time.Sleep(10 * time.Minute)
+		if issued, asked, _ := server.seen(); issued != 0 || asked == 0 {
+			t.Errorf("while it was down: %d tokens, requests in %d seconds", issued, asked)
+		}
+		server.set(false)
+		back := time.Now()
+		// Every seventh grant was failing. Were they all tried at once, there would be
+		// as many requests as the workers can send in a second: 320.
+		time.Sleep(10 * time.Minute)
+		if most := server.busiest(back); most > owners/160+10 {
+			t.Errorf("%d requests in one second after the server came back", most)
+		}
+		time.Sleep(time.Hour)
+		issued, _, top := server.seen()
+		if issued < owners {
+			t.Errorf("%d of %d grants were renewed", issued, owners)
+		}
+		if top > renewalWorkers {
+			t.Errorf("%d renewals at once", top)
+		}
+		if most := server.busiest(back); most > owners/160+10 {
+			t.Errorf("%d requests in one second", most)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		client.Close()
+	})
+}

@@ -1,0 +1,97 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func movable(n int) Grant {
+	g := Grant{
+		Key:           Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: fmt.Sprint("g", n)},
+		Subscriptions: []string{"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"},
+		RefreshToken:  NewSecret(fmt.Sprint("refresh", n)),
+		Renewed:       time.Unix(1e9, 0),
+	}
+	return g
+}
+
+func held(t *testing.T, s Store) map[string]Grant {
+	t.Helper()
+	all := make(map[string]Grant)
+	for e, err := range s.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := s.Load(t.Context(), e.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.GrantID] = g
+	}
+	return all
+}
+
+func TestGrantsMoveFromOneStoreToAnother(t *testing.T) {
+	folder, err := OpenFolder(t.Context(), FolderConfig{Path: t.TempDir(), Identity: NewIdentity(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := OpenMemory()
+	for n := range 5 {
+		if err := from.Save(t.Context(), movable(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renewed := movable(3) // as after a move that was killed before its delete
+	renewed.Renewed, renewed.RefreshToken = time.Unix(2e9, 0), NewSecret("renewed since")
+	if err := folder.Save(t.Context(), renewed); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := Move(t.Context(), from, folder)
+	if moved != 5 || err != nil {
+		t.Fatalf("moved %d, %v", moved, err)
+	}
+	if left := held(t, from); len(left) != 0 {
+		t.Errorf("%d grants are left: two copies of one refresh token", len(left))
+	}
+	there := held(t, folder)
+	if len(there) != 5 || !there["g1"].Equal(movable(1)) || !there["g3"].Equal(renewed) {
+		t.Errorf("the new store has %v", there)
+	}
+	if moved, err := Move(t.Context(), from, folder); moved != 0 || err != nil {
+		t.Errorf("moving nothing: %d, %v", moved, err)
+	}
+}
+
+// picky is a store that does not take one grant.
+type picky struct {
+	Store
+	refuse string
+}
+
+func (p picky) Save(ctx context.Context, g Grant) error {
+	if g.GrantID == p.refuse {
+		return errors.New("disk full")
+	}
+	return p.Store.Save(ctx, g)
+}
+
+func TestAGrantThatCannotBeMovedStaysAndHoldsUpNoOther(t *testing.T) {
+	from, to := OpenMemory(), OpenMemory()
+	for n := range 3 {
+		if err := from.Save(t.Context(), movable(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved, err := Move(t.Context(), from, picky{to, "g1"})
+	if moved != 2 || err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("moved %d, %v", moved, err)
+	}
+	if left := held(t, from); len(left) != 1 || !left["g1"].Equal(movable(1)) {
+		t.Errorf("left behind: %v", left)
+	}
+}
