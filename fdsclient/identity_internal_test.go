@@ -1,0 +1,141 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// certificateHook keeps what is told of certificates.
+type certificateHook struct {
+	mu   sync.Mutex
+	told []error
+}
+
+func (h *certificateHook) OnCertificate(owner fds.OwnerKey, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if owner == (fds.OwnerKey{}) {
+		h.told = append(h.told, err)
+	}
+}
+
+func (h *certificateHook) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.told)
+}
+
+func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{})
+	file := filepath.Join(t.TempDir(), "app.pem")
+	write := func(c realtest.Certificate) {
+		if err := os.WriteFile(file, append(c.PEM, c.KeyPEM...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(server.TLS.Certificate)
+	hook := &certificateHook{}
+	cfg := Config{
+		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
+		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(file, file)},
+		Store:       tokenstore.OpenMemory(),
+		State:       &MemoryState{},
+		Hooks:       []any{hook},
+	}
+	client, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	owners, err := client.SignIn(ctx, SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, url string) error {
+		callback, err := server.Approve(ctx, url)
+		if err == nil {
+			_, err = server.Open(ctx, callback)
+		}
+		return err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func() (Token, string) {
+		token, err := owners[0].Token(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cnf := string(jwtClaims(token.access)["cnf"])
+		thumbprint := client.transport.current.Load().thumbprint
+		if thumbprint == "" || !strings.Contains(cnf, thumbprint) {
+			t.Fatalf("the token is bound to %s, the certificate is %s", cnf, thumbprint)
+		}
+		return token, thumbprint
+	}
+	first, old := get()
+	if again, _ := get(); again.Reveal() != first.Reveal() {
+		t.Error("a token was renewed without need")
+	}
+
+	if err := os.WriteFile(file, []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		client.transport.watch(ctx)
+	}
+	if again, _ := get(); again.Reveal() != first.Reveal() {
+		t.Error("a file that cannot be read ended the use of the certificate before")
+	}
+	if n := hook.count(); n != 1 {
+		t.Errorf("told %d times of one bad file", n)
+	}
+
+	write(server.IssueCertificate("app-tls", realtest.CertificateOptions{}))
+	client.transport.watch(ctx)
+	second, replaced := get()
+	if second.Reveal() == first.Reveal() || replaced == old {
+		t.Error("the token of the certificate before is still given out")
+	}
+
+	// A restart with yet another certificate finds a token of the one before.
+	client.Close()
+	write(server.IssueCertificate("app-tls", realtest.CertificateOptions{}))
+	if client, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if owners, err = client.Owners(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if third, _ := get(); third.Reveal() == second.Reveal() {
+		t.Error("after a restart a token of the certificate before is given out")
+	}
+}
+
+func TestAnApplicationWithoutItsCertificateSaysSo(t *testing.T) {
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{})
+	missing := filepath.Join(t.TempDir(), "app.pem")
+	client, err := New(Config{
+		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
+		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(missing, missing)},
+		Store:       tokenstore.OpenMemory(),
+		State:       &MemoryState{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, err = client.SignIn(t.Context(), SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(context.Context, string) error { return nil }})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "Application.Certificate") {
+		t.Errorf("error %v", err)
+	}
+}
