@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,7 +92,12 @@ func (r *reader) provider() fdsclient.Provider {
 			Token:         f.TokenEndpoint,
 			Revocation:    f.RevocationEndpoint,
 			JWKS:          f.JWKSURI,
+
+			PushedAuthorization: f.PushedEndpoint,
+			DeviceAuthorization: f.DeviceEndpoint,
+			Introspection:       f.IntrospectionEndpoint,
 		},
+		Resources: f.Resources,
 		APIURL:    f.APIURL,
 		BrokerURL: f.BrokerURL,
 	}
@@ -127,40 +131,45 @@ func (r *reader) application() fdsclient.Application {
 		RedirectPath:      f.RedirectPath,
 		RedirectPorts:     f.RedirectPorts,
 		SubscriptionClaim: f.SubscriptionClaim,
+		KeyID:             f.KeyID,
+		AssertionAudience: f.AssertionAudience,
+		DPoP:              f.DPoP,
+		PushRequests:      f.PushRequests,
 	}
 	if a.Name == "" {
 		a.Name = defaultName
 	}
 	if f.CertificateFile != "" || f.KeyFile != "" {
-		r.applicationCertificate(&a)
+		r.applicationKey(&a)
 	}
 	return a
 }
 
-// applicationCertificate checks the certificate by which the application
-// authenticates itself (RFC 8705), and asks for that method unless another is
-// named; fdsclient says which it supports.
-func (r *reader) applicationCertificate(a *fdsclient.Application) {
+// applicationKey takes the certificate by which the application authenticates
+// itself (RFC 8705), or the key with which it signs assertions (RFC 7523), or
+// both; fdsclient reads the certificate again when its files change.
+func (r *reader) applicationKey(a *fdsclient.Application) {
 	f := r.file.Application
-	if f.CertificateFile != "" && f.KeyFile != "" {
-		chain, err := readBounded(r.path(f.CertificateFile), maxCABytes)
-		if err != nil {
-			r.fault("application.certificate_file: %v", err)
-		}
-		key, keyErr := readBounded(r.path(f.KeyFile), maxCABytes)
-		if keyErr != nil {
-			r.fault("application.key_file: %v", keyErr)
-		}
-		if err == nil && keyErr == nil {
-			if _, err := tls.X509KeyPair(chain, key); err != nil {
-				r.fault("application.certificate_file and key_file do not hold a certificate and its private key in PEM form")
-			}
-		}
-	} else {
-		r.fault("application.certificate_file and key_file go together")
+	certificate, key := r.path(f.CertificateFile), r.path(f.KeyFile)
+	if f.KeyFile == "" {
+		r.fault("application.certificate_file needs its private key in application.key_file")
+		return
 	}
-	if a.AuthMethod == "" {
-		a.AuthMethod = "tls_client_auth"
+	if f.CertificateFile != "" {
+		a.Certificate = fdsclient.CertificateFiles(certificate, key)
+		if _, err := a.Certificate(context.Background()); err != nil {
+			r.fault("application.certificate_file, application.key_file: %v", err)
+			return
+		}
+	}
+	if f.CertificateFile == "" || a.AuthMethod == fdsclient.AuthPrivateKeyJWT {
+		data, err := readBounded(key, maxCABytes)
+		if err == nil {
+			a.Key, err = fdsclient.ParsePrivateKey(data)
+		}
+		if err != nil {
+			r.fault("application.key_file: %v", err)
+		}
 	}
 }
 

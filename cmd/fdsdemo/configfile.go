@@ -23,15 +23,19 @@ const (
 // configFile is the form of fdsdemo.yaml.
 type configFile struct {
 	Provider struct {
-		Issuer                string `yaml:"issuer"`
-		AuthorizationEndpoint string `yaml:"authorization_endpoint"`
-		TokenEndpoint         string `yaml:"token_endpoint"`
-		RevocationEndpoint    string `yaml:"revocation_endpoint"`
-		JWKSURI               string `yaml:"jwks_uri"`
-		APIURL                string `yaml:"api_url"`
-		BrokerURL             string `yaml:"broker_url"`
-		CAFile                string `yaml:"ca_file"`
-		TLS                   string `yaml:"tls"`
+		Issuer                string   `yaml:"issuer"`
+		AuthorizationEndpoint string   `yaml:"authorization_endpoint"`
+		TokenEndpoint         string   `yaml:"token_endpoint"`
+		RevocationEndpoint    string   `yaml:"revocation_endpoint"`
+		JWKSURI               string   `yaml:"jwks_uri"`
+		PushedEndpoint        string   `yaml:"pushed_authorization_request_endpoint"`
+		DeviceEndpoint        string   `yaml:"device_authorization_endpoint"`
+		IntrospectionEndpoint string   `yaml:"introspection_endpoint"`
+		Resources             []string `yaml:"resources"`
+		APIURL                string   `yaml:"api_url"`
+		BrokerURL             string   `yaml:"broker_url"`
+		CAFile                string   `yaml:"ca_file"`
+		TLS                   string   `yaml:"tls"`
 	} `yaml:"provider"`
 	Application struct {
 		Name              string   `yaml:"name"`
@@ -39,7 +43,11 @@ type configFile struct {
 		ClientSecretFile  string   `yaml:"client_secret_file"`
 		CertificateFile   string   `yaml:"certificate_file"`
 		KeyFile           string   `yaml:"key_file"`
+		KeyID             string   `yaml:"key_id"`
 		AuthMethod        string   `yaml:"auth_method"`
+		AssertionAudience string   `yaml:"assertion_audience"`
+		DPoP              bool     `yaml:"dpop"`
+		PushRequests      bool     `yaml:"pushed_requests"`
 		Scopes            []string `yaml:"scopes"`
 		RedirectPath      string   `yaml:"redirect_path"`
 		RedirectPorts     []int    `yaml:"redirect_ports"`

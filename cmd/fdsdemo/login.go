@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -13,18 +17,25 @@ import (
 )
 
 func (p *program) loginCommand() *cobra.Command {
-	var noBrowser bool
+	var how loginFlags
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in through the browser; prints the subscription IDs",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return p.login(c.Context(), noBrowser) },
+		RunE:  func(c *cobra.Command, _ []string) error { return p.login(c.Context(), how) },
 	}
-	c.Flags().BoolVar(&noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error")
+	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error")
+	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
+	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
+	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
+	c.MarkFlagsMutuallyExclusive("paste", "device", "application")
 	return c
 }
 
-func (p *program) login(ctx context.Context, noBrowser bool) error {
+// loginFlags say how to sign in; by default with the browser on this machine.
+type loginFlags struct{ noBrowser, paste, device, application bool }
+
+func (p *program) login(ctx context.Context, how loginFlags) error {
 	client, err := p.open(ctx, slog.LevelWarn)
 	if err != nil {
 		return err
@@ -32,8 +43,12 @@ func (p *program) login(ctx context.Context, noBrowser bool) error {
 	defer client.Close()
 
 	options := fdsclient.SignInOptions{}
-	if noBrowser {
+	if how.noBrowser {
 		options.OpenBrowser = func(context.Context, string) error { return nil }
+	}
+	if how.paste {
+		options.OpenBrowser = nil
+		options.ReadRedirect = p.readRedirect()
 	}
 	var shown atomic.Bool
 	tries := attempts{retrying: p.tellRetrying}
@@ -45,7 +60,18 @@ func (p *program) login(ctx context.Context, noBrowser bool) error {
 			answered() // from here on it waits for a person
 			p.showURL(url)
 		}
-		owners, failure = client.SignIn(ctx, options)
+		switch {
+		case how.device:
+			owners, failure = client.SignInDevice(ctx, func(code fdsclient.DeviceCode) {
+				shown.Store(true)
+				answered()
+				p.showDeviceCode(code)
+			})
+		case how.application:
+			owners, failure = client.SignInApplication(ctx)
+		default:
+			owners, failure = client.SignIn(ctx, options)
+		}
 		if shown.Load() {
 			return nil // a person has been asked: whatever failed, they are not asked again by themselves
 		}
@@ -69,6 +95,29 @@ func (p *program) login(ctx context.Context, noBrowser bool) error {
 func (p *program) showURL(url string) {
 	fmt.Fprintln(p.err, "Open this URL to sign in: "+terminal.Escape(url))
 }
+
+func (p *program) showDeviceCode(code fdsclient.DeviceCode) {
+	fmt.Fprintln(p.err, "Open this URL on any device: "+terminal.Escape(code.VerificationURI))
+	fmt.Fprintln(p.err, "Enter this code there: "+terminal.Escape(code.UserCode))
+	if code.VerificationURIComplete != "" {
+		fmt.Fprintln(p.err, "Or open this, and compare the code: "+terminal.Escape(code.VerificationURIComplete))
+	}
+}
+
+// readRedirect reads the address that a person pastes.
+func (p *program) readRedirect() func(context.Context) (string, error) {
+	lines := bufio.NewReader(io.LimitReader(os.Stdin, maxPasted))
+	return func(context.Context) (string, error) {
+		fmt.Fprintln(p.err, "Paste the address that the browser ends at, which it cannot open there:")
+		line, err := lines.ReadString('\n')
+		if err != nil && line == "" {
+			return "", errors.New("no address was pasted: standard input has ended")
+		}
+		return line, nil
+	}
+}
+
+const maxPasted = 64 << 10
 
 func (p *program) tellRetrying(err error) {
 	p.tell("fdsdemo: trying again for up to %v: %s", patience, sentence(err))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -151,4 +152,27 @@ func TestARedirectPortInUseIsNamed(t *testing.T) {
 	port := occupiedPort(t)
 	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: ["+port+"]")
 	s.run("login", "--no-browser").expect(statusFailed).says(port, "application.redirect_ports")
+}
+
+func TestTheAddressOfARedirectMayBePasted(t *testing.T) {
+	s := newSetup(t)
+	c := s.command("login", "--paste")
+	terminal, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c)
+	callback, err := s.box.ApproveCallback(t.Context(), p.signInURL(), s.north)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(terminal, "http://127.0.0.1/callback?error=access_denied\n"+callback+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.wait().expect(statusDone); r.out != north.Spelling+"\n" {
+		t.Errorf("stdout %q", r.out)
+	}
+
+	p = start(t, s.command("login", "--paste")) // with nothing on standard input
+	p.wait().expect(statusFailed).says("no address was pasted")
 }
