@@ -29,7 +29,7 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 			}
 			return http.StatusOK, `{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/a","token_endpoint":"` + issuer + `/t"}`
 		})
-		d := &discovery{provider: &Provider{Issuer: issuer}, http: newAuthHTTP(server)}
+		d := &discovery{provider: &Provider{Issuer: issuer}, application: &Application{}, http: newAuthHTTP(server)}
 		get := func(want int, when string) {
 			t.Helper()
 			m, err := d.get(t.Context())
@@ -56,7 +56,7 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 		down = false
 		get(5, "a minute later")
 
-		d = &discovery{provider: &Provider{Issuer: issuer}, http: newAuthHTTP(server)}
+		d = &discovery{provider: &Provider{Issuer: issuer}, application: &Application{}, http: newAuthHTTP(server)}
 		down = true
 		if _, err := d.get(t.Context()); !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("with none known: %v", err)
