@@ -180,6 +180,35 @@ func TestAProviderThatDemandsPushedRequestsGetsThem(t *testing.T) {
 	}
 }
 
+func TestTheCodeIsBoundToTheProofKey(t *testing.T) {
+	p := start(t, everyWay())
+	cfg := web(t, p)
+	cfg.Application.DPoP = true
+	attempt, err := open(t, cfg).BeginSignIn(t.Context(), fdsclient.SignInOptions{})
+	if err != nil || !strings.Contains(attempt.URL(), "dpop_jkt=") {
+		t.Fatalf("the request names no key (%v)", err)
+	}
+	// The web app keeps the attempt elsewhere meanwhile, key and all.
+	encoded, err := attempt.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if attempt, err = fdsclient.DecodeAttempt(encoded); err != nil {
+		t.Fatal(err)
+	}
+	callback, err := p.ApproveCallback(t.Context(), attempt.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners, err := open(t, cfg).FinishSignIn(t.Context(), attempt, callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token(t, owners[0]).Type() != "DPoP" {
+		t.Error("the token is bound to no key")
+	}
+}
+
 func TestASubscriptionIDIsFoundWhereverTheProviderPutsIt(t *testing.T) {
 	for name, place := range map[string]fdstest.SubscriptionPlace{
 		"token response": fdstest.InTokenAnswer, "access token": fdstest.InAccessToken,
