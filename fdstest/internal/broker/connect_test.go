@@ -187,7 +187,7 @@ func TestAClientWithoutACertificateOfTheAuthorityDoesNotConnect(t *testing.T) {
 }
 
 func TestTLSBelow12IsRefused(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(c *Config) { c.TLS.MinVersion = tls.VersionTLS10 })
 	raw, err := net.Dial("tcp", f.address)
 	if err != nil {
 		t.Fatal(err)

@@ -110,6 +110,31 @@ func TestQoS0IsDroppedWhileOfflineAndNotKept(t *testing.T) {
 	}
 }
 
+func TestQoS0BehindAFullWindowIsDroppedWithItsConnection(t *testing.T) {
+	f := start(t, nil)
+	id := newID()
+	w := f.subscriber(id, func(p *packets.Connect) { p.Properties.ReceiveMaximum = new(uint16(1)) })
+	f.publish(id, "x", "held", 1)
+	held := receive[*packets.Publish](w)
+	f.publish(id, "x", "kept", 1)
+	f.publish(id, "x", "lost", 0)
+	w.nothingDue()
+	f.leave(w, id)
+	w = f.dial(id)
+	w.connect(id, resume)
+	for _, want := range []string{"held", "kept"} {
+		p := receive[*packets.Publish](w)
+		if string(p.Payload) != want || want == "held" && p.PacketID != held.PacketID {
+			t.Errorf("received %s, want %s", p, want)
+		}
+		w.ack(p.PacketID)
+	}
+	w.nothingDue()
+	if s := f.Client(id); s.DroppedQoS0 != 1 || s.Queued != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestAClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	const buffer = 50
 	f := start(t, func(c *Config) { c.QoS0Buffer = buffer })

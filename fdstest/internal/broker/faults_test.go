@@ -133,6 +133,18 @@ func TestDisconnectCarriesCodeReasonAndServerReference(t *testing.T) {
 	}
 }
 
+func TestADisconnectFitsAClientThatTakesTheSmallestPackets(t *testing.T) {
+	f := start(t, nil)
+	id := newID()
+	w := f.dial(id)
+	w.connect(id, func(p *packets.Connect) { p.Properties.MaximumPacketSize = new(uint32(4)) })
+	stranger := f.dial(id)
+	stranger.connect(id, nil)
+	w.receiveDisconnect(packets.DisconnectSessionTakenOver)
+	f.Disconnect(packets.DisconnectServerBusy, "busy", "", id)
+	stranger.receiveDisconnect(packets.DisconnectServerBusy)
+}
+
 func TestADisconnectIsReadEvenByAClientThatKeepsSending(t *testing.T) {
 	f := start(t, nil)
 	id := newID()

@@ -178,6 +178,42 @@ func TestUnacknowledgedMessagesComeAgainInOrderBeforeNewOnes(t *testing.T) {
 	}
 }
 
+func TestWhatIsAcknowledgedBeforeItCameAgainDoesNotComeAgain(t *testing.T) {
+	f := start(t, nil)
+	id := newID()
+	w := f.subscriber(id, nil)
+	var ids []uint16
+	for i := range 3 {
+		f.publish(id, "x", fmt.Sprint(i), 1)
+		ids = append(ids, receive[*packets.Publish](w).PacketID)
+	}
+	f.leave(w, id)
+	w = f.dial(id)
+	w.connect(id, func(p *packets.Connect) { p.Properties.ReceiveMaximum = new(uint16(1)) })
+	if p := receive[*packets.Publish](w); p.PacketID != ids[0] || !p.Duplicate {
+		t.Errorf("received %s", p)
+	}
+	w.ack(ids[1])
+	w.ack(ids[2])
+	for i := range 2 { // the window is still one wide, and still full
+		f.publish(id, "x", fmt.Sprint("new ", i), 1)
+	}
+	w.nothingDue()
+	w.ack(ids[0])
+	for i := range 2 {
+		p := receive[*packets.Publish](w)
+		if want := fmt.Sprint("new ", i); string(p.Payload) != want || p.Duplicate {
+			t.Errorf("received %s, want %s", p, want)
+		}
+		w.nothingDue()
+		w.ack(p.PacketID)
+	}
+	w.roundTrip()
+	if s := f.Client(id); s.Unacknowledged != 0 || s.Redelivered != 1 || s.UnknownAcks != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestAnAcknowledgementOfNothingIsCountedAndHarmless(t *testing.T) {
 	f := start(t, nil)
 	id := newID()
