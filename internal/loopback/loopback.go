@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -98,14 +99,17 @@ func (l *Listener) Serve(ctx context.Context, callback Callback) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 	}
 	server.SetKeepAlivesEnabled(false)
+	answering := newAnswering()
+	server.ConnState = answering.changed
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l.net) }()
 
 	var err error
 	select {
 	case <-finished:
+		_ = l.net.Close()
 		closing, cancel := context.WithTimeout(ctx, lastPageTime)
-		_ = server.Shutdown(closing)
+		answering.wait(closing)
 		cancel()
 	case <-ctx.Done():
 		err = context.Cause(ctx)
@@ -115,6 +119,49 @@ func (l *Listener) Serve(ctx context.Context, callback Callback) error {
 	_ = server.Close()
 	<-served
 	return err
+}
+
+// answering knows the connections with a request that is not answered yet.
+// Shutdown would wait for idle ones too, which browsers open ahead and never use.
+type answering struct {
+	mu   sync.Mutex
+	busy map[net.Conn]bool
+	none chan struct{} // sent to when one was answered
+}
+
+func newAnswering() *answering {
+	return &answering{busy: make(map[net.Conn]bool), none: make(chan struct{}, 1)}
+}
+
+func (a *answering) changed(c net.Conn, state http.ConnState) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if state == http.StateActive {
+		a.busy[c] = true
+		return
+	}
+	delete(a.busy, c)
+	select {
+	case a.none <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until all are answered, or ctx ends.
+func (a *answering) wait(ctx context.Context) {
+	for {
+		a.mu.Lock()
+		left := len(a.busy)
+		a.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-a.none:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (l *Listener) acceptable(r *http.Request) (status int, ok bool) {

@@ -190,3 +190,29 @@ func TestIPv6ServesWhereIPv4IsTaken(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAConnectionThatABrowserOpenedAheadHoldsNothingUp(t *testing.T) {
+	l, err := Listen(t.Context(), nil, "/callback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- l.Serve(t.Context(), func(*url.URL) (Page, bool) { return Page{Status: http.StatusOK, HTML: []byte("done")}, true })
+	}()
+	ahead, err := net.Dial("tcp", l.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ahead.Close()
+	if status, body, _ := get(t, l.RedirectURI(), func(*http.Request) {}); status != http.StatusOK || body != "done" {
+		t.Errorf("status %d, %q", status, body)
+	}
+	answered := time.Now()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(answered); took > lastPageTime/2 {
+		t.Errorf("it returned %v after its answer", took)
+	}
+}
