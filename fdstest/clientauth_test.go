@@ -79,6 +79,11 @@ func TestThePortForCertificatesServesTheAliasesOnly(t *testing.T) {
 	for name, target := range aliases {
 		client.post(target.(string), url.Values{"client_id": {"no such"}}).wants(t, name, 401, "invalid_client", "unknown")
 	}
+	off := p.Inject(fdstest.Answer(fdstest.TokenEndpoint, 503, "", ""))
+	if ans := client.post(alias(t, p, "token_endpoint"), nil); ans.status != 503 || p.Requests(fdstest.TokenEndpoint) != 2 {
+		t.Errorf("a fault at the endpoint: %d, %d requests counted", ans.status, p.Requests(fdstest.TokenEndpoint))
+	}
+	off()
 	elsewhere := strings.TrimSuffix(alias(t, p, "token_endpoint"), "/token")
 	for _, path := range []string{"/authorize", "/.well-known/oauth-authorization-server", "/keys", "/device"} {
 		if ans := client.send(http.MethodGet, elsewhere+path, nil); ans.status != http.StatusNotFound {
@@ -95,9 +100,8 @@ const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 // keyClient is an application of private_key_jwt with a key of each kind.
 type keyClient struct {
 	raw
-	ec    *ecdsa.PrivateKey
-	rsa   *rsa.PrivateKey
-	index int
+	ec  *ecdsa.PrivateKey
+	rsa *rsa.PrivateKey
 }
 
 func newKeyClient(t *testing.T) *keyClient {

@@ -22,12 +22,29 @@
 // such as sub-topics and query parameters, is this box's own choice and not a
 // rule that a client may rely on.
 //
+// # Ways in
+//
+// Options switches on what else an authorization server may offer or demand, and
+// the metadata says so: client certificates and signed assertions in place of
+// secrets (W4; RFC 8705, RFC 7523), access tokens bound to a certificate or a key
+// (RFC 8705, DPoP of RFC 9449), pushed authorization requests (RFC 9126), resource
+// indicators (RFC 8707), devices without a browser (RFC 8628), introspection (RFC
+// 7662), opaque access tokens. Application says what one application uses or is
+// held to, the client credentials grant included. The box is strict: a proof or
+// an assertion that is only nearly right is refused, and error_description says
+// why. There are no implicit and password grants.
+//
+//	p := fdstest.New(t, fdstest.Options{AuthMethods: []fdstest.AuthMethod{fdstest.TLSClientAuth}})
+//	err := p.AddClient(fdstest.Application{ID: "fleet", AuthMethod: fdstest.TLSClientAuth, RedirectURIs: uris})
+//	certificate, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "fleet"})
+//
 // # What goes wrong
 //
 // Provider.Inject switches on a Fault, until its off function is called or as
 // often as Fault.Times says. Faults at an Endpoint fit every HTTP server
-// (Slow, Answer, Unauthorized, TooManyRequests, WebPage, Redirect, Oversized,
-// Endless, Drip, Truncated, DropBeforeWork, DropAfterWork); others change what
+// (Slow, Answer, Unauthorized, Forbidden, TooManyRequests, OAuthError,
+// AnotherNonce, WebPage, Redirect, Oversized, Endless, Drip, Truncated,
+// DropBeforeWork, DropAfterWork); others change what
 // the authorization server says (MetadataMember, ResponseIssuer,
 // TokenAnswerMember, NoNewRefreshToken, TokenSubscription, ...) or how the
 // broker behaves (DropConnections, LoseSessions, AnswerConnect, Disconnect,

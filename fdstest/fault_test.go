@@ -2,6 +2,7 @@ package fdstest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -36,6 +37,20 @@ func TestFaultsAtAnEndpointDoWhatTheySay(t *testing.T) {
 			func(ans answer) bool { return ans.status == 429 && ans.header.Get("Retry-After") == "7" }},
 		{"WebPage", fdstest.WebPage, func(ans answer) bool {
 			return ans.status == 200 && strings.HasPrefix(ans.header.Get("Content-Type"), "text/html")
+		}},
+		{"Forbidden", fdstest.Forbidden, func(ans answer) bool {
+			return ans.status == 403 && strings.HasPrefix(ans.header.Get("Content-Type"), "text/html") && strings.HasPrefix(ans.body, "<!DOCTYPE html>")
+		}},
+		{"OAuthError", func(e fdstest.Endpoint) fdstest.Fault {
+			return fdstest.OAuthError(e, 400, "invalid_grant", fdstest.HostileText)
+		}, func(ans answer) bool {
+			var members map[string]string
+			return ans.status == 400 && json.Unmarshal([]byte(ans.body), &members) == nil &&
+				members["error"] == "invalid_grant" && members["error_description"] == fdstest.HostileText
+		}},
+		{"AnotherNonce", fdstest.AnotherNonce, func(ans answer) bool {
+			return (ans.status == 400 && strings.Contains(ans.body, "use_dpop_nonce") || ans.status == 401 && strings.Contains(ans.header.Get("WWW-Authenticate"), "use_dpop_nonce")) &&
+				len(ans.header.Get("DPoP-Nonce")) > 20
 		}},
 		{"Redirect", func(e fdstest.Endpoint) fdstest.Fault { return fdstest.Redirect(e, 307, "https://evil.example/") },
 			func(ans answer) bool {
@@ -175,6 +190,15 @@ func TestFaultsOfTheAuthorizationServerDoWhatTheySay(t *testing.T) {
 		"no member in the metadata": {fdstest.MetadataMember("token_endpoint", nil), func(url.Values, *oauth2.Token) bool {
 			_, has := a.metadata().json(t)["token_endpoint"]
 			return !has
+		}},
+		"no S256": {fdstest.MetadataMember("code_challenge_methods_supported", []string{"plain"}), func(url.Values, *oauth2.Token) bool {
+			return !strings.Contains(a.metadata().body, `"S256"`)
+		}},
+		"tokens in the clear": {fdstest.MetadataMember("token_endpoint", "http://127.0.0.1/token"), func(url.Values, *oauth2.Token) bool {
+			return a.metadata().json(t)["token_endpoint"] == "http://127.0.0.1/token"
+		}},
+		"hostile text": {fdstest.ResponseParameter("error_description", fdstest.HostileText), func(q url.Values, _ *oauth2.Token) bool {
+			return q.Get("error_description") == fdstest.HostileText
 		}},
 		"wrong iss": {fdstest.ResponseIssuer("https://evil.example"), func(q url.Values, _ *oauth2.Token) bool { return q.Get("iss") == "https://evil.example" }},
 		"no iss":    {fdstest.NoResponseIssuer(), func(q url.Values, _ *oauth2.Token) bool { return !q.Has("iss") && q.Has("code") }},

@@ -8,7 +8,13 @@
 // issuer (RFC 9207), access tokens are JWTs (RFC 9068) and carry the
 // subscription IDs (W6, W7), refresh tokens rotate and the use of an old one
 // ends its grant (RFC 9700 section 4.14.2), and both kinds are revoked by RFC
-// 7009. One file holds what one of these says.
+// 7009.
+//
+// What else such a server may offer is off unless Config says otherwise: client
+// certificates and tokens bound to them (RFC 8705), signed assertions (RFC 7523),
+// DPoP (RFC 9449), pushed authorization requests (RFC 9126), resource indicators
+// (RFC 8707), devices (RFC 8628), introspection (RFC 7662). One file holds what
+// one of these says.
 //
 // Everything is kept in memory and bounded. Signing keys are made at start, so
 // tokens do not outlive the server.
