@@ -9,6 +9,25 @@
 // (Owner.Pull) and receives what the provider publishes (Client.Run, for all
 // owners at once, each on its own MQTT connection with its own certificate).
 //
+// # Ways in
+//
+// Client.SignIn uses the browser of this machine, and its option ReadRedirect one
+// elsewhere whose last address the user pastes. Client.BeginSignIn and
+// Client.FinishSignIn serve an application with an https redirect URI of its own,
+// Client.SignInDevice a machine without a browser (RFC 8628), and
+// Client.SignInApplication an application whose token needs no user (W8). All end
+// in Owners whose grants are kept in the same way. The implicit and the password
+// grant are not supported (RFC 9700).
+//
+// The application proves who it is (W4) by a client certificate (RFC 8705), by
+// assertions of a private key (RFC 7523), by a secret, or not at all. Tokens can be
+// bound to the certificate, or to a key of their own (RFC 9449), and authorization
+// requests pushed (RFC 9126). See Application; nothing but the credential needs
+// setting where the provider's metadata say the rest.
+//
+// For requests of your own Owner.RoundTripper carries the token to the provider
+// and to nobody else.
+//
 // # What it promises about grants
 //
 // A rotated refresh token is stored before anyone sees the access token that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -302,5 +303,35 @@ func TestACallerWhoLeavesTakesNobodysRenewalAlong(t *testing.T) {
 		synctest.Wait()
 		unlock()
 		callers.Wait()
+	})
+}
+
+// unresolved fails like a machine without a name server, until it is healed.
+type unresolved struct{ healed atomic.Bool }
+
+func (u *unresolved) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !u.healed.Load() {
+		return nil, &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}
+	}
+	return answering(func(*http.Request) (int, string) {
+		return http.StatusOK, `{"access_token":"a1","refresh_token":"r1","token_type":"Bearer","expires_in":3600}`
+	}).RoundTrip(r)
+}
+
+func TestADayWithoutANetworkCostsNoGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &unresolved{}
+		c, owner := bubble(t, network)
+		defer c.Close()
+		if _, err := owner.Token(t.Context()); !Retryable(err) || !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		network.healed.Store(true)
+		time.Sleep(renewalBackoff.Max)
+		synctest.Wait()
+		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
+			t.Errorf("%v, %v", token, err)
+		}
 	})
 }
