@@ -37,7 +37,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" || !strings.EqualFold(hostPort(r.URL), hostPort(api)) || (r.Host != "" && !strings.EqualFold(r.Host, r.URL.Host)) {
 		return fail(fmt.Errorf("fdsclient: a request to %q is refused: the owner's token goes to %q only", describe(r.URL.Scheme+"://"+r.URL.Host), "https://"+api.Host))
 	}
-	authorizer := bearer{t.owner}
+	authorizer := bearer(t)
 	for challenges := 0; ; challenges++ {
 		sent := r.Clone(r.Context())
 		if challenges > 0 && r.GetBody != nil {
