@@ -18,9 +18,10 @@ func Slow(at Endpoint, d time.Duration) Fault {
 	return atHTTP("Slow", at, func(w http.ResponseWriter, r *http.Request, next http.Handler, off <-chan struct{}) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d + writeTimeout))
 		done := record(r, next)
-		if wait(r.Context(), d, off) {
-			done.replay(w)
+		if !wait(r.Context(), d, off) {
+			panic(http.ErrAbortHandler) // to return is to answer 200, which can overtake the client's leaving
 		}
+		done.replay(w)
 	})
 }
 

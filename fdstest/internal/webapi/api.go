@@ -119,7 +119,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault := a.faultFor(r)
 	if fault != nil && !fault.pause(r, fault.Delay) {
 		a.cfg.Logger.DebugContext(r.Context(), "request given up by the client", "method", r.Method, "path", r.URL.Path)
-		return
+		panic(http.ErrAbortHandler) // to return is to answer 200, which can overtake the client's leaving
 	}
 	var ans answer
 	switch {

@@ -1,7 +1,7 @@
 // Package webapi is the Web API of the provider in a box: the pull model of FDS
-// V2 at /fds/v2/, behind a check of the token (W5, W9), over the items of a world. It
-// can be told to fail in the ways real providers and the networks before them
-// do.
+// V2 at /fds/v2/, behind a check of the token (W5, W9), over the items of a
+// world. It can be told to fail in the ways real providers and the networks
+// before them do.
 //
 // # What FDS says
 //
