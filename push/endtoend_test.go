@@ -134,9 +134,6 @@ func TestAnAcknowledgementIsOutBeforeTheDisconnect(t *testing.T) {
 
 func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
-		if b.restart == nil {
-			t.Skip("this broker cannot be restarted")
-		}
 		owner, root := newOwner()
 		got := newCollector()
 		got.fail = func(m push.Message, n int) error {
@@ -145,12 +142,14 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 			}
 			return nil
 		}
-		r := start(t, b.config(owner, root), got.handle)
+		cfg := b.config(owner, root)
+		cfg.Backoff.StableAfter = time.Millisecond // one ending more would look like a take-over
+		r := start(t, cfg, got.handle)
 		const rounds, each = 3, 100
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
 		for round := range rounds {
-			r.waitState(func(s push.State) bool { return s.Connects == uint64(round+1) })
+			r.waitState(func(s push.State) bool { return s.Connects > uint64(round) })
 			restarted := make(chan struct{})
 			for i := range each {
 				if i == each/2 {
@@ -201,7 +200,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 			}
 			seen[string(m.Payload)] = true
 		}
-		r.waitState(func(s push.State) bool { return s.Connects == rounds+1 })
+		r.waitState(func(s push.State) bool { return s.Connects > rounds })
 	})
 }
 
