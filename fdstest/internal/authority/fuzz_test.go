@@ -1,6 +1,9 @@
 package authority
 
 import (
+	"crypto"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -49,6 +52,47 @@ func FuzzVerifyAcceptsNothingElse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, bearer string) {
 		if _, _, ok := s.Verify(bearer); ok && bearer != good {
 			t.Errorf("%q is accepted", bearer)
+		}
+	})
+}
+
+// FuzzOnlySignedAssertionsProveAClient changes assertions and looks for one that
+// passes.
+func FuzzOnlySignedAssertionsProveAClient(f *testing.F) {
+	key, err := newSigningKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	const issuer = "https://127.0.0.1:1"
+	client := Client{
+		ID: "fleet", Method: MethodPrivateKeyJWT, Keys: map[string]crypto.PublicKey{"": key.private.Public()},
+		RedirectURIs: []string{"http://127.0.0.1/callback"},
+	}
+	good, err := key.sign("JWT", map[string]any{"iss": "fleet", "sub": "fleet", "aud": issuer, "exp": time.Now().Add(4 * time.Minute).Unix(), "jti": "1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	authenticates := func(t testing.TB, assertion string) bool {
+		s, err := New(Config{Issuer: issuer, Audience: audience, AuthMethods: []string{MethodPrivateKeyJWT}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AddClient(client); err != nil {
+			t.Fatal(err)
+		}
+		form := parameters{values: map[string]string{"client_assertion_type": assertionType, "client_assertion": assertion}}
+		_, failure := s.authenticate(httptest.NewRequest(http.MethodPost, TokenPath, nil), form)
+		return failure == nil
+	}
+	if !authenticates(f, good) {
+		f.Fatal("the assertion itself is refused")
+	}
+	f.Add(good[:len(good)-1])
+	f.Add(good + ".")
+	f.Add("eyJhbGciOiJub25lIn0." + strings.Split(good, ".")[1] + ".")
+	f.Fuzz(func(t *testing.T, assertion string) {
+		if assertion != good && authenticates(t, assertion) {
+			t.Errorf("%q is accepted", assertion)
 		}
 	})
 }

@@ -27,7 +27,7 @@ type proof struct {
 	key            *ecdsa.PrivateKey
 }
 
-func newProof(t *testing.T) proof {
+func newProof(t testing.TB) proof {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -45,7 +45,7 @@ func newProof(t *testing.T) proof {
 }
 
 // sign makes the compact form by hand, so that the header can be anything.
-func (p proof) sign(t *testing.T) string {
+func (p proof) sign(t testing.TB) string {
 	t.Helper()
 	part := func(v any) string {
 		b, err := json.Marshal(v)
@@ -218,6 +218,25 @@ func TestANonceServesUntilTheOneAfterTheNext(t *testing.T) {
 		c.Rotate()
 		if use(third) == nil || use(c.Nonce()) != nil {
 			t.Error("Rotate lets the old nonce serve, or not the new one")
+		}
+	})
+}
+
+// FuzzOnlySignedProofsServe changes proofs and looks for one that passes for
+// signed; how old it is does not count.
+func FuzzOnlySignedProofsServe(f *testing.F) {
+	good := newProof(f).sign(f)
+	if _, _, problem := verify(good); problem != nil {
+		f.Fatal("the proof itself is refused: ", problem)
+	}
+	head, rest, _ := strings.Cut(good, ".")
+	f.Add(good[:len(good)-1])
+	f.Add(good + ".")
+	f.Add(head + "..")
+	f.Add("eyJhbGciOiJub25lIiwidHlwIjoiZHBvcCtqd3QifQ." + rest)
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, _, problem := verify(text); problem == nil && text != good {
+			t.Errorf("%q is accepted", text)
 		}
 	})
 }
