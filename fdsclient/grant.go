@@ -307,11 +307,13 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 		lifetime = time.Minute
 	}
 	c := &credential{
-		token:   Token{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry},
-		bound:   r.CertificateThumbprint,
-		usable:  r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
-		due:     r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
-		renewed: r.Renewed,
+		token:  Token{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry},
+		bound:  r.CertificateThumbprint,
+		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
+		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
+	}
+	if !r.Renewed.Equal(r.Created) { // a token of the sign-in itself is renewed at its first refusal
+		c.renewed = r.Renewed
 	}
 	if r.TokenType == kindDPoP {
 		c.token.proof = proof

@@ -28,7 +28,7 @@ func Explain(err error) string {
 		dns    *net.DNSError
 	)
 	switch {
-	case errors.As(err, &record):
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"): // net/http replaces the one by the other
 		return "the server does not speak TLS on this port; check the URL's scheme and port"
 	case errors.As(err, &dns):
 		if dns.IsNotFound {
