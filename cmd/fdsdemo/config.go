@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -20,6 +22,7 @@ const (
 	defaultName    = "fdsdemo"
 	maxSecretBytes = 4 << 10
 	maxCABytes     = 1 << 20
+	byteOrderMark  = '\ufeff' // which some editors begin a file with
 
 	// MQTT 5.0 section 3.1.2.11.2: whole seconds in four bytes, of which the
 	// highest means never.
@@ -56,7 +59,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry()},
 		Logger:      log,
 	}}
-	r.push(&c.client)
+	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
 	r.checkClient(c.client)
 	if len(r.faults) > 0 {
@@ -189,21 +192,27 @@ func (r *reader) secret(setting, name string) fdsclient.Secret {
 		r.fault("%s: %s is empty", setting, r.path(name))
 	case strings.ContainsAny(text, "\r\n"):
 		r.fault("%s: %s has more than one line", setting, r.path(name))
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) || c == byteOrderMark }):
+		r.fault("%s: %s is not plain text; save it as UTF-8 without a byte order mark", setting, r.path(name))
 	}
 	return fdsclient.NewSecret(text)
 }
 
 func (r *reader) sessionExpiry() time.Duration {
-	d := time.Duration(r.file.Push.SessionExpiry)
-	if d != 0 && (d < time.Second || d > maxSessionExpiry) {
+	if r.file.Push.SessionExpiry == nil {
+		return 0 // the default
+	}
+	d := time.Duration(*r.file.Push.SessionExpiry)
+	if d < time.Second || d > maxSessionExpiry {
 		r.fault("push.session_expiry is %v; it is at least 1s and at most %v", d, maxSessionExpiry)
+		return 0
 	}
 	return d
 }
 
 // push sets the certificates and the state. A folder of certificates that is not
 // named is looked for beside the default configuration.
-func (r *reader) push(c *fdsclient.Config) {
+func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
 	f := r.file.Push
 	password := r.secret("push.certificate_password_file", f.CertificatePasswordFile)
 	folder, named := r.path(f.Certificates), f.Certificates != ""
@@ -216,7 +225,7 @@ func (r *reader) push(c *fdsclient.Config) {
 		} else if _, err := os.ReadDir(folder); err != nil {
 			r.fault("push.certificates: %v", err)
 		} else {
-			c.Certificates = certificates
+			c.Certificates = newOwnersCertificates(certificates, log)
 		}
 	}
 	if f.StateFolder == "" {

@@ -59,11 +59,11 @@ type configFile struct {
 		PassphraseFile string `yaml:"passphrase_file"`
 	} `yaml:"tokens"`
 	Push struct {
-		Certificates            string   `yaml:"certificates"`
-		CertificatePasswordFile string   `yaml:"certificate_password_file"`
-		Topics                  []string `yaml:"topics"`
-		SessionExpiry           duration `yaml:"session_expiry"`
-		StateFolder             string   `yaml:"state_folder"`
+		Certificates            string    `yaml:"certificates"`
+		CertificatePasswordFile string    `yaml:"certificate_password_file"`
+		Topics                  []string  `yaml:"topics"`
+		SessionExpiry           *duration `yaml:"session_expiry"`
+		StateFolder             string    `yaml:"state_folder"`
 	} `yaml:"push"`
 }
 
@@ -114,7 +114,7 @@ func readConfigFile(path string) (configFile, error) {
 
 var (
 	unknownField = regexp.MustCompile(`^(line \d+): field (.*) not found in type `)
-	wrongKind    = regexp.MustCompile(`^(line \d+): cannot unmarshal `)
+	wrongKind    = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal .* into (.*)$`)
 )
 
 // yamlFault puts the library's errors into the words of this program. A value is
@@ -129,11 +129,26 @@ func yamlFault(err error) string {
 		if m := unknownField.FindStringSubmatch(text); m != nil {
 			text = fmt.Sprintf("%s: unknown key %q", m[1], m[2])
 		} else if m := wrongKind.FindStringSubmatch(text); m != nil {
-			text = m[1] + ": the value is of the wrong kind"
+			text = m[1] + ": the value is of the wrong kind; needed is " + kindNeeded(m[2])
 		}
 		list = append(list, text)
 	}
 	return strings.Join(list, "; ")
+}
+
+// kindNeeded says what a value of that Go type looks like in the file.
+func kindNeeded(goType string) string {
+	switch goType {
+	case "[]string":
+		return "a list such as [a, b]"
+	case "[]int":
+		return "a list of numbers such as [8080, 8081]"
+	case "int":
+		return "a number"
+	case "string":
+		return "a text"
+	}
+	return "keys with values below it"
 }
 
 // readBounded reads a whole file of at most limit bytes.

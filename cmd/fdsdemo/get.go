@@ -151,7 +151,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 		return failures[0]
 	}
 	for _, err := range failures {
-		p.tell("fdsdemo: %s", sentence(err))
+		p.tell("fdsdemo: %s", p.sentence(err))
 	}
 	return summary(failures, len(owners))
 }

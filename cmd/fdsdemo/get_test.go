@@ -298,3 +298,26 @@ func TestAFullDiskOrClosedPipeIsStatus1(t *testing.T) {
 		start(t, c).wait().expect(statusFailed).says("cannot write to standard output")
 	}
 }
+
+func TestA401RightAfterTheSignInForcesOneRenewal(t *testing.T) {
+	s := newSetup(t)
+	s.device(s.north, odd)
+	s.signIn(s.north)
+	before := s.box.Requests(fdstest.TokenEndpoint)
+	s.box.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1))
+	if r := s.run("get", "specifications", "--json").expect(statusDone); r.out != oddCompact+"\n" {
+		t.Errorf("stdout %q", r.out)
+	}
+	if n := s.box.Requests(fdstest.TokenEndpoint) - before; n != 1 {
+		t.Errorf("%d renewals, want 1", n)
+	}
+}
+
+func TestAnAnswerThatIsNoListNamesNoSettingThatThereIsNot(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", `{"items":[]}`))
+	if r := s.run("get", "statuses").expect(statusFailed).says("the answer is an object, not a list"); strings.Contains(r.err, "Dialect") {
+		t.Errorf("stderr %s", r.err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
@@ -18,7 +19,7 @@ import (
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
 	out := &oneAtATime{out: p.err}
-	h := &logHandler{out: out, level: level}
+	h := &logHandler{out: out, level: level, sentence: p.sentence, ending: &p.ending}
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {
@@ -46,11 +47,16 @@ type logHandler struct {
 	level slog.Level
 	times bool
 	flood *flood // nil: nothing is held back
-	attrs []string
-	group string
+
+	sentence func(error) string
+	ending   *atomic.Bool // what is logged now is only what follows from the end
+	attrs    []string
+	group    string
 }
 
-func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
+func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level && (h.flood == nil || !h.ending.Load())
+}
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
@@ -83,7 +89,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 			whose = strings.Trim(a.Value.String(), "[]")
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
-			why = sentence(err)
+			why = h.sentence(err)
 			line += ": " + why
 		} else if a.Value.Kind() != slog.KindAny || a.Value.Any() != nil {
 			attrs = appendAttr(attrs, h.group, a)

@@ -83,6 +83,9 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	if err != nil {
 		return err
 	}
+	if p.forgets {
+		p.tell("fdsdemo: warning: tokens.store is memory, so that this sign-in ends with this command; set keyring or file to keep it")
+	}
 	for _, o := range owners {
 		if _, err := fmt.Fprintln(p.out, o.Key().SubscriptionID); err != nil {
 			return fmt.Errorf("signed in, but the subscription ID cannot be written to standard output: %w", err)
@@ -120,5 +123,5 @@ func (p *program) readRedirect() func(context.Context) (string, error) {
 const maxPasted = 64 << 10
 
 func (p *program) tellRetrying(err error) {
-	p.tell("fdsdemo: trying again for up to %v: %s", patience, sentence(err))
+	p.tell("fdsdemo: trying again for up to %v: %s", patience, p.sentence(err))
 }

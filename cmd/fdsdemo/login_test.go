@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/tls"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -175,4 +177,71 @@ func TestTheAddressOfARedirectMayBePasted(t *testing.T) {
 
 	p = start(t, s.command("login", "--paste")) // with nothing on standard input
 	p.wait().expect(statusFailed).says("no address was pasted")
+}
+
+func TestASignInThatIsNotKeptIsWarnedAbout(t *testing.T) {
+	s := newSetup(t)
+	s.configure("store: file", "store: memory")
+	p := s.start("login", "--no-browser")
+	s.approve(p, s.north)
+	if r := p.wait().expect(statusDone); r.out != north.Spelling+"\n" || !strings.Contains(r.err, "warning: tokens.store is memory") {
+		t.Errorf("stdout %q, stderr %q", r.out, r.err)
+	}
+}
+
+// oldTLS gives the addresses of a server that speaks TLS 1.1 and of one that
+// speaks none.
+func oldTLS(s *setup) []string {
+	s.t.Helper()
+	c, err := s.box.IssueCertificate(fdstest.CertificateRequest{Hosts: []string{"127.0.0.1"}, Usages: serverUsage})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	old, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, Certificates: []tls.Certificate{c.TLS}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	none, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var addresses []string
+	for _, l := range []net.Listener{old, none} {
+		s.t.Cleanup(func() { l.Close() })
+		addresses = append(addresses, l.Addr().String())
+		go func() {
+			for {
+				connection, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer connection.Close()
+					_ = connection.SetDeadline(time.Now().Add(deadline))
+					if _, err := connection.Read(make([]byte, 1024)); err == nil {
+						_, _ = connection.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+					}
+				}()
+			}
+		}()
+	}
+	return addresses
+}
+
+func TestAServerWithoutTLSThatIsAllowedFailsAtOnce(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	for i, address := range oldTLS(s) {
+		says := []string{"offers no TLS version that is allowed", "does not speak TLS on this port"}[i]
+		began := time.Now()
+		s.configure(s.box.Issuer(), "https://"+address)
+		s.run("login", "--no-browser").expect(statusFailed).says(says)
+		s.configure(s.box.APIURL(), "https://"+address)
+		s.run("get", "statuses").expect(statusFailed).says(says)
+		s.configure(s.box.BrokerURL(), "mqtts://"+address)
+		s.run("watch").expect(statusFailed).says(says)
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("%s: it took %v, which is a try again", says, took)
+		}
+	}
 }

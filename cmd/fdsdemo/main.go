@@ -22,13 +22,14 @@ func run() int {
 	// (Ignoring the signal would be inherited by the browser.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
-	err := newProgram(os.Stdout, os.Stderr).command().ExecuteContext(ctx)
+	p := newProgram(os.Stdout, os.Stderr)
+	err := p.command().ExecuteContext(ctx)
 	if err == nil {
 		return statusDone
 	}
 	if ctx.Err() != nil {
 		err = errInterrupted
 	}
-	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(sentence(err)))
+	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(p.sentence(err)))
 	return statusOf(err)
 }

@@ -48,9 +48,9 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "RENEWABLE UNTIL", "CERTIFICATE UNTIL"}, Hint: "; --json shows all"}
+	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL"}, Hint: "; --json shows all"}
 	for _, o := range owners {
-		r := report(ctx, client, o)
+		r := p.report(ctx, client, o)
 		if asJSON {
 			line, err := jsonLine(r)
 			if err != nil {
@@ -65,10 +65,10 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 		if r.CertificateProblem != "" {
 			certificate = r.CertificateProblem
 		}
-		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), shortTime(r.RefreshExpiry), terminal.Escape(certificate)})
+		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry)})
 	}
 	if len(owners) == 0 {
-		p.tell("No owner is signed in. Run: fdsdemo login")
+		p.tell("No owner is signed in. Run: %s", p.invocation("login"))
 	}
 	if asJSON || len(owners) == 0 {
 		return nil
@@ -76,10 +76,10 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	return p.print(table)
 }
 
-func report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) ownerReport {
+func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) ownerReport {
 	r := ownerReport{Owner: o.Key().SubscriptionID, Issuer: o.Key().Issuer, Token: "unreadable"}
 	if g, err := o.Grant(ctx); err != nil {
-		r.Problem = sentence(err)
+		r.Problem = p.sentence(err)
 	} else {
 		r.Token = tokenState(g, time.Now())
 		r.TokenExpiry, r.RefreshExpiry = known(g.AccessExpiry), known(g.RefreshExpiry)
@@ -88,7 +88,7 @@ func report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) o
 	case errors.Is(err, fdsclient.ErrNoCertificate):
 		r.CertificateProblem = "none"
 	case err != nil:
-		r.CertificateProblem = sentence(err)
+		r.CertificateProblem = p.sentence(err)
 	default:
 		r.CertificateExpiry = known(expiry)
 		if time.Now().After(expiry) {

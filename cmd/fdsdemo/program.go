@@ -6,12 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // program is what all commands share: the outputs and the global flags.
@@ -23,6 +26,9 @@ type program struct {
 
 	config  string
 	verbose bool
+
+	forgets bool        // the store ends with the process
+	ending  atomic.Bool // the command has failed and says why at its end
 }
 
 func newProgram(out, err *os.File) *program {
@@ -48,8 +54,31 @@ func (p *program) command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder)")
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log everything that happens")
 	p.addTour(root)
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if c.Flags().Changed("config") && p.config == "" {
+			return wrongUsage("--config names no file")
+		}
+		return nil
+	}
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.watchCommand())
 	return root
+}
+
+// helpCommand is cobra's, but for a command that there is not it fails.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return wrongUsage("there is no command %q; see: fdsdemo --help", strings.Join(args, " "))
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
 }
 
 // noArguments refuses arguments.
@@ -88,6 +117,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	if c.client.Store, err = c.store(ctx); err != nil {
 		return nil, err
 	}
+	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
 	return fdsclient.New(c.client)
 }

@@ -50,10 +50,10 @@ func (p *program) provider(ctx context.Context, folder string) error {
 	if folder != "" {
 		config := filepath.Join(folder, configName)
 		p.tell("In another terminal:")
-		p.tell("  fdsdemo --config %s login", config)
-		p.tell("  fdsdemo --config %s get specifications", config)
-		p.tell("  fdsdemo --config %s watch", config)
-		p.tell("The browser warns of the certificate, which comes from the box's own authority. %s holds it.", filepath.Join(folder, boxCA))
+		p.tell("  %s --config %s login", programName(), quoted(config))
+		p.tell("  %s --config %s get specifications", programName(), quoted(config))
+		p.tell("  %s --config %s watch", programName(), quoted(config))
+		p.tell("The browser warns of the certificate: the box's authority is its own, see %s.", filepath.Join(folder, boxCA))
 	} else {
 		p.tell("With --dir DIR it writes a configuration that leads here.")
 	}

@@ -197,6 +197,11 @@ func TestTheTourShowsAllAndEndsByItself(t *testing.T) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
+	for line := range strings.Lines(r.err) {
+		if len(strings.TrimSpace(line)) > 80 {
+			t.Errorf("wider than a terminal: %s", line)
+		}
+	}
 	for _, part := range []string{"approves by itself", "--browser", "Signed in: Northside Hospital", "fdsdemo provider --dir", "watch --json"} {
 		if !strings.Contains(r.err, part) {
 			t.Errorf("it does not say %q:\n%s", part, r.err)
@@ -240,5 +245,7 @@ func TestTheTourExplainsTheBrowsersWarning(t *testing.T) {
 		t.Errorf("it says:\n%s", said)
 	}
 	p.signal(syscall.SIGTERM)
-	p.wait().expect(statusDone)
+	if r := p.wait().expect(statusDone); !strings.Contains(r.err, "fdsdemo provider --dir") {
+		t.Errorf("it does not say what to try next:\n%s", r.err)
+	}
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,16 +31,21 @@ type attempts struct {
 }
 
 // errNoAnswer is why an attempt was ended.
-var errNoAnswer = fmt.Errorf("the provider did not answer within %v", patience)
+var errNoAnswer = fmt.Errorf("the provider did not answer within %v; check its URLs in the configuration and this machine's network", patience)
 
 // do calls attempt until it succeeds, fails for good, or there is no time left.
 // An attempt calls answered when the provider has begun to answer; until then it
 // is ended when patience runs out.
 func (a *attempts) do(ctx context.Context, attempt func(ctx context.Context, answered func()) error) error {
+	var before error
 	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
 	for {
 		began := time.Now()
 		err := a.once(ctx, began, attempt)
+		if errors.Is(err, errNoAnswer) && before != nil {
+			return fmt.Errorf("%w; before that: %w", err, before)
+		}
+		before = err
 		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
 			return err
 		}
@@ -95,7 +103,18 @@ func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 // A server that shows the wrong certificate will show it again, and a keyring has
 // been waited for already.
 func worthRetrying(err error) bool {
-	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err) && !errors.Is(err, tokenstore.ErrUnavailable)
+	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err) && !noCommonTLS(err) && !errors.Is(err, tokenstore.ErrUnavailable)
+}
+
+// noCommonTLS says whether the server speaks no TLS on this port, or no version
+// that is allowed.
+func noCommonTLS(err error) bool {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) {
+		return true
+	}
+	const byUs, byThem = "server selected unsupported protocol version", "protocol version not supported"
+	return strings.Contains(err.Error(), byUs) || strings.Contains(err.Error(), byThem) // crypto/tls has no types for them
 }
 
 // untrusted says whether a server's certificate was refused.

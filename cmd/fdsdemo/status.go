@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -61,19 +62,53 @@ func isAny(err error, classes ...error) bool {
 	return false
 }
 
-// sentence makes one line of an error, in the words of the configuration file.
-func sentence(err error) string {
+// sentence makes one line of an error, in the words of the configuration file,
+// and adds the command that heals it where there is one.
+func (p *program) sentence(err error) string {
 	text := settingNames.Replace(err.Error())
 	if errors.Is(err, fdsclient.ErrSignInRequired) {
-		text += "; sign in again: fdsdemo login"
+		text += "; sign in again: " + p.invocation("login")
 	} else if errors.Is(err, fdsclient.ErrNoOwner) {
-		text += "; sign in first: fdsdemo login"
+		text += "; sign in first: " + p.invocation("login")
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
+// invocation is what to type for a command, with the configuration in use.
+func (p *program) invocation(command string) string {
+	text := programName() + " " + command
+	if p.config == "" {
+		return text
+	}
+	return text + " --config " + quoted(p.config)
+}
+
+// programName is how this program was started: by its name, or by go run, which
+// puts it where nobody would look for it.
+func programName() string {
+	if path, err := os.Executable(); err == nil && strings.Contains(path, "go-build") {
+		return "go run ./cmd/fdsdemo"
+	}
+	return "fdsdemo"
+}
+
+// quoted writes a path as a shell reads it.
+func quoted(path string) string {
+	if strings.ContainsAny(path, " \t'\"$&;|<>()*?#~`!") {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
 // settingNames turns the SDK's names of settings into those of the file.
 var settingNames = strings.NewReplacer(
+	"Push: push: wrong configuration: ", "", // of the fields below
+	"Provider.APIURL: pull: configuration: BaseURL", "provider.api_url",
+	"BrokerURL: ", "provider.broker_url: ",
+	"SessionExpiry is", "push.session_expiry is",
+	// What this program has no setting for.
+	"; Config.MaxItemBytes sets the bound", "",
+	"; if one of its members holds the list, name it in Dialect.ListMember", ", not a list",
 	"Provider.Issuer", "provider.issuer",
 	"Provider.Endpoints.Authorization", "provider.authorization_endpoint",
 	"Provider.Endpoints.Token", "provider.token_endpoint",

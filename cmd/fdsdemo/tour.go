@@ -59,8 +59,8 @@ func (t *tour) run(ctx context.Context) error {
 		return err
 	}
 	defer box.Close()
-	t.tell("It runs inside this program, on this machine only, with a certificate authority")
-	t.tell("of its own. Its owners and their devices are made up.")
+	t.tell("It runs inside this program, on this machine only, with a certificate")
+	t.tell("authority of its own. Its owners and their devices are made up.")
 	t.tell("  authorization server  %s", box.Issuer())
 	t.tell("  Web API               %s/fds/v2/", box.APIURL())
 	t.tell("  MQTT broker           %s", box.BrokerURL())
@@ -83,6 +83,14 @@ func (t *tour) run(ctx context.Context) error {
 	}
 	defer client.Close()
 
+	err = t.show(ctx, client, box, watched)
+	if err == nil || ctx.Err() != nil { // over, or ended by a signal
+		t.next()
+	}
+	return err
+}
+
+func (t *tour) show(ctx context.Context, client *fdsclient.Client, box *fdstest.Provider, watched *phaseHook) error {
 	owners, err := t.signIn(ctx, client, box)
 	if err != nil {
 		return err
@@ -90,11 +98,7 @@ func (t *tour) run(ctx context.Context) error {
 	if err := t.devices(ctx, owners[0]); err != nil {
 		return err
 	}
-	if err := t.live(ctx, client, watched); err != nil {
-		return err
-	}
-	t.next()
-	return nil
+	return t.live(ctx, client, watched)
 }
 
 func (t *tour) section(title string) {
@@ -106,13 +110,14 @@ func (t *tour) signIn(ctx context.Context, client *fdsclient.Client, box *fdstes
 	t.section("Sign in")
 	options := fdsclient.SignInOptions{ShowURL: func(string) {}}
 	if t.browser {
-		t.tell("Your browser opens the provider's page. It will warn of the certificate: the box's")
-		t.tell("authority is its own, made a moment ago, and no browser knows it. The connection does")
-		t.tell("not leave this machine; go on past the warning, choose an owner and approve.")
+		t.tell("Your browser opens the provider's page. It will warn of the certificate: the")
+		t.tell("box's authority is its own, made a moment ago, and no browser knows it. The")
+		t.tell("connection does not leave this machine; go on past the warning, choose an")
+		t.tell("owner and approve.")
 		options.ShowURL = t.showURL
 	} else {
-		t.tell("The OAuth 2.0 authorization code flow with PKCE. The tour plays the person at the")
-		t.tell("browser and approves by itself, for the first owner; with --browser you do.")
+		t.tell("The OAuth 2.0 authorization code flow with PKCE. The tour plays the person at")
+		t.tell("the browser and approves by itself, for the first owner; with --browser you do.")
 		options.OpenBrowser = func(ctx context.Context, url string) error { return box.Approve(ctx, url) }
 	}
 	owners, err := client.SignIn(ctx, options)
@@ -121,7 +126,7 @@ func (t *tour) signIn(ctx context.Context, client *fdsclient.Client, box *fdstes
 	}
 	for _, o := range owners {
 		id := o.Key().SubscriptionID
-		t.tell("Signed in: %s, subscription %s.", ownerName(box, id), id)
+		t.tell("Signed in: %s, %s.", ownerName(box, id), id)
 	}
 	t.tell("The grant is kept in memory and ends with the tour.")
 	return owners, nil
@@ -140,11 +145,11 @@ func ownerName(box *fdstest.Provider, id fds.SubscriptionID) string {
 // first.
 func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phaseHook) error {
 	t.section("Live messages")
-	t.tell("Over MQTT 5, with the owner's own client certificate. A message is acknowledged once it")
+	t.tell("Over MQTT 5, with the owner's own client certificate. A message is acknowledged")
 	if t.duration > 0 {
-		t.tell("is shown here. This goes on for %v.", t.duration)
+		t.tell("once it is shown here. This goes on for %v.", t.duration)
 	} else {
-		t.tell("is shown here. Ctrl-C ends the tour.")
+		t.tell("once it is shown here. Ctrl-C ends the tour.")
 	}
 	running, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -155,6 +160,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 	err := client.Run(running, func(ctx context.Context, m push.Message) error {
 		if err := out.write(ctx, t.eyesLine(m)); err != nil {
 			if ctx.Err() == nil {
+				t.ending.Store(true)
 				end(fmt.Errorf("cannot write to standard output: %w", err))
 			}
 			return err
@@ -200,12 +206,14 @@ func (h *phaseHook) silence() error {
 func (t *tour) next() {
 	t.section("Next")
 	t.tell("Run the box by itself, and lead the other commands to it:")
-	t.tell("  fdsdemo provider --dir box")
-	t.tell("  fdsdemo --config box/fdsdemo.yaml login")
-	t.tell("  fdsdemo --config box/fdsdemo.yaml owners")
-	t.tell("  fdsdemo --config box/fdsdemo.yaml get statuses")
-	t.tell("  fdsdemo --config box/fdsdemo.yaml watch --json")
-	t.tell("With an fdsdemo.yaml of your own they work with a real provider: fdsdemo --help.")
+	for _, command := range []string{
+		"provider --dir box", "--config box/fdsdemo.yaml login", "--config box/fdsdemo.yaml owners",
+		"--config box/fdsdemo.yaml get statuses", "--config box/fdsdemo.yaml watch --json",
+	} {
+		t.tell("  %s %s", programName(), command)
+	}
+	t.tell("With an fdsdemo.yaml of your own they work with a real provider; see:")
+	t.tell("  %s --help", programName())
 }
 
 // certificates issues an owner's certificate when it is first asked for, as the

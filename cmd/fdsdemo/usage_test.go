@@ -33,6 +33,9 @@ func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 		{"watch --owner 123", "malformed subscription ID"},
 		{"watch --owner " + north.Spelling + " --owner x", "malformed subscription ID"},
 		{"provider --dir=", "names no folder"},
+		{"owners --config=", "--config names no file"},
+		{"help nonsense", `there is no command "nonsense"`},
+		{"help get nonsense", `there is no command "get nonsense"`},
 	} {
 		s.run(strings.Fields(c.args)...).expect(statusUsage).says(c.says)
 	}
@@ -64,6 +67,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 	s.write("lines.txt", "one\ntwo\n")
 	s.write("large.txt", strings.Repeat("x", maxSecretBytes+1))
 	s.write("file", "")
+	s.write("utf16.txt", "\xff\xfes\x00e\x00c\x00")
+	s.write("bom.txt", "\ufeffsecret")
 	http := strings.Replace(s.box.Issuer(), "https://", "http://", 1)
 	mqtt := strings.Replace(s.box.BrokerURL(), "mqtts://", "mqtt://", 1)
 	for _, c := range []struct {
@@ -75,13 +80,20 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`line 5: unknown key "cafile"`}},
 		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`line 8: unknown key "client_secret"`}},
 		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{"line 6", "already defined"}},
-		{"a list for a text", []string{"client_id: fdsdemo", "client_id: [a]"}, []string{"line 7: the value is of the wrong kind"}},
+		{"a list for a text", []string{"client_id: fdsdemo", "client_id: [a]"}, []string{"line 7: the value is of the wrong kind; needed is a text"}},
+		{"a text for a list", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  scopes: openid"}, []string{"line 8: ", "needed is a list such as [a, b]"}},
+		{"a text for a port", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: 8080"}, []string{"line 8: ", "a list of numbers such as [8080, 8081]"}},
+		{"a text for keys", []string{"push:\n  certificates: owners/\n  state_folder: state/\n", "push: owners/\n"}, []string{"line 12: ", "keys with values below it"}},
 		{"no YAML", []string{"provider:", "provider"}, []string{"line 2"}},
 		{"two documents", []string{"provider:", "---\nprovider: {}\n---\nprovider:"}, []string{"more than one YAML document"}},
 		{"an http issuer", []string{s.box.Issuer(), http}, []string{"provider.issuer", "https://"}},
 		{"an http API", []string{"api_url: https", "api_url: http"}, []string{"provider.api_url", "https://"}},
 		{"an mqtt broker", []string{s.box.BrokerURL(), mqtt}, []string{"provider.broker_url", "mqtts://"}},
 		{"an http endpoint", []string{"  ca_file:", "  token_endpoint: http://localhost/token\n  ca_file:"}, []string{"provider.token_endpoint", "https://"}},
+		{"a broker's port that is none", []string{s.box.BrokerURL(), "mqtts://localhost:99999"}, []string{`fdsdemo.yaml: provider.broker_url: port "99999"`}},
+		{"a broker with a path", []string{s.box.BrokerURL(), s.box.BrokerURL() + "/x"}, []string{"fdsdemo.yaml: provider.broker_url: it may hold host and port only"}},
+		{"an API with a query", []string{s.box.APIURL(), s.box.APIURL() + "?a=b"}, []string{"provider.api_url of host"}},
+		{"an API with its path", []string{s.box.APIURL(), s.box.APIURL() + "/fds/v2/"}, []string{`provider.api_url "https://`, "is appended; write it without"}},
 		{"no issuer", []string{"issuer: " + s.box.Issuer(), `issuer: ""`}, []string{"provider.issuer is missing"}},
 		{"no client ID", []string{"client_id: fdsdemo", `client_id: ""`}, []string{"application.client_id is missing"}},
 		{"a missing CA file", []string{"ca_file: ca.pem", "ca_file: none.pem"}, []string{"provider.ca_file", "none.pem"}},
@@ -90,6 +102,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a missing client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: none.txt"}, []string{"application.client_secret_file", "none.txt"}},
 		{"an empty client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: empty.txt"}, []string{"application.client_secret_file", "is empty"}},
 		{"a client secret of two lines", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: lines.txt"}, []string{"application.client_secret_file", "more than one line"}},
+		{"a client secret in UTF-16", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: utf16.txt"}, []string{"application.client_secret_file", "is not plain text; save it as UTF-8"}},
+		{"a client secret after a byte order mark", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: bom.txt"}, []string{"application.client_secret_file", "without a byte order mark"}},
 		{"a huge client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: large.txt"}, []string{"application.client_secret_file", "more than 4096 bytes"}},
 		{"a certificate without its key", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  certificate_file: ca.pem"}, []string{"application.key_file"}},
 		{"a certificate with a wrong key", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  certificate_file: ca.pem\n  key_file: pass.txt"}, []string{"application.certificate_file", "no private key"}},
@@ -105,7 +119,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a missing password of certificates", []string{"owners/", "owners/\n  certificate_password_file: none.txt"}, []string{"push.certificate_password_file", "none.txt"}},
 		{"a topic above the root", []string{"owners/", "owners/\n  topics: [/x]"}, []string{"push.topics"}},
 		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
-		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry"}},
+		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
+		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
 		{"a state folder that is a file", []string{"state/", "file"}, []string{"push.state_folder"}},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
@@ -173,4 +188,25 @@ push:
   state_folder: state/                    # positions, open gaps, filters; default: the user's state folder
 `))
 	s.run("owners").expect(statusDone)
+}
+
+func TestAnErrorOfTheConfigurationIsNamedOnce(t *testing.T) {
+	s := newSetup(t)
+	s.configure("owners/", "owners/\n  session_expiry: -1h")
+	if r := s.run("owners").expect(statusUsage); strings.Count(r.err, "session_expiry") != 1 || strings.Contains(r.err, "SessionExpiry") {
+		t.Errorf("stderr %s", r.err)
+	}
+}
+
+func TestTheCommandToTryNextHasTheConfigurationInUse(t *testing.T) {
+	s := newSetup(t)
+	s.run("get", "statuses").expect(statusSignIn).says("sign in first: fdsdemo login --config " + s.config)
+	if r := s.run("owners").expect(statusDone); r.err != "No owner is signed in. Run: fdsdemo login --config "+s.config+"\n" {
+		t.Errorf("stderr %q", r.err)
+	}
+	for path, want := range map[string]string{"a": "a", "a b": "'a b'", "it's": `'it'\''s'`, `C:\x`: `C:\x`} {
+		if got := quoted(path); got != want {
+			t.Errorf("%s is written %s, want %s", path, got, want)
+		}
+	}
 }

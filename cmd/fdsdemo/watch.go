@@ -65,6 +65,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 		}
 		if err := out.write(ctx, line); err != nil {
 			if ctx.Err() == nil {
+				p.ending.Store(true)
 				end(fmt.Errorf("cannot write to standard output: %w", err))
 			}
 			return err
@@ -185,7 +186,7 @@ func (w *watcher) OnConnection(key fds.OwnerKey, state push.State) {
 // hopeless says whether a connection will not come up until a person has changed
 // something.
 func hopeless(s push.State) bool {
-	return s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && untrusted(s.Err)
+	return s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err))
 }
 
 func (w *watcher) giveUp() {

@@ -180,7 +180,9 @@ func TestAReaderThatHasGoneEndsWatchAndLosesNothing(t *testing.T) {
 	p.await(p.err, "Connected: ")
 	read.Close()
 	s.publish(s.north, `"kept"`, "a")
-	p.wait().expect(statusFailed).says("cannot write to standard output")
+	if r := p.wait().expect(statusFailed).says("cannot write to standard output"); strings.Contains(r.err, "the handler failed") {
+		t.Errorf("more than one sentence: %s", r.err)
+	}
 	if sub := s.box.Subscriber(s.north); sub.Acknowledged != 0 {
 		t.Fatalf("acknowledged though nobody has it: %+v", sub)
 	}
@@ -438,5 +440,21 @@ func TestEveryLineOfWatchJSONParses(t *testing.T) {
 			t.Errorf("message %d of %s came in place of %d", m.Payload.N, m.Owner, next[m.Owner])
 		}
 		next[m.Owner]++
+	}
+}
+
+func TestACertificateNamedForAnotherOwnerIsWarnedAboutOnce(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.certificate(s.north, fdstest.CertificateRequest{CommonName: south.Spelling})
+	r := s.run("watch").expect(statusFailed) // the box refuses it; Mosquitto takes it for the other owner's
+	if n := strings.Count(r.err, "named for another subscription, "+strings.ToLower(south.Spelling)); n != 1 || !strings.Contains(r.err, "push.certificates (subscription "+north.Spelling+")") {
+		t.Errorf("stderr %s", r.err)
+	}
+	for _, name := range []string{strings.ToUpper(north.Spelling), "fleet app"} {
+		s.certificate(s.north, fdstest.CertificateRequest{CommonName: name})
+		if r := s.run("owners").expect(statusDone); r.err != "" {
+			t.Errorf("a certificate named %s: %s", name, r.err)
+		}
 	}
 }
