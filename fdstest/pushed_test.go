@@ -1,6 +1,7 @@
 package fdstest_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -84,6 +85,10 @@ func TestAPushedRequestIsCheckedAndItsClientAuthenticated(t *testing.T) {
 	} {
 		c.post(par, refused.form).wants(t, what, refused.status, refused.code, refused.cause)
 	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("fleet-app:"+fleet.Secret))
+	c.post(par, clone(form, "client_id", "fdsdemo"), "Authorization", basic).wants(t, "another application's", 400, "invalid_request", "client_id differs")
+	c.post(par, clone(form, "client_id", ""), "Authorization", basic).wants(t, "no client_id", 400, "invalid_request", "did not send client_id")
+	c.push(form, "Authorization", basic)
 	c.push(clone(form, "client_secret", fleet.Secret))
 	if ans := c.send(http.MethodGet, par, nil); ans.status != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", ans.status)

@@ -42,12 +42,9 @@ func (s *Server) push(r *http.Request) (map[string]any, *protocolError) {
 	if form.get("request_uri") != "" {
 		return nil, invalidRequest("request_uri cannot be pushed (RFC 9126 section 2.1)")
 	}
-	req, problem := s.redirectTarget(form)
-	switch {
-	case problem != "":
+	req, problem := s.redirectTarget(form) // authenticate has seen to it that client_id is the client's
+	if problem != "" {
 		return nil, invalidRequest(problem)
-	case req.client.ID != client.ID:
-		return nil, invalidRequest("client_id is not that of the client which authenticated")
 	}
 	if failure := s.readRequest(&req, form); failure != nil {
 		return nil, failure
