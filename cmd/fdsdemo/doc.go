@@ -5,7 +5,7 @@
 //
 //	fdsdemo                          the tour
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it
-//	fdsdemo login                    sign in through the browser
+//	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application
 //	fdsdemo owners                   who is signed in
 //	fdsdemo get specifications       read the Web API
 //	fdsdemo watch                    live messages
@@ -38,6 +38,10 @@
 //	  token_endpoint: ""                      # with both of these nothing is discovered
 //	  revocation_endpoint: ""
 //	  jwks_uri: ""
+//	  pushed_authorization_request_endpoint: ""
+//	  device_authorization_endpoint: ""
+//	  introspection_endpoint: ""
+//	  resources: []                           # APIs that tokens are asked for (RFC 8707)
 //	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
 //	  broker_url: mqtts://broker.example.com:8883   # for watch
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
@@ -45,8 +49,15 @@
 //	application:
 //	  name: fdsdemo                           # also the keyring's service name
 //	  client_id: fleet-app                    # required
-//	  client_secret_file: secret.txt          # one line; without it a public client
-//	  auth_method: ""                         # default by what is given
+//	  client_secret_file: secret.txt          # one line; or certificate_file and key_file; neither: a public client
+//	  certificate_file: app.pem               # for TLS client authentication (RFC 8705)
+//	  key_file: app.key                       # its private key; without certificate_file a key that signs assertions (RFC 7523)
+//	  key_id: ""                              # names the key to a provider that knows several
+//	  assertion_audience: ""                  # default the issuer
+//	  auth_method: ""                         # none, client_secret_basic, client_secret_post, tls_client_auth,
+//	                                          # self_signed_tls_client_auth, private_key_jwt; default by what is given
+//	  dpop: false                             # bind tokens to a key (RFC 9449)
+//	  pushed_requests: false                  # RFC 9126; done anyway where the provider demands it
 //	  scopes: [openid, offline_access]
 //	  redirect_path: /callback
 //	  redirect_ports: []                      # empty: any free port
