@@ -55,6 +55,17 @@ func TestTheAudienceFollowsTheResourcesAskedFor(t *testing.T) {
 	}
 }
 
+func TestAnOpaqueTokenForAnotherResourceDoesNotOpenTheAPI(t *testing.T) {
+	p := fdstest.New(t, fdstest.Options{Quiet: true, Resources: []string{reports}, OpaqueTokens: true})
+	c := newRaw(t, p, nil)
+	for resource, status := range map[string]int{p.APIURL(): http.StatusOK, reports: http.StatusUnauthorized} {
+		access := text(c.token(approved(t, p, "fdsdemo", "resource", resource)).succeeds(t, resource), "access_token")
+		if ans := c.spaces("Authorization", "Bearer "+access); ans.status != status {
+			t.Errorf("%s: the API answers %d", resource, ans.status)
+		}
+	}
+}
+
 func TestAResourceThatIsNotKnownOrNotApprovedIsAnInvalidTarget(t *testing.T) {
 	p := fdstest.New(t, fdstest.Options{Quiet: true, Resources: []string{reports}, PushedRequests: fdstest.Optional, DeviceGrant: true})
 	c := newRaw(t, p, nil)
