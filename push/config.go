@@ -36,14 +36,29 @@ type Config struct {
 	Owner fds.OwnerKey
 	Root  fds.Root // of the same subscription ID, spelt as the provider does: the client ID (M4) and the topics (M5)
 
-	BrokerURL    string         // mqtts://host or mqtts://host:port, default port 8883; without TLS there is no way
-	RootCAs      *x509.CertPool // that the broker's certificate is verified against; nil: the system's
-	ExactlyTLS12 bool           // speak TLS 1.2 and nothing newer
+	BrokerURL string // mqtts://host or mqtts://host:port, default port 8883; without TLS there is no way
+	// Fallbacks are more URLs of the same broker, tried in turn after a failed
+	// attempt.
+	Fallbacks []string
+	// AllowedServers are the hosts, or host:port, to which the broker may refer
+	// this client (reason codes 0x9C and 0x9D), besides those of the URLs. None:
+	// referrals are not followed. TLS verifies the host that is named.
+	AllowedServers []string
+
+	RootCAs *x509.CertPool // that the broker's certificate is verified against; nil: the system's
+	// Roots gives them anew before each dial, instead of RootCAs.
+	Roots        func(ctx context.Context) (*x509.CertPool, error)
+	ExactlyTLS12 bool // speak TLS 1.2 and nothing newer
 
 	// Certificate gives the owner's client certificate (M2). It is asked before
 	// every dial, so that a renewed one is taken up. What it gives is checked
 	// before the dial: dates, key, usage.
 	Certificate func(ctx context.Context) (*tls.Certificate, error)
+	// CertificateCheck is about how often it is asked while connected, too. When
+	// it gives another certificate that can be used, the connection is made anew
+	// with that, at a moment drawn from as long again but well before the one in
+	// use expires. Default 10 minutes.
+	CertificateCheck time.Duration
 
 	Topics     []string // below the root, see fds.Root.Filter; default "#", everything
 	AtMostOnce bool     // subscribe with quality of service 0: messages may be lost; default 1
@@ -66,7 +81,21 @@ type Config struct {
 	WriteTimeout   time.Duration // for each packet; default 10 s
 	DrainTimeout   time.Duration // what a handler at work has to finish when Run's context ends; default 10 s
 
-	Backoff        Backoff // between attempts to connect
+	Backoff Backoff // between attempts to connect
+	// TakenOverRetry makes Run try again that long after a take-over, and up to
+	// half of that more, instead of ending. At least a minute.
+	TakenOverRetry time.Duration
+
+	// MaxAttempts is how often the handler is called for one message before
+	// DeadLetter gets it, which is called until it returns nil; then the message is
+	// acknowledged. Both or neither must be set; by default a handler is called
+	// until it succeeds.
+	MaxAttempts int
+	DeadLetter  func(ctx context.Context, m Message, err error) error
+	// SlowHandler is how long a call of the handler may take until it is reported:
+	// in the log, and to SlowHook. Default 1 minute.
+	SlowHandler time.Duration
+
 	HandlerBackoff Backoff // between calls of the handler for a message it failed on; StableAfter and Slow are not used
 	Limiter        Limiter // waited for before each dial; nil: none
 
@@ -83,9 +112,15 @@ type Config struct {
 // settings is a validated Config with its defaults filled in.
 type settings struct {
 	Config
-	host    string   // for the TLS server name
-	address string   // host:port
+	brokers []server // BrokerURL's and the fallbacks'
+	allowed []string // in lower case
 	filters []string // full, wanted
+}
+
+// server is where a broker listens.
+type server struct {
+	host    string // for the TLS server name
+	address string // host:port
 }
 
 const (
@@ -109,11 +144,21 @@ func (c Config) validate() (settings, error) {
 	if c.Root.SubscriptionID() != c.Owner.SubscriptionID {
 		fault("Root must be made from Owner's subscription ID, see fds.ParseRoot")
 	}
-	host, port, err := parseBrokerURL(c.BrokerURL)
-	if err != nil {
-		fault("BrokerURL: %w", err)
+	for i, text := range append([]string{c.BrokerURL}, c.Fallbacks...) {
+		host, port, err := parseBrokerURL(text)
+		if err != nil && i == 0 {
+			fault("BrokerURL: %w", err)
+		} else if err != nil {
+			fault("Fallbacks: %w", err)
+		}
+		s.brokers = append(s.brokers, server{host, net.JoinHostPort(host, port)})
 	}
-	s.host, s.address = host, net.JoinHostPort(host, port)
+	for _, allowed := range c.AllowedServers {
+		if _, ok := parseServer(allowed); !ok {
+			fault("AllowedServers holds %q, which is neither a host nor host:port", cut(allowed))
+		}
+		s.allowed = append(s.allowed, strings.ToLower(allowed))
+	}
 	if c.Certificate == nil {
 		fault("Certificate is missing: a broker identifies an owner by its client certificate (M2)")
 	}
@@ -151,6 +196,20 @@ func (c Config) validate() (settings, error) {
 	duration("ConnectTimeout", &s.ConnectTimeout, 30*time.Second, time.Millisecond, day)
 	duration("WriteTimeout", &s.WriteTimeout, 10*time.Second, time.Millisecond, day)
 	duration("DrainTimeout", &s.DrainTimeout, 10*time.Second, time.Millisecond, day)
+	duration("CertificateCheck", &s.CertificateCheck, 10*time.Minute, time.Millisecond, day)
+	duration("SlowHandler", &s.SlowHandler, time.Minute, time.Millisecond, day)
+	if s.TakenOverRetry != 0 {
+		duration("TakenOverRetry", &s.TakenOverRetry, 0, time.Minute, 30*day)
+	}
+	switch {
+	case s.MaxAttempts < 0:
+		fault("MaxAttempts is %d; it must be positive, or 0 for no limit", s.MaxAttempts)
+	case (s.MaxAttempts > 0) != (s.DeadLetter != nil):
+		fault("MaxAttempts and DeadLetter go together: a message that is given up must have a place to go")
+	}
+	if s.Roots != nil && s.RootCAs != nil {
+		fault("RootCAs and Roots are both set; one is enough")
+	}
 	spacing := func(name string, b *Backoff) {
 		duration(name+".Initial", &b.Initial, time.Second, time.Millisecond, day)
 		duration(name+".Max", &b.Max, max(2*time.Minute, b.Initial), time.Millisecond, day)

@@ -55,14 +55,14 @@ func New(cfg Config) (*Connection, error) {
 	return &Connection{
 		settings: s,
 		wake:     make(chan struct{}, 1),
-		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.address},
+		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 		known:    slices.Clone(s.Subscribed),
 	}, nil
 }
 
 // String names the owner and the broker.
 func (c *Connection) String() string {
-	return fmt.Sprintf("connection of %s to %s", c.settings.Owner, c.settings.address)
+	return fmt.Sprintf("connection of %s to %s", c.settings.Owner, c.settings.brokers[0].address)
 }
 
 // Format prints String whatever the verb: the rest of a Connection is at work.
@@ -118,12 +118,17 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		b        = backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter})
 		endings  int // see suspicious
 		faults   int // see patience
+		route    = newRoute(settings)
 	)
 	for {
 		c.forgetWake() // this attempt is what it asked for
+		to := route.next()
+		c.mu.Lock()
+		c.state.Broker = to.address
+		c.mu.Unlock()
 		c.enter(Connecting, nil, time.Time{})
 		began := time.Now()
-		s, err := c.open(ctx, l)
+		s, err := c.open(ctx, to, l)
 		if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
 			hook.ConnectAttempt(time.Since(began), err)
 		}
@@ -132,12 +137,17 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 			b.Up()
 			up := time.Now()
 			c.cameUp(s)
+			renewal := c.watchCertificate(s)
 			select {
 			case <-s.wire.ended:
 				s.wait()
 				err = s.wire.why()
+			case <-renewal.due:
+				s.finish(false) // what is unacknowledged comes again on the next connection
+				err = errNewCertificate
 			case <-ctx.Done():
 			}
+			renewal.stop()
 			c.forgetWake()
 			soon = time.Since(up) < settings.Backoff.StableAfter
 			if !soon {
@@ -148,6 +158,10 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 			c.drain(s, l, this)
 			return nil
 		}
+		if errors.Is(err, errNewCertificate) {
+			continue
+		}
+		route.ended(err)
 		switch {
 		case soon && isBare(err):
 			endings++
@@ -159,9 +173,16 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 
 		var delay time.Duration
 		switch what := actionOf(err); {
+		case route.referred:
+			delay = b.Next()
 		case what == stop, endings >= suspicious:
-			c.drain(nil, l, this)
-			return &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: endings}
+			taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: endings}
+			if settings.TakenOverRetry == 0 {
+				c.drain(nil, l, this)
+				return taken
+			}
+			err, endings = taken, 0
+			delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)
 		case what == fault:
 			if faults++; faults <= patience {
 				delay = b.Next()
@@ -177,7 +198,9 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		switch {
 		case errors.Is(err, ErrCertificate):
 			phase = NeedsCertificate
-		case errors.Is(err, ErrDenied):
+		case errors.Is(err, ErrTakenOver):
+			phase = TakenOver
+		case errors.Is(err, ErrDenied) && !route.referred:
 			phase = Denied
 		}
 		c.enter(phase, err, time.Now().Add(delay))
@@ -270,7 +293,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 	if expired {
 		return c.remember(ctx, nil)
 	}
-	s := &session{connection: c, up: make(chan struct{}), over: make(chan struct{})}
+	s := &session{connection: c, to: c.settings.brokers[0], up: make(chan struct{}), over: make(chan struct{})}
 	packet := connectPacket(&c.settings)
 	packet.CleanStart = true
 	packet.Properties.SessionExpiryInterval = new(uint32)
@@ -306,6 +329,7 @@ func (c *Connection) cameUp(s *session) {
 		}
 		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
 		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
+		state.CertificateExpiry = s.certificate.Leaf.NotAfter
 		state.Connects++
 	})
 	c.log(slog.LevelInfo, "push: connected", slog.Bool("session_present", s.present))

@@ -14,26 +14,32 @@ import (
 
 // dial opens the network connection and shakes hands. It gives the TLS
 // connection and what lies below it.
-func (s *settings) dial(ctx context.Context, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
-	raw, err = s.Dial(ctx, "tcp", s.address)
-	if err != nil {
-		return nil, nil, s.unreachable(ctx, err)
+func (s *settings) dial(ctx context.Context, to server, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
+	roots := s.RootCAs
+	if s.Roots != nil {
+		if roots, err = s.Roots(ctx); err != nil {
+			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
+		}
 	}
-	policy := tlspolicy.ClientConfig(s.RootCAs, s.ExactlyTLS12)
-	policy.ServerName = s.host
+	raw, err = s.Dial(ctx, "tcp", to.address)
+	if err != nil {
+		return nil, nil, s.unreachable(ctx, to, err)
+	}
+	policy := tlspolicy.ClientConfig(roots, s.ExactlyTLS12)
+	policy.ServerName = to.host
 	// Whatever authorities the broker names, it gets to see the certificate that
 	// we have: its alert then says what is wrong with it.
 	policy.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	secured := tls.Client(raw, policy)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, nil, s.unreachable(ctx, err)
+		return nil, nil, s.unreachable(ctx, to, err)
 	}
 	return secured, raw, nil
 }
 
 // unreachable words an error of the time until CONNACK.
-func (s *settings) unreachable(ctx context.Context, err error) error {
+func (s *settings) unreachable(ctx context.Context, to server, err error) error {
 	var refused *ReasonError
 	var gone *lostError
 	if errors.As(err, &gone) {
@@ -43,16 +49,16 @@ func (s *settings) unreachable(ctx context.Context, err error) error {
 	case errors.As(err, &refused):
 		return err
 	case isCertificateAlert(err):
-		return &CertificateError{Owner: s.Owner, Reason: "the broker " + s.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: err}
+		return &CertificateError{Owner: s.Owner, Reason: "the broker " + to.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: err}
 	case errors.Is(err, ErrClosed):
-		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", s.address, err)
+		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", to.address, err)
 	case ctx.Err() != nil:
 		err = ctx.Err() // what it did to the connection says less
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("push: connect to %s: %s: %w", s.address, hint, err)
+		return fmt.Errorf("push: connect to %s: %s: %w", to.address, hint, err)
 	}
-	return fmt.Errorf("push: connect to %s: %w", s.address, err)
+	return fmt.Errorf("push: connect to %s: %w", to.address, err)
 }
 
 // isAlert says whether err is a TLS alert that the other side sent.
@@ -109,6 +115,11 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	case !keyMatches(leaf, certificate.PrivateKey):
 		reason = "its private key is missing or belongs to another certificate"
 	default:
+		if certificate.Leaf == nil {
+			known := *certificate // not ours to change
+			known.Leaf = leaf
+			certificate = &known
+		}
 		return certificate, nil
 	}
 	return nil, &CertificateError{Owner: s.Owner, Reason: reason, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}

@@ -83,6 +83,6 @@ type ReasonError struct {
 	Packet          string // CONNACK, SUBACK, UNSUBACK or DISCONNECT
 	Code            byte
 	Text            string // the broker's own words, at most 256 bytes; may be empty
-	ServerReference string // another server to use, named by codes 0x9C and 0x9D; not followed
+	ServerReference string // another server to use, named by codes 0x9C and 0x9D; see Config.AllowedServers
 	Filter          string // SUBACK and UNSUBACK: the filter it is about
 }

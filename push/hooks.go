@@ -23,3 +23,9 @@ type HandledHook interface {
 type DiscardHook interface {
 	MessageDiscarded(reason error)
 }
+
+// SlowHook is told of each call of the handler that has taken Config.SlowHandler
+// and goes on.
+type SlowHook interface {
+	HandlerSlow(took time.Duration)
+}

@@ -33,12 +33,16 @@ type line struct {
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
 
-	mu      sync.Mutex
-	queue   []*delivery
-	waiting int       // messages of quality of service 0 in queue
-	bytes   int       // and their payloads' bytes
-	serving bool      // a goroutine is at work
-	inHand  *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	mu          sync.Mutex
+	queue       []*delivery
+	waiting     int       // messages of quality of service 0 in queue
+	bytes       int       // and their payloads' bytes
+	serving     bool      // a goroutine is at work
+	inHand      *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	slowBegan   time.Time // of the call at work
+	slowMessage Message
+	slow        *time.Timer // used by the serving goroutine alone
+
 	closed  bool
 	closing chan struct{} // closed: begin with no message, give up on a failing one
 	idle    chan struct{} // closed: closed, and the handler has returned
@@ -206,13 +210,22 @@ func (l *line) abandon(d *delivery) {
 	go l.work()
 }
 
-// handle calls the handler until it succeeds; false: the line was closed before.
+// handle calls the handler until it succeeds, or after as many failures as are
+// allowed the dead-letter function until that does; false: the line was closed
+// before.
 func (l *line) handle(m Message) bool {
+	handler := l.handler
 	b := backoff.New(backoff.Policy{Initial: l.settings.HandlerBackoff.Initial, Max: l.settings.HandlerBackoff.Max, StableAfter: l.settings.HandlerBackoff.StableAfter})
-	for {
-		err := l.call(m)
+	for failures := 1; ; failures++ {
+		err := l.call(handler, m)
 		if err == nil {
 			return true
+		}
+		if failures == l.settings.MaxAttempts {
+			l.settings.Logger.LogAttrs(l.ctx, slog.LevelError, "push: the handler failed too often, the message goes to the dead letters", slog.Any("message", m), slog.Any("error", err), slog.Int("attempts", failures))
+			last := err
+			handler = func(ctx context.Context, m Message) error { return l.settings.DeadLetter(ctx, m, last) }
+			continue
 		}
 		delay := b.Next()
 		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler failed, the message stays unacknowledged", slog.Any("message", m), slog.Any("error", err), slog.Duration("retry_in", delay))
@@ -228,7 +241,7 @@ func (l *line) handle(m Message) bool {
 }
 
 // call calls the handler once. A panic harms this owner alone.
-func (l *line) call(m Message) (err error) {
+func (l *line) call(handler Handler, m Message) (err error) {
 	err = errExited // unless it returns
 	began := time.Now()
 	defer func() {
@@ -240,7 +253,30 @@ func (l *line) call(m Message) (err error) {
 			hook.MessageHandled(time.Since(began), err)
 		}
 	}()
-	return l.handler(l.ctx, m)
+	l.watchSlow(began, m)
+	defer l.slow.Stop()
+	return handler(l.ctx, m)
+}
+
+// watchSlow has a call reported that takes long. One timer serves all calls, which
+// come one at a time.
+func (l *line) watchSlow(began time.Time, m Message) {
+	l.mu.Lock()
+	l.slowBegan, l.slowMessage = began, m
+	l.mu.Unlock()
+	if l.slow != nil {
+		l.slow.Reset(l.settings.SlowHandler)
+		return
+	}
+	l.slow = time.AfterFunc(l.settings.SlowHandler, func() {
+		l.mu.Lock()
+		took, m := time.Since(l.slowBegan), l.slowMessage
+		l.mu.Unlock()
+		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler takes long; later messages of this owner wait", slog.Any("message", m), slog.Duration("so_far", took))
+		if hook, ok := l.settings.Hooks.(SlowHook); ok {
+			hook.HandlerSlow(took)
+		}
+	})
 }
 
 // close lets the handler finish with the message at work and begin with no other.

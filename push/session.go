@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,11 +20,13 @@ type session struct {
 	wire       *wire
 	client     *paho.Client // nil until CONNACK
 
-	present bool // the broker had kept the session
-	granted granted
-	up      chan struct{} // closed: subscribed, and OnState was told
-	over    chan struct{} // closed: up will not come any more
-	foreign error         // the first foreign topic; under the connection's lock, since paho's goroutine and the reader find them
+	to          server
+	certificate *tls.Certificate // with its Leaf
+	present     bool             // the broker had kept the session
+	granted     granted
+	up          chan struct{} // closed: subscribed, and OnState was told
+	over        chan struct{} // closed: up will not come any more
+	foreign     error         // the first foreign topic; under the connection's lock, since paho's goroutine and the reader find them
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -47,8 +50,8 @@ func (g *granted) refused() (err error, all bool) {
 }
 
 // open dials, connects and subscribes. On an error nothing is left behind.
-func (c *Connection) open(ctx context.Context, l *line) (*session, error) {
-	s := &session{connection: c, line: l, up: make(chan struct{}), over: make(chan struct{})}
+func (c *Connection) open(ctx context.Context, to server, l *line) (*session, error) {
+	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
 	err := s.connect(ctx, connectPacket(&c.settings))
 	if err == nil {
 		err = s.subscribe(ctx)
@@ -98,14 +101,14 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	conn, raw, err := settings.dial(ctx, certificate)
+	conn, raw, err := settings.dial(ctx, s.to, certificate)
 	if err != nil {
 		return err
 	}
 	w := newWire(conn, raw, settings)
 	w.atMostOnce = s.receivedAtMostOnce
 	w.acknowledged = func(packetID uint16) { s.line.acknowledged(s, packetID) }
-	s.wire = w
+	s.wire, s.certificate = w, certificate
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
 
 	client := paho.NewClient(paho.ClientConfig{
@@ -122,14 +125,14 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 	ack, err := client.Connect(context.WithoutCancel(ctx), packet)
 	if err != nil {
 		w.fail(err)
-		return settings.unreachable(ctx, w.why())
+		return settings.unreachable(ctx, s.to, w.why())
 	}
 	s.client = client
 	s.present = ack.SessionPresent
 	s.granted.keepAlive, s.granted.expiry = settings.KeepAlive, settings.SessionExpiry
 	if p := ack.Properties; p != nil {
 		if p.AssignedClientID != "" {
-			return fmt.Errorf("push: connect to %s: %w: it assigned a client ID though one was given; FDS demands the subscription ID (M4)", settings.address, ErrProtocol)
+			return fmt.Errorf("push: connect to %s: %w: it assigned a client ID though one was given; FDS demands the subscription ID (M4)", s.to.address, ErrProtocol)
 		}
 		if p.SessionExpiryInterval != nil {
 			s.granted.expiry = time.Duration(*p.SessionExpiryInterval) * time.Second

@@ -16,7 +16,7 @@ const (
 	BackingOff       Phase = "backing off"       // waiting to try again; RetryAt says until when
 	NeedsCertificate Phase = "needs certificate" // no usable client certificate, or the broker refuses it; retried slowly
 	Denied           Phase = "denied"            // the broker refuses this client or all its filters; retried slowly
-	TakenOver        Phase = "taken over"        // Run has ended: another process uses this owner's connection
+	TakenOver        Phase = "taken over"        // another process uses this owner's connection; Run has ended, or waits for long
 	Stopped          Phase = "stopped"           // Run is not running
 )
 
@@ -27,14 +27,15 @@ type State struct {
 	Since   time.Time // when Phase began
 	Err     error     // why it is not connected, or what is wrong though it is
 	RetryAt time.Time // the next attempt, while one is waited for
-	Broker  string    // host:port
+	Broker  string    // host:port of the last attempt
 
 	// While connected, and of the last connection afterwards:
 
-	SessionPresent bool           // the broker had kept the session of an earlier connection
-	Subscriptions  []Subscription // what the broker granted
-	KeepAlive      time.Duration  // as the broker granted
-	SessionExpiry  time.Duration  // how long the broker keeps the session once disconnected, as it granted
+	CertificateExpiry time.Time      // of the client certificate in use
+	SessionPresent    bool           // the broker had kept the session of an earlier connection
+	Subscriptions     []Subscription // what the broker granted
+	KeepAlive         time.Duration  // as the broker granted
+	SessionExpiry     time.Duration  // how long the broker keeps the session once disconnected, as it granted
 
 	// Counters since New:
 

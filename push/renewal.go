@@ -1,0 +1,78 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+var errNewCertificate = errors.New("push: the client certificate was replaced")
+
+// certificateWatch looks for a new client certificate while a connection is up.
+// It costs a timer and no goroutine.
+type certificateWatch struct {
+	connection *Connection
+	session    *session
+	due        chan struct{} // closed: connect anew, with the new certificate
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	told    string // the last failure that was logged
+}
+
+// watchCertificate begins to look.
+func (c *Connection) watchCertificate(s *session) *certificateWatch {
+	w := &certificateWatch{connection: c, session: s, due: make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(w.pause(), w.look)
+	return w
+}
+
+// pause is the time until the next look: about CertificateCheck, less when the
+// certificate in use expires soon.
+func (w *certificateWatch) pause() time.Duration {
+	pause := w.connection.settings.CertificateCheck
+	if left := time.Until(w.session.certificate.Leaf.NotAfter); left > 0 {
+		pause = min(pause, max(left/4, time.Millisecond))
+	}
+	return pause/2 + rand.N(pause/2+1)
+}
+
+func (w *certificateWatch) look() {
+	settings := &w.connection.settings
+	ctx, cancel := context.WithTimeout(context.Background(), settings.ConnectTimeout)
+	defer cancel()
+	found, err := settings.usableCertificate(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stopped:
+	case err != nil:
+		if text := err.Error(); text != w.told {
+			w.told = text
+			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))
+		}
+		w.timer.Reset(w.pause())
+	case bytes.Equal(found.Certificate[0], w.session.certificate.Certificate[0]):
+		w.told = ""
+		w.timer.Reset(w.pause())
+	default:
+		delay := w.pause()
+		w.connection.log(slog.LevelInfo, "push: a new client certificate is there; connecting anew", slog.Duration("in", delay))
+		w.timer = time.AfterFunc(delay, func() { close(w.due) })
+	}
+}
+
+// stop ends the looking.
+func (w *certificateWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	w.timer.Stop()
+}

@@ -1,0 +1,103 @@
+package push
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/eclipse/paho.golang/packets"
+)
+
+// maxReferrals is how many servers in a row may refer to another one.
+const maxReferrals = 3
+
+// route says where the next attempt goes: to the broker's URLs in turn, or where
+// the broker has referred this client (MQTT 5.0 section 4.11).
+type route struct {
+	settings *settings
+	turn     int
+	moved    *server // for as long as this Run lasts
+	once     *server // for the next attempt
+	hops     int
+	referred bool // the last end was a referral that is followed
+}
+
+func newRoute(s *settings) *route { return &route{settings: s} }
+
+func (r *route) next() server {
+	switch {
+	case r.once != nil:
+		to := *r.once
+		r.once = nil
+		return to
+	case r.moved != nil:
+		return *r.moved
+	}
+	return r.settings.brokers[r.turn%len(r.settings.brokers)]
+}
+
+// ended learns from how an attempt or a connection ended.
+func (r *route) ended(err error) {
+	r.referred = false
+	var refused *ReasonError
+	if !errors.As(err, &refused) {
+		r.hops = 0
+		if r.moved != nil { // what the broker said may hold no longer
+			r.moved = nil
+		} else {
+			r.turn++
+		}
+		return
+	}
+	if refused.Code != packets.DisconnectUseAnotherServer && refused.Code != packets.DisconnectServerMoved {
+		r.hops = 0
+		return
+	}
+	if r.hops++; r.hops > maxReferrals {
+		r.hops, r.moved = 0, nil
+		return
+	}
+	for reference := range strings.FieldsSeq(refused.ServerReference) {
+		to, ok := parseServer(reference)
+		if !ok || !r.allows(to) {
+			continue
+		}
+		r.referred = true
+		if refused.Code == packets.DisconnectServerMoved {
+			r.moved = &to
+		} else {
+			r.once = &to
+		}
+		return
+	}
+}
+
+func (r *route) allows(to server) bool {
+	for _, broker := range r.settings.brokers {
+		if broker.address == to.address {
+			return true
+		}
+	}
+	for _, allowed := range r.settings.allowed {
+		if allowed == to.host || allowed == to.address {
+			return true
+		}
+	}
+	return false
+}
+
+// parseServer reads a server as a Server Reference names it (MQTT 5.0 section
+// 4.11): a host, or host:port; an IPv6 address in brackets.
+func parseServer(text string) (server, bool) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"), "8883"
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 || host == "" || strings.ContainsAny(host, "/@?#[] ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+		return server{}, false
+	}
+	host = strings.ToLower(host)
+	return server{host, net.JoinHostPort(host, port)}, true
+}
