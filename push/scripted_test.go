@@ -44,7 +44,7 @@ func newScripted(t *testing.T, script func(p *peer)) *scripted {
 	s := &scripted{t: t, ca: ca, owner: owner, root: root, script: script}
 	s.server = tls.Config{
 		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{ca.IssueCertificate("broker.test", realtest.CertificateOptions{Hosts: []string{"broker.test"}}).TLS},
+		Certificates: []tls.Certificate{ca.IssueCertificate("broker.test", realtest.CertificateOptions{Hosts: []string{"broker.test", "other.test"}}).TLS},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ClientCAs:    ca.Pool(),
 	}

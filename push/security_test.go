@@ -57,6 +57,7 @@ func TestAnUnusableCertificateIsNamedBeforeTheDialAndReplacedWithoutARestart(t *
 			synctest.Test(t, func(t *testing.T) {
 				b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
 				cfg := b.config()
+				cfg.CertificateCheck = 24 * time.Hour
 				good, asked := cfg.Certificate, 0
 				cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
 					if asked++; asked > 3 {
