@@ -62,6 +62,11 @@ type Provider struct {
 
 	APIURL    string // https URL of the Web API; /fds/v2/ is appended
 	BrokerURL string // mqtts URL of the broker
+	// BrokerFallbacks are more URLs of the same broker, tried in turn.
+	BrokerFallbacks []string
+	// AllowedServers are the hosts to which the broker may refer clients; none:
+	// referrals are not followed. See push.Config.
+	AllowedServers []string
 
 	RootCAs      *x509.CertPool // trusted for all of its servers; nil: the system's
 	ExactlyTLS12 bool           // pin TLS 1.2; default 1.2 or newer (W2, M1)
@@ -148,9 +153,20 @@ type Push struct {
 	Topics        []string      // below fds/v2/<subscription_id>/; default "#"
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
-	MaxPacketSize int           // bytes
-	Limiter       push.Limiter  // rate of connects of all owners; default 50 a second, 50 at once
-	Rescan        time.Duration // how often Run looks for owners that came or went in another process; default 30 s
+	MaxPacketSize int // bytes
+	// CertificateCheck is about how often a new certificate of a connected owner
+	// is looked for; default 10 minutes.
+	CertificateCheck time.Duration
+	// TakenOverRetry makes an owner that was taken over by another process try
+	// again after that long, at least a minute; 0: it stays stopped.
+	TakenOverRetry time.Duration
+	// MaxAttempts is how often a message is handed over before DeadLetter gets it;
+	// both or neither. By default it is handed over until it succeeds.
+	MaxAttempts int
+	DeadLetter  func(ctx context.Context, m push.Message, err error) error
+	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
+	Limiter     push.Limiter  // rate of connects of all owners; default 50 a second, 50 at once
+	Rescan      time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 }
 
 // validate gives a copy with its defaults, or an error that names every fault.
@@ -211,6 +227,9 @@ func (c Config) validate() (Config, error) {
 	}
 
 	c.Hooks = slices.Clone(c.Hooks)
+	c.Provider.BrokerFallbacks = slices.Clone(c.Provider.BrokerFallbacks)
+	c.Provider.AllowedServers = slices.Clone(c.Provider.AllowedServers)
+	c.Provider.Resources = slices.Clone(c.Provider.Resources)
 	if c.Push.Topics = slices.Clone(c.Push.Topics); len(c.Push.Topics) == 0 {
 		c.Push.Topics = []string{"#"}
 	}

@@ -89,7 +89,7 @@ func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 }
 
 // pushHooks passes what connections measure on to the Client's hooks, which may
-// implement push.AttemptHook, push.HandledHook and push.DiscardHook.
+// implement push.AttemptHook, push.HandledHook, push.DiscardHook and push.SlowHook.
 type pushHooks []any
 
 func (hooks pushHooks) ConnectAttempt(took time.Duration, err error) {
@@ -102,4 +102,8 @@ func (hooks pushHooks) MessageHandled(took time.Duration, err error) {
 
 func (hooks pushHooks) MessageDiscarded(reason error) {
 	tell(hooks, func(h push.DiscardHook) { h.MessageDiscarded(reason) })
+}
+
+func (hooks pushHooks) HandlerSlow(took time.Duration) {
+	tell(hooks, func(h push.SlowHook) { h.HandlerSlow(took) })
 }

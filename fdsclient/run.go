@@ -219,11 +219,13 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 	own := "fds/v2/" + root.ClientID() + "/"
 	known := slices.DeleteFunc(slices.Clone(state.Filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
 	return push.Config{
-		Owner:        key,
-		Root:         root,
-		BrokerURL:    c.cfg.Provider.BrokerURL,
-		RootCAs:      c.cfg.Provider.RootCAs,
-		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
+		Owner:          key,
+		Root:           root,
+		BrokerURL:      c.cfg.Provider.BrokerURL,
+		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
+		AllowedServers: c.cfg.Provider.AllowedServers,
+		RootCAs:        c.cfg.Provider.RootCAs,
+		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
 			return c.cfg.Certificates.Certificate(ctx, key)
 		},
@@ -233,13 +235,18 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 			state.Filters = filters
 			return c.state.Save(ctx, key, state)
 		},
-		SessionExpiry: settings.SessionExpiry,
-		KeepAlive:     settings.KeepAlive,
-		MaxPacketSize: settings.MaxPacketSize,
-		Limiter:       c.limiter,
-		Logger:        c.log,
-		OnState:       func(s push.State) { c.connectionChanged(key, s) },
-		Hooks:         pushHooks(c.cfg.Hooks),
+		CertificateCheck: settings.CertificateCheck,
+		TakenOverRetry:   settings.TakenOverRetry,
+		MaxAttempts:      settings.MaxAttempts,
+		DeadLetter:       settings.DeadLetter,
+		SlowHandler:      settings.SlowHandler,
+		SessionExpiry:    settings.SessionExpiry,
+		KeepAlive:        settings.KeepAlive,
+		MaxPacketSize:    settings.MaxPacketSize,
+		Limiter:          c.limiter,
+		Logger:           c.log,
+		OnState:          func(s push.State) { c.connectionChanged(key, s) },
+		Hooks:            pushHooks(c.cfg.Hooks),
 	}
 }
 
