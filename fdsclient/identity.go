@@ -18,9 +18,9 @@ import (
 // identity is a client certificate of the application at work: the connections
 // made with it and the tokens bound to it belong together (RFC 8705 section 3).
 type identity struct {
-	certificate *tls.Certificate // nil: the application has none
-	thumbprint  string           // x5t#S256; "" without a certificate
+	thumbprint  string // x5t#S256; "" without a certificate
 	transport   *http.Transport
+	certificate atomic.Pointer[tls.Certificate] // nil: the application has none
 }
 
 // identities holds the one in use and replaces it when the application's
@@ -34,9 +34,23 @@ type identities struct {
 	onReplaced func()
 
 	current atomic.Pointer[identity]
-	mu      sync.Mutex // held while the certificate is looked up
+	mu      sync.Mutex // guards what follows; never held while the source is asked
+	lookup  *lookup    // under way
 	failure string     // the last that was told
 }
+
+// lookup is a question to the source under way, which any number wait for.
+type lookup struct {
+	late <-chan struct{} // closed when it takes too long
+	done chan struct{}
+	got  *identity
+	err  error
+}
+
+// certificateTimeout bounds a lookup of the application's certificate, which may
+// be in a device. One that takes longer is waited for no more, and until it has
+// ended there is no other.
+const certificateTimeout = 30 * time.Second
 
 func newIdentities(p *Provider, a *Application) *identities {
 	i := &identities{provider: p, source: a.Certificate}
@@ -51,36 +65,97 @@ func (i *identities) refresh(ctx context.Context) (*identity, error) {
 		return i.current.Load(), nil
 	}
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	old := i.current.Load()
+	l := i.lookup
+	if l == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), certificateTimeout)
+		l = &lookup{late: ctx.Done(), done: make(chan struct{})}
+		i.lookup = l
+		go func() {
+			defer cancel()
+			i.look(ctx, l)
+		}()
+	}
+	i.mu.Unlock()
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("fdsclient: Application.Certificate: %w", context.Cause(ctx))
+	case <-l.late:
+		select {
+		case <-l.done:
+		default:
+			return i.goOn(fmt.Errorf("it was not given within %v", certificateTimeout))
+		}
+	}
+	if l.err != nil {
+		return i.goOn(l.err)
+	}
+	return l.got, nil
+}
+
+// look asks the source and puts what it gives to use.
+func (i *identities) look(ctx context.Context, l *lookup) {
 	certificate, err := i.source(ctx)
 	if err == nil && (certificate == nil || len(certificate.Certificate) == 0 || certificate.PrivateKey == nil) {
 		err = errors.New("it holds no certificate with a private key")
 	}
-	if err != nil {
-		err = fmt.Errorf("fdsclient: Application.Certificate: %w", err)
-		if old.certificate == nil {
-			return nil, err
-		}
-		if text := err.Error(); text != i.failure && ctx.Err() == nil {
-			i.failure = text
-			i.onError(fmt.Errorf("%w; the certificate before goes on", err))
-		}
-		return old, nil
+	i.mu.Lock()
+	i.lookup = nil
+	old := i.current.Load()
+	if l.err = err; err == nil {
+		i.failure = ""
+		l.got = i.use(old, certificate)
 	}
-	i.failure = ""
+	i.mu.Unlock()
+	if err == nil && l.got != old {
+		old.transport.CloseIdleConnections()
+		if old.thumbprint != "" {
+			i.onReplaced()
+		}
+	}
+	close(l.done)
+}
+
+// use gives the identity with a certificate: the old one where it is the same,
+// since its key may have moved all the same, as in a device's new session.
+func (i *identities) use(old *identity, certificate *tls.Certificate) *identity {
 	sum := sha256.Sum256(certificate.Certificate[0])
 	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
 	if old.thumbprint == thumbprint {
-		return old, nil
+		old.certificate.Store(certificate)
+		return old
 	}
-	next := &identity{certificate: certificate, thumbprint: thumbprint, transport: newTransport(i.provider, certificate)}
+	next := &identity{thumbprint: thumbprint}
+	next.certificate.Store(certificate)
+	next.transport = newTransport(i.provider, next.certificate.Load)
 	i.current.Store(next)
-	old.transport.CloseIdleConnections()
-	if old.certificate != nil {
-		i.onReplaced()
+	return next
+}
+
+// goOn gives the identity of before, if any, in the place of one that cannot be
+// had, and tells each reason once.
+func (i *identities) goOn(err error) (*identity, error) {
+	err = fmt.Errorf("fdsclient: Application.Certificate: %w", err)
+	old := i.current.Load()
+	if old.thumbprint == "" {
+		return nil, err
 	}
-	return next, nil
+	i.mu.Lock()
+	told := i.failure == err.Error()
+	i.failure = err.Error()
+	i.mu.Unlock()
+	if !told {
+		i.onError(fmt.Errorf("%w; the certificate before goes on", err))
+	}
+	return old, nil
+}
+
+// inUse gives the identity in use, after the first look at the certificate.
+func (i *identities) inUse(ctx context.Context) (*identity, error) {
+	if now := i.current.Load(); i.source == nil || now.thumbprint != "" {
+		return now, nil
+	}
+	return i.refresh(ctx)
 }
 
 // watch looks for a new certificate.
@@ -92,15 +167,12 @@ func (i *identities) watch(ctx context.Context) {
 
 // RoundTrip sends a request with the identity in use.
 func (i *identities) RoundTrip(r *http.Request) (*http.Response, error) {
-	now := i.current.Load()
-	if i.source != nil && now.certificate == nil {
-		var err error
-		if now, err = i.refresh(r.Context()); err != nil {
-			if r.Body != nil {
-				r.Body.Close()
-			}
-			return nil, err
+	now, err := i.inUse(r.Context())
+	if err != nil {
+		if r.Body != nil {
+			r.Body.Close()
 		}
+		return nil, err
 	}
 	response, err := now.transport.RoundTrip(r)
 	if err == nil {

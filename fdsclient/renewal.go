@@ -27,6 +27,9 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	if err != nil {
 		return nil, false, err
 	}
+	// A stored token may be bound to the application's certificate, at which a new
+	// process has not looked yet. Where it cannot be had, asking the server says so.
+	_, _ = g.client.transport.inUse(ctx)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
 		return c, false, nil
 	}

@@ -22,14 +22,14 @@ const (
 )
 
 // newTransport makes the one transport that all owners of a Client share. The
-// certificate, which may be nil, is the application's (RFC 8705); servers that
-// ask for none do not see it.
-func newTransport(p *Provider, certificate *tls.Certificate) *http.Transport {
+// certificate, if there is one, is the application's of the moment (RFC 8705);
+// servers that ask for none do not see it.
+func newTransport(p *Provider, certificate func() *tls.Certificate) *http.Transport {
 	config := tlspolicy.ClientConfig(p.RootCAs, p.ExactlyTLS12)
 	if certificate != nil {
 		// Not Certificates: those are held back where the server names authorities
 		// that did not issue them, as for a self-signed one.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate(), nil }
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
