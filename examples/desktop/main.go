@@ -1,0 +1,78 @@
+// Command desktop signs one owner in through the browser, once ever, keeps the
+// grant in the system's keyring, and lists the owner's devices:
+//
+//	go run ./examples/desktop -issuer https://auth.example.com -api https://api.example.com -client-id my-app
+//
+// Run again, it asks nobody.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+func main() {
+	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
+	api := flag.String("api", "", "URL of the provider's Web API")
+	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
+	folder := flag.String("grants", "", "keep grants in this folder, where there is no keyring; $GRANTS_PASSPHRASE protects it")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *issuer, *api, *clientID, *folder); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, issuer, api, clientID, folder string) error {
+	config := fdsclient.Config{
+		Provider:    fdsclient.Provider{Issuer: issuer, APIURL: api},
+		Application: fdsclient.Application{Name: "fds-desktop-example", ClientID: clientID},
+	}
+	if folder != "" { // without a Store the keyring is used
+		passphrase := tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))
+		store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: passphrase})
+		if err != nil {
+			return err
+		}
+		config.Store = store
+	}
+	client, err := fdsclient.New(config)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	owners, err := client.Owners(ctx)
+	if err != nil {
+		return err
+	}
+	if len(owners) == 0 {
+		signIn, cancel := context.WithTimeout(ctx, 5*time.Minute) // a person's time
+		defer cancel()
+		owners, err = client.SignIn(signIn, fdsclient.SignInOptions{
+			ShowURL: func(url string) { fmt.Fprintln(os.Stderr, "If no browser opens, open", url) },
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, owner := range owners {
+		for device, err := range owner.Pull().Specifications(ctx, pull.Query{}) {
+			if err != nil {
+				return err
+			}
+			fmt.Println(owner.Key().SubscriptionID, device.Type(), device.ID())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+// Command fleet receives the messages of every owner that has signed in, for as
+// long as it runs, and counts what happens:
+//
+//	go run ./examples/fleet -issuer https://auth.example.com -broker mqtts://broker.example.com \
+//	    -client-id my-app -certificates owners
+//
+// The folder of certificates holds <subscription-id>.pem for each owner. SIGTERM
+// ends it: handlers finish, and what they finish is acknowledged.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+func main() {
+	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
+	broker := flag.String("broker", "", "mqtts URL of the provider's broker")
+	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
+	grants := flag.String("grants", "grants", "folder of the grants; $GRANTS_PASSPHRASE protects it")
+	folder := flag.String("certificates", "owners", "folder of the owners' client certificates")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	counts := &counts{}
+	client, err := open(ctx, *issuer, *broker, *clientID, *grants, *folder, counts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Run(ctx, handle); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("connected %d times, %d messages handled, %d grants renewed\n", counts.connected.Load(), counts.handled.Load(), counts.renewed.Load())
+}
+
+func open(ctx context.Context, issuer, broker, clientID, grants, folder string, counts *counts) (*fdsclient.Client, error) {
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: grants, Passphrase: tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+	if err != nil {
+		return nil, err
+	}
+	return fdsclient.New(fdsclient.Config{
+		Provider:     fdsclient.Provider{Issuer: issuer, BrokerURL: broker},
+		Application:  fdsclient.Application{Name: "fds-fleet-example", ClientID: clientID},
+		Store:        store,
+		Certificates: certificates,
+		Hooks:        []any{counts},
+	})
+}
+
+// handle takes one message; nil acknowledges it. Messages of one owner come in
+// order, those of several owners at once.
+func handle(_ context.Context, m push.Message) error {
+	item, err := m.Item()
+	if errors.Is(err, fds.ErrItem) { // it will never be better: take note and go on
+		log.Printf("%v: %v", m, err)
+		return nil
+	}
+	kind, _ := item.Member("generic", "device_type")
+	fmt.Println(m.Owner.SubscriptionID, m.Levels, string(kind))
+	return nil
+}
+
+// counts are an application's metrics. An owner is never a label: there may be
+// ten thousand.
+type counts struct{ connected, handled, renewed atomic.Int64 }
+
+func (c *counts) OnRenewed(fdsclient.GrantEvent) { c.renewed.Add(1) }
+
+func (c *counts) OnSignInNeeded(e fdsclient.GrantEvent) {
+	log.Printf("sign in again: %v: %v", e.Owners, e.Err)
+}
+
+func (c *counts) ConnectAttempt(_ time.Duration, err error) {
+	if err == nil {
+		c.connected.Add(1)
+	}
+}
+
+func (c *counts) MessageHandled(_ time.Duration, err error) {
+	if err == nil {
+		c.handled.Add(1)
+	}
+}
