@@ -154,6 +154,9 @@ type Push struct {
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
 	MaxPacketSize int // bytes
+	// Roots gives the authorities that brokers' certificates are verified against
+	// anew before each dial, in the place of Provider.RootCAs; see RootsFile.
+	Roots func(context.Context) (*x509.CertPool, error)
 	// CertificateCheck is about how often a new certificate of a connected owner
 	// is looked for; default 10 minutes.
 	CertificateCheck time.Duration

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -124,6 +126,45 @@ func distinct(payloads string) string {
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+func TestTheBrokersAuthorityIsReadAgainWhenItsFileChanges(t *testing.T) {
+	p, foreign := start(t, fdstest.Options{}), start(t, fdstest.Options{})
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	roots := fdsclient.RootsFile(file)
+	if _, err := roots(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file gives %v", err)
+	}
+	write := func(data []byte) {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(foreign.CAPEM())
+	cfg := configure(t, p)
+	cfg.Push.Roots = roots
+	failed, seen := &failures{}, &connects{}
+	cfg.Hooks = []any{failed, seen}
+	client := open(t, cfg)
+	signIn(t, client, p)
+	var box inbox
+	runClient(t, client, box.handle)
+	eventually(t, "the refusal of a foreign authority", func() bool { return failed.n.Load() > 0 })
+	write([]byte("half a file"))
+	if pool, err := roots(t.Context()); pool == nil || err != nil {
+		t.Errorf("half a file: %v", err)
+	}
+	write(append(foreign.CAPEM(), p.CAPEM()...))
+	eventually(t, "the connection", func() bool { return seen.n.Load() == 1 })
+}
+
+// failures counts attempts that failed.
+type failures struct{ n atomic.Int64 }
+
+func (f *failures) ConnectAttempt(_ time.Duration, err error) {
+	if err != nil {
+		f.n.Add(1)
+	}
 }
 
 var _ fdsclient.HookConnection = &connects{}
