@@ -47,6 +47,9 @@ func TestADeadLetterOfOneOwnerHoldsUpNoOther(t *testing.T) {
 	publish(t, p, p.Owners()[0], `"poison"`)
 	publish(t, p, p.Owners()[0], `1`)
 	eventually(t, "the message behind the poison", func() bool { return box.payloads(owner.Key().SubscriptionID) == "1" })
+	if s := owner.Connection(); s.Phase != push.Connected || s.Since.IsZero() || s.CertificateExpiry.Before(time.Now()) {
+		t.Errorf("the connection is %+v", s)
+	}
 	if buried.Load() != 1 {
 		t.Errorf("%d dead letters", buried.Load())
 	}

@@ -286,10 +286,7 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 
 // takeConnected takes an owner's connection out of the run that has it.
 func (c *Client) takeConnected(key fds.OwnerKey) *connected {
-	c.mu.Lock()
-	running := slices.Collect(maps.Keys(c.running))
-	c.mu.Unlock()
-	for _, r := range running {
+	for _, r := range c.runs() {
 		r.mu.Lock()
 		a := r.active[key]
 		delete(r.active, key)
@@ -299,6 +296,28 @@ func (c *Client) takeConnected(key fds.OwnerKey) *connected {
 		}
 	}
 	return nil
+}
+
+// runs gives the calls of Run at this moment.
+func (c *Client) runs() []*run {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.running))
+}
+
+// Connection gives the state of the owner's push connection at this moment, with
+// since when and why; push.Stopped when no Run has it. HookConnection is told
+// every change.
+func (o *Owner) Connection() push.State {
+	for _, r := range o.client.runs() {
+		r.mu.Lock()
+		a := r.active[o.key]
+		r.mu.Unlock()
+		if a != nil && a.connection != nil {
+			return a.connection.State()
+		}
+	}
+	return push.State{Owner: o.key, Phase: push.Stopped}
 }
 
 // endConnected ends a connection together with the broker's session, and forgets
