@@ -85,7 +85,7 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 		}
 		for _, target := range targets {
 			index := 0
-			more, err := c.stream(ctx, kind, target, func(raw json.RawMessage) bool {
+			more, err := c.stream(ctx, kind, target, query.Answered, func(raw json.RawMessage) bool {
 				item, err := parse(raw)
 				if err != nil {
 					err = fmt.Errorf("pull: get %s: item %d of the list: %w", kind, index, err)
@@ -106,13 +106,17 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 
 // stream asks for one list and calls each for every item. It says whether each
 // wanted all of them.
-func (c *Client) stream(ctx context.Context, kind Kind, target *url.URL, each func(json.RawMessage) bool) (more bool, err error) {
+func (c *Client) stream(ctx context.Context, kind Kind, target *url.URL, answered func(time.Time), each func(json.RawMessage) bool) (more bool, err error) {
 	start := time.Now()
 	ctx, e := c.newExchange(ctx, "get "+string(kind), target)
 	defer e.close()
 	response, err := e.open(ctx)
 	if err != nil {
 		return false, err
+	}
+	if answered != nil {
+		date, _ := http.ParseTime(response.Header.Get("Date")) // zero when it is not one
+		answered(date)
 	}
 	decoder := newListDecoder(response.Body, c.dialect.ListMember, c.maxBody, c.maxItem)
 	items := 0

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Kind names a collection of the Web API.
@@ -43,6 +44,11 @@ type Query struct {
 	// provider refuses a name that it does not know (ErrInvalidParameter). "ids" is
 	// not allowed here.
 	Parameters map[string]string
+
+	// Answered is told of each answer that is a list, before its first item: date is
+	// the provider's own time when it answered, in whole seconds (RFC 9110 section
+	// 6.6.1), or zero when the answer does not say. Nil: not told.
+	Answered func(date time.Time)
 }
 
 // targets gives the URLs to ask, at least one.

@@ -101,7 +101,18 @@ type Config struct {
 
 	Logger  *slog.Logger // nil: none
 	OnState func(State)  // told every change, in order, before the first message of a new connection is handed over; must not block long
-	Hooks   any          // see AttemptHook, HandledHook, DiscardHook; nil: none
+
+	// BeforeMessages is called on each connection when it is subscribed and
+	// OnState was told, before its first message is handed over; its messages wait
+	// meanwhile, unacknowledged. ctx ends with the connection and with Run's. An
+	// error ends the connection, and the attempt is repeated after a while. (A
+	// handler that is still at work on a message of the connection before goes on.)
+	BeforeMessages func(ctx context.Context, s Subscribed) error
+	// OnAcknowledged is told each message of quality of service 1 or 2 whose
+	// acknowledgement was written, in order. It must not block.
+	OnAcknowledged func(Message)
+
+	Hooks any // see AttemptHook, HandledHook, DiscardHook; nil: none
 
 	// Dial opens the network connection, for networks that need a way of their
 	// own. TLS is always put on top. Nil: plain TCP. Proxy settings of the

@@ -116,8 +116,9 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 	var (
 		settings = &c.settings
 		b        = backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter})
-		endings  int // see suspicious
-		faults   int // see patience
+		last     error // why the connection before ended
+		endings  int   // see suspicious
+		faults   int   // see patience
 		route    = newRoute(settings)
 	)
 	for {
@@ -137,17 +138,10 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 			b.Up()
 			up := time.Now()
 			c.cameUp(s)
-			renewal := c.watchCertificate(s)
-			select {
-			case <-s.wire.ended:
-				s.wait()
-				err = s.wire.why()
-			case <-renewal.due:
-				s.finish(false) // what is unacknowledged comes again on the next connection
-				err = errNewCertificate
-			case <-ctx.Done():
+			if err = s.begin(ctx, last); err == nil {
+				err = c.follow(ctx, s)
 			}
-			renewal.stop()
+			last = err
 			c.forgetWake()
 			soon = time.Since(up) < settings.Backoff.StableAfter
 			if !soon {
@@ -211,6 +205,22 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// follow waits until a session ends, or has to be made again, and says why.
+func (c *Connection) follow(ctx context.Context, s *session) error {
+	renewal := c.watchCertificate(s)
+	defer renewal.stop()
+	select {
+	case <-s.wire.ended:
+		s.wait()
+		return s.wire.why()
+	case <-renewal.due:
+		s.finish(false) // what is unacknowledged comes again on the next connection
+		return errNewCertificate
+	case <-ctx.Done():
+		return nil
 	}
 }
 
@@ -319,7 +329,7 @@ func (c *Connection) remember(ctx context.Context, filters []string) error {
 	return nil
 }
 
-// cameUp reports a session as connected and lets its messages flow.
+// cameUp reports a session as connected.
 func (c *Connection) cameUp(s *session) {
 	refused, _ := s.granted.refused()
 	c.update(func(state *State) {
@@ -341,7 +351,6 @@ func (c *Connection) cameUp(s *session) {
 	if refused != nil {
 		c.warn("push: a filter is refused", refused)
 	}
-	close(s.up)
 }
 
 // enter reports a phase without a connection.

@@ -130,7 +130,7 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 		w.paused = false
 		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
-	w.unacked[id] = struct{}{}
+	w.unacked[id] = time.Now()
 	w.in = packet
 	return nil
 }

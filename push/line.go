@@ -135,11 +135,17 @@ func (l *line) forget(d *delivery) {
 // acknowledged notes that the acknowledgement of the message in hand was written.
 func (l *line) acknowledged(s *session, packetID uint16) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if d := l.inHand; d != nil && d.session == s && d.packetID == packetID {
-		close(d.acked)
-		l.inHand = nil
+	d := l.inHand
+	if d == nil || d.session != s || d.packetID != packetID {
+		l.mu.Unlock()
+		return
 	}
+	l.inHand = nil
+	l.mu.Unlock()
+	if l.settings.OnAcknowledged != nil {
+		l.settings.OnAcknowledged(d.message)
+	}
+	close(d.acked)
 }
 
 // sessionLost forgets the message in hand: in a new session a packet identifier

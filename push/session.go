@@ -24,7 +24,7 @@ type session struct {
 	certificate *tls.Certificate // with its Leaf
 	present     bool             // the broker had kept the session
 	granted     granted
-	up          chan struct{} // closed: subscribed, and OnState was told
+	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	foreign     error         // the first foreign topic; under the connection's lock, since paho's goroutine and the reader find them
 }
@@ -222,6 +222,35 @@ func (s *session) subscribe(ctx context.Context) error {
 	return c.remember(ctx, slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(gone, f) }))
 }
 
+// begin lets messages flow once BeforeMessages has returned. On an error the
+// session is closed, unless Run's context has ended, which drain sees to.
+func (s *session) begin(run context.Context, last error) error {
+	if before := s.connection.settings.BeforeMessages; before != nil {
+		ctx, cancel := context.WithCancel(run)
+		defer cancel()
+		go func() {
+			select {
+			case <-s.wire.ended:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		err := before(ctx, Subscribed{SessionPresent: s.present, Last: last})
+		switch {
+		case run.Err() != nil:
+			return run.Err()
+		case s.wire.hasEnded():
+			err = s.wire.why()
+			fallthrough
+		case err != nil:
+			s.close(err)
+			return err
+		}
+	}
+	close(s.up)
+	return nil
+}
+
 // unanswered words an exchange that the broker did not answer.
 func (s *session) unanswered(what string, err error) error {
 	if s.wire.hasEnded() {
@@ -241,6 +270,9 @@ func (s *session) received(p *paho.Publish) {
 	m, ok := s.message(p.Topic, p.QoS, p.Retain, p.Duplicate(), p.Payload)
 	if !ok {
 		return // and acknowledged: it would come again for ever
+	}
+	if at := s.wire.arrival(p.PacketID); !at.IsZero() {
+		m.ReceivedAt = at // it may have waited since
 	}
 	d := s.line.offer(&delivery{message: m, packetID: p.PacketID, session: s, handled: make(chan struct{}), acked: make(chan struct{})})
 	select {

@@ -44,6 +44,12 @@ type State struct {
 	Foreign  uint64 // messages on topics that are not the owner's or are malformed; never handed over
 }
 
+// Subscribed says what Config.BeforeMessages is called for.
+type Subscribed struct {
+	SessionPresent bool  // the broker had kept the session of an earlier connection
+	Last           error // why the connection before this one ended; nil for the first of a Run
+}
+
 // Subscription is one topic filter and the broker's answer to it.
 type Subscription struct {
 	Filter string

@@ -50,9 +50,9 @@ type wire struct {
 	mu                     sync.Mutex
 	cause                  error
 	connack                *packets.Connack
-	unacked                map[uint16]struct{} // packet IDs of messages of quality of service 1 and 2 that await PUBACK or PUBREC
-	room                   *sync.Cond          // mu: unacked has become shorter, or the connection has ended
-	paused                 bool                // the reader waits for room
+	unacked                map[uint16]time.Time // when messages of quality of service 1 and 2 arrived that await PUBACK or PUBREC, by packet ID
+	room                   *sync.Cond           // mu: unacked has become shorter, or the connection has ended
+	paused                 bool                 // the reader waits for room
 	pingTimer              *time.Timer
 	pingIdle, pingAnswer   time.Duration
 	pingAt                 time.Duration // since began; 0: no ping is unanswered
@@ -62,7 +62,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	w := &wire{
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
-		ended: make(chan struct{}), writing: newBaton(), reading: newBaton(), began: time.Now(), unacked: make(map[uint16]struct{}),
+		ended: make(chan struct{}), writing: newBaton(), reading: newBaton(), began: time.Now(), unacked: make(map[uint16]time.Time),
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w
@@ -207,6 +207,13 @@ func (w *wire) send(packet []byte, header int) error {
 		w.acknowledged(id)
 	}
 	return nil
+}
+
+// arrival says when an unacknowledged message arrived.
+func (w *wire) arrival(packetID uint16) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unacked[packetID]
 }
 
 // refusal gives the broker's TLS alert when writing the CONNECT failed: under
