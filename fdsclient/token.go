@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -16,31 +17,46 @@ func NewSecret(text string) Secret { return tokenstore.NewSecret(text) }
 
 // Token is an owner's access token. Printing, logging or marshalling one shows
 // no secret.
-type Token struct {
+type Token struct{ *issued }
+
+// issued is a token as the provider gave it. It is immutable, and behind a pointer
+// because callers in a hurry get it by the million.
+type issued struct {
 	access Secret
 	kind   string
 	expiry time.Time
 	proof  *prover // of a token bound to a key, else nil
 }
 
+// none stands behind the zero Token.
+var none issued
+
+func (t Token) at() *issued {
+	if t.issued == nil {
+		return &none
+	}
+	return t.issued
+}
+
 // Reveal gives the token itself, to be sent to the provider and nowhere else.
-func (t Token) Reveal() string { return t.access.Reveal() }
+func (t Token) Reveal() string { return t.at().access.Reveal() }
 
 // Type is how the token is presented: "Bearer" (RFC 6750) or "DPoP" (RFC 9449).
-func (t Token) Type() string { return t.kind }
+func (t Token) Type() string { return t.at().kind }
 
 // Expiry is when the provider stops taking the token, on this machine's clock.
-func (t Token) Expiry() time.Time { return t.expiry }
+func (t Token) Expiry() time.Time { return t.at().expiry }
 
 // SetHeader puts the token into a request's header (W9), with the proof for just
 // this request where the token is bound to a key. Send the request to the
 // provider's own origin only.
 func (t Token) SetHeader(r *http.Request) error {
-	r.Header.Set("Authorization", t.kind+" "+t.access.Reveal())
-	if t.proof == nil {
+	i := t.at()
+	r.Header.Set("Authorization", i.kind+" "+i.access.Reveal())
+	if i.proof == nil {
 		return nil
 	}
-	if err := t.proof.prove(r, t.access); err != nil {
+	if err := i.proof.prove(r, i.access); err != nil {
 		return fmt.Errorf("fdsclient: proof of possession: %w", err)
 	}
 	return nil
@@ -48,8 +64,11 @@ func (t Token) SetHeader(r *http.Request) error {
 
 // String says that a token is here, and until when; not which.
 func (t Token) String() string {
-	if t.access.IsZero() {
+	if t.at().access.IsZero() {
 		return "no token"
 	}
 	return t.kind + " [redacted] until " + t.expiry.UTC().Format(time.RFC3339)
 }
+
+// Format prints String whatever the verb.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }

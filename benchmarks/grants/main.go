@@ -136,11 +136,23 @@ func fresh(out *tabwriter.Writer) error {
 	defer client.Close()
 	ctx := context.Background()
 	source := oauth2.ReuseTokenSource(&oauth2.Token{AccessToken: "x", Expiry: time.Now().Add(time.Hour)}, nil)
-	ours := measure(func() error { _, err := owner.Token(ctx); return err })
-	theirs := measure(func() error { _, err := source.Token(); return err })
+	// In turns, and the best of each: whatever else runs here takes its share of
+	// some rounds.
+	var ours, theirs testing.BenchmarkResult
+	for range 5 {
+		ours = better(ours, measure(func() error { _, err := owner.Token(ctx); return err }))
+		theirs = better(theirs, measure(func() error { _, err := source.Token(); return err }))
+	}
 	fmt.Fprintf(out, "token while fresh\t%.1f ns\t%.1f ns\t%.2f\n", perOp(ours), perOp(theirs), perOp(ours)/perOp(theirs))
 	fmt.Fprintf(out, "  allocations\t%d\t%d\t\n", ours.AllocsPerOp(), theirs.AllocsPerOp())
 	return nil
+}
+
+func better(a, b testing.BenchmarkResult) testing.BenchmarkResult {
+	if a.N > 0 && perOp(a) < perOp(b) {
+		return a
+	}
+	return b
 }
 
 func perOp(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }
