@@ -4,6 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+)
+
+const (
+	moveLockTimeout  = 30 * time.Second // a renewal under way may take that long
+	moveWriteTimeout = time.Minute
 )
 
 // Move moves every grant from one store to another: each is saved there, durably,
@@ -12,8 +18,11 @@ import (
 // one that renews a grant there after it was moved ends it, since refresh tokens
 // rotate.
 //
-// A grant that cannot be moved stays where it is, is named in the error, and
-// holds up no other; moving again goes on. moved counts those that are in the new
+// A grant that cannot be moved, also because someone holds its lock for 30
+// seconds, stays where it is, is named in the error, and holds up no other; moving
+// again goes on. The stores must be two: the lock of a grant cannot be held twice.
+// When ctx ends, the grant that is being moved still is, so that none is left in
+// both. moved counts those that are in the new
 // store and no longer in the old one.
 func Move(ctx context.Context, from, to Store) (moved int, err error) {
 	if err := to.Probe(ctx); err != nil {
@@ -34,7 +43,7 @@ func Move(ctx context.Context, from, to Store) (moved int, err error) {
 			break
 		}
 		if err := moveGrant(ctx, from, to, e.Key); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("grant %q of %q: %w", e.GrantID, e.Issuer, err))
 			continue
 		}
 		moved++
@@ -46,13 +55,20 @@ func Move(ctx context.Context, from, to Store) (moved int, err error) {
 }
 
 func moveGrant(ctx context.Context, from, to Store, key Key) error {
+	locking, cancel := context.WithTimeoutCause(ctx, moveLockTimeout, errors.New("its lock is held"))
+	defer cancel()
 	for _, store := range []Store{from, to} {
-		unlock, err := store.Lock(ctx, key)
+		unlock, err := store.Lock(locking, key)
 		if err != nil {
+			if ctx.Err() == nil && locking.Err() != nil {
+				err = fmt.Errorf("%w: %w", context.Cause(locking), err)
+			}
 			return err
 		}
 		defer unlock()
 	}
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), moveWriteTimeout)
+	defer cancel()
 	grant, err := from.Load(ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return nil // signed out meanwhile

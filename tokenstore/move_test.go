@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -93,5 +94,95 @@ func TestAGrantThatCannotBeMovedStaysAndHoldsUpNoOther(t *testing.T) {
 	}
 	if left := held(t, from); len(left) != 1 || !left["g1"].Equal(movable(1)) {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestAGrantWhoseLockIsHeldHoldsUpNoOtherMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := OpenMemory(), OpenMemory()
+		for n := range 3 {
+			if err := from.Save(t.Context(), movable(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unlock, err := from.Lock(t.Context(), movable(1).Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved, err := Move(t.Context(), from, to)
+		if moved != 2 || err == nil || !strings.Contains(err.Error(), `"g1"`) || !strings.Contains(err.Error(), "lock is held") {
+			t.Errorf("moved %d, %v", moved, err)
+		}
+		unlock()
+		if moved, err := Move(t.Context(), from, to); moved != 1 || err != nil {
+			t.Errorf("moving again: %d, %v", moved, err)
+		}
+		// From a store to itself: refused by the same bound, and nothing is lost.
+		if moved, err := Move(t.Context(), to, to); moved != 0 || err == nil || len(held(t, to)) != 3 {
+			t.Errorf("a store to itself: moved %d, %v", moved, err)
+		}
+	})
+}
+
+func TestTwoMovesAtOnceLoseNothing(t *testing.T) {
+	from, to := OpenMemory(), OpenMemory()
+	for n := range 50 {
+		if err := from.Save(t.Context(), movable(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := Move(t.Context(), from, to)
+			done <- err
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if left, there := held(t, from), held(t, to); len(left) != 0 || len(there) != 50 {
+		t.Errorf("%d left, %d moved", len(left), len(there))
+	}
+}
+
+// cutting is a store whose saves end someone's context.
+type cutting struct {
+	Store
+	cut context.CancelFunc
+}
+
+func (c cutting) Save(ctx context.Context, g Grant) error {
+	err := c.Store.Save(ctx, g)
+	c.cut()
+	return err
+}
+
+// heeding is a store that refuses to delete for an ended context.
+type heeding struct{ Store }
+
+func (h heeding) Delete(ctx context.Context, key Key) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.Store.Delete(ctx, key)
+}
+
+func TestAMoveThatIsCancelledLeavesNoGrantInBothStores(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	from, to := heeding{OpenMemory()}, cutting{OpenMemory(), cancel}
+	for n := range 3 {
+		if err := from.Save(ctx, movable(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved, err := Move(ctx, from, to)
+	if moved != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("moved %d, %v", moved, err)
+	}
+	if left, there := held(t, from), held(t, to); len(left) != 2 || len(there) != 1 {
+		t.Errorf("%d left, %d moved", len(left), len(there))
 	}
 }
