@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +35,11 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || api.Host == "" {
 		return fail(fmt.Errorf("fdsclient: %w: Provider.APIURL is missing; it says where the owner's token may go", ErrConfig))
 	}
-	if r.URL.Scheme != "https" || !strings.EqualFold(hostPort(r.URL), hostPort(api)) || (r.Host != "" && !strings.EqualFold(r.Host, r.URL.Host)) {
+	if r.URL == nil || r.Header == nil {
+		return fail(errors.New("fdsclient: a request without URL or headers cannot be sent"))
+	}
+	// An opaque URL could name another host in the request line.
+	if r.URL.Scheme != "https" || r.URL.Opaque != "" || !strings.EqualFold(hostPort(r.URL), hostPort(api)) || (r.Host != "" && !strings.EqualFold(r.Host, r.URL.Host)) {
 		return fail(fmt.Errorf("fdsclient: a request to %q is refused: the owner's token goes to %q only", describe(r.URL.Scheme+"://"+r.URL.Host), "https://"+api.Host))
 	}
 	authorizer := bearer(t)
@@ -46,17 +51,23 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 		if err := authorizer.Authorize(r.Context(), sent); err != nil {
+			if sent.Body != nil {
+				sent.Body.Close()
+			}
 			return fail(err)
 		}
 		response, err := client.transport.RoundTrip(sent)
 		if err != nil {
 			return nil, err
 		}
+		// What the caller gets to see, and perhaps dumps, holds no token.
+		challenged := *response
+		response.Request = r
 		replayable := r.Body == nil || r.Body == http.NoBody || r.GetBody != nil
 		if response.StatusCode != http.StatusUnauthorized || challenges == maxChallenges || !replayable {
 			return response, nil
 		}
-		again, err := authorizer.Challenged(r.Context(), response)
+		again, err := authorizer.Challenged(r.Context(), &challenged)
 		if err != nil || !again {
 			return response, nil
 		}

@@ -201,6 +201,23 @@ func TestTheRoundTripperKeepsTheTokenAtTheProvider(t *testing.T) {
 		response.Body.Close()
 		t.Error("a request that names another host was sent")
 	}
+	forged.Host, forged.URL.Opaque = "", "//evil.example/fds/v2/specifications"
+	if response, err := client.Do(forged); err == nil || !strings.Contains(err.Error(), "is refused") {
+		t.Errorf("a request line that names another host: %v, %v", response, err)
+	}
+	bare, err := http.NewRequest(http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := client.Do(bare); err != nil || response.Request.Header.Get("Authorization") != "" {
+		t.Errorf("the answer's request holds the token (%v)", err)
+	} else {
+		response.Body.Close()
+	}
+	bare.Header = nil
+	if _, err := client.Transport.RoundTrip(bare); err == nil {
+		t.Error("a request without headers was sent")
+	}
 }
 
 func TestTheTokenSourceGivesTheOwnersToken(t *testing.T) {
