@@ -24,7 +24,10 @@ import (
 // FinishSignIn.
 const AttemptLifetime = 15 * time.Minute
 
-const maxCallbackBytes = 16 << 10
+const (
+	maxCallbackBytes = 16 << 10
+	maxRequestURI    = 2 << 10 // of a pushed request; it becomes part of a URL
+)
 
 // Attempt is a sign-in that was begun and waits for its redirect. It is for one
 // use, within AttemptLifetime. It holds secrets: printing, logging or marshalling
@@ -211,7 +214,7 @@ func (s *authServer) push(ctx context.Context, m *metadata, request url.Values) 
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
-		return nil, readRefusal(response, what, s.application.ClientSecret, NewSecret(request.Get("state")), NewSecret(request.Get("client_assertion")))
+		return nil, s.readRefusal(response, what, request)
 	}
 	var pushed struct {
 		URI string `json:"request_uri"`
@@ -220,7 +223,7 @@ func (s *authServer) push(ctx context.Context, m *metadata, request url.Values) 
 	if err != nil {
 		return nil, unavailable(what, err)
 	}
-	if json.Unmarshal(body, &pushed) != nil || pushed.URI == "" {
+	if json.Unmarshal(body, &pushed) != nil || pushed.URI == "" || len(pushed.URI) > maxRequestURI {
 		return nil, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 9126 section 2.2; check the endpoint", what, ErrUnavailable)
 	}
 	return url.Values{"client_id": {s.application.ClientID}, "request_uri": {pushed.URI}}, nil
@@ -233,6 +236,8 @@ var ownParameters = map[string]string{
 	"grant_type":    "is no parameter of an authorization request, and the password grant is not supported: it hands the user's password to the application (RFC 9700 section 2.4)",
 	"password":      "is not supported: the password grant hands the user's password to the application (RFC 9700 section 2.4)",
 
+	"client_assertion":      setHere,
+	"client_assertion_type": setHere,
 	"client_id":             setHere,
 	"client_secret":         setHere,
 	"code_challenge":        setHere,

@@ -123,8 +123,8 @@ func (s *authServer) authenticateHeader(m *metadata, header http.Header) {
 
 const assertionLifetime = time.Minute
 
-// assertion makes the JWT of RFC 7523 section 3. It is backdated by nothing and
-// lives a minute, so that a server's clock may be as far behind.
+// assertion makes the JWT of RFC 7523 section 3. It lives a minute, so a server's
+// clock may be that far ahead of ours.
 func (s *authServer) assertion(m *metadata) (string, error) {
 	now := time.Now()
 	audience := s.application.AssertionAudience

@@ -51,13 +51,14 @@ func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) 
 // introspect asks the server about a token that says nothing itself (RFC 7662).
 func (s *authServer) introspect(ctx context.Context, m *metadata, access Secret) (ids []string, found bool, err error) {
 	const what = "introspection"
-	response, err := s.post(ctx, m, what, m.IntrospectionEndpoint, url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}})
+	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}
+	response, err := s.post(ctx, m, what, m.IntrospectionEndpoint, form)
 	if err != nil {
 		return nil, false, err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, false, readRefusal(response, what, access, s.application.ClientSecret)
+		return nil, false, s.readRefusal(response, what, form)
 	}
 	body, err := io.ReadAll(response.Body)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Grant types, by the names of RFC 7591 section 2.
@@ -30,6 +31,7 @@ const (
 	devicePollInterval = 5 * time.Second // RFC 8628 section 3.5, also what slow_down adds
 	maxDeviceLifetime  = 30 * time.Minute
 	maxUserCode        = 64
+	maxVerificationURI = 2 << 10
 )
 
 // SignInDevice signs an owner's user in who has a browser on another device, for
@@ -37,6 +39,9 @@ const (
 // type there. It asks the provider until the user has answered, the code has
 // expired (ErrAttemptExpired) or ctx ends. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
+	if c.isClosed() {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+	}
 	if err := c.store.Probe(ctx); err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
@@ -53,10 +58,11 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 		return nil, err
 	}
 	show(code.shown)
-	a, err := c.auth.pollDevice(ctx, code, proof)
+	a, err := c.pollDevice(ctx, code, proof)
 	if err != nil {
 		return nil, err
 	}
+	defer c.end()
 	return c.welcome(ctx, m, a, signedIn{proof: proof})
 }
 
@@ -65,6 +71,10 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 // 4.4). The token must name the subscription all the same. The grant is renewed
 // in the same way.
 func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
+	if !c.begin() {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+	}
+	defer c.end()
 	if err := c.store.Probe(ctx); err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
@@ -115,7 +125,7 @@ func (s *authServer) deviceCode(ctx context.Context, m *metadata) (deviceCode, e
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return deviceCode{}, readRefusal(response, what, s.application.ClientSecret)
+		return deviceCode{}, s.readRefusal(response, what, form)
 	}
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -133,11 +143,20 @@ func (s *authServer) deviceCode(ctx context.Context, m *metadata) (deviceCode, e
 		return fail("the answer is not that of RFC 8628 section 3.2; check the endpoint")
 	}
 	// Both are shown to a person, perhaps on a terminal.
-	if len(object.UserCode) > maxUserCode || strings.ContainsFunc(object.UserCode, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(object.UserCode) > maxUserCode || strings.ContainsFunc(object.UserCode, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fail("the user code cannot be shown")
 	}
 	for _, address := range []string{object.URI, object.Complete} {
-		if why := urlFault(address, "https"); why != "" && (address != "" || object.URI == "") {
+		why := urlFault(address, "https")
+		switch {
+		case address == "" && object.URI != "":
+			continue
+		case why == "" && len(address) > maxVerificationURI:
+			why = "is too long"
+		case why == "" && strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' }):
+			why = "holds characters that no URI has"
+		}
+		if why != "" {
 			return fail(fmt.Sprintf("the verification URI %q %s", describe(withoutUser(address)), why))
 		}
 	}
@@ -147,7 +166,7 @@ func (s *authServer) deviceCode(ctx context.Context, m *metadata) (deviceCode, e
 	}
 	interval := devicePollInterval
 	if object.Interval > 0 {
-		interval = seconds(object.Interval, time.Minute)
+		interval = max(time.Second, seconds(object.Interval, time.Minute))
 	}
 	return deviceCode{
 		secret:   NewSecret(object.DeviceCode),
@@ -167,24 +186,31 @@ func seconds(n float64, most time.Duration) time.Duration {
 }
 
 // pollDevice asks until the user has answered (RFC 8628 section 3.5). A provider
-// that is out of reach is asked ever more rarely.
-func (s *authServer) pollDevice(ctx context.Context, code deviceCode, proof *prover) (answer, error) {
+// that is out of reach is asked ever more rarely. Close waits for what follows an
+// answer, but for no user: after one that is no error the caller calls c.end.
+func (c *Client) pollDevice(ctx context.Context, code deviceCode, proof *prover) (answer, error) {
 	ctx, cancel := context.WithDeadlineCause(ctx, code.shown.Expires, fmt.Errorf("fdsclient: sign-in: %w: nobody has entered the code", ErrAttemptExpired))
 	defer cancel()
 	interval := code.interval
+	wait := interval
 	for {
-		timer := time.NewTimer(interval)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 			return answer{}, context.Cause(ctx)
 		}
-		a, err := s.token(ctx, "device sign-in", url.Values{"grant_type": {grantDeviceCode}, "device_code": {code.secret.Reveal()}}, proof, code.secret)
+		if !c.begin() {
+			return answer{}, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+		}
+		a, err := c.auth.token(ctx, "device sign-in", url.Values{"grant_type": {grantDeviceCode}, "device_code": {code.secret.Reveal()}}, proof, code.secret)
+		if err == nil {
+			return a, nil
+		}
+		c.end()
 		var refused *OAuthError
 		switch {
-		case err == nil:
-			return a, nil
 		case ctx.Err() != nil:
 			return answer{}, context.Cause(ctx)
 		case errors.As(err, &refused) && refused.Code == "authorization_pending":
@@ -193,9 +219,10 @@ func (s *authServer) pollDevice(ctx context.Context, code deviceCode, proof *pro
 		case errors.As(err, &refused) && refused.Code == "expired_token":
 			return answer{}, fmt.Errorf("fdsclient: sign-in: %w: %w", ErrAttemptExpired, err)
 		case Retryable(err):
-			interval = min(max(2*interval, retryAfterOf(err)), time.Minute)
+			interval = max(interval, min(2*interval, time.Minute))
 		default:
 			return answer{}, err
 		}
+		wait = max(interval, retryAfterOf(err))
 	}
 }

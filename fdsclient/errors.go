@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -52,7 +53,7 @@ var (
 // (RFC 6749 sections 4.1.2.1 and 5.2). It matches ErrDenied or ErrSignInRequired
 // where its code says so.
 type OAuthError struct {
-	Endpoint    string        // "authorization", "token" or "revocation"
+	Endpoint    string        // "authorization", "token", "revocation", "introspection", "device authorization" or "pushed authorization request"
 	Code        string        // "invalid_grant", "access_denied", ...
 	Description string        // the server's words, cut, without the secrets that we sent
 	HTTPStatus  int           // 0 for the authorization endpoint
@@ -153,7 +154,7 @@ func describe(text string, secrets ...tokenstore.Secret) string {
 		}
 	}
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // also C1 controls and marks that turn the direction of text
 			return ' '
 		}
 		return r

@@ -175,6 +175,7 @@ func (d *discovery) override(m metadata) (*metadata, error) {
 		switch {
 		case e.given != "":
 			*e.field = e.given
+		case e.field == &m.AuthorizationEndpoint: // the browser's; RFC 8705 section 5 has its alias ignored
 		case alias != "" && d.application.Certificate != nil:
 			*e.field = alias
 		}

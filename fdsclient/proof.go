@@ -78,6 +78,9 @@ func (p *prover) thumbprint() (string, error) {
 // an access token.
 func (p *prover) prove(r *http.Request, access Secret) error {
 	target := url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
+	if target.Path == "" {
+		target.Path = "/" // as it is sent
+	}
 	claims := map[string]any{
 		"jti": rand.Text(),
 		"htm": r.Method,
@@ -88,7 +91,7 @@ func (p *prover) prove(r *http.Request, access Secret) error {
 		sum := sha256.Sum256([]byte(access.Reveal()))
 		claims["ath"] = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	if nonce := p.nonces.get(r.URL); nonce != "" {
+	if nonce := p.nonces.get(r.URL, !access.IsZero()); nonce != "" {
 		claims["nonce"] = nonce
 	}
 	payload, err := json.Marshal(claims)
@@ -115,31 +118,38 @@ func (p *prover) prove(r *http.Request, access Secret) error {
 // the last one of each. There are as many servers as a provider has.
 type nonces struct {
 	mu       sync.Mutex
-	byServer map[string]string
+	byServer map[nonceServer]string
+}
+
+// nonceServer is an authorization server or, where a token comes with the proof,
+// a resource server. Both may be one host, and take each other's nonces for wrong
+// ones (RFC 9449 section 9).
+type nonceServer struct {
+	host     string
+	resource bool
 }
 
 const maxNonceBytes = 1 << 10
 
-func (n *nonces) get(u *url.URL) string {
+func (n *nonces) get(u *url.URL, resource bool) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.byServer[u.Host]
+	return n.byServer[nonceServer{u.Host, resource}]
 }
 
-// learn keeps the nonce of an answer, and says whether it is another one.
-func (n *nonces) learn(response *http.Response) bool {
-	nonce := response.Header.Get("DPoP-Nonce")
-	if nonce == "" || len(nonce) > maxNonceBytes || response.Request == nil {
-		return false
+// learn keeps the nonce of an answer.
+func (n *nonces) learn(response *http.Response) {
+	nonce, r := response.Header.Get("DPoP-Nonce"), response.Request
+	if nonce == "" || len(nonce) > maxNonceBytes || r == nil {
+		return
 	}
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.byServer == nil {
-		n.byServer = make(map[string]string)
+		n.byServer = make(map[nonceServer]string)
 	}
-	known := n.byServer[response.Request.URL.Host]
-	n.byServer[response.Request.URL.Host] = nonce
-	return known != nonce
+	n.byServer[nonceServer{r.URL.Host, scheme == kindDPoP}] = nonce
 }
 
 // wantsNonce says that a refusal of the Web API asks for a nonce (RFC 9449

@@ -130,6 +130,9 @@ func (c *Client) welcome(ctx context.Context, m *metadata, a answer, how signedI
 			return nil, err
 		}
 	}
+	if how.proof != nil && a.kind != kindDPoP {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", ErrConfig)
+	}
 	claim := c.cfg.Application.SubscriptionClaim
 	ids, found, err := subscriptions(claim, a, idClaims)
 	if err == nil && !found && m.IntrospectionEndpoint != "" {

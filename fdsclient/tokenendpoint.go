@@ -64,7 +64,9 @@ func (s *authServer) clientCredentials(ctx context.Context, proof *prover) (answ
 	if len(scopes) > 0 {
 		form.Set("scope", strings.Join(scopes, " "))
 	}
-	return s.token(ctx, "client credentials", form, proof)
+	a, err := s.token(ctx, "client credentials", form, proof)
+	a.refresh, a.refreshExpiry = Secret{}, time.Time{} // of no use: the application can always ask again (section 4.4.3)
+	return a, err
 }
 
 // token sends a request to the token endpoint. x/oauth2's own requests take no
@@ -117,7 +119,8 @@ func (s *authServer) revoke(ctx context.Context, token Secret, hint string) erro
 	if m.RevocationEndpoint == "" {
 		return errors.New("fdsclient: revocation: the provider has no revocation endpoint; ask it to end the grant")
 	}
-	response, err := s.post(ctx, m, "revocation", m.RevocationEndpoint, url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}})
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
+	response, err := s.post(ctx, m, "revocation", m.RevocationEndpoint, form)
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (s *authServer) revoke(ctx context.Context, token Secret, hint string) erro
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	return readRefusal(response, "revocation", token, s.application.ClientSecret)
+	return s.readRefusal(response, "revocation", form)
 }
 
 // read turns x/oauth2's token into ours.
@@ -140,7 +143,7 @@ func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) (answer
 		identity: who,
 	}
 	switch kind := t.TokenType; {
-	case kind == "", strings.EqualFold(kind, "bearer"): // a server may know no DPoP and ignore it (RFC 9449 section 5)
+	case kind == "", strings.EqualFold(kind, "bearer"): // a sign-in refuses one in the place of DPoP; a renewal has spent a token for it
 	case strings.EqualFold(kind, kindDPoP) && proof != nil:
 		a.kind = kindDPoP
 	case strings.EqualFold(kind, kindDPoP):
@@ -212,6 +215,10 @@ func (s *authServer) tokenError(ctx context.Context, what string, err error, sec
 // OAuth error with a client error's status counts as the server's word: a proxy's
 // 403, a page in HTML or a 5xx says nothing about the grant.
 func refusal(response *http.Response, endpoint, code, description string, secrets ...Secret) error {
+	if r := response.Request; r != nil { // what authenticated the request
+		_, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		secrets = append(secrets, NewSecret(credentials), NewSecret(r.Header.Get("DPoP")))
+	}
 	code = errorCode(code, secrets...)
 	status := response.StatusCode
 	switch {
@@ -254,8 +261,12 @@ func retryAfter(h http.Header) time.Duration {
 	return max(0, min(wait, time.Hour))
 }
 
-// readRefusal reads an error answer that x/oauth2 has not read.
-func readRefusal(response *http.Response, endpoint string, secrets ...Secret) error {
+// readRefusal reads an error answer to a form that x/oauth2 has not sent.
+func (s *authServer) readRefusal(response *http.Response, endpoint string, form url.Values) error {
+	secrets := []Secret{s.application.ClientSecret}
+	for _, name := range []string{"token", "client_assertion", "state", "nonce"} {
+		secrets = append(secrets, NewSecret(form.Get(name)))
+	}
 	var object struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
