@@ -183,3 +183,37 @@ func TestAnApplicationSignsInForItselfAtACertifiedProvider(t *testing.T) {
 		t.Error("the token was not renewed")
 	}
 }
+
+func TestAResourceIsAskedForAtACertifiedProvider(t *testing.T) {
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{})
+	cfg := atOIDC(t, server, fdsclient.Application{ClientID: server.Public.ID})
+	cfg.Provider.Resources = []string{server.Resource}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := open(t, cfg).SignIn(ctx, atBrowser(server)); err != nil {
+		t.Fatal(err)
+	}
+	expire(t, cfg.Store)
+	_, restored := restart(t, cfg)
+	if audience := claimsOf(t, token(t, restored))["aud"]; audience != server.Resource {
+		t.Errorf("the renewed token is for %v, want %q", audience, server.Resource)
+	}
+}
+
+func TestAnOpaqueTokenIsIntrospectedAtACertifiedProvider(t *testing.T) {
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{OpaqueAccessTokens: true, NoClaimInIDToken: true})
+	cfg := atOIDC(t, server, fdsclient.Application{ClientID: server.Basic.ID, ClientSecret: fdsclient.NewSecret(server.Basic.Secret)})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	owners, err := open(t, cfg).SignIn(ctx, atBrowser(server))
+	if err != nil || len(owners) != 1 {
+		t.Fatalf("%d owners, %v", len(owners), err)
+	}
+	asked := false
+	for _, r := range server.Requests() {
+		asked = asked || r.Route == "introspection" && r.Status == 200
+	}
+	if !asked {
+		t.Error("the subscription ID was found without asking for it")
+	}
+}
