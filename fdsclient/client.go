@@ -31,6 +31,8 @@ type Client struct {
 	transport *identities
 	auth      *authServer
 	used      usedAttempts
+	backfills backfills
+	positions chan struct{} // slots for those who store a position
 	scheduler *scheduler
 
 	mu      sync.Mutex
@@ -65,6 +67,8 @@ func New(cfg Config) (*Client, error) {
 		store:     cfg.Store,
 		state:     cfg.State,
 		limiter:   cfg.Push.Limiter,
+		backfills: backfills{most: cfg.Push.Gaps.Concurrent},
+		positions: make(chan struct{}, positionSaves),
 		scheduler: newScheduler(),
 		owners:    make(map[fds.OwnerKey]*Owner),
 		grants:    make(map[tokenstore.Key]*grant),

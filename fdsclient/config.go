@@ -168,6 +168,7 @@ type Push struct {
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m push.Message, err error) error
 	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
+	Gaps        Gaps          // how what an outage lost is made good
 	Limiter     push.Limiter  // rate of connects of all owners; default 50 a second, 50 at once
 	Rescan      time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 }
@@ -224,6 +225,8 @@ func (c Config) validate() (Config, error) {
 		}
 	}
 	p.Dialect = p.Dialect.WithDefaults()
+	checkDialect(p.Dialect, fault)
+	c.Push.Gaps.complete(fault)
 
 	for _, why := range c.Application.complete() {
 		fault("%s", why)

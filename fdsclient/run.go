@@ -56,6 +56,7 @@ type run struct {
 // connected is an owner's connection in a run.
 type connected struct {
 	connection *push.Connection // nil without push
+	follower   *follower        // nil without push
 	cancel     context.CancelFunc
 	done       chan struct{}
 }
@@ -164,7 +165,7 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	a := &connected{done: make(chan struct{}), cancel: func() {}}
 	var err error
 	if r.handler != nil {
-		a.connection, err = r.client.connection(ctx, o)
+		a.connection, a.follower, err = r.client.connection(ctx, o, r.handler)
 	}
 	if a.connection != nil {
 		ctx, a.cancel = context.WithCancel(ctx)
@@ -182,7 +183,8 @@ func (r *run) start(ctx context.Context, o *Owner) {
 		r.work.Go(func() {
 			defer close(a.done)
 			// The connection reports how it ended through OnState.
-			_ = a.connection.Run(ctx, r.handler)
+			_ = a.connection.Run(ctx, a.follower.live)
+			a.follower.stop()
 		})
 	}
 }
@@ -194,22 +196,27 @@ func (r *run) retire(key fds.OwnerKey, a *connected) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 	defer cancel()
-	if err := r.client.endConnected(ctx, key, a); err != nil {
+	if err := r.client.endConnected(ctx, a); err != nil {
 		r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
 	}
 }
 
 const sessionEndTimeout = 10 * time.Second
 
-// connection makes the push connection of an owner.
-func (c *Client) connection(ctx context.Context, o *Owner) (*push.Connection, error) {
-	state, err := c.state.Load(ctx, o.key)
+// connection makes the push connection of an owner, and its follower, to be
+// stopped. h is nil when it serves only to end the session.
+func (c *Client) connection(ctx context.Context, o *Owner, h push.Handler) (*push.Connection, *follower, error) {
+	f := c.follow(ctx, o, h)
+	cfg := c.pushConfig(o.key, o.root, f.stored)
+	cfg.SaveSubscribed = f.saveFilters
+	cfg.BeforeMessages = f.subscribed
+	cfg.OnAcknowledged = f.acknowledged
+	connection, err := push.New(cfg)
 	if err != nil {
-		// Filters of an earlier run that are no longer wanted may go on
-		// delivering; that is no reason to deliver nothing.
-		c.log.Warn("an owner's state cannot be read", "subscription", o.key.SubscriptionID.String(), "error", err)
+		f.stop()
+		return nil, nil, err
 	}
-	return push.New(c.pushConfig(o.key, o.root, state))
+	return connection, f, nil
 }
 
 func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) push.Config {
@@ -234,12 +241,8 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
 			return c.cfg.Certificates.Certificate(ctx, key)
 		},
-		Topics:     settings.Topics,
-		Subscribed: known,
-		SaveSubscribed: func(ctx context.Context, filters []string) error {
-			state.Filters = filters
-			return c.state.Save(ctx, key, state)
-		},
+		Topics:           settings.Topics,
+		Subscribed:       known,
 		CertificateCheck: settings.CertificateCheck,
 		TakenOverRetry:   settings.TakenOverRetry,
 		MaxAttempts:      settings.MaxAttempts,
@@ -271,17 +274,18 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
 	defer cancel()
 	if a != nil {
-		return c.endConnected(ctx, o.key, a)
+		return c.endConnected(ctx, a)
 	}
 	state, err := c.state.Load(ctx, o.key)
 	if err != nil || len(state.Filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
 		return join(err, c.state.Delete(ctx, o.key))
 	}
-	connection, err := c.connection(ctx, o)
+	connection, f, err := c.connection(ctx, o, nil)
 	if err != nil {
 		return err
 	}
-	return c.endConnected(ctx, o.key, &connected{connection: connection})
+	defer f.stop()
+	return c.endConnected(ctx, &connected{connection: connection, follower: f})
 }
 
 // takeConnected takes an owner's connection out of the run that has it.
@@ -323,7 +327,7 @@ func (o *Owner) Connection() push.State {
 // endConnected ends a connection together with the broker's session, and forgets
 // what the session held. It does not wait for a handler longer than ctx allows: the
 // handler may be the one that signs out.
-func (c *Client) endConnected(ctx context.Context, key fds.OwnerKey, a *connected) error {
+func (c *Client) endConnected(ctx context.Context, a *connected) error {
 	err := a.connection.EndSession(ctx)
 	if a.cancel != nil {
 		a.cancel()
@@ -332,5 +336,5 @@ func (c *Client) endConnected(ctx context.Context, key fds.OwnerKey, a *connecte
 		case <-ctx.Done():
 		}
 	}
-	return join(err, c.state.Delete(ctx, key))
+	return join(err, a.follower.forget(ctx))
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
@@ -21,6 +22,13 @@ import (
 type OwnerState struct {
 	// Filters are the topic filters that the broker's session may hold.
 	Filters []string `json:"filters,omitempty"`
+	// Position: all that was published before was handled. It is in the provider's
+	// time as far as that is known, and a lower bound: at most a second is
+	// missing, and what was not acknowledged.
+	Position time.Time `json:"position,omitzero"`
+	// Gap is what may have been lost and was not fetched yet; nil: nothing. What it
+	// points to is not changed.
+	Gap *Gap `json:"gap,omitempty"`
 }
 
 // StateStore keeps OwnerStates. Its methods are called from several goroutines

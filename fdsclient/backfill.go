@@ -1,0 +1,367 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+const (
+	lendAfter     = 5 * time.Second  // a handler that takes longer holds up no other owner's backfill
+	handlerGrace  = 10 * time.Second // what a handler at work has when the run ends
+	maxHandedOver = 1 << 16          // events remembered of an attempt that failed, so that the next one leaves them out
+)
+
+// gapState is what a follower knows of the gap that is open. Its mutex guards it,
+// but what one attempt alone uses.
+type gapState struct {
+	open    *Gap          // nil: none
+	number  int           // of outages: an attempt that began before the last one cannot close the gap
+	filled  chan struct{} // closed when the gap is
+	retry   *time.Timer
+	backoff *backoff.Backoff
+
+	// Of the attempts:
+	handed    map[uint64]struct{} // events handed over by those before
+	fetched   int                 // messages handed over in this one
+	date      time.Time           // of its first answer
+	unbounded map[pull.Kind]bool  // the provider refuses the names of the parameters there
+	failedOn  uint64              // the item that the handler fails on
+	failures  int                 // how often
+}
+
+// openGap stores a gap, or widens the one that is open, and gives a channel that
+// is closed when it is; nil: it cannot be.
+func (f *follower) openGap(ctx context.Context, why string) (<-chan struct{}, error) {
+	gap := Gap{Since: time.Now(), Why: why}
+	err := f.save(ctx, func(s *OwnerState) {
+		switch {
+		case s.Gap != nil:
+			gap.From, gap.Since = s.Gap.From, s.Gap.Since
+		case !s.Position.IsZero():
+			gap.From = s.Position.Add(-f.client.cfg.Push.Gaps.Margin)
+		}
+		s.Gap = &gap
+		f.mu.Lock()
+		f.gap.number++
+		f.mu.Unlock()
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.gap.open = &gap
+	if f.gap.filled == nil {
+		f.gap.filled = make(chan struct{})
+	}
+	filled := f.gap.filled
+	f.mu.Unlock()
+	f.client.gapChanged(GapEvent{Owner: f.owner.key, Change: GapOpened, Gap: gap})
+	if f.client.cfg.Provider.APIURL == "" {
+		err := fmt.Errorf("fdsclient: %w: Provider.APIURL is missing, so that what was missed cannot be fetched", ErrConfig)
+		f.client.gapChanged(GapEvent{Owner: f.owner.key, Change: GapFailing, Gap: gap, Err: err})
+		return nil, nil
+	}
+	f.client.backfills.add(f)
+	return filled, nil
+}
+
+// errExited: the handler called runtime.Goexit, as a test does that fails.
+var errExited = errors.New("fdsclient: backfill: the handler ended its goroutine")
+
+// fill is one attempt to close the gap, if it is still open. A failed one is
+// repeated after a while.
+func (f *follower) fill() {
+	err := errExited // unless it returns
+	defer func() {
+		f.mu.Lock()
+		if err == nil || f.ctx.Err() != nil || f.stopped {
+			f.mu.Unlock()
+			return
+		}
+		delay := f.gap.backoff.Next()
+		f.gap.retry = time.AfterFunc(delay, func() { f.client.backfills.add(f) })
+		event := GapEvent{Owner: f.owner.key, Change: GapFailing, Gap: *f.gap.open, Fetched: f.gap.fetched, Err: err, RetryAt: time.Now().Add(delay)}
+		f.mu.Unlock()
+		f.client.gapChanged(event)
+	}()
+	err = f.attempt()
+}
+
+// errClock ends an attempt that began too late, since the provider's clock turned
+// out to be behind.
+var errClock = errors.New("fdsclient: the provider's clock is behind")
+
+func (f *follower) attempt() error {
+	f.mu.Lock()
+	if f.gap.open == nil {
+		f.mu.Unlock()
+		return nil
+	}
+	number := f.gap.number
+	f.gap.fetched, f.gap.date = 0, time.Time{}
+	f.mu.Unlock()
+	for _, kind := range []pull.Kind{pull.Events, pull.Statuses} {
+		err := f.fetch(kind)
+		if errors.Is(err, errClock) || errors.Is(err, pull.ErrInvalidParameter) && f.withoutBounds(kind) {
+			err = f.fetch(kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.closeGap(number)
+}
+
+// withoutBounds notes that the provider does not know the parameters' names, if
+// any were sent.
+func (f *follower) withoutBounds(kind pull.Kind) bool {
+	if f.gap.unbounded[kind] || f.client.cfg.Provider.Dialect.FromParameter == "" && f.client.cfg.Provider.Dialect.ToParameter == "" {
+		return false
+	}
+	if f.gap.unbounded == nil {
+		f.gap.unbounded = make(map[pull.Kind]bool)
+	}
+	f.gap.unbounded[kind] = true
+	f.client.log.Warn("the provider does not know the names of Dialect.FromParameter and ToParameter there; the whole collection is read",
+		"collection", string(kind), "subscription", f.owner.key.SubscriptionID.String())
+	return true
+}
+
+// fetch reads one collection and hands over what the gap may lack.
+func (f *follower) fetch(kind pull.Kind) error {
+	ctx, cancel := context.WithCancelCause(f.ctx)
+	defer cancel(nil)
+	f.mu.Lock()
+	gap := *f.gap.open
+	f.mu.Unlock()
+	dialect := f.client.cfg.Provider.Dialect
+	query := pull.Query{Answered: func(date time.Time) {
+		if err := f.answered(ctx, date); err != nil {
+			cancel(err)
+		}
+	}}
+	if !f.gap.unbounded[kind] {
+		query.Parameters = bounds(dialect, gap)
+	}
+	unread, undated := 0, 0
+	for item, err := range f.owner.Pull().Items(ctx, kind, query) {
+		switch {
+		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
+			return context.Cause(ctx)
+		case errors.Is(err, fds.ErrItem):
+			unread++
+			continue
+		case err != nil:
+			return err
+		}
+		at, dated := dialect.Time(item)
+		if dated && (at.Before(gap.From) || !gap.To.IsZero() && at.After(gap.To)) {
+			continue
+		}
+		if !dated {
+			undated++
+		}
+		if err := f.handOver(ctx, kind, item); err != nil {
+			return err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	log := func(level slog.Level, what string, n int) {
+		if n > 0 {
+			f.client.log.LogAttrs(ctx, level, what, slog.String("collection", string(kind)), slog.Int("items", n), slog.String("subscription", f.owner.key.SubscriptionID.String()))
+		}
+	}
+	log(slog.LevelWarn, "backfill: items that are not FDS objects were left out", unread)
+	log(slog.LevelInfo, "backfill: items without a known date-time were all handed over; Dialect.TimeMember names it", undated)
+	return nil
+}
+
+// bounds gives the query parameters that the dialect names, with a span that holds
+// at least the gap: a layout may leave out a part of a time.
+func bounds(dialect fds.Dialect, gap Gap) map[string]string {
+	parameters := make(map[string]string)
+	written := func(t time.Time) (text string, back time.Time) {
+		text = t.UTC().Format(dialect.TimeLayout)
+		back, _ = time.Parse(dialect.TimeLayout, text) // New has tried it
+		return text, back
+	}
+	if text, back := written(gap.From); dialect.FromParameter != "" && !gap.From.IsZero() && !back.After(gap.From) {
+		parameters[dialect.FromParameter] = text
+	}
+	if text, back := written(gap.To); dialect.ToParameter != "" && gap.To.After(gap.From) && !back.Before(gap.To) {
+		parameters[dialect.ToParameter] = text
+	}
+	return parameters
+}
+
+// answered takes the provider's time, of which the first of an attempt ends the
+// gap: what comes later comes to the subscription.
+func (f *follower) answered(ctx context.Context, date time.Time) error {
+	now := time.Now()
+	known := !date.IsZero()
+	if !known {
+		date = now.Truncate(time.Second)
+	}
+	f.mu.Lock()
+	learnt := known && !f.measured
+	if known {
+		f.ahead, f.measured = date.Sub(now), true // up to a second too little, as the date is cut
+	}
+	if f.gap.date.IsZero() {
+		f.gap.date = date
+	}
+	gap, number := *f.gap.open, f.gap.number
+	behind := learnt && f.ahead < -2*time.Second && !gap.From.IsZero()
+	if behind {
+		gap.From = gap.From.Add(f.ahead)
+	}
+	change := behind || gap.To.IsZero()
+	if gap.To.IsZero() {
+		gap.To = date.Add(time.Second)
+	}
+	f.mu.Unlock()
+	if change {
+		err := f.save(ctx, func(s *OwnerState) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.gap.number == number { // else an outage has widened it meanwhile
+				f.gap.open, s.Gap = &gap, &gap
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("fdsclient: store a gap: %w", err)
+		}
+	}
+	if behind {
+		return errClock
+	}
+	return nil
+}
+
+// handOver gives one item to the handler, between two live messages.
+func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) error {
+	m := push.Message{Owner: f.owner.key, Source: push.FromBackfill, Kind: push.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
+	if kind == pull.Statuses {
+		m.Kind = push.KindStatus
+	}
+	settings := &f.client.cfg.Push
+	d, named, dated := digestsOf(m, f.client.cfg.Provider.Dialect)
+	if _, known := f.gap.handed[d.what]; known && named {
+		return nil
+	}
+	if err := f.turn.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	m.Duplicate = f.recent.holds(d)
+	if !m.Duplicate || !settings.Gaps.DropDuplicates || !named && !dated {
+		err := f.call(ctx, m)
+		if err != nil && ctx.Err() == nil && settings.MaxAttempts > 0 {
+			if f.failedOn(d.what) >= settings.MaxAttempts {
+				err = settings.DeadLetter(ctx, m, err)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("fdsclient: backfill: the handler failed: %w", err)
+		}
+		f.mu.Lock()
+		f.gap.fetched++
+		f.mu.Unlock()
+	}
+	f.remember(d, true)
+	if named && len(f.gap.handed) < maxHandedOver {
+		if f.gap.handed == nil {
+			f.gap.handed = make(map[uint64]struct{})
+		}
+		f.gap.handed[d.what] = struct{}{}
+	}
+	return nil
+}
+
+func (f *follower) failedOn(item uint64) int {
+	if f.gap.failedOn != item {
+		f.gap.failedOn, f.gap.failures = item, 0
+	}
+	f.gap.failures++
+	return f.gap.failures
+}
+
+// call calls the handler once. A panic is an error. When the run ends, a handler
+// at work has a while to finish.
+func (f *follower) call(ctx context.Context, m push.Message) (err error) {
+	handling, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(handlerGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end()
+		case <-handling.Done():
+		}
+	})()
+	slow := time.AfterFunc(lendAfter, f.client.backfills.lend)
+	began := time.Now()
+	defer func() {
+		if !slow.Stop() {
+			f.client.backfills.takeBack()
+		}
+		if p := recover(); p != nil {
+			err = errors.New("the handler panicked")
+			f.client.log.LogAttrs(ctx, slog.LevelError, "backfill: the handler panicked", slog.Any("message", m), slog.String("stack", string(debug.Stack())))
+		}
+		pushHooks(f.client.cfg.Hooks).MessageHandled(time.Since(began), err)
+	}()
+	return f.handler(handling, m)
+}
+
+// closeGap removes the gap, unless another outage came after the attempt began.
+func (f *follower) closeGap(number int) error {
+	f.mu.Lock()
+	if f.gap.number != number {
+		f.mu.Unlock()
+		return nil
+	}
+	if f.gap.date.After(f.position) {
+		f.position = f.gap.date
+	}
+	event := GapEvent{Owner: f.owner.key, Change: GapClosed, Gap: *f.gap.open, Fetched: f.gap.fetched}
+	f.mu.Unlock()
+	closed := false
+	err := f.save(f.ctx, func(s *OwnerState) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if closed = f.gap.number == number; closed {
+			s.Gap = nil
+		}
+	})
+	if err != nil || !closed {
+		return err
+	}
+	f.mu.Lock()
+	if f.gap.number != number { // an outage came while it was stored: openGap has stored its own
+		f.mu.Unlock()
+		return nil
+	}
+	f.gap.open, f.gap.handed, f.gap.unbounded, f.gap.failures = nil, nil, nil, 0
+	filled := f.gap.filled
+	f.gap.filled = nil
+	f.overlap = time.Now().Add(f.client.cfg.Push.Gaps.Margin)
+	retry := f.client.cfg.Push.Gaps.Retry
+	f.gap.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: time.Minute})
+	f.mu.Unlock()
+	f.client.gapChanged(event)
+	close(filled)
+	return nil
+}

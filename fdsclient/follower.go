@@ -1,0 +1,307 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+const (
+	positionInterval = time.Second     // a position is stored at most that often
+	positionSaves    = 16              // of all owners at once
+	lastSaveTimeout  = 5 * time.Second // for the position at the end of a run
+)
+
+// follower keeps what a run must remember of one owner: the filters, the position
+// and the open gap. The handler's calls for the owner go through it.
+type follower struct {
+	client  *Client
+	owner   *Owner
+	handler push.Handler
+	ctx     context.Context // of its backfills; ends with stop
+	cancel  context.CancelFunc
+
+	saving  baton      // held over the store's work
+	stored  OwnerState // saving: as the store has it, but for the position
+	deleted bool       // saving: never to be stored again
+	failing bool       // saving: the last position could not be stored
+
+	turn     baton     // held over the handler's work: one message at a time
+	recent   recent    // turn
+	lastDone time.Time // turn: when the handler last succeeded
+
+	mu       sync.Mutex
+	newcomer bool      // never subscribed before: nothing can have been lost
+	position time.Time // all that was published before was handled
+	reached  time.Time // the position, once the message in hand is acknowledged; or zero
+	timer    *time.Timer
+	stopped  bool
+	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
+	measured bool          // ahead is known
+	overlap  time.Time     // until then, or with a gap open, messages are looked for in recent
+	gap      gapState
+
+	place place // in the Client's backfills, under their mutex
+}
+
+// baton is a mutex that a context can give up on, and testing/synctest knows.
+type baton chan struct{}
+
+func newBaton() baton { return make(baton, 1) }
+
+func (b baton) lock()   { b <- struct{}{} }
+func (b baton) unlock() { <-b }
+
+func (b baton) lockWithin(ctx context.Context) error {
+	select {
+	case b <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// follow makes the follower of an owner. h may be nil when only the session is to
+// be ended.
+func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower {
+	state, err := c.state.Load(ctx, o.key)
+	if err != nil {
+		// Filters of an earlier run that are no longer wanted may go on
+		// delivering, and everything is fetched anew; that is no reason to
+		// deliver nothing.
+		c.log.Warn("an owner's state cannot be read", "subscription", o.key.SubscriptionID.String(), "error", err)
+	}
+	f := &follower{
+		client: c, owner: o, handler: h,
+		saving: newBaton(), turn: newBaton(),
+		stored: state, position: state.Position,
+		newcomer: err == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0,
+	}
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	retry := c.cfg.Push.Gaps.Retry
+	f.gap.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: time.Minute})
+	return f
+}
+
+// save changes what is stored, together with the position of this moment.
+func (f *follower) save(ctx context.Context, change func(*OwnerState)) error {
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	if f.deleted {
+		return nil
+	}
+	next := f.stored
+	f.mu.Lock()
+	next.Position = f.position
+	f.mu.Unlock()
+	change(&next)
+	if err := f.client.state.Save(ctx, f.owner.key, next); err != nil {
+		return err
+	}
+	f.stored = next
+	return nil
+}
+
+// saveFilters is push.Config.SaveSubscribed. The position of an owner who was
+// never subscribed begins here: before, there was nothing to receive.
+func (f *follower) saveFilters(ctx context.Context, filters []string) error {
+	f.mu.Lock()
+	if f.newcomer && f.position.IsZero() && len(filters) > 0 {
+		f.position = time.Now()
+	}
+	f.mu.Unlock()
+	return f.save(ctx, func(s *OwnerState) { s.Filters = filters })
+}
+
+// live hands one message of the connection to the handler.
+func (f *follower) live(ctx context.Context, m push.Message) error {
+	if err := f.turn.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	d, named, dated := digestsOf(m, f.client.cfg.Provider.Dialect)
+	f.mu.Lock()
+	overlap := f.overlapping()
+	ahead := f.ahead
+	f.mu.Unlock()
+	drop := false
+	if (overlap || m.Duplicate) && f.recent.holds(d) {
+		m.Duplicate = true
+		drop = f.client.cfg.Push.Gaps.DropDuplicates && (named || dated)
+	}
+	// The broker sends at once when nothing is unacknowledged and nothing queued,
+	// so a message that arrived after all before it were handled is as new as it is
+	// late here. Of one that arrived earlier only its own date says how new.
+	reached := time.Time{}
+	if m.QoS > 0 && !m.Retained {
+		arrived := m.ReceivedAt.Add(ahead)
+		if m.ReceivedAt.After(f.lastDone) {
+			reached = arrived
+		}
+		if at, ok := f.dateOf(m); ok && at.Before(arrived) {
+			reached = at
+		}
+	}
+	if !drop {
+		if err := f.handler(ctx, m); err != nil {
+			return err
+		}
+	}
+	f.lastDone = time.Now()
+	f.remember(d, overlap)
+	if m.QoS > 0 {
+		f.mu.Lock()
+		f.reached = reached
+		f.mu.Unlock()
+	}
+	return nil
+}
+
+func (f *follower) dateOf(m push.Message) (time.Time, bool) {
+	item, err := m.Item()
+	if err != nil {
+		return time.Time{}, false
+	}
+	return f.client.cfg.Provider.Dialect.Time(item)
+}
+
+// remember notes a message that was handled. f.turn is held.
+func (f *follower) remember(d digests, overlap bool) {
+	most := recentUsual
+	if overlap {
+		most = recentMost
+	}
+	f.recent.add(d, most)
+}
+
+// overlapping says whether live messages and a backfill may hold the same. f.mu is
+// held.
+func (f *follower) overlapping() bool { return f.gap.open != nil || time.Now().Before(f.overlap) }
+
+// acknowledged is push.Config.OnAcknowledged.
+func (f *follower) acknowledged(push.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.reached.After(f.position) {
+		return
+	}
+	f.position = f.reached
+	if f.timer == nil && !f.stopped {
+		f.timer = time.AfterFunc(positionInterval, f.savePosition)
+	}
+}
+
+// savePosition stores the position, or waits for another round while many others
+// are stored: an old position is a lower bound too.
+func (f *follower) savePosition() {
+	f.mu.Lock()
+	f.timer = nil
+	stopped := f.stopped
+	f.mu.Unlock()
+	if stopped {
+		return
+	}
+	saved := false
+	select {
+	case f.client.positions <- struct{}{}:
+		saved = f.storePosition(f.ctx)
+		<-f.client.positions
+	default:
+	}
+	if !saved {
+		f.mu.Lock()
+		if f.timer == nil && !f.stopped {
+			f.timer = time.AfterFunc(positionInterval, f.savePosition)
+		}
+		f.mu.Unlock()
+	}
+}
+
+func (f *follower) storePosition(ctx context.Context) bool {
+	err := f.save(ctx, func(*OwnerState) {})
+	if ctx.Err() != nil {
+		return err == nil
+	}
+	f.saving.lock()
+	first := err != nil && !f.failing
+	f.failing = err != nil
+	f.saving.unlock()
+	if first {
+		f.client.log.Warn("an owner's position cannot be stored; after a restart more will be fetched again", "subscription", f.owner.key.SubscriptionID.String(), "error", err)
+	}
+	return err == nil
+}
+
+// stop ends backfills and stores the position at last.
+func (f *follower) stop() {
+	f.cancel()
+	f.client.backfills.remove(f)
+	f.mu.Lock()
+	f.stopped = true
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	if f.gap.retry != nil {
+		f.gap.retry.Stop()
+	}
+	position := f.position
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), lastSaveTimeout)
+	defer cancel()
+	if f.saving.lockWithin(ctx) != nil {
+		return
+	}
+	unsaved := !f.stored.Position.Equal(position)
+	f.saving.unlock()
+	if unsaved {
+		f.storePosition(ctx)
+	}
+}
+
+// forget is for an owner who signs out: nothing is stored any more.
+func (f *follower) forget(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout) // ctx may have been used up
+	defer cancel()
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	f.deleted = true
+	return f.client.state.Delete(ctx, f.owner.key)
+}
+
+// subscribed is push.Config.BeforeMessages: it opens a gap, and waits for it to
+// be closed, but not too long.
+func (f *follower) subscribed(ctx context.Context, s push.Subscribed) error {
+	f.mu.Lock()
+	if f.newcomer {
+		f.newcomer = false
+		f.mu.Unlock()
+		return nil
+	}
+	f.mu.Unlock()
+	filled, err := f.openGap(ctx, whyGap(s))
+	if err != nil {
+		return fmt.Errorf("fdsclient: store what may have been lost of subscription %s: %w", f.owner.key.SubscriptionID, err)
+	}
+	if filled == nil {
+		return nil
+	}
+	timer := time.NewTimer(f.client.cfg.Push.Gaps.Wait)
+	defer timer.Stop()
+	select {
+	case <-filled:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		f.client.log.LogAttrs(ctx, slog.LevelWarn, "live messages go on before what was missed is fetched", slog.String("subscription", f.owner.key.SubscriptionID.String()))
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Gaps says how Run makes good what an outage may have lost. No broker says
+// reliably that it has lost something (Mosquitto reports a session as present
+// after its queue's limit dropped messages), so every outage opens a gap: from
+// the position, up to which all messages were handled, to the provider's time
+// once the owner is subscribed again. The gap is stored before live messages flow,
+// and removed when what it may lack was fetched from the Web API's events and
+// statuses and handed to the handler, as messages of push.FromBackfill. A process
+// that dies in between begins again.
+//
+// Provider.Dialect says how much is fetched: with FromParameter, what is dated in
+// the gap; without, the whole collection is read, and what TimeMember dates
+// outside of the gap is left out; without that too, everything is handed over.
+// An item that has no date is always handed over.
+type Gaps struct {
+	// Margin is how far before the position a gap begins: clocks differ, and events
+	// may be dated before they are published. Default 1 minute, at most a day.
+	Margin time.Duration
+	// Wait is how long an owner's live messages wait, unacknowledged, for the
+	// backfill. Then they flow, and the gap stays open, is reported, and retried.
+	// Default 30 s, at most an hour.
+	Wait time.Duration
+	// Concurrent is how many owners' backfills read from the Web API at once;
+	// default 16. One whose handler takes over 5 s does not count.
+	Concurrent int
+	// Retry spaces the attempts to close a gap: Initial, default 2 s, and Max,
+	// default 5 minutes. The rest is not used.
+	Retry push.Backoff
+	// DropDuplicates leaves out what is known to have been handled: events by the
+	// ID that Provider.Dialect names, all else when it is equal to the byte and has
+	// a date. By default it is handed over with Duplicate set. What an earlier
+	// process handled is not known to be a duplicate.
+	DropDuplicates bool
+}
+
+func (g *Gaps) complete(fault func(string, ...any)) {
+	duration := func(name string, value *time.Duration, standard, most time.Duration) {
+		switch {
+		case *value == 0:
+			*value = standard
+		case *value < 0 || *value > most:
+			fault("Push.Gaps.%s is %v; it must lie between 0, for the default, and %v", name, *value, most)
+		}
+	}
+	const day = 24 * time.Hour
+	duration("Margin", &g.Margin, time.Minute, day)
+	duration("Wait", &g.Wait, 30*time.Second, time.Hour)
+	duration("Retry.Initial", &g.Retry.Initial, 2*time.Second, day)
+	duration("Retry.Max", &g.Retry.Max, max(5*time.Minute, g.Retry.Initial), day)
+	if g.Concurrent == 0 {
+		g.Concurrent = 16
+	}
+	if g.Concurrent < 0 {
+		fault("Push.Gaps.Concurrent is %d; it must be positive, or 0 for the default", g.Concurrent)
+	}
+}
+
+// checkDialect names what a backfill could not work with.
+func checkDialect(d fds.Dialect, fault func(string, ...any)) {
+	for name, value := range map[string]string{"FromParameter": d.FromParameter, "ToParameter": d.ToParameter} {
+		if value == "ids" {
+			fault("Provider.Dialect.%s is ids, which FDS gives another meaning", name)
+		}
+	}
+	if d.FromParameter != "" && d.FromParameter == d.ToParameter {
+		fault("Provider.Dialect.FromParameter and ToParameter are both %q", d.FromParameter)
+	}
+	at := time.Date(2026, 11, 24, 13, 14, 15, 0, time.UTC)
+	if back, err := time.Parse(d.TimeLayout, at.Format(d.TimeLayout)); err != nil || back.Format(time.DateOnly) != at.Format(time.DateOnly) {
+		fault("Provider.Dialect.TimeLayout %q does not give a date that can be read back; write it as package time does", d.TimeLayout)
+	}
+}
+
+// Gap is a span of time of which messages may have been lost.
+type Gap struct {
+	From  time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
+	To    time.Time `json:"to,omitzero"`   // by the provider's clock; zero until it has answered
+	Since time.Time `json:"since"`         // when it was opened, by this machine's clock
+	Why   string    `json:"why"`           // what the last outage was
+}
+
+// GapChange is what happened to a gap.
+type GapChange string
+
+// What happens to a gap.
+const (
+	GapOpened  GapChange = "opened"  // stored; or found in the store, or wider after another outage
+	GapFailing GapChange = "failing" // an attempt to close it failed
+	GapClosed  GapChange = "closed"  // all that was missed was handled
+)
+
+// GapEvent is told to HookGap.
+type GapEvent struct {
+	Owner   fds.OwnerKey
+	Change  GapChange
+	Gap     Gap
+	Fetched int       // messages handed over in the last attempt
+	Err     error     // why an attempt failed
+	RetryAt time.Time // of a failed attempt; zero: the gap cannot be closed until the configuration is another
+}
+
+// HookGap is told what happens to owners' gaps. Events of one owner come in order.
+type HookGap interface{ OnGap(GapEvent) }
+
+func (c *Client) gapChanged(e GapEvent) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("subscription", e.Owner.SubscriptionID.String()),
+		slog.Time("from", e.Gap.From), slog.Time("to", e.Gap.To), slog.String("why", e.Gap.Why),
+	}
+	if e.Change != GapOpened {
+		attrs = append(attrs, slog.Int("fetched", e.Fetched))
+	}
+	if e.Err != nil {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	if !e.RetryAt.IsZero() {
+		attrs = append(attrs, slog.Time("retry_at", e.RetryAt))
+	}
+	c.log.LogAttrs(context.Background(), level, "gap "+string(e.Change), attrs...)
+	tell(c.cfg.Hooks, func(h HookGap) { h.OnGap(e) })
+}
+
+const maxWhyBytes = 256
+
+// whyGap words an outage.
+func whyGap(s push.Subscribed) string {
+	session := "the broker had not kept the session"
+	if s.SessionPresent {
+		session = "the broker says it had kept the session"
+	}
+	cause := "first connection of this run"
+	if s.Last != nil {
+		if cause = s.Last.Error(); len(cause) > maxWhyBytes {
+			cause = cause[:maxWhyBytes]
+		}
+	}
+	return fmt.Sprintf("%q; %s", cause, session)
+}

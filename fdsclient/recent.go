@@ -1,0 +1,70 @@
+package fdsclient
+
+import (
+	"hash/maphash"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+const (
+	recentUsual = 256  // messages remembered per owner: 16 bytes each
+	recentMost  = 8192 // while a gap is open or was just closed
+)
+
+var digestSeed = maphash.MakeSeed()
+
+// recent remembers digests of the messages that an owner's handler had last, so
+// that the overlap of live messages and a backfill shows.
+type recent struct {
+	entries []digests
+}
+
+// digests are those of one message.
+type digests struct {
+	what uint64 // the event's ID, or the whole payload
+	of   uint64 // whose state it is: the device, else the topic; 0 for events
+}
+
+// digestsOf reads what a message is compared by. dated: it has a date.
+func digestsOf(m push.Message, dialect fds.Dialect) (d digests, named, dated bool) {
+	d.what = maphash.Bytes(digestSeed, m.Payload)
+	subject := "topic " + m.Topic
+	if item, err := m.Item(); err == nil {
+		_, dated = dialect.Time(item)
+		if id, err := fds.As[string](item, dialect.MessageID); err == nil && id != "" && m.Kind != push.KindStatus {
+			d.what = maphash.String(digestSeed, "id "+id)
+			return d, true, dated
+		}
+		if id, err := fds.As[string](item, dialect.DeviceID); err == nil && id != "" {
+			subject = "device " + id
+		}
+	}
+	if m.Kind != push.KindEvent {
+		d.of = maphash.String(digestSeed, subject)
+	}
+	return d, false, dated
+}
+
+// holds says whether the handler had that message. A state counts only while no
+// other state of the same device or topic has come since.
+func (r *recent) holds(d digests) bool {
+	for i := len(r.entries) - 1; i >= 0; i-- {
+		e := r.entries[i]
+		if e.what == d.what {
+			return true
+		}
+		if d.of != 0 && e.of == d.of {
+			return false
+		}
+	}
+	return false
+}
+
+// add remembers a message, at most so many.
+func (r *recent) add(d digests, most int) {
+	r.entries = append(r.entries, d)
+	if over := len(r.entries) - most; over > most/4 || most == recentUsual && cap(r.entries) > 2*recentUsual {
+		r.entries = append(make([]digests, 0, most), r.entries[max(over, 0):]...)
+	}
+}
