@@ -79,6 +79,11 @@ type Options struct {
 	// authenticate, each for its own tokens.
 	Introspection bool
 
+	// TimeRange is what the Web API calls the query parameters that bound statuses,
+	// statistics and events by date-time, which FDS does not name; nil: from and to,
+	// as RFC 3339 has it.
+	TimeRange *TimeRange
+
 	// Owners are there from the start; see AddOwner for what may be left out.
 	// nil means Northside Hospital, Harbour Airport and Old Town School, an empty
 	// slice none.
@@ -110,6 +115,13 @@ type Options struct {
 	// Logger gets what happens at the provider, without tokens and payloads; nil:
 	// no logs.
 	Logger *slog.Logger
+}
+
+// TimeRange names query parameters. One without a name is not known: a request
+// with it is refused.
+type TimeRange struct {
+	From, To string
+	Layout   string // of their values, as package time writes layouts; default time.RFC3339
 }
 
 // Support says whether the provider knows something that applications may use.
@@ -149,6 +161,9 @@ func (o Options) check() error {
 		if d.value < 0 || d.value > 0 && d.value < time.Millisecond {
 			fault("%s is %v; it must be at least 1ms, or 0 for the default", d.name, d.value)
 		}
+	}
+	if r := o.TimeRange; r != nil && (r.From == "ids" || r.To == "ids" || r.From == r.To && r.From != "") {
+		fault("TimeRange names From %.100q and To %.100q; they must differ, also from ids", r.From, r.To)
 	}
 	if o.RefreshGrace < 0 {
 		fault("RefreshGrace is %v; it cannot be negative", o.RefreshGrace)

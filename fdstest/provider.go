@@ -167,7 +167,15 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		return err
 	}
 	p.world = world.New(world.Config{Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld})
+	timeRange := webapi.TimeRange{From: "from", To: "to"}
+	if opts.TimeRange != nil {
+		timeRange = webapi.TimeRange(*opts.TimeRange)
+		if timeRange.Layout == "" {
+			timeRange.Layout = time.RFC3339
+		}
+	}
 	p.api = webapi.New(webapi.Config{
+		TimeRange: timeRange,
 		Verify: func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
 			ids, refusal := p.authority.VerifyRequest(r, scheme, token)
 			return ids, (*webapi.Refusal)(refusal)

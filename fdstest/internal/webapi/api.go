@@ -31,12 +31,20 @@ type Config struct {
 	// for none. nil: none.
 	Nonce func() string
 
+	// TimeRange names the parameters that bound statuses, statistics and events by
+	// date-time; one without a name is not known. Default "from" and "to".
+	TimeRange TimeRange
+
 	// World holds the items; default one without owners.
 	World *world.World
 
 	// Logger gets a line a request at debug level; default none.
 	Logger *slog.Logger
 }
+
+// TimeRange names two query parameters, and the layout of their values, as
+// package time has it; default time.RFC3339.
+type TimeRange struct{ From, To, Layout string }
 
 // Refusal says why a token does not serve: error and error_description of the
 // challenge under one of the schemes (RFC 6750 section 3).
@@ -67,6 +75,12 @@ func New(cfg Config) *API {
 	}
 	if cfg.Nonce == nil {
 		cfg.Nonce = func() string { return "" }
+	}
+	if cfg.TimeRange == (TimeRange{}) {
+		cfg.TimeRange = TimeRange{From: "from", To: "to"}
+	}
+	if cfg.TimeRange.Layout == "" {
+		cfg.TimeRange.Layout = time.RFC3339
 	}
 	if cfg.World == nil {
 		cfg.World = world.New(world.Config{})

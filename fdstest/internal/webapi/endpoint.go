@@ -16,17 +16,20 @@ import (
 
 const basePath = "/fds/v2/"
 
-// parameters names what each list can be asked with.
+// parameters names what each list can be asked with, besides a time range.
 var parameters = map[world.Kind][]string{
 	world.Specifications:      {"ids"},
-	world.Statuses:            {"ids", "from", "to"},
-	world.Statistics:          {"ids", "from", "to"},
+	world.Statuses:            {"ids"},
+	world.Statistics:          {"ids"},
 	world.Diagnostics:         {"ids"},
 	world.Spaces:              {"ids"},
-	world.Events:              {"ids", "from", "to"},
+	world.Events:              {"ids"},
 	world.EventSpecifications: {"ids"},
 	world.Tags:                {"ids"},
 }
+
+// ranged are the lists that a time range narrows.
+var ranged = []world.Kind{world.Statuses, world.Statistics, world.Events}
 
 // answer finds the endpoint and asks it.
 func (a *API) answer(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID) answer {
@@ -85,7 +88,7 @@ func pathSegments(u *url.URL) ([]string, bool) {
 }
 
 func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID) answer {
-	query, message := readQuery(r.URL.RawQuery, parameters[kind])
+	query, message := readQuery(r.URL.RawQuery, parameters[kind], a.rangeOf(kind))
 	if message != "" {
 		return failure(http.StatusBadRequest, message)
 	}
@@ -100,14 +103,22 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	return list(items)
 }
 
+// rangeOf gives the time range's parameters where a list knows them.
+func (a *API) rangeOf(kind world.Kind) TimeRange {
+	if slices.Contains(ranged, kind) {
+		return a.cfg.TimeRange
+	}
+	return TimeRange{}
+}
+
 // readQuery takes the parameters a list knows; message says what is wrong.
-func readQuery(raw string, allowed []string) (q world.Query, message string) {
+func readQuery(raw string, allowed []string, span TimeRange) (q world.Query, message string) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return q, msgParameter
 	}
 	for name := range values {
-		if !slices.Contains(allowed, name) {
+		if name == "" || !slices.Contains(allowed, name) && name != span.From && name != span.To {
 			return q, msgParameter
 		}
 	}
@@ -121,10 +132,10 @@ func readQuery(raw string, allowed []string) (q world.Query, message string) {
 			if slices.Contains(q.IDs, "") {
 				return q, msgValue
 			}
-		case "from":
-			q.From, err = time.Parse(time.RFC3339, given[0])
-		case "to":
-			q.To, err = time.Parse(time.RFC3339, given[0])
+		case span.From:
+			q.From, err = time.Parse(span.Layout, given[0])
+		case span.To:
+			q.To, err = time.Parse(span.Layout, given[0])
 		}
 		if err != nil {
 			return q, msgValue
@@ -154,7 +165,7 @@ func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.Sub
 }
 
 func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string) answer {
-	if _, message := readQuery(r.URL.RawQuery, nil); message != "" {
+	if _, message := readQuery(r.URL.RawQuery, nil, TimeRange{}); message != "" {
 		return failure(http.StatusBadRequest, message)
 	}
 	if err := a.cfg.World.DeleteTag(owners, id); err != nil {
@@ -202,7 +213,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
 		ans := failure(status, message)
 		return nil, &ans
 	}
-	if _, message := readQuery(r.URL.RawQuery, nil); message != "" {
+	if _, message := readQuery(r.URL.RawQuery, nil, TimeRange{}); message != "" {
 		return fail(http.StatusBadRequest, message)
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
