@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"go.uber.org/goleak"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -18,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if !fdsclient.RunAsChild() {
+	if !fdsclient.RunAsChild() && !runConsumer() {
 		goleak.VerifyTestMain(m)
 	}
 }
@@ -226,4 +228,21 @@ func (h *hooks) count(read func() int) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return read()
+}
+
+// poolOf trusts the authorities of a PEM text.
+func poolOf(pem []byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return pool
+}
+
+// newIdentity makes the key of a folder of grants.
+func newIdentity(t *testing.T) string {
+	t.Helper()
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity.String()
 }
