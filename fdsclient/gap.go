@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -117,7 +118,12 @@ func (c *Client) gapChanged(e GapEvent) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("subscription", e.Owner.SubscriptionID.String()),
-		slog.Time("from", e.Gap.From), slog.Time("to", e.Gap.To), slog.String("why", e.Gap.Why),
+		slog.String("why", e.Gap.Why),
+	}
+	for name, at := range map[string]time.Time{"from": e.Gap.From, "to": e.Gap.To, "retry_at": e.RetryAt} {
+		if !at.IsZero() {
+			attrs = append(attrs, slog.Time(name, at))
+		}
 	}
 	if e.Change != GapOpened {
 		attrs = append(attrs, slog.Int("fetched", e.Fetched))
@@ -125,9 +131,6 @@ func (c *Client) gapChanged(e GapEvent) {
 	if e.Err != nil {
 		level = slog.LevelWarn
 		attrs = append(attrs, slog.Any("error", e.Err))
-	}
-	if !e.RetryAt.IsZero() {
-		attrs = append(attrs, slog.Time("retry_at", e.RetryAt))
 	}
 	c.log.LogAttrs(context.Background(), level, "gap "+string(e.Change), attrs...)
 	tell(c.cfg.Hooks, func(h HookGap) { h.OnGap(e) })
@@ -144,8 +147,8 @@ func whyGap(s push.Subscribed) string {
 	cause := "first connection of this run"
 	if s.Last != nil {
 		if cause = s.Last.Error(); len(cause) > maxWhyBytes {
-			cause = cause[:maxWhyBytes]
+			cause = strings.ToValidUTF8(cause[:maxWhyBytes], "")
 		}
 	}
-	return fmt.Sprintf("%q; %s", cause, session)
+	return fmt.Sprintf("%s; %s", cause, session)
 }

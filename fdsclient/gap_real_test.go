@@ -124,7 +124,7 @@ func TestNoEventIsMissingWhateverMosquittoLoses(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			if _, err := s.broker.WaitLog(ctx, "Expiring client"); err != nil {
-				t.Log(err)
+				t.Fatal(err)
 			}
 			s.events.publish(20)
 			s.run(t)

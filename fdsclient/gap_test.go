@@ -226,6 +226,28 @@ func TestAProcessThatWasAwayFetchesWhatItMissed(t *testing.T) {
 	e.arrive(&box)
 }
 
+func TestWhatAnIntruderCausedToBeMissedIsFetchedByTheNextRun(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = boxDialect
+	client := open(t, cfg)
+	owner := signIn(t, client, p)[0]
+	o := p.Owners()[0]
+	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
+	var box inbox
+	stop := runClient(t, client, box.handle)
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	e.publish(2)
+	e.arrive(&box)
+	inject(t, p, fdstest.Disconnect(0x8E, "", "", o))
+	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+	inject(t, p, fdstest.LoseSessions(o)) // the intruder had it, and received
+	e.publish(5)
+	stop()
+	runClient(t, open(t, cfg), box.handle)
+	e.arrive(&box)
+}
+
 func TestLiveMessagesWaitForTheBackfillButNotForEver(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
