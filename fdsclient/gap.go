@@ -114,6 +114,12 @@ type GapEvent struct {
 // HookGap is told what happens to owners' gaps. Events of one owner come in order.
 type HookGap interface{ OnGap(GapEvent) }
 
+var gapLines = map[GapChange]string{
+	GapOpened:  "messages may have been lost; what was missed is being fetched",
+	GapFailing: "what was missed cannot be fetched",
+	GapClosed:  "what was missed is fetched",
+}
+
 func (c *Client) gapChanged(e GapEvent) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
@@ -128,11 +134,13 @@ func (c *Client) gapChanged(e GapEvent) {
 	if e.Change != GapOpened {
 		attrs = append(attrs, slog.Int("fetched", e.Fetched))
 	}
-	if e.Err != nil {
+	if e.Change != GapClosed {
 		level = slog.LevelWarn
+	}
+	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	c.log.LogAttrs(context.Background(), level, "gap "+string(e.Change), attrs...)
+	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
 	tell(c.cfg.Hooks, func(h HookGap) { h.OnGap(e) })
 }
 

@@ -83,12 +83,19 @@ func removeCertificates(folder string) error {
 	return nil
 }
 
+// boxDialect names what FDS leaves open, as the box has it.
+var boxDialect = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time"}
+
 // boxConfig is the configuration; paths are relative to it.
 func boxConfig(box *fdstest.Provider) []byte {
 	return fmt.Appendf(nil, `%sprovider:
   issuer: %s
   api_url: %s
   broker_url: %s
+  dialect:
+    from_parameter: %s
+    to_parameter: %s
+    time_member: %s
   ca_file: %s
 application:
   name: fdsdemo
@@ -101,5 +108,5 @@ tokens:
 push:
   certificates: %s/
   state_folder: state/
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), boxCA, box.PublicApplication().ID, box.SubscriptionClaim(), boxPassphrase, boxOwners)
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), boxDialect.FromParameter, boxDialect.ToParameter, boxDialect.TimeMember, boxCA, box.PublicApplication().ID, box.SubscriptionClaim(), boxPassphrase, boxOwners)
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -103,6 +104,13 @@ func (r *reader) provider() fdsclient.Provider {
 		Resources: f.Resources,
 		APIURL:    f.APIURL,
 		BrokerURL: f.BrokerURL,
+		Dialect: fds.Dialect{
+			FromParameter: f.Dialect.FromParameter,
+			ToParameter:   f.Dialect.ToParameter,
+			TimeMember:    f.Dialect.TimeMember,
+			TimeLayout:    f.Dialect.TimeLayout,
+			MessageID:     f.Dialect.MessageID,
+		},
 	}
 	switch f.TLS {
 	case "", "1.2+":

@@ -34,8 +34,15 @@ type configFile struct {
 		Resources             []string `yaml:"resources"`
 		APIURL                string   `yaml:"api_url"`
 		BrokerURL             string   `yaml:"broker_url"`
-		CAFile                string   `yaml:"ca_file"`
-		TLS                   string   `yaml:"tls"`
+		Dialect               struct {
+			FromParameter string `yaml:"from_parameter"`
+			ToParameter   string `yaml:"to_parameter"`
+			TimeMember    string `yaml:"time_member"`
+			TimeLayout    string `yaml:"time_layout"`
+			MessageID     string `yaml:"message_id"`
+		} `yaml:"dialect"`
+		CAFile string `yaml:"ca_file"`
+		TLS    string `yaml:"tls"`
 	} `yaml:"provider"`
 	Application struct {
 		Name              string   `yaml:"name"`

@@ -44,6 +44,12 @@
 //	  resources: []                           # APIs that tokens are asked for (RFC 8707)
 //	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
 //	  broker_url: mqtts://broker.example.com:8883   # for watch
+//	  dialect:                                # names that FDS leaves open, for what an outage lost; none is sent by default
+//	    from_parameter: ""                    # query parameters that bound events and statuses by date-time
+//	    to_parameter: ""
+//	    time_member: ""                       # where an item has its date-time, as generic.date_time
+//	    time_layout: ""                       # as Go writes layouts; default RFC 3339
+//	    message_id: ""                        # default message_id
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
 //	  tls: "1.2+"                             # or "1.2" to pin
 //	application:

@@ -109,6 +109,12 @@ var settingNames = strings.NewReplacer(
 	// What this program has no setting for.
 	"; Config.MaxItemBytes sets the bound", "",
 	"; if one of its members holds the list, name it in Dialect.ListMember", ", not a list",
+	"Provider.Dialect.FromParameter and ToParameter", "provider.dialect.from_parameter and to_parameter",
+	"Provider.Dialect.FromParameter", "provider.dialect.from_parameter",
+	"Provider.Dialect.ToParameter", "provider.dialect.to_parameter",
+	"Provider.Dialect.TimeLayout", "provider.dialect.time_layout",
+	"Dialect.FromParameter and ToParameter", "provider.dialect.from_parameter and to_parameter",
+	"Dialect.TimeMember", "provider.dialect.time_member",
 	"Provider.Issuer", "provider.issuer",
 	"Provider.Endpoints.Authorization", "provider.authorization_endpoint",
 	"Provider.Endpoints.Token", "provider.token_endpoint",
