@@ -85,8 +85,8 @@ type Provider struct {
 	Resources []string
 }
 
-// Endpoints of an authorization server, https URLs. One that is given stands
-// also for its kin in mtls_endpoint_aliases.
+// Endpoints of an authorization server, https URLs. One that is given is used
+// also where the metadata have an alias in mtls_endpoint_aliases.
 type Endpoints struct {
 	Authorization       string
 	Token               string
@@ -123,7 +123,8 @@ type Application struct {
 	// is also the safe choice. Some servers want their token endpoint's URL.
 	AssertionAudience string
 
-	// DPoP binds each grant's tokens to a key of its own (RFC 9449).
+	// DPoP binds each grant's tokens to a key of its own (RFC 9449). A sign-in
+	// whose tokens are not bound is refused.
 	DPoP bool
 	// PushRequests sends authorization requests to the provider before the
 	// browser opens (RFC 9126). It is done anyway where the provider demands it.

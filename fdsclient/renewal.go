@@ -152,17 +152,20 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*c
 	if a.scopes != nil {
 		record.Scopes = a.scopes
 	}
-	changed := g.sameOwners(record, a)
-	if changed != nil {
-		// The refresh token was rotated all the same; the access token is
-		// someone else's and is not kept.
+	refused := a.unusable
+	if refused == nil {
+		refused = g.sameOwners(record, a)
+	}
+	if refused != nil {
+		// The refresh token was rotated all the same; the access token is no good
+		// or someone else's, and is not kept.
 		record.AccessToken, record.AccessExpiry = Secret{}, time.Time{}
 	}
 	if err := g.save(ctx, record, spent); err != nil {
 		return nil, err
 	}
-	if changed != nil {
-		return nil, changed
+	if refused != nil {
+		return nil, refused
 	}
 	return g.credential(record)
 }

@@ -476,3 +476,25 @@ func (s damagedStore) Load(ctx context.Context, key tokenstore.Key) (tokenstore.
 	}
 	return g, err
 }
+
+func TestARotatedTokenIsKeptThoughTheAccessTokenBesideItIsNoGood(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	for _, member := range []struct{ name, value string }{{"token_type", "mac"}, {"access_token", "not a\nheader"}} {
+		cfg := configure(t, p)
+		signIn(t, open(t, cfg), p)
+		before := stored(t, cfg.Store).RefreshToken
+		expire(t, cfg.Store)
+		off := p.Inject(fdstest.TokenAnswerMember(member.name, member.value))
+		client, owner := restart(t, cfg)
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrUnavailable) {
+			t.Errorf("%s: %v", member.name, err)
+		}
+		off()
+		client.Close()
+		if stored(t, cfg.Store).RefreshToken.Equal(before) {
+			t.Errorf("%s: the rotated token was not saved", member.name)
+		}
+		_, owner = restart(t, cfg)
+		token(t, owner)
+	}
+}

@@ -123,6 +123,9 @@ type signedIn struct {
 
 // welcome reads whose grant an answer is and saves it.
 func (c *Client) welcome(ctx context.Context, m *metadata, a answer, how signedIn) ([]*Owner, error) {
+	if a.unusable != nil {
+		return nil, a.unusable
+	}
 	var idClaims map[string]json.RawMessage
 	var err error
 	if !a.id.IsZero() {

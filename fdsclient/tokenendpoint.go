@@ -25,6 +25,7 @@ type answer struct {
 	refreshExpiry       time.Time // zero when the server does not say
 	scopes              []string  // nil when the server does not say
 	extra               func(name string) any
+	unusable            error     // why the access token cannot be used; the refresh token was rotated all the same
 	identity            *identity // with which it was asked for
 }
 
@@ -97,7 +98,7 @@ func (s *authServer) token(ctx context.Context, what string, form url.Values, pr
 		}
 		token, err := request.Token(ctx)
 		if err == nil {
-			return s.read(token, who, proof)
+			return s.read(token, who, proof), nil
 		}
 		// The server asks for a nonce before it looks at anything else, so no code
 		// and no refresh token is spent (RFC 9449 section 8).
@@ -132,7 +133,7 @@ func (s *authServer) revoke(ctx context.Context, token Secret, hint string) erro
 }
 
 // read turns x/oauth2's token into ours.
-func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) (answer, error) {
+func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) answer {
 	now := time.Now()
 	a := answer{
 		access:   NewSecret(t.AccessToken),
@@ -147,12 +148,12 @@ func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) (answer
 	case strings.EqualFold(kind, kindDPoP) && proof != nil:
 		a.kind = kindDPoP
 	case strings.EqualFold(kind, kindDPoP):
-		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token bound to a key; turn Application.DPoP on and sign in again", ErrUnavailable)
+		a.unusable = fmt.Errorf("fdsclient: token endpoint: %w: it issued a token bound to a key; turn Application.DPoP on and sign in again", ErrUnavailable)
 	default:
-		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: it issued a token of type %q, this SDK speaks Bearer and DPoP", ErrUnavailable, describe(kind, a.access, a.refresh))
+		a.unusable = fmt.Errorf("fdsclient: token endpoint: %w: it issued a token of type %q, this SDK speaks Bearer and DPoP", ErrUnavailable, describe(kind, a.access, a.refresh))
 	}
 	if strings.ContainsFunc(t.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return answer{}, fmt.Errorf("fdsclient: token endpoint: %w: the access token cannot stand in a header", ErrUnavailable)
+		a.unusable = fmt.Errorf("fdsclient: token endpoint: %w: the access token cannot stand in a header", ErrUnavailable)
 	}
 	if !a.expiry.After(now) { // not said, or nonsense
 		a.expiry = now.Add(s.provider.AssumedLifetime)
@@ -172,7 +173,7 @@ func (s *authServer) read(t *oauth2.Token, who *identity, proof *prover) (answer
 			a.refreshExpiry = now.Add(seconds).Round(0)
 		}
 	}
-	return a, nil
+	return a
 }
 
 func wholeSeconds(v any) time.Duration {
