@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/time/rate"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Names of contenders.
+const (
+	sdk       = "fds-go"
+	limited   = "fds-go, 50/s"
+	plain     = "autopaho"
+	tuned     = "autopaho, tuned"
+	pahoAlone = "paho.Client"
+)
+
+// contender is a client that is measured.
+type contender struct {
+	name       string
+	limited    bool // only its connecting is of interest
+	reconnects bool
+	connect    func(owner) error
+}
+
+var contenders = []contender{
+	{sdk, false, true, func(o owner) error { return connectSDK(o, nil) }},
+	{limited, true, true, func(o owner) error { return connectSDK(o, sharedLimiter) }},
+	{plain, false, true, func(o owner) error { return connectAutopaho(o, false) }},
+	{tuned, false, true, func(o owner) error { return connectAutopaho(o, true) }},
+	{pahoAlone, false, false, connectPaho},
+}
+
+// sharedLimiter is what fdsclient has all owners wait for by default.
+var sharedLimiter = rate.NewLimiter(50, 50)
+
+// owner is what a contender gets to connect an owner.
+type owner struct {
+	id          string
+	brokerURL   *url.URL
+	roots       *x509.CertPool
+	certificate *tls.Certificate
+	keepAlive   time.Duration
+
+	up      func()      // each time it is subscribed
+	failed  func(error) // it will not come up any more
+	message func(payload []byte)
+}
+
+func (o owner) filter() string { return "fds/v2/" + o.id + "/#" }
+
+func (o owner) tls() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.roots, Certificates: []tls.Certificate{*o.certificate}}
+}
+
+const sessionExpiry = 24 * time.Hour
+
+// connectSDK configures the connection as fdsclient.Run does.
+func connectSDK(o owner, limiter push.Limiter) error {
+	root, err := fds.ParseRoot(o.id)
+	if err != nil {
+		return err
+	}
+	connection, err := push.New(push.Config{
+		Owner:          fds.OwnerKey{Issuer: "https://localhost", SubscriptionID: root.SubscriptionID()},
+		Root:           root,
+		BrokerURL:      "mqtts://" + o.brokerURL.Host,
+		RootCAs:        o.roots,
+		Certificate:    func(context.Context) (*tls.Certificate, error) { return o.certificate, nil },
+		SaveSubscribed: func(context.Context, []string) error { return nil },
+		KeepAlive:      o.keepAlive,
+		Limiter:        limiter,
+		OnState: func(s push.State) {
+			if s.Phase == push.Connected && s.Err == nil {
+				o.up()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		o.failed(connection.Run(context.Background(), func(_ context.Context, m push.Message) error {
+			o.message(m.Payload)
+			return nil
+		}))
+	}()
+	return nil
+}
+
+// connectAutopaho leaves everything at its default or, tuned, sets what its users
+// learn to set: the receive maximum, the session's expiry and a back-off with
+// jitter.
+func connectAutopaho(o owner, tune bool) error {
+	config := autopaho.ClientConfig{
+		ServerUrls: []*url.URL{o.brokerURL},
+		TlsCfg:     o.tls(),
+		KeepAlive:  uint16(o.keepAlive / time.Second),
+		OnConnectionUp: func(manager *autopaho.ConnectionManager, _ *paho.Connack) {
+			if _, err := manager.Subscribe(context.Background(), o.subscribe()); err == nil {
+				o.up()
+			} // otherwise the connection is gone, and the next one comes
+		},
+		ClientConfig: paho.ClientConfig{ClientID: o.id, OnPublishReceived: o.received()},
+	}
+	if tune {
+		config.SessionExpiryInterval = uint32(sessionExpiry / time.Second)
+		config.ReconnectBackoff = autopaho.NewExponentialBackoff(500*time.Millisecond, 2*time.Minute, time.Second, 2)
+		config.ConnectPacketBuilder = func(packet *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			packet.Properties = tunedProperties()
+			return packet, nil
+		}
+	}
+	_, err := autopaho.NewConnection(context.Background(), config)
+	return err
+}
+
+func tunedProperties() *paho.ConnectProperties {
+	expiry, receiveMaximum := uint32(sessionExpiry/time.Second), uint16(64)
+	return &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receiveMaximum}
+}
+
+// connectPaho connects once.
+func connectPaho(o owner) error {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		dialer := tls.Dialer{Config: o.tls()}
+		conn, err := dialer.DialContext(ctx, "tcp", o.brokerURL.Host)
+		if err != nil {
+			o.failed(err)
+			return
+		}
+		client := paho.NewClient(paho.ClientConfig{Conn: packets.NewThreadSafeConn(conn), OnPublishReceived: o.received()})
+		if _, err = client.Connect(ctx, &paho.Connect{ClientID: o.id, KeepAlive: uint16(o.keepAlive / time.Second), Properties: tunedProperties()}); err == nil {
+			_, err = client.Subscribe(ctx, o.subscribe())
+		}
+		if err != nil {
+			o.failed(err)
+			return
+		}
+		o.up()
+	}()
+	return nil
+}
+
+func (o owner) subscribe() *paho.Subscribe {
+	return &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: o.filter(), QoS: 1}}}
+}
+
+// received hands messages over; paho acknowledges each after that.
+func (o owner) received() []func(paho.PublishReceived) (bool, error) {
+	return []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+		o.message(p.Packet.Payload)
+		return true, nil
+	}}
+}
+
+func contenderNamed(name string) (contender, error) {
+	for _, c := range contenders {
+		if c.name == name {
+			return c, nil
+		}
+	}
+	return contender{}, fmt.Errorf("there is no client %q", name)
+}
+
+// connectable prepares what an owner connects with.
+func (a *access) connectable() ([]owner, error) {
+	brokerURL, err := url.Parse(a.BrokerURL)
+	if err != nil {
+		return nil, err
+	}
+	brokerURL.Scheme = "tls" // autopaho's word for it
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(a.CAPEM) {
+		return nil, errors.New("the authority's certificate cannot be read")
+	}
+	var owners []owner
+	for _, i := range a.Owners {
+		certificate, err := tls.X509KeyPair(i.CertPEM, i.KeyPEM)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, owner{id: i.ID, brokerURL: brokerURL, roots: roots, certificate: &certificate, keepAlive: a.KeepAlive})
+	}
+	return owners, nil
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// raiseFileLimit allows as many open files as this user may have, here and in
+// children.
+func raiseFileLimit() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+}
+
+// residentBytes gives the memory of this process (VmRSS).
+func residentBytes() (float64, error) {
+	text, err := os.ReadFile("/proc/self/statm") // in pages: size, resident, ...
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(text)
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/self/statm holds %q", text)
+	}
+	pages, err := strconv.Atoi(string(fields[1]))
+	return float64(pages) * float64(os.Getpagesize()), err
+}
+
+// cpuTime gives the processor time that this process has used.
+func cpuTime() (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}
+
+func (c *child) freeze() error { return c.command.Process.Signal(syscall.SIGSTOP) }
+func (c *child) thaw() error   { return c.command.Process.Signal(syscall.SIGCONT) }
+
+// endWithParent has the kernel end a foreign program when this one dies.
+func endWithParent(command *exec.Cmd) {
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
