@@ -42,6 +42,7 @@ type access struct {
 
 	Client    string // name of a contender
 	KeepAlive time.Duration
+	Profiles  string // begin of the names of files; "": none
 }
 
 // identity is a client certificate, whose common name is the client ID.

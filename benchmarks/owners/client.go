@@ -19,6 +19,8 @@ import (
 type clientProcess struct {
 	contender contender
 	owners    []owner
+	profiles  string   // see access
+	running   *os.File // the CPU profile that is being written
 	baseline  usage
 
 	ready  chan int // number of an owner that came up
@@ -73,6 +75,9 @@ func (p *clientProcess) begin(a *access) (err error) {
 	}
 	if p.owners, err = a.connectable(); err != nil {
 		return err
+	}
+	if p.profiles = a.Profiles; p.profiles != "" {
+		runtime.MemProfileRate = 4 << 10
 	}
 	last := len(p.owners) - 1
 	if err := p.up(last); err != nil {
@@ -199,20 +204,16 @@ func (p *clientProcess) idle(duration time.Duration) (answer, error) {
 		goroutines: (u.goroutines - p.baseline.goroutines) / n,
 		idleCPU:    100 * (after - before).Seconds() / time.Since(began).Seconds() / n * 1000,
 	}}
-	return a, profile(p.contender.name)
+	return a, p.profile()
 }
 
-// profileVariable of the environment names a folder for heap and goroutine
-// profiles of each client while it is idle.
-const profileVariable = "FDS_BENCHMARK_OWNERS_PROFILES"
-
-func profile(name string) error {
-	folder := os.Getenv(profileVariable)
-	if folder == "" {
+// profile writes profiles of the idle connections.
+func (p *clientProcess) profile() error {
+	if p.profiles == "" {
 		return nil
 	}
 	for _, kind := range []string{"heap", "goroutine"} {
-		f, err := os.Create(folder + "/" + name + "." + kind)
+		f, err := os.Create(p.profiles + "." + kind)
 		if err != nil {
 			return err
 		}
@@ -225,6 +226,14 @@ func profile(name string) error {
 
 func (p *clientProcess) expect(count int) (err error) {
 	runtime.GC()
+	if p.profiles != "" && p.running == nil { // the first to be expected are the throughput's
+		if p.running, err = os.Create(p.profiles + ".cpu"); err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(p.running); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected, p.complete = count, make(chan struct{})
@@ -274,6 +283,7 @@ func (p *clientProcess) received() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	pprof.StopCPUProfile() // if there is one
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := p.gotAt[len(p.gotAt)-1]

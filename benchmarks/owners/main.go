@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ func main() {
 	flag.DurationVar(&o.keepAlive, "keepalive", time.Minute, "keep-alive of all connections")
 	flag.DurationVar(&o.down, "down", 2*time.Second, "how long a restarted broker is away")
 	flag.IntVar(&o.rounds, "rounds", 1, "runs of each measurement; the table gives the medians")
+	flag.StringVar(&o.profiles, "profiles", "", "folder for heap and goroutine profiles of the idle clients, and CPU profiles of their throughput")
 	broker := flag.String("broker", "both", "mosquitto, embedded or both")
 	flag.Parse()
 	switch *broker {
@@ -61,6 +63,7 @@ type options struct {
 	owners, messages, rounds       int
 	idle, latency, keepAlive, down time.Duration
 	brokers                        []string
+	profiles                       string
 	together                       bool // measure all clients at once: quick, and the times mean nothing
 }
 
@@ -147,6 +150,9 @@ func measureOne(o options, brokerName string, c contender) (figures, error) {
 	defer client.close()
 
 	b.access.Client, b.access.KeepAlive = c.name, o.keepAlive
+	if o.profiles != "" {
+		b.access.Profiles = filepath.Join(o.profiles, brokerName+" "+c.name)
+	}
 	if _, err := client.ask(request{Do: "begin", Access: b.access}); err != nil {
 		return nil, err
 	}
