@@ -46,7 +46,7 @@ func TestTheConnectSaysWhatFDSAndMQTTDemand(t *testing.T) {
 			t.Errorf("client ID %q: it must be spelt as the provider does", connect.ClientID)
 		case connect.CleanStart || connect.WillFlag || connect.UsernameFlag || connect.PasswordFlag || connect.KeepAlive != 30 || connect.ProtocolVersion != 5:
 			t.Errorf("CONNECT %+v", connect)
-		case *p.SessionExpiryInterval != 3600 || *p.ReceiveMaximum != 64 || *p.MaximumPacketSize != 1<<16 || *p.TopicAliasMaximum != 0:
+		case *p.SessionExpiryInterval != 3600 || *p.ReceiveMaximum != 64 || *p.MaximumPacketSize != 1<<16 || p.TopicAliasMaximum != nil && *p.TopicAliasMaximum != 0:
 			t.Errorf("CONNECT properties %v", p)
 		case p.RequestProblemInfo != nil && *p.RequestProblemInfo == 0:
 			t.Error("CONNECT asks for no problem information")

@@ -231,14 +231,7 @@ func (c *Connection) drain(s *session, l *line, this *run) {
 	timer := time.NewTimer(c.settings.DrainTimeout)
 	defer timer.Stop()
 	select {
-	case <-l.idle:
-		if acked := l.lastAcked(s); acked != nil {
-			select {
-			case <-acked:
-			case <-s.wire.ended:
-			case <-timer.C:
-			}
-		}
+	case <-l.idle: // and its acknowledgement is written
 	case <-timer.C:
 	}
 	l.cancel()

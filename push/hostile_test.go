@@ -61,7 +61,7 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 		"properties beyond the packet":            {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 9, 1)...) }, 0x81, true, push.ErrProtocol},
 		"a property length of five bytes":         {func(p *peer) []byte { return raw(0x30, append(topic(p), 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)...) }, 0x81, true, push.ErrProtocol},
 		"a property that is none, at once":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
-		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0, true, push.ErrProtocol},
+		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

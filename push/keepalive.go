@@ -1,27 +1,32 @@
 package push
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"github.com/eclipse/paho.golang/paho/log"
 )
 
 // keepAlive begins to watch the connection. A ping goes out when nothing was
-// sent or nothing received for seven eighths of the interval, and must be
-// followed by any packet within half of it: a dead connection is found within one
-// and a half. One timer does it, so an idle connection costs no goroutine.
+// sent or nothing received for some seven eighths of the interval, and must be
+// followed by any packet within about half of it: a dead connection is found
+// within one and a half. One timer does it, so an idle connection costs no
+// goroutine.
 func (w *wire) keepAlive(interval time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cause != nil {
 		return
 	}
-	w.pingIdle, w.pingAnswer = interval*7/8, interval/2
-	w.pingTimer = time.AfterFunc(w.pingIdle, w.watch)
+	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8, interval/2, interval/16
+	w.pingTimer = time.AfterFunc(w.aligned(w.pingIdle), w.watch)
+}
+
+// aligned shortens a delay, by less than pingGrid, so that it ends on a multiple of
+// that: the timers of many connections then fire together, and an idle process
+// wakes for all of them at once instead of for each.
+func (w *wire) aligned(delay time.Duration) time.Duration {
+	return max(delay-time.Duration(time.Now().Add(delay).UnixNano()%int64(w.pingGrid)), 0)
 }
 
 func (w *wire) watch() {
@@ -39,31 +44,22 @@ func (w *wire) watch() {
 		w.pingAt = 0
 	}
 	ping := false
-	switch {
-	case w.pingAt != 0 && now >= w.pingAt+w.pingAnswer:
+	switch answer, idle := w.pingAt+w.pingAnswer, min(sent, received)+w.pingIdle; {
+	case w.pingAt != 0 && now > answer-w.pingGrid:
 		w.mu.Unlock()
 		w.fail(&lostError{fmt.Errorf("%w: nothing came for %v", ErrUnresponsive, (now - received).Round(time.Millisecond))})
 		return
 	case w.pingAt != 0:
-		w.pingTimer.Reset(w.pingAt + w.pingAnswer - now)
-	case now < min(sent, received)+w.pingIdle:
-		w.pingTimer.Reset(min(sent, received) + w.pingIdle - now)
+		w.pingTimer.Reset(w.aligned(answer - now))
+	case now <= idle-w.pingGrid:
+		w.pingTimer.Reset(w.aligned(idle - now))
 	default:
 		ping = true
 		w.pingAt = now
-		w.pingTimer.Reset(w.pingAnswer) // before the write, which may block
+		w.pingTimer.Reset(w.aligned(w.pingAnswer)) // before the write, which may block
 	}
 	w.mu.Unlock()
 	if ping {
-		_, _ = packets.NewControlPacket(packets.PINGREQ).WriteTo(w) // an error has ended the connection
+		_ = w.write(&packets.Pingreq{}) // an error has ended the connection
 	}
 }
-
-// noPinger stands in for paho's pinger, which would cost a goroutine.
-type noPinger struct{}
-
-func (noPinger) Run(context.Context, net.Conn, uint16) error { return nil }
-func (noPinger) PacketSent()                                 {}
-func (noPinger) PacketReceived()                             {}
-func (noPinger) PingResp()                                   {}
-func (noPinger) SetDebug(log.Logger)                         {}

@@ -21,6 +21,7 @@ var ErrQueueFull = errors.New("the handler fell behind")
 const (
 	queueLimit = 256     // messages of quality of service 0 that wait for the handler
 	queueBytes = 4 << 20 // bytes of their payloads; one message may always wait
+	smallQueue = 4       // room for messages that a line keeps while none waits
 )
 
 // line is where an owner's messages wait for the handler: one at a time, in the
@@ -53,8 +54,7 @@ type delivery struct {
 	message  Message
 	packetID uint16
 	session  *session
-	handled  chan struct{} // closed: the handler has succeeded
-	acked    chan struct{} // closed: an acknowledgement was written
+	handled  bool // under the line's lock: nothing is left to do but to acknowledge
 }
 
 func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line {
@@ -63,24 +63,26 @@ func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line 
 	return l
 }
 
-// offer puts a message of quality of service 1 or 2 into the line and gives the
-// delivery to wait for. When a connection is lost, the message at work goes on,
-// and the broker sends it again on the next one: the redelivery then joins the
-// first delivery, running or done but never acknowledged, instead of being
-// handled a second time. Without that, a handler slower than connections last
-// would never get past its message.
-func (l *line) offer(d *delivery) *delivery {
+// offer puts a message of quality of service 1 or 2 into the line. When a
+// connection is lost, the message at work goes on, and the broker sends it again
+// on the next one: the redelivery then joins the first delivery, running or done
+// but never acknowledged, instead of being handled a second time. Without that, a
+// handler slower than connections last would never get past its message.
+func (l *line) offer(d *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed || d.session.wire.hasEnded() {
+		return
+	}
 	if first := l.inHand; first != nil && d.repeats(first) {
 		first.session = d.session
-		return first
+		if !first.handled {
+			return
+		}
+		d = first // to be acknowledged in its turn
 	}
-	if !l.closed && !d.session.wire.hasEnded() {
-		l.queue = append(l.queue, d)
-		l.serve()
-	}
-	return d
+	l.queue = append(l.queue, d)
+	l.serve()
 }
 
 // repeats says whether d is a redelivery of first: marked so, with the same packet
@@ -91,13 +93,12 @@ func (d *delivery) repeats(first *delivery) bool {
 	return a.Duplicate && d.packetID == first.packetID && a.QoS == b.QoS && a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload)
 }
 
-// withdraw takes a message out again that the handler has not begun with.
-func (l *line) withdraw(d *delivery) {
+// withdraw takes out the messages of an ended connection that the handler has not
+// begun with and that the broker will send again.
+func (l *line) withdraw(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(l.queue, d); i >= 0 {
-		l.queue = slices.Delete(l.queue, i, i+1)
-	}
+	l.queue = slices.DeleteFunc(l.queue, func(d *delivery) bool { return d.session == s && d.message.QoS > 0 })
 }
 
 // offerAtMostOnce puts a message of quality of service 0 into the line. When too
@@ -132,22 +133,6 @@ func (l *line) forget(d *delivery) {
 	l.bytes -= len(d.message.Payload)
 }
 
-// acknowledged notes that the acknowledgement of the message in hand was written.
-func (l *line) acknowledged(s *session, packetID uint16) {
-	l.mu.Lock()
-	d := l.inHand
-	if d == nil || d.session != s || d.packetID != packetID {
-		l.mu.Unlock()
-		return
-	}
-	l.inHand = nil
-	l.mu.Unlock()
-	if l.settings.OnAcknowledged != nil {
-		l.settings.OnAcknowledged(d.message)
-	}
-	close(d.acked)
-}
-
 // sessionLost forgets the message in hand: in a new session a packet identifier
 // means another message. Its handler goes on.
 func (l *line) sessionLost() {
@@ -175,6 +160,9 @@ func (l *line) work() {
 		l.mu.Lock()
 		if l.closed || len(l.queue) == 0 {
 			l.serving = false
+			if cap(l.queue) > smallQueue {
+				l.queue = nil
+			}
 			if l.closed {
 				close(l.idle)
 			}
@@ -182,21 +170,51 @@ func (l *line) work() {
 			return
 		}
 		d = l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		if d.message.QoS == 0 {
+		l.queue = slices.Delete(l.queue, 0, 1)
+		session, atMostOnce, handled := d.session, d.message.QoS == 0, d.handled
+		if !atMostOnce && session.wire.hasEnded() { // it comes again
+			l.mu.Unlock()
+			d = nil
+			continue
+		}
+		if atMostOnce {
 			l.forget(d)
-		} else {
+		} else if !handled {
 			l.inHand = d
 		}
 		l.mu.Unlock()
 
-		if d.message.QoS == 0 && !d.session.waitUp(l.closing) {
+		switch up := session.waitUp(l.closing); {
+		case !up && atMostOnce:
 			l.dropped()
-		} else if l.handle(d.message) {
-			close(d.handled)
+		case !up: // it comes again
+		case atMostOnce:
+			l.handle(d.message)
+		case handled || l.handle(d.message):
+			l.acknowledge(d)
 		}
 		d = nil
+	}
+}
+
+// acknowledge tells the broker that d was handled, on the connection on which it
+// came last. If that has ended, the redelivery will join d.
+func (l *line) acknowledge(d *delivery) {
+	l.mu.Lock()
+	d.handled = true
+	session := d.session
+	l.mu.Unlock()
+	if session.wire.acknowledge(d.message.QoS, d.packetID) != nil {
+		return
+	}
+	l.mu.Lock()
+	foreign := l.inHand != d
+	if !foreign {
+		l.inHand = nil
+	}
+	l.mu.Unlock()
+	if !foreign && l.settings.OnAcknowledged != nil {
+		l.settings.OnAcknowledged(d.message)
 	}
 }
 
@@ -221,7 +239,7 @@ func (l *line) abandon(d *delivery) {
 // before.
 func (l *line) handle(m Message) bool {
 	handler := l.handler
-	b := backoff.New(backoff.Policy{Initial: l.settings.HandlerBackoff.Initial, Max: l.settings.HandlerBackoff.Max, StableAfter: l.settings.HandlerBackoff.StableAfter})
+	var b *backoff.Backoff // made when it is needed
 	for failures := 1; ; failures++ {
 		err := l.call(handler, m)
 		if err == nil {
@@ -232,6 +250,9 @@ func (l *line) handle(m Message) bool {
 			last := err
 			handler = func(ctx context.Context, m Message) error { return l.settings.DeadLetter(ctx, m, last) }
 			continue
+		}
+		if b == nil {
+			b = backoff.New(backoff.Policy{Initial: l.settings.HandlerBackoff.Initial, Max: l.settings.HandlerBackoff.Max, StableAfter: l.settings.HandlerBackoff.StableAfter})
 		}
 		delay := b.Next()
 		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler failed, the message stays unacknowledged", slog.Any("message", m), slog.Any("error", err), slog.Duration("retry_in", delay))
@@ -297,21 +318,5 @@ func (l *line) close() {
 	l.mu.Unlock()
 	for range waiting {
 		l.dropped()
-	}
-}
-
-// lastAcked gives a channel that is closed when the message that the handler
-// has succeeded with last is acknowledged, or nil when s has none to acknowledge.
-func (l *line) lastAcked(s *session) <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inHand == nil || s == nil || l.inHand.session != s {
-		return nil
-	}
-	select {
-	case <-l.inHand.handled:
-		return l.inHand.acked
-	default:
-		return nil
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"github.com/eclipse/paho.golang/paho"
 )
 
 // session is one connection from its dial to its end. (What MQTT calls a session
@@ -18,7 +18,7 @@ type session struct {
 	connection *Connection
 	line       *line
 	wire       *wire
-	client     *paho.Client // nil until CONNACK
+	connected  bool // CONNACK has come
 
 	to          server
 	certificate *tls.Certificate // with its Leaf
@@ -26,12 +26,13 @@ type session struct {
 	granted     granted
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
-	foreign     error         // the first foreign topic; under the connection's lock, since paho's goroutine and the reader find them
+	foreign     error         // the first foreign topic; under the connection's lock
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
 type granted struct {
 	keepAlive, expiry time.Duration
+	packetSize        uint32 // that it accepts; 0: any
 	subscriptions     []Subscription
 }
 
@@ -64,22 +65,20 @@ func (c *Connection) open(ctx context.Context, to server, l *line) (*session, er
 }
 
 // connectPacket is the CONNECT of an owner's connection.
-func connectPacket(s *settings) *paho.Connect {
+func connectPacket(s *settings) *packets.Connect {
 	var (
 		expiry         = seconds(s.SessionExpiry)
 		receiveMaximum = s.ReceiveMaximum
 		packetSize     = uint32(s.MaxPacketSize)
-		noAliases      uint16
 	)
-	return &paho.Connect{
+	return &packets.Connect{
+		ProtocolName: "MQTT", ProtocolVersion: 5,
 		ClientID:  s.Root.ClientID(),
 		KeepAlive: uint16(seconds(s.KeepAlive)),
-		Properties: &paho.ConnectProperties{
+		Properties: &packets.Properties{ // no topic aliases, which is the default
 			SessionExpiryInterval: &expiry,
-			ReceiveMaximum:        &receiveMaximum, // paho sizes a channel by it, so it is never left out
+			ReceiveMaximum:        &receiveMaximum,
 			MaximumPacketSize:     &packetSize,
-			TopicAliasMaximum:     &noAliases,
-			RequestProblemInfo:    true,
 		},
 	}
 }
@@ -88,7 +87,7 @@ func connectPacket(s *settings) *paho.Connect {
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
 // connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout.
-func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
+func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	settings := &s.connection.settings
 	if settings.Limiter != nil {
 		if err := settings.Limiter.Wait(ctx); err != nil {
@@ -106,28 +105,16 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 		return err
 	}
 	w := newWire(conn, raw, settings)
-	w.atMostOnce = s.receivedAtMostOnce
-	w.acknowledged = func(packetID uint16) { s.line.acknowledged(s, packetID) }
+	w.received = s.received
 	s.wire, s.certificate = w, certificate
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
 
-	client := paho.NewClient(paho.ClientConfig{
-		Conn:          w,
-		AuthHandler:   noAuth{},
-		PingHandler:   noPinger{},
-		PacketTimeout: 2 * settings.ConnectTimeout, // ours ends first, and knows why
-		Session:       newSurplus(s.received),
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			s.received(p.Packet)
-			return true, nil
-		}},
-	})
-	ack, err := client.Connect(context.WithoutCancel(ctx), packet)
+	ack, err := w.connect(ctx, packet)
 	if err != nil {
 		w.fail(err)
 		return settings.unreachable(ctx, s.to, w.why())
 	}
-	s.client = client
+	s.connected = true
 	s.present = ack.SessionPresent
 	s.granted.keepAlive, s.granted.expiry = settings.KeepAlive, settings.SessionExpiry
 	if p := ack.Properties; p != nil {
@@ -136,6 +123,12 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 		}
 		if p.SessionExpiryInterval != nil {
 			s.granted.expiry = time.Duration(*p.SessionExpiryInterval) * time.Second
+		}
+		if p.WildcardSubAvailable != nil && *p.WildcardSubAvailable == 0 && slices.ContainsFunc(settings.filters, hasWildcard) {
+			return &ReasonError{Packet: "CONNACK", Code: packets.SubackWildcardsubscriptionsnotsupported}
+		}
+		if p.MaximumPacketSize != nil {
+			s.granted.packetSize = *p.MaximumPacketSize
 		}
 		if p.ServerKeepAlive != nil && *p.ServerKeepAlive > 0 { // 0: the broker does not watch; we still do
 			s.granted.keepAlive = time.Duration(*p.ServerKeepAlive) * time.Second
@@ -148,12 +141,7 @@ func (s *session) connect(ctx context.Context, packet *paho.Connect) error {
 	return nil
 }
 
-// noAuth is there because paho dereferences the handler when a CONNACK names an
-// authentication method. The wire lets no AUTH packet through.
-type noAuth struct{}
-
-func (noAuth) Authenticate(*paho.Auth) *paho.Auth { return &paho.Auth{} }
-func (noAuth) Authenticated()                     {}
+func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
 // subscribe brings the broker's filters to what is wanted. SaveSubscribed is
 // told before and after, so that a crash between forgets no filter.
@@ -161,24 +149,17 @@ func (s *session) subscribe(ctx context.Context) error {
 	c, settings := s.connection, &s.connection.settings
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	go func() { // a lost connection ends the exchange; paho would wait for its time-out
-		select {
-		case <-s.wire.ended:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-
 	if err := c.remember(ctx, appendNew(slices.Clone(c.known), settings.filters...)); err != nil {
 		return err
 	}
 	unwanted := slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(settings.filters, f) })
 	gone := unwanted
 	if len(unwanted) > 0 && s.present {
-		ack, err := s.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: unwanted})
-		if ack == nil {
-			return s.unanswered("unsubscribe", err)
+		answer, err := s.ask(ctx, "unsubscribe", &packets.Unsubscribe{PacketID: 1, Topics: unwanted, Properties: &packets.Properties{}}, packets.UNSUBACK, 1)
+		if err != nil {
+			return err
 		}
+		ack := answer.(*packets.Unsuback)
 		if len(ack.Reasons) != len(unwanted) {
 			return fmt.Errorf("push: unsubscribe: %w: its UNSUBACK answers %d of %d filters", ErrProtocol, len(ack.Reasons), len(unwanted))
 		}
@@ -192,21 +173,20 @@ func (s *session) subscribe(ctx context.Context) error {
 		}
 	}
 
-	request := &paho.Subscribe{}
+	request := &packets.Subscribe{PacketID: 2, Properties: &packets.Properties{}}
 	for _, filter := range settings.filters {
-		options := paho.SubscribeOptions{Topic: filter, QoS: 1, RetainHandling: 1} // retained messages once, when the subscription is new
+		options := packets.SubOptions{Topic: filter, QoS: 1, RetainHandling: 1} // retained messages once, when the subscription is new
 		if settings.AtMostOnce {
 			options.QoS = 0
 		}
 		request.Subscriptions = append(request.Subscriptions, options)
 	}
-	ack, err := s.client.Subscribe(ctx, request)
-	switch {
-	case errors.Is(err, paho.ErrInvalidArguments): // CONNACK ruled wildcards out
-		return &ReasonError{Packet: "CONNACK", Code: packets.SubackWildcardsubscriptionsnotsupported}
-	case ack == nil:
-		return s.unanswered("subscribe", err)
-	case len(ack.Reasons) != len(settings.filters):
+	answer, err := s.ask(ctx, "subscribe", request, packets.SUBACK, 2)
+	if err != nil {
+		return err
+	}
+	ack := answer.(*packets.Suback)
+	if len(ack.Reasons) != len(settings.filters) {
 		return fmt.Errorf("push: subscribe: %w: its SUBACK answers %d of %d filters", ErrProtocol, len(ack.Reasons), len(settings.filters))
 	}
 	for i, code := range ack.Reasons {
@@ -251,57 +231,48 @@ func (s *session) begin(run context.Context, last error) error {
 	return nil
 }
 
-// unanswered words an exchange that the broker did not answer.
-func (s *session) unanswered(what string, err error) error {
-	if s.wire.hasEnded() {
-		return s.wire.why()
+// ask exchanges a request and its answer on a connection that is there.
+func (s *session) ask(ctx context.Context, what string, request packets.Packet, answer byte, id uint16) (packets.Packet, error) {
+	if limit := s.granted.packetSize; limit > 0 && len(encode(request)) > int(limit) {
+		return nil, &ReasonError{Packet: "CONNACK", Code: packets.DisconnectPacketTooLarge}
 	}
-	return fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
+	packet, err := s.wire.exchange(ctx, request, answer, id)
+	switch {
+	case err == nil:
+		return packet, nil
+	case s.wire.hasEnded():
+		return nil, s.wire.why()
+	}
+	return nil, fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
 }
 
-// received is called by paho, one at a time, for messages of quality of service 1 and 2. paho
-// acknowledges when it returns, whatever it returns. So it returns when the
-// handler has succeeded, or when the connection is over and the wire takes no
-// acknowledgement any more.
-func (s *session) received(p *paho.Publish) {
-	if !s.waitUp(s.wire.ended) {
+// received takes a message from the reader, which must not wait. The line
+// acknowledges it when the handler has succeeded; one that is not the owner's too,
+// in its turn, since it would come again for ever.
+func (s *session) received(p *packets.Publish, at time.Time) {
+	if s.line == nil {
 		return
 	}
-	m, ok := s.message(p.Topic, p.QoS, p.Retain, p.Duplicate(), p.Payload)
-	if !ok {
-		return // and acknowledged: it would come again for ever
-	}
-	if at := s.wire.arrival(p.PacketID); !at.IsZero() {
-		m.ReceivedAt = at // it may have waited since
-	}
-	d := s.line.offer(&delivery{message: m, packetID: p.PacketID, session: s, handled: make(chan struct{}), acked: make(chan struct{})})
-	select {
-	case <-d.handled:
-	case <-s.wire.ended:
-		s.line.withdraw(d)
-	}
-}
-
-// receivedAtMostOnce takes a message of quality of service 0 from the reader,
-// which must not wait.
-func (s *session) receivedAtMostOnce(p *packets.Publish) {
-	if m, ok := s.message(p.Topic, 0, p.Retain, false, p.Payload); ok && s.line != nil {
-		s.line.offerAtMostOnce(&delivery{message: m, session: s, handled: make(chan struct{})})
-	}
-}
-
-// message makes a message of a PUBLISH; false: its topic is not the owner's.
-func (s *session) message(topic string, qos byte, retained, duplicate bool, payload []byte) (Message, bool) {
-	settings := &s.connection.settings
-	levels, err := settings.Root.Levels(topic)
+	d := &delivery{session: s, packetID: p.PacketID}
+	levels, err := s.connection.settings.Root.Levels(p.Topic)
 	if err != nil {
 		s.connection.discardForeign(s, err)
-		return Message{}, false
+		if p.QoS == 0 {
+			return
+		}
+		d.handled = true
+		d.message.QoS = p.QoS
+	} else {
+		d.message = Message{
+			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
+			Source: FromPush, ReceivedAt: at, Payload: p.Payload,
+		}
 	}
-	return Message{
-		Owner: settings.Owner, Topic: topic, Levels: levels, QoS: qos, Retained: retained, Duplicate: duplicate,
-		Source: FromPush, ReceivedAt: time.Now(), Payload: payload,
-	}, true
+	if p.QoS == 0 {
+		s.line.offerAtMostOnce(d)
+	} else {
+		s.line.offer(d)
+	}
 }
 
 // waitUp waits until messages may be handed over; false: they may not, ever, or
@@ -340,7 +311,7 @@ func (s *session) close(cause error) {
 	close(s.over)
 	switch {
 	case s.wire == nil:
-	case s.client == nil:
+	case !s.connected:
 		s.wire.fail(cause)
 	default:
 		s.wire.finish(cause, &packets.Disconnect{Properties: &packets.Properties{}})
@@ -348,14 +319,14 @@ func (s *session) close(cause error) {
 	s.wait()
 }
 
-// wait returns when paho's goroutines are gone, which they are soon after the
-// wire has ended.
+// wait returns when the reader is gone, which it is soon after the wire has ended,
+// and what the handler has not begun with is out of the line: it comes again.
 func (s *session) wait() {
 	if s.wire == nil {
 		return
 	}
-	if s.client != nil {
-		<-s.client.Done()
+	<-s.wire.done
+	if s.line != nil {
+		s.line.withdraw(s)
 	}
-	s.wire.awaitReader() // paho may have left its reader of CONNACK behind
 }

@@ -344,7 +344,7 @@ func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
 		"too short": {func(p *peer, id uint16) { p.send(&packets.Unsuback{PacketID: id, Properties: &packets.Properties{}}) }, push.ErrProtocol},
 		"a SUBACK": {func(p *peer, id uint16) {
 			p.send(&packets.Suback{PacketID: id, Reasons: []byte{0}, Properties: &packets.Properties{}})
-		}, push.ErrUnresponsive},
+		}, push.ErrProtocol},
 		"none": {func(*peer, uint16) {}, push.ErrUnresponsive},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,108 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+)
+
+// noted reads from the network for the wire and notes that the broker is alive,
+// also in the middle of a packet: a large one may take a slow network longer than
+// the keep-alive time.
+type noted struct{ wire *wire }
+
+func (r noted) Read(p []byte) (int, error) {
+	n, err := r.wire.Conn.Read(p)
+	if n > 0 {
+		r.wire.lastReceived.Store(int64(time.Since(r.wire.began)))
+	}
+	return n, err
+}
+
+// read takes one packet after the other until the connection has ended, and then
+// reads on until the broker has closed it too; see lingerTime.
+func (w *wire) read() {
+	defer close(w.done)
+	for !w.hasEnded() {
+		packet, header, err := w.readPacket()
+		if err == nil {
+			err = w.inspect(packet, header)
+		}
+		var broken *violation
+		switch {
+		case err == nil || w.hasEnded():
+		case errors.As(err, &broken):
+			w.finish(broken.err, &packets.Disconnect{ReasonCode: broken.code, Properties: &packets.Properties{}})
+		default:
+			w.fail(lost(err))
+		}
+	}
+	_, _ = io.Copy(io.Discard, w.Conn)
+	_ = w.raw.Close()
+}
+
+// readPacket reads one packet, whole, into memory of its own. A length beyond the
+// limit is refused before any memory is taken for it, and memory grows only as
+// bytes arrive.
+func (w *wire) readPacket() (packet []byte, header int, err error) {
+	var first [5]byte
+	length := 0
+	for n := 0; header == 0; {
+		if n == len(first) {
+			return nil, 0, protocolError(0x81, "the length of a packet is malformed")
+		}
+		if first[n], err = w.in.ReadByte(); err != nil {
+			if n > 0 && err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, 0, err
+		}
+		n++
+		if h, l, ok := fixedHeader(first[:n]); ok {
+			header, length = h, l
+		}
+	}
+	if header+length > w.maxPacket {
+		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", ErrPacketTooLarge, header+length, w.maxPacket)}}
+	}
+	const step = 32 << 10
+	packet = make([]byte, header, min(header+length, step))
+	copy(packet, first[:header])
+	for total := header + length; len(packet) < total; {
+		at := len(packet)
+		if at == cap(packet) {
+			packet = append(make([]byte, 0, min(total, 2*at)), packet...)
+		}
+		packet = packet[:cap(packet)]
+		if _, err := io.ReadFull(w.in, packet[at:]); err != nil {
+			return nil, 0, err
+		}
+	}
+	return packet, header, nil
+}
+
+// fixedHeader reads the fixed header of a packet (MQTT 5.0 section 2.1): how many
+// bytes it has and how many follow. ok is false while it is not complete.
+func fixedHeader(packet []byte) (header, length int, ok bool) {
+	if len(packet) < 2 {
+		return 0, 0, false
+	}
+	length, n := variableInt(packet[1:])
+	return 1 + n, length, n > 0
+}
+
+// variableInt reads a variable byte integer of at most four bytes (MQTT 5.0
+// section 1.5.5) and gives its value and length; the length is 0 when it is
+// incomplete or too long.
+func variableInt(p []byte) (value, n int) {
+	for i := 0; i < min(len(p), 4); i++ {
+		value |= int(p[i]&0x7F) << (7 * i)
+		if p[i] < 0x80 {
+			return value, i + 1
+		}
+	}
+	return 0, 0
+}
