@@ -36,12 +36,12 @@ type line struct {
 
 	mu          sync.Mutex
 	queue       []*delivery
-	waiting     int       // messages of quality of service 0 in queue
-	bytes       int       // and their payloads' bytes
-	serving     bool      // a goroutine is at work
-	inHand      *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
-	slowBegan   time.Time // of the call at work
-	slowMessage Message
+	waiting     int         // messages of quality of service 0 in queue
+	bytes       int         // and their payloads' bytes
+	serving     bool        // a goroutine is at work
+	inHand      *delivery   // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	slowBegan   time.Time   // of the call at work
+	slowMessage *Message    // nil: none is at work
 	slow        *time.Timer // used by the serving goroutine alone
 
 	closed  bool
@@ -189,8 +189,8 @@ func (l *line) work() {
 			l.dropped()
 		case !up: // it comes again
 		case atMostOnce:
-			l.handle(d.message)
-		case handled || l.handle(d.message):
+			l.handle(d)
+		case handled || l.handle(d):
 			l.acknowledge(d)
 		}
 		d = nil
@@ -237,11 +237,11 @@ func (l *line) abandon(d *delivery) {
 // handle calls the handler until it succeeds, or after as many failures as are
 // allowed the dead-letter function until that does; false: the line was closed
 // before.
-func (l *line) handle(m Message) bool {
-	handler := l.handler
+func (l *line) handle(d *delivery) bool {
+	m, handler := d.message, l.handler
 	var b *backoff.Backoff // made when it is needed
 	for failures := 1; ; failures++ {
-		err := l.call(handler, m)
+		err := l.call(handler, m, d)
 		if err == nil {
 			return true
 		}
@@ -268,7 +268,7 @@ func (l *line) handle(m Message) bool {
 }
 
 // call calls the handler once. A panic harms this owner alone.
-func (l *line) call(handler Handler, m Message) (err error) {
+func (l *line) call(handler Handler, m Message, d *delivery) (err error) {
 	err = errExited // unless it returns
 	began := time.Now()
 	defer func() {
@@ -280,30 +280,38 @@ func (l *line) call(handler Handler, m Message) (err error) {
 			hook.MessageHandled(time.Since(began), err)
 		}
 	}()
-	l.watchSlow(began, m)
-	defer l.slow.Stop()
+	l.watchSlow(began, &d.message)
+	defer l.watchSlow(time.Time{}, nil)
 	return handler(l.ctx, m)
 }
 
-// watchSlow has a call reported that takes long. One timer serves all calls, which
-// come one at a time.
-func (l *line) watchSlow(began time.Time, m Message) {
+// watchSlow has a call reported that takes long; with nil, it has ended. One timer
+// serves all calls, which come one at a time.
+func (l *line) watchSlow(began time.Time, m *Message) {
 	l.mu.Lock()
 	l.slowBegan, l.slowMessage = began, m
 	l.mu.Unlock()
-	if l.slow != nil {
+	switch {
+	case m == nil:
+		l.slow.Stop()
+	case l.slow != nil:
 		l.slow.Reset(l.settings.SlowHandler)
+	default:
+		l.slow = time.AfterFunc(l.settings.SlowHandler, l.reportSlow)
+	}
+}
+
+func (l *line) reportSlow() {
+	l.mu.Lock()
+	took, m := time.Since(l.slowBegan), l.slowMessage
+	l.mu.Unlock()
+	if m == nil || took < l.settings.SlowHandler { // it has just returned
 		return
 	}
-	l.slow = time.AfterFunc(l.settings.SlowHandler, func() {
-		l.mu.Lock()
-		took, m := time.Since(l.slowBegan), l.slowMessage
-		l.mu.Unlock()
-		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler takes long; later messages of this owner wait", slog.Any("message", m), slog.Duration("so_far", took))
-		if hook, ok := l.settings.Hooks.(SlowHook); ok {
-			hook.HandlerSlow(took)
-		}
-	})
+	l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler takes long; later messages of this owner wait", slog.Any("message", *m), slog.Duration("so_far", took))
+	if hook, ok := l.settings.Hooks.(SlowHook); ok {
+		hook.HandlerSlow(took)
+	}
 }
 
 // close lets the handler finish with the message at work and begin with no other.

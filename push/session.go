@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -94,13 +95,21 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 			return fmt.Errorf("push: wait for the connect limiter: %w", err)
 		}
 	}
-	certificate, err := settings.usableCertificate(ctx)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	conn, raw, err := settings.dial(ctx, s.to, certificate)
+	var (
+		certificate *tls.Certificate
+		conn, raw   net.Conn
+		err         error
+		dialled     = make(chan struct{})
+	)
+	go func() { // on a stack of its own: a handshake's is large, and Run's lives on
+		defer close(dialled)
+		if certificate, err = settings.usableCertificate(ctx); err == nil {
+			conn, raw, err = settings.dial(ctx, s.to, certificate)
+		}
+	}()
+	<-dialled
 	if err != nil {
 		return err
 	}
