@@ -61,7 +61,7 @@ type Provider struct {
 	Endpoints Endpoints
 
 	APIURL    string // https URL of the Web API; /fds/v2/ is appended
-	BrokerURL string // mqtts URL of the broker
+	BrokerURL string // mqtts or wss URL of the broker; see push.Config.BrokerURL
 	// BrokerFallbacks are more URLs of the same broker, tried in turn.
 	BrokerFallbacks []string
 	// AllowedServers are the hosts to which the broker may refer clients; none:
@@ -208,7 +208,11 @@ func (c Config) validate() (Config, error) {
 		}
 	}
 	if p.BrokerURL != "" {
-		checkURL("Provider.BrokerURL", p.BrokerURL, "mqtts")
+		scheme := "mqtts"
+		if strings.HasPrefix(p.BrokerURL, "wss:") {
+			scheme = "wss"
+		}
+		checkURL("Provider.BrokerURL", p.BrokerURL, scheme)
 	}
 	if p.AssumedLifetime < 0 {
 		fault("Provider.AssumedLifetime %v is negative", p.AssumedLifetime)

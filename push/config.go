@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,7 +37,10 @@ type Config struct {
 	Owner fds.OwnerKey
 	Root  fds.Root // of the same subscription ID, spelt as the provider does: the client ID (M4) and the topics (M5)
 
-	BrokerURL string // mqtts://host or mqtts://host:port, default port 8883; without TLS there is no way
+	// BrokerURL is mqtts://host:port, default port 8883; or wss://host:port/path,
+	// default port 443 and path /mqtt, where the broker is reachable only by
+	// WebSocket. Without TLS there is no way.
+	BrokerURL string
 	// Fallbacks are more URLs of the same broker, tried in turn after a failed
 	// attempt.
 	Fallbacks []string
@@ -132,6 +136,7 @@ type settings struct {
 type server struct {
 	host    string // for the TLS server name
 	address string // host:port
+	path    string // of the WebSocket; empty: MQTT directly on TLS
 }
 
 const (
@@ -156,13 +161,13 @@ func (c Config) validate() (settings, error) {
 		fault("Root must be made from Owner's subscription ID, see fds.ParseRoot")
 	}
 	for i, text := range append([]string{c.BrokerURL}, c.Fallbacks...) {
-		host, port, err := parseBrokerURL(text)
+		broker, err := parseBrokerURL(text)
 		if err != nil && i == 0 {
 			fault("BrokerURL: %w", err)
 		} else if err != nil {
 			fault("Fallbacks: %w", err)
 		}
-		s.brokers = append(s.brokers, server{host, net.JoinHostPort(host, port)})
+		s.brokers = append(s.brokers, broker)
 	}
 	for _, allowed := range c.AllowedServers {
 		if _, ok := parseServer(allowed); !ok {
@@ -254,37 +259,41 @@ func (c Config) validate() (settings, error) {
 }
 
 // parseBrokerURL never repeats the URL, which may hold a password.
-func parseBrokerURL(text string) (host, port string, err error) {
+func parseBrokerURL(text string) (server, error) {
+	fail := func(format string, args ...any) (server, error) { return server{}, fmt.Errorf(format, args...) }
 	if text == "" {
-		return "", "", errors.New("it is empty; write mqtts://host:8883")
+		return fail("it is empty; write mqtts://host:8883")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", "", errors.New("it is not a URL; write mqtts://host:8883")
+		return fail("it is not a URL; write mqtts://host:8883")
 	}
+	port, path := "8883", ""
 	switch u.Scheme {
 	case "mqtts":
+		if u.Path != "" && u.Path != "/" {
+			return fail("it may hold host and port only")
+		}
+	case "wss":
+		port, path = "443", cmp.Or(u.Path, "/mqtt")
 	case "mqtt", "tcp", "http", "ws":
-		return "", "", fmt.Errorf("%s has no TLS, which FDS demands (M1); write mqtts://", u.Scheme)
+		return fail("%s has no TLS, which FDS demands (M1); write mqtts://", u.Scheme)
 	default:
-		return "", "", errors.New("the scheme must be mqtts, MQTT over TLS")
+		return fail("the scheme must be mqtts, MQTT over TLS, or wss")
 	}
-	port = u.Port()
-	if port == "" {
-		port = "8883"
-	}
+	port = cmp.Or(u.Port(), port)
 	number, err := strconv.ParseUint(port, 10, 16)
 	switch {
 	case u.Hostname() == "":
-		return "", "", errors.New("it names no host; write mqtts://host:8883")
+		return fail("it names no host; write mqtts://host:8883")
 	case err != nil || number == 0:
-		return "", "", fmt.Errorf("port %q is not a number between 1 and 65535", cut(port))
+		return fail("port %q is not a number between 1 and 65535", cut(port))
 	case u.User != nil:
-		return "", "", errors.New("it holds a user name or password; FDS brokers identify clients by certificate (M2)")
-	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "", u.Opaque != "":
-		return "", "", errors.New("it may hold host and port only")
+		return fail("it holds a user name or password; FDS brokers identify clients by certificate (M2)")
+	case u.RawQuery != "", u.Fragment != "", u.Opaque != "", u.ForceQuery:
+		return fail("it may hold host and port only")
 	}
-	return u.Hostname(), port, nil
+	return server{host: u.Hostname(), address: net.JoinHostPort(u.Hostname(), port), path: path}, nil
 }
 
 // appendNew appends those of more that list does not hold yet.

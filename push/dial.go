@@ -35,7 +35,14 @@ func (s *settings) dial(ctx context.Context, to server, certificate *tls.Certifi
 		_ = raw.Close()
 		return nil, nil, s.unreachable(ctx, to, err)
 	}
-	return secured, raw, nil
+	if to.path == "" {
+		return secured, raw, nil
+	}
+	if conn, err = s.upgrade(ctx, secured, to); err != nil {
+		_ = raw.Close()
+		return nil, nil, s.unreachable(ctx, to, err)
+	}
+	return conn, raw, nil
 }
 
 // unreachable words an error of the time until CONNACK.

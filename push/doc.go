@@ -21,7 +21,8 @@
 // It never publishes (M7; the wire refuses a PUBLISH), never subscribes outside
 // fds/v2/<subscription_id>/ (M5), never hands over another owner's message, and
 // never connects without a verified server certificate, TLS 1.2 or newer (M1)
-// and a client certificate (M2).
+// and a client certificate (M2). TLS sessions are not resumed: a broker may not
+// verify the client certificate again then, and a revoked one would pass.
 //
 // # When it gives up
 //

@@ -60,7 +60,10 @@ func (r *route) ended(err error) {
 	}
 	for reference := range strings.FieldsSeq(refused.ServerReference) {
 		to, ok := parseServer(reference)
-		if !ok || !r.allows(to) {
+		if ok {
+			to, ok = r.allowed(to)
+		}
+		if !ok {
 			continue
 		}
 		r.referred = true
@@ -73,18 +76,20 @@ func (r *route) ended(err error) {
 	}
 }
 
-func (r *route) allows(to server) bool {
+// allowed gives the server that is named, reached as the configuration says where
+// that knows it.
+func (r *route) allowed(to server) (server, bool) {
 	for _, broker := range r.settings.brokers {
 		if broker.address == to.address {
-			return true
+			return broker, true
 		}
 	}
 	for _, allowed := range r.settings.allowed {
 		if allowed == to.host || allowed == to.address {
-			return true
+			return to, true
 		}
 	}
-	return false
+	return server{}, false
 }
 
 // parseServer reads a server as a Server Reference names it (MQTT 5.0 section
@@ -99,5 +104,5 @@ func parseServer(text string) (server, bool) {
 		return server{}, false
 	}
 	host = strings.ToLower(host)
-	return server{host, net.JoinHostPort(host, port)}, true
+	return server{host: host, address: net.JoinHostPort(host, port)}, true
 }
