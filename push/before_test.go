@@ -3,6 +3,7 @@ package push_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,5 +130,45 @@ func TestAnErrorOfBeforeMessagesEndsTheConnectionWhichIsMadeAgain(t *testing.T) 
 		r.waitPhase(push.Connected)
 		synctest.Wait()
 		r.stop()
+	})
+}
+
+func TestAMessageThatTheHandlerHasNotBegunWithIsHandledWhenItComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			p.publish(1, p.n > 1, "a", "first")
+			p.publish(2, p.n > 1, "a", "second")
+			if p.n == 1 {
+				time.Sleep(time.Second)
+				p.busy() // while both wait for BeforeMessages
+				return
+			}
+			p.puback(1)
+			p.puback(2)
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.BeforeMessages = func(ctx context.Context, s push.Subscribed) error {
+			if s.Last != nil {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		handled := make(chan push.Message, 10)
+		r := start(t, cfg, func(_ context.Context, m push.Message) error { handled <- m; return nil })
+		r.waitPhase(push.BackingOff)
+		r.waitPhase(push.Connected)
+		synctest.Wait()
+		r.stop()
+		close(handled)
+		var got []string
+		for m := range handled {
+			got = append(got, string(m.Payload))
+		}
+		if !slices.Equal(got, []string{"first", "second"}) {
+			t.Errorf("handled %q", got)
+		}
 	})
 }

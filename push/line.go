@@ -179,12 +179,14 @@ func (l *line) work() {
 		}
 		if atMostOnce {
 			l.forget(d)
-		} else if !handled {
-			l.inHand = d
 		}
 		l.mu.Unlock()
 
-		switch up := session.waitUp(l.closing); {
+		up := session.waitUp(l.closing)
+		if up && !atMostOnce && !handled {
+			up = l.take(d)
+		}
+		switch {
 		case !up && atMostOnce:
 			l.dropped()
 		case !up: // it comes again
@@ -195,6 +197,18 @@ func (l *line) work() {
 		}
 		d = nil
 	}
+}
+
+// take makes d the message in hand, which a redelivery joins; false: its
+// connection has ended before the handler began with it, and it comes again.
+func (l *line) take(d *delivery) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d.session.wire.hasEnded() {
+		return false
+	}
+	l.inHand = d
+	return true
 }
 
 // acknowledge tells the broker that d was handled, on the connection on which it
