@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 )
+
+// ErrUnconnected: nothing was published, since the provider could not connect to the broker.
+var ErrUnconnected = errors.New("connect as the provider")
 
 // publisher is the provider's own connection to the broker, made when it is first needed and again after it was lost.
 type publisher struct {
@@ -30,7 +34,7 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, qos 
 func (b *Broker) PublishPacket(ctx context.Context, packet *paho.Publish) error {
 	client, err := b.publisher.connected(ctx)
 	if err != nil {
-		return fmt.Errorf("realtest: connect as the provider: %w", err)
+		return fmt.Errorf("realtest: %w: %w", ErrUnconnected, err)
 	}
 	if _, err := client.Publish(ctx, packet); err != nil {
 		return fmt.Errorf("realtest: publish to %q: %w", packet.Topic, err)
