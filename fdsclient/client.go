@@ -75,7 +75,7 @@ func New(cfg Config) (*Client, error) {
 		running:   make(map[*run]struct{}),
 	}
 	if c.limiter == nil {
-		c.limiter = rate.NewLimiter(50, 50)
+		c.limiter = rate.NewLimiter(200, 50)
 	}
 	if folder, ok := cfg.Certificates.(*CertificateFolder); ok && folder.OnError == nil {
 		folder.OnError = c.certificateFailed

@@ -170,7 +170,7 @@ type Push struct {
 	DeadLetter  func(ctx context.Context, m push.Message, err error) error
 	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
 	Gaps        Gaps          // how what an outage lost is made good
-	Limiter     push.Limiter  // rate of connects of all owners; default 50 a second, 50 at once
+	Limiter     push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once
 	Rescan      time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 }
 

@@ -1,12 +1,14 @@
 package push_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -231,7 +233,7 @@ func TestAWebSocketThatNobodyAnswersEndsWithTheTimeOut(t *testing.T) {
 	cfg := b.config(owner, root)
 	cfg.BrokerURL, cfg.RootCAs, cfg.ConnectTimeout = g.url, g.roots, 200*time.Millisecond
 	s := start(t, cfg, discard(t)).waitPhase(push.BackingOff)
-	if !strings.Contains(s.Err.Error(), "deadline exceeded") {
+	if !errors.Is(s.Err, os.ErrDeadlineExceeded) && !errors.Is(s.Err, context.DeadlineExceeded) {
 		t.Errorf("error %v", s.Err)
 	}
 	_ = (<-held).Close()

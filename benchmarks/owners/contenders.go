@@ -21,7 +21,7 @@ import (
 // Names of contenders.
 const (
 	sdk       = "fds-go"
-	limited   = "fds-go, 50/s"
+	limited   = "fds-go, 200/s"
 	plain     = "autopaho"
 	tuned     = "autopaho, tuned"
 	pahoAlone = "paho.Client"
@@ -44,7 +44,7 @@ var contenders = []contender{
 }
 
 // sharedLimiter is what fdsclient has all owners wait for by default.
-var sharedLimiter = rate.NewLimiter(50, 50)
+var sharedLimiter = rate.NewLimiter(200, 50)
 
 // owner is what a contender gets to connect an owner.
 type owner struct {
