@@ -333,14 +333,22 @@ func (c *Client) forgetGrant(g *grant) {
 	}
 }
 
-// rescan tells every Run that owners came or went.
-func (c *Client) rescan() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for r := range c.running {
+// arrived tells every Run of owners who signed in.
+func (c *Client) arrived(owners []*Owner) {
+	for _, r := range c.runs() {
+		r.mu.Lock()
+		r.arrived = append(r.arrived, owners...)
+		r.mu.Unlock()
 		select {
 		case r.wake <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// knows says whether o is signed in, as far as this Client knows.
+func (c *Client) knows(o *Owner) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owners[o.key] == o
 }

@@ -49,8 +49,9 @@ type run struct {
 	work    sync.WaitGroup
 	warmed  chan struct{} // slots for the first look at a grant
 
-	mu     sync.Mutex
-	active map[fds.OwnerKey]*connected
+	mu      sync.Mutex
+	active  map[fds.OwnerKey]*connected
+	arrived []*Owner // signed in since the last look
 }
 
 // connected is an owner's connection in a run.
@@ -96,6 +97,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 
 	timer := time.NewTimer(c.cfg.Push.Rescan)
 	defer timer.Stop()
+look:
 	for {
 		if err == nil {
 			r.follow(ctx, owners, whole)
@@ -103,13 +105,17 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 			c.storeUnavailable(err) // the owners known so far go on
 		}
 		timer.Reset(c.cfg.Push.Rescan)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		case <-r.wake:
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+				owners, whole, err = c.listOwners(ctx)
+				continue look
+			case <-r.wake: // no need to look at ten thousand for one
+				r.follow(ctx, r.takeArrived(), false)
+			}
 		}
-		owners, whole, err = c.listOwners(ctx)
 	}
 }
 
@@ -130,6 +136,15 @@ func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 		}
 		if !known {
 			r.start(ctx, o)
+			if !r.client.knows(o) { // signed out meanwhile
+				r.mu.Lock()
+				a := r.active[o.key]
+				delete(r.active, o.key)
+				r.mu.Unlock()
+				if a != nil {
+					r.work.Go(func() { r.retire(o.key, a) })
+				}
+			}
 		}
 	}
 	if !whole {
@@ -143,6 +158,14 @@ func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 			r.work.Go(func() { r.retire(key, a) })
 		}
 	}
+}
+
+func (r *run) takeArrived() []*Owner {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	owners := r.arrived
+	r.arrived = nil
+	return owners
 }
 
 // warm puts an owner's grant under the scheduler, and looks whether a lapsed one

@@ -3,8 +3,10 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // inbox is a handler that keeps what arrives.
@@ -188,6 +191,47 @@ func TestRunSaysWhatItLacks(t *testing.T) {
 		err := open(t, cfg).Run(t.Context(), (&inbox{}).handle)
 		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+// countedLists counts how often a store is listed.
+type countedLists struct {
+	tokenstore.Store
+	n atomic.Int64
+}
+
+func (s *countedLists) List(ctx context.Context) iter.Seq2[tokenstore.Entry, error] {
+	s.n.Add(1)
+	return s.Store.List(ctx)
+}
+
+func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	store := &countedLists{Store: cfg.Store}
+	cfg.Store = store
+	cfg.Push.Rescan = time.Hour
+	client := open(t, cfg)
+	runClient(t, client, func(context.Context, push.Message) error { return nil })
+	eventually(t, "a first look", func() bool { return store.n.Load() > 0 })
+	o := p.Owners()[0]
+	for range 3 {
+		before := store.n.Load()
+		owner := signIn(t, client, p, o)[0]
+		eventually(t, "connected", func() bool { return owner.Connection().Phase == push.Connected })
+		if n := store.n.Load() - before; n > 1 {
+			t.Errorf("the store was listed %d times for a sign-in, which itself needs one", n)
+		}
+		before = store.n.Load()
+		if err := owner.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p.Subscriber(o).Session || owner.Connection().Phase != push.Stopped {
+			t.Errorf("after the sign-out: %+v, %s", p.Subscriber(o), owner.Connection().Phase)
+		}
+		if n := store.n.Load() - before; n > 0 {
+			t.Errorf("the store was listed %d times for a sign-out", n)
 		}
 	}
 }

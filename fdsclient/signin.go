@@ -211,7 +211,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer, how sig
 		}
 	}
 	c.startScheduler()
-	c.rescan()
+	c.arrived(owners)
 	return owners, nil
 }
 

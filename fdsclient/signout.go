@@ -79,7 +79,6 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		err := c.endSession(ctx, o, connection)
 		result.SessionEnded = err == nil
 		errs = append(errs, err)
-		c.rescan()
 	}
 	if result.Err = join(errs...); result.Err != nil {
 		return result

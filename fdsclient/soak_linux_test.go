@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -79,13 +80,13 @@ func holds(t *testing.T) footprint {
 // lost or out of order, and afterwards it holds what it footprint before. FDS_SOAK
 // says for how long, as 30m.
 func TestASoakWithFaultsLosesNothingAndLeavesNothingBehind(t *testing.T) {
-	owners, lasts := 30, 4*time.Second
+	owners, lasts, rounds := 30, 4*time.Second, 2
 	if text := os.Getenv("FDS_SOAK"); text != "" {
 		var err error
 		if lasts, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
-		owners = 500
+		owners, rounds = 500, 20
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -101,7 +102,9 @@ func TestASoakWithFaultsLosesNothingAndLeavesNothingBehind(t *testing.T) {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.Push.TakenOverRetry = time.Minute // the faults may look like one
 	client := open(t, cfg)
-	signIn(t, client, p, all[1:]...)
+	for some := range slices.Chunk(all[1:], 20) {
+		signIn(t, client, p, some...)
+	}
 	count := &tally{next: make(map[fds.SubscriptionID]int)}
 	runClient(t, client, count.handle)
 	steady, guest := all[1:], all[0] // who comes and goes
@@ -155,7 +158,7 @@ func TestASoakWithFaultsLosesNothingAndLeavesNothingBehind(t *testing.T) {
 		for i := 0; time.Now().Before(until); i++ {
 			off := p.Inject(kinds[i%len(kinds)]())
 			faults++
-			for range 2 + random.IntN(4) {
+			for range rounds + random.IntN(2*rounds) {
 				publishAll()
 				time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond) // load is spread in time, nothing waits for it
 			}
@@ -173,7 +176,7 @@ func TestASoakWithFaultsLosesNothingAndLeavesNothingBehind(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if i%50 == 49 {
+			if i%20 == 19 {
 				now := holds(t)
 				count.mu.Lock()
 				t.Logf("%4d faults, %7d messages, %5d duplicates, %5d goroutines, %5d files, %6.1f MiB", faults, count.handled, count.duplicates, now.goroutines, now.files, float64(now.heap)/(1<<20))
