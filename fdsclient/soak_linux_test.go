@@ -54,8 +54,6 @@ func (c *tally) handle(_ context.Context, m push.Message) error {
 	return nil
 }
 
-var errNotYet = fmt.Errorf("not yet")
-
 // footprint is what the process holds, the provider in a box included.
 type footprint struct {
 	goroutines, files int

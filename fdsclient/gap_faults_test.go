@@ -1,0 +1,177 @@
+package fdsclient_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = boxDialect
+	cfg.Push.Gaps.Retry.Initial = 20 * time.Millisecond
+	cfg.Push.Gaps.Retry.Max = 50 * time.Millisecond
+	gaps := &gapLog{}
+	cfg.Hooks = []any{gaps}
+	client := open(t, cfg)
+	signIn(t, client, p)
+	o := p.Owners()[0]
+	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
+	var box inbox
+	runClient(t, client, box.handle)
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	e.publish(2)
+	e.arrive(&box)
+
+	down := inject(t, p, fdstest.Answer(fdstest.APIEndpoint, 503, "text/plain", "down"))
+	for range 2 {
+		connects := p.Subscriber(o).Connects
+		off := inject(t, p, fdstest.RefuseConnections(o))
+		inject(t, p, fdstest.LoseSessions(o))
+		e.publish(5)
+		off()
+		eventually(t, "connected again", func() bool { s := p.Subscriber(o); return s.Connects > connects && len(s.Subscriptions) > 0 })
+		eventually(t, "the gap reported", func() bool { return len(gaps.all(fdsclient.GapOpened)) > 0 })
+	}
+	if n := len(gaps.all(fdsclient.GapClosed)); n != 0 {
+		t.Fatalf("%d gaps were closed while the Web API was down", n)
+	}
+	if n := len(e.missing(&box)); n != 10 {
+		t.Fatalf("%d events are missing, want 10", n)
+	}
+	down()
+	e.arrive(&box)
+	key := gaps.all(fdsclient.GapOpened)[0].Owner
+	eventually(t, "no gap stored", func() bool {
+		state, err := cfg.State.Load(t.Context(), key)
+		return err == nil && state.Gap == nil
+	})
+}
+
+func TestABackfilledMessageThatTheHandlerNeverTakesGoesToTheDeadLetters(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = boxDialect
+	var mu sync.Mutex
+	var dead []push.Message
+	cfg.Push.MaxAttempts = 2
+	cfg.Push.DeadLetter = func(_ context.Context, m push.Message, err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !errors.Is(err, errNotYet) {
+			t.Errorf("the dead letter came with %v", err)
+		}
+		dead = append(dead, m)
+		return nil
+	}
+	gaps := &gapLog{}
+	cfg.Hooks = []any{gaps}
+	client := open(t, cfg)
+	signIn(t, client, p)
+	o := p.Owners()[0]
+	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
+	var box inbox
+	bad := "" // its ID
+	runClient(t, client, func(ctx context.Context, m push.Message) error {
+		mu.Lock()
+		refused := bad != "" && strings.Contains(string(m.Payload), bad)
+		mu.Unlock()
+		if refused {
+			return errNotYet
+		}
+		return box.handle(ctx, m)
+	})
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	e.publish(1)
+	e.arrive(&box)
+	off := inject(t, p, fdstest.RefuseConnections(o))
+	inject(t, p, fdstest.LoseSessions(o))
+	e.publish(5)
+	mu.Lock()
+	bad = e.ids[3]
+	mu.Unlock()
+	off()
+	eventually(t, "the gap closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) > 0 })
+	if missing := e.missing(&box); len(missing) != 1 || missing[0] != bad {
+		t.Errorf("missing: %v, want %s alone", missing, bad)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(dead) != 1 || dead[0].Source != push.FromBackfill || !strings.Contains(string(dead[0].Payload), bad) {
+		t.Errorf("dead letters: %v", dead)
+	}
+}
+
+var errNotYet = errors.New("not yet")
+
+// brokenState is a state store that cannot write for one owner.
+type brokenState struct {
+	fdsclient.StateStore
+	mu     sync.Mutex
+	broken fds.OwnerKey
+	failed int
+}
+
+func (s *brokenState) Save(ctx context.Context, key fds.OwnerKey, state fdsclient.OwnerState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key == s.broken {
+		s.failed++
+		return errors.New("the disk is full")
+	}
+	return s.StateStore.Save(ctx, key, state)
+}
+
+func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = boxDialect
+	state := &brokenState{StateStore: cfg.State}
+	cfg.State = state
+	client := open(t, cfg)
+	broken := signIn(t, client, p, p.Owners()[0])[0] // each a grant of their own, so that the Web API tells them apart
+	signIn(t, client, p, p.Owners()[1])
+	var box inbox
+	runClient(t, client, box.handle)
+	var publishers []*events
+	for _, o := range p.Owners()[:2] {
+		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
+		e.publish(1)
+		e.arrive(&box)
+		publishers = append(publishers, e)
+	}
+	state.mu.Lock()
+	state.broken = broken.Key()
+	state.mu.Unlock()
+	off := inject(t, p, fdstest.RefuseConnections())
+	inject(t, p, fdstest.LoseSessions())
+	for _, o := range p.Owners()[:2] {
+		eventually(t, "disconnected", func() bool { return !p.Subscriber(o).Connected })
+	}
+	for _, e := range publishers {
+		e.publish(5)
+	}
+	off()
+	publishers[1].arrive(&box)
+	eventually(t, "the failure shown", func() bool {
+		s := broken.Connection()
+		return s.Err != nil && strings.Contains(s.Err.Error(), "the disk is full")
+	})
+	if n := len(publishers[0].missing(&box)); n == 0 {
+		t.Error("messages were handed over though what was missed before them was not stored")
+	}
+	state.mu.Lock()
+	state.broken = fds.OwnerKey{}
+	state.mu.Unlock()
+	publishers[0].arrive(&box)
+}
