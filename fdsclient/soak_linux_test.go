@@ -143,18 +143,27 @@ func TestASoakWithFaultsLosesNothingAndLeavesNothingBehind(t *testing.T) {
 		return last
 	}
 	faultsOnce := func(until time.Time) {
+		some := func() []fdstest.Owner { // of whom most had peace long enough for the back-off to begin anew
+			n := 1 + len(steady)/20
+			from := random.IntN(len(steady) - n)
+			return steady[from : from+n]
+		}
 		kinds := []func() fdstest.Fault{
-			func() fdstest.Fault { return fdstest.DropConnections() },
-			func() fdstest.Fault { return fdstest.Disconnect(0x8B, "going down", "") },
+			func() fdstest.Fault { return fdstest.DropConnections(some()...) },
+			func() fdstest.Fault { return fdstest.Disconnect(0x8B, "going down", "", some()...) },
 			func() fdstest.Fault { return fdstest.SilentBroker(steady[random.IntN(len(steady))]) },
 			func() fdstest.Fault { return fdstest.CutNextPublish(steady[random.IntN(len(steady))]) },
-			func() fdstest.Fault { return fdstest.RefuseConnections(steady[:len(steady)/2]...) },
+			func() fdstest.Fault { return fdstest.RefuseConnections(some()...) },
 			func() fdstest.Fault { return fdstest.Answer(fdstest.TokenEndpoint, 503, "text/html", "<h1>") },
 			func() fdstest.Fault { return fdstest.Truncated(fdstest.APIEndpoint) },
 			func() fdstest.Fault { return fdstest.Disconnect(0x97, "", "", steady[random.IntN(len(steady))]) },
 		}
 		for i := 0; time.Now().Before(until); i++ {
-			off := p.Inject(kinds[i%len(kinds)]())
+			fault := kinds[i%len(kinds)]()
+			if i%200 == 0 { // the whole broker
+				fault = fdstest.Disconnect(0x8B, "going down", "")
+			}
+			off := p.Inject(fault)
 			faults++
 			for range rounds + random.IntN(2*rounds) {
 				publishAll()
