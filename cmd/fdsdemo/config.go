@@ -57,7 +57,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
-		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry()},
+		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize},
 		Logger:      log,
 	}}
 	r.push(&c.client, log)

@@ -70,6 +70,7 @@ type configFile struct {
 		CertificatePasswordFile string    `yaml:"certificate_password_file"`
 		Topics                  []string  `yaml:"topics"`
 		SessionExpiry           *duration `yaml:"session_expiry"`
+		MaxPacketSize           int       `yaml:"max_packet_size"`
 		StateFolder             string    `yaml:"state_folder"`
 	} `yaml:"push"`
 }

@@ -43,7 +43,7 @@
 //	  introspection_endpoint: ""
 //	  resources: []                           # APIs that tokens are asked for (RFC 8707)
 //	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
-//	  broker_url: mqtts://broker.example.com:8883   # for watch
+//	  broker_url: mqtts://broker.example.com:8883   # for watch; or wss://host/path
 //	  dialect:                                # names that FDS leaves open, for what an outage lost; none is sent by default
 //	    from_parameter: ""                    # query parameters that bound events and statuses by date-time
 //	    to_parameter: ""
@@ -77,6 +77,7 @@
 //	  certificate_password_file: p12.txt      # one line, for .p12
 //	  topics: ["#"]                           # below fds/v2/<subscription-id>/
 //	  session_expiry: 24h                     # 1s to 136 years
+//	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
 //	  state_folder: state/                    # positions, open gaps, filters
 //
 // Without tokens.folder, grants are in NAME/grants of the user's configuration

@@ -106,6 +106,7 @@ var settingNames = strings.NewReplacer(
 	"Provider.APIURL: pull: configuration: BaseURL", "provider.api_url",
 	"BrokerURL: ", "provider.broker_url: ",
 	"SessionExpiry is", "push.session_expiry is",
+	"MaxPacketSize", "push.max_packet_size",
 	// What this program has no setting for.
 	"; Config.MaxItemBytes sets the bound", "",
 	"; if one of its members holds the list, name it in Dialect.ListMember", ", not a list",

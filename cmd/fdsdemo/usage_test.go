@@ -121,6 +121,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
 		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
 		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
+		{"packets of no size", []string{"owners/", "owners/\n  max_packet_size: 10"}, []string{"push.max_packet_size is 10"}},
 		{"a state folder that is a file", []string{"state/", "file"}, []string{"push.state_folder"}},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
