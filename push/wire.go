@@ -197,7 +197,12 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, answer byte
 	case packet := <-w.answers:
 		return packet, nil
 	case <-w.ended:
-		return nil, errEnded
+		select {
+		case packet := <-w.answers: // which came before the end
+			return packet, nil
+		default:
+			return nil, errEnded
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
