@@ -68,8 +68,12 @@ type Provider struct {
 	// referrals are not followed. See push.Config.
 	AllowedServers []string
 
-	RootCAs      *x509.CertPool // trusted for all of its servers; nil: the system's
-	ExactlyTLS12 bool           // pin TLS 1.2; default 1.2 or newer (W2, M1)
+	RootCAs *x509.CertPool // trusted for all of its servers; nil: the system's
+	// Roots gives them anew before each request and each dial, in the place of
+	// RootCAs, so that an authority may change while the process runs; see
+	// RootsFile. It must not wait for long.
+	Roots        func(context.Context) (*x509.CertPool, error)
+	ExactlyTLS12 bool // pin TLS 1.2; default 1.2 or newer (W2, M1)
 	Dialect      fds.Dialect
 
 	// AssumedLifetime is how long an access token is taken to live when the
@@ -155,9 +159,6 @@ type Push struct {
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
 	MaxPacketSize int // bytes
-	// Roots gives the authorities that brokers' certificates are verified against
-	// anew before each dial, in the place of Provider.RootCAs; see RootsFile.
-	Roots func(context.Context) (*x509.CertPool, error)
 	// CertificateCheck is about how often a new certificate of a connected owner
 	// is looked for; default 10 minutes.
 	CertificateCheck time.Duration
@@ -213,6 +214,9 @@ func (c Config) validate() (Config, error) {
 			scheme = "wss"
 		}
 		checkURL("Provider.BrokerURL", p.BrokerURL, scheme)
+	}
+	if p.RootCAs != nil && p.Roots != nil {
+		fault("Provider.RootCAs and Provider.Roots are both set; one is enough")
 	}
 	if p.AssumedLifetime < 0 {
 		fault("Provider.AssumedLifetime %v is negative", p.AssumedLifetime)

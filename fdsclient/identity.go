@@ -19,7 +19,7 @@ import (
 // made with it and the tokens bound to it belong together (RFC 8705 section 3).
 type identity struct {
 	thumbprint  string // x5t#S256; "" without a certificate
-	transport   *http.Transport
+	transport   *transport
 	certificate atomic.Pointer[tls.Certificate] // nil: the application has none
 }
 
@@ -54,7 +54,7 @@ const certificateTimeout = 30 * time.Second
 
 func newIdentities(p *Provider, a *Application) *identities {
 	i := &identities{provider: p, source: a.Certificate}
-	i.current.Store(&identity{transport: newTransport(p, nil)})
+	i.current.Store(&identity{transport: &transport{provider: p}})
 	return i
 }
 
@@ -127,7 +127,7 @@ func (i *identities) use(old *identity, certificate *tls.Certificate) *identity 
 	}
 	next := &identity{thumbprint: thumbprint}
 	next.certificate.Store(certificate)
-	next.transport = newTransport(i.provider, next.certificate.Load)
+	next.transport = &transport{provider: i.provider, certificate: next.certificate.Load}
 	i.current.Store(next)
 	return next
 }

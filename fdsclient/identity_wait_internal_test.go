@@ -214,7 +214,11 @@ func TestTheSameCertificateWithAnotherKeyObjectIsUsed(t *testing.T) {
 	if err != nil || after != before {
 		t.Fatalf("another identity, %v", err)
 	}
-	if offered, err := before.transport.TLSClientConfig.GetClientCertificate(nil); err != nil || offered != now {
+	connecting, err := before.transport.now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if offered, err := connecting.TLSClientConfig.GetClientCertificate(nil); err != nil || offered != now {
 		t.Error("connections are made with the key object of before")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -131,7 +132,7 @@ func distinct(payloads string) string {
 	return strings.Join(out, " ")
 }
 
-func TestTheBrokersAuthorityIsReadAgainWhenItsFileChanges(t *testing.T) {
+func TestAuthoritiesAreReadAgainWhenTheirFileChanges(t *testing.T) {
 	p, foreign := start(t, fdstest.Options{}), start(t, fdstest.Options{})
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	roots := fdsclient.RootsFile(file)
@@ -145,20 +146,38 @@ func TestTheBrokersAuthorityIsReadAgainWhenItsFileChanges(t *testing.T) {
 	}
 	write(foreign.CAPEM())
 	cfg := configure(t, p)
-	cfg.Push.Roots = roots
+	cfg.Provider.RootCAs, cfg.Provider.Roots = nil, roots
 	failed, seen := &failures{}, &connects{}
 	cfg.Hooks = []any{failed, seen}
 	client := open(t, cfg)
-	signIn(t, client, p)
+	if _, err := client.SignIn(t.Context(), approve(p)); err == nil || !strings.Contains(err.Error(), "not trusted here") {
+		t.Fatalf("a sign-in at a server with a foreign authority gives %v", err)
+	}
+	write(append(foreign.CAPEM(), p.CAPEM()...))
+	owner := signIn(t, client, p)[0]
+
+	write(foreign.CAPEM())
 	var box inbox
 	runClient(t, client, box.handle)
-	eventually(t, "the refusal of a foreign authority", func() bool { return failed.n.Load() > 0 })
+	eventually(t, "the refusal of the broker", func() bool { return failed.n.Load() > 0 })
+	specifications := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := pull.Collect(owner.Pull().Specifications(ctx, pull.Query{}))
+		return err
+	}
+	if err := specifications(); err == nil || !strings.Contains(err.Error(), "not trusted here") {
+		t.Errorf("a connection to the Web API that is up is used by those who trust it no more: %v", err)
+	}
 	write([]byte("half a file"))
 	if pool, err := roots(t.Context()); pool == nil || err != nil {
 		t.Errorf("half a file: %v", err)
 	}
-	write(append(foreign.CAPEM(), p.CAPEM()...))
+	write(p.CAPEM())
 	eventually(t, "the connection", func() bool { return seen.n.Load() == 1 })
+	if err := specifications(); err != nil {
+		t.Error(err)
+	}
 }
 
 // failures counts attempts that failed.

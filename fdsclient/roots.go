@@ -11,7 +11,7 @@ import (
 )
 
 // RootsFile gives the system's authorities with those of a PEM file added, for
-// Push.Roots. The file is read anew when it has changed; while it cannot be read,
+// Provider.Roots. The file is read anew when it has changed; while it cannot be read,
 // or holds no certificate, those read before are given.
 func RootsFile(path string) func(context.Context) (*x509.CertPool, error) {
 	var (

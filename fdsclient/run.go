@@ -246,10 +246,6 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 	settings := c.cfg.Push
 	// A session is its client ID's, to the letter: filters below another spelling
 	// of the subscription ID are those of another session.
-	roots := c.cfg.Provider.RootCAs
-	if settings.Roots != nil {
-		roots = nil
-	}
 	own := "fds/v2/" + root.ClientID() + "/"
 	known := slices.DeleteFunc(slices.Clone(state.Filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
 	return push.Config{
@@ -258,8 +254,8 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 		BrokerURL:      c.cfg.Provider.BrokerURL,
 		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
 		AllowedServers: c.cfg.Provider.AllowedServers,
-		RootCAs:        roots,
-		Roots:          settings.Roots,
+		RootCAs:        c.cfg.Provider.RootCAs,
+		Roots:          c.cfg.Provider.Roots,
 		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
 			return c.cfg.Certificates.Certificate(ctx, key)

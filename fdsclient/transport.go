@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -21,11 +23,63 @@ const (
 	maxAuthHeaders = 64 << 10
 )
 
-// newTransport makes the one transport that all owners of a Client share. The
-// certificate, if there is one, is the application's of the moment (RFC 8705);
-// servers that ask for none do not see it.
-func newTransport(p *Provider, certificate func() *tls.Certificate) *http.Transport {
-	config := tlspolicy.ClientConfig(p.RootCAs, p.ExactlyTLS12)
+// transport is the one that all owners of a Client share. It connects anew when
+// the authorities that are trusted have changed.
+type transport struct {
+	provider    *Provider
+	certificate func() *tls.Certificate // nil: none
+
+	mu      sync.Mutex
+	trusted *x509.CertPool
+	current *http.Transport // nil: none yet
+}
+
+// RoundTrip sends a request.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	now, err := t.now(r.Context())
+	if err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	return now.RoundTrip(r)
+}
+
+// now gives the transport that trusts whom Provider names at this moment.
+func (t *transport) now(ctx context.Context) (*http.Transport, error) {
+	roots := t.provider.RootCAs
+	if t.provider.Roots != nil {
+		var err error
+		if roots, err = t.provider.Roots(ctx); err != nil {
+			return nil, fmt.Errorf("fdsclient: Provider.Roots: %w", err)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != nil && (t.trusted == roots || t.trusted.Equal(roots)) {
+		return t.current, nil
+	}
+	if t.current != nil {
+		t.current.CloseIdleConnections() // what is at work there may finish
+	}
+	t.trusted, t.current = roots, newTransport(roots, t.provider.ExactlyTLS12, t.certificate)
+	return t.current, nil
+}
+
+// CloseIdleConnections closes connections that no request uses.
+func (t *transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != nil {
+		t.current.CloseIdleConnections()
+	}
+}
+
+// newTransport makes a transport. The certificate, if there is one, is the
+// application's of the moment (RFC 8705); servers that ask for none do not see it.
+func newTransport(roots *x509.CertPool, exactlyTLS12 bool, certificate func() *tls.Certificate) *http.Transport {
+	config := tlspolicy.ClientConfig(roots, exactlyTLS12)
 	if certificate != nil {
 		// Not Certificates: those are held back where the server names authorities
 		// that did not issue them, as for a self-signed one.

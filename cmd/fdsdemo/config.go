@@ -15,7 +15,6 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
-	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -120,12 +119,9 @@ func (r *reader) provider() fdsclient.Provider {
 		r.fault(`provider.tls is %q; it is "1.2+" or "1.2"`, f.TLS)
 	}
 	if f.CAFile != "" {
-		if data, err := readBounded(r.path(f.CAFile), maxCABytes); err != nil {
+		p.Roots = fdsclient.RootsFile(r.path(f.CAFile))
+		if _, err := p.Roots(context.Background()); err != nil {
 			r.fault("provider.ca_file: %v", err)
-		} else if roots, ok := tlspolicy.Roots(data); !ok {
-			r.fault("provider.ca_file: %s holds no certificate in PEM form", r.path(f.CAFile))
-		} else {
-			p.RootCAs = roots
 		}
 	}
 	return p

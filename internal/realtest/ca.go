@@ -123,6 +123,22 @@ func (ca *CA) IssueCertificate(cn string, options CertificateOptions) Certificat
 	}
 }
 
+// RevocationList is the authority's list of revoked certificates, in PEM.
+func (ca *CA) RevocationList(revoked ...Certificate) []byte {
+	ca.t.Helper()
+	template := &x509.RevocationList{Number: newSerial(ca.t), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: ca.certificate.NotAfter}
+	for _, certificate := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber: certificate.TLS.Leaf.SerialNumber, RevocationTime: time.Now().Add(-time.Minute),
+		})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, ca.certificate, ca.key)
+	if err != nil {
+		ca.t.Fatalf("realtest: sign a revocation list: %v", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
 // serverCertificate is for a part that listens on 127.0.0.1.
 func (ca *CA) serverCertificate() Certificate {
 	ca.t.Helper()

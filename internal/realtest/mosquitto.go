@@ -30,6 +30,8 @@ type MosquittoOptions struct {
 	ACL []string
 	// TLS12 has the broker speak TLS 1.2 only; otherwise 1.2 and 1.3.
 	TLS12 bool
+	// Revocations has the broker look into a list of revoked certificates, to which Revoke adds.
+	Revocations bool
 }
 
 // Broker is a running Mosquitto that demands a client certificate and takes its common name for the client ID, whatever the CONNECT
@@ -73,6 +75,10 @@ func Mosquitto(t testing.TB, options MosquittoOptions) *Broker {
 	b.write("server.pem", server.PEM)
 	b.write("server.key", server.KeyPEM)
 	acl := []string{"user " + providerUser, "topic write fds/v2/#", "pattern read fds/v2/%c/#"}
+	if options.Revocations {
+		b.write("revoked.pem", b.CA.RevocationList())
+		options.Config = append([]string{"crlfile " + filepath.Join(b.folder, "revoked.pem")}, options.Config...)
+	}
 	b.write("acl", lines(append(acl, options.ACL...)))
 	b.write("openssl.cnf", []byte("openssl_conf = main\n[main]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\nMaxProtocol = TLSv1.2\n"))
 	if err := os.Mkdir(filepath.Join(b.folder, "data"), 0o700); err != nil {
@@ -165,6 +171,21 @@ func (b *Broker) Stop() {
 
 // Kill ends the broker with SIGKILL: what it had not saved is lost, with Mosquitto's defaults all of it.
 func (b *Broker) Kill() { b.running.kill() }
+
+// Revoke has the running broker refuse certificates from the next handshake on, and returns when it has read that: with SIGHUP it
+// loads its files anew, those of TLS among them. Connections that are up stay.
+func (b *Broker) Revoke(revoked ...Certificate) {
+	b.t.Helper()
+	b.write("revoked.pem", b.CA.RevocationList(revoked...))
+	if err := b.running.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		b.t.Fatalf("realtest: revoke: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	if _, err := b.WaitLog(ctx, "Reloading config"); err != nil {
+		b.t.Fatal(err)
+	}
+}
 
 // Freeze has the broker go silent with its connections open, as behind a network that died; Thaw ends that. Unix only.
 func (b *Broker) Freeze() {
