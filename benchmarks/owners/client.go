@@ -92,6 +92,14 @@ func (p *clientProcess) begin(a *access) (err error) {
 }
 
 func (p *clientProcess) up(n int) error {
+	if p.contender.fleet != nil {
+		return p.contender.fleet([]owner{p.told(n)})
+	}
+	return p.contender.connect(p.told(n))
+}
+
+// told gives an owner who tells this process how it goes.
+func (p *clientProcess) told(n int) owner {
 	o := p.owners[n]
 	o.up = func() {
 		if w := p.watch.Load(); w != nil {
@@ -110,7 +118,7 @@ func (p *clientProcess) up(n int) error {
 		}
 	}
 	o.message = p.message
-	return p.contender.connect(o)
+	return o
 }
 
 func (p *clientProcess) await() (int, error) {
@@ -135,17 +143,29 @@ func (p *clientProcess) connect() (answer, error) {
 		return answer{}, err
 	}
 	began := time.Now()
-	for n := range p.owners {
-		if n >= connecting {
-			if _, err := p.await(); err != nil {
+	waiting := len(p.owners)
+	if p.contender.fleet != nil {
+		all := make([]owner, len(p.owners))
+		for n := range all {
+			all[n] = p.told(n)
+		}
+		if err := p.contender.fleet(all); err != nil {
+			return answer{}, err
+		}
+	} else {
+		for n := range p.owners {
+			if n >= connecting {
+				if _, err := p.await(); err != nil {
+					return answer{}, err
+				}
+				waiting--
+			}
+			if err := p.up(n); err != nil {
 				return answer{}, err
 			}
 		}
-		if err := p.up(n); err != nil {
-			return answer{}, err
-		}
 	}
-	for range min(connecting, len(p.owners)) {
+	for range waiting {
 		if _, err := p.await(); err != nil {
 			return answer{}, err
 		}

@@ -12,10 +12,6 @@ import (
 	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
-	"golang.org/x/time/rate"
-
-	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // Names of contenders.
@@ -33,18 +29,16 @@ type contender struct {
 	limited    bool // only its connecting is of interest
 	reconnects bool
 	connect    func(owner) error
+	fleet      func([]owner) error // connects all, instead of connect
 }
 
 var contenders = []contender{
-	{sdk, false, true, func(o owner) error { return connectSDK(o, nil) }},
-	{limited, true, true, func(o owner) error { return connectSDK(o, sharedLimiter) }},
-	{plain, false, true, func(o owner) error { return connectAutopaho(o, false) }},
-	{tuned, false, true, func(o owner) error { return connectAutopaho(o, true) }},
-	{pahoAlone, false, false, connectPaho},
+	{name: sdk, reconnects: true, fleet: func(all []owner) error { return runSDK(all, false) }},
+	{name: limited, limited: true, reconnects: true, fleet: func(all []owner) error { return runSDK(all, true) }},
+	{name: plain, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, false) }},
+	{name: tuned, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, true) }},
+	{name: pahoAlone, connect: connectPaho},
 }
-
-// sharedLimiter is what fdsclient has all owners wait for by default.
-var sharedLimiter = rate.NewLimiter(200, 50)
 
 // owner is what a contender gets to connect an owner.
 type owner struct {
@@ -66,39 +60,6 @@ func (o owner) tls() *tls.Config {
 }
 
 const sessionExpiry = 24 * time.Hour
-
-// connectSDK configures the connection as fdsclient.Run does.
-func connectSDK(o owner, limiter push.Limiter) error {
-	root, err := fds.ParseRoot(o.id)
-	if err != nil {
-		return err
-	}
-	connection, err := push.New(push.Config{
-		Owner:          fds.OwnerKey{Issuer: "https://localhost", SubscriptionID: root.SubscriptionID()},
-		Root:           root,
-		BrokerURL:      "mqtts://" + o.brokerURL.Host,
-		RootCAs:        o.roots,
-		Certificate:    func(context.Context) (*tls.Certificate, error) { return o.certificate, nil },
-		SaveSubscribed: func(context.Context, []string) error { return nil },
-		KeepAlive:      o.keepAlive,
-		Limiter:        limiter,
-		OnState: func(s push.State) {
-			if s.Phase == push.Connected && s.Err == nil {
-				o.up()
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	go func() {
-		o.failed(connection.Run(context.Background(), func(_ context.Context, m push.Message) error {
-			o.message(m.Payload)
-			return nil
-		}))
-	}()
-	return nil
-}
 
 // connectAutopaho leaves everything at its default or, tuned, sets what its users
 // learn to set: the receive maximum, the session's expiry and a back-off with
