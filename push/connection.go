@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -128,17 +130,24 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		c.state.Broker = to.address
 		c.mu.Unlock()
 		c.enter(Connecting, nil, time.Time{})
-		began := time.Now()
-		s, err := c.open(ctx, to, l)
-		if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
-			hook.ConnectAttempt(time.Since(began), err)
-		}
+		var s *session
+		var err error
+		apart(func() {
+			began := time.Now()
+			s, err = c.open(ctx, to, l)
+			if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
+				hook.ConnectAttempt(time.Since(began), err)
+			}
+		})
 		soon := false
 		if err == nil {
 			b.Up()
 			up := time.Now()
-			c.cameUp(s)
-			if err = s.begin(ctx, last); err == nil {
+			apart(func() {
+				c.cameUp(s)
+				err = s.begin(ctx, last)
+			})
+			if err == nil {
 				err = c.follow(ctx, s)
 			}
 			last = err
@@ -205,6 +214,33 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// apart calls f on a stack of its own. Run waits for as long as a connection
+// lives, and a stack that was large once stays so.
+func apart(f func()) {
+	var (
+		done     = make(chan struct{})
+		returned bool
+		panicked any
+	)
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
+			}
+		}()
+		f()
+		returned = true
+	}()
+	<-done
+	switch {
+	case panicked != nil:
+		panic(panicked)
+	case !returned:
+		runtime.Goexit()
 	}
 }
 
@@ -348,18 +384,20 @@ func (c *Connection) cameUp(s *session) {
 
 // enter reports a phase without a connection.
 func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
-	c.update(func(s *State) {
-		if s.Phase != phase {
-			s.Phase, s.Since = phase, time.Now()
+	apart(func() {
+		c.update(func(s *State) {
+			if s.Phase != phase {
+				s.Phase, s.Since = phase, time.Now()
+			}
+			if err != nil || phase != Connecting { // while connecting, the last error still says why
+				s.Err = err
+			}
+			s.RetryAt = retryAt
+		})
+		if err != nil {
+			c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
 		}
-		if err != nil || phase != Connecting { // while connecting, the last error still says why
-			s.Err = err
-		}
-		s.RetryAt = retryAt
 	})
-	if err != nil {
-		c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
-	}
 }
 
 // update changes the state and tells OnState, one change after the other.

@@ -9,15 +9,13 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// noted reads from the network for the wire and notes that the broker is alive,
-// also in the middle of a packet: a large one may take a slow network longer than
-// the keep-alive time.
-type noted struct{ wire *wire }
-
-func (r noted) Read(p []byte) (int, error) {
-	n, err := r.wire.Conn.Read(p)
+// Read reads from the network and notes that the broker is alive, also in the
+// middle of a packet: a large one may take a slow network longer than the
+// keep-alive time. There is no buffer, since TLS has one.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
 	if n > 0 {
-		r.wire.lastReceived.Store(int64(time.Since(r.wire.began)))
+		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
 	return n, err
 }
@@ -25,7 +23,6 @@ func (r noted) Read(p []byte) (int, error) {
 // read takes one packet after the other until the connection has ended, and then
 // reads on until the broker has closed it too; see lingerTime.
 func (w *wire) read() {
-	defer close(w.done)
 	for !w.hasEnded() {
 		packet, header, err := w.readPacket()
 		if err == nil {
@@ -39,28 +36,40 @@ func (w *wire) read() {
 		default:
 			w.fail(lost(err))
 		}
+		if err == nil && packet[0]>>4 == packets.SUBACK {
+			// The connection is made. What it took, the end of the TLS handshake
+			// too, needed a larger stack than waiting for messages does.
+			go w.read()
+			return
+		}
 	}
 	_, _ = io.Copy(io.Discard, w.Conn)
 	_ = w.raw.Close()
+	close(w.done)
 }
 
 // readPacket reads one packet, whole, into memory of its own. A length beyond the
 // limit is refused before any memory is taken for it, and memory grows only as
 // bytes arrive.
 func (w *wire) readPacket() (packet []byte, header int, err error) {
-	var first [5]byte
+	first := &w.head
 	length := 0
 	for n := 0; header == 0; {
 		if n == len(first) {
 			return nil, 0, protocolError(0x81, "the length of a packet is malformed")
 		}
-		if first[n], err = w.in.ReadByte(); err != nil {
+		least := 1
+		if n == 0 {
+			least = 2 // the shortest packet
+		}
+		got, err := io.ReadFull(w, first[n:n+least])
+		if err != nil {
 			if n > 0 && err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, 0, err
 		}
-		n++
+		n += got
 		if h, l, ok := fixedHeader(first[:n]); ok {
 			header, length = h, l
 		}
@@ -77,7 +86,7 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 			packet = append(make([]byte, 0, min(total, 2*at)), packet...)
 		}
 		packet = packet[:cap(packet)]
-		if _, err := io.ReadFull(w.in, packet[at:]); err != nil {
+		if _, err := io.ReadFull(w, packet[at:]); err != nil {
 			return nil, 0, err
 		}
 	}

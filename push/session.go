@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -97,19 +96,11 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	var (
-		certificate *tls.Certificate
-		conn, raw   net.Conn
-		err         error
-		dialled     = make(chan struct{})
-	)
-	go func() { // on a stack of its own: a handshake's is large, and Run's lives on
-		defer close(dialled)
-		if certificate, err = settings.usableCertificate(ctx); err == nil {
-			conn, raw, err = settings.dial(ctx, s.to, certificate)
-		}
-	}()
-	<-dialled
+	certificate, err := settings.usableCertificate(ctx)
+	if err != nil {
+		return err
+	}
+	conn, raw, err := settings.dial(ctx, s.to, certificate)
 	if err != nil {
 		return err
 	}

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	subprotocol    = "mqtt"    // MQTT 5.0 section 6
-	upgradeBytes   = 32 << 10  // what the answer to the upgrade may take
-	webSocketRead  = readAhead // a connection's memory for frames on their way in
-	webSocketWrite = 256       // and out: a subscriber's packets are small
+	subprotocol    = "mqtt"   // MQTT 5.0 section 6
+	upgradeBytes   = 32 << 10 // what the answer to the upgrade may take
+	webSocketRead  = 512      // a connection's memory for frames on their way in
+	webSocketWrite = 256      // and out: a subscriber's packets are small
 )
 
 // errUpgrade makes a server's refusal of the WebSocket readable.

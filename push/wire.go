@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -43,8 +42,7 @@ type wire struct {
 
 	writing baton
 	out     [4]byte // an acknowledgement, while writing is held
-
-	in *bufio.Reader // the reader's alone
+	head    [5]byte // the fixed header of a packet, the reader's alone
 
 	began                  time.Time
 	lastSent, lastReceived atomic.Int64 // since began
@@ -62,10 +60,6 @@ type wire struct {
 	pingAt                 time.Duration // since began; 0: no ping is unanswered
 }
 
-// readAhead is the memory that a connection keeps to read into: a message of
-// usual size comes with one read, and thousands of connections wait with it.
-const readAhead = 512
-
 func newWire(conn, raw net.Conn, s *settings) *wire {
 	w := &wire{
 		Conn: conn, raw: raw,
@@ -74,7 +68,6 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		writing: newBaton(), began: time.Now(), unacked: make(map[uint16]struct{}),
 	}
 	w.room = sync.NewCond(&w.mu)
-	w.in = bufio.NewReaderSize(noted{w}, readAhead)
 	return w
 }
 
