@@ -218,6 +218,14 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, e
 
 // Owner gives one owner, or an error that matches ErrNoOwner.
 func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, error) {
+	if o := c.knownOwner(id); o != nil { // no need to look at ten thousand for one
+		if record, err := c.store.Load(ctx, o.grant.Load().key); err == nil && slices.ContainsFunc(record.Subscriptions, func(spelling string) bool {
+			other, err := fds.ParseSubscriptionID(spelling)
+			return err == nil && other == id
+		}) {
+			return o, nil
+		}
+	}
 	owners, err := c.Owners(ctx)
 	if err != nil {
 		return nil, err
@@ -228,6 +236,12 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 		}
 	}
 	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", ErrNoOwner, id)
+}
+
+func (c *Client) knownOwner(id fds.SubscriptionID) *Owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owners[fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}]
 }
 
 // entries lists the grants of this Client's issuer and client ID. whole is false
@@ -286,7 +300,12 @@ func (c *Client) know(e tokenstore.Entry) []*Owner {
 			o = &Owner{client: c, key: key, root: root}
 			c.owners[key] = o
 		}
-		o.grant.Store(g)
+		if before := o.grant.Swap(g); before != g {
+			if before != nil {
+				before.lose(o)
+			}
+			g.owners = append(g.owners, o)
+		}
 		owners = append(owners, o)
 	}
 	return owners
@@ -296,11 +315,10 @@ func (c *Client) know(e tokenstore.Entry) []*Owner {
 func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.grants[key]
 	var keys []fds.OwnerKey
-	for k, o := range c.owners {
-		if g != nil && o.grant.Load() == g {
-			keys = append(keys, k)
+	if g := c.grants[key]; g != nil {
+		for _, o := range g.owners {
+			keys = append(keys, o.key)
 		}
 	}
 	return keys
@@ -311,11 +329,9 @@ func (c *Client) drop(o *Owner, g *grant) {
 	c.mu.Lock()
 	if o.grant.Load() == g && c.owners[o.key] == o {
 		delete(c.owners, o.key)
+		g.lose(o)
 	}
-	last := true
-	for _, other := range c.owners {
-		last = last && other.grant.Load() != g
-	}
+	last := len(g.owners) == 0
 	c.mu.Unlock()
 	if last {
 		c.forgetGrant(g)

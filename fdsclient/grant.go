@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,7 @@ func (c *credential) usableNow(who *identity) bool {
 type grant struct {
 	client *Client
 	key    tokenstore.Key
+	owners []*Owner // it is for; under the Client's mu
 	fresh  atomic.Pointer[credential]
 
 	planned planned
@@ -105,6 +107,11 @@ type unsaved struct {
 
 func newGrant(c *Client, key tokenstore.Key) *grant {
 	return &grant{client: c, key: key}
+}
+
+// lose takes an owner from the grant. The Client's mu is held.
+func (g *grant) lose(o *Owner) {
+	g.owners = slices.DeleteFunc(g.owners, func(other *Owner) bool { return other == o })
 }
 
 // token gives the access token: at once while it is fresh, else after a renewal

@@ -224,6 +224,9 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 			t.Errorf("the store was listed %d times for a sign-in, which itself needs one", n)
 		}
 		before = store.n.Load()
+		if again, err := client.Owner(t.Context(), owner.Key().SubscriptionID); again != owner || err != nil {
+			t.Errorf("Owner gives %v, %v", again, err)
+		}
 		if err := owner.SignOut(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -232,6 +235,9 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 		}
 		if n := store.n.Load() - before; n > 0 {
 			t.Errorf("the store was listed %d times for a sign-out", n)
+		}
+		if _, err := client.Owner(t.Context(), owner.Key().SubscriptionID); !errors.Is(err, fdsclient.ErrNoOwner) {
+			t.Errorf("Owner gives %v after the sign-out", err)
 		}
 	}
 }
