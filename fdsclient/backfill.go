@@ -97,7 +97,7 @@ func (f *follower) fill() {
 }
 
 // errClock ends an attempt that began too late, since the provider's clock turned
-// out to be behind.
+// out to be behind, or to have been set back.
 var errClock = errors.New("fdsclient: the provider's clock is behind")
 
 func (f *follower) attempt() error {
@@ -208,23 +208,27 @@ func bounds(dialect fds.Dialect, gap Gap) map[string]string {
 // answered takes the provider's time, of which the first of an attempt ends the
 // gap: what comes later comes to the subscription.
 func (f *follower) answered(ctx context.Context, date time.Time) error {
-	now := time.Now()
+	now := f.clock(time.Now())
 	known := !date.IsZero()
 	if !known {
 		date = now.Truncate(time.Second)
 	}
 	f.mu.Lock()
-	learnt := known && !f.measured
+	var setBack time.Duration // by how much the provider's clock was, since the position was set
 	if known {
-		f.ahead, f.measured = date.Sub(now), true // up to a second too little, as the date is cut
+		ahead := date.Sub(now) // up to a second too little, as the date is cut
+		setBack = max(f.ahead-ahead, 0)
+		f.ahead = ahead
+		f.position = earlier(f.position, setBack)
+		f.reached = earlier(f.reached, setBack)
 	}
 	if f.gap.date.IsZero() {
 		f.gap.date = date
 	}
 	gap, number := *f.gap.open, f.gap.number
-	behind := learnt && f.ahead < -2*time.Second && !gap.From.IsZero()
+	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !gap.From.IsZero() // less the margin holds, or the answer was slow
 	if behind {
-		gap.From = gap.From.Add(f.ahead)
+		gap.From = gap.From.Add(-setBack)
 	}
 	change := behind || gap.To.IsZero()
 	if gap.To.IsZero() {
@@ -247,6 +251,14 @@ func (f *follower) answered(ctx context.Context, date time.Time) error {
 		return errClock
 	}
 	return nil
+}
+
+// earlier sets a time back, if there is one.
+func earlier(t time.Time, by time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(-by)
 }
 
 // handOver gives one item to the handler, between two live messages.

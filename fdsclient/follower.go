@@ -23,6 +23,7 @@ type follower struct {
 	client  *Client
 	owner   *Owner
 	handler push.Handler
+	began   time.Time       // see clock
 	ctx     context.Context // of its backfills; ends with stop
 	cancel  context.CancelFunc
 
@@ -42,7 +43,6 @@ type follower struct {
 	timer    *time.Timer
 	stopped  bool
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
-	measured bool          // ahead is known
 	overlap  time.Time     // until then, or with a gap open, messages are looked for in recent
 	gap      gapState
 
@@ -77,9 +77,9 @@ func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower
 		c.log.Warn("an owner's state cannot be read", "subscription", o.key.SubscriptionID.String(), "error", err)
 	}
 	f := &follower{
-		client: c, owner: o, handler: h,
+		client: c, owner: o, handler: h, began: time.Now(),
 		saving: newBaton(), turn: newBaton(),
-		stored: state, position: state.Position,
+		stored: state, position: state.Position, ahead: state.Ahead,
 		newcomer: err == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -87,6 +87,10 @@ func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower
 	f.gap.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: time.Minute})
 	return f
 }
+
+// clock gives a moment of this process by the wall clock of the follower's begin:
+// one that is set meanwhile would move the position.
+func (f *follower) clock(at time.Time) time.Time { return f.began.Add(at.Sub(f.began)) }
 
 // save changes what is stored, together with the position of this moment.
 func (f *follower) save(ctx context.Context, change func(*OwnerState)) error {
@@ -99,7 +103,7 @@ func (f *follower) save(ctx context.Context, change func(*OwnerState)) error {
 	}
 	next := f.stored
 	f.mu.Lock()
-	next.Position = f.position
+	next.Position, next.Ahead = f.position, f.ahead
 	f.mu.Unlock()
 	change(&next)
 	if err := f.client.state.Save(ctx, f.owner.key, next); err != nil {
@@ -114,7 +118,7 @@ func (f *follower) save(ctx context.Context, change func(*OwnerState)) error {
 func (f *follower) saveFilters(ctx context.Context, filters []string) error {
 	f.mu.Lock()
 	if f.newcomer && f.position.IsZero() && len(filters) > 0 {
-		f.position = time.Now()
+		f.position = f.clock(time.Now())
 	}
 	f.mu.Unlock()
 	return f.save(ctx, func(s *OwnerState) { s.Filters = filters })
@@ -141,7 +145,7 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 	// late here. Of one that arrived earlier only its own date says how new.
 	reached := time.Time{}
 	if m.QoS > 0 && !m.Retained {
-		arrived := m.ReceivedAt.Add(ahead)
+		arrived := f.clock(m.ReceivedAt).Add(ahead)
 		if m.ReceivedAt.After(f.lastDone) {
 			reached = arrived
 		}

@@ -49,6 +49,7 @@ type events struct {
 	dialect fds.Dialect
 	send    func(payload []byte) error
 	ids     []string
+	ahead   time.Duration // of the provider's clock
 }
 
 func (e *events) publish(n int) {
@@ -56,7 +57,7 @@ func (e *events) publish(n int) {
 	for range n {
 		id := fmt.Sprintf("event-%d-%d", len(e.ids), rand.Uint64())
 		e.ids = append(e.ids, id)
-		at := time.Now().UTC()
+		at := time.Now().Add(e.ahead).UTC()
 		layout := e.dialect.TimeLayout
 		if layout == "" {
 			layout = "2006-01-02T15:04:05.000Z07:00"

@@ -26,6 +26,9 @@ type OwnerState struct {
 	// time as far as that is known, and a lower bound: at most a second is
 	// missing, and what was not acknowledged.
 	Position time.Time `json:"position,omitzero"`
+	// Ahead is what the provider's clock was ahead of this machine's when Position
+	// was set, negative when it was behind; 0 where its time is not known.
+	Ahead time.Duration `json:"ahead,omitempty"`
 	// Gap is what may have been lost and was not fetched yet; nil: nothing. What it
 	// points to is not changed.
 	Gap *Gap `json:"gap,omitempty"`
