@@ -3,6 +3,8 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -174,4 +176,57 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 	state.broken = fds.OwnerKey{}
 	state.mu.Unlock()
 	publishers[0].arrive(&box)
+}
+
+func TestADamagedStateFileCostsItsOwnerDuplicatesAndNoEvent(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = boxDialect
+	path := t.TempDir()
+	folder, err := fdsclient.OpenStateFolder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.State = folder
+	client := open(t, cfg)
+	var box inbox
+	var publishers []*events
+	var keys []fds.OwnerKey
+	for _, o := range p.Owners()[:2] {
+		keys = append(keys, signIn(t, client, p, o)[0].Key()) // each a grant of their own, so that the Web API tells them apart
+		publishers = append(publishers, &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }})
+	}
+	stop := runClient(t, client, box.handle)
+	for i, o := range p.Owners()[:2] {
+		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		publishers[i].publish(3)
+		publishers[i].arrive(&box)
+	}
+	stop()
+	inject(t, p, fdstest.LoseSessions())
+	files, err := filepath.Glob(filepath.Join(path, keys[0].SubscriptionID.String()+"*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("state files %v, %v", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte(`{"version":1,`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range publishers {
+		e.publish(5)
+	}
+	gaps := &gapLog{}
+	cfg.Hooks = []any{gaps}
+	runClient(t, open(t, cfg), box.handle)
+	for _, e := range publishers {
+		e.arrive(&box)
+	}
+	eventually(t, "both gaps closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) == 2 })
+	for _, g := range gaps.all(fdsclient.GapClosed) {
+		if damaged := g.Owner == keys[0]; damaged != g.Gap.From.IsZero() {
+			t.Errorf("owner %s: the gap begins at %v", g.Owner, g.Gap.From)
+		}
+	}
+	if state, err := folder.Load(t.Context(), keys[0]); err != nil || state.Position.IsZero() {
+		t.Errorf("afterwards the state is %+v, %v", state, err)
+	}
 }
