@@ -2,13 +2,14 @@ package fdsclient
 
 import (
 	"hash/maphash"
+	"slices"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
 const (
-	recentUsual = 256  // messages remembered per owner: 16 bytes each
+	recentUsual = 200  // messages remembered per owner: 16 bytes each, 4 KiB with the room that append makes
 	recentMost  = 8192 // while a gap is open or was just closed
 )
 
@@ -64,7 +65,11 @@ func (r *recent) holds(d digests) bool {
 // add remembers a message, at most so many.
 func (r *recent) add(d digests, most int) {
 	r.entries = append(r.entries, d)
-	if over := len(r.entries) - most; over > most/4 || most == recentUsual && cap(r.entries) > 2*recentUsual {
-		r.entries = append(make([]digests, 0, most), r.entries[max(over, 0):]...)
+	over := len(r.entries) - most
+	switch {
+	case most == recentUsual && cap(r.entries) > 2*recentUsual: // an overlap is over
+		r.entries = slices.Clone(r.entries[max(over, 0):])
+	case over > most/4:
+		r.entries = slices.Delete(r.entries, 0, over)
 	}
 }
