@@ -69,7 +69,7 @@ func runSDK(all []owner, limit bool) error {
 			message(m.Payload)
 			return nil
 		})
-		all[0].failed(fmt.Errorf("Run: %w", err))
+		all[0].failed(fmt.Errorf("run: %w", err))
 	}()
 	return nil
 }
