@@ -370,6 +370,7 @@ func revocation(t *testing.T, p *fdstest.Provider, takes time.Duration) (address
 		select {
 		case <-time.After(takes):
 		case <-r.Context().Done():
+			panic(http.ErrAbortHandler) // to return would be an HTTP 200, which may still arrive
 		}
 	})), tokens
 }
