@@ -84,8 +84,8 @@ func measureAll(o options, out io.Writer) error {
 			continue
 		}
 		measured := make(map[string][]figures)
-		for range o.rounds {
-			round, err := measureRound(o, broker)
+		for i := range o.rounds {
+			round, err := measureRound(o, broker, i)
 			if err != nil {
 				return fmt.Errorf("%s: %w", broker, err)
 			}
@@ -104,15 +104,17 @@ func measureAll(o options, out io.Writer) error {
 	return nil
 }
 
-// measureRound measures every client once.
-func measureRound(o options, broker string) (map[string]figures, error) {
+// measureRound measures every client once, beginning with another one in every
+// round: who comes first finds a machine in another state.
+func measureRound(o options, broker string, round int) (map[string]figures, error) {
 	var (
 		all      sync.WaitGroup
 		mu       sync.Mutex
 		measured = make(map[string]figures)
 		failed   error
 	)
-	for _, c := range contenders {
+	first := round % len(contenders)
+	for _, c := range slices.Concat(contenders[first:], contenders[:first]) {
 		measure := func() {
 			f, err := measureOne(o, broker, c)
 			mu.Lock()
