@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -91,7 +92,7 @@ func As[T any](item Item, path ...string) (T, error) {
 			path = append(path[:len(path):len(path)], kind.Field)
 		}
 		var zero T
-		return zero, fmt.Errorf("fds: %s: %w: it does not fit %T", pathName(path), ErrItem, value)
+		return zero, fmt.Errorf("fds: %s: %w: it does not fit %v", pathName(path), ErrItem, reflect.TypeFor[T]())
 	}
 	return value, nil
 }

@@ -177,7 +177,7 @@ func memberByMaps(at json.RawMessage, path ...string) (json.RawMessage, bool) {
 
 func FuzzMembersAreThoseThatEncodingJSONFinds(f *testing.F) {
 	for _, seed := range []string{
-		odd, `{"a":{"b":[1,{"c":"]}\"\\"}],"b":2}}`, `{"a":"\\\\\"","b":-1.5e+3 }`, `{"a":{},"a":[]}`, `{"\"":1,"a\\":{"\u0062":true}}`, `{ }`,
+		odd, `{"a":{"b":[1,{"c":"]}\"\\"}],"b":2}}`, `{"a":"\\\\\"","b":-1.5e+3 }`, `{"a":{},"a":[]}`, `{"\"":1,"a\\":{"\u0062":true}}`, `{ }`, `{"0":10,"":1E01000}`,
 		`{"status":400,"message":"invalid_parameter"}`, `{"device_id":"FORKINC_S1_1223","generic":{"device_type":"dispenser"}}`,
 	} {
 		f.Add([]byte(seed))
@@ -224,7 +224,11 @@ func FuzzMembersAreThoseThatEncodingJSONFinds(f *testing.F) {
 		}
 		all, err := fds.As[any](item)
 		var want any
-		if wantErr := json.Unmarshal(data, &want); (err == nil) != (wantErr == nil) || !reflect.DeepEqual(all, want) {
+		wantErr := json.Unmarshal(data, &want)
+		if wantErr != nil { // a number beyond float64: encoding/json leaves half a value, As none
+			want = nil
+		}
+		if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(all, want) {
 			t.Fatalf("%q as any: %v, %v; want %v, %v", data, all, err, want, wantErr)
 		}
 	})
