@@ -268,7 +268,8 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 		m.Kind = push.KindStatus
 	}
 	settings := &f.client.cfg.Push
-	d, named, dated := digestsOf(m, f.client.cfg.Provider.Dialect)
+	d, named := digestsOf(m, item, f.client.cfg.Provider.Dialect)
+	_, dated := f.client.cfg.Provider.Dialect.Time(item)
 	if _, known := f.gap.handed[d.what]; known && named {
 		return nil
 	}

@@ -32,7 +32,7 @@ type Client struct {
 	auth      *authServer
 	used      usedAttempts
 	backfills backfills
-	positions chan struct{} // slots for those who store a position
+	positions positions
 	scheduler *scheduler
 
 	mu      sync.Mutex
@@ -68,7 +68,6 @@ func New(cfg Config) (*Client, error) {
 		state:     cfg.State,
 		limiter:   cfg.Push.Limiter,
 		backfills: backfills{most: cfg.Push.Gaps.Concurrent},
-		positions: make(chan struct{}, positionSaves),
 		scheduler: newScheduler(),
 		owners:    make(map[fds.OwnerKey]*Owner),
 		grants:    make(map[tokenstore.Key]*grant),

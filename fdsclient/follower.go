@@ -11,11 +11,7 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-const (
-	positionInterval = time.Second     // a position is stored at most that often
-	positionSaves    = 16              // of all owners at once
-	lastSaveTimeout  = 5 * time.Second // for the position at the end of a run
-)
+const lastSaveTimeout = 5 * time.Second // for the position at the end of a run
 
 // follower keeps what a run must remember of one owner: the filters, the position
 // and the open gap. The handler's calls for the owner go through it.
@@ -40,7 +36,7 @@ type follower struct {
 	newcomer bool      // never subscribed before: nothing can have been lost
 	position time.Time // all that was published before was handled
 	reached  time.Time // the position, once the message in hand is acknowledged; or zero
-	timer    *time.Timer
+	changed  bool      // the position waits in the Client's positions, or is being stored
 	stopped  bool
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
 	overlap  time.Time     // until then, or with a gap open, messages are looked for in recent
@@ -130,7 +126,10 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 		return err
 	}
 	defer f.turn.unlock()
-	d, named, dated := digestsOf(m, f.client.cfg.Provider.Dialect)
+	dialect := f.client.cfg.Provider.Dialect
+	item, _ := m.Item() // the zero Item, which has no members, when the payload is none
+	d, named := digestsOf(m, item, dialect)
+	at, dated := dialect.Time(item)
 	f.mu.Lock()
 	overlap := f.overlapping()
 	ahead := f.ahead
@@ -149,7 +148,7 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 		if m.ReceivedAt.After(f.lastDone) {
 			reached = arrived
 		}
-		if at, ok := f.dateOf(m); ok && at.Before(arrived) {
+		if dated && at.Before(arrived) {
 			reached = at
 		}
 	}
@@ -166,14 +165,6 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 		f.mu.Unlock()
 	}
 	return nil
-}
-
-func (f *follower) dateOf(m push.Message) (time.Time, bool) {
-	item, err := m.Item()
-	if err != nil {
-		return time.Time{}, false
-	}
-	return f.client.cfg.Provider.Dialect.Time(item)
 }
 
 // remember notes a message that was handled. f.turn is held.
@@ -197,34 +188,27 @@ func (f *follower) acknowledged(push.Message) {
 		return
 	}
 	f.position = f.reached
-	if f.timer == nil && !f.stopped {
-		f.timer = time.AfterFunc(positionInterval, f.savePosition)
+	if !f.changed && !f.stopped {
+		f.changed = true
+		f.client.positions.add(f)
 	}
 }
 
-// savePosition stores the position, or waits for another round while many others
-// are stored: an old position is a lower bound too.
+// savePosition stores the position, and has it stored again when that failed or
+// it has changed meanwhile.
 func (f *follower) savePosition() {
 	f.mu.Lock()
-	f.timer = nil
-	stopped := f.stopped
+	stopped, position := f.stopped, f.position
 	f.mu.Unlock()
 	if stopped {
 		return
 	}
-	saved := false
-	select {
-	case f.client.positions <- struct{}{}:
-		saved = f.storePosition(f.ctx)
-		<-f.client.positions
-	default:
-	}
-	if !saved {
-		f.mu.Lock()
-		if f.timer == nil && !f.stopped {
-			f.timer = time.AfterFunc(positionInterval, f.savePosition)
-		}
-		f.mu.Unlock()
+	saved := f.storePosition(f.ctx)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed = !f.stopped && (!saved || f.position.After(position))
+	if f.changed {
+		f.client.positions.add(f)
 	}
 }
 
@@ -249,9 +233,6 @@ func (f *follower) stop() {
 	f.client.backfills.remove(f)
 	f.mu.Lock()
 	f.stopped = true
-	if f.timer != nil {
-		f.timer.Stop()
-	}
 	if f.gap.retry != nil {
 		f.gap.retry.Stop()
 	}

@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"encoding/json"
 	"hash/maphash"
 	"slices"
 
@@ -27,24 +28,32 @@ type digests struct {
 	of   uint64 // whose state it is: the device, else the topic; 0 for events
 }
 
-// digestsOf reads what a message is compared by. dated: it has a date.
-func digestsOf(m push.Message, dialect fds.Dialect) (d digests, named, dated bool) {
-	d.what = maphash.Bytes(digestSeed, m.Payload)
-	subject := "topic " + m.Topic
-	if item, err := m.Item(); err == nil {
-		_, dated = dialect.Time(item)
-		if id, err := fds.As[string](item, dialect.MessageID); err == nil && id != "" && m.Kind != push.KindStatus {
-			d.what = maphash.String(digestSeed, "id "+id)
-			return d, true, dated
+// digestsOf reads what a message with that item is compared by. named: by an ID of
+// its own.
+func digestsOf(m push.Message, item fds.Item, dialect fds.Dialect) (d digests, named bool) {
+	if m.Kind != push.KindStatus {
+		if id := textMember(item, dialect.MessageID); id != "" {
+			return digests{what: maphash.String(digestSeed, "id "+id)}, true
 		}
-		if id, err := fds.As[string](item, dialect.DeviceID); err == nil && id != "" {
+	}
+	d.what = maphash.Bytes(digestSeed, m.Payload)
+	if m.Kind != push.KindEvent {
+		subject := "topic " + m.Topic
+		if id := textMember(item, dialect.DeviceID); id != "" {
 			subject = "device " + id
 		}
-	}
-	if m.Kind != push.KindEvent {
 		d.of = maphash.String(digestSeed, subject)
 	}
-	return d, false, dated
+	return d, false
+}
+
+// textMember gives the string at the root of an item, or "".
+func textMember(item fds.Item, name string) string {
+	var text string
+	if raw, ok := item.Member(name); !ok || json.Unmarshal(raw, &text) != nil {
+		return ""
+	}
+	return text
 }
 
 // holds says whether the handler had that message. A state counts only while no
