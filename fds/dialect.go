@@ -1,6 +1,7 @@
 package fds
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -14,9 +15,10 @@ type Dialect struct {
 	MessageID string // member at the root of an event message that holds its ID; default "message_id"
 	TagID     string // member at the root of a tag that holds its ID; default "tag_id"
 
-	// FromParameter and ToParameter are the query parameters that bound statuses and
-	// events by date-time; default none: they are not sent, since a provider refuses
-	// a name that it does not know, and the whole collection is read.
+	// FromParameter and ToParameter are the query parameters that bound statuses,
+	// statistics and events by date-time; default none: they are not sent, since a
+	// provider refuses a name that it does not know, and the whole collection is
+	// read.
 	FromParameter, ToParameter string
 	// TimeMember is the member of a status or an event message that holds its
 	// date-time, a string; below the root with dots, as generic.date_time. Default
@@ -27,8 +29,51 @@ type Dialect struct {
 	// a second.
 	TimeLayout string
 
+	LanguageParameter string // query parameter that chooses the language of texts; default none: it is not sent
+	TagParameter      string // query parameter that chooses a tag by its ID; default none: all tags are read and the one is picked
+
 	IDsSeparator string // between the IDs in the query parameter ids; default ","
 	ListMember   string // member that holds the array in a list answer; default none: the answer is the array
+	Paging       Paging // how a long list is split
+}
+
+// Paging says how a provider splits a long list over several answers. By default
+// an answer is all of the list, unless its Link header leads to a next one
+// (RFC 8288, rel="next"), which is followed. With PageParameter pages are asked for
+// by number until one is empty; with CursorParameter and CursorMember by what the
+// page before names as the next. Only one of the two can be set.
+type Paging struct {
+	PageParameter string // query parameter with a page's number
+	FirstPage     int    // its number; default 0
+
+	CursorParameter string // query parameter with the cursor
+	// CursorMember is the member of an answer that holds the next page's cursor, a
+	// string or a number; below the root with dots, as paging.next. The last page
+	// has none, null or an empty one. The answer is then an object: see
+	// Dialect.ListMember.
+	CursorMember string
+
+	SizeParameter string // query parameter with the wanted number of items a page; default none: it is not sent
+	Size          int    // its value
+}
+
+// Check gives an error that names every contradiction in the settings.
+func (p Paging) Check() error {
+	var faults []error
+	fault := func(text string) { faults = append(faults, errors.New("fds: paging: "+text)) }
+	if p.PageParameter != "" && p.CursorParameter != "" {
+		fault("PageParameter and CursorParameter are both set; a provider pages in one way")
+	}
+	if (p.CursorParameter == "") != (p.CursorMember == "") {
+		fault("CursorParameter and CursorMember go together")
+	}
+	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
+		fault("FirstPage needs a PageParameter, and is not negative")
+	}
+	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
+		fault("SizeParameter and a positive Size go together")
+	}
+	return errors.Join(faults...)
 }
 
 // WithDefaults fills the empty fields that have a default.
