@@ -20,7 +20,7 @@ type clientProcess struct {
 	contender contender
 	owners    []owner
 	profiles  string   // see access
-	running   *os.File // the CPU profile that is being written
+	profiled  int      // CPU profiles begun
 	baseline  usage
 
 	ready  chan int // number of an owner that came up
@@ -244,13 +244,18 @@ func (p *clientProcess) profile() error {
 	return nil
 }
 
+// cpuProfiles are the names of what is expected in turn.
+var cpuProfiles = []string{".throughput.cpu", ".latency.cpu"}
+
 func (p *clientProcess) expect(count int) (err error) {
 	runtime.GC()
-	if p.profiles != "" && p.running == nil { // the first to be expected are the throughput's
-		if p.running, err = os.Create(p.profiles + ".cpu"); err != nil {
+	if p.profiles != "" && p.profiled < len(cpuProfiles) {
+		f, err := os.Create(p.profiles + cpuProfiles[p.profiled]) // closed with the process
+		if err != nil {
 			return err
 		}
-		if err := pprof.StartCPUProfile(p.running); err != nil {
+		p.profiled++
+		if err := pprof.StartCPUProfile(f); err != nil {
 			return err
 		}
 	}

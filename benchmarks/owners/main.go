@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -37,7 +38,8 @@ func main() {
 	flag.DurationVar(&o.keepAlive, "keepalive", time.Minute, "keep-alive of all connections")
 	flag.DurationVar(&o.down, "down", 2*time.Second, "how long a restarted broker is away")
 	flag.IntVar(&o.rounds, "rounds", 1, "runs of each measurement; the table gives the medians")
-	flag.StringVar(&o.profiles, "profiles", "", "folder for heap and goroutine profiles of the idle clients, and CPU profiles of their throughput")
+	flag.StringVar(&o.profiles, "profiles", "", "folder for heap and goroutine profiles of the idle clients, and CPU profiles of their throughput and latency")
+	clients := flag.String("clients", "", "names of the clients that are measured, separated by |; default all")
 	broker := flag.String("broker", "both", "mosquitto, embedded or both")
 	flag.Parse()
 	switch *broker {
@@ -48,6 +50,10 @@ func main() {
 	default:
 		fmt.Fprintln(os.Stderr, "owners: -broker is mosquitto, embedded or both")
 		os.Exit(2)
+	}
+	if *clients != "" {
+		names := strings.Split(*clients, "|")
+		contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !slices.Contains(names, c.name) })
 	}
 	if flag.NArg() > 0 || o.owners < 1 || o.messages < 1 || o.rounds < 1 || o.keepAlive < time.Second || o.idle <= 0 || o.latency < 10*time.Millisecond {
 		fmt.Fprintln(os.Stderr, "owners: there are no arguments, numbers are at least 1, -keepalive at least 1s, -latency at least 10ms")
