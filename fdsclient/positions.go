@@ -54,7 +54,7 @@ func (p *positions) tick() {
 	} else {
 		p.waiting = nil
 	}
-	for range min(positionSaves-p.workers, len(p.due)) {
+	if n > 0 && p.workers < positionSaves { // one does it, unless the store is slow
 		p.workers++
 		go p.work()
 	}

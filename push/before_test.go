@@ -160,7 +160,7 @@ func TestAMessageThatTheHandlerHasNotBegunWithIsHandledWhenItComesAgain(t *testi
 		r := start(t, cfg, func(_ context.Context, m push.Message) error { handled <- m; return nil })
 		r.waitPhase(push.BackingOff)
 		r.waitPhase(push.Connected)
-		synctest.Wait()
+		time.Sleep(time.Second)
 		r.stop()
 		close(handled)
 		var got []string

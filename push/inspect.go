@@ -142,7 +142,7 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 			return err
 		}
 	}
-	w.received(message, arrived)
+	w.toServe = w.received(message, arrived)
 	return nil
 }
 

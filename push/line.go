@@ -19,14 +19,17 @@ import (
 var ErrQueueFull = errors.New("the handler fell behind")
 
 const (
-	queueLimit = 256     // messages of quality of service 0 that wait for the handler
-	queueBytes = 4 << 20 // bytes of their payloads; one message may always wait
-	smallQueue = 4       // room for messages that a line keeps while none waits
+	queueLimit = 256                   // messages of quality of service 0 that wait for the handler
+	queueBytes = 4 << 20               // bytes of their payloads; one message may always wait
+	smallQueue = 4                     // room for messages that a line keeps while none waits
+	readerLent = 50 * time.Millisecond // that the reader of a connection spends with the handler
 )
 
 // line is where an owner's messages wait for the handler: one at a time, in the
-// order received, across connections. A goroutine serves it only while there is
-// something to do.
+// order received, across connections. It is served only while there is something to
+// do, by the reader that brought it: to wake another goroutine for each message
+// costs more than most handlers do. When the handler takes long, another goroutine
+// reads meanwhile.
 type line struct {
 	settings *settings
 	handler  Handler
@@ -36,13 +39,14 @@ type line struct {
 
 	mu          sync.Mutex
 	queue       []*delivery
-	waiting     int         // messages of quality of service 0 in queue
-	bytes       int         // and their payloads' bytes
-	serving     bool        // a goroutine is at work
-	inHand      *delivery   // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
-	slowBegan   time.Time   // of the call at work
-	slowMessage *Message    // nil: none is at work
-	slow        *time.Timer // used by the serving goroutine alone
+	waiting     int       // messages of quality of service 0 in queue
+	bytes       int       // and their payloads' bytes
+	serving     bool      // a goroutine is at work
+	lend        func()    // it is a reader: has another one read in its place; nil: it is none
+	inHand      *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	slowBegan   time.Time // of the call at work
+	slowMessage *Message  // nil: none is at work
+	slow        *time.Timer
 
 	closed  bool
 	closing chan struct{} // closed: begin with no message, give up on a failing one
@@ -63,26 +67,27 @@ func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line 
 	return l
 }
 
-// offer puts a message of quality of service 1 or 2 into the line. When a
-// connection is lost, the message at work goes on, and the broker sends it again
-// on the next one: the redelivery then joins the first delivery, running or done
-// but never acknowledged, instead of being handled a second time. Without that, a
-// handler slower than connections last would never get past its message.
-func (l *line) offer(d *delivery) {
+// offer puts a message of quality of service 1 or 2 into the line; serve says that
+// the caller must call work. When a connection is lost, the message at work goes
+// on, and the broker sends it again on the next one: the redelivery then joins the
+// first delivery, running or done but never acknowledged, instead of being handled
+// a second time. Without that, a handler slower than connections last would never
+// get past its message.
+func (l *line) offer(d *delivery) (serve bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || d.session.wire.hasEnded() {
-		return
+		return false
 	}
 	if first := l.inHand; first != nil && d.repeats(first) {
 		first.session = d.session
 		if !first.handled {
-			return
+			return false
 		}
 		d = first // to be acknowledged in its turn
 	}
 	l.queue = append(l.queue, d)
-	l.serve()
+	return l.begin()
 }
 
 // repeats says whether d is a redelivery of first: marked so, with the same packet
@@ -101,9 +106,9 @@ func (l *line) withdraw(s *session) {
 	l.queue = slices.DeleteFunc(l.queue, func(d *delivery) bool { return d.session == s && d.message.QoS > 0 })
 }
 
-// offerAtMostOnce puts a message of quality of service 0 into the line. When too
-// many wait, the oldest is dropped.
-func (l *line) offerAtMostOnce(d *delivery) {
+// offerAtMostOnce puts a message of quality of service 0 into the line, as offer
+// does. When too many wait, the oldest is dropped.
+func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 	l.mu.Lock()
 	var drop int
 	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+len(d.message.Payload) > queueBytes {
@@ -119,12 +124,13 @@ func (l *line) offerAtMostOnce(d *delivery) {
 		l.queue = append(l.queue, d)
 		l.waiting++
 		l.bytes += len(d.message.Payload)
-		l.serve()
+		serve = l.begin()
 	}
 	l.mu.Unlock()
 	for range drop {
 		l.dropped()
 	}
+	return serve
 }
 
 // forget takes a message of quality of service 0 out of the counts. l.mu is held.
@@ -141,15 +147,19 @@ func (l *line) sessionLost() {
 	l.inHand = nil
 }
 
-// serve starts the goroutine that empties the line. l.mu is held.
-func (l *line) serve() {
-	if !l.serving {
-		l.serving = true
-		go l.work()
-	}
+// begin says whether someone must begin to serve the line. l.mu is held.
+func (l *line) begin() bool {
+	begins := !l.serving
+	l.serving = true
+	return begins
 }
 
-func (l *line) work() {
+// work serves the line until it is empty. A reader gives lend, which is called at
+// most once: from then on, another goroutine reads.
+func (l *line) work(lend func()) {
+	l.mu.Lock()
+	l.lend = lend
+	l.mu.Unlock()
 	var d *delivery
 	defer func() {
 		if d != nil {
@@ -159,7 +169,10 @@ func (l *line) work() {
 	for {
 		l.mu.Lock()
 		if l.closed || len(l.queue) == 0 {
-			l.serving = false
+			l.serving, l.lend = false, nil
+			if l.slow != nil {
+				l.slow.Stop()
+			}
 			if cap(l.queue) > smallQueue {
 				l.queue = nil
 			}
@@ -182,6 +195,9 @@ func (l *line) work() {
 		}
 		l.mu.Unlock()
 
+		if handled || !session.isUp() { // no call will notice that it takes long
+			l.free()
+		}
 		up := session.waitUp(l.closing)
 		if up && !atMostOnce && !handled {
 			up = l.take(d)
@@ -196,6 +212,17 @@ func (l *line) work() {
 			l.acknowledge(d)
 		}
 		d = nil
+	}
+}
+
+// free has another goroutine read, if a reader is at work here.
+func (l *line) free() {
+	l.mu.Lock()
+	lend := l.lend
+	l.lend = nil
+	l.mu.Unlock()
+	if lend != nil {
+		lend()
 	}
 }
 
@@ -238,6 +265,7 @@ var errExited = errors.New("push: the handler ended its goroutine")
 // abandon replaces the goroutine that the handler ended. The connection ends, so
 // that the broker sends the message again.
 func (l *line) abandon(d *delivery) {
+	l.free()
 	l.mu.Lock()
 	if l.inHand == d {
 		l.inHand = nil
@@ -245,7 +273,7 @@ func (l *line) abandon(d *delivery) {
 	wire := d.session.wire
 	l.mu.Unlock()
 	wire.fail(errExited)
-	go l.work()
+	go l.work(nil)
 }
 
 // handle calls the handler until it succeeds, or after as many failures as are
@@ -270,6 +298,7 @@ func (l *line) handle(d *delivery) bool {
 		}
 		delay := b.Next()
 		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler failed, the message stays unacknowledged", slog.Any("message", m), slog.Any("error", err), slog.Duration("retry_in", delay))
+		l.free()
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
@@ -299,27 +328,42 @@ func (l *line) call(handler Handler, m Message, d *delivery) (err error) {
 	return handler(l.ctx, m)
 }
 
-// watchSlow has a call reported that takes long; with nil, it has ended. One timer
-// serves all calls, which come one at a time.
+// watchSlow has a call noticed that takes long, and a reader that is long away from
+// its connection; with nil, the call has ended. One timer serves all calls, which
+// come one at a time.
 func (l *line) watchSlow(began time.Time, m *Message) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.slowBegan, l.slowMessage = began, m
-	l.mu.Unlock()
+	after := l.settings.SlowHandler
 	switch {
-	case m == nil:
+	case m == nil && l.lend == nil:
 		l.slow.Stop()
-	case l.slow != nil:
-		l.slow.Reset(l.settings.SlowHandler)
-	default:
-		l.slow = time.AfterFunc(l.settings.SlowHandler, l.reportSlow)
+		return
+	case m == nil: // the reader has yet to acknowledge
+		return
+	case l.lend != nil:
+		after = min(after, readerLent)
+	}
+	if l.slow != nil {
+		l.slow.Reset(after)
+	} else {
+		l.slow = time.AfterFunc(after, l.noticeSlow)
 	}
 }
 
-func (l *line) reportSlow() {
+func (l *line) noticeSlow() {
 	l.mu.Lock()
 	took, m := time.Since(l.slowBegan), l.slowMessage
+	if m != nil {
+		if left := l.settings.SlowHandler - took; left > 0 {
+			l.slow.Reset(left)
+			m = nil
+		}
+	}
 	l.mu.Unlock()
-	if m == nil || took < l.settings.SlowHandler { // it has just returned
+	l.free()
+	if m == nil {
 		return
 	}
 	l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler takes long; later messages of this owner wait", slog.Any("message", *m), slog.Duration("so_far", took))

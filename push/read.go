@@ -36,6 +36,9 @@ func (w *wire) read() {
 		default:
 			w.fail(lost(err))
 		}
+		if err == nil && w.toServe && !w.serve() {
+			return
+		}
 		if err == nil && packet[0]>>4 == packets.SUBACK {
 			// The connection is made. What it took, the end of the TLS handshake
 			// too, needed a larger stack than waiting for messages does.
@@ -46,6 +49,23 @@ func (w *wire) read() {
 	_, _ = io.Copy(io.Discard, w.Conn)
 	_ = w.raw.Close()
 	close(w.done)
+}
+
+// serve has the reader see to what it has received, and says whether it is still
+// the reader then.
+func (w *wire) serve() bool {
+	w.toServe = false
+	turn := w.turn.Add(1)
+	w.work(w.lend)
+	return w.turn.CompareAndSwap(turn, turn+1)
+}
+
+// lend has another goroutine read while the reader serves. Of a turn that has just
+// ended it may come late, and lends the next one, which does no harm.
+func (w *wire) lend() {
+	if turn := w.turn.Load(); turn%2 == 1 && w.turn.CompareAndSwap(turn, turn+1) {
+		go w.read()
+	}
 }
 
 // readPacket reads one packet, whole, into memory of its own. A length beyond the

@@ -106,6 +106,9 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	}
 	w := newWire(conn, raw, settings)
 	w.received = s.received
+	if s.line != nil {
+		w.work = s.line.work
+	}
 	s.wire, s.certificate = w, certificate
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
 
@@ -246,19 +249,20 @@ func (s *session) ask(ctx context.Context, what string, request packets.Packet, 
 	return nil, fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
 }
 
-// received takes a message from the reader, which must not wait. The line
+// received takes a message from the reader, which must not wait, but must have the
+// line served if it says so. The line
 // acknowledges it when the handler has succeeded; one that is not the owner's too,
 // in its turn, since it would come again for ever.
-func (s *session) received(p *packets.Publish, at time.Time) {
+func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 	if s.line == nil {
-		return
+		return false
 	}
 	d := &delivery{session: s, packetID: p.PacketID}
 	levels, err := s.connection.settings.Root.Levels(p.Topic)
 	if err != nil {
 		s.connection.discardForeign(s, err)
 		if p.QoS == 0 {
-			return
+			return false
 		}
 		d.handled = true
 		d.message.QoS = p.QoS
@@ -269,19 +273,26 @@ func (s *session) received(p *packets.Publish, at time.Time) {
 		}
 	}
 	if p.QoS == 0 {
-		s.line.offerAtMostOnce(d)
-	} else {
-		s.line.offer(d)
+		return s.line.offerAtMostOnce(d)
+	}
+	return s.line.offer(d)
+}
+
+// isUp says whether messages may be handed over already.
+func (s *session) isUp() bool {
+	select {
+	case <-s.up:
+		return true
+	default:
+		return false
 	}
 }
 
 // waitUp waits until messages may be handed over; false: they may not, ever, or
 // not before giveUp was closed.
 func (s *session) waitUp(giveUp <-chan struct{}) bool {
-	select {
-	case <-s.up:
+	if s.isUp() {
 		return true
-	default:
 	}
 	select {
 	case <-s.up:

@@ -34,15 +34,18 @@ type wire struct {
 	receiveMaximum int
 	writeTimeout   time.Duration
 
-	received func(*packets.Publish, time.Time) // a message was read; must not block, and may keep it
+	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
+	work     func(lend func())                      // may take long; see line.work
 
 	ended   chan struct{}       // closed at the end, before the connection is closed
 	done    chan struct{}       // closed: the reader has returned
 	answers chan packets.Packet // the one that exchange waits for
 
 	writing baton
-	out     [4]byte // an acknowledgement, while writing is held
-	head    [5]byte // the fixed header of a packet, the reader's alone
+	out     [4]byte       // an acknowledgement, while writing is held
+	head    [5]byte       // the fixed header of a packet, the reader's alone
+	toServe bool          // work must be called, the reader's alone
+	turn    atomic.Uint32 // odd: the reader is at work; one more than the last time
 
 	began                  time.Time
 	lastSent, lastReceived atomic.Int64 // since began

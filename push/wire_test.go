@@ -29,7 +29,7 @@ func (m *memory) SetWriteDeadline(time.Time) error { return nil }
 func memoryWire(input []byte) (*wire, *memory) {
 	m := &memory{Reader: bytes.NewReader(input)}
 	w := newWire(m, m, &settings{Config: Config{MaxPacketSize: 1 << 16, ReceiveMaximum: 65535, WriteTimeout: time.Second}})
-	w.received = func(*packets.Publish, time.Time) {}
+	w.received = func(*packets.Publish, time.Time) bool { return false }
 	return w, m
 }
 
@@ -100,10 +100,11 @@ func FuzzWhatABrokerSends(f *testing.F) {
 		for _, stream := range [][]byte{input, append(bytes.Clone(connack), input...)} {
 			w, _ := memoryWire(stream)
 			w.awaited = packets.CONNACK
-			w.received = func(p *packets.Publish, _ time.Time) {
+			w.received = func(p *packets.Publish, _ time.Time) bool {
 				if p.QoS > 2 || (p.QoS > 0) != (p.PacketID > 0) || len(p.Topic)+len(p.Payload) > len(stream) {
 					t.Fatalf("a message came that cannot be: %v", p)
 				}
+				return false
 			}
 			w.read()
 			select {

@@ -19,8 +19,8 @@ import (
 type clientProcess struct {
 	contender contender
 	owners    []owner
-	profiles  string   // see access
-	profiled  int      // CPU profiles begun
+	profiles  string // see access
+	profiled  int    // CPU profiles begun
 	baseline  usage
 
 	ready  chan int // number of an owner that came up
