@@ -83,6 +83,8 @@ type Options struct {
 	// statistics and events by date-time, which FDS does not name; nil: from and to,
 	// as RFC 3339 has it.
 	TimeRange *TimeRange
+	// WebAPI is how lists are asked for and answered; see there.
+	WebAPI WebAPI
 
 	// Owners are there from the start; see AddOwner for what may be left out.
 	// nil means Northside Hospital, Harbour Airport and Old Town School, an empty
@@ -165,6 +167,7 @@ func (o Options) check() error {
 	if r := o.TimeRange; r != nil && (r.From == "ids" || r.To == "ids" || r.From == r.To && r.From != "") {
 		fault("TimeRange names From %.100q and To %.100q; they must differ, also from ids", r.From, r.To)
 	}
+	o.WebAPI.faults(o.TimeRange, fault)
 	if o.RefreshGrace < 0 {
 		fault("RefreshGrace is %v; it cannot be negative", o.RefreshGrace)
 	}

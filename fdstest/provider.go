@@ -176,6 +176,7 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 	}
 	p.api = webapi.New(webapi.Config{
 		TimeRange: timeRange,
+		Dialect:   opts.WebAPI.dialect(),
 		Verify: func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
 			ids, refusal := p.authority.VerifyRequest(r, scheme, token)
 			return ids, (*webapi.Refusal)(refusal)

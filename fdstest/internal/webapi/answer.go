@@ -28,23 +28,6 @@ func jsonAnswer(status int, body []byte) answer {
 	return answer{status, http.Header{"Content-Type": {"application/json"}}, body}
 }
 
-// list writes items as an array, each byte for byte.
-func list(items []json.RawMessage) answer {
-	size := len("[]") + len(items)
-	for _, item := range items {
-		size += len(item)
-	}
-	body := make([]byte, 0, size)
-	body = append(body, '[')
-	for i, item := range items {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, item...)
-	}
-	return jsonAnswer(http.StatusOK, append(body, ']'))
-}
-
 // The messages that have no HTTP code's name.
 const (
 	msgUnauthorized   = "unauthorized_request"
@@ -60,11 +43,16 @@ const (
 
 // errorObject is the body of an error, as FDS has it.
 func errorObject(status int, message string) []byte {
-	quoted, err := json.Marshal(message)
+	return []byte(`{"status":` + strconv.Itoa(status) + `,"message":` + quoted(message) + `}`)
+}
+
+// quoted gives a JSON string.
+func quoted(text string) string {
+	out, err := json.Marshal(text)
 	if err != nil {
 		panic("webapi: a string cannot be written as JSON: " + err.Error())
 	}
-	return []byte(`{"status":` + strconv.Itoa(status) + `,"message":` + string(quoted) + `}`)
+	return string(out)
 }
 
 // failure answers an HTTP code with its error object; without a message it is

@@ -14,7 +14,7 @@ import (
 )
 
 // MaxBody bounds the body of a request, in bytes; a longer one is 413.
-const MaxBody = 1 << 20
+const MaxBody = 64 << 10
 
 // Config says who may read what.
 type Config struct {
@@ -34,6 +34,9 @@ type Config struct {
 	// TimeRange names the parameters that bound statuses, statistics and events by
 	// date-time; one without a name is not known. Default "from" and "to".
 	TimeRange TimeRange
+
+	// Dialect is how lists are asked for and answered.
+	Dialect Dialect
 
 	// World holds the items; default one without owners.
 	World *world.World
@@ -81,6 +84,9 @@ func New(cfg Config) *API {
 	}
 	if cfg.TimeRange.Layout == "" {
 		cfg.TimeRange.Layout = time.RFC3339
+	}
+	if cfg.Dialect.IDsSeparator == "" {
+		cfg.Dialect.IDsSeparator = ","
 	}
 	if cfg.World == nil {
 		cfg.World = world.New(world.Config{})

@@ -17,17 +17,18 @@
 //
 // FDS leaves the rest open. This box, and not FDS, has it so:
 //
-//   - A list is a JSON array of whole items, without paging. What a token does
-//     not cover is as if it did not exist.
-//   - ids holds IDs separated by commas: of devices for specifications,
-//     statuses, statistics and diagnostics, of devices and spaces for events, of
-//     spaces, tags, and the codes of event specifications. from (inclusive) and
-//     to (exclusive) are RFC 3339 date-times, for statuses, statistics and
-//     events. An unusable value is 400 "invalid_parameter_value", a parameter
-//     that occurs twice 400 "duplicate_parameter".
+//   - A list is a JSON array of whole items; Config.Dialect gives it another form.
+//     What a token does not cover is as if it did not exist.
+//   - ids holds IDs separated by commas or as Dialect has it: of devices for
+//     specifications, statuses, statistics and diagnostics, of devices and spaces
+//     for events, of spaces, tags, and the codes of event specifications. from
+//     (inclusive) and to (exclusive) are RFC 3339 date-times, for statuses,
+//     statistics and events. An unusable value is 400 "invalid_parameter_value", a
+//     parameter that occurs twice 400 "duplicate_parameter".
 //   - The not_implemented object comes when FDS has no such information for any
 //     device asked for, under HTTP 200; see SetNotImplemented.
-//   - POST tag takes a tag without entities and answers 201 with it, and
+//   - POST tag takes a tag without entities, an object with a generic object, of
+//     at most 64 KiB like every body, and answers 201 with it and its ID, and
 //     Location; it belongs to the first subscription of the token. PUT entities
 //     takes an array of IDs and answers 200 with the tag. DELETE answers 204
 //     without a body.

@@ -1,0 +1,104 @@
+package webapi
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdstest/internal/world"
+)
+
+// oneTag answers with a tag alone, in place of a list.
+func (a *API) oneTag(owners []fds.SubscriptionID, id string) answer {
+	found, _ := a.cfg.World.Read(owners, world.Tags, world.Query{IDs: []string{id}}) // only devices may have no such information
+	if len(found) == 0 {
+		return failure(http.StatusNotFound, "")
+	}
+	return jsonAnswer(http.StatusOK, found[0])
+}
+
+func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID) answer {
+	body, failed := readBody(w, r)
+	if failed != nil {
+		return *failed
+	}
+	if len(owners) == 0 {
+		return failure(http.StatusForbidden, "")
+	}
+	id, item, err := a.cfg.World.AddTag(owners[0], body)
+	if err != nil {
+		return tagFailure(err)
+	}
+	ans := jsonAnswer(http.StatusCreated, item)
+	ans.header.Set("Location", basePath+"tag/"+url.PathEscape(id))
+	return ans
+}
+
+func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string) answer {
+	if message := take(r.URL.RawQuery, nil); message != "" {
+		return failure(http.StatusBadRequest, message)
+	}
+	if err := a.cfg.World.DeleteTag(owners, id); err != nil {
+		return tagFailure(err)
+	}
+	return answer{status: http.StatusNoContent}
+}
+
+func (a *API) setEntities(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID, id string) answer {
+	body, failed := readBody(w, r)
+	if failed != nil {
+		return *failed
+	}
+	item, err := a.cfg.World.SetEntities(owners, id, body)
+	if err != nil {
+		return tagFailure(err)
+	}
+	return jsonAnswer(http.StatusOK, item)
+}
+
+func tagFailure(err error) answer {
+	for _, known := range []struct {
+		class   error
+		status  int
+		message string
+	}{
+		{world.ErrTag, http.StatusNotFound, ""},
+		{world.ErrTagExists, http.StatusConflict, msgTagExists},
+		{world.ErrTooManyTags, http.StatusConflict, msgTooManyTags},
+		{world.ErrEntity, http.StatusBadRequest, msgEntity},
+		{world.ErrItem, http.StatusBadRequest, msgBody},
+		{world.ErrOwner, http.StatusForbidden, ""},
+	} {
+		if errors.Is(err, known.class) {
+			return failure(known.status, known.message)
+		}
+	}
+	return failure(http.StatusInternalServerError, "")
+}
+
+// readBody takes a JSON body of at most MaxBody bytes on a path without query
+// parameters.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
+	fail := func(status int, message string) ([]byte, *answer) {
+		ans := failure(status, message)
+		return nil, &ans
+	}
+	if message := take(r.URL.RawQuery, nil); message != "" {
+		return fail(http.StatusBadRequest, message)
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return fail(http.StatusUnsupportedMediaType, "")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		return fail(http.StatusRequestEntityTooLarge, "")
+	}
+	if err != nil {
+		return fail(http.StatusBadRequest, msgBody)
+	}
+	return body, nil
+}
