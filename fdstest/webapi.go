@@ -1,6 +1,7 @@
 package fdstest
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -28,6 +29,44 @@ type WebAPI struct {
 	// its ID; default none. The answer is then the tag itself and no list, and 404
 	// when there is no such tag; ids cannot be sent with it.
 	TagParameter string
+	// Paging is how a long list is split; default not at all.
+	Paging Paging
+}
+
+// Paging splits every list into pages. PageParameter and CursorParameter exclude
+// each other; LinkHeader goes with either and alone. All of them count items from
+// the start of the list as it is at each request: what is added at its end, as
+// events and tags are, comes on a later page, but an item that is added or taken
+// away in front of a page shifts what is behind it, which is then missed or comes
+// twice. Nothing is kept between two requests, and no page lapses.
+type Paging struct {
+	// PageParameter is a query parameter with a page's number; without it the
+	// first is answered, and past the last an empty list.
+	PageParameter string
+	// FirstPage is the number of the first page; default 0.
+	FirstPage int
+
+	// CursorParameter is a query parameter with the cursor of a page, an opaque
+	// string that has to be escaped in a query; without it the first is answered.
+	CursorParameter string
+	// CursorMember is the member of the answer that holds the next page's cursor,
+	// below the root with dots, as paging.next; ListMember must be set too. The last
+	// of several pages has an empty one, and a list of one page none. It stands
+	// behind the list on the first, third, ... page, and in front of it on others.
+	CursorMember string
+
+	// LinkHeader has each page but the last lead to the next in a header
+	// Link: <...>; rel="next" (RFC 8288), with the request's other parameters: as a
+	// reference relative to the request on the first, third, ... page, as an absolute
+	// URL on others. It uses PageParameter or CursorParameter, and without them a
+	// parameter "next" that holds a cursor.
+	LinkHeader bool
+
+	// SizeParameter is a query parameter with the wanted number of items a page,
+	// from 1 to 10,000; default none.
+	SizeParameter string
+	// Size is the number of items a page without it, at most 10,000; default 100.
+	Size int
 }
 
 // faults names everything that no provider can be like, in sentences.
@@ -35,30 +74,62 @@ func (w WebAPI) faults(span *TimeRange, fault func(format string, args ...any)) 
 	if strings.ContainsFunc(w.IDsSeparator, func(c rune) bool { return c == '-' || c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }) {
 		fault("WebAPI.IDsSeparator is %.100q; choose one without letters, digits, - and _, which IDs are made of", w.IDsSeparator)
 	}
+	w.Paging.faults(fault)
+	if w.Paging.CursorMember != "" && w.ListMember == "" {
+		fault("WebAPI.Paging.CursorMember needs an object to be in; set WebAPI.ListMember too")
+	}
+	if first, _, _ := strings.Cut(w.Paging.CursorMember, "."); first != "" && first == w.ListMember {
+		fault("WebAPI.Paging.CursorMember begins with %.100q, as WebAPI.ListMember does; name another member", first)
+	}
 	from, to := "from", "to"
 	if span != nil {
 		from, to = span.From, span.To
 	}
-	owner := map[string]string{"ids": "the parameter of IDs", from: "TimeRange.From", to: "TimeRange.To"}
-	delete(owner, "")
+	owner := map[string]string{"ids": "the choice of IDs", from: "TimeRange.From", to: "TimeRange.To"}
 	for _, p := range w.parameters() {
-		if p.name == "" {
-			continue
-		}
-		if other := owner[p.name]; other != "" {
-			fault("WebAPI.%s is %.100q, as is %s; give every parameter a name of its own", p.field, p.name, other)
+		if other := owner[p.name]; other != "" && p.name != "" {
+			fault("WebAPI.%s uses the parameter %.100q, as does %s; give every parameter a name of its own", p.field, p.name, other)
 		}
 		owner[p.name] = "WebAPI." + p.field
+	}
+}
+
+func (p Paging) faults(fault func(format string, args ...any)) {
+	pages := p.PageParameter != "" || p.CursorParameter != "" || p.LinkHeader
+	if p.PageParameter != "" && p.CursorParameter != "" {
+		fault("WebAPI.Paging has both a PageParameter and a CursorParameter; pages have numbers or cursors, so leave one out")
+	}
+	if (p.CursorParameter == "") != (p.CursorMember == "") {
+		fault("WebAPI.Paging has one of CursorParameter and CursorMember; set both or neither")
+	}
+	if slices.Contains(strings.Split(p.CursorMember, "."), "") && p.CursorMember != "" {
+		fault("WebAPI.Paging.CursorMember is %.100q; there must be a name before, between and after dots", p.CursorMember)
+	}
+	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
+		fault("WebAPI.Paging.FirstPage is %d; it needs a PageParameter and cannot be negative", p.FirstPage)
+	}
+	if p.Size < 0 || p.Size > webapi.MaxPageSize {
+		fault("WebAPI.Paging.Size is %d; it is at most %d, or 0 for the default", p.Size, webapi.MaxPageSize)
+	}
+	if !pages && (p.Size != 0 || p.SizeParameter != "") {
+		fault("WebAPI.Paging has a size but no pages; set PageParameter, CursorParameter or LinkHeader")
 	}
 }
 
 type namedParameter struct{ field, name string }
 
 func (w WebAPI) parameters() []namedParameter {
-	return []namedParameter{
+	named := []namedParameter{
 		{"LanguageParameter", w.LanguageParameter},
 		{"TagParameter", w.TagParameter},
+		{"Paging.PageParameter", w.Paging.PageParameter},
+		{"Paging.CursorParameter", w.Paging.CursorParameter},
+		{"Paging.SizeParameter", w.Paging.SizeParameter},
 	}
+	if w.Paging.LinkHeader && w.Paging.PageParameter == "" && w.Paging.CursorParameter == "" {
+		named = append(named, namedParameter{"Paging.LinkHeader", webapi.LinkParameter})
+	}
+	return named
 }
 
 func (w WebAPI) dialect() webapi.Dialect {
@@ -67,5 +138,6 @@ func (w WebAPI) dialect() webapi.Dialect {
 		ListMember:        w.ListMember,
 		LanguageParameter: w.LanguageParameter,
 		TagParameter:      w.TagParameter,
+		Paging:            webapi.Paging(w.Paging),
 	}
 }

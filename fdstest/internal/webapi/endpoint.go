@@ -78,7 +78,7 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	if q.tag != "" {
 		ans = a.oneTag(owners, q.tag)
 	} else {
-		ans = a.list(kind, owners, q)
+		ans = a.list(r, kind, owners, q)
 	}
 	if q.language != "" && ans.status == http.StatusOK {
 		ans.header.Set("Content-Language", q.language)
@@ -86,7 +86,7 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	return ans
 }
 
-func (a *API) list(kind world.Kind, owners []fds.SubscriptionID, q query) answer {
+func (a *API) list(r *http.Request, kind world.Kind, owners []fds.SubscriptionID, q query) answer {
 	items, err := a.cfg.World.Read(owners, kind, q.Query)
 	if errors.Is(err, world.ErrNotImplemented) {
 		code := int(a.notImplemented.Load())
@@ -95,5 +95,5 @@ func (a *API) list(kind world.Kind, owners []fds.SubscriptionID, q query) answer
 		}
 		return jsonAnswer(code, errorObject(http.StatusNoContent, msgNotImplemented))
 	}
-	return jsonAnswer(http.StatusOK, a.cfg.Dialect.body(items))
+	return a.cfg.Dialect.answer(r, q.page, items)
 }

@@ -21,6 +21,7 @@ type query struct {
 	world.Query
 	language string // "": none
 	tag      string // the one tag that is wanted; "": all
+	page     page
 }
 
 // readers give the parameters that a list knows, each with what takes its value
@@ -52,12 +53,14 @@ func (a *API) readers(kind world.Kind, q *query) map[string]func(value string) b
 			return value != ""
 		}
 	}
+	a.cfg.Dialect.Paging.readers(known, &q.page)
 	delete(known, "") // what has no name is not known
 	return known
 }
 
 // readQuery takes the parameters of a list; message says what is wrong.
 func (a *API) readQuery(raw string, kind world.Kind) (q query, message string) {
+	q.page = a.cfg.Dialect.Paging.first()
 	if message := take(raw, a.readers(kind, &q)); message != "" {
 		return q, message
 	}
