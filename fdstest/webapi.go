@@ -13,6 +13,9 @@ import (
 // arrays, no other parameters. The names of parameters differ from one another,
 // from ids and from those of Options.TimeRange; one that is not named is not
 // known, and a request with it is answered 400 invalid_parameter.
+//
+// Whatever it is, every list, and a tag asked for alone, has a strong ETag, and
+// If-None-Match is answered 304 (RFC 9110 section 13.1.2).
 type WebAPI struct {
 	// IDsSeparator is between the IDs in the query parameter ids; default ",". It
 	// holds no letter, digit, "-" or "_", which IDs are made of.

@@ -15,11 +15,12 @@ type answer struct {
 }
 
 func (a answer) send(w http.ResponseWriter) {
-	if a.status != http.StatusNoContent {
+	hasBody := a.status != http.StatusNoContent && a.status != http.StatusNotModified
+	if hasBody {
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	}
 	w.WriteHeader(a.status)
-	if a.status != http.StatusNoContent {
+	if hasBody {
 		_, _ = w.Write(a.body) // a client that has gone away is no fault of the API
 	}
 }

@@ -156,10 +156,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.locked(func() { record.Status = ans.status })
 	a.cfg.Logger.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", ans.status, "owners", len(owners))
 	header := w.Header()
+	header.Set("Cache-Control", "no-store")
 	for name, values := range ans.header {
 		header[name] = values
 	}
-	header.Set("Cache-Control", "no-store")
 	if nonce := a.cfg.Nonce(); nonce != "" {
 		header.Set("DPoP-Nonce", nonce)
 	}

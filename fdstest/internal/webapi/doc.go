@@ -25,6 +25,9 @@
 //     (inclusive) and to (exclusive) are RFC 3339 date-times, for statuses,
 //     statistics and events. An unusable value is 400 "invalid_parameter_value", a
 //     parameter that occurs twice 400 "duplicate_parameter".
+//   - A list, and a tag asked for alone, has a strong ETag and may be kept, though
+//     not used without asking: If-None-Match is answered 304. All else is
+//     no-store.
 //   - The not_implemented object comes when FDS has no such information for any
 //     device asked for, under HTTP 200; see SetNotImplemented.
 //   - POST tag takes a tag without entities, an object with a generic object, of

@@ -76,7 +76,7 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	}
 	var ans answer
 	if q.tag != "" {
-		ans = a.oneTag(owners, q.tag)
+		ans = a.oneTag(r, owners, q.tag)
 	} else {
 		ans = a.list(r, kind, owners, q)
 	}
@@ -86,6 +86,7 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	return ans
 }
 
+// list answers with a list, or says that it is not implemented.
 func (a *API) list(r *http.Request, kind world.Kind, owners []fds.SubscriptionID, q query) answer {
 	items, err := a.cfg.World.Read(owners, kind, q.Query)
 	if errors.Is(err, world.ErrNotImplemented) {
@@ -95,5 +96,5 @@ func (a *API) list(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 		}
 		return jsonAnswer(code, errorObject(http.StatusNoContent, msgNotImplemented))
 	}
-	return a.cfg.Dialect.answer(r, q.page, items)
+	return a.conditional(r, a.cfg.Dialect.answer(r, q.page, items))
 }

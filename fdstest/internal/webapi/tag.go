@@ -12,12 +12,12 @@ import (
 )
 
 // oneTag answers with a tag alone, in place of a list.
-func (a *API) oneTag(owners []fds.SubscriptionID, id string) answer {
+func (a *API) oneTag(r *http.Request, owners []fds.SubscriptionID, id string) answer {
 	found, _ := a.cfg.World.Read(owners, world.Tags, world.Query{IDs: []string{id}}) // only devices may have no such information
 	if len(found) == 0 {
 		return failure(http.StatusNotFound, "")
 	}
-	return jsonAnswer(http.StatusOK, found[0])
+	return a.conditional(r, jsonAnswer(http.StatusOK, found[0]))
 }
 
 func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID) answer {
