@@ -34,6 +34,9 @@ type WebAPI struct {
 	TagParameter string
 	// Paging is how a long list is split; default not at all.
 	Paging Paging
+	// Compress sends every answer of the Web API in gzip to clients that accept it;
+	// default never. A list then has another ETag in gzip than without.
+	Compress bool
 }
 
 // Paging splits every list into pages. PageParameter and CursorParameter exclude
@@ -142,5 +145,6 @@ func (w WebAPI) dialect() webapi.Dialect {
 		LanguageParameter: w.LanguageParameter,
 		TagParameter:      w.TagParameter,
 		Paging:            webapi.Paging(w.Paging),
+		Compress:          w.Compress,
 	}
 }

@@ -141,14 +141,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.cfg.Logger.DebugContext(r.Context(), "request given up by the client", "method", r.Method, "path", r.URL.Path)
 		panic(http.ErrAbortHandler) // to return is to answer 200, which can overtake the client's leaving
 	}
+	if fault != nil {
+		r = Plain(r)
+	}
 	var ans answer
 	switch {
 	case fault != nil && fault.replacesAnswer():
 		ans = fault.answer()
 	case len(challenges) > 0:
-		ans = unauthorized(challenges...)
+		ans = a.compressed(r, unauthorized(challenges...))
 	default:
-		ans = a.answer(w, r, owners)
+		ans = a.compressed(r, a.answer(w, r, owners))
 	}
 	if fault != nil {
 		ans = fault.alter(ans)

@@ -11,7 +11,7 @@ import (
 // conditional gives an answer to a GET a strong validator, and leaves the body
 // out when the client has it already (RFC 9110 sections 8.8.3 and 13.1.2).
 func (a *API) conditional(r *http.Request, ans answer) answer {
-	tag := entityTag(ans)
+	tag := entityTag(ans, a.codesGzip(r))
 	ans.header.Set("ETag", tag)
 	ans.header.Set("Cache-Control", "private, no-cache") // may be kept, but not used without asking
 	if !namesTag(r.Header.Values("If-None-Match"), tag) {
@@ -22,12 +22,17 @@ func (a *API) conditional(r *http.Request, ans answer) answer {
 
 // entityTag is of the body and of the Link to the next page, which can change
 // without the body: a client that has a page must not miss that one came behind
-// it.
-func entityTag(ans answer) string {
+// it. The same in gzip is another representation, and its tag another one
+// (section 8.8.3.3).
+func entityTag(ans answer, inGzip bool) string {
 	h := sha256.New()
 	_, _ = h.Write(ans.body) // a hash never fails
 	_, _ = io.WriteString(h, ans.header.Get("Link"))
-	return `"` + hex.EncodeToString(h.Sum(nil)[:16]) + `"`
+	tag := hex.EncodeToString(h.Sum(nil)[:16])
+	if inGzip {
+		tag += "-gzip"
+	}
+	return `"` + tag + `"`
 }
 
 // namesTag says whether the fields of If-None-Match are * or name an entity tag,

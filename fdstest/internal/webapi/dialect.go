@@ -17,6 +17,7 @@ type Dialect struct {
 	LanguageParameter string // chooses a language, which Content-Language then names; on every list
 	TagParameter      string // chooses one tag by its ID, which is then answered alone
 	Paging            Paging
+	Compress          bool // answers in gzip to who takes it
 }
 
 // answer gives the part of a list that is asked for, each item byte for byte.
