@@ -38,13 +38,24 @@
 //	err := p.AddClient(fdstest.Application{ID: "fleet", AuthMethod: fdstest.TLSClientAuth, RedirectURIs: uris})
 //	certificate, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "fleet"})
 //
+// # Lists
+//
+// Options.WebAPI has the Web API speak other dialects: pages by number, by cursor
+// or by Link header, lists in objects, other separators, a language, gzip.
+//
+//	p := fdstest.New(t, fdstest.Options{WebAPI: fdstest.WebAPI{
+//		ListMember: "items",
+//		Paging:     fdstest.Paging{CursorParameter: "cursor", CursorMember: "next_cursor", Size: 50},
+//	}})
+//
 // # What goes wrong
 //
 // Provider.Inject switches on a Fault, until its off function is called or as
 // often as Fault.Times says. Faults at an Endpoint fit every HTTP server
-// (Slow, Answer, Unauthorized, Forbidden, TooManyRequests, OAuthError,
-// AnotherNonce, WebPage, Redirect, Oversized, Endless, Drip, Truncated,
-// DropBeforeWork, DropAfterWork); others change what
+// (Slow, Answer, Unauthorized, Forbidden, TooManyRequests, Unavailable,
+// OAuthError, AnotherNonce, WebPage, Redirect, Oversized, GzipBomb, Endless,
+// Drip, Truncated, DropBeforeWork, DropAfterWork); others fit the Web API
+// (NextPageIsItself, LoseTagAnswer), change what
 // the authorization server says (MetadataMember, ResponseIssuer,
 // TokenAnswerMember, NoNewRefreshToken, TokenSubscription, ...) or how the
 // broker behaves (DropConnections, LoseSessions, AnswerConnect, Disconnect,

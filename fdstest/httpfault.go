@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fdstest/internal/webapi"
 )
 
 // Slow delays every answer of an endpoint. The work is done before the wait, and
@@ -47,6 +49,15 @@ func TooManyRequests(at Endpoint, retryAfter string) Fault {
 		"Content-Type": "application/json",
 		"Retry-After":  retryAfter,
 	}, `{"status":429,"message":"too_many_requests"}`)
+}
+
+// Unavailable answers 503. retryAfter is the header's value, in seconds or an
+// HTTP date; "" sends none.
+func Unavailable(at Endpoint, retryAfter string) Fault {
+	return answerWith("Unavailable", at, http.StatusServiceUnavailable, map[string]string{
+		"Content-Type": "application/json",
+		"Retry-After":  retryAfter,
+	}, `{"status":503,"message":"service_unavailable"}`)
 }
 
 // WebPage answers 200 with a page of HTML, as a captive portal or a proxy's
@@ -120,7 +131,7 @@ func answerWith(name string, at Endpoint, status int, header map[string]string, 
 // well-formed JSON and only its size is wrong.
 func Oversized(at Endpoint, n int) Fault {
 	return atHTTP("Oversized", at, func(w http.ResponseWriter, r *http.Request, next http.Handler, _ <-chan struct{}) {
-		done := record(r, next)
+		done := record(webapi.Plain(r), next)
 		done.body = *bytes.NewBuffer(append(bytes.Repeat([]byte(" "), max(n, 0)), done.body.Bytes()...))
 		done.replay(w)
 	})
@@ -130,7 +141,7 @@ func Oversized(at Endpoint, n int) Fault {
 // or the fault is switched off; then the connection breaks.
 func Endless(at Endpoint) Fault {
 	return atHTTP("Endless", at, func(w http.ResponseWriter, r *http.Request, next http.Handler, off <-chan struct{}) {
-		done := record(r, next)
+		done := record(webapi.Plain(r), next)
 		done.copyHeader(w)
 		w.WriteHeader(done.status)
 		chunk := bytes.Repeat([]byte(" "), 4<<10)

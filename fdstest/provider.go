@@ -26,6 +26,7 @@ type Provider struct {
 	issuer, apiURL, brokerURL string
 	mutualTLSURL              string // "" without a second port of the authorization server
 	claim                     string
+	paging                    Paging
 	log                       *slog.Logger
 	ca                        *root
 	foreignCA                 func() (*root, error)
@@ -51,7 +52,7 @@ func Start(opts Options) (*Provider, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("fdstest: start: %w", err)
 	}
-	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, ownerByID: make(map[fds.SubscriptionID]Owner)}
+	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, ownerByID: make(map[fds.SubscriptionID]Owner)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
