@@ -13,7 +13,8 @@
 // # What it is like
 //
 // All servers speak TLS 1.2 or newer (W1, W2, M1) on 127.0.0.1, with
-// certificates for 127.0.0.1, ::1 and localhost. The authorization server wants
+// certificates for 127.0.0.1, ::1 and localhost; those of HTTP speak HTTP/2 to
+// clients that want it, and HTTP/1.1. The authorization server wants
 // PKCE with S256, rotates refresh tokens and ends a grant when an old one comes
 // again; it gives a refresh token for the scope offline_access with
 // prompt=consent. Its consent page asks for no password: whoever opens it is the
