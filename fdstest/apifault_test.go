@@ -129,11 +129,14 @@ func TestABombIsSmallAndInflatesToTheWholeAnswer(t *testing.T) {
 func TestABombOfTerabytesGoesOnUntilTheClientHasEnough(t *testing.T) {
 	r := newReader(t, fdstest.Options{}, "A")
 	off := r.p.Inject(fdstest.GzipBomb(fdstest.MetadataEndpoint, 1<<42))
-	open := func() *http.Response {
+	open := func(coding string) *http.Response {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		t.Cleanup(cancel)
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.p.Issuer()+"/.well-known/oauth-authorization-server", nil)
+		if coding != "" {
+			req.Header.Set("Accept-Encoding", coding)
+		}
 		resp, err := r.http.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +144,7 @@ func TestABombOfTerabytesGoesOnUntilTheClientHasEnough(t *testing.T) {
 		t.Cleanup(func() { _ = resp.Body.Close() })
 		return resp
 	}
-	enough, cut := open(), open()
+	enough, cut := open(""), open("identity") // net/http inflates what it asked for by itself, and the bytes under way are gigabytes
 	if n, err := io.CopyN(io.Discard, enough.Body, 100<<20); err != nil || !enough.Uncompressed {
 		t.Errorf("%d bytes, %v", n, err)
 	}
