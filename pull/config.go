@@ -33,6 +33,8 @@ const (
 	DefaultMaxBodyBytes = 64 << 20
 	DefaultMaxItemBytes = 1 << 20
 	DefaultTimeout      = time.Minute
+	DefaultRetryFor     = 30 * time.Second
+	DefaultMaxPages     = 10_000
 )
 
 const (
@@ -56,14 +58,24 @@ type Config struct {
 	Transport http.RoundTripper
 
 	Dialect   fds.Dialect // the names that FDS leaves open
-	UserAgent string      // default "fds-go"
+	UserAgent string      // default "fds-go"; "fds-go" is appended to another one
 
 	MaxBodyBytes int64 // bound of one answer, decompressed; default 64 MiB
 	MaxItemBytes int64 // bound of one item; default 1 MiB
+	MaxPages     int   // bound of one list's pages; default 10,000
 
 	// Timeout bounds the wait for one answer from the dial to its last byte, the
 	// time that the loop over the list takes for itself left out. Default 1 minute.
 	Timeout time.Duration
+
+	// RetryFor is how long a request is repeated that failed with a Retryable error
+	// before its answer began, the first attempt included: with random delays that
+	// grow to 10 s, or what Retry-After says (RFC 9110 section 10.2.3), and not past
+	// the context's deadline. What may not be carried out twice is repeated only when
+	// it was not carried out. Default 30 s; negative: never.
+	RetryFor time.Duration
+
+	Limit *Limit // bounds the requests; share one among the owners of a provider. Default: no bound
 
 	Logger *slog.Logger // default: no logs. Each answer is logged at debug level
 }
@@ -77,7 +89,10 @@ type Client struct {
 	userAgent  string
 	maxBody    int64
 	maxItem    int64
+	maxPages   int
 	timeout    time.Duration
+	retryFor   time.Duration
+	limit      *Limit
 	logger     *slog.Logger
 }
 
@@ -104,6 +119,12 @@ func New(config Config) (*Client, error) {
 	if config.MaxItemBytes < 0 {
 		fault("MaxItemBytes is %d; it must be positive, or 0 for the default", config.MaxItemBytes)
 	}
+	if config.MaxPages < 0 {
+		fault("MaxPages is %d; it must be positive, or 0 for the default", config.MaxPages)
+	}
+	if err := config.Dialect.Paging.Check(); err != nil {
+		fault("Dialect: %w", err)
+	}
 	if config.Timeout < 0 {
 		fault("Timeout is %v; it must be positive, or 0 for the default", config.Timeout)
 	}
@@ -124,14 +145,23 @@ func New(config Config) (*Client, error) {
 		userAgent:  config.UserAgent,
 		maxBody:    config.MaxBodyBytes,
 		maxItem:    config.MaxItemBytes,
+		maxPages:   config.MaxPages,
 		timeout:    config.Timeout,
+		retryFor:   config.RetryFor,
+		limit:      config.Limit,
 		logger:     config.Logger,
 	}
 	if c.transport == nil {
 		c.transport = NewTransport(nil)
 	}
-	if c.userAgent == "" {
+	if c.userAgent = strings.TrimSpace(c.userAgent + " " + defaultUserAgent); config.UserAgent == defaultUserAgent {
 		c.userAgent = defaultUserAgent
+	}
+	if c.maxPages == 0 {
+		c.maxPages = DefaultMaxPages
+	}
+	if c.retryFor == 0 {
+		c.retryFor = DefaultRetryFor
 	}
 	if c.maxBody == 0 {
 		c.maxBody = DefaultMaxBodyBytes

@@ -1,11 +1,12 @@
 package pull
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -20,157 +21,174 @@ func notAList(format string, args ...any) error {
 }
 
 // refusedError is an error object in place of a list.
-type refusedError struct{ object fds.ErrorObject }
+type refusedError struct{ body []byte }
 
 func (e *refusedError) Error() string { return "pull: list: an error object in its place" }
 
 // listDecoder takes a list apart while it arrives: an array of items or, when
-// member is not "", an object whose member of that name holds the array.
+// member is not "", an object whose member of that name holds the array. What is
+// wrong inside an item is left to who reads the item, as far as its end is clear.
 type listDecoder struct {
-	decoder *json.Decoder
+	decoder *jsontext.Decoder
 	body    *boundedBody
 	member  string
 	maxItem int64
+
+	keep string          // another member of the object, whose value is wanted
+	kept json.RawMessage // its value; nil: there is none
 }
 
-func newListDecoder(body io.Reader, member string, maxBody, maxItem int64) *listDecoder {
-	bounded := &boundedBody{from: body, max: maxBody, maxItem: maxItem}
-	decoder := json.NewDecoder(bounded)
+// newListDecoder reads from body. Waiting, which may be nil, is called before each
+// read, which may take long.
+func newListDecoder(body io.Reader, member string, maxBody, maxItem int64, waiting func() error) *listDecoder {
+	bounded := &boundedBody{from: body, max: maxBody, maxItem: maxItem, waiting: waiting}
+	decoder := jsontext.NewDecoder(bounded, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	bounded.consumed = decoder.InputOffset
 	return &listDecoder{decoder: decoder, body: bounded, member: member, maxItem: maxItem}
 }
 
-// each calls visit with the bytes of every item, as they were sent, until visit
-// gives false; more says that it never did. Errors are a listError, a
-// refusedError or the body's own; io.ErrUnexpectedEOF when it ended too soon.
-func (d *listDecoder) each(visit func(json.RawMessage) bool) (more bool, err error) {
-	more, err = d.answer(visit)
-	if err == nil && more {
+// each calls visit with the bytes of every item, as they were sent, in memory of
+// their own. Errors are a listError, a refusedError or the body's own;
+// io.ErrUnexpectedEOF when it ended too soon.
+func (d *listDecoder) each(visit func(json.RawMessage)) error {
+	err := d.answer(visit)
+	if err == nil {
 		err = d.end()
 	}
-	return more, d.explain(err)
+	return d.explain(err)
 }
 
-func (d *listDecoder) answer(visit func(json.RawMessage) bool) (bool, error) {
-	token, err := d.decoder.Token()
-	switch {
-	case errors.Is(err, io.EOF):
-		return false, notAList("the answer is empty")
-	case err != nil:
-		return false, err
-	case token == json.Delim('['):
+func (d *listDecoder) answer(visit func(json.RawMessage)) error {
+	switch kind := d.decoder.PeekKind(); kind {
+	case '[':
 		return d.array(visit)
-	case token == json.Delim('{'):
+	case '{':
 		return d.object(visit)
+	case jsontext.KindInvalid:
+		_, err := d.decoder.ReadToken()
+		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return notAList("the answer is empty")
+		}
+		return err
 	}
-	return false, notAList("the answer is neither a list nor an object")
+	return notAList("the answer is neither a list nor an object")
 }
 
-func (d *listDecoder) array(visit func(json.RawMessage) bool) (bool, error) {
-	for d.decoder.More() {
+func (d *listDecoder) array(visit func(json.RawMessage)) error {
+	if _, err := d.decoder.ReadToken(); err != nil { // the bracket
+		return err
+	}
+	for d.decoder.PeekKind() != ']' {
 		raw, err := d.value()
 		if err != nil {
-			return false, err
+			return err
 		}
-		if !visit(raw) {
-			return false, nil
-		}
+		visit(raw)
 	}
-	_, err := d.decoder.Token() // the bracket
-	return true, err
+	_, err := d.decoder.ReadToken()
+	return err
 }
 
-func (d *listDecoder) object(visit func(json.RawMessage) bool) (bool, error) {
+func (d *listDecoder) object(visit func(json.RawMessage)) error {
+	if _, err := d.decoder.ReadToken(); err != nil { // the brace
+		return err
+	}
 	found := false
 	refused := map[string]json.RawMessage{}
-	for d.decoder.More() {
-		name, err := d.decoder.Token()
+	for d.decoder.PeekKind() != '}' {
+		token, err := d.decoder.ReadToken()
 		if err != nil {
-			return false, err
+			return err
 		}
-		switch {
-		case d.member != "" && name == d.member:
+		name := token.String()
+		if d.member != "" && name == d.member {
 			if found {
-				return false, notAList("the answer has two members %q", cut(d.member))
+				return notAList("the answer has two members %q", cut(d.member))
 			}
 			found = true
-			bracket, err := d.decoder.Token()
+			switch d.decoder.PeekKind() {
+			case '[':
+				err = d.array(visit)
+			case jsontext.KindInvalid:
+				_, err = d.decoder.ReadToken()
+			default:
+				err = notAList("the answer's member %q is not a list", cut(d.member))
+			}
 			if err != nil {
-				return false, err
+				return err
 			}
-			if bracket != json.Delim('[') {
-				return false, notAList("the answer's member %q is not a list", cut(d.member))
-			}
-			if more, err := d.array(visit); err != nil || !more {
-				return false, err
-			}
-		default:
-			raw, err := d.value()
-			if err != nil {
-				return false, err
-			}
-			if name == "status" || name == "message" {
-				refused[name.(string)] = raw
-			}
+			continue
+		}
+		raw, err := d.value()
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.keep != "" && name == d.keep:
+			d.kept = raw
+		case name == "status" || name == "message":
+			refused[name] = raw
 		}
 	}
-	if _, err := d.decoder.Token(); err != nil { // the brace
-		return false, err
+	if _, err := d.decoder.ReadToken(); err != nil {
+		return err
 	}
 	if found {
-		return true, nil
+		return nil
 	}
-	if data, err := json.Marshal(refused); err == nil {
-		if object, ok := fds.ParseErrorObject(data); ok {
-			return false, &refusedError{object}
+	if body, err := json.Marshal(refused); err == nil {
+		if _, ok := fds.ParseErrorObject(body); ok {
+			return &refusedError{body}
 		}
 	}
 	if d.member != "" {
-		return false, notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))
+		return notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))
 	}
-	return false, notAList("the answer is an object; if one of its members holds the list, name it in Dialect.ListMember")
+	return notAList("the answer is an object; if one of its members holds the list, name it in Dialect.ListMember")
 }
 
 func (d *listDecoder) value() (json.RawMessage, error) {
-	var raw json.RawMessage
-	if err := d.decoder.Decode(&raw); err != nil {
+	raw, err := d.decoder.ReadValue()
+	if err != nil {
 		return nil, err
 	}
 	if int64(len(raw)) > d.maxItem {
 		return nil, errItemTooLarge
 	}
-	return raw, nil
+	return append(make(json.RawMessage, 0, len(raw)), raw...), nil
 }
 
 // end reads to the end of the body, so that its connection can be used again.
 func (d *listDecoder) end() error {
-	switch _, err := d.decoder.Token(); {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err != nil:
+	if kind := d.decoder.PeekKind(); kind != jsontext.KindInvalid {
+		return notAList("something follows the list")
+	}
+	if _, err := d.decoder.ReadToken(); !errors.Is(err, io.EOF) {
 		return err
 	}
-	return notAList("something follows the list")
+	return nil
 }
 
-// explain turns the errors of encoding/json, whose text holds a part of the
-// answer, into ours.
+// explain turns the decoder's errors, whose text holds a part of the answer, into
+// ours.
 func (d *listDecoder) explain(err error) error {
 	var (
-		syntax *json.SyntaxError
+		syntax *jsontext.SyntacticError
 		list   *listError
 	)
 	switch {
 	case err == nil || errors.As(err, &list):
 		return err
-	case errors.As(err, &syntax):
-		return notAList("it is not valid JSON after byte %d", d.decoder.InputOffset())
 	case errors.Is(err, errItemTooLarge):
 		return notAList("an item is larger than %d bytes; Config.MaxItemBytes sets the bound", d.maxItem)
 	case errors.Is(err, errBodyTooLarge):
 		return notAList("it is larger than %d bytes; ask for fewer items at once, or Config.MaxBodyBytes sets the bound", d.body.max)
-	case errors.Is(err, io.EOF):
+	case d.body.failed != nil:
+		return d.body.failed
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return io.ErrUnexpectedEOF
+	case errors.As(err, &syntax):
+		return notAList("it is not valid JSON after byte %d", d.decoder.InputOffset())
 	}
 	return err
 }
@@ -183,19 +201,25 @@ var (
 	errBodyTooLarge = errors.New("answer too large")
 )
 
-// boundedBody bounds what json.Decoder reads: all of it, and what it must hold
-// of one item. An error stays.
+// boundedBody bounds what the decoder reads: all of it, and what it must hold of
+// one item. An error stays.
 type boundedBody struct {
 	from         io.Reader
+	waiting      func() error
 	consumed     func() int64 // how far the decoder has come
 	max, maxItem int64
 	total        int64
 	err          error
+	failed       error // err, when it is none of ours and not the end
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.err == nil && b.total-b.consumed() > b.maxItem+maxGap {
 		b.err = errItemTooLarge // all of this is one value or white space, and its end is not in it
+	}
+	if b.err == nil && b.waiting != nil {
+		b.err = b.waiting()
+		b.failed = b.err
 	}
 	if b.err != nil {
 		return 0, b.err
@@ -203,18 +227,12 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p[:min(int64(len(p)), b.max-b.total+1)])
 	b.total += int64(n)
 	b.err = err
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.failed = err
+	}
 	if b.total > b.max {
 		n--
 		b.err = errBodyTooLarge
 	}
 	return n, b.err
-}
-
-// errorObject reads an error object from the start of a refusal's body.
-func errorObject(body []byte) *fds.ErrorObject {
-	object, ok := fds.ParseErrorObject(bytes.TrimSpace(body))
-	if !ok {
-		return nil
-	}
-	return &object
 }

@@ -1,12 +1,14 @@
 package pull
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -21,23 +23,32 @@ var (
 	ErrNotFound         = errors.New("the provider does not know this address")
 	ErrRateLimited      = errors.New("the provider asks for fewer requests")
 	ErrUnavailable      = errors.New("the provider is unavailable") // no answer, half an answer, or HTTP 408 or 5xx
-	ErrAnswer           = errors.New("unusable answer")             // not JSON, not a list, over a bound, or a redirect elsewhere
+	ErrAnswer           = errors.New("unusable answer")             // not JSON, not a list, over a bound, a circle of pages, or a redirect elsewhere
 	ErrQuery            = errors.New("malformed query")             // found before anything was sent
+	// ErrUnknownOutcome: what was to be created may have been. Look before you
+	// create it again.
+	ErrUnknownOutcome = errors.New("the provider may have done it, or not")
+	// ErrUnchanged is what a list yields in place of its items when it is still what
+	// Query.Version remembers.
+	ErrUnchanged = errors.New("nothing has changed")
 )
 
-// Error is every error of a list but those about single items.
+// Error is every error of this package but those about single items.
 type Error struct {
 	Operation  string        // what was asked for: "get statistics"
 	Path       string        // the URL's path: "/fds/v2/statistics"; "" when nothing was sent
 	HTTPStatus int           // 0 when there was no answer
 	Status     int           // of the provider's error object; 0 when it sent none
-	Message    string        // of the provider's error object, cut at 256 bytes; from outside: quote it
+	Message    string        // of the provider's error object or, without, its problem details (RFC 9457), cut at 256 bytes; from outside: quote it
+	Text       string        // of a refusal in plain text, cut at 512 bytes; not in Error's text; from outside: quote it
 	RequestID  string        // the answer's X-Request-Id or its kin, cut at 128 bytes; from outside: quote it
 	RetryAfter time.Duration // how long the provider asks to wait, at most 24 hours; 0 when it does not say
+	Attempts   int           // how often it was asked; 0 when it was not
 
 	class  error
 	detail string
 	cause  error
+	sent   bool // it may have arrived
 }
 
 // Error names the operation, the class, what to do and what the provider said.
@@ -63,6 +74,9 @@ func (e *Error) Error() string {
 	}
 	if e.RetryAfter != 0 {
 		said = append(said, fmt.Sprintf("retry after %v", e.RetryAfter))
+	}
+	if e.Attempts > 1 {
+		said = append(said, fmt.Sprintf("%d attempts", e.Attempts))
 	}
 	text := strings.Join(parts, ": ")
 	if len(said) > 0 {
@@ -108,26 +122,59 @@ func classOf(status int, message string) error {
 	return nil
 }
 
-// refusal is the error of an answer that says no. Its object, if it has one,
-// knows better than a status that a gateway may have changed.
-func refusal(e *Error, object *fds.ErrorObject) *Error {
-	if object != nil {
-		e.Status, e.Message = object.Status, cutTo(object.Message, 256)
-		e.class = classOf(object.Status, object.Message)
+// refusal is the error of an answer that says no, with that body. Its error object,
+// if it has one, knows better than a status that a gateway may have changed.
+func (e *exchange) refusal(body []byte) *Error {
+	failed := e.failure()
+	object, ok := fds.ParseErrorObject(bytes.TrimSpace(body))
+	if ok {
+		failed.Status, failed.Message = object.Status, cutTo(e.redact(object.Message), 256)
+		failed.class = classOf(object.Status, object.Message)
+	} else {
+		problem, text := textOf(e.mediaType(), body)
+		failed.Message, failed.Text = cutTo(e.redact(problem), 256), cutTo(e.redact(text), 512)
 	}
-	if e.class == nil {
-		e.class = classOf(e.HTTPStatus, "")
+	if failed.class == nil {
+		failed.class = classOf(failed.HTTPStatus, "")
 	}
 	switch {
-	case e.class != nil:
-	case object != nil && e.HTTPStatus == http.StatusOK:
-		e.class, e.detail = ErrAnswer, "an error object in place of the list"
-	case e.HTTPStatus < 400:
-		e.class, e.detail = ErrAnswer, "a list comes with HTTP 200"
+	case failed.class != nil:
+	case ok && failed.HTTPStatus < 300:
+		failed.class, failed.detail = ErrAnswer, "an error object in place of the answer"
+	case failed.HTTPStatus < 400:
+		failed.class, failed.detail = ErrAnswer, "no answer comes with this HTTP status"
 	default:
-		e.detail = "the provider refuses: " + http.StatusText(e.HTTPStatus)
+		failed.detail = "the provider refuses: " + http.StatusText(failed.HTTPStatus)
 	}
-	return e
+	return failed
+}
+
+// textOf gives what a refusal says for people: problem details (RFC 9457), or plain
+// text.
+func textOf(kind string, body []byte) (problem, text string) {
+	switch kind {
+	case "text/plain":
+		if utf8.Valid(body) {
+			text = strings.TrimSpace(string(body))
+		}
+	case "application/problem+json":
+		item, err := fds.ParseItem(bytes.TrimSpace(body))
+		if err != nil {
+			break
+		}
+		title, _ := fds.As[string](item, "title")
+		detail, _ := fds.As[string](item, "detail")
+		problem = strings.Trim(title+": "+detail, ": ")
+	}
+	return problem, text
+}
+
+// redact takes the credentials out of a text that echoes the request.
+func (e *exchange) redact(text string) string {
+	if len(e.secret) < 8 {
+		return text
+	}
+	return strings.ReplaceAll(text, e.secret, "[redacted]")
 }
 
 // readHeader takes what the answer's header says about itself.

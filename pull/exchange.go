@@ -3,7 +3,6 @@ package pull
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
@@ -23,125 +21,169 @@ const (
 
 var errTimeout = errors.New("pull: time-out")
 
-// exchange is one request and its answer, with the redirects and the renewal of
-// credentials in between.
-type exchange struct {
-	client    *Client
-	operation string
+// request is what is asked of the provider, in as many exchanges as it takes.
+type request struct {
+	operation string // "get statistics"
+	method    string
 	target    *url.URL
-	wait      *patience
-	end       context.CancelFunc
-	body      io.Closer
+	content   []byte // JSON; nil: none
+	known     string // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 
-// newExchange gives the context in which the exchange must run. Its cause is
-// errTimeout when the provider took too long.
-func (c *Client) newExchange(ctx context.Context, operation string, target *url.URL) (context.Context, *exchange) {
+// repeatable says whether the request may be sent again when it may have been
+// carried out (RFC 9110 section 9.2.2).
+func (r *request) repeatable() bool { return r.method != http.MethodPost }
+
+// exchange is one request and its answer, with the redirects and the renewal of
+// credentials in between. Whoever has it closes it.
+type exchange struct {
+	*request
+	client *Client
+	ctx    context.Context // of this exchange; its cause is errTimeout when the provider took too long
+	end    context.CancelFunc
+	wait   patience
+	secret string // the credentials that were sent last, so that no error shows them
+
+	response *http.Response
+}
+
+// try makes one attempt. On an error nothing is left open. The answer is one of
+// those that the method expects.
+func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &exchange{
-		client:    c,
-		operation: operation,
-		target:    target,
-		wait:      newPatience(c.timeout, func() { cancel(errTimeout) }),
-		end:       func() { cancel(nil) },
+	e := &exchange{request: r, client: c, ctx: ctx, end: func() { cancel(nil) }}
+	e.wait = patience{limit: c.limit, left: c.timeout, over: func() { cancel(errTimeout) }}
+	if err := e.open(); err != nil {
+		e.close()
+		return nil, err
 	}
-}
-
-// open asks and gives an answer whose body should be a list.
-func (e *exchange) open(ctx context.Context) (*http.Response, error) {
-	for challenges := 0; ; challenges++ {
-		response, err := e.follow(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if response.StatusCode == http.StatusOK {
-			return response, e.checkContent(response)
-		}
-		if err := e.refused(ctx, response, challenges < maxChallenges); err != nil {
-			return nil, err
-		}
-	}
+	return e, nil
 }
 
 // close ends the exchange, also in the middle of a body.
 func (e *exchange) close() {
-	e.wait.stop()
+	e.wait.pause()
 	e.end()
-	if e.body != nil {
-		e.body.Close()
+	if e.response != nil {
+		e.response.Body.Close()
+	}
+}
+
+func (e *exchange) open() error {
+	for challenges := 0; ; challenges++ {
+		if err := e.follow(); err != nil {
+			return err
+		}
+		if e.expected() {
+			return nil
+		}
+		if err := e.refused(challenges < maxChallenges); err != nil {
+			return err
+		}
+	}
+}
+
+// expected says whether the answer's status is a success of the method. FDS leaves
+// the codes of writing open.
+func (e *exchange) expected() bool {
+	switch code := e.response.StatusCode; {
+	case e.method == http.MethodGet:
+		return code == http.StatusOK || code == http.StatusNotModified && e.known != ""
+	default:
+		return code == http.StatusOK || code == http.StatusCreated || code == http.StatusAccepted || code == http.StatusNoContent
 	}
 }
 
 // follow sends the request, and again to where redirects lead on the same origin.
-func (e *exchange) follow(ctx context.Context) (*http.Response, error) {
+func (e *exchange) follow() error {
 	target := e.target
 	for hop := 0; ; hop++ {
-		response, err := e.send(ctx, target)
-		if err != nil {
-			return nil, err
+		if err := e.send(target); err != nil {
+			return err
 		}
-		switch response.StatusCode {
+		switch e.response.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		default:
-			return response, nil
+			return nil
 		}
-		e.drain(response)
-		failed := e.failure(response)
+		e.drain()
+		failed := e.failure()
 		failed.class = ErrAnswer
-		next, err := target.Parse(response.Header.Get("Location"))
+		location := e.response.Header.Get("Location")
+		next, err := target.Parse(location)
 		switch {
-		case err != nil || response.Header.Get("Location") == "":
+		case err != nil || location == "":
 			failed.detail = "a redirect without a usable target"
-			return nil, failed
+			return failed
 		case !sameOrigin(next, e.client.base):
 			failed.detail = fmt.Sprintf("a redirect to %q; credentials go only to %q: check the API URL", origin(next), origin(e.client.base))
-			return nil, failed
+			return failed
 		case next.User != nil:
 			failed.detail = "a redirect to a URL with a user name"
-			return nil, failed
+			return failed
+		case e.method != http.MethodGet:
+			failed.detail = "a redirect of a request that changes something: check the API URL"
+			return failed
 		case hop == maxRedirects:
 			failed.detail = fmt.Sprintf("over %d redirects", maxRedirects)
-			return nil, failed
+			return failed
 		}
 		target = next
 	}
 }
 
-func (e *exchange) send(ctx context.Context, target *url.URL) (*http.Response, error) {
+func (e *exchange) send(target *url.URL) error {
 	failed := &Error{Operation: e.operation, Path: e.target.Path}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	var content io.Reader
+	if e.content != nil {
+		content = bytes.NewReader(e.content)
+	}
+	request, err := http.NewRequestWithContext(e.ctx, e.method, target.String(), content)
 	if err != nil {
-		return nil, e.broken(ctx, failed, err, "")
+		return e.broken(failed, err, "")
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", e.client.userAgent)
-	e.wait.pause() // the Authorizer's time is not the provider's
-	err = e.client.authorizer.Authorize(ctx, request)
-	e.wait.resume()
-	if err != nil {
+	if e.content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if e.known != "" {
+		request.Header.Set("If-None-Match", e.known)
+	}
+	e.wait.pause() // neither the limit's time nor the Authorizer's is the provider's
+	if err := e.client.limit.begin(e.ctx); err != nil {
 		failed.cause = err
-		return nil, failed
+		return failed
+	}
+	if err := e.client.authorizer.Authorize(e.ctx, request); err != nil {
+		failed.cause = err
+		return failed
+	}
+	_, e.secret, _ = strings.Cut(request.Header.Get("Authorization"), " ")
+	if err := e.wait.resume(e.ctx); err != nil {
+		failed.cause = err
+		return failed
 	}
 	response, err := e.client.transport.RoundTrip(request)
 	if err != nil {
-		return nil, e.broken(ctx, failed, err, "")
+		failed.sent = !unsent(err)
+		return e.broken(failed, err, "")
 	}
-	e.body = response.Body
-	return response, nil
+	e.response = response
+	return nil
 }
 
-// refused judges an answer that is no list. It gives nil when the Authorizer,
+// refused judges an answer that is no success. It gives nil when the Authorizer,
 // asked about a 401, wants the request sent once more.
-func (e *exchange) refused(ctx context.Context, response *http.Response, ask bool) error {
-	body := e.drain(response)
-	failed := refusal(e.failure(response), errorObject(body))
-	if response.StatusCode != http.StatusUnauthorized || !ask {
+func (e *exchange) refused(ask bool) error {
+	body := e.drain()
+	failed := e.refusal(body)
+	if e.response.StatusCode != http.StatusUnauthorized || !ask {
 		return failed
 	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
+	e.response.Body = io.NopCloser(bytes.NewReader(body))
 	e.wait.pause()
-	retry, err := e.client.authorizer.Challenged(ctx, response)
-	e.wait.resume()
+	retry, err := e.client.authorizer.Challenged(e.ctx, e.response)
 	if retry && err == nil {
 		return nil
 	}
@@ -149,10 +191,10 @@ func (e *exchange) refused(ctx context.Context, response *http.Response, ask boo
 	return failed
 }
 
-// drain reads the start of a body that is no list and closes it.
-func (e *exchange) drain(response *http.Response) []byte {
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxErrorBodyBytes))
-	response.Body.Close()
+// drain reads the start of a body that is not the one wanted, and closes it.
+func (e *exchange) drain() []byte {
+	body, err := io.ReadAll(io.LimitReader(e.response.Body, maxErrorBodyBytes))
+	e.response.Body.Close()
 	if err != nil {
 		return nil
 	}
@@ -161,43 +203,46 @@ func (e *exchange) drain(response *http.Response) []byte {
 
 // checkContent refuses what does not call itself JSON, such as the page of a
 // proxy or of a sign-in.
-func (e *exchange) checkContent(response *http.Response) error {
-	failed := e.failure(response)
+func (e *exchange) checkContent() error {
+	failed := e.failure()
 	failed.class = ErrAnswer
-	if coding := response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := e.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		failed.detail = fmt.Sprintf("it is encoded as %q, which was not asked for", cut(coding))
 		return failed
 	}
-	header := response.Header.Get("Content-Type")
-	if header == "" {
-		return nil
-	}
-	kind, _, err := mime.ParseMediaType(header)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		kind = header
-	}
-	if kind == "application/json" || kind == "text/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
+	kind := e.mediaType()
+	if kind == "" || kind == "application/json" || kind == "text/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
 		return nil
 	}
 	failed.detail = fmt.Sprintf("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", cut(kind))
 	return failed
 }
 
-// failure starts an error about an answer.
-func (e *exchange) failure(response *http.Response) *Error {
-	failed := &Error{Operation: e.operation, Path: e.target.Path}
-	failed.readHeader(response)
+// mediaType gives what the answer calls itself, or "".
+func (e *exchange) mediaType() string {
+	header := e.response.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(header)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return header
+	}
+	return kind
+}
+
+// failure starts an error about the answer.
+func (e *exchange) failure() *Error {
+	failed := &Error{Operation: e.operation, Path: e.target.Path, sent: true}
+	failed.readHeader(e.response)
 	return failed
 }
 
 // broken completes the error of a request without an answer, or with half of one;
 // what says more about it than err does.
-func (e *exchange) broken(ctx context.Context, failed *Error, err error, what string) *Error {
+func (e *exchange) broken(failed *Error, err error, what string) *Error {
 	switch {
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout):
-		failed.cause = ctx.Err()
+	case e.ctx.Err() != nil && !errors.Is(context.Cause(e.ctx), errTimeout):
+		failed.cause = e.ctx.Err()
 		return failed
-	case ctx.Err() != nil:
+	case e.ctx.Err() != nil:
 		failed.class = ErrUnavailable
 		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", origin(e.target), e.client.timeout)
 		return failed
@@ -220,52 +265,3 @@ func (e *exchange) broken(ctx context.Context, failed *Error, err error, what st
 	failed.detail = fmt.Sprintf("%q: %s", origin(e.target), why)
 	return failed
 }
-
-// isTLSFault says that the handshake failed for a reason that stays until someone
-// changes a certificate or a setting.
-func isTLSFault(err error) bool {
-	var (
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-	)
-	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
-		errors.Is(err, http.ErrSchemeMismatch) || strings.Contains(err.Error(), "tls: ")
-}
-
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == "https" && b.Scheme == "https" && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-}
-
-func port(u *url.URL) string {
-	if u.Port() == "" {
-		return "443"
-	}
-	return u.Port()
-}
-
-// origin is for error texts, where %q escapes it.
-func origin(u *url.URL) string { return cut(u.Scheme + "://" + u.Host) }
-
-// patience is a time-out that can be paused.
-type patience struct {
-	timer *time.Timer
-	left  time.Duration
-	since time.Time
-}
-
-func newPatience(limit time.Duration, over func()) *patience {
-	return &patience{timer: time.AfterFunc(limit, over), left: limit, since: time.Now()}
-}
-
-func (p *patience) pause() {
-	p.timer.Stop()
-	p.left -= time.Since(p.since)
-}
-
-func (p *patience) resume() {
-	p.since = time.Now()
-	p.timer.Reset(p.left)
-}
-
-func (p *patience) stop() { p.timer.Stop() }

@@ -2,14 +2,9 @@ package pull
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
-	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -83,70 +78,42 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 			yield(none, err)
 			return
 		}
+		r := &reader{client: c, kind: kind, known: query.Version}
 		for _, target := range targets {
-			index := 0
-			more, err := c.stream(ctx, kind, target, query.Answered, func(raw json.RawMessage) bool {
-				item, err := parse(raw)
-				if err != nil {
-					err = fmt.Errorf("pull: get %s: item %d of the list: %w", kind, index, err)
+			r.asked = append(r.asked, target.String())
+		}
+		progress := reporter{tell: query.Progress}
+		inAnswer := 0
+		whole, err := r.feed.run(ctx, func(ctx context.Context) error { return r.lists(ctx, targets) }, func(e entry) bool {
+			if e.answer != nil {
+				progress.now.Answers++
+				inAnswer = 0
+				if query.Answered != nil {
+					query.Answered(e.answer.date)
 				}
-				index++
-				return yield(item, err)
-			})
+				return true
+			}
+			item, err := parse(e.raw)
 			if err != nil {
-				yield(none, err)
-				return
+				err = fmt.Errorf("pull: get %s: item %d of the answer: %w", kind, inAnswer, err)
 			}
-			if !more {
-				return
+			inAnswer++
+			progress.item(len(e.raw))
+			return yield(item, err)
+		})
+		switch {
+		case err != nil:
+			var failed *Error
+			if !errors.As(err, &failed) {
+				err = &Error{Operation: r.operation(), cause: err}
 			}
+			progress.done()
+			yield(none, err)
+		case whole:
+			if query.Version != nil {
+				query.Version.set(r.asked, r.read)
+			}
+			progress.done()
 		}
 	}
-}
-
-// stream asks for one list and calls each for every item. It says whether each
-// wanted all of them.
-func (c *Client) stream(ctx context.Context, kind Kind, target *url.URL, answered func(time.Time), each func(json.RawMessage) bool) (more bool, err error) {
-	start := time.Now()
-	ctx, e := c.newExchange(ctx, "get "+string(kind), target)
-	defer e.close()
-	response, err := e.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	if answered != nil {
-		date, _ := http.ParseTime(response.Header.Get("Date")) // zero when it is not one
-		answered(date)
-	}
-	decoder := newListDecoder(response.Body, c.dialect.ListMember, c.maxBody, c.maxItem)
-	items := 0
-	more, err = decoder.each(func(raw json.RawMessage) bool {
-		items++
-		e.wait.pause() // the loop's own time is not the provider's
-		defer e.wait.resume()
-		return each(raw)
-	})
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "pull: list read", slog.String("kind", string(kind)), slog.Int("items", items),
-		slog.Int64("bytes", decoder.body.total), slog.Duration("took", time.Since(start)), slog.Bool("whole", more && err == nil))
-	if err != nil {
-		return false, e.unreadable(ctx, response, err)
-	}
-	return more, nil
-}
-
-// unreadable says why an answer's body gave no list, or not all of it.
-func (e *exchange) unreadable(ctx context.Context, response *http.Response, err error) error {
-	failed := e.failure(response)
-	var (
-		refused *refusedError
-		bad     *listError
-	)
-	switch {
-	case errors.As(err, &refused):
-		return refusal(failed, &refused.object)
-	case errors.As(err, &bad):
-		failed.class, failed.detail = ErrAnswer, bad.text
-		return failed
-	}
-	return e.broken(ctx, failed, err, "the answer was cut short")
 }

@@ -179,7 +179,9 @@ func TestALoopThatEndsEarlyEndsASplitQuery(t *testing.T) {
 	for range a.client(t).Items(t.Context(), pull.Statuses, pull.Query{IDs: slices.Repeat([]string{strings.Repeat("x", 1000)}, 20)}) {
 		break
 	}
-	if a.authorized != 1 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.authorized > 2 { // the one in use and the next
 		t.Fatalf("%d requests for one item", a.authorized)
 	}
 }
@@ -208,7 +210,7 @@ func (c *closing) Close() error {
 func TestEveryEndOfALoopEndsBodyAndContext(t *testing.T) {
 	for name, body := range map[string]string{"early": "[{},{}", "whole": "[{}]", "failed": "[{}", "refused": `{"status":401,"message":"no"}`} {
 		transport := &closing{body: body}
-		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport})
+		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, RetryFor: -1})
 		for range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
 			if name == "early" {
 				break

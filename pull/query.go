@@ -1,10 +1,12 @@
 package pull
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -33,41 +35,58 @@ const (
 	maxURLBytes  = 4 << 10 // below what servers and proxies commonly take
 )
 
-// Query narrows a list. The zero value asks for all of it.
+// Query narrows a list. The zero value asks for all of it. What the Dialect names
+// no parameter for is not sent, since a provider refuses a name that it does not
+// know: the answer then holds more than was asked for.
 type Query struct {
 	// IDs of the devices or spaces wanted; none means all. So many that the URL
 	// would exceed 4 KiB are asked for in several requests, one after the other. An
 	// ID must not be empty or hold the dialect's IDsSeparator.
 	IDs []string
 
+	// From and To bound statuses, statistics and events by date-time; zero means no
+	// bound. Where Dialect.TimeLayout is coarser than they are, they are widened to
+	// hold the whole span. Sent where Dialect.FromParameter and ToParameter name them.
+	From, To time.Time
+
+	// Language of texts, such as "de" (RFC 5646). Sent where
+	// Dialect.LanguageParameter names it.
+	Language string
+
 	// Parameters are further query parameters by name. FDS names none, and a
 	// provider refuses a name that it does not know (ErrInvalidParameter). "ids" is
-	// not allowed here.
+	// not allowed here, nor what the Dialect names.
 	Parameters map[string]string
+
+	// Version, when it is not nil, has the list yield nothing but ErrUnchanged as
+	// long as it is what was read before with the same Version.
+	Version *Version
 
 	// Answered is told of each answer that is a list, before its first item: date is
 	// the provider's own time when it answered, in whole seconds (RFC 9110 section
 	// 6.6.1), or zero when the answer does not say. Nil: not told.
 	Answered func(date time.Time)
+
+	// Progress is told how far the list is, at most ten times a second and at its
+	// end. Nil: not told. It is called, as Answered is, by the goroutine of the loop.
+	Progress func(Progress)
 }
 
 // targets gives the URLs to ask, at least one.
 func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 	fail := func(format string, args ...any) ([]*url.URL, error) {
-		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Sprintf(format, args...)}
+		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}
 	}
 	if !slices.Contains(Kinds(), kind) {
 		return fail("FDS has no collection of that name")
 	}
+	parameters, err := c.parameters(query)
+	if err != nil {
+		return fail("%w", err)
+	}
 	var fixed []string
-	for _, name := range slices.Sorted(maps.Keys(query.Parameters)) {
-		switch name {
-		case "":
-			return fail("a parameter has no name")
-		case idsParameter:
-			return fail("the parameter ids is set by Query.IDs")
-		}
-		fixed = append(fixed, escape(name)+"="+escape(query.Parameters[name]))
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		fixed = append(fixed, escape(name)+"="+escape(parameters[name]))
 	}
 	base := *c.base
 	base.Path += string(kind)
@@ -117,6 +136,75 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 	}
 	add(ids.String())
 	return targets, nil
+}
+
+// parameters gives the query parameters but for ids, each once: FDS refuses one that
+// is given twice.
+func (c *Client) parameters(query Query) (map[string]string, error) {
+	all := make(map[string]string)
+	for name, value := range query.Parameters {
+		switch name {
+		case "":
+			return nil, errors.New("a parameter has no name")
+		case idsParameter:
+			return nil, errors.New("the parameter ids is set by Query.IDs")
+		}
+		all[name] = value
+	}
+	d := c.dialect
+	for _, named := range []struct{ name, by string }{
+		{d.FromParameter, "Query.From"}, {d.ToParameter, "Query.To"}, {d.LanguageParameter, "Query.Language"},
+		{d.Paging.PageParameter, "Dialect.Paging"}, {d.Paging.CursorParameter, "Dialect.Paging"}, {d.Paging.SizeParameter, "Dialect.Paging"},
+	} {
+		if _, given := all[named.name]; given && named.name != "" {
+			return nil, fmt.Errorf("the parameter %q is set by %s", cut(named.name), named.by)
+		}
+	}
+	if !query.From.IsZero() && !query.To.IsZero() && query.To.Before(query.From) {
+		return nil, fmt.Errorf("Query.To, %v, is before Query.From, %v", query.To, query.From)
+	}
+	set := func(name, value string) {
+		if name != "" && value != "" {
+			all[name] = value
+		}
+	}
+	if !query.From.IsZero() {
+		set(d.FromParameter, atMost(query.From, d.TimeLayout))
+	}
+	if !query.To.IsZero() {
+		set(d.ToParameter, atLeast(query.To, d.TimeLayout))
+	}
+	set(d.LanguageParameter, query.Language)
+	if d.Paging.PageParameter != "" {
+		set(d.Paging.PageParameter, strconv.Itoa(d.Paging.FirstPage))
+	}
+	if d.Paging.SizeParameter != "" {
+		set(d.Paging.SizeParameter, strconv.Itoa(d.Paging.Size))
+	}
+	return all, nil
+}
+
+// atMost writes a time in a layout, which cuts what it has no room for. It gives ""
+// when what is written cannot be read back as a time at or before t: it would bound
+// too much.
+func atMost(t time.Time, layout string) string {
+	text := t.UTC().Format(layout)
+	if back, err := time.Parse(layout, text); err != nil || back.After(t) {
+		return ""
+	}
+	return text
+}
+
+// atLeast writes the first time that the layout can express at or after t, or "".
+func atLeast(t time.Time, layout string) string {
+	const day = 24 * time.Hour
+	for _, step := range []time.Duration{0, time.Millisecond, time.Second, time.Minute, time.Hour, day, 31 * day, 366 * day} {
+		text := t.Add(step).UTC().Format(layout)
+		if back, err := time.Parse(layout, text); err == nil && !back.Before(t) {
+			return text
+		}
+	}
+	return ""
 }
 
 // escape writes a space as %20, which both readings of a query know.

@@ -1,0 +1,180 @@
+package pull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+)
+
+// aheadBytes bounds what is read of an answer before the loop wants it.
+const aheadBytes = 1 << 20
+
+// entry is the begin of an answer or, with answer nil, an item of the last one.
+type entry struct {
+	answer *answerBegan
+	raw    json.RawMessage
+}
+
+type answerBegan struct{ date time.Time }
+
+// feed carries what a reader reads to the loop that uses it. They run side by side,
+// so that the provider's time and the loop's are not added up: the reader is ahead
+// by aheadBytes, and by no more than the answer after the one in use.
+type feed struct {
+	mu      sync.Mutex
+	news    sync.Cond // for the loop
+	room    sync.Cond // for the reader
+	queue   []entry
+	bytes   int // of the items in queue
+	begun   int // answers in queue or before it
+	taken   int // answers that the loop has begun
+	stopped bool
+	over    bool
+	err     error // with over: why there is no more; nil: that was all
+	panics  any   // with over: what the reader panicked with
+
+	pending        []entry // the reader's, not yet in queue
+	pendingBytes   int
+	pendingAnswers int
+}
+
+var (
+	errStopped = errors.New("pull: the loop has ended")
+	errExited  = errors.New("pull: the Authorizer or the Transport ended its goroutine")
+)
+
+// run has read write to the feed and use called for each entry, until that gives
+// false; whole: it never did, and all was read. The error is read's, after all
+// entries before it, or ctx's.
+func (f *feed) run(ctx context.Context, read func(context.Context) error, use func(entry) bool) (whole bool, err error) {
+	f.news.L, f.room.L = &f.mu, &f.mu
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer f.stop()
+	defer context.AfterFunc(ctx, f.stop)()
+	go f.read(reading, read)
+	var batch []entry
+	for {
+		var more bool
+		if batch, more = f.take(batch); !more {
+			break
+		}
+		for i, e := range batch {
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
+			if !use(e) {
+				return false, nil
+			}
+			batch[i] = entry{} // the loop may keep items, the batch does not
+		}
+	}
+	f.mu.Lock()
+	over, err, panics := f.over, f.err, f.panics
+	f.mu.Unlock()
+	switch {
+	case !over: // the reader has yet to notice
+		return false, ctx.Err()
+	case panics != nil:
+		panic(panics)
+	}
+	return err == nil, err
+}
+
+// read runs the reader, and has the loop hear of its end, however it ends.
+func (f *feed) read(ctx context.Context, read func(context.Context) error) {
+	err := errExited
+	defer func() {
+		panics := recover()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.queue = append(f.queue, f.pending...)
+		f.over, f.err, f.panics = true, err, panics
+		f.news.Signal()
+	}()
+	err = read(ctx)
+}
+
+// stop tells the reader that nothing more is wanted.
+func (f *feed) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
+	f.room.Signal()
+	f.news.Signal()
+}
+
+// take waits for entries and gives all that there are. Old is what it gave before.
+func (f *feed) take(old []entry) (batch []entry, more bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.queue) == 0 && !f.over && !f.stopped {
+		f.news.Wait()
+	}
+	batch, f.queue, f.bytes = f.queue, old[:0], 0
+	f.taken = f.begun
+	f.room.Signal()
+	return batch, len(batch) > 0
+}
+
+// put adds an entry. The loop sees it at the next flush.
+func (f *feed) put(e entry) {
+	f.pending = append(f.pending, e)
+	f.pendingBytes += len(e.raw)
+}
+
+// flush hands over what was put. When the loop has enough, it pauses wait and waits
+// until it has not.
+func (f *feed) flush(ctx context.Context, wait *patience) error {
+	if !f.hand() {
+		return nil
+	}
+	wait.pause()
+	f.mu.Lock()
+	for f.bytes > aheadBytes && !f.stopped {
+		f.room.Wait()
+	}
+	stopped := f.stopped
+	f.mu.Unlock()
+	if stopped {
+		return errStopped
+	}
+	return wait.resume(ctx)
+}
+
+// hand moves what was put to the queue, and says whether that is full.
+func (f *feed) hand() (full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.pending) > 0 {
+		f.queue = append(f.queue, f.pending...)
+		f.bytes += f.pendingBytes
+		f.begun += f.pendingAnswers
+		clear(f.pending)
+		f.pending, f.pendingBytes, f.pendingAnswers = f.pending[:0], 0, 0
+		f.news.Signal()
+	}
+	return f.bytes > aheadBytes || f.stopped
+}
+
+// next begins another answer, once the loop has begun the last one.
+func (f *feed) next() error {
+	f.hand()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.taken < f.begun && !f.stopped {
+		f.room.Wait()
+	}
+	if f.stopped {
+		return errStopped
+	}
+	return nil
+}
+
+// began notes that an answer is there.
+func (f *feed) began(date time.Time) {
+	f.pendingAnswers++
+	f.put(entry{answer: &answerBegan{date}})
+}

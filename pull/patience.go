@@ -1,0 +1,44 @@
+package pull
+
+import (
+	"context"
+	"time"
+)
+
+// patience is the time-out of one answer and its place in the limit. Both are given
+// back while the provider is not what is waited for. It begins paused.
+type patience struct {
+	limit *Limit
+	left  time.Duration
+	over  func() // called when none is left
+	timer *time.Timer
+	since time.Time
+	runs  bool
+}
+
+func (p *patience) pause() {
+	if !p.runs {
+		return
+	}
+	p.runs = false
+	p.timer.Stop()
+	p.left -= time.Since(p.since)
+	p.limit.leave()
+}
+
+func (p *patience) resume(ctx context.Context) error {
+	if p.runs {
+		return nil
+	}
+	if err := p.limit.enter(ctx); err != nil {
+		return err
+	}
+	p.runs = true
+	p.since = time.Now()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(p.left, p.over)
+	} else {
+		p.timer.Reset(p.left)
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package pull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+const maxCursorBytes = 2 << 10
+
+// reader reads all answers of a list.
+type reader struct {
+	client *Client
+	kind   Kind
+	feed   feed
+	asked  []string // the URLs of the lists
+	known  *Version // of the caller; nil: none
+	read   []page   // for known: what was read
+}
+
+// page is one answer of a list, as the reader went past it.
+type page struct {
+	url   string
+	tag   string // its entity tag, or ""
+	items int
+	hash  uint64 // of the items
+	next  *url.URL
+}
+
+var pageSeed = maphash.MakeSeed()
+
+func (r *reader) operation() string { return "get " + string(r.kind) }
+
+// lists reads one list after the other, each with its pages.
+func (r *reader) lists(ctx context.Context, targets []*url.URL) error {
+	first, err := r.unchanged(ctx)
+	if err != nil {
+		return err
+	}
+	for _, target := range targets {
+		if err := r.pages(ctx, target, first); err != nil {
+			return err
+		}
+		first = nil
+	}
+	return nil
+}
+
+// unchanged asks for each page that the caller knows. When all are what they were,
+// the list is; otherwise it gives the answer of the first page, if that came.
+func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
+	pages := r.known.pagesOf(r.asked)
+	for n, p := range pages {
+		at, err := url.Parse(p.url)
+		if err != nil {
+			return nil, nil
+		}
+		e, err := r.client.ask(ctx, &request{operation: r.operation(), method: http.MethodGet, target: at, known: p.tag})
+		switch {
+		case err != nil:
+			return nil, err
+		case e.response.StatusCode != http.StatusNotModified:
+			if n == 0 {
+				return e, nil
+			}
+			e.close()
+			return nil, nil
+		case n == len(pages)-1:
+			date := e.date()
+			e.close()
+			r.feed.began(date)
+			failed := e.failure()
+			failed.class = ErrUnchanged
+			return nil, failed
+		}
+		e.close()
+	}
+	return nil, nil
+}
+
+// date gives the provider's time when it answered, or zero.
+func (e *exchange) date() time.Time {
+	date, _ := http.ParseTime(e.response.Header.Get("Date"))
+	return date
+}
+
+// pages reads one list. First is the answer of its first page, when that is
+// already there.
+func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) error {
+	seen := map[string]bool{}
+	var before page
+	for n := 0; ; n++ {
+		e := first
+		first = nil
+		at := target
+		if n > 0 {
+			at = before.next
+		}
+		failed := &Error{Operation: r.operation(), Path: target.Path, class: ErrAnswer}
+		switch {
+		case seen[at.String()]:
+			failed.detail = fmt.Sprintf("page %d leads back to one that was read already", n)
+			return failed
+		case n == r.client.maxPages:
+			failed.detail = fmt.Sprintf("over %d pages; Config.MaxPages sets the bound", n)
+			return failed
+		}
+		seen[at.String()] = true
+		now, err := r.page(ctx, at, e, n)
+		if err != nil {
+			return err
+		}
+		if r.client.dialect.Paging.PageParameter != "" && n > 0 && now.items > 0 && now.items == before.items && now.hash == before.hash {
+			failed.detail = fmt.Sprintf("page %d is the same as the one before: check Dialect.Paging, the provider does not seem to know its parameter", n+1)
+			return failed
+		}
+		if r.known != nil {
+			r.read = append(r.read, page{url: at.String(), tag: now.tag})
+		}
+		if now.next == nil {
+			return nil
+		}
+		before = now
+	}
+}
+
+// page reads one answer: the nth of the list, at 0 the first.
+func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n int) (page, error) {
+	start := time.Now()
+	if e == nil {
+		err := r.feed.next()
+		if err != nil {
+			return page{}, err
+		}
+		if e, err = r.client.ask(ctx, &request{operation: r.operation(), method: http.MethodGet, target: at}); err != nil {
+			return page{}, err
+		}
+	}
+	defer e.close()
+	if err := e.checkContent(); err != nil {
+		return page{}, err
+	}
+	r.feed.began(e.date())
+	now := page{tag: entityTag(e.response.Header)}
+	decoder := newListDecoder(e.response.Body, r.client.dialect.ListMember, r.client.maxBody, r.client.maxItem, func() error { return r.feed.flush(ctx, &e.wait) })
+	cursor := strings.Split(r.client.dialect.Paging.CursorMember, ".")
+	decoder.keep = cursor[0]
+	var hash maphash.Hash
+	hash.SetSeed(pageSeed)
+	hashed := r.client.dialect.Paging.PageParameter != ""
+	err := decoder.each(func(raw json.RawMessage) {
+		now.items++
+		if hashed {
+			_, _ = hash.Write(raw)
+		}
+		r.feed.put(entry{raw: raw})
+	})
+	now.hash = hash.Sum64()
+	r.client.logger.LogAttrs(ctx, slog.LevelDebug, "pull: list read", slog.String("kind", string(r.kind)), slog.Int("page", n+1), slog.Int("items", now.items),
+		slog.Int64("bytes", decoder.body.total), slog.Duration("took", time.Since(start)), slog.Bool("whole", err == nil))
+	if err != nil {
+		return page{}, e.unreadable(err)
+	}
+	now.next, err = r.next(e, at, decoder.kept, cursor[1:], now.items, n)
+	return now, err
+}
+
+// unreadable says why an answer's body gave no list, or not all of it.
+func (e *exchange) unreadable(err error) error {
+	var (
+		refused *refusedError
+		bad     *listError
+	)
+	switch {
+	case errors.Is(err, errStopped):
+		return err
+	case errors.As(err, &refused):
+		return e.refusal(refused.body)
+	case errors.As(err, &bad):
+		failed := e.failure()
+		failed.class, failed.detail = ErrAnswer, bad.text
+		return failed
+	}
+	return e.broken(e.failure(), err, "the answer was cut short")
+}
+
+// next gives the URL of the page after one that was read, or nil: it was the last.
+func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []string, items, n int) (*url.URL, error) {
+	paging := r.client.dialect.Paging
+	switch {
+	case paging.PageParameter != "":
+		if items == 0 {
+			return nil, nil
+		}
+		return with(at, paging.PageParameter, strconv.Itoa(paging.FirstPage+n+1)), nil
+	case paging.CursorParameter != "":
+		cursor, err := readCursor(kept, path)
+		if err != nil {
+			failed := e.failure()
+			failed.class, failed.detail = ErrAnswer, fmt.Sprintf("its member %q, which Dialect.Paging names, %v", cut(paging.CursorMember), err)
+			return nil, failed
+		}
+		if cursor == "" {
+			return nil, nil
+		}
+		return with(at, paging.CursorParameter, cursor), nil
+	}
+	target := nextLink(e.response.Header)
+	if target == "" {
+		return nil, nil
+	}
+	failed := e.failure()
+	failed.class = ErrAnswer
+	next, err := e.response.Request.URL.Parse(target)
+	switch {
+	case err != nil || next.User != nil:
+		failed.detail = "its Link header names a next page that is no usable URL"
+		return nil, failed
+	case !sameOrigin(next, r.client.base):
+		failed.detail = fmt.Sprintf("its next page is at %q; credentials go only to %q", origin(next), origin(r.client.base))
+		return nil, failed
+	case len(next.String()) > maxLinkBytes:
+		failed.detail = fmt.Sprintf("the URL of its next page is longer than %d bytes", maxLinkBytes)
+		return nil, failed
+	}
+	next.Fragment, next.RawFragment = "", ""
+	return next, nil
+}
+
+// readCursor reads a cursor: a string or a number; "" when there is none.
+func readCursor(raw json.RawMessage, path []string) (string, error) {
+	if raw == nil {
+		return "", nil
+	}
+	if len(path) > 0 {
+		item, err := fds.ParseItem(raw)
+		if err != nil {
+			if string(raw) == "null" {
+				return "", nil
+			}
+			return "", errors.New("is below something that is no object")
+		}
+		raw, _ = item.Member(path...)
+	}
+	if len(raw) > maxCursorBytes {
+		return "", fmt.Errorf("is longer than %d bytes", maxCursorBytes)
+	}
+	var text *string
+	var number json.Number
+	switch {
+	case raw == nil:
+		return "", nil
+	case json.Unmarshal(raw, &text) == nil:
+		if text == nil {
+			return "", nil
+		}
+		return *text, nil
+	case json.Unmarshal(raw, &number) == nil:
+		return number.String(), nil
+	}
+	return "", errors.New("is neither a string nor a number")
+}
+
+// with gives the URL with one query parameter set to another value.
+func with(at *url.URL, name, value string) *url.URL {
+	next := *at
+	parameter := escape(name) + "="
+	var kept []string
+	for part := range strings.SplitSeq(at.RawQuery, "&") {
+		if part != "" && !strings.HasPrefix(part, parameter) {
+			kept = append(kept, part)
+		}
+	}
+	next.RawQuery = strings.Join(append(kept, parameter+escape(value)), "&")
+	return &next
+}

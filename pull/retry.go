@@ -1,0 +1,71 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
+)
+
+const (
+	firstRetry = 500 * time.Millisecond // mean of the delay before the second attempt
+	lastRetry  = 10 * time.Second       // the longest that we choose; a provider may ask for more
+)
+
+// ask sends the request until it is answered as expected, or for Config.RetryFor.
+// What it gives must be closed.
+func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
+	began := time.Now()
+	var delays *backoff.Backoff // made when it is needed
+	for attempt := 1; ; attempt++ {
+		e, err := c.try(ctx, r)
+		if err == nil {
+			return e, nil
+		}
+		var failed *Error
+		if !errors.As(err, &failed) {
+			return nil, err
+		}
+		failed.Attempts = attempt
+		if !r.repeatable() {
+			failed.judgeOnce()
+		}
+		if !Retryable(failed) || c.retryFor < 0 {
+			return nil, failed
+		}
+		if delays == nil {
+			delays = backoff.New(backoff.Policy{Initial: firstRetry, Max: lastRetry, StableAfter: time.Hour})
+		}
+		delay := max(delays.Next(), failed.RetryAfter)
+		if time.Since(began)+delay > c.retryFor {
+			return nil, failed
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay {
+			return nil, failed
+		}
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "pull: request failed", slog.Any("error", failed), slog.Int("attempt", attempt), slog.Duration("retry_in", delay))
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			failed.class, failed.cause = nil, ctx.Err()
+			return nil, failed
+		}
+	}
+}
+
+// judgeOnce makes the error of a request that must not be carried out twice say so
+// when that could be: only a provider that was not reached, or that says that it
+// took nothing on, leaves no doubt.
+func (e *Error) judgeOnce() {
+	if e.HTTPStatus == http.StatusTooManyRequests || e.HTTPStatus == http.StatusServiceUnavailable {
+		return
+	}
+	if e.sent && (e.class == ErrUnavailable || e.HTTPStatus == 0) {
+		e.class = ErrUnknownOutcome
+	}
+}
