@@ -11,6 +11,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -350,4 +351,42 @@ func TestQualityOfServiceZeroCanBeAskedFor(t *testing.T) {
 			t.Errorf("got %+v", m)
 		}
 	})
+}
+
+// Mosquitto 2.0.11 then sends at once all that was in flight, before its SUBACK.
+func TestALowerReceiveMaximumThanBeforeLocksNoOwnerOut(t *testing.T) {
+	const sent = 100
+	m := realtest.Mosquitto(t, realtest.MosquittoOptions{Config: []string{"max_queued_messages 0", "max_inflight_messages 0"}})
+	owner, root := newOwner()
+	certificate := m.IssueCertificate(root.ClientID(), realtest.CertificateOptions{})
+	cfg := push.Config{
+		Owner: owner, Root: root, BrokerURL: m.URL, RootCAs: m.RootCAs, Certificate: source(&certificate.TLS),
+		ReceiveMaximum: 1000, DrainTimeout: time.Millisecond, ConnectTimeout: 10 * time.Second,
+	}
+	atWork := make(chan struct{}, 1)
+	r := start(t, cfg, func(ctx context.Context, _ push.Message) error {
+		atWork <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	r.waitPhase(push.Connected)
+	for _, text := range numbered(0, sent) {
+		if err := m.PublishPacket(t.Context(), publishPacket(root.String()+"events", []byte(text), 1, false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-atWork
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg.ReceiveMaximum = 4
+	got := newCollector()
+	r = start(t, cfg, got.handle)
+	if s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting }); s.Phase != push.Connected {
+		t.Fatalf("state %+v", s)
+	}
+	if messages := payloads(got.wait(t, sent)); !slices.Equal(messages, numbered(0, sent)) {
+		t.Errorf("got %v", messages)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -221,6 +222,69 @@ func TestMessagesThatABrokerNeverReleasesDoNotStopTheReader(t *testing.T) {
 		time.Sleep(time.Hour)
 		if s := r.State(); s.Phase != push.Connected || s.Connects != 1 {
 			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+func TestMoreMessagesThanAllowedBeforeTheSUBACKDoNotHideIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sent = 100
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.expect(packets.SUBSCRIBE)
+			go func() {
+				for i := range uint16(sent) {
+					p.publish(i+1, false, "events", numbered(int(i), int(i)+1)[0])
+				}
+				p.send(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+			}()
+			for id := range uint16(sent) {
+				p.puback(id + 1)
+			}
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.ReceiveMaximum = 4
+		got := newCollector()
+		r := start(t, cfg, got.handle)
+		if s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting }); s.Phase != push.Connected {
+			t.Fatalf("state %+v", s)
+		}
+		if messages := payloads(got.wait(t, sent)); !slices.Equal(messages, numbered(0, sent)) {
+			t.Errorf("got %v", messages)
+		}
+	})
+}
+
+func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		codes := make(chan byte, 1)
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.expect(packets.SUBSCRIBE)
+			if p.n > 1 {
+				return
+			}
+			go func() {
+				payload := strings.Repeat("x", 1<<19)
+				for i := range uint16(100) {
+					p.publish(i+1, false, "events", payload)
+				}
+			}()
+			for packet := p.next(); packet != nil; packet = p.next() {
+				if d, ok := packet.Content.(*packets.Disconnect); ok {
+					codes <- d.ReasonCode
+				}
+			}
+		})
+		cfg := b.config()
+		cfg.ReceiveMaximum = 1
+		r := start(t, cfg, discard(t))
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+			t.Errorf("error %v", s.Err)
+		}
+		if code := <-codes; code != packets.DisconnectReceiveMaximumExceeded {
+			t.Errorf("DISCONNECT 0x%02X", code)
 		}
 	})
 }

@@ -72,6 +72,9 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.mu.Unlock()
 		return w.answer(kind, 0, p)
 	case *packets.Suback:
+		w.mu.Lock()
+		w.subscribed = true
+		w.mu.Unlock()
 		return w.answer(kind, p.PacketID, p)
 	case *packets.Unsuback:
 		return w.answer(kind, p.PacketID, p)
@@ -138,7 +141,7 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	message.Payload = rest[n+properties:]
 	arrived := time.Now()
 	if message.QoS > 0 {
-		if err := w.expect(message.PacketID); err != nil {
+		if err := w.expect(message.PacketID, len(packet)); err != nil {
 			return err
 		}
 	}
@@ -147,13 +150,19 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 }
 
 // expect notes that a message awaits its acknowledgement.
-func (w *wire) expect(id uint16) error {
+func (w *wire) expect(id uint16, size int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, known := w.unacked[id]; known {
 		return protocolError(0x82, "a packet identifier is used twice")
 	}
 	for len(w.unacked) >= allowance(w.receiveMaximum) && w.cause == nil {
+		if !w.subscribed { // nothing is handled before the SUBACK, which comes behind
+			if w.early += size + messageBytes; w.early > earlyBytes {
+				return protocolError(0x93, "far more messages than the receive maximum came before the SUBACK")
+			}
+			break
+		}
 		w.paused = true
 		w.room.Wait()
 	}
@@ -165,11 +174,19 @@ func (w *wire) expect(id uint16) error {
 	return nil
 }
 
+// Of the messages beyond the allowance that come before the SUBACK, this much is
+// kept.
+const (
+	earlyBytes   = 4 << 20
+	messageBytes = 512 // what one takes besides its packet
+)
+
 // allowance gives how many unacknowledged messages are read. Brokers do exceed the
 // receive maximum: Mosquitto 2.0.11 by two or three when acknowledgements and new
-// messages cross, and by what was in flight when it was restarted. Twice as many
-// are taken; beyond, reading pauses until the handler has caught up, and only
-// until then a dead connection goes unnoticed.
+// messages cross, and at once by all that was in flight when the client was last
+// connected, with a larger one. Twice as many are taken; beyond, reading pauses
+// until the handler has caught up, and only until then a dead connection goes
+// unnoticed.
 func allowance(receiveMaximum int) int { return receiveMaximum + max(receiveMaximum, 8) }
 
 // decode reads a packet with paho's codec, which must not be trusted with

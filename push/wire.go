@@ -51,11 +51,12 @@ type wire struct {
 	lastSent, lastReceived atomic.Int64 // since began
 	mu                     sync.Mutex
 	cause                  error
-	connected              bool                // CONNACK has come
+	connected, subscribed  bool                // CONNACK, SUBACK has come
 	awaited                byte                // the type of packet that exchange waits for, or 0
 	awaitedID              uint16              // its packet identifier
 	unacked                map[uint16]struct{} // packet identifiers of messages of quality of service 1 and 2 that await PUBACK or PUBREC
 	room                   *sync.Cond          // mu: unacked has become shorter, or the connection has ended
+	early                  int                 // see earlyBytes
 	paused                 bool                // the reader waits for room
 	pingTimer              *time.Timer
 	pingIdle, pingAnswer   time.Duration
