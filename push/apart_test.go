@@ -2,9 +2,16 @@ package push_test
 
 import (
 	"context"
+	"crypto"
+	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -38,4 +45,102 @@ func TestAPanicOrAnExitInOnStateReachesTheCallerOfRun(t *testing.T) {
 	if panicked, returned := run(func(push.State) { runtime.Goexit() }); panicked != nil || returned {
 		t.Errorf("after an exit: panic %v, returned %v", panicked, returned)
 	}
+}
+
+func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
+	panics := func() { panic("a defect") }
+	for name, where := range map[string]func(cfg *push.Config, misbehave func()){
+		"OnState": func(cfg *push.Config, misbehave func()) {
+			cfg.OnState = func(s push.State) {
+				if s.Phase == push.Connected {
+					misbehave()
+				}
+			}
+		},
+		"BeforeMessages": func(cfg *push.Config, misbehave func()) {
+			cfg.BeforeMessages = func(context.Context, push.Subscribed) error { misbehave(); return nil }
+		},
+		"SaveSubscribed": func(cfg *push.Config, misbehave func()) {
+			cfg.SaveSubscribed = func(context.Context, []string) error { misbehave(); return nil }
+		},
+		"Dial": func(cfg *push.Config, misbehave func()) {
+			dial := cfg.Dial
+			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				misbehave()
+				return dial(ctx, network, address)
+			}
+		},
+		"the key": func(cfg *push.Config, misbehave func()) {
+			certificate, _ := cfg.Certificate(context.Background())
+			careless := *certificate
+			careless.PrivateKey = careful{certificate.PrivateKey.(crypto.Signer), misbehave}
+			cfg.Certificate = source(&careless)
+		},
+	} {
+		for how, misbehave := range map[string]func(){"panics": panics, "exits": runtime.Goexit} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newScripted(t, func(p *peer) {
+						_ = p.raw.SetReadDeadline(time.Now().Add(10 * time.Minute)) // fails the test
+						p.connack(true, packets.Properties{})
+						if subscribe := p.next(); subscribe.Type == packets.SUBSCRIBE {
+							p.send(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+							p.publish(1, true, "events", `"x"`)
+							for packet := p.next(); packet != nil && packet.Type != packets.DISCONNECT; packet = p.next() {
+							}
+						}
+					})
+					cfg := b.config()
+					bad := true
+					where(&cfg, func() {
+						if bad {
+							misbehave()
+						}
+					})
+					c, err := push.New(cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					handled := make(chan struct{}, 2)
+					handle := func(context.Context, push.Message) error { handled <- struct{}{}; return nil }
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						defer func() { _ = recover() }()
+						_ = c.Run(ctx, handle)
+						t.Error("Run returned")
+					}()
+					<-done
+					if s := c.State(); s.Phase != push.Stopped {
+						t.Errorf("state %+v", s)
+					}
+					bad = false
+					result := make(chan error, 1)
+					go func() { result <- c.Run(ctx, handle) }()
+					select {
+					case err := <-result:
+						t.Fatalf("Run again: %v", err)
+					case <-handled:
+						cancel()
+					}
+					if err := <-result; err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// careful is a key that lives elsewhere.
+type careful struct {
+	crypto.Signer
+	before func()
+}
+
+func (c careful) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	c.before()
+	return c.Signer.Sign(random, digest, opts)
 }

@@ -33,8 +33,10 @@ type Connection struct {
 
 // run is one call of Run.
 type run struct {
-	cancel context.CancelFunc
-	done   chan struct{}
+	cancel  context.CancelFunc
+	done    chan struct{}
+	session *session // open, or being opened
+	drained bool
 
 	expire  bool // end the session too; set before cancel
 	expired bool // the broker was told to; read after done
@@ -82,7 +84,8 @@ func (c *Connection) State() State {
 // ends, a handler at work may finish within Config.DrainTimeout; its message is
 // acknowledged before the disconnect, and the broker keeps the session. Run
 // returns when the handler has returned. It may be called again afterwards, one
-// call at a time (ErrRunning).
+// call at a time (ErrRunning). A panic in a function of the Config that Run calls
+// ends it in the same way, and reaches the caller.
 func (c *Connection) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
@@ -99,6 +102,19 @@ func (c *Connection) Run(ctx context.Context, h Handler) error {
 	c.mu.Unlock()
 
 	l := newLine(ctx, &c.settings, h, func() { c.discardLate() })
+	returned := false
+	defer func() {
+		if !returned { // a function of the caller's panicked, or ended its goroutine
+			c.drain(this.session, l, this)
+		}
+		c.mu.Lock()
+		if !returned {
+			c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
+		}
+		c.run = nil
+		c.mu.Unlock()
+		close(this.done)
+	}()
 	err := c.supervise(ctx, this, l)
 	c.update(func(s *State) {
 		s.Phase, s.Since, s.Err, s.RetryAt = Stopped, time.Now(), nil, time.Time{}
@@ -106,10 +122,7 @@ func (c *Connection) Run(ctx context.Context, h Handler) error {
 			s.Phase, s.Err = TakenOver, err
 		}
 	})
-	c.mu.Lock()
-	c.run = nil
-	c.mu.Unlock()
-	close(this.done)
+	returned = true
 	return err
 }
 
@@ -134,7 +147,7 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 		var err error
 		apart(func() {
 			began := time.Now()
-			s, err = c.open(ctx, to, l)
+			s, err = c.open(ctx, to, l, this)
 			if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
 				hook.ConnectAttempt(time.Since(began), err)
 			}
@@ -161,6 +174,7 @@ func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
 			c.drain(s, l, this)
 			return nil
 		}
+		this.session = nil
 		if errors.Is(err, errNewCertificate) {
 			continue
 		}
@@ -263,6 +277,10 @@ func (c *Connection) follow(ctx context.Context, s *session) error {
 // drain lets the handler finish, sees its acknowledgement out and disconnects. s
 // is nil when there is no connection.
 func (c *Connection) drain(s *session, l *line, this *run) {
+	if this.drained {
+		return
+	}
+	this.drained = true
 	l.close()
 	timer := time.NewTimer(c.settings.DrainTimeout)
 	defer timer.Stop()
@@ -271,7 +289,7 @@ func (c *Connection) drain(s *session, l *line, this *run) {
 	case <-timer.C:
 	}
 	l.cancel()
-	if s != nil {
+	if s != nil && s.wire != nil {
 		c.mu.Lock()
 		expire := this.expire
 		c.mu.Unlock()

@@ -21,28 +21,31 @@ func (s *settings) dial(ctx context.Context, to server, certificate *tls.Certifi
 			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
 		}
 	}
-	raw, err = s.Dial(ctx, "tcp", to.address)
+	below, err := s.Dial(ctx, "tcp", to.address)
 	if err != nil {
 		return nil, nil, s.unreachable(ctx, to, err)
 	}
+	defer func() {
+		if conn == nil { // also when the certificate's key panics
+			_ = below.Close()
+		}
+	}()
 	policy := tlspolicy.ClientConfig(roots, s.ExactlyTLS12)
 	policy.ServerName = to.host
 	// Whatever authorities the broker names, it gets to see the certificate that
 	// we have: its alert then says what is wrong with it.
 	policy.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
-	secured := tls.Client(raw, policy)
+	secured := tls.Client(below, policy)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
 		return nil, nil, s.unreachable(ctx, to, err)
 	}
 	if to.path == "" {
-		return secured, raw, nil
+		return secured, below, nil
 	}
 	if conn, err = s.upgrade(ctx, secured, to); err != nil {
-		_ = raw.Close()
 		return nil, nil, s.unreachable(ctx, to, err)
 	}
-	return conn, raw, nil
+	return conn, below, nil
 }
 
 // unreachable words an error of the time until CONNACK.

@@ -51,8 +51,9 @@ func (g *granted) refused() (err error, all bool) {
 }
 
 // open dials, connects and subscribes. On an error nothing is left behind.
-func (c *Connection) open(ctx context.Context, to server, l *line) (*session, error) {
+func (c *Connection) open(ctx context.Context, to server, l *line, this *run) (*session, error) {
 	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
+	this.session = s
 	err := s.connect(ctx, connectPacket(&c.settings))
 	if err == nil {
 		err = s.subscribe(ctx)
