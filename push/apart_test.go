@@ -3,6 +3,7 @@ package push_test
 import (
 	"context"
 	"crypto"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -57,6 +59,13 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 				}
 			}
 		},
+		"OnState, told of a foreign message": func(cfg *push.Config, misbehave func()) {
+			cfg.OnState = func(s push.State) {
+				if errors.Is(s.Err, fds.ErrForeignTopic) {
+					misbehave()
+				}
+			}
+		},
 		"BeforeMessages": func(cfg *push.Config, misbehave func()) {
 			cfg.BeforeMessages = func(context.Context, push.Subscribed) error { misbehave(); return nil }
 		},
@@ -85,7 +94,8 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 						p.connack(true, packets.Properties{})
 						if subscribe := p.next(); subscribe.Type == packets.SUBSCRIBE {
 							p.send(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
-							p.publish(1, true, "events", `"x"`)
+							p.publish(uint16(p.n), true, "events", `"x"`)
+							p.send(&packets.Publish{Topic: fds.NewSubscriptionID().Root().String() + "events", Properties: &packets.Properties{}})
 							for packet := p.next(); packet != nil && packet.Type != packets.DISCONNECT; packet = p.next() {
 							}
 						}
@@ -116,6 +126,9 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 					if s := c.State(); s.Phase != push.Stopped {
 						t.Errorf("state %+v", s)
 					}
+					for len(handled) > 0 {
+						<-handled
+					}
 					bad = false
 					result := make(chan error, 1)
 					go func() { result <- c.Run(ctx, handle) }()
@@ -143,4 +156,31 @@ type careful struct {
 func (c careful) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	c.before()
 	return c.Signer.Sign(random, digest, opts)
+}
+
+type exits struct{}
+
+func (exits) MessageDiscarded(error) { runtime.Goexit() }
+
+func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			_ = p.raw.SetReadDeadline(time.Now().Add(10 * time.Minute)) // fails the test
+			p.accept(true)
+			if p.n == 1 {
+				p.send(&packets.Publish{Topic: fds.NewSubscriptionID().Root().String() + "events", Properties: &packets.Properties{}})
+			}
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.Hooks = exits{}
+		r := start(t, cfg, discard(t))
+		if s := r.waitPhase(push.BackingOff); !strings.Contains(s.Err.Error(), "ended the goroutine") {
+			t.Errorf("error %v", s.Err)
+		}
+		r.waitPhase(push.Connected)
+		if err := r.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -262,15 +263,24 @@ func apart(f func()) {
 func (c *Connection) follow(ctx context.Context, s *session) error {
 	renewal := c.watchCertificate(s)
 	defer renewal.stop()
-	select {
-	case <-s.wire.ended:
-		s.wait()
-		return s.wire.why()
-	case <-renewal.due:
-		s.finish(false) // what is unacknowledged comes again on the next connection
-		return errNewCertificate
-	case <-ctx.Done():
-		return nil
+	foreign := s.foreigner
+	if s.told {
+		foreign = nil
+	}
+	for {
+		select {
+		case <-foreign:
+			foreign = nil
+			apart(func() { c.update(func(state *State) { state.Err = s.foreign }) })
+		case <-s.wire.ended:
+			s.wait()
+			return s.wire.why()
+		case <-renewal.due:
+			s.finish(false) // what is unacknowledged comes again on the next connection
+			return errNewCertificate
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
@@ -381,8 +391,9 @@ func (c *Connection) cameUp(s *session) {
 	refused, _ := s.granted.refused()
 	c.update(func(state *State) {
 		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), refused, time.Time{}
-		if refused == nil {
-			state.Err = s.foreign // which may have come before
+		if s.foreign != nil { // which may have come before
+			s.told = true
+			state.Err = cmp.Or(refused, s.foreign)
 		}
 		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
 		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
@@ -444,7 +455,7 @@ func (c *Connection) discardForeign(s *session, err error) {
 	c.discarded(err)
 	if first {
 		c.warn("push: a foreign message was discarded", s.foreign)
-		c.update(func(state *State) { state.Err = s.foreign })
+		close(s.foreigner)
 	}
 }
 

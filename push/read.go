@@ -23,6 +23,15 @@ func (w *wire) Read(p []byte) (int, error) {
 // read takes one packet after the other until the connection has ended, and then
 // reads on until the broker has closed it too; see lingerTime.
 func (w *wire) read() {
+	reader := true
+	defer func() {
+		if !reader {
+			return
+		}
+		w.fail(errReaderExited) // unless it has ended, as it has when the loop was left
+		_ = w.raw.Close()
+		close(w.done)
+	}()
 	for !w.hasEnded() {
 		packet, header, err := w.readPacket()
 		if err == nil {
@@ -36,19 +45,21 @@ func (w *wire) read() {
 		default:
 			w.fail(lost(err))
 		}
-		if err == nil && w.toServe && !w.serve() {
-			return
+		if err == nil && w.toServe {
+			reader = false // the line replaces one that the handler ends
+			if reader = w.serve(); !reader {
+				return
+			}
 		}
 		if err == nil && packet[0]>>4 == packets.SUBACK {
 			// The connection is made. What it took, the end of the TLS handshake
 			// too, needed a larger stack than waiting for messages does.
+			reader = false
 			go w.read()
 			return
 		}
 	}
 	_, _ = io.Copy(io.Discard, w.Conn)
-	_ = w.raw.Close()
-	close(w.done)
 }
 
 // serve has the reader see to what it has received, and says whether it is still
@@ -67,6 +78,9 @@ func (w *wire) lend() {
 		go w.read()
 	}
 }
+
+// errReaderExited: a hook or the logger called runtime.Goexit.
+var errReaderExited = errors.New("push: a function of the application ended the goroutine that reads")
 
 // readPacket reads one packet, whole, into memory of its own. A length beyond the
 // limit is refused before any memory is taken for it, and memory grows only as

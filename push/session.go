@@ -27,6 +27,8 @@ type session struct {
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	foreign     error         // the first foreign topic; under the connection's lock
+	foreigner   chan struct{} // closed: there was one
+	told        bool          // with the state that says connected, about it too
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -52,7 +54,7 @@ func (g *granted) refused() (err error, all bool) {
 
 // open dials, connects and subscribes. On an error nothing is left behind.
 func (c *Connection) open(ctx context.Context, to server, l *line, this *run) (*session, error) {
-	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
+	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{}), foreigner: make(chan struct{})}
 	this.session = s
 	err := s.connect(ctx, connectPacket(&c.settings))
 	if err == nil {
