@@ -69,6 +69,32 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 	}
 }
 
+func TestABrokerThatAllowsLongSilenceIsWatchedAsConfigured(t *testing.T) {
+	const keepAlive = 20 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		longest := uint16(65535)
+		b := newScripted(t, func(p *peer) {
+			p.connack(false, packets.Properties{ServerKeepAlive: &longest})
+			p.suback()
+			if p.n > 1 {
+				p.stay()
+				return
+			}
+			_, _ = io.Copy(io.Discard, p.conn)
+		})
+		cfg := b.config()
+		cfg.KeepAlive = keepAlive
+		r := start(t, cfg, discard(t))
+		up := r.waitPhase(push.Connected)
+		if want := time.Duration(longest) * time.Second; up.KeepAlive != want {
+			t.Errorf("the state says %v, the broker %v", up.KeepAlive, want)
+		}
+		if s := r.waitPhase(push.BackingOff); s.Since.Sub(up.Since) > keepAlive*3/2 || !errors.Is(s.Err, push.ErrUnresponsive) {
+			t.Errorf("found after %v: %v", s.Since.Sub(up.Since), s.Err)
+		}
+	})
+}
+
 func TestAnIdleConnectionStaysUpForDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keepAlive = time.Minute

@@ -140,7 +140,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 			s.granted.keepAlive = time.Duration(*p.ServerKeepAlive) * time.Second
 		}
 	}
-	w.keepAlive(s.granted.keepAlive)
+	w.keepAlive(min(s.granted.keepAlive, settings.KeepAlive)) // to ping more often is allowed (MQTT 5.0 section 3.1.2.10)
 	if s.line != nil && !s.present {
 		s.line.sessionLost()
 	}
