@@ -48,6 +48,7 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 		"a PUBACK":                                {fixed(raw(0x40, 0, 1)...), 0x82, true, push.ErrProtocol},
 		"a PUBREC":                                {fixed(raw(0x50, 0, 1)...), 0x82, true, push.ErrProtocol},
 		"a PUBCOMP":                               {fixed(raw(0x70, 0, 1)...), 0x82, true, push.ErrProtocol},
+		"a PUBREL with packet identifier 0":       {fixed(raw(0x62, 0, 0)...), 0x82, true, push.ErrProtocol},
 		"a PINGREQ":                               {fixed(raw(0xC0)...), 0x82, true, push.ErrProtocol},
 		"a PINGRESP with flags":                   {fixed(raw(0xD1)...), 0x81, true, push.ErrProtocol},
 		"an empty SUBACK":                         {fixed(raw(0x90)...), 0x81, true, push.ErrProtocol},

@@ -79,6 +79,9 @@ func (w *wire) inspect(packet []byte, header int) error {
 	case *packets.Unsuback:
 		return w.answer(kind, p.PacketID, p)
 	case *packets.Pubrel:
+		if p.PacketID == 0 {
+			return protocolError(0x82, "a PUBREL has packet identifier 0")
+		}
 		// What PUBREC has acknowledged is not remembered, so any identifier may be
 		// completed.
 		_ = w.write(&packets.Pubcomp{PacketID: p.PacketID, Properties: &packets.Properties{}})
