@@ -50,6 +50,9 @@ func (w *wire) inspect(packet []byte, header int) error {
 	default: // we never publish, so none of these is an answer to us
 		return protocolError(0x82, "packet type %d is not for a subscriber", kind)
 	}
+	if kind == packets.PUBREL {
+		return w.inspectPubrel(packet[header:])
+	}
 	if kind == packets.DISCONNECT && len(packet) == header { // short for reason code 0, which the codec does not know
 		w.fail(reasonError("DISCONNECT", 0, nil))
 		return nil
@@ -78,13 +81,6 @@ func (w *wire) inspect(packet []byte, header int) error {
 		return w.answer(kind, p.PacketID, p)
 	case *packets.Unsuback:
 		return w.answer(kind, p.PacketID, p)
-	case *packets.Pubrel:
-		if p.PacketID == 0 {
-			return protocolError(0x82, "a PUBREL has packet identifier 0")
-		}
-		// What PUBREC has acknowledged is not remembered, so any identifier may be
-		// completed.
-		_ = w.write(&packets.Pubcomp{PacketID: p.PacketID, Properties: &packets.Properties{}})
 	case *packets.Disconnect:
 		w.fail(reasonError("DISCONNECT", p.ReasonCode, p.Properties))
 	}
@@ -132,16 +128,16 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	if n == 0 || len(rest)-n < properties {
 		return protocolError(0x81, "a message's properties are cut")
 	}
-	if properties > 0 {
-		content, err := decode(packet)
-		if err != nil {
-			return protocolError(0x81, "a message cannot be read")
-		}
-		if p := content.(*packets.Publish); p.Properties != nil && p.Properties.TopicAlias != nil {
-			return protocolError(0x94, "a message has a topic alias, which this client does not allow")
-		}
+	switch aliased, ok := walk(rest[n:n+properties], packets.PUBLISH); {
+	case !ok:
+		return protocolError(0x81, "a message cannot be read")
+	case aliased:
+		return protocolError(0x94, "a message has a topic alias, which this client does not allow")
 	}
 	message.Payload = rest[n+properties:]
+	if len(packet) > 2*len(message.Payload)+messageBytes { // what keeps the payload must not keep much more
+		message.Payload = bytes.Clone(message.Payload)
+	}
 	arrived := time.Now()
 	if message.QoS > 0 {
 		if err := w.expect(message.PacketID, len(packet)); err != nil {
@@ -150,6 +146,80 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	}
 	w.toServe = w.received(message, arrived)
 	return nil
+}
+
+// inspectPubrel checks a PUBREL and answers it. What PUBREC has acknowledged is not
+// remembered, so any identifier may be completed.
+func (w *wire) inspectPubrel(rest []byte) error {
+	ok := len(rest) >= 2
+	if len(rest) > 3 {
+		properties, n := variableInt(rest[3:])
+		if ok = n > 0 && len(rest)-3-n == properties; ok {
+			_, ok = walk(rest[3+n:], packets.PUBREL)
+		}
+	}
+	if !ok {
+		return protocolError(0x81, "a PUBREL cannot be read")
+	}
+	id := uint16(rest[0])<<8 | uint16(rest[1])
+	if id == 0 {
+		return protocolError(0x82, "a PUBREL has packet identifier 0")
+	}
+	_ = w.write(&packets.Pubcomp{PacketID: id, Properties: &packets.Properties{}})
+	return nil
+}
+
+// walk says whether the properties of a PUBLISH or a PUBREL can be read, and
+// whether they hold a topic alias. They come as often as the broker likes, and
+// the codec takes 270 times the memory that they have on the network.
+func walk(p []byte, kind byte) (aliased, ok bool) {
+	for len(p) > 0 {
+		id := p[0]
+		p = p[1:]
+		n := 0
+		switch {
+		case id == packets.PropUser:
+			if n = field(p); n <= len(p) {
+				n += field(p[n:])
+			}
+		case kind == packets.PUBREL:
+			if id != packets.PropReasonString {
+				return false, false
+			}
+			n = field(p)
+		default:
+			switch id {
+			case packets.PropPayloadFormat:
+				n = 1
+			case packets.PropMessageExpiry:
+				n = 4
+			case packets.PropTopicAlias:
+				n, aliased = 2, true
+			case packets.PropSubscriptionIdentifier:
+				if _, n = variableInt(p); n == 0 {
+					return false, false
+				}
+			case packets.PropContentType, packets.PropResponseTopic, packets.PropCorrelationData:
+				n = field(p)
+			default:
+				return false, false
+			}
+		}
+		if n > len(p) {
+			return false, false
+		}
+		p = p[n:]
+	}
+	return aliased, true
+}
+
+// field gives how long a string or binary data at the beginning of p is; longer
+// than p when it is cut (MQTT 5.0 section 1.5.4).
+func field(p []byte) int {
+	if len(p) < 2 {
+		return 2
+	}
+	return 2 + int(p[0])<<8 + int(p[1])
 }
 
 // expect notes that a message awaits its acknowledgement.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -70,6 +72,94 @@ func TestAConnectionThatTheBrokerClosedIsKnownOnEverySystem(t *testing.T) {
 	} {
 		if isBare(err) {
 			t.Errorf("%s counts as closed without a reason", name)
+		}
+	}
+}
+
+// withProperties makes a packet whose properties are one, repeated up to about a
+// mebibyte.
+func withProperties(first byte, head, property, payload []byte) []byte {
+	length := func(n int) (b []byte) {
+		for ; n > 0x7F; n >>= 7 {
+			b = append(b, byte(n)|0x80)
+		}
+		return append(b, byte(n))
+	}
+	properties := bytes.Repeat(property, 1<<20/len(property))
+	body := slices.Concat(head, length(len(properties)), properties, payload)
+	return slices.Concat([]byte{first}, length(len(body)), body)
+}
+
+func TestManyPropertiesTakeLittleMemory(t *testing.T) {
+	for name, input := range map[string][]byte{
+		"of a PUBLISH": withProperties(0x30, []byte{0, 1, 'x'}, []byte{packets.PropUser, 0, 0, 0, 0}, []byte("{}")),
+		"of a PUBREL":  withProperties(0x62, []byte{0, 1, 0}, []byte{packets.PropUser, 0, 0, 0, 0}, nil),
+	} {
+		w, _ := memoryWire(input)
+		w.maxPacket, w.connected = 2<<20, true
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		w.read()
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 4<<20 || !isBare(w.why()) {
+			t.Errorf("%s: %d bytes were taken for %d; the end: %v", name, took, len(input), w.why())
+		}
+	}
+}
+
+func TestAPayloadDoesNotKeepItsProperties(t *testing.T) {
+	const messages = 32
+	one := withProperties(0x30, []byte{0, 1, 'x'}, append([]byte{packets.PropCorrelationData, 0xFF, 0xFF}, make([]byte, 0xFFFF)...), []byte("{}"))
+	w, m := memoryWire(nil)
+	w.maxPacket, w.connected = 2<<20, true
+	var payloads [][]byte
+	w.received = func(p *packets.Publish, _ time.Time) bool {
+		payloads = append(payloads, p.Payload)
+		if len(payloads) < messages {
+			m.Reset(one)
+		}
+		return false
+	}
+	m.Reset(one)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	w.read()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); len(payloads) != messages || kept > 4<<20 {
+		t.Errorf("%d payloads of 2 bytes keep %d bytes", len(payloads), kept)
+	}
+	runtime.KeepAlive(payloads)
+}
+
+func TestPropertiesAreReadAsTheCodecReadsThem(t *testing.T) {
+	one, four, two, number := byte(1), uint32(4), uint16(2), 100
+	for kind, properties := range map[byte]*packets.Properties{
+		packets.PUBLISH: {
+			PayloadFormat: &one, MessageExpiry: &four, ContentType: "application/json", ResponseTopic: "x",
+			CorrelationData: []byte{1, 2}, TopicAlias: &two, SubscriptionIdentifier: &number, User: []packets.User{{Key: "k", Value: "v"}, {}},
+		},
+		packets.PUBREL: {ReasonString: "why", User: []packets.User{{Key: "k", Value: "v"}, {}}},
+	} {
+		packed := properties.Pack(kind)
+		for n := range len(packed) + 1 {
+			p := packed[:n]
+			var known packets.Properties
+			err := known.Unpack(bytes.NewBuffer(append([]byte{byte(n)}, p...)), kind)
+			if n > 0 && p[n-1] == packets.PropSubscriptionIdentifier {
+				err = io.ErrUnexpectedEOF // which the codec takes for 0
+			}
+			if aliased, ok := walk(p, kind); ok != (err == nil) || ok && aliased != (known.TopicAlias != nil) {
+				t.Errorf("packet type %d, %x: alias %v, ok %v; the codec says %v", kind, p, aliased, ok, err)
+			}
+		}
+		for id := range 0x80 {
+			_, ok := walk([]byte{byte(id), 0, 0, 0, 0}, kind)
+			var unknown packets.Properties
+			if err := unknown.Unpack(bytes.NewBuffer([]byte{5, byte(id), 0, 0, 0, 0}), kind); ok != (err == nil) {
+				t.Errorf("packet type %d, property %d: ok %v; the codec says %v", kind, id, ok, err)
+			}
 		}
 	}
 }
