@@ -128,7 +128,7 @@ type Config struct {
 type settings struct {
 	Config
 	brokers []server // BrokerURL's and the fallbacks'
-	allowed []string // in lower case
+	allowed []string // in lower case: a host without brackets, or host:port
 	filters []string // full, wanted
 }
 
@@ -170,10 +170,14 @@ func (c Config) validate() (settings, error) {
 		s.brokers = append(s.brokers, broker)
 	}
 	for _, allowed := range c.AllowedServers {
-		if _, ok := parseServer(allowed); !ok {
+		to, ok := parseServer(allowed)
+		if !ok {
 			fault("AllowedServers holds %q, which is neither a host nor host:port", cut(allowed))
 		}
-		s.allowed = append(s.allowed, strings.ToLower(allowed))
+		if _, _, err := net.SplitHostPort(allowed); err != nil { // no port: any will do
+			to.address = to.host
+		}
+		s.allowed = append(s.allowed, to.address)
 	}
 	if c.Certificate == nil {
 		fault("Certificate is missing: a broker identifies an owner by its client certificate (M2)")

@@ -145,6 +145,45 @@ func TestAReferralIsFollowedToAllowedServersOnly(t *testing.T) {
 	}
 }
 
+func TestAnAllowedServerIsKnownHoweverItIsSpelt(t *testing.T) {
+	for name, c := range map[string]struct {
+		fallbacks, allowed []string
+		reference, dialled string
+	}{
+		"a URL in upper case":       {fallbacks: []string{"mqtts://OTHER.test"}, reference: "other.test:8883", dialled: "OTHER.test:8883"},
+		"an IPv6 host":              {allowed: []string{"[2001:DB8::1]"}, reference: "[2001:db8::1]:99", dialled: "[2001:db8::1]:99"},
+		"an IPv6 host with a port":  {allowed: []string{"[2001:db8::1]:99"}, reference: "[2001:DB8::1]:99", dialled: "[2001:db8::1]:99"},
+		"an IPv6 host, no brackets": {allowed: []string{"2001:db8::1"}, reference: "[2001:db8::1]", dialled: "[2001:db8::1]:8883"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					p.expect(packets.CONNECT)
+					p.send(&packets.Connack{ReasonCode: packets.ConnackUseAnotherServer, Properties: &packets.Properties{ServerReference: c.reference}})
+				})
+				cfg := b.config()
+				cfg.Fallbacks, cfg.AllowedServers = c.fallbacks, c.allowed
+				dialled := make(chan string, 10)
+				cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					dialled <- address
+					if len(dialled) > 1 {
+						return nil, errors.New("no route")
+					}
+					return b.dial(ctx, network, address)
+				}
+				r := start(t, cfg, discard(t))
+				r.waitPhase(push.BackingOff)
+				r.waitPhase(push.BackingOff)
+				r.cancel()
+				<-dialled
+				if address := <-dialled; address != c.dialled {
+					t.Errorf("dialled %s, want %s", address, c.dialled)
+				}
+			})
+		})
+	}
+}
+
 func TestServersThatReferInACircleAreNotFollowedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {

@@ -80,7 +80,7 @@ func (r *route) ended(err error) {
 // that knows it.
 func (r *route) allowed(to server) (server, bool) {
 	for _, broker := range r.settings.brokers {
-		if broker.address == to.address {
+		if strings.EqualFold(broker.address, to.address) {
 			return broker, true
 		}
 	}
