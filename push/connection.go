@@ -328,7 +328,8 @@ func (c *Connection) forgetWake() {
 
 // EndSession signs the owner out: the broker forgets the session and stops
 // queueing messages. A running Run ends with nil. When it is not connected,
-// EndSession connects briefly, once; the caller repeats it after an error.
+// EndSession connects briefly, to each URL of the broker once until one answers;
+// the caller repeats it after an error.
 func (c *Connection) EndSession(ctx context.Context) error {
 	this := &run{cancel: func() {}, done: make(chan struct{})}
 	expired := false
@@ -360,16 +361,30 @@ func (c *Connection) EndSession(ctx context.Context) error {
 	if expired {
 		return c.remember(ctx, nil)
 	}
-	s := &session{connection: c, to: c.settings.brokers[0], up: make(chan struct{}), over: make(chan struct{})}
 	packet := connectPacket(&c.settings)
 	packet.CleanStart = true
 	packet.Properties.SessionExpiryInterval = new(uint32)
-	if err := s.connect(ctx, packet); err != nil {
+	route := newRoute(&c.settings)
+	for left := len(c.settings.brokers); ; {
+		s := &session{connection: c, to: route.next(), up: make(chan struct{}), over: make(chan struct{})}
+		err := s.connect(ctx, packet)
+		if err == nil {
+			s.finish(true)
+			return c.remember(ctx, nil)
+		}
 		s.close(err)
-		return err
+		var answered *ReasonError
+		switch route.ended(err); {
+		case route.referred:
+		case errors.As(err, &answered):
+			return err
+		default:
+			left--
+		}
+		if left == 0 || ctx.Err() != nil {
+			return err
+		}
 	}
-	s.finish(true)
-	return c.remember(ctx, nil)
 }
 
 // remember tells SaveSubscribed which filters the broker may know.

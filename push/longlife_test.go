@@ -227,6 +227,50 @@ func TestFallbacksAreTriedInTurn(t *testing.T) {
 	})
 }
 
+func TestASessionIsEndedWhereverTheBrokerIsReached(t *testing.T) {
+	for name, first := range map[string]func(p *peer){
+		"by a fallback": nil,
+		"by a referral": func(p *peer) {
+			p.expect(packets.CONNECT)
+			p.send(&packets.Connack{ReasonCode: packets.ConnackServerMoved, Properties: &packets.Properties{ServerReference: "other.test"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ended := make(chan *packets.Disconnect, 1)
+				b := newScripted(t, func(p *peer) {
+					if p.n == 1 && first != nil {
+						first(p)
+						return
+					}
+					if connect := p.connack(true, packets.Properties{}); !connect.CleanStart {
+						t.Error("the CONNECT asks for the session")
+					}
+					ended <- p.stay()
+				})
+				cfg := b.config()
+				cfg.Fallbacks = []string{"mqtts://other.test"}
+				cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if address != "other.test:8883" && first == nil {
+						return nil, errors.New("no route")
+					}
+					return b.dial(ctx, network, "broker.test:8883")
+				}
+				c, err := push.New(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.EndSession(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if d := <-ended; d == nil || d.Properties.SessionExpiryInterval == nil || *d.Properties.SessionExpiryInterval != 0 {
+					t.Errorf("DISCONNECT %v", d)
+				}
+			})
+		})
+	}
+}
+
 func TestATakeOverIsRetriedAfterALongTimeWhereThatIsWanted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
