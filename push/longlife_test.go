@@ -94,6 +94,33 @@ func TestANewCertificateIsTakenUpInAPlannedReconnect(t *testing.T) {
 	})
 }
 
+func TestNoQuestionForACertificateOutlivesRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		cfg := b.config()
+		first := cfg.Certificate
+		asked := make(chan context.Context, 1)
+		up := false
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if up {
+				asked <- ctx
+				<-ctx.Done()
+			}
+			up = true
+			return first(ctx)
+		}
+		cfg.CertificateCheck = time.Minute
+		r := start(t, cfg, discard(t))
+		ctx := <-asked
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if ctx.Err() == nil {
+			t.Error("Run has returned, and its certificate source is still being asked")
+		}
+	})
+}
+
 func TestAReferralIsFollowedToAllowedServersOnly(t *testing.T) {
 	for name, c := range map[string]struct {
 		code      byte

@@ -22,7 +22,8 @@ type certificateWatch struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	stopped bool
-	told    string // the last failure that was logged
+	cancel  context.CancelFunc // of the look at work, or the last one
+	told    string             // the last failure that was logged
 }
 
 // watchCertificate begins to look.
@@ -48,6 +49,13 @@ func (w *certificateWatch) look() {
 	settings := &w.connection.settings
 	ctx, cancel := context.WithTimeout(context.Background(), settings.ConnectTimeout)
 	defer cancel()
+	w.mu.Lock()
+	w.cancel = cancel
+	stopped := w.stopped
+	w.mu.Unlock()
+	if stopped {
+		return
+	}
 	found, err := settings.usableCertificate(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,4 +83,7 @@ func (w *certificateWatch) stop() {
 	defer w.mu.Unlock()
 	w.stopped = true
 	w.timer.Stop()
+	if w.cancel != nil {
+		w.cancel()
+	}
 }
