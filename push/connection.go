@@ -365,7 +365,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 	packet.CleanStart = true
 	packet.Properties.SessionExpiryInterval = new(uint32)
 	route := newRoute(&c.settings)
-	for left := len(c.settings.brokers); ; {
+	for {
 		s := &session{connection: c, to: route.next(), up: make(chan struct{}), over: make(chan struct{})}
 		err := s.connect(ctx, packet)
 		if err == nil {
@@ -373,15 +373,9 @@ func (c *Connection) EndSession(ctx context.Context) error {
 			return c.remember(ctx, nil)
 		}
 		s.close(err)
-		var answered *ReasonError
-		switch route.ended(err); {
-		case route.referred:
-		case errors.As(err, &answered):
-			return err
-		default:
-			left--
-		}
-		if left == 0 || ctx.Err() != nil {
+		turn := route.turn
+		route.ended(err)
+		if !route.referred && (route.turn == turn || route.turn == len(c.settings.brokers)) || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -254,6 +254,32 @@ func TestFallbacksAreTriedInTurn(t *testing.T) {
 	})
 }
 
+func TestAURLWhoseServerIsUnavailableIsLeftForAFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := true
+		b := newScripted(t, func(p *peer) {
+			if answers {
+				p.expect(packets.CONNECT)
+				p.send(&packets.Connack{ReasonCode: packets.ConnackServerUnavailable, Properties: &packets.Properties{}})
+				return
+			}
+			p.accept(false)
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.Fallbacks = []string{"mqtts://other.test"}
+		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			answers = address == "broker.test:8883"
+			return b.dial(ctx, network, "broker.test:8883")
+		}
+		r := start(t, cfg, discard(t))
+		time.Sleep(time.Hour)
+		if s := r.State(); s.Phase != push.Connected || s.Broker != "other.test:8883" {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
 func TestASessionIsEndedWhereverTheBrokerIsReached(t *testing.T) {
 	for name, first := range map[string]func(p *peer){
 		"by a fallback": nil,

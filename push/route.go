@@ -41,7 +41,11 @@ func (r *route) next() server {
 func (r *route) ended(err error) {
 	r.referred = false
 	var refused *ReasonError
-	if !errors.As(err, &refused) {
+	referral := errors.As(err, &refused) && (refused.Code == packets.DisconnectUseAnotherServer || refused.Code == packets.DisconnectServerMoved)
+	unavailable := refused == nil || refused.Packet == "CONNACK" && reasonOf(refused.Code).action == again
+	switch {
+	case referral:
+	case unavailable:
 		r.hops = 0
 		if r.moved != nil { // what the broker said may hold no longer
 			r.moved = nil
@@ -49,8 +53,7 @@ func (r *route) ended(err error) {
 			r.turn++
 		}
 		return
-	}
-	if refused.Code != packets.DisconnectUseAnotherServer && refused.Code != packets.DisconnectServerMoved {
+	default: // the others would say the same
 		r.hops = 0
 		return
 	}
