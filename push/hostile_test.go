@@ -1,8 +1,12 @@
 package push_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -288,4 +292,46 @@ func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 			t.Errorf("DISCONNECT 0x%02X", code)
 		}
 	})
+}
+
+func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) {
+	for url, script := range map[string]func(p *peer){
+		"mqtts://broker.test": func(p *peer) {
+			p.expect(packets.CONNECT)
+			p.sendRaw(raw(0x00)...)
+			p.expect(packets.DISCONNECT) // and not the end of TLS
+		},
+		"wss://broker.test:8883": func(p *peer) {
+			reader := bufio.NewReader(p.conn)
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				p.fatal("%v", err)
+			}
+			sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 section 1.3
+			p.sendRaw([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n" +
+				"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")...)
+			if _, err := reader.Peek(60); err != nil { // most of the CONNECT
+				p.fatal("%v", err)
+			}
+			p.sendRaw(append([]byte{0x82, 2}, raw(0x00)...)...)
+		},
+	} {
+		t.Run(url, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				b := newScripted(t, func(p *peer) {
+					if p.n == 1 {
+						script(p)
+						time.Sleep(time.Hour)
+					}
+				})
+				cfg := b.config()
+				cfg.BrokerURL, cfg.WriteTimeout = url, 10*time.Minute
+				s := start(t, cfg, discard(t)).waitPhase(push.BackingOff)
+				if took := s.Since.Sub(began); took > 2*time.Second || !errors.Is(s.Err, push.ErrProtocol) {
+					t.Errorf("left after %v: %v", took, s.Err)
+				}
+			})
+		})
+	}
 }

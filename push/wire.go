@@ -125,6 +125,8 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 		return false
 	}
 	deadline := time.Now().Add(lingerTime)
+	// TLS and the WebSocket library have deadlines of their own for their last words.
+	defer time.AfterFunc(lingerTime, func() { _ = w.raw.Close() }).Stop()
 	_ = w.raw.SetWriteDeadline(deadline)
 	w.writing.Lock()
 	defer w.writing.Unlock()
