@@ -40,7 +40,7 @@ type run struct {
 	drained bool
 
 	expire  bool // end the session too; set before cancel
-	expired bool // the broker was told to; read after done
+	expired bool // the broker has forgotten the session; read after done
 }
 
 const (
@@ -359,6 +359,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 	}()
 
 	if expired {
+		this.expired = true
 		return c.remember(ctx, nil)
 	}
 	packet := connectPacket(&c.settings)
@@ -370,6 +371,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 		err := s.connect(ctx, packet)
 		if err == nil {
 			s.finish(true)
+			this.expired = true // told or not: it ended with the connection
 			return c.remember(ctx, nil)
 		}
 		s.close(err)

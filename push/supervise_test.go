@@ -336,6 +336,58 @@ func TestSeveralMayEndTheSessionAtOnce(t *testing.T) {
 	})
 }
 
+func TestASessionIsEndedOnceHoweverManyAsk(t *testing.T) {
+	for name, running := range map[string]bool{"while Run runs": true, "while it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					if connect := p.connack(false, packets.Properties{}); !connect.CleanStart {
+						p.suback()
+						p.publish(0, false, "events", `"x"`)
+					}
+					p.stay()
+				})
+				cfg := b.config()
+				cfg.SaveSubscribed = func(context.Context, []string) error {
+					time.Sleep(time.Second)
+					return nil
+				}
+				atWork, finish := make(chan struct{}), make(chan struct{})
+				r := start(t, cfg, func(context.Context, push.Message) error {
+					close(atWork)
+					<-finish // Run does not end before all have asked
+					return nil
+				})
+				<-atWork
+				dials := 1
+				if !running {
+					dials = 2
+					close(finish)
+					if err := r.stop(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var all sync.WaitGroup
+				for range 100 {
+					all.Go(func() {
+						if err := r.EndSession(t.Context()); err != nil {
+							t.Errorf("EndSession: %v", err)
+						}
+					})
+				}
+				synctest.Wait()
+				if running {
+					close(finish)
+				}
+				all.Wait()
+				if n := len(b.dialled()); n != dials {
+					t.Errorf("%d dials, want %d", n, dials)
+				}
+			})
+		})
+	}
+}
+
 func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(p *peer, id uint16)
