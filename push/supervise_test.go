@@ -97,9 +97,10 @@ func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
 		"saving its filters": {script: func(p *peer) { p.connack(false, packets.Properties{}); p.stay() }, within: time.Second, change: func(cfg *push.Config) {
 			cfg.SaveSubscribed = func(ctx context.Context, _ []string) error { return waitFor(ctx) }
 		}},
-		"waiting for SUBACK":   {script: func(p *peer) { p.connack(false, packets.Properties{}); p.expect(packets.SUBSCRIBE); p.stay() }, within: time.Second},
-		"waiting for UNSUBACK": {script: func(p *peer) { p.connack(true, packets.Properties{}); p.expect(packets.UNSUBSCRIBE); p.stay() }, within: time.Second, change: func(cfg *push.Config) { cfg.Subscribed = []string{cfg.Root.String() + "old"} }},
-		"connected":            {script: func(p *peer) { p.accept(false); p.stay() }, within: time.Second},
+		"waiting for SUBACK":                    {script: func(p *peer) { p.connack(false, packets.Properties{}); p.expect(packets.SUBSCRIBE); p.stay() }, within: time.Second},
+		"waiting for UNSUBACK":                  {script: func(p *peer) { p.connack(true, packets.Properties{}); p.expect(packets.UNSUBSCRIBE); p.stay() }, within: time.Second, change: func(cfg *push.Config) { cfg.Subscribed = []string{cfg.Root.String() + "old"} }},
+		"writing a SUBSCRIBE that nobody reads": {script: func(p *peer) { p.connack(false, packets.Properties{}); time.Sleep(time.Hour) }, within: time.Second},
+		"connected":                             {script: func(p *peer) { p.accept(false); p.stay() }, within: time.Second},
 		"waiting to try again": {change: func(cfg *push.Config) {
 			cfg.Backoff.Initial = time.Hour
 			cfg.Backoff.Max = 3 * time.Hour

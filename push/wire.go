@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -181,7 +182,9 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, answer byte
 	w.mu.Lock()
 	w.awaited, w.awaitedID = answer, id
 	w.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: the broker takes no request: %w", ctx.Err())) })
 	err := w.write(request)
+	stop()
 	if answer == packets.CONNACK {
 		if err != nil {
 			close(w.done)
