@@ -20,7 +20,7 @@ var ErrQueueFull = errors.New("the handler fell behind")
 
 const (
 	queueLimit = 256                   // messages of quality of service 0 that wait for the handler
-	queueBytes = 4 << 20               // bytes of their payloads; one message may always wait
+	queueBytes = 4 << 20               // bytes of them; one message may always wait
 	smallQueue = 4                     // room for messages that a line keeps while none waits
 	readerLent = 50 * time.Millisecond // that the reader of a connection spends with the handler
 )
@@ -40,7 +40,7 @@ type line struct {
 	mu          sync.Mutex
 	queue       []*delivery
 	waiting     int       // messages of quality of service 0 in queue
-	bytes       int       // and their payloads' bytes
+	bytes       int       // and what they take
 	serving     bool      // a goroutine is at work
 	lend        func()    // it is a reader: has another one read in its place; nil: it is none
 	inHand      *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
@@ -59,6 +59,13 @@ type delivery struct {
 	packetID uint16
 	session  *session
 	handled  bool // under the line's lock: nothing is left to do but to acknowledge
+	again    bool // under the line's lock: a redelivery has joined it, and it waits in the queue to be acknowledged in its turn
+}
+
+// size is the memory that a waiting message takes, roughly.
+func (d *delivery) size() int {
+	const header = 16 // of a string
+	return len(d.message.Payload) + len(d.message.Topic) + header*len(d.message.Levels)
 }
 
 func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line {
@@ -80,11 +87,8 @@ func (l *line) offer(d *delivery) (serve bool) {
 		return false
 	}
 	if first := l.inHand; first != nil && d.repeats(first) {
-		first.session = d.session
-		if !first.handled {
-			return false
-		}
-		d = first // to be acknowledged in its turn
+		first.session, first.again = d.session, true
+		d = first
 	}
 	l.queue = append(l.queue, d)
 	return l.begin()
@@ -103,7 +107,11 @@ func (d *delivery) repeats(first *delivery) bool {
 func (l *line) withdraw(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.DeleteFunc(l.queue, func(d *delivery) bool { return d.session == s && d.message.QoS > 0 })
+	l.queue = slices.DeleteFunc(l.queue, func(d *delivery) bool {
+		out := d.session == s && d.message.QoS > 0
+		d.again = d.again && !out
+		return out
+	})
 }
 
 // offerAtMostOnce puts a message of quality of service 0 into the line, as offer
@@ -111,7 +119,7 @@ func (l *line) withdraw(s *session) {
 func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 	l.mu.Lock()
 	var drop int
-	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+len(d.message.Payload) > queueBytes {
+	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes {
 		drop++
 		if l.closed {
 			break
@@ -123,7 +131,7 @@ func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 	if !l.closed {
 		l.queue = append(l.queue, d)
 		l.waiting++
-		l.bytes += len(d.message.Payload)
+		l.bytes += d.size()
 		serve = l.begin()
 	}
 	l.mu.Unlock()
@@ -136,7 +144,7 @@ func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 // forget takes a message of quality of service 0 out of the counts. l.mu is held.
 func (l *line) forget(d *delivery) {
 	l.waiting--
-	l.bytes -= len(d.message.Payload)
+	l.bytes -= d.size()
 }
 
 // sessionLost forgets the message in hand: in a new session a packet identifier
@@ -168,7 +176,7 @@ func (l *line) work(lend func()) {
 	}()
 	for {
 		l.mu.Lock()
-		if l.closed || len(l.queue) == 0 {
+		if len(l.queue) == 0 || l.closed && !l.queue[0].handled {
 			l.serving, l.lend = false, nil
 			if l.slow != nil {
 				l.slow.Stop()
@@ -184,6 +192,7 @@ func (l *line) work(lend func()) {
 		}
 		d = l.queue[0]
 		l.queue = slices.Delete(l.queue, 0, 1)
+		d.again = false
 		session, atMostOnce, handled := d.session, d.message.QoS == 0, d.handled
 		if !atMostOnce && session.wire.hasEnded() { // it comes again
 			l.mu.Unlock()
@@ -239,22 +248,25 @@ func (l *line) take(d *delivery) bool {
 }
 
 // acknowledge tells the broker that d was handled, on the connection on which it
-// came last. If that has ended, the redelivery will join d.
+// came last, unless it is in the queue for that. If the connection has ended, the
+// redelivery will join d.
 func (l *line) acknowledge(d *delivery) {
 	l.mu.Lock()
 	d.handled = true
-	session := d.session
+	session, again := d.session, d.again
 	l.mu.Unlock()
+	if again { // those before it come first (MQTT 5.0 section 4.6)
+		return
+	}
 	if session.wire.acknowledge(d.message.QoS, d.packetID) != nil {
 		return
 	}
 	l.mu.Lock()
-	foreign := l.inHand != d
-	if !foreign {
+	if l.inHand == d {
 		l.inHand = nil
 	}
 	l.mu.Unlock()
-	if !foreign && l.settings.OnAcknowledged != nil {
+	if foreign := d.message.Topic == ""; !foreign && l.settings.OnAcknowledged != nil {
 		l.settings.OnAcknowledged(d.message)
 	}
 }
