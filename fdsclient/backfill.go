@@ -346,8 +346,14 @@ func (f *follower) closeGap(number int) error {
 		f.mu.Unlock()
 		return nil
 	}
-	if f.gap.date.After(f.position) {
-		f.position = f.gap.date
+	// What was published after the gap was not fetched, however late this attempt
+	// was: that the connection brings it, and the handler takes it, is not said yet.
+	reached := f.gap.date
+	if to := f.gap.open.To; !to.IsZero() && to.Before(reached) {
+		reached = to
+	}
+	if reached.After(f.position) {
+		f.position = reached
 	}
 	event := GapEvent{Owner: f.owner.key, Change: GapClosed, Gap: *f.gap.open, Fetched: f.gap.fetched}
 	f.mu.Unlock()

@@ -1,0 +1,210 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// webAPI is a Web API without a network: what it answers to an owner's request for
+// a collection. Its own time is ahead by so much; noDate: it does not tell it.
+type webAPI struct {
+	mu     sync.Mutex // held over answer
+	answer func(owner fds.OwnerKey, kind pull.Kind, r *http.Request) (status int, list string)
+	ahead  time.Duration
+	noDate bool
+}
+
+// of is the way of one owner to it.
+func (a *webAPI) of(owner fds.OwnerKey) http.RoundTripper { return &apiOf{a, owner} }
+
+// change changes what it answers.
+func (a *webAPI) change(how func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	how()
+}
+
+type apiOf struct {
+	api   *webAPI
+	owner fds.OwnerKey
+}
+
+func (a *apiOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.api.mu.Lock()
+	defer a.api.mu.Unlock()
+	status, list := a.api.answer(a.owner, pull.Kind(path.Base(r.URL.Path)), r)
+	response := &http.Response{
+		StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(list)),
+		Header: http.Header{"Content-Type": {"application/json"}},
+	}
+	if !a.api.noDate {
+		response.Header.Set("Date", time.Now().Add(a.api.ahead).UTC().Format(http.TimeFormat))
+	}
+	return response, nil
+}
+
+// anyone needs no token.
+type anyone struct{}
+
+func (anyone) Authorize(context.Context, *http.Request) error                     { return nil }
+func (anyone) Challenged(context.Context, *http.Response) (retry bool, err error) { return false, nil }
+
+// gapClient makes a Client with no provider behind it but a webAPI.
+func gapClient(t *testing.T, change func(*Config)) *Client {
+	t.Helper()
+	const issuer = "https://auth.example"
+	cfg := Config{
+		Provider: Provider{
+			Issuer: issuer, APIURL: "https://api.example", BrokerURL: "mqtts://broker.example",
+			Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"},
+		},
+		Application: Application{ClientID: "app"},
+		Store:       tokenstore.OpenMemory(),
+		State:       &MemoryState{},
+		Logger:      slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	client, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// followed gives an owner whose messages up to now were handled, as a run follows
+// it.
+func followed(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
+	t.Helper()
+	id := fds.NewSubscriptionID()
+	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
+	o.once.Do(func() {
+		var err error
+		if o.pull, err = pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api.of(o.key), Dialect: c.cfg.Provider.Dialect, Logger: c.log}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := c.state.Save(t.Context(), o.key, OwnerState{Filters: []string{o.root.String() + "#"}, Position: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	return c.follow(t.Context(), o, h)
+}
+
+// outage is what follows one: the owner is subscribed again.
+func outage(t *testing.T, f *follower) (filled <-chan struct{}) {
+	t.Helper()
+	filled, err := f.openGap(t.Context(), "a test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filled
+}
+
+// open says whether the gap is.
+func (f *follower) open() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gap.open != nil
+}
+
+// state is what a next process would find.
+func (f *follower) state(t *testing.T) OwnerState {
+	t.Helper()
+	state, err := f.client.state.Load(t.Context(), f.owner.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// dated is an event or a status of a device.
+func dated(id string, at time.Time) string {
+	return fmt.Sprintf(`{"message_id":%q,"device_id":%q,"generic":{"date_time":%q}}`, id, id, at.UTC().Format(time.RFC3339Nano))
+}
+
+// byDate is a dialect in which items are dated.
+var byDate = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time"}
+
+// handled keeps what the handler had.
+type handled struct {
+	mu       sync.Mutex
+	messages []push.Message
+}
+
+func (h *handled) handle(_ context.Context, m push.Message) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.messages = append(h.messages, m)
+	return nil
+}
+
+// has says how often the handler had what holds the text.
+func (h *handled) has(text string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.messages {
+		if strings.Contains(string(m.Payload), text) {
+			n++
+		}
+	}
+	return n
+}
+
+// The gap ends at the first answer's time, so what an attempt hours later has
+// fetched reaches no farther: the connection may be gone again, or the handler
+// behind.
+func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		down := true
+		var events []string
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			switch {
+			case kind == pull.Events:
+				return 200, "[" + strings.Join(events, ",") + "]"
+			case down:
+				return 500, ""
+			}
+			return 200, "[]"
+		}}
+		var got handled
+		f := followed(t, client, api, got.handle)
+		defer f.stop()
+		time.Sleep(time.Hour)
+		outage(t, f)
+		synctest.Wait()
+		time.Sleep(time.Minute)
+
+		// The connection is lost once more, and an event with it.
+		api.change(func() { events = append(events, dated("missed", time.Now())) })
+		time.Sleep(30 * time.Minute)
+		api.change(func() { down = false })
+		time.Sleep(10 * time.Minute)
+		if f.open() {
+			t.Fatal("the first gap is not closed")
+		}
+		if got.has("missed") > 0 {
+			t.Fatal("the first gap holds what was published after it")
+		}
+		<-outage(t, f)
+		if got.has("missed") != 1 {
+			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
+		}
+	})
+}
