@@ -42,28 +42,33 @@ type gapState struct {
 // is closed when it is; nil: it cannot be.
 func (f *follower) openGap(ctx context.Context, why string) (<-chan struct{}, error) {
 	gap := Gap{Since: time.Now(), Why: why}
+	var filled chan struct{}
 	err := f.save(ctx, func(s *OwnerState) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		open := f.gap.open
+		if open == nil {
+			open = s.Gap // of an earlier process
+		}
 		switch {
-		case s.Gap != nil:
-			gap.From, gap.Since = s.Gap.From, s.Gap.Since
+		case open != nil:
+			gap.From, gap.Since = open.From, open.Since
 		case !s.Position.IsZero():
 			gap.From = s.Position.Add(-f.client.cfg.Push.Gaps.Margin)
 		}
 		s.Gap = &gap
-		f.mu.Lock()
+		// All at once, also when it cannot be stored: an attempt that knows of this
+		// outage must not go by the gap of the one before.
+		f.gap.open = &gap
 		f.gap.number++
-		f.mu.Unlock()
+		if f.gap.filled == nil {
+			f.gap.filled = make(chan struct{})
+		}
+		filled = f.gap.filled
 	})
 	if err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	f.gap.open = &gap
-	if f.gap.filled == nil {
-		f.gap.filled = make(chan struct{})
-	}
-	filled := f.gap.filled
-	f.mu.Unlock()
 	f.client.gapChanged(GapEvent{Owner: f.owner.key, Change: GapOpened, Gap: gap})
 	if f.client.cfg.Provider.APIURL == "" {
 		err := fmt.Errorf("fdsclient: %w: Provider.APIURL is missing, so that what was missed cannot be fetched", ErrConfig)
@@ -225,23 +230,22 @@ func (f *follower) answered(ctx context.Context, date time.Time) error {
 	if f.gap.date.IsZero() {
 		f.gap.date = date
 	}
-	gap, number := *f.gap.open, f.gap.number
-	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !gap.From.IsZero() // less the margin holds, or the answer was slow
-	if behind {
-		gap.From = gap.From.Add(-setBack)
-	}
-	change := behind || gap.To.IsZero()
-	if gap.To.IsZero() {
-		gap.To = date.Add(time.Second)
-	}
+	number := f.gap.number
+	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !f.gap.open.From.IsZero() // less the margin holds, or the answer was slow
+	change := behind || f.gap.open.To.IsZero()
 	f.mu.Unlock()
 	if change {
 		err := f.save(ctx, func(s *OwnerState) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if f.gap.number == number { // else an outage has widened it meanwhile
-				f.gap.open, s.Gap = &gap, &gap
+			gap := *f.gap.open // an outage may have widened it meanwhile
+			if behind {
+				gap.From = gap.From.Add(-setBack)
 			}
+			if gap.To.IsZero() && f.gap.number == number {
+				gap.To = date.Add(time.Second)
+			}
+			f.gap.open, s.Gap = &gap, &gap
 		})
 		if err != nil {
 			return fmt.Errorf("fdsclient: store a gap: %w", err)

@@ -26,6 +26,7 @@ type webAPI struct {
 	answer func(owner fds.OwnerKey, kind pull.Kind, r *http.Request) (status int, list string)
 	ahead  time.Duration
 	noDate bool
+	takes  time.Duration // an answer on its way
 }
 
 // of is the way of one owner to it.
@@ -44,6 +45,7 @@ type apiOf struct {
 }
 
 func (a *apiOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer func() { time.Sleep(a.api.takes) }()
 	a.api.mu.Lock()
 	defer a.api.mu.Unlock()
 	status, list := a.api.answer(a.owner, pull.Kind(path.Base(r.URL.Path)), r)
@@ -205,6 +207,89 @@ func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
 		<-outage(t, f)
 		if got.has("missed") != 1 {
 			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
+		}
+	})
+}
+
+// slowState is a store that takes its time for some states.
+type slowState struct {
+	MemoryState
+	slow func(OwnerState) time.Duration
+}
+
+func (s *slowState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
+	time.Sleep(s.slow(state))
+	return s.MemoryState.Save(ctx, owner, state)
+}
+
+func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) {
+			c.Provider.Dialect = byDate
+			c.State = &slowState{slow: func(s OwnerState) time.Duration {
+				if s.Gap != nil && s.Gap.Why == "the second" {
+					return 10 * time.Minute // over Retry.Max
+				}
+				return 0
+			}}
+		})
+		down := true
+		var events []string
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			switch {
+			case kind == pull.Events:
+				return 200, "[" + strings.Join(events, ",") + "]"
+			case down:
+				return 500, ""
+			}
+			return 200, "[]"
+		}}
+		var got handled
+		f := followed(t, client, api, got.handle)
+		defer f.stop()
+		outage(t, f)
+		time.Sleep(time.Hour)
+		api.change(func() { events, down = append(events, dated("missed", time.Now())), false })
+		filled, err := f.openGap(t.Context(), "the second")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-filled
+		if got.has("missed") != 1 {
+			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
+		}
+	})
+}
+
+func TestAProvidersClockThatIsSetBackIsNotForgottenInAnotherOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		status := 500
+		events := ""
+		api := &webAPI{answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return status, "[" + events + "]" }}
+		var got handled
+		f := followed(t, client, api, got.handle)
+		defer f.stop()
+		outage(t, f)
+		synctest.Wait()
+		api.change(func() {
+			api.ahead = -10 * time.Minute
+			events, status = dated("missed", time.Now().Add(time.Second+api.ahead)), 200
+		})
+		f.saving.lock() // the store is at work
+		again := make(chan error)
+		go func() {
+			_, err := f.openGap(t.Context(), "the second")
+			again <- err
+		}()
+		time.Sleep(time.Hour) // an attempt has found out, and waits for the store as well
+		f.saving.unlock()
+		if err := <-again; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if f.open() || got.has("missed") == 0 {
+			t.Errorf("open %v; what was missed was handed over %d times", f.open(), got.has("missed"))
 		}
 	})
 }
