@@ -115,9 +115,9 @@ func (f *follower) attempt() error {
 	f.gap.fetched, f.gap.date = 0, time.Time{}
 	f.mu.Unlock()
 	for _, kind := range []pull.Kind{pull.Events, pull.Statuses} {
-		err := f.fetch(kind)
+		err := f.fetch(kind, number)
 		if errors.Is(err, errClock) || errors.Is(err, pull.ErrInvalidParameter) && f.withoutBounds(kind) {
-			err = f.fetch(kind)
+			err = f.fetch(kind, number)
 		}
 		if err != nil {
 			return err
@@ -141,8 +141,9 @@ func (f *follower) withoutBounds(kind pull.Kind) bool {
 	return true
 }
 
-// fetch reads one collection and hands over what the gap may lack.
-func (f *follower) fetch(kind pull.Kind) error {
+// fetch reads one collection and hands over what the gap may lack. number is that
+// of the attempt.
+func (f *follower) fetch(kind pull.Kind, number int) error {
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	defer cancel(nil)
 	f.mu.Lock()
@@ -150,7 +151,7 @@ func (f *follower) fetch(kind pull.Kind) error {
 	f.mu.Unlock()
 	dialect := f.client.cfg.Provider.Dialect
 	query := pull.Query{Answered: func(date time.Time) {
-		if err := f.answered(ctx, date); err != nil {
+		if err := f.answered(ctx, number, date); err != nil {
 			cancel(err)
 		}
 	}}
@@ -211,8 +212,9 @@ func bounds(dialect fds.Dialect, gap Gap) map[string]string {
 }
 
 // answered takes the provider's time, of which the first of an attempt ends the
-// gap: what comes later comes to the subscription.
-func (f *follower) answered(ctx context.Context, date time.Time) error {
+// gap: what comes later comes to the subscription. That is said of the outages
+// before the attempt alone.
+func (f *follower) answered(ctx context.Context, number int, date time.Time) error {
 	now := f.clock(time.Now())
 	known := !date.IsZero()
 	if !known {
@@ -230,9 +232,8 @@ func (f *follower) answered(ctx context.Context, date time.Time) error {
 	if f.gap.date.IsZero() {
 		f.gap.date = date
 	}
-	number := f.gap.number
 	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !f.gap.open.From.IsZero() // less the margin holds, or the answer was slow
-	change := behind || f.gap.open.To.IsZero()
+	change := behind || f.gap.open.To.IsZero() && f.gap.number == number
 	f.mu.Unlock()
 	if change {
 		err := f.save(ctx, func(s *OwnerState) {

@@ -293,3 +293,26 @@ func TestAProvidersClockThatIsSetBackIsNotForgottenInAnotherOutage(t *testing.T)
 		}
 	})
 }
+
+func TestAnAnswerFromBeforeAnotherOutageDoesNotEndItsGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		events := ""
+		api := &webAPI{takes: 30 * time.Second, answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			if kind == pull.Events {
+				return 200, "[" + events + "]"
+			}
+			return 200, "[]"
+		}}
+		var got handled
+		f := followed(t, client, api, got.handle)
+		defer f.stop()
+		outage(t, f)
+		time.Sleep(20 * time.Second) // the answer is under way
+		api.change(func() { events = dated("missed", time.Now()) })
+		<-outage(t, f)
+		if got.has("missed") != 1 {
+			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
+		}
+	})
+}
