@@ -158,6 +158,10 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 	if !f.gap.unbounded[kind] {
 		query.Parameters = bounds(dialect, gap)
 	}
+	from := gap.From
+	if _, back := written(dialect, from); back.Before(from) {
+		from = back // an item of that moment is dated so
+	}
 	unread, undated := 0, 0
 	for item, err := range f.owner.Pull().Items(ctx, kind, query) {
 		switch {
@@ -170,7 +174,7 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 			return err
 		}
 		at, dated := dialect.Time(item)
-		if dated && (at.Before(gap.From) || !gap.To.IsZero() && at.After(gap.To)) {
+		if dated && (at.Before(from) || !gap.To.IsZero() && at.After(gap.To)) {
 			continue
 		}
 		if !dated {
@@ -197,18 +201,20 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 // at least the gap: a layout may leave out a part of a time.
 func bounds(dialect fds.Dialect, gap Gap) map[string]string {
 	parameters := make(map[string]string)
-	written := func(t time.Time) (text string, back time.Time) {
-		text = t.UTC().Format(dialect.TimeLayout)
-		back, _ = time.Parse(dialect.TimeLayout, text) // New has tried it
-		return text, back
-	}
-	if text, back := written(gap.From); dialect.FromParameter != "" && !gap.From.IsZero() && !back.After(gap.From) {
+	if text, back := written(dialect, gap.From); dialect.FromParameter != "" && !gap.From.IsZero() && !back.After(gap.From) {
 		parameters[dialect.FromParameter] = text
 	}
-	if text, back := written(gap.To); dialect.ToParameter != "" && gap.To.After(gap.From) && !back.Before(gap.To) {
+	if text, back := written(dialect, gap.To); dialect.ToParameter != "" && gap.To.After(gap.From) && !back.Before(gap.To) {
 		parameters[dialect.ToParameter] = text
 	}
 	return parameters
+}
+
+// written gives a time in the dialect's layout, and what that says read back.
+func written(dialect fds.Dialect, t time.Time) (text string, back time.Time) {
+	text = t.UTC().Format(dialect.TimeLayout)
+	back, _ = time.Parse(dialect.TimeLayout, text) // New has tried it
+	return text, back
 }
 
 // answered takes the provider's time, of which the first of an attempt ends the
