@@ -149,6 +149,9 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 	f.mu.Lock()
 	gap := *f.gap.open
 	f.mu.Unlock()
+	if !gap.To.IsZero() {
+		gap.To = gap.To.Add(f.client.cfg.Push.Gaps.Margin)
+	}
 	dialect := f.client.cfg.Provider.Dialect
 	query := pull.Query{Answered: func(date time.Time) {
 		if err := f.answered(ctx, number, date); err != nil {

@@ -25,8 +25,9 @@ import (
 // outside of the gap is left out; without that too, everything is handed over.
 // An item that has no date is always handed over.
 type Gaps struct {
-	// Margin is how far before the position a gap begins: clocks differ, and events
-	// may be dated before they are published. Default 1 minute, at most a day.
+	// Margin is how far before the position a gap begins, and how far after its end
+	// an item may be dated that is fetched for it: clocks differ, and events may be
+	// dated before they are published. Default 1 minute, at most a day.
 	Margin time.Duration
 	// Wait is how long an owner's live messages wait, unacknowledged, for the
 	// backfill. Then they flow, and the gap stays open, is reported, and retried.

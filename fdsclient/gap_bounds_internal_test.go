@@ -54,3 +54,13 @@ func TestWhatWasMissedIsHandedOverHoweverCoarseItsDateIs(t *testing.T) {
 		})
 	}
 }
+
+// A device, or what dates its messages, may be ahead of the Web API as well as
+// behind.
+func TestWhatWasMissedIsHandedOverThoughItIsDatedAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if event, status := missedWith(t, time.RFC3339Nano, 30*time.Second, new(webAPI)); event != 1 || status != 1 {
+			t.Errorf("the event was handed over %d times, the status %d", event, status)
+		}
+	})
+}

@@ -191,7 +191,7 @@ func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
 		time.Sleep(time.Hour)
 		outage(t, f)
 		synctest.Wait()
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Minute)
 
 		// The connection is lost once more, and an event with it.
 		api.change(func() { events = append(events, dated("missed", time.Now())) })
