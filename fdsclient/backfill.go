@@ -226,10 +226,10 @@ func written(dialect fds.Dialect, t time.Time) (text string, back time.Time) {
 func (f *follower) answered(ctx context.Context, number int, date time.Time) error {
 	now := f.clock(time.Now())
 	known := !date.IsZero()
-	if !known {
-		date = now.Truncate(time.Second)
-	}
 	f.mu.Lock()
+	if !known {
+		date = now.Add(f.ahead).Truncate(time.Second)
+	}
 	var setBack time.Duration // by how much the provider's clock was, since the position was set
 	if known {
 		ahead := date.Sub(now) // up to a second too little, as the date is cut
@@ -242,7 +242,8 @@ func (f *follower) answered(ctx context.Context, number int, date time.Time) err
 		f.gap.date = date
 	}
 	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !f.gap.open.From.IsZero() // less the margin holds, or the answer was slow
-	change := behind || f.gap.open.To.IsZero() && f.gap.number == number
+	ends := known && f.gap.open.To.IsZero() && f.gap.number == number                                    // by a guess it must not end
+	change := behind || ends
 	f.mu.Unlock()
 	if change {
 		err := f.save(ctx, func(s *OwnerState) {
@@ -252,7 +253,7 @@ func (f *follower) answered(ctx context.Context, number int, date time.Time) err
 			if behind {
 				gap.From = gap.From.Add(-setBack)
 			}
-			if gap.To.IsZero() && f.gap.number == number {
+			if ends && f.gap.number == number {
 				gap.To = date.Add(time.Second)
 			}
 			f.gap.open, s.Gap = &gap, &gap

@@ -64,3 +64,11 @@ func TestWhatWasMissedIsHandedOverThoughItIsDatedAfterTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+func TestAProviderThatDoesNotTellItsTimeIsNotTakenForOneWithOurs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if event, status := missedWith(t, time.RFC3339Nano, 10*time.Minute, &webAPI{noDate: true}); event != 1 || status != 1 {
+			t.Errorf("the event was handed over %d times, the status %d", event, status)
+		}
+	})
+}
