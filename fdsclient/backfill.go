@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	lendAfter     = 5 * time.Second  // a handler that takes longer holds up no other owner's backfill
+	lendAfter     = 5 * time.Second  // an item for which the handler takes longer, or does not come free, holds up no other owner's backfill
 	handlerGrace  = 10 * time.Second // what a handler at work has when the run ends
 	maxHandedOver = 1 << 16          // events remembered of an attempt that failed, so that the next one leaves them out
 )
@@ -288,6 +288,7 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	if _, known := f.gap.handed[d.what]; known && named {
 		return nil
 	}
+	defer f.client.backfills.takesLong()() // the handler may be at work on a live message
 	if err := f.turn.lockWithin(ctx); err != nil {
 		return err
 	}
@@ -339,12 +340,8 @@ func (f *follower) call(ctx context.Context, m push.Message) (err error) {
 		case <-handling.Done():
 		}
 	})()
-	slow := time.AfterFunc(lendAfter, f.client.backfills.lend)
 	began := time.Now()
 	defer func() {
-		if !slow.Stop() {
-			f.client.backfills.takeBack()
-		}
 		if p := recover(); p != nil {
 			err = errors.New("the handler panicked")
 			f.client.log.LogAttrs(ctx, slog.LevelError, "backfill: the handler panicked", slog.Any("message", m), slog.String("stack", string(debug.Stack())))

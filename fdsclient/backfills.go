@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // backfills are the gaps of all owners that wait to be filled, and at most so
@@ -103,7 +104,18 @@ func (b *backfills) fill(f *follower) {
 	f.fill()
 }
 
-// lend lets another worker begin while a handler takes its time.
+// takesLong lends the caller's place when what it does takes long, until it calls
+// end.
+func (b *backfills) takesLong() (end func()) {
+	timer := time.AfterFunc(lendAfter, b.lend)
+	return func() {
+		if !timer.Stop() {
+			b.takeBack()
+		}
+	}
+}
+
+// lend lets another worker begin.
 func (b *backfills) lend() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

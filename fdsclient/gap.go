@@ -34,7 +34,7 @@ type Gaps struct {
 	// Default 30 s, at most an hour.
 	Wait time.Duration
 	// Concurrent is how many owners' backfills read from the Web API at once;
-	// default 16. One whose handler takes over 5 s does not count.
+	// default 16. One that waits for its handler for over 5 s does not count.
 	Concurrent int
 	// Retry spaces the attempts to close a gap: Initial, default 2 s, and Max,
 	// default 5 minutes. The rest is not used.

@@ -1,0 +1,56 @@
+package fdsclient
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// oneEach answers with an event and a status.
+func oneEach(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+	return 200, "[" + dated(string(kind), time.Now()) + "]"
+}
+
+func TestAHandlerThatHangsOnALiveMessageHoldsUpNoOtherOwnersBackfill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Push.Gaps.Concurrent = 1 })
+		api := &webAPI{answer: oneEach}
+		goOn := make(chan struct{})
+		stuck := followed(t, client, api, func(_ context.Context, m push.Message) error {
+			if m.Source == push.FromPush {
+				<-goOn
+			}
+			return nil
+		})
+		defer stuck.stop()
+		live := make(chan error)
+		go func() {
+			live <- stuck.live(t.Context(), push.Message{Source: push.FromPush, QoS: 1, ReceivedAt: time.Now()})
+		}()
+		synctest.Wait()
+		held := outage(t, stuck) // the message that the handler has is of the connection before
+		other := followed(t, client, api, new(handled).handle)
+		defer other.stop()
+		select {
+		case <-outage(t, other):
+		case <-time.After(time.Minute):
+			t.Error("the other owner's gap is open as long as the handler hangs")
+		}
+		close(goOn)
+		if err := <-live; err != nil {
+			t.Error(err)
+		}
+		<-held
+		synctest.Wait()
+		if client.backfills.mu.Lock(); client.backfills.busy != 0 {
+			t.Errorf("afterwards %d workers are counted", client.backfills.busy)
+		}
+		client.backfills.mu.Unlock()
+	})
+}
