@@ -295,10 +295,11 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	defer f.turn.unlock()
 	m.Duplicate = f.recent.holds(d)
 	if !m.Duplicate || !settings.Gaps.DropDuplicates || !named && !dated {
-		err := f.call(ctx, m)
+		err := f.call(ctx, f.handler, m)
 		if err != nil && ctx.Err() == nil && settings.MaxAttempts > 0 {
 			if f.failedOn(d.what) >= settings.MaxAttempts {
-				err = settings.DeadLetter(ctx, m, err)
+				last := err
+				err = f.call(ctx, func(ctx context.Context, m push.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
 			}
 		}
 		if err != nil {
@@ -326,9 +327,9 @@ func (f *follower) failedOn(item uint64) int {
 	return f.gap.failures
 }
 
-// call calls the handler once. A panic is an error. When the run ends, a handler
+// call calls the handler, or what stands in for it, once. A panic is an error. When the run ends, a handler
 // at work has a while to finish.
-func (f *follower) call(ctx context.Context, m push.Message) (err error) {
+func (f *follower) call(ctx context.Context, handler push.Handler, m push.Message) (err error) {
 	handling, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer context.AfterFunc(ctx, func() {
@@ -348,7 +349,7 @@ func (f *follower) call(ctx context.Context, m push.Message) (err error) {
 		}
 		pushHooks(f.client.cfg.Hooks).MessageHandled(time.Since(began), err)
 	}()
-	return f.handler(handling, m)
+	return handler(handling, m)
 }
 
 // closeGap removes the gap, unless another outage came after the attempt began.

@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -52,5 +53,42 @@ func TestAHandlerThatHangsOnALiveMessageHoldsUpNoOtherOwnersBackfill(t *testing.
 			t.Errorf("afterwards %d workers are counted", client.backfills.busy)
 		}
 		client.backfills.mu.Unlock()
+	})
+}
+
+func TestADeadLetterFunctionThatPanicsOrHangsInABackfillHarmsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		calls := 0
+		client := gapClient(t, func(c *Config) {
+			c.Push.Gaps.Concurrent = 1
+			c.Push.MaxAttempts = 1
+			c.Push.DeadLetter = func(context.Context, push.Message, error) error {
+				switch calls++; calls {
+				case 1:
+					panic("there is no room")
+				case 2:
+					<-goOn
+				}
+				return nil
+			}
+		})
+		api := &webAPI{answer: oneEach}
+		bad := followed(t, client, api, func(context.Context, push.Message) error { return errors.New("never") })
+		defer bad.stop()
+		held := outage(t, bad)
+		time.Sleep(time.Minute) // it has panicked, and now hangs
+		other := followed(t, client, api, new(handled).handle)
+		defer other.stop()
+		select {
+		case <-outage(t, other):
+		case <-time.After(time.Minute):
+			t.Error("the other owner's gap is open as long as the dead-letter function hangs")
+		}
+		close(goOn)
+		<-held
+		if calls != 3 { // the event again, and the status
+			t.Errorf("it was called %d times, want 3", calls)
+		}
 	})
 }
