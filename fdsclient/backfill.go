@@ -30,7 +30,7 @@ type gapState struct {
 	backoff *backoff.Backoff
 
 	// Of the attempts:
-	handed    map[uint64]struct{} // events handed over by those before
+	handed    map[uint64]struct{} // events handed over by those before, and what went to the dead letters
 	fetched   int                 // messages handed over in this one
 	date      time.Time           // of its first answer
 	unbounded map[pull.Kind]bool  // the provider refuses the names of the parameters there
@@ -285,7 +285,7 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	settings := &f.client.cfg.Push
 	d, named := digestsOf(m, item, f.client.cfg.Provider.Dialect)
 	_, dated := f.client.cfg.Provider.Dialect.Time(item)
-	if _, known := f.gap.handed[d.what]; known && named {
+	if _, known := f.gap.handed[d.what]; known {
 		return nil
 	}
 	defer f.client.backfills.takesLong()() // the handler may be at work on a live message
@@ -294,12 +294,14 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	}
 	defer f.turn.unlock()
 	m.Duplicate = f.recent.holds(d)
+	dead := false
 	if !m.Duplicate || !settings.Gaps.DropDuplicates || !named && !dated {
 		err := f.call(ctx, f.handler, m)
 		if err != nil && ctx.Err() == nil && settings.MaxAttempts > 0 {
 			if f.failedOn(d.what) >= settings.MaxAttempts {
 				last := err
 				err = f.call(ctx, func(ctx context.Context, m push.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
+				dead = err == nil
 			}
 		}
 		if err != nil {
@@ -310,7 +312,7 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 		f.mu.Unlock()
 	}
 	f.remember(d, true)
-	if named && len(f.gap.handed) < maxHandedOver {
+	if (named || dead) && len(f.gap.handed) < maxHandedOver {
 		if f.gap.handed == nil {
 			f.gap.handed = make(map[uint64]struct{})
 		}

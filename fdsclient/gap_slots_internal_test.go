@@ -92,3 +92,33 @@ func TestADeadLetterFunctionThatPanicsOrHangsInABackfillHarmsNoOther(t *testing.
 		}
 	})
 }
+
+func TestTwoItemsThatTheHandlerNeverTakesDoNotKeepAGapOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dead handled
+		client := gapClient(t, func(c *Config) {
+			c.Push.MaxAttempts = 3
+			c.Push.DeadLetter = func(ctx context.Context, m push.Message, _ error) error { return dead.handle(ctx, m) }
+		})
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			if kind == pull.Events {
+				return 200, "[]"
+			}
+			return 200, "[" + dated("first", time.Time{}) + "," + dated("second", time.Time{}) + "," + dated("last", time.Time{}) + "]"
+		}}
+		var got handled
+		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+			if item, err := m.Item(); err != nil || textMember(item, "device_id") != "last" {
+				return errors.New("never")
+			}
+			return got.handle(ctx, m)
+		})
+		defer f.stop()
+		outage(t, f)
+		time.Sleep(time.Hour)
+		if f.open() || dead.has("first") != 1 || dead.has("second") != 1 || got.has("last") != 1 {
+			t.Errorf("after an hour: open %v; dead letters %d and %d, want 1 each; what comes after them was handed over %d times",
+				f.open(), dead.has("first"), dead.has("second"), got.has("last"))
+		}
+	})
+}
