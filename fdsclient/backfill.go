@@ -93,6 +93,9 @@ func (f *follower) fill() {
 			return
 		}
 		delay := f.gap.backoff.Next()
+		if f.gap.retry != nil { // this attempt was another outage's
+			f.gap.retry.Stop()
+		}
 		f.gap.retry = time.AfterFunc(delay, func() { f.client.backfills.add(f) })
 		event := GapEvent{Owner: f.owner.key, Change: GapFailing, Gap: *f.gap.open, Fetched: f.gap.fetched, Err: err, RetryAt: time.Now().Add(delay)}
 		f.mu.Unlock()

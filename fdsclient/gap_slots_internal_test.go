@@ -122,3 +122,28 @@ func TestTwoItemsThatTheHandlerNeverTakesDoNotKeepAGapOpen(t *testing.T) {
 		}
 	})
 }
+
+func TestOutagesWhileAGapCannotBeClosedDoNotMultiplyTheAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, nil)
+		requests := 0
+		api := &webAPI{answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) {
+			requests++
+			return 500, ""
+		}}
+		f := followed(t, client, api, new(handled).handle)
+		defer f.stop()
+		for range 100 {
+			outage(t, f)
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour) // until attempts are rare
+		api.change(func() { requests = 0 })
+		time.Sleep(10 * time.Hour)
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		if requests > 10*60 { // one each 2.5 minutes on average
+			t.Errorf("%d attempts in ten hours", requests)
+		}
+	})
+}
