@@ -11,7 +11,12 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-const lastSaveTimeout = 5 * time.Second // for the position at the end of a run
+const (
+	lastSaveTimeout = 5 * time.Second // for the position at the end of a run
+	// quiet is the time within which the next message of a broker's queue arrives
+	// once one is acknowledged. Where it takes longer, Gaps.Margin helps.
+	quiet = 2 * time.Second
+)
 
 // follower keeps what a run must remember of one owner: the filters, the position
 // and the open gap. The handler's calls for the owner go through it.
@@ -28,14 +33,14 @@ type follower struct {
 	deleted bool       // saving: never to be stored again
 	failing bool       // saving: the last position could not be stored
 
-	turn     baton     // held over the handler's work: one message at a time
-	recent   recent    // turn
-	lastDone time.Time // turn: when the handler last succeeded
+	turn   baton  // held over the handler's work: one message at a time
+	recent recent // turn
 
 	mu       sync.Mutex
 	newcomer bool      // never subscribed before: nothing can have been lost
 	position time.Time // all that was published before was handled
 	reached  time.Time // the position, once the message in hand is acknowledged; or zero
+	done     time.Time // when a message was acknowledged last
 	changed  bool      // the position waits in the Client's positions, or is being stored
 	stopped  bool
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
@@ -132,20 +137,22 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 	at, dated := dialect.Time(item)
 	f.mu.Lock()
 	overlap := f.overlapping()
-	ahead := f.ahead
+	ahead, done := f.ahead, f.done
 	f.mu.Unlock()
 	drop := false
 	if (overlap || m.Duplicate) && f.recent.holds(d) {
 		m.Duplicate = true
 		drop = f.client.cfg.Push.Gaps.DropDuplicates && (named || dated)
 	}
-	// The broker sends at once when nothing is unacknowledged and nothing queued,
-	// so a message that arrived after all before it were handled is as new as it is
-	// late here. Of one that arrived earlier only its own date says how new.
+	// Where the broker has nothing queued it sends at once, so that a message's
+	// arrival says when it was published. One that comes right after another was
+	// acknowledged may be the next of a long queue, be it that the broker sends only
+	// so many ahead (Mosquitto's max_inflight_messages), be it that the handler was
+	// at work for hours: only its own date says how new it is.
 	reached := time.Time{}
 	if m.QoS > 0 && !m.Retained {
 		arrived := f.clock(m.ReceivedAt).Add(ahead)
-		if m.ReceivedAt.After(f.lastDone) {
+		if m.ReceivedAt.Sub(done) > quiet {
 			reached = arrived
 		}
 		if dated && at.Before(arrived) {
@@ -157,7 +164,6 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 			return err
 		}
 	}
-	f.lastDone = time.Now()
 	f.remember(d, overlap)
 	if m.QoS > 0 {
 		f.mu.Lock()
@@ -184,6 +190,7 @@ func (f *follower) overlapping() bool { return f.gap.open != nil || time.Now().B
 func (f *follower) acknowledged(push.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.done = time.Now()
 	if !f.reached.After(f.position) {
 		return
 	}

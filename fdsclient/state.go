@@ -24,7 +24,8 @@ type OwnerState struct {
 	Filters []string `json:"filters,omitempty"`
 	// Position: all that was published before was handled. It is in the provider's
 	// time as far as that is known, and a lower bound: at most a second is
-	// missing, and what was not acknowledged.
+	// missing, what was not acknowledged, and what has no date that the Dialect names
+	// and came within 2 s of the message before.
 	Position time.Time `json:"position,omitzero"`
 	// Ahead is what the provider's clock was ahead of this machine's when Position
 	// was set, negative when it was behind; 0 where its time is not known.
