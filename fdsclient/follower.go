@@ -273,12 +273,12 @@ func (f *follower) forget(ctx context.Context) error {
 // be closed, but not too long.
 func (f *follower) subscribed(ctx context.Context, s push.Subscribed) error {
 	f.mu.Lock()
-	if f.newcomer {
-		f.newcomer = false
-		f.mu.Unlock()
+	newcomer := f.newcomer && !s.SessionPresent // else an attempt whose SUBACK was lost may have subscribed
+	f.newcomer = false
+	f.mu.Unlock()
+	if newcomer {
 		return nil
 	}
-	f.mu.Unlock()
 	filled, err := f.openGap(ctx, whyGap(s))
 	if err != nil {
 		return fmt.Errorf("fdsclient: store what may have been lost of subscription %s: %w", f.owner.key.SubscriptionID, err)

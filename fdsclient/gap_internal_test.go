@@ -108,6 +108,17 @@ func followed(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
 	return c.follow(t.Context(), o, h)
 }
 
+// newcomer gives an owner who was never subscribed, as a run follows it.
+func newcomer(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
+	t.Helper()
+	f := followed(t, c, api, h)
+	f.stop()
+	if err := c.state.Delete(t.Context(), f.owner.key); err != nil {
+		t.Fatal(err)
+	}
+	return c.follow(t.Context(), f.owner, h)
+}
+
 // outage is what follows one: the owner is subscribed again.
 func outage(t *testing.T, f *follower) (filled <-chan struct{}) {
 	t.Helper()
@@ -313,6 +324,38 @@ func TestAnAnswerFromBeforeAnotherOutageDoesNotEndItsGap(t *testing.T) {
 		<-outage(t, f)
 		if got.has("missed") != 1 {
 			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
+		}
+	})
+}
+
+// The broker has the session of an attempt whose SUBACK got lost: it may have
+// queued, and dropped.
+func TestAFirstSubscriptionThatTookTwoConnectionsIsAnOutageAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		var events []string
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			if kind == pull.Events {
+				return 200, "[" + strings.Join(events, ",") + "]"
+			}
+			return 200, "[]"
+		}}
+		for present, want := range map[bool]int{true: 1, false: 0} {
+			var got handled
+			f := newcomer(t, client, api, got.handle)
+			if err := f.saveFilters(t.Context(), []string{f.owner.root.String() + "#"}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			api.change(func() { events = []string{dated("missed", time.Now())} })
+			time.Sleep(10 * time.Minute)
+			if err := f.subscribed(t.Context(), push.Subscribed{SessionPresent: present}); err != nil {
+				t.Fatal(err)
+			}
+			if got.has("missed") != want {
+				t.Errorf("session present %v: what was queued and dropped was handed over %d times, want %d", present, got.has("missed"), want)
+			}
+			f.stop()
 		}
 	})
 }
