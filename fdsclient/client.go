@@ -35,13 +35,14 @@ type Client struct {
 	positions positions
 	scheduler *scheduler
 
-	mu      sync.Mutex
-	owners  map[fds.OwnerKey]*Owner
-	grants  map[tokenstore.Key]*grant
-	running map[*run]struct{}
-	closed  bool
-	stop    context.CancelFunc // of the scheduler; nil until it runs
-	work    sync.WaitGroup     // renewals and the scheduler
+	mu         sync.Mutex
+	owners     map[fds.OwnerKey]*Owner
+	grants     map[tokenstore.Key]*grant
+	running    map[*run]struct{}
+	departures map[fds.OwnerKey]*departure
+	closed     bool
+	stop       context.CancelFunc // of the scheduler; nil until it runs
+	work       sync.WaitGroup     // renewals and the scheduler
 }
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
@@ -62,16 +63,17 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	c := &Client{
-		cfg:       cfg,
-		log:       cfg.Logger,
-		store:     cfg.Store,
-		state:     cfg.State,
-		limiter:   cfg.Push.Limiter,
-		backfills: backfills{most: cfg.Push.Gaps.Concurrent},
-		scheduler: newScheduler(),
-		owners:    make(map[fds.OwnerKey]*Owner),
-		grants:    make(map[tokenstore.Key]*grant),
-		running:   make(map[*run]struct{}),
+		cfg:        cfg,
+		log:        cfg.Logger,
+		store:      cfg.Store,
+		state:      cfg.State,
+		limiter:    cfg.Push.Limiter,
+		backfills:  backfills{most: cfg.Push.Gaps.Concurrent},
+		scheduler:  newScheduler(),
+		owners:     make(map[fds.OwnerKey]*Owner),
+		grants:     make(map[tokenstore.Key]*grant),
+		running:    make(map[*run]struct{}),
+		departures: make(map[fds.OwnerKey]*departure),
 	}
 	if c.limiter == nil {
 		c.limiter = rate.NewLimiter(200, 50)
@@ -351,13 +353,7 @@ func (c *Client) forgetGrant(g *grant) {
 // arrived tells every Run of owners who signed in.
 func (c *Client) arrived(owners []*Owner) {
 	for _, r := range c.runs() {
-		r.mu.Lock()
-		r.arrived = append(r.arrived, owners...)
-		r.mu.Unlock()
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		r.arrive(owners...)
 	}
 }
 

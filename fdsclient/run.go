@@ -134,16 +134,21 @@ func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 		if !known || o.grant.Load().state().lapsed != nil {
 			r.warm(ctx, o)
 		}
-		if !known {
-			r.start(ctx, o)
-			if !r.client.knows(o) { // signed out meanwhile
-				r.mu.Lock()
-				a := r.active[o.key]
-				delete(r.active, o.key)
-				r.mu.Unlock()
-				if a != nil {
-					r.work.Go(func() { r.retire(o.key, a) })
-				}
+		if known {
+			continue
+		}
+		if left := r.client.leaving(o.key); left != nil {
+			r.startLater(ctx, o, left)
+			continue
+		}
+		r.start(ctx, o)
+		if !r.client.knows(o) { // signed out meanwhile
+			r.mu.Lock()
+			a := r.active[o.key]
+			delete(r.active, o.key)
+			r.mu.Unlock()
+			if a != nil {
+				r.retire(o.key, a)
 			}
 		}
 	}
@@ -155,7 +160,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 	for key, a := range r.active {
 		if !present[key] {
 			delete(r.active, key)
-			r.work.Go(func() { r.retire(key, a) })
+			r.retire(key, a)
 		}
 	}
 }
@@ -212,16 +217,80 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	}
 }
 
+// startLater looks at an owner again who signed in while the connection of before
+// is being ended: that would end the new one, and delete its state.
+func (r *run) startLater(ctx context.Context, o *Owner, left <-chan struct{}) {
+	r.work.Go(func() {
+		select {
+		case <-left:
+			r.arrive(o)
+		case <-ctx.Done():
+		}
+	})
+}
+
+// arrive has the run look at owners who signed in.
+func (r *run) arrive(owners ...*Owner) {
+	r.mu.Lock()
+	r.arrived = append(r.arrived, owners...)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
 // retire ends the connection of an owner who was signed out by another process.
 func (r *run) retire(key fds.OwnerKey, a *connected) {
 	if a.connection == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
-	defer cancel()
-	if err := r.client.endConnected(ctx, a); err != nil {
-		r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
+	left := r.client.leave(key)
+	r.work.Go(func() {
+		defer left()
+		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
+		defer cancel()
+		if err := r.client.endConnected(ctx, a); err != nil {
+			r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
+		}
+	})
+}
+
+// departure is a sign-out that still ends a connection and its state.
+type departure struct {
+	under int // so many are under way
+	over  chan struct{}
+}
+
+// leave notes that an owner's connection is being ended, until left is called.
+func (c *Client) leave(key fds.OwnerKey) (left func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.departures[key]
+	if d == nil {
+		d = &departure{over: make(chan struct{})}
+		c.departures[key] = d
 	}
+	d.under++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if d.under--; d.under == 0 {
+			delete(c.departures, key)
+			close(d.over)
+		}
+	}
+}
+
+// leaving gives a channel that is closed when no connection of the owner is being
+// ended any more; nil: none is.
+func (c *Client) leaving(key fds.OwnerKey) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.departures[key]; d != nil {
+		return d.over
+	}
+	return nil
 }
 
 const sessionEndTimeout = 10 * time.Second

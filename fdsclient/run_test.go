@@ -241,3 +241,42 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 		}
 	}
 }
+
+func TestASignInWhileTheSignOutWaitsForTheHandlerIsNotUndone(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	owner := signIn(t, client, p)[0]
+	o := p.Owners()[0]
+	working, goOn := make(chan struct{}, 1), make(chan struct{})
+	var box inbox
+	runClient(t, client, func(ctx context.Context, m push.Message) error {
+		if string(m.Payload) == `"first"` {
+			working <- struct{}{}
+			<-goOn
+		}
+		return box.handle(ctx, m)
+	})
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	publish(t, p, o, `"first"`)
+	<-working
+	gone := make(chan error, 1)
+	go func() { gone <- owner.SignOut(t.Context()) }()
+	eventually(t, "signed out", func() bool { return owner.Connection().Phase == push.Stopped })
+	again := signIn(t, client, p)[0]
+	next := signIn(t, client, p, p.Owners()[1])[0]
+	eventually(t, "the next owner connected", func() bool { return next.Connection().Phase == push.Connected })
+	if phase := again.Connection().Phase; phase != push.Stopped {
+		t.Errorf("it is %s while the connection of before is being ended", phase)
+	}
+	close(goOn)
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+	eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })
+	publish(t, p, o, `"second"`)
+	eventually(t, "the second message", func() bool { return strings.HasSuffix(box.payloads(again.Key().SubscriptionID), `"second"`) })
+	if state, err := cfg.State.Load(t.Context(), again.Key()); err != nil || len(state.Filters) == 0 {
+		t.Errorf("the state is %+v, %v", state, err)
+	}
+}

@@ -69,7 +69,9 @@ func (o *Owner) SignOut(ctx context.Context) error {
 	}
 	var connection *connected
 	if result.Deleted {
-		// Still under the lock, so that nobody signs in between.
+		// Still under the lock, so that nobody signs in between. Who signs in while the
+		// session is ended is connected when it is.
+		defer c.leave(o.key)()
 		connection = c.takeConnected(o.key)
 		c.drop(o, g)
 	}
