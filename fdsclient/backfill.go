@@ -88,7 +88,7 @@ func (f *follower) fill() {
 	err := errExited // unless it returns
 	defer func() {
 		f.mu.Lock()
-		if err == nil || f.ctx.Err() != nil || f.stopped {
+		if err == nil || f.ctx.Err() != nil || f.stopped || f.gap.open == nil {
 			f.mu.Unlock()
 			return
 		}
@@ -398,7 +398,7 @@ func (f *follower) closeGap(number int) error {
 	retry := f.client.cfg.Push.Gaps.Retry
 	f.gap.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: time.Minute})
 	f.mu.Unlock()
+	defer close(filled)
 	f.client.gapChanged(event)
-	close(filled)
 	return nil
 }

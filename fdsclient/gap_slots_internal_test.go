@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,6 +145,28 @@ func TestOutagesWhileAGapCannotBeClosedDoNotMultiplyTheAttempts(t *testing.T) {
 		defer api.mu.Unlock()
 		if requests > 10*60 { // one each 2.5 minutes on average
 			t.Errorf("%d attempts in ten hours", requests)
+		}
+	})
+}
+
+// exitingHook ends its goroutine when a gap is closed, as a test does that fails.
+type exitingHook struct{}
+
+func (exitingHook) OnGap(e GapEvent) {
+	if e.Change == GapClosed {
+		runtime.Goexit()
+	}
+}
+
+func TestAHookThatEndsItsGoroutineWhenAGapIsClosedHoldsUpNoMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Hooks = []any{exitingHook{}} })
+		f := followed(t, client, &webAPI{answer: oneEach}, new(handled).handle)
+		defer f.stop()
+		select {
+		case <-outage(t, f):
+		case <-time.After(time.Minute):
+			t.Error("live messages still wait")
 		}
 	})
 }
