@@ -269,11 +269,25 @@ func (f *follower) forget(ctx context.Context) error {
 	return f.client.state.Delete(ctx, f.owner.key)
 }
 
+// connectionIs is told each phase of the connection. Once an attempt has failed
+// that may have subscribed, for all that its lost SUBACK would have said, the next
+// one is no newcomer's: the broker may have queued, and dropped or forgotten.
+func (f *follower) connectionIs(phase push.Phase) {
+	if phase == push.Connecting || phase == push.Connected {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.position.IsZero() {
+		f.newcomer = false
+	}
+}
+
 // subscribed is push.Config.BeforeMessages: it opens a gap, and waits for it to
 // be closed, but not too long.
 func (f *follower) subscribed(ctx context.Context, s push.Subscribed) error {
 	f.mu.Lock()
-	newcomer := f.newcomer && !s.SessionPresent // else an attempt whose SUBACK was lost may have subscribed
+	newcomer := f.newcomer && !s.SessionPresent // else another process may have subscribed
 	f.newcomer = false
 	f.mu.Unlock()
 	if newcomer {

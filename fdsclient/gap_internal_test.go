@@ -328,8 +328,8 @@ func TestAnAnswerFromBeforeAnotherOutageDoesNotEndItsGap(t *testing.T) {
 	})
 }
 
-// The broker has the session of an attempt whose SUBACK got lost: it may have
-// queued, and dropped.
+// The broker may have subscribed an attempt whose SUBACK got lost, and then queued,
+// and dropped or forgotten.
 func TestAFirstSubscriptionThatTookTwoConnectionsIsAnOutageAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
@@ -340,20 +340,31 @@ func TestAFirstSubscriptionThatTookTwoConnectionsIsAnOutageAsWell(t *testing.T) 
 			}
 			return 200, "[]"
 		}}
-		for present, want := range map[bool]int{true: 1, false: 0} {
+		for _, c := range []struct {
+			failed, present bool
+			want            int
+		}{{true, true, 1}, {true, false, 1}, {false, true, 1}, {false, false, 0}} {
 			var got handled
 			f := newcomer(t, client, api, got.handle)
+			f.connectionIs(push.Connecting)
+			f.connectionIs(push.BackingOff) // the broker could not be reached
+			f.connectionIs(push.Connecting)
 			if err := f.saveFilters(t.Context(), []string{f.owner.root.String() + "#"}); err != nil {
 				t.Fatal(err)
+			}
+			if c.failed {
+				f.connectionIs(push.BackingOff)
+				f.connectionIs(push.Connecting)
 			}
 			time.Sleep(10 * time.Minute)
 			api.change(func() { events = []string{dated("missed", time.Now())} })
 			time.Sleep(10 * time.Minute)
-			if err := f.subscribed(t.Context(), push.Subscribed{SessionPresent: present}); err != nil {
+			f.connectionIs(push.Connected)
+			if err := f.subscribed(t.Context(), push.Subscribed{SessionPresent: c.present}); err != nil {
 				t.Fatal(err)
 			}
-			if got.has("missed") != want {
-				t.Errorf("session present %v: what was queued and dropped was handed over %d times, want %d", present, got.has("missed"), want)
+			if got.has("missed") != c.want {
+				t.Errorf("%+v: what the broker did not keep was handed over %d times", c, got.has("missed"))
 			}
 			f.stop()
 		}

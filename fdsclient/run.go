@@ -303,6 +303,10 @@ func (c *Client) connection(ctx context.Context, o *Owner, h push.Handler) (*pus
 	cfg.SaveSubscribed = f.saveFilters
 	cfg.BeforeMessages = f.subscribed
 	cfg.OnAcknowledged = f.acknowledged
+	cfg.OnState = func(s push.State) {
+		f.connectionIs(s.Phase)
+		c.connectionChanged(o.key, s)
+	}
 	connection, err := push.New(cfg)
 	if err != nil {
 		f.stop()
