@@ -162,14 +162,17 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 		}
 	}}
 	if !f.gap.unbounded[kind] {
-		query.Parameters = bounds(dialect, gap)
+		query.From = gap.From
+		if gap.To.After(gap.From) {
+			query.To = gap.To
+		}
 	}
 	from := gap.From
-	if _, back := written(dialect, from); back.Before(from) {
+	if back, err := time.Parse(dialect.TimeLayout, from.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(from) {
 		from = back // an item of that moment is dated so
 	}
 	unread, undated := 0, 0
-	for item, err := range f.owner.Pull().Items(ctx, kind, query) {
+	for item, err := range f.owner.pullOnce().Items(ctx, kind, query) {
 		switch {
 		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
 			return context.Cause(ctx)
@@ -201,26 +204,6 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 	log(slog.LevelWarn, "backfill: items that are not FDS objects were left out", unread)
 	log(slog.LevelInfo, "backfill: items without a known date-time were all handed over; Dialect.TimeMember names it", undated)
 	return nil
-}
-
-// bounds gives the query parameters that the dialect names, with a span that holds
-// at least the gap: a layout may leave out a part of a time.
-func bounds(dialect fds.Dialect, gap Gap) map[string]string {
-	parameters := make(map[string]string)
-	if text, back := written(dialect, gap.From); dialect.FromParameter != "" && !gap.From.IsZero() && !back.After(gap.From) {
-		parameters[dialect.FromParameter] = text
-	}
-	if text, back := written(dialect, gap.To); dialect.ToParameter != "" && gap.To.After(gap.From) && !back.Before(gap.To) {
-		parameters[dialect.ToParameter] = text
-	}
-	return parameters
-}
-
-// written gives a time in the dialect's layout, and what that says read back.
-func written(dialect fds.Dialect, t time.Time) (text string, back time.Time) {
-	text = t.UTC().Format(dialect.TimeLayout)
-	back, _ = time.Parse(dialect.TimeLayout, text) // New has tried it
-	return text, back
 }
 
 // answered takes the provider's time, of which the first of an attempt ends the

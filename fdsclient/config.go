@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -40,6 +41,7 @@ type Config struct {
 	State StateStore
 
 	Push Push
+	Pull Pull
 
 	// Logger receives events; nil means slog.Default().
 	Logger *slog.Logger
@@ -49,6 +51,19 @@ type Config struct {
 	// that does the work and must be fast and safe for concurrent use.
 	Hooks []any
 }
+
+// Pull says how owners' data is read from the Web API.
+type Pull struct {
+	// RetryFor is how long a request of Owner.Pull is repeated; see pull.Config.
+	// Backfills space their attempts by Push.Gaps.Retry instead.
+	RetryFor time.Duration
+	MaxPages int // bound of one list's pages; default 10,000
+	// Limit bounds the requests of all owners together. Nil: 16 at once. Share one
+	// among the Clients of a provider.
+	Limit *pull.Limit
+}
+
+const pullsAtOnce = 16
 
 // Provider is an information provider.
 type Provider struct {
@@ -253,6 +268,9 @@ func (c Config) validate() (Config, error) {
 		if _, err := root.Filter(topic); err != nil {
 			fault("Push.Topics: %v", err)
 		}
+	}
+	if c.Pull.Limit == nil {
+		c.Pull.Limit = pull.NewLimit(pullsAtOnce, 0)
 	}
 	if c.Push.Rescan <= 0 {
 		c.Push.Rescan = 30 * time.Second

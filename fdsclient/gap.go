@@ -78,6 +78,9 @@ func checkDialect(d fds.Dialect, fault func(string, ...any)) {
 	if d.FromParameter != "" && d.FromParameter == d.ToParameter {
 		fault("Provider.Dialect.FromParameter and ToParameter are both %q", d.FromParameter)
 	}
+	if err := d.Paging.Check(); err != nil {
+		fault("Provider.Dialect.Paging: %v", err)
+	}
 	at := time.Date(2026, 11, 24, 13, 14, 15, 0, time.UTC)
 	if back, err := time.Parse(d.TimeLayout, at.Format(d.TimeLayout)); err != nil || back.Format(time.DateOnly) != at.Format(time.DateOnly) {
 		fault("Provider.Dialect.TimeLayout %q does not give a date that can be read back; write it as package time does", d.TimeLayout)

@@ -96,9 +96,9 @@ func followed(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
 	t.Helper()
 	id := fds.NewSubscriptionID()
 	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
-	o.once.Do(func() {
+	o.pulls.Do(func() {
 		var err error
-		if o.pull, err = pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api.of(o.key), Dialect: c.cfg.Provider.Dialect, Logger: c.log}); err != nil {
+		if o.pullOnes, err = pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api.of(o.key), Dialect: c.cfg.Provider.Dialect, RetryFor: -1, Logger: c.log}); err != nil {
 			t.Fatal(err)
 		}
 	})

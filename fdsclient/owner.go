@@ -24,8 +24,9 @@ type Owner struct {
 	root   fds.Root
 	grant  atomic.Pointer[grant]
 
-	once sync.Once
-	pull *pull.Client
+	pulls    sync.Once
+	pull     *pull.Client
+	pullOnes *pull.Client // which repeats no request
 }
 
 // Key names the owner.
@@ -58,23 +59,39 @@ func (o *Owner) Token(ctx context.Context) (Token, error) {
 // Pull is the client of the owner's part of the provider's Web API. Without
 // Provider.APIURL each of its calls fails with an error that says so.
 func (o *Owner) Pull() *pull.Client {
-	o.once.Do(func() {
-		var err error
-		if o.pull, err = o.client.newPull(bearer{o}); err != nil {
-			panic(err) // New has tried the same values
-		}
-	})
+	o.makePulls()
 	return o.pull
 }
 
+// pullOnce is Pull for what repeats failed requests by itself.
+func (o *Owner) pullOnce() *pull.Client {
+	o.makePulls()
+	return o.pullOnes
+}
+
+func (o *Owner) makePulls() {
+	o.pulls.Do(func() {
+		var err error
+		if o.pull, err = o.client.newPull(bearer{o}, o.client.cfg.Pull.RetryFor); err != nil {
+			panic(err) // New has tried the same values
+		}
+		if o.pullOnes, err = o.client.newPull(bearer{o}, -1); err != nil {
+			panic(err)
+		}
+	})
+}
+
 // newPull makes a client of the provider's Web API.
-func (c *Client) newPull(authorizer pull.Authorizer) (*pull.Client, error) {
+func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration) (*pull.Client, error) {
 	settings := pull.Config{
 		BaseURL:    c.cfg.Provider.APIURL,
 		Authorizer: authorizer,
 		Transport:  c.transport,
 		Dialect:    c.cfg.Provider.Dialect,
 		UserAgent:  headerText(c.cfg.Application.Name),
+		MaxPages:   c.cfg.Pull.MaxPages,
+		RetryFor:   retryFor,
+		Limit:      c.cfg.Pull.Limit,
 		Logger:     c.log,
 	}
 	if settings.BaseURL == "" {

@@ -57,6 +57,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 		Provider:    r.provider(),
 		Application: r.application(),
 		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize},
+		Pull:        fdsclient.Pull{RetryFor: -1}, // the commands repeat what failed themselves, and tell the user
 		Logger:      log,
 	}}
 	r.push(&c.client, log)

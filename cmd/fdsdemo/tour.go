@@ -75,6 +75,7 @@ func (t *tour) run(ctx context.Context) error {
 		Store:        tokenstore.OpenMemory(),
 		State:        new(fdsclient.MemoryState),
 		Certificates: fdsclient.CertificateFunc(certificates.get),
+		Pull:         fdsclient.Pull{RetryFor: -1}, // as the commands
 		Logger:       t.logger(slog.LevelWarn),
 		Hooks:        []any{watched},
 	})
