@@ -98,7 +98,7 @@ func New(cfg Config) (*Client, error) {
 // tryConfig finds out what pull and push would refuse once they are needed.
 func (c *Client) tryConfig() error {
 	if _, err := c.newPull(noAPI{}, c.cfg.Pull.RetryFor); err != nil {
-		return fmt.Errorf("fdsclient: %w: Provider.APIURL and Pull: %w", ErrConfig, err)
+		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", ErrConfig, err)
 	}
 	id := fds.NewSubscriptionID()
 	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), OwnerState{})

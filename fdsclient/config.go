@@ -269,6 +269,9 @@ func (c Config) validate() (Config, error) {
 			fault("Push.Topics: %v", err)
 		}
 	}
+	if c.Pull.MaxPages < 0 {
+		fault("Pull.MaxPages is %d; it must be positive, or 0 for the default", c.Pull.MaxPages)
+	}
 	if c.Pull.Limit == nil {
 		c.Pull.Limit = pull.NewLimit(pullsAtOnce, 0)
 	}
