@@ -11,18 +11,33 @@ const MaxChain = 64
 // the void. Errors match ErrItem; a chain of more than MaxChain spaces is one.
 // The time is linear in the size of the space, whatever it holds.
 func (s Space) PartOf() ([]Space, error) {
+	link, _ := readLink(s.raw, skipSpace(s.raw, 0), 0)
+	links, _, err := link.outward()
+	if err != nil {
+		return nil, err
+	}
 	var chain []Space
-	for at, _ := readLink(s.raw, skipSpace(s.raw, 0), 0); ; at = at.next {
-		if at.malformed {
-			return nil, fmt.Errorf("fds: generic.part_of of space %s: %w: it is not a JSON object", quoteBounded(at.id), ErrItem)
+	for _, l := range links {
+		chain = append(chain, l.space())
+	}
+	return chain, nil
+}
+
+// outward gives the links of the spaces around this one, the nearest first, and
+// whether they end in the void rather than for want of a part_of.
+func (l *chainLink) outward() (links []*chainLink, toVoid bool, err error) {
+	for at := l; ; at = at.next {
+		switch {
+		case at.malformed:
+			return nil, false, fmt.Errorf("fds: generic.part_of of space %s: %w: it is not a JSON object", quoteBounded(at.id), ErrItem)
+		case at.next == nil:
+			return links, false, nil
+		case at.next.isVoid():
+			return links, true, nil
+		case len(links) == MaxChain:
+			return nil, false, fmt.Errorf("fds: generic.part_of of space %s: %w: over %d spaces in the chain", quoteBounded(l.id), ErrItem, MaxChain)
 		}
-		if at.next == nil || at.next.isVoid() {
-			return chain, nil
-		}
-		if len(chain) == MaxChain {
-			return nil, fmt.Errorf("fds: generic.part_of of space %s: %w: over %d spaces in the chain", quoteBounded(s.ID()), ErrItem, MaxChain)
-		}
-		chain = append(chain, Space{Item{at.next.raw}}) // valid, as a part of a valid item
+		links = append(links, at.next)
 	}
 }
 
@@ -30,35 +45,44 @@ func (s Space) PartOf() ([]Space, error) {
 // each space encloses all that follow, so that a pass for each would make a long
 // chain slow.
 type chainLink struct {
-	raw                       []byte
-	id, genericType, rootType string
-	next                      *chainLink // generic.part_of; nil when there is none
-	malformed                 bool       // generic.part_of is neither an object nor null
+	raw          []byte
+	id           string
+	genericType  string
+	genericTyped bool // generic.space_type is a string
+	rootType     string
+	next         *chainLink // generic.part_of; nil when there is none
+	malformed    bool       // generic.part_of is neither an object nor null
 }
 
-func (l *chainLink) isVoid() bool {
-	kind := l.genericType
-	if kind == "" {
-		kind = l.rootType
+// kind is Space.Type.
+func (l *chainLink) kind() SpaceType {
+	if l.genericTyped {
+		return SpaceType(l.genericType)
 	}
-	return kind == string(SpaceNothing) || l.id == VoidSpaceID
+	return SpaceType(l.rootType)
 }
+
+// isVoid is Space.IsVoid.
+func (l *chainLink) isVoid() bool { return l.kind() == SpaceNothing || l.id == VoidSpaceID }
+
+// space gives the whole space, valid as a part of a valid item.
+func (l *chainLink) space() Space { return Space{Item{l.raw}} }
 
 // readLink reads the space that begins at i and the next ones, up to one more
 // than a chain may have. It gives the position after the space.
 func readLink(b []byte, i, depth int) (*chainLink, int) {
 	link := &chainLink{}
-	text := func(field *string, at int) int {
-		end := skipValue(b, at)
-		*field, _ = stringValue(b[at:end])
-		return end
+	text := func(field *string, at int) (end int, ok bool) {
+		end = skipValue(b, at)
+		*field, ok = stringValue(b[at:end])
+		return end, ok
 	}
-	generic := func(name []byte, at int) int {
+	generic := func(name []byte, at int) (end int) {
 		switch string(name) {
 		case "space_type":
-			return text(&link.genericType, at)
+			end, link.genericTyped = text(&link.genericType, at)
+			return end
 		case "part_of":
-			var end int
 			link.next, link.malformed = nil, false
 			if b[at] == '{' && depth <= MaxChain {
 				link.next, end = readLink(b, at, depth+1)
@@ -73,11 +97,13 @@ func readLink(b []byte, i, depth int) (*chainLink, int) {
 	end := walkMembers(b, i, func(name []byte, at int) int {
 		switch string(name) {
 		case "space_id":
-			return text(&link.id, at)
+			end, _ := text(&link.id, at)
+			return end
 		case "space_type":
-			return text(&link.rootType, at)
+			end, _ := text(&link.rootType, at)
+			return end
 		case "generic": // of two the last counts
-			link.genericType, link.next, link.malformed = "", nil, false
+			link.genericType, link.genericTyped, link.next, link.malformed = "", false, nil, false
 			if b[at] == '{' {
 				return walkMembers(b, at, generic)
 			}

@@ -74,7 +74,8 @@ func TestAChainEndsAtTheVoidAtNullAndAtNothing(t *testing.T) {
 		{`{"generic":{"part_of":{"space_id":"a"}},"generic":{}}`, nil},
 		{`{"generic":{"part_of":7},"generic":{}}`, nil},
 		{`{"generic":{"part_of":{"space_id":"a","generic":{"space_type":"nothing"},"generic":{}}}}`, []string{"a"}},
-		{`{"part_of":{"space_id":"a"}}`, nil}, // FDS puts it into generic
+		{`{"generic":{"part_of":{"space_id":"a","space_type":"nothing","generic":{"space_type":""}}}}`, []string{"a"}}, // as Type has it
+		{`{"part_of":{"space_id":"a"}}`, nil},                                                                          // FDS puts it into generic
 	} {
 		chain, err := mustSpace(t, test.data).PartOf()
 		var ids []string
