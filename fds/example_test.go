@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -73,6 +74,41 @@ func ExampleSpace_PartOf() {
 	// Output:
 	// building tower
 	// site campus
+}
+
+func ExampleNewSpaceTree() {
+	var spaces []fds.Space // as pull.Collect gathers them
+	for _, data := range []string{
+		`{"space_id": "kitchen", "generic": {"space_type": "room"}}`,
+		`{"space_id": "floor 3", "generic": {"space_type": "floor", "composed_of": ["kitchen", "lobby"], "part_of":
+			{"space_id": "tower", "generic": {"space_type": "building", "part_of":
+				{"space_id": "campus", "generic": {"space_type": "site"}}}}}}`,
+		`{"space_id": "campus", "generic": {"space_type": "site", "composed_of": ["tower"]}}`,
+	} {
+		space, err := fds.ParseSpace([]byte(data))
+		if err != nil {
+			log.Fatal(err)
+		}
+		spaces = append(spaces, space)
+	}
+	tree := fds.NewSpaceTree(spaces)
+	for node := range tree.All() {
+		fmt.Printf("%s%s %s\n", strings.Repeat("  ", node.Depth()), node.Type(), node.ID())
+	}
+	if kitchen, ok := tree.Space("kitchen"); ok {
+		fmt.Println("the kitchen is in", kitchen.Building().ID())
+	}
+	for _, fault := range tree.Faults() {
+		fmt.Println(fault)
+	}
+	// Output:
+	// site campus
+	//   building tower
+	//     floor floor 3
+	//       room kitchen
+	// the kitchen is in tower
+	// fds: space "floor 3": its composed_of names "lobby", which is not in the list
+	// fds: space "campus": its composed_of names "tower", which is not in the list
 }
 
 func ExampleMatchTopic() {
