@@ -1,7 +1,8 @@
 // Package fds is the vocabulary of the Facility Data Standard, version 2:
 // whose data it is (SubscriptionID, OwnerKey), where it is published (Root,
 // Topic), what it is (Device, Space, Message, Tag and the Item they share) and
-// how a provider says no (ErrorObject). It does no input or output.
+// how a provider says no (ErrorObject). A SpaceTree puts spaces into one another
+// and says what is wrong with them. The package does no input or output.
 //
 // FDS is open: providers send members that no page of the standard names, and
 // several names are not settled yet. So an Item keeps the bytes that it was

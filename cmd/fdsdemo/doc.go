@@ -8,12 +8,15 @@
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application
 //	fdsdemo owners                   who is signed in
 //	fdsdemo get specifications       read the Web API
+//	fdsdemo spaces --tree            sites, buildings, floors and what is in them
 //	fdsdemo watch                    live messages
 //	fdsdemo logout ID                sign out
 //
 // Data goes to standard output, everything else to standard error. With --json
 // both are one JSON object a line, and what a provider sent is passed on as it
-// was sent, without the white space between its tokens.
+// was sent, without the white space between its tokens. spaces --tree --json
+// prints the place of each space instead: owner, issuer, id, type, listed, depth,
+// parent, site, building and floor.
 //
 // # Exit status
 //

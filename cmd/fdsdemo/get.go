@@ -24,6 +24,7 @@ type getRequest struct {
 	ids    []string
 	owners []fds.SubscriptionID // none: all
 	asJSON bool
+	asTree bool // of spaces
 }
 
 func (p *program) getCommand() *cobra.Command {
@@ -248,6 +249,9 @@ var errSome = errors.New("failures of several kinds")
 
 // show prints what came, also of a list that broke off.
 func (p *program) show(f fetched, request getRequest, many bool) error {
+	if request.asJSON && request.asTree {
+		return p.showTree(f, true)
+	}
 	if request.asJSON {
 		var b bytes.Buffer
 		for _, item := range f.list.items {
@@ -267,6 +271,9 @@ func (p *program) show(f fetched, request getRequest, many bool) error {
 	}
 	if f.list.err == nil && len(f.list.items) == 0 {
 		p.tell("No %s.", strings.ReplaceAll(string(request.kind), "_", " "))
+	}
+	if request.asTree {
+		return p.showTree(f, false)
 	}
 	for _, group := range groupByType(f.list.items) {
 		if err := p.write([]byte(group.heading(p.outStyle))); err != nil {

@@ -61,7 +61,7 @@ func (p *program) command() *cobra.Command {
 		return nil
 	}
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.watchCommand())
+	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.watchCommand())
 	return root
 }
 
