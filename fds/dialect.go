@@ -29,6 +29,12 @@ type Dialect struct {
 	// a second.
 	TimeLayout string
 
+	// SubscriptionMember is the member of an item that holds its owner's subscription
+	// ID, a string; below the root with dots. Default none. Where several owners sign
+	// in together, one token reads the data of all of them, and nothing else says
+	// whose an item is.
+	SubscriptionMember string
+
 	LanguageParameter string // query parameter that chooses the language of texts; default none: it is not sent
 	TagParameter      string // query parameter that chooses a tag by its ID; default none: all tags are read and the one is picked
 
@@ -100,4 +106,13 @@ func (d Dialect) Time(item Item) (time.Time, bool) {
 	text := item.text(strings.Split(d.TimeMember, "."))
 	at, err := time.Parse(d.WithDefaults().TimeLayout, text)
 	return at, text != "" && err == nil
+}
+
+// Subscription reads whose an item is; false: it does not say.
+func (d Dialect) Subscription(item Item) (SubscriptionID, bool) {
+	if d.SubscriptionMember == "" {
+		return SubscriptionID{}, false
+	}
+	id, err := ParseSubscriptionID(item.text(strings.Split(d.SubscriptionMember, ".")))
+	return id, err == nil
 }

@@ -85,6 +85,10 @@ var errExited = errors.New("fdsclient: backfill: the handler ended its goroutine
 // fill is one attempt to close the gap, if it is still open. A failed one is
 // repeated after a while.
 func (f *follower) fill() {
+	if f.polling != nil {
+		f.poll()
+		return
+	}
 	err := errExited // unless it returns
 	defer func() {
 		f.mu.Lock()
@@ -181,6 +185,8 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 			continue
 		case err != nil:
 			return err
+		case !f.owns(item):
+			continue
 		}
 		at, dated := dialect.Time(item)
 		if dated && (at.Before(from) || !gap.To.IsZero() && at.After(gap.To)) {
@@ -264,10 +270,7 @@ func earlier(t time.Time, by time.Duration) time.Time {
 
 // handOver gives one item to the handler, between two live messages.
 func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) error {
-	m := push.Message{Owner: f.owner.key, Source: push.FromBackfill, Kind: push.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
-	if kind == pull.Statuses {
-		m.Kind = push.KindStatus
-	}
+	m := f.fetched(push.FromBackfill, kind, item)
 	settings := &f.client.cfg.Push
 	d, named := digestsOf(m, item, f.client.cfg.Provider.Dialect)
 	_, dated := f.client.cfg.Provider.Dialect.Time(item)
@@ -282,15 +285,8 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	m.Duplicate = f.recent.holds(d)
 	dead := false
 	if !m.Duplicate || !settings.Gaps.DropDuplicates || !named && !dated {
-		err := f.call(ctx, f.handler, m)
-		if err != nil && ctx.Err() == nil && settings.MaxAttempts > 0 {
-			if f.failedOn(d.what) >= settings.MaxAttempts {
-				last := err
-				err = f.call(ctx, func(ctx context.Context, m push.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
-				dead = err == nil
-			}
-		}
-		if err != nil {
+		var err error
+		if dead, err = f.give(ctx, m, d.what); err != nil {
 			return fmt.Errorf("fdsclient: backfill: the handler failed: %w", err)
 		}
 		f.mu.Lock()
@@ -307,6 +303,28 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	return nil
 }
 
+// fetched makes a message of an item of the Web API.
+func (f *follower) fetched(source push.Source, kind pull.Kind, item fds.Item) push.Message {
+	m := push.Message{Owner: f.owner.key, Source: source, Kind: push.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
+	if kind == pull.Statuses {
+		m.Kind = push.KindStatus
+	}
+	return m
+}
+
+// give hands a message to the handler once and, when it has failed too often on
+// what it is known by, to the dead letters.
+func (f *follower) give(ctx context.Context, m push.Message, what uint64) (dead bool, err error) {
+	settings := &f.client.cfg.Push
+	err = f.call(ctx, f.handler, m)
+	if err == nil || ctx.Err() != nil || settings.MaxAttempts == 0 || f.failedOn(what) < settings.MaxAttempts {
+		return false, err
+	}
+	last := err
+	err = f.call(ctx, func(ctx context.Context, m push.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
+	return err == nil, err
+}
+
 func (f *follower) failedOn(item uint64) int {
 	if f.gap.failedOn != item {
 		f.gap.failedOn, f.gap.failures = item, 0
@@ -315,8 +333,8 @@ func (f *follower) failedOn(item uint64) int {
 	return f.gap.failures
 }
 
-// call calls the handler, or what stands in for it, once. A panic is an error. When the run ends, a handler
-// at work has a while to finish.
+// call calls the handler, or what stands in for it, once. A panic is an error. When
+// the run ends, a handler at work has a while to finish.
 func (f *follower) call(ctx context.Context, handler push.Handler, m push.Message) (err error) {
 	handling, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

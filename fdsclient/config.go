@@ -42,6 +42,7 @@ type Config struct {
 
 	Push Push
 	Pull Pull
+	Poll Poll // in the place of push, where the provider has no broker
 
 	// Logger receives events; nil means slog.Default().
 	Logger *slog.Logger
@@ -251,6 +252,7 @@ func (c Config) validate() (Config, error) {
 	p.Dialect = p.Dialect.WithDefaults()
 	checkDialect(p.Dialect, fault)
 	c.Push.Gaps.complete(fault)
+	c.Poll.complete(p, fault)
 
 	for _, why := range c.Application.complete() {
 		fault("%s", why)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -46,6 +47,8 @@ type follower struct {
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
 	overlap  time.Time     // until then, or with a gap open, messages are looked for in recent
 	gap      gapState
+
+	polling *polling // nil: the broker pushes
 
 	place place // in the Client's backfills, under their mutex
 }
@@ -243,10 +246,21 @@ func (f *follower) stop() {
 	if f.gap.retry != nil {
 		f.gap.retry.Stop()
 	}
+	if f.polling != nil && f.polling.timer != nil {
+		f.polling.timer.Stop()
+	}
 	position := f.position
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), lastSaveTimeout)
 	defer cancel()
+	if f.polling != nil {
+		if f.polling.unsaved {
+			if err := f.savePolled(ctx); err != nil {
+				f.client.log.Warn("what was polled cannot be stored; after a restart it comes again", "subscription", f.owner.key.SubscriptionID.String(), "error", err)
+			}
+		}
+		return
+	}
 	if f.saving.lockWithin(ctx) != nil {
 		return
 	}
@@ -255,6 +269,13 @@ func (f *follower) stop() {
 	if unsaved {
 		f.storePosition(ctx)
 	}
+}
+
+// owns says whether an item is this owner's, as far as it says: the token may be that
+// of several owners who signed in together.
+func (f *follower) owns(item fds.Item) bool {
+	id, named := f.client.cfg.Provider.Dialect.Subscription(item)
+	return !named || id == f.owner.key.SubscriptionID
 }
 
 // forget is for an owner who signs out: nothing is stored any more.

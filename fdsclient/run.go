@@ -26,6 +26,8 @@ import (
 // finish is acknowledged; the broker keeps the sessions. A nil h keeps grants
 // renewed and connects no one.
 //
+// With Config.Poll owners are polled instead of connected.
+//
 // An error means that Run could not begin.
 func (c *Client) Run(ctx context.Context, h push.Handler) error {
 	return c.run(ctx, nil, h)
@@ -57,16 +59,17 @@ type run struct {
 // connected is an owner's connection in a run.
 type connected struct {
 	connection *push.Connection // nil without push
-	follower   *follower        // nil without push
+	follower   *follower        // nil without push or poll
 	cancel     context.CancelFunc
 	done       chan struct{}
 }
 
 func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Handler) error {
 	switch {
-	case h != nil && c.cfg.Provider.BrokerURL == "":
-		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; with a nil handler Run only renews grants", ErrConfig)
-	case h != nil && c.cfg.Certificates == nil:
+	case h == nil || c.polls():
+	case c.cfg.Provider.BrokerURL == "":
+		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; for a provider without a broker set Poll.Interval; with a nil handler Run only renews grants", ErrConfig)
+	case c.cfg.Certificates == nil:
 		return fmt.Errorf("fdsclient: run: %w: Config.Certificates is missing; a broker knows an owner by its client certificate (M2)", ErrConfig)
 	}
 	r := &run{
@@ -192,10 +195,14 @@ func (r *run) warm(ctx context.Context, o *Owner) {
 func (r *run) start(ctx context.Context, o *Owner) {
 	a := &connected{done: make(chan struct{}), cancel: func() {}}
 	var err error
-	if r.handler != nil {
+	switch {
+	case r.handler == nil:
+	case r.client.polls():
+		a.follower = r.client.follow(ctx, o, r.handler)
+	default:
 		a.connection, a.follower, err = r.client.connection(ctx, o, r.handler)
 	}
-	if a.connection != nil {
+	if a.follower != nil {
 		ctx, a.cancel = context.WithCancel(ctx)
 	}
 	r.mu.Lock()
@@ -205,8 +212,16 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	case err != nil:
 		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
 		fallthrough
-	case a.connection == nil:
+	case a.follower == nil:
 		close(a.done)
+	case a.connection == nil:
+		r.work.Add(1)
+		a.follower.startPolling()
+		context.AfterFunc(ctx, func() { // an owner between two reads costs no goroutine
+			defer r.work.Done()
+			defer close(a.done)
+			a.follower.stop()
+		})
 	default:
 		r.work.Go(func() {
 			defer close(a.done)
@@ -216,6 +231,9 @@ func (r *run) start(ctx context.Context, o *Owner) {
 		})
 	}
 }
+
+// polls says whether owners are polled.
+func (c *Client) polls() bool { return c.cfg.Poll.Interval > 0 }
 
 // startLater looks at an owner again who signed in while the connection of before
 // is being ended: that would end the new one, and delete its state.
@@ -242,7 +260,7 @@ func (r *run) arrive(owners ...*Owner) {
 
 // retire ends the connection of an owner who was signed out by another process.
 func (r *run) retire(key fds.OwnerKey, a *connected) {
-	if a.connection == nil {
+	if a.follower == nil {
 		return
 	}
 	left := r.client.leave(key)
@@ -387,7 +405,7 @@ func (c *Client) takeConnected(key fds.OwnerKey) *connected {
 		a := r.active[key]
 		delete(r.active, key)
 		r.mu.Unlock()
-		if a != nil && a.connection != nil {
+		if a != nil && a.follower != nil {
 			return a
 		}
 	}
@@ -420,7 +438,10 @@ func (o *Owner) Connection() push.State {
 // what the session held. It does not wait for a handler longer than ctx allows: the
 // handler may be the one that signs out.
 func (c *Client) endConnected(ctx context.Context, a *connected) error {
-	err := a.connection.EndSession(ctx)
+	var err error
+	if a.connection != nil {
+		err = a.connection.EndSession(ctx)
+	}
 	if a.cancel != nil {
 		a.cancel()
 		select {

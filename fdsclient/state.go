@@ -33,6 +33,9 @@ type OwnerState struct {
 	// Gap is what may have been lost and was not fetched yet; nil: nothing. What it
 	// points to is not changed.
 	Gap *Gap `json:"gap,omitempty"`
+	// Polled is what poll mode has handed over; nil: nothing yet. What it points to is
+	// not changed.
+	Polled *Polled `json:"polled,omitempty"`
 }
 
 // StateStore keeps OwnerStates. Its methods are called from several goroutines

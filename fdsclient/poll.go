@@ -1,0 +1,380 @@
+package fdsclient
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Poll has Run read the owners' events and statuses from the Web API at an
+// interval, for a provider without a broker: what is new since the last read goes
+// to the same handler, as messages of push.FromPoll, in the order of the lists and
+// one at a time per owner. What the handler fails on ends the read and comes again
+// with the next one; Push.MaxAttempts and Push.DeadLetter hold. Push.Gaps.Concurrent
+// bounds the owners that are read at once, Pull.Limit the requests.
+//
+// New is what the last read did not hold: an event whose ID, which
+// Dialect.MessageID names, or else whose bytes are others; a status whose bytes
+// are. Which those are the StateStore remembers, so a restart neither misses nor
+// repeats anything; after a crash what was handled in the second before may come
+// again. At an owner's first read all statuses are handed over, and no event:
+// before it, there was nobody to receive them. With Dialect.FromParameter events
+// are asked for from the last new one's read less Margin; without, the whole
+// collection is read, which costs one HTTP 304 as long as nothing has changed and
+// the provider has entity tags.
+type Poll struct {
+	// Interval is the time from a read to the next one, give or take a tenth, so that
+	// owners do not come together. 0: no polling; at least 1 second.
+	Interval time.Duration
+	// Margin is how long before the last read an event may be dated that the provider
+	// shows only later. Default 5 minutes, at most 30 days.
+	Margin time.Duration
+}
+
+func (p *Poll) complete(provider *Provider, fault func(string, ...any)) {
+	if p.Margin == 0 {
+		p.Margin = 5 * time.Minute
+	}
+	switch {
+	case p.Interval == 0:
+		return
+	case p.Interval < time.Second:
+		fault("Poll.Interval is %v; it must be at least 1s, or 0 for no polling", p.Interval)
+	case provider.BrokerURL != "":
+		fault("Poll.Interval and Provider.BrokerURL are both set; a provider with a broker pushes")
+	case provider.APIURL == "":
+		fault("Poll.Interval needs Provider.APIURL, from which is read")
+	}
+	if p.Margin < 0 || p.Margin > 30*24*time.Hour {
+		fault("Poll.Margin is %v; it must lie between 0, for the default, and 720h", p.Margin)
+	}
+}
+
+// PollEvent is one read of an owner's lists, told to HookPoll.
+type PollEvent struct {
+	Owner            fds.OwnerKey
+	Events, Statuses int       // handed over
+	Err              error     // why the read ended early; nil: all was read
+	NextAt           time.Time // when the next one begins
+}
+
+// HookPoll is told of each read in poll mode.
+type HookPoll interface{ OnPoll(PollEvent) }
+
+// Polled is what poll mode remembers of an owner.
+type Polled struct {
+	Events   PolledList `json:"events"`
+	Statuses PolledList `json:"statuses"`
+}
+
+// PolledList is what was read of one collection.
+type PolledList struct {
+	From time.Time `json:"from,omitzero"` // the provider's time of the last read that held something new
+	// Seen are digests of what was handled, 8 bytes each.
+	Seen []byte `json:"seen,omitempty"`
+	// Part: Seen lacks what is dated before From, less the margin.
+	Part bool `json:"part,omitempty"`
+}
+
+const (
+	digestBytes = 8
+	maxSeen     = 40_000 // digests of a list: two lists fit into a state file
+)
+
+// polling is the poll mode of one owner. One worker at a time is at it.
+type polling struct {
+	events, statuses polledList
+	newcomer         bool // nothing was read before this run
+	failing          bool
+	saved            time.Time // when
+	unsaved          bool      // something was handed over since
+	backoff          *backoff.Backoff
+	timer            *time.Timer // f.mu
+}
+
+// polledList is one collection.
+type polledList struct {
+	kind      pull.Kind
+	from      time.Time
+	seen      []uint64 // sorted
+	part      bool
+	unbounded bool // the provider does not know the parameter
+	version   pull.Version
+	handed    map[uint64]struct{} // since seen was made, in reads that did not come to their end
+	fresh     int                 // handed over in this read
+	date      time.Time           // of this read's first answer
+}
+
+// startPolling has the owner's lists read from now on.
+func (f *follower) startPolling() {
+	p := &polling{
+		newcomer: f.newcomer && f.stored.Polled == nil,
+		backoff:  f.client.pollBackoff(),
+		events:   polledList{kind: pull.Events},
+		statuses: polledList{kind: pull.Statuses},
+	}
+	if stored := f.stored.Polled; stored != nil {
+		p.events.load(stored.Events)
+		p.statuses.load(stored.Statuses)
+	}
+	f.polling = p
+	f.client.backfills.add(f)
+}
+
+func (c *Client) pollBackoff() *backoff.Backoff {
+	retry := c.cfg.Push.Gaps.Retry
+	return backoff.New(backoff.Policy{Initial: retry.Initial, Max: max(retry.Max, c.cfg.Poll.Interval), StableAfter: time.Nanosecond})
+}
+
+func (l *polledList) load(stored PolledList) {
+	l.from, l.part = stored.From, stored.Part
+	for seen := stored.Seen; len(seen) >= digestBytes; seen = seen[digestBytes:] {
+		l.seen = append(l.seen, binary.BigEndian.Uint64(seen))
+	}
+	slices.Sort(l.seen)
+}
+
+// store gives what load takes, with what was handed over of a read under way.
+func (l *polledList) store() PolledList {
+	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.handed)))}
+	for _, d := range l.seen {
+		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+	}
+	for d := range l.handed {
+		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+	}
+	return stored
+}
+
+func (l *polledList) knows(d uint64) bool {
+	if _, found := l.handed[d]; found {
+		return true
+	}
+	_, found := slices.BinarySearch(l.seen, d)
+	return found
+}
+
+// poll reads the lists once and sees to the next time.
+func (f *follower) poll() {
+	err := errExited // unless it returns
+	p := f.polling
+	defer func() {
+		if err != nil && f.ctx.Err() != nil {
+			return
+		}
+		interval := f.client.cfg.Poll.Interval
+		delay := interval + time.Duration((rand.Float64()-0.5)*float64(interval)/5)
+		if err != nil {
+			delay = max(p.backoff.Next(), askedToWait(err))
+		} else {
+			p.backoff.Up()
+		}
+		f.mu.Lock()
+		if !f.stopped {
+			p.timer = time.AfterFunc(delay, func() { f.client.backfills.add(f) })
+		}
+		f.mu.Unlock()
+		f.polled(PollEvent{Owner: f.owner.key, Events: p.events.fresh, Statuses: p.statuses.fresh, Err: err, NextAt: time.Now().Add(delay)})
+	}()
+	err = f.pollOnce()
+}
+
+// askedToWait gives how long the provider asks to wait, or 0.
+func askedToWait(err error) time.Duration {
+	var failed *pull.Error
+	if errors.As(err, &failed) {
+		return failed.RetryAfter
+	}
+	return 0
+}
+
+func (f *follower) polled(e PollEvent) {
+	p := f.polling
+	subscription := slog.String("subscription", e.Owner.SubscriptionID.String())
+	switch {
+	case e.Err != nil && !p.failing:
+		f.client.log.LogAttrs(f.ctx, slog.LevelWarn, "an owner's lists cannot be polled, which will be tried again", subscription, slog.Any("error", e.Err), slog.Time("retry_at", e.NextAt))
+	case e.Err == nil && p.failing:
+		f.client.log.LogAttrs(f.ctx, slog.LevelInfo, "an owner's lists are polled again", subscription)
+	default:
+		f.client.log.LogAttrs(f.ctx, slog.LevelDebug, "an owner's lists were polled", subscription, slog.Int("events", e.Events), slog.Int("statuses", e.Statuses), slog.Any("error", e.Err))
+	}
+	p.failing = e.Err != nil
+	tell(f.client.cfg.Hooks, func(h HookPoll) { h.OnPoll(e) })
+}
+
+func (f *follower) pollOnce() error {
+	p := f.polling
+	p.events.fresh, p.statuses.fresh = 0, 0
+	for _, l := range []*polledList{&p.events, &p.statuses} {
+		err := f.pollList(l)
+		if errors.Is(err, pull.ErrInvalidParameter) && !l.unbounded && !l.from.IsZero() && f.client.cfg.Provider.Dialect.FromParameter != "" {
+			l.unbounded = true
+			f.client.log.Warn("the provider does not know the name of Dialect.FromParameter there; the whole collection is read",
+				"collection", string(l.kind), "subscription", f.owner.key.SubscriptionID.String())
+			err = f.pollList(l)
+		}
+		if err != nil && !errors.Is(err, pull.ErrNotImplemented) {
+			return err
+		}
+	}
+	if p.unsaved {
+		return f.savePolled(f.ctx)
+	}
+	return nil
+}
+
+// pollList reads one collection and hands over what is new.
+func (f *follower) pollList(l *polledList) error {
+	p, dialect := f.polling, f.client.cfg.Provider.Dialect
+	baseline := p.newcomer && l.kind == pull.Events && l.from.IsZero()
+	l.date = time.Time{}
+	query := pull.Query{Version: &l.version, Answered: func(date time.Time) {
+		if l.date.IsZero() {
+			l.date = date
+		}
+	}}
+	since := l.since(f.client.cfg.Poll.Margin, dialect)
+	bounded := l.kind == pull.Events && dialect.FromParameter != "" && !l.unbounded && !since.IsZero()
+	if bounded {
+		query.From = since
+	}
+	began := f.clock(time.Now())
+	var read []polledItem
+	unread, old := 0, false
+	for item, err := range f.owner.pullOnce().Items(f.ctx, l.kind, query) {
+		switch {
+		case errors.Is(err, pull.ErrUnchanged):
+			return nil
+		case errors.Is(err, fds.ErrItem):
+			unread++
+			continue
+		case err != nil:
+			return err
+		case !f.owns(item):
+			continue
+		}
+		at, dated := dialect.Time(item)
+		if l.part && dated && at.Before(since) {
+			old = true
+			continue
+		}
+		m := f.fetched(push.FromPoll, l.kind, item)
+		d := stableDigest(m, item, dialect)
+		read = append(read, polledItem{d, at, dated})
+		if baseline || l.knows(d) {
+			continue
+		}
+		if err := f.giveLong(m, d); err != nil {
+			return fmt.Errorf("fdsclient: poll: the handler failed: %w", err)
+		}
+		l.fresh++
+		p.unsaved = true
+		if l.handed == nil {
+			l.handed = make(map[uint64]struct{})
+		}
+		l.handed[d] = struct{}{}
+		if time.Since(p.saved) >= positionInterval {
+			if err := f.savePolled(f.ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if unread > 0 {
+		f.client.log.LogAttrs(f.ctx, slog.LevelWarn, "poll: items that are not FDS objects were left out", slog.String("collection", string(l.kind)), slog.Int("items", unread), slog.String("subscription", f.owner.key.SubscriptionID.String()))
+	}
+	if l.date.IsZero() {
+		l.date = began
+	}
+	if len(l.handed) == 0 && !l.from.IsZero() {
+		return nil // the same URL again
+	}
+	if err := l.complete(read, bounded || old, f.client.cfg.Poll.Margin, dialect); err != nil {
+		l.version = pull.Version{}
+		return err
+	}
+	return f.savePolled(f.ctx)
+}
+
+// giveLong gives a message, and lets another owner be read when that takes long.
+func (f *follower) giveLong(m push.Message, what uint64) error {
+	defer f.client.backfills.takesLong()()
+	_, err := f.give(f.ctx, m, what)
+	return err
+}
+
+// polledItem is an item of a read.
+type polledItem struct {
+	digest uint64
+	at     time.Time
+	dated  bool
+}
+
+// since gives the time from which items are of interest, as the dialect's layout
+// can say it; zero: all are.
+func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time {
+	if l.from.IsZero() {
+		return time.Time{}
+	}
+	since := l.from.Add(-margin)
+	if back, err := time.Parse(dialect.TimeLayout, since.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(since) {
+		return back
+	}
+	return since
+}
+
+// complete takes a read that came to its end; part: it left out what is old.
+func (l *polledList) complete(read []polledItem, part bool, margin time.Duration, dialect fds.Dialect) error {
+	next := polledList{from: l.date}
+	since := next.since(margin, dialect)
+	part = part || l.kind == pull.Events && len(read) > maxSeen
+	var seen []uint64
+	for _, item := range read {
+		if !part || !item.dated || !item.at.Before(since) {
+			seen = append(seen, item.digest)
+		}
+	}
+	slices.Sort(seen)
+	seen = slices.Compact(seen)
+	if len(seen) > maxSeen {
+		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
+	}
+	l.from, l.part, l.seen, l.handed = l.date, part, slices.Clip(seen), nil
+	return nil
+}
+
+// savePolled stores what was handed over.
+func (f *follower) savePolled(ctx context.Context) error {
+	p := f.polling
+	p.saved, p.unsaved = time.Now(), true
+	polled := &Polled{Events: p.events.store(), Statuses: p.statuses.store()}
+	err := f.save(ctx, func(s *OwnerState) { s.Polled = polled })
+	if err != nil {
+		return fmt.Errorf("fdsclient: poll: store what was handed over: %w", err)
+	}
+	p.unsaved = false
+	return nil
+}
+
+// stableDigest is what an item is known by, the same in every process.
+func stableDigest(m push.Message, item fds.Item, dialect fds.Dialect) uint64 {
+	if m.Kind == push.KindEvent {
+		if id := textMember(item, dialect.MessageID); id != "" {
+			sum := sha256.Sum256([]byte("id " + id))
+			return binary.BigEndian.Uint64(sum[:])
+		}
+	}
+	sum := sha256.Sum256(m.Payload)
+	return binary.BigEndian.Uint64(sum[:])
+}
