@@ -9,6 +9,10 @@
 // (Owner.Pull) and receives what the provider publishes (Client.Run, for all
 // owners at once, each on its own MQTT connection with its own certificate).
 //
+// What an outage of the broker's connection may have lost is fetched from the Web
+// API and goes to the same handler (Gaps); where a provider has no broker, Run polls
+// in its place (Poll).
+//
 // # Ways in
 //
 // Client.SignIn uses the browser of this machine, and its option ReadRedirect one
