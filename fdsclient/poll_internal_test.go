@@ -269,7 +269,10 @@ func TestADeadLetterEndsWhatIsPolledAgain(t *testing.T) {
 		}
 		client := pollClient(t, func(cfg *Config) {
 			cfg.Push.MaxAttempts = 3
-			cfg.Push.DeadLetter = func(_ context.Context, m push.Message, _ error) error { dead = append(dead, string(m.Payload)); return nil }
+			cfg.Push.DeadLetter = func(_ context.Context, m push.Message, _ error) error {
+				dead = append(dead, string(m.Payload))
+				return nil
+			}
 		})
 		api := &polledAPI{from: true}
 		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
