@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ErrItem is the class of every error about an object that is not what FDS
@@ -28,6 +30,8 @@ type Item struct {
 func ParseItem(data []byte) (Item, error) {
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	switch {
+	// The faster check, which refuses a few things more, such as half a surrogate pair.
+	case jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true)) && trimmed[0] == '{':
 	case !utf8.Valid(data):
 		return Item{}, fmt.Errorf("fds: parse item: %w: it is not valid UTF-8", ErrItem)
 	case !json.Valid(data):
