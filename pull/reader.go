@@ -221,7 +221,11 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 	}
 	failed := e.failure()
 	failed.class = ErrAnswer
-	next, err := e.response.Request.URL.Parse(target)
+	base := at
+	if r := e.response.Request; r != nil && r.URL != nil { // where redirects led
+		base = r.URL
+	}
+	next, err := base.Parse(target)
 	switch {
 	case err != nil || next.User != nil:
 		failed.detail = "its Link header names a next page that is no usable URL"
