@@ -84,7 +84,7 @@ func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower
 		client: c, owner: o, handler: h, began: time.Now(),
 		saving: newBaton(), turn: newBaton(),
 		stored: state, position: state.Position, ahead: state.Ahead,
-		newcomer: err == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0,
+		newcomer: err == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0 && state.Polled == nil,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	retry := c.cfg.Push.Gaps.Retry

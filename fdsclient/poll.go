@@ -114,19 +114,26 @@ type polledList struct {
 	handed    map[uint64]struct{} // since seen was made, in reads that did not come to their end
 	fresh     int                 // handed over in this read
 	date      time.Time           // of this read's first answer
+	began     time.Time           // when the last read that came to its end began
 }
 
 // startPolling has the owner's lists read from now on.
 func (f *follower) startPolling() {
+	now := f.clock(time.Now())
 	p := &polling{
 		newcomer: f.newcomer && f.stored.Polled == nil,
 		backoff:  f.client.pollBackoff(),
-		events:   polledList{kind: pull.Events},
-		statuses: polledList{kind: pull.Statuses},
+		events:   polledList{kind: pull.Events, began: now},
+		statuses: polledList{kind: pull.Statuses, began: now},
 	}
-	if stored := f.stored.Polled; stored != nil {
-		p.events.load(stored.Events)
-		p.statuses.load(stored.Statuses)
+	switch stored := f.stored; {
+	case stored.Polled != nil:
+		p.events.load(stored.Polled.Events)
+		p.statuses.load(stored.Polled.Statuses)
+	case stored.Gap != nil: // the provider had a broker
+		p.events.from, p.events.part = stored.Gap.From, true
+	default:
+		p.events.from, p.events.part = stored.Position, true
 	}
 	f.polling = p
 	f.client.backfills.add(f)
@@ -256,7 +263,11 @@ func (f *follower) pollList(l *polledList) error {
 	for item, err := range f.owner.pullOnce().Items(f.ctx, l.kind, query) {
 		switch {
 		case errors.Is(err, pull.ErrUnchanged):
-			return nil
+			if !f.setBack(l, began) {
+				return nil
+			}
+			l.from = l.date
+			return f.savePolled(f.ctx)
 		case errors.Is(err, fds.ErrItem):
 			unread++
 			continue
@@ -294,15 +305,18 @@ func (f *follower) pollList(l *polledList) error {
 	if unread > 0 {
 		f.client.log.LogAttrs(f.ctx, slog.LevelWarn, "poll: items that are not FDS objects were left out", slog.String("collection", string(l.kind)), slog.Int("items", unread), slog.String("subscription", f.owner.key.SubscriptionID.String()))
 	}
-	if l.date.IsZero() {
-		l.date = began
-	}
-	if len(l.handed) == 0 && !l.from.IsZero() {
+	setBack := f.setBack(l, began)
+	if len(l.handed) == 0 && !l.from.IsZero() && !setBack {
 		return nil // the same URL again
 	}
 	if err := l.complete(read, bounded || old, f.client.cfg.Poll.Margin, dialect); err != nil {
 		l.version = pull.Version{}
 		return err
+	}
+	if l.kind == pull.Events { // should the provider get a broker
+		f.mu.Lock()
+		f.position = l.from
+		f.mu.Unlock()
 	}
 	return f.savePolled(f.ctx)
 }
@@ -312,6 +326,21 @@ func (f *follower) giveLong(m push.Message, what uint64) error {
 	defer f.client.backfills.takesLong()()
 	_, err := f.give(f.ctx, m, what)
 	return err
+}
+
+// setBack takes the time of a read that came to its end, and says whether the
+// provider's clock was set back since the one before: what it published since then
+// is dated before that read.
+func (f *follower) setBack(l *polledList, began time.Time) bool {
+	back := !l.date.IsZero() && l.date.Before(l.from.Add(-f.client.cfg.Poll.Margin/2))
+	if l.date.IsZero() {
+		l.date = began
+	}
+	if back {
+		l.date = l.date.Add(-max(began.Sub(l.began), f.client.cfg.Poll.Interval))
+	}
+	l.began = began
+	return back
 }
 
 // polledItem is an item of a read.

@@ -25,8 +25,9 @@ import (
 type polledAPI struct {
 	mu               sync.Mutex
 	events, statuses []string
-	from             bool // it knows the parameter "from"
-	fails            int  // so many requests are answered 503
+	from             bool          // it knows the parameter "from"
+	fails            int           // so many requests are answered 503
+	ahead            time.Duration // its clock
 	requests         []string
 	unchanged        int
 }
@@ -75,7 +76,7 @@ func (a *polledAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{
 		StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(body)),
-		Header: http.Header{"Content-Type": {"application/json"}, "Etag": {tag}, "Date": {time.Now().UTC().Format(http.TimeFormat)}},
+		Header: http.Header{"Content-Type": {"application/json"}, "Etag": {tag}, "Date": {time.Now().Add(a.ahead).UTC().Format(http.TimeFormat)}},
 	}, nil
 }
 
@@ -400,6 +401,43 @@ func TestManyPolledOwnersCostNoGoroutineBetweenReads(t *testing.T) {
 		}
 		if len(counts) != owners {
 			t.Errorf("%d statuses were handed over, want one for each of %d owners", len(counts), owners)
+		}
+	})
+}
+
+func TestAProvidersClockThatIsSetBackHidesNoEventFromPolling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h := pollClient(t, nil), &polledAPI{from: true, ahead: 3 * time.Hour}, new(had)
+		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
+		defer f.stop()
+		synctest.Wait()
+		api.event("before", time.Now().Add(3*time.Hour))
+		time.Sleep(5 * time.Minute)
+		expect(t, h, "before")
+		api.change(func() { api.ahead = 0 })
+		api.event("after", time.Now())
+		time.Sleep(5 * time.Minute)
+		if got := h.take(); !slices.Contains(got, "after") {
+			t.Errorf("handed over: %q", got)
+		}
+	})
+}
+
+func TestAnOwnerWhomAProviderPushedToIsPolledFromThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h, id := pollClient(t, nil), &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
+		key := fds.OwnerKey{Issuer: client.cfg.Provider.Issuer, SubscriptionID: id}
+		api.event("long before", time.Now().Add(-time.Hour))
+		api.event("missed", time.Now().Add(-time.Minute))
+		if err := client.state.Save(t.Context(), key, OwnerState{Filters: []string{"fds/v2/x/#"}, Position: time.Now().Add(-2 * time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		f := poller(t, client, id, api, h.handle)
+		synctest.Wait()
+		f.stop()
+		expect(t, h, "missed")
+		if back := client.follow(t.Context(), f.owner, h.handle); back.newcomer || back.position.IsZero() {
+			t.Error("a broker that the provider gets is taken for the first, and what was published since the last poll is lost")
 		}
 	})
 }
