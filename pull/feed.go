@@ -11,6 +11,9 @@ import (
 // aheadBytes bounds what is read of an answer before the loop wants it.
 const aheadBytes = 1 << 20
 
+// entryBytes is about what an entry takes besides its JSON, which may be tiny.
+const entryBytes = 64
+
 // entry is the begin of an answer or, with answer nil, an item of the last one.
 type entry struct {
 	answer *answerBegan
@@ -27,9 +30,9 @@ type feed struct {
 	news    sync.Cond // for the loop
 	room    sync.Cond // for the reader
 	queue   []entry
-	bytes   int // of the items in queue
+	bytes   int // of the entries in queue
 	begun   int // answers in queue or before it
-	taken   int // answers that the loop has begun
+	used    int // answers that the loop has begun
 	stopped bool
 	over    bool
 	err     error // with over: why there is no more; nil: that was all
@@ -65,6 +68,9 @@ func (f *feed) run(ctx context.Context, read func(context.Context) error, use fu
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
+			if e.answer != nil {
+				f.use()
+			}
 			if !use(e) {
 				return false, nil
 			}
@@ -75,7 +81,7 @@ func (f *feed) run(ctx context.Context, read func(context.Context) error, use fu
 	over, err, panics := f.over, f.err, f.panics
 	f.mu.Unlock()
 	switch {
-	case !over: // the reader has yet to notice
+	case !over || errors.Is(err, errStopped): // by ctx, which the reader has yet to notice or has just noticed
 		return false, ctx.Err()
 	case panics != nil:
 		panic(panics)
@@ -114,15 +120,22 @@ func (f *feed) take(old []entry) (batch []entry, more bool) {
 		f.news.Wait()
 	}
 	batch, f.queue, f.bytes = f.queue, old[:0], 0
-	f.taken = f.begun
 	f.room.Signal()
 	return batch, len(batch) > 0
+}
+
+// use notes that the loop has begun another answer.
+func (f *feed) use() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.used++
+	f.room.Signal()
 }
 
 // put adds an entry. The loop sees it at the next flush.
 func (f *feed) put(e entry) {
 	f.pending = append(f.pending, e)
-	f.pendingBytes += len(e.raw)
+	f.pendingBytes += len(e.raw) + entryBytes
 }
 
 // flush hands over what was put. When the loop has enough, it pauses wait and waits
@@ -164,7 +177,7 @@ func (f *feed) next() error {
 	f.hand()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.taken < f.begun && !f.stopped {
+	for f.used < f.begun && !f.stopped {
 		f.room.Wait()
 	}
 	if f.stopped {
