@@ -39,6 +39,8 @@ type page struct {
 
 var pageSeed = maphash.MakeSeed()
 
+func hashOf(at *url.URL) uint64 { return maphash.String(pageSeed, at.String()) }
+
 func (r *reader) operation() string { return "get " + string(r.kind) }
 
 // lists reads one list after the other, each with its pages.
@@ -97,7 +99,7 @@ func (e *exchange) date() time.Time {
 // pages reads one list. First is the answer of its first page, when that is
 // already there.
 func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) error {
-	seen := map[string]bool{}
+	seen := map[uint64]bool{} // by hash: a provider's addresses may be long, and many
 	var before page
 	for n := 0; ; n++ {
 		e := first
@@ -108,14 +110,14 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 		}
 		failed := &Error{Operation: r.operation(), Path: target.Path, class: ErrAnswer}
 		switch {
-		case seen[at.String()]:
+		case seen[hashOf(at)]:
 			failed.detail = fmt.Sprintf("page %d leads back to one that was read already", n)
 			return failed
 		case n == r.client.maxPages:
 			failed.detail = fmt.Sprintf("over %d pages; Config.MaxPages sets the bound", n)
 			return failed
 		}
-		seen[at.String()] = true
+		seen[hashOf(at)] = true
 		now, err := r.page(ctx, at, e, n)
 		if err != nil {
 			return err
@@ -124,7 +126,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 			failed.detail = fmt.Sprintf("page %d is the same as the one before: check Dialect.Paging, the provider does not seem to know its parameter", n+1)
 			return failed
 		}
-		if r.known != nil {
+		if r.known != nil && len(r.read) <= maxKnownPages {
 			r.read = append(r.read, page{url: at.String(), tag: now.tag})
 		}
 		if now.next == nil {
@@ -241,20 +243,18 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 	return next, nil
 }
 
-// readCursor reads a cursor: a string or a number; "" when there is none.
+// readCursor reads a cursor at a path below raw: a string or a number; "" when
+// there is none.
 func readCursor(raw json.RawMessage, path []string) (string, error) {
-	if raw == nil {
-		return "", nil
-	}
-	if len(path) > 0 {
-		item, err := fds.ParseItem(raw)
+	for _, name := range path {
+		if raw == nil || string(raw) == "null" {
+			return "", nil
+		}
+		object, err := fds.ParseItem(raw)
 		if err != nil {
-			if string(raw) == "null" {
-				return "", nil
-			}
 			return "", errors.New("is below something that is no object")
 		}
-		raw, _ = item.Member(path...)
+		raw, _ = object.Member(name)
 	}
 	if len(raw) > maxCursorBytes {
 		return "", fmt.Errorf("is longer than %d bytes", maxCursorBytes)
