@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -58,6 +57,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 		Application: r.application(),
 		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize},
 		Pull:        fdsclient.Pull{RetryFor: -1}, // the commands repeat what failed themselves, and tell the user
+		Poll:        file.Poll.poll(),
 		Logger:      log,
 	}}
 	r.push(&c.client, log)
@@ -104,13 +104,7 @@ func (r *reader) provider() fdsclient.Provider {
 		Resources: f.Resources,
 		APIURL:    f.APIURL,
 		BrokerURL: f.BrokerURL,
-		Dialect: fds.Dialect{
-			FromParameter: f.Dialect.FromParameter,
-			ToParameter:   f.Dialect.ToParameter,
-			TimeMember:    f.Dialect.TimeMember,
-			TimeLayout:    f.Dialect.TimeLayout,
-			MessageID:     f.Dialect.MessageID,
-		},
+		Dialect:   f.Dialect.dialect(),
 	}
 	switch f.TLS {
 	case "", "1.2+":

@@ -23,26 +23,20 @@ const (
 // configFile is the form of fdsdemo.yaml.
 type configFile struct {
 	Provider struct {
-		Issuer                string   `yaml:"issuer"`
-		AuthorizationEndpoint string   `yaml:"authorization_endpoint"`
-		TokenEndpoint         string   `yaml:"token_endpoint"`
-		RevocationEndpoint    string   `yaml:"revocation_endpoint"`
-		JWKSURI               string   `yaml:"jwks_uri"`
-		PushedEndpoint        string   `yaml:"pushed_authorization_request_endpoint"`
-		DeviceEndpoint        string   `yaml:"device_authorization_endpoint"`
-		IntrospectionEndpoint string   `yaml:"introspection_endpoint"`
-		Resources             []string `yaml:"resources"`
-		APIURL                string   `yaml:"api_url"`
-		BrokerURL             string   `yaml:"broker_url"`
-		Dialect               struct {
-			FromParameter string `yaml:"from_parameter"`
-			ToParameter   string `yaml:"to_parameter"`
-			TimeMember    string `yaml:"time_member"`
-			TimeLayout    string `yaml:"time_layout"`
-			MessageID     string `yaml:"message_id"`
-		} `yaml:"dialect"`
-		CAFile string `yaml:"ca_file"`
-		TLS    string `yaml:"tls"`
+		Issuer                string      `yaml:"issuer"`
+		AuthorizationEndpoint string      `yaml:"authorization_endpoint"`
+		TokenEndpoint         string      `yaml:"token_endpoint"`
+		RevocationEndpoint    string      `yaml:"revocation_endpoint"`
+		JWKSURI               string      `yaml:"jwks_uri"`
+		PushedEndpoint        string      `yaml:"pushed_authorization_request_endpoint"`
+		DeviceEndpoint        string      `yaml:"device_authorization_endpoint"`
+		IntrospectionEndpoint string      `yaml:"introspection_endpoint"`
+		Resources             []string    `yaml:"resources"`
+		APIURL                string      `yaml:"api_url"`
+		BrokerURL             string      `yaml:"broker_url"`
+		Dialect               dialectFile `yaml:"dialect"`
+		CAFile                string      `yaml:"ca_file"`
+		TLS                   string      `yaml:"tls"`
 	} `yaml:"provider"`
 	Application struct {
 		Name              string   `yaml:"name"`
@@ -73,6 +67,7 @@ type configFile struct {
 		MaxPacketSize           int       `yaml:"max_packet_size"`
 		StateFolder             string    `yaml:"state_folder"`
 	} `yaml:"push"`
+	Poll pollFile `yaml:"poll"`
 }
 
 // duration is written as Go writes one: 24h, 90m.

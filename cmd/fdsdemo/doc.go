@@ -47,12 +47,26 @@
 //	  resources: []                           # APIs that tokens are asked for (RFC 8707)
 //	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
 //	  broker_url: mqtts://broker.example.com:8883   # for watch; or wss://host/path
-//	  dialect:                                # names that FDS leaves open, for what an outage lost; none is sent by default
-//	    from_parameter: ""                    # query parameters that bound events and statuses by date-time
-//	    to_parameter: ""
+//	  dialect:                                # names and forms that FDS leaves open; what has no default is not sent
+//	    from_parameter: ""                    # query parameters that bound statuses, statistics and events by
+//	    to_parameter: ""                      # date-time: for get --from, --to and what an outage lost
 //	    time_member: ""                       # where an item has its date-time, as generic.date_time
 //	    time_layout: ""                       # as Go writes layouts; default RFC 3339
-//	    message_id: ""                        # default message_id
+//	    language_parameter: ""                # query parameter for get --language
+//	    device_id: ""                         # member that holds a device's ID; default device_id
+//	    message_id: ""                        # an event message's; default message_id
+//	    tag_id: ""                            # a tag's; default tag_id
+//	    tag_parameter: ""                     # query parameter that chooses one tag; without it all are read
+//	    subscription_member: ""               # where an item names its owner, as generic.subscription_id
+//	    ids_separator: ""                     # between the IDs of get --ids; default a comma
+//	    list_member: ""                       # member of an answer that holds the list; default: the answer is the list
+//	    paging:                               # default one answer, or Link headers (RFC 8288); by number or by cursor
+//	      page_parameter: ""                  # query parameter with a page's number
+//	      first_page: 0                       # the first one's
+//	      cursor_parameter: ""                # query parameter with the cursor, and
+//	      cursor_member: ""                   # where an answer has the next one's, as paging.next
+//	      size_parameter: ""                  # query parameter with the number of items a page, and
+//	      size: 0                             # the number
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
 //	  tls: "1.2+"                             # or "1.2" to pin
 //	application:
@@ -82,6 +96,9 @@
 //	  session_expiry: 24h                     # 1s to 136 years
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
 //	  state_folder: state/                    # positions, open gaps, filters
+//	poll:                                     # for watch with a provider without a broker: without broker_url
+//	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
+//	  margin: 5m                              # how late the provider may show an event; up to 720h
 //
 // Without tokens.folder, grants are in NAME/grants of the user's configuration
 // folder, and without push.certificates those in NAME/owners are used if that

@@ -313,11 +313,15 @@ func TestA401RightAfterTheSignInForcesOneRenewal(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNoListNamesNoSettingThatThereIsNot(t *testing.T) {
+func TestAnAnswerThatIsNoListNamesTheSettingThatHelps(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
-	s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", `{"items":[]}`))
-	if r := s.run("get", "statuses").expect(statusFailed).says("the answer is an object, not a list"); strings.Contains(r.err, "Dialect") {
-		t.Errorf("stderr %s", r.err)
+	s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", `{"items":[`+odd+`]}`))
+	s.run("get", "statuses").expect(statusFailed).says("the answer is an object", "name it in provider.dialect.list_member")
+	s.configure("  ca_file:", "  dialect: {list_member: data}\n  ca_file:")
+	s.run("get", "statuses").expect(statusFailed).says(`no member "data", which provider.dialect.list_member names`)
+	s.configure("  ca_file:", "  dialect: {list_member: items}\n  ca_file:")
+	if r := s.run("get", "statuses", "--json").expect(statusDone); r.out != oddCompact+"\n" {
+		t.Errorf("stdout %s", r.out)
 	}
 }

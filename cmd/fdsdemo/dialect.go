@@ -1,0 +1,64 @@
+package main
+
+import (
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+)
+
+// dialectFile is the form of provider.dialect: the names and forms that FDS
+// leaves open.
+type dialectFile struct {
+	DeviceID           string     `yaml:"device_id"`
+	MessageID          string     `yaml:"message_id"`
+	TagID              string     `yaml:"tag_id"`
+	FromParameter      string     `yaml:"from_parameter"`
+	ToParameter        string     `yaml:"to_parameter"`
+	TimeMember         string     `yaml:"time_member"`
+	TimeLayout         string     `yaml:"time_layout"`
+	SubscriptionMember string     `yaml:"subscription_member"`
+	LanguageParameter  string     `yaml:"language_parameter"`
+	TagParameter       string     `yaml:"tag_parameter"`
+	IDsSeparator       string     `yaml:"ids_separator"`
+	ListMember         string     `yaml:"list_member"`
+	Paging             pagingFile `yaml:"paging"`
+}
+
+// pagingFile is the form of provider.dialect.paging.
+type pagingFile struct {
+	PageParameter   string `yaml:"page_parameter"`
+	FirstPage       int    `yaml:"first_page"`
+	CursorParameter string `yaml:"cursor_parameter"`
+	CursorMember    string `yaml:"cursor_member"`
+	SizeParameter   string `yaml:"size_parameter"`
+	Size            int    `yaml:"size"`
+}
+
+func (f dialectFile) dialect() fds.Dialect {
+	return fds.Dialect{
+		DeviceID:           f.DeviceID,
+		MessageID:          f.MessageID,
+		TagID:              f.TagID,
+		FromParameter:      f.FromParameter,
+		ToParameter:        f.ToParameter,
+		TimeMember:         f.TimeMember,
+		TimeLayout:         f.TimeLayout,
+		SubscriptionMember: f.SubscriptionMember,
+		LanguageParameter:  f.LanguageParameter,
+		TagParameter:       f.TagParameter,
+		IDsSeparator:       f.IDsSeparator,
+		ListMember:         f.ListMember,
+		Paging:             fds.Paging(f.Paging),
+	}
+}
+
+// pollFile is the form of poll, for a provider without a broker.
+type pollFile struct {
+	Interval duration `yaml:"interval"`
+	Margin   duration `yaml:"margin"`
+}
+
+func (f pollFile) poll() fdsclient.Poll {
+	return fdsclient.Poll{Interval: time.Duration(f.Interval), Margin: time.Duration(f.Margin)}
+}
