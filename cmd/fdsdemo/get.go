@@ -21,7 +21,7 @@ const ownersAtOnce = 8 // whose data is fetched
 // getRequest is what get was asked for.
 type getRequest struct {
 	kind   pull.Kind
-	ids    []string
+	query  pull.Query
 	owners []fds.SubscriptionID // none: all
 	asJSON bool
 	asTree bool // of spaces
@@ -29,6 +29,7 @@ type getRequest struct {
 
 func (p *program) getCommand() *cobra.Command {
 	var owner, ids string
+	var narrow narrowFlags
 	var request getRequest
 	c := &cobra.Command{
 		Use:   "get KIND",
@@ -47,15 +48,21 @@ func (p *program) getCommand() *cobra.Command {
 				request.owners = []fds.SubscriptionID{id}
 			}
 			if c.Flags().Changed("ids") {
-				if request.ids, err = parseIDs(ids); err != nil {
+				if request.query.IDs, err = parseIDs(ids); err != nil {
 					return err
 				}
+			}
+			if err := narrow.parse(c.Flags().Changed, &request.query); err != nil {
+				return err
 			}
 			return p.get(c.Context(), request)
 		},
 	}
 	c.Flags().StringVar(&owner, "owner", "", "only the owner of this subscription `ID`")
 	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
+	c.Flags().StringVar(&narrow.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
+	c.Flags().StringVar(&narrow.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
+	c.Flags().StringVar(&narrow.language, "language", "", "texts in this `language`, such as de")
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
 	return c
 }
@@ -67,6 +74,8 @@ func kindNames() []string {
 	}
 	return names
 }
+
+func nameOfKind(k pull.Kind) string { return strings.ReplaceAll(string(k), "_", " ") }
 
 func parseKind(name string) (pull.Kind, error) {
 	for _, k := range pull.Kinds() {
@@ -104,11 +113,16 @@ type fetched struct {
 }
 
 func (p *program) get(ctx context.Context, request getRequest) error {
+	line, end := p.showProgress(nameOfKind(request.kind))
+	defer end()
 	client, err := p.open(ctx, slog.LevelError)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if err := checkNarrowing(request.query, p.settings.Provider.Dialect); err != nil {
+		return err
+	}
 	owners, err := choose(ctx, client, request.owners)
 	if err != nil {
 		return err
@@ -116,7 +130,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 
 	// Many at once, shown in order. A list is shown when it is whole: half of one,
 	// tried again, would be shown twice.
-	source := &fetcher{request: request, tries: attempts{retrying: p.tellRetrying}, lists: make(map[string]*list)}
+	source := &fetcher{request: request, tries: attempts{retrying: p.tellRetrying}, lists: make(map[string]*list), line: line}
 	results := make(chan chan fetched, ownersAtOnce-1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -161,6 +175,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 type fetcher struct {
 	request getRequest
 	tries   attempts
+	line    *progressLine // nil: nobody watches
 
 	mu    sync.Mutex
 	lists map[string]*list // by access token
@@ -190,7 +205,9 @@ func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
 	defer close(l.done)
 	l.err = f.tries.do(ctx, func(ctx context.Context, answered func()) error {
 		l.items, l.bad = nil, nil
-		for item, err := range o.Pull().Items(ctx, f.request.kind, pull.Query{IDs: f.request.ids}) {
+		query := f.request.query
+		query.Progress = f.line.follow(l)
+		for item, err := range o.Pull().Items(ctx, f.request.kind, query) {
 			answered()
 			switch {
 			case errors.Is(err, fds.ErrItem):
@@ -270,7 +287,7 @@ func (p *program) show(f fetched, request getRequest, many bool) error {
 		}
 	}
 	if f.list.err == nil && len(f.list.items) == 0 {
-		p.tell("No %s.", strings.ReplaceAll(string(request.kind), "_", " "))
+		p.tell("No %s.", nameOfKind(request.kind))
 	}
 	if request.asTree {
 		return p.showTree(f, false)

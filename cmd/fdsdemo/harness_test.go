@@ -74,9 +74,15 @@ type setup struct {
 
 func newSetup(t *testing.T) *setup {
 	t.Helper()
+	return newSetupOf(t, fdstest.WebAPI{})
+}
+
+// newSetupOf is newSetup with a Web API of other ways.
+func newSetupOf(t *testing.T, web fdstest.WebAPI) *setup {
+	t.Helper()
 	t.Parallel()
 	s := &setup{t: t, folder: t.TempDir()}
-	s.box = fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: []fdstest.Owner{north, south}})
+	s.box = fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: []fdstest.Owner{north, south}, WebAPI: web})
 	s.north, s.south = s.box.Owners()[0], s.box.Owners()[1]
 	s.write("ca.pem", string(s.box.CAPEM()))
 	for _, o := range s.box.Owners() {

@@ -27,8 +27,9 @@ type program struct {
 	config  string
 	verbose bool
 
-	forgets bool        // the store ends with the process
-	ending  atomic.Bool // the command has failed and says why at its end
+	settings fdsclient.Config // in use, as open has read them
+	forgets  bool             // the store ends with the process
+	ending   atomic.Bool      // the command has failed and says why at its end
 }
 
 func newProgram(out, err *os.File) *program {
@@ -119,6 +120,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
+	p.settings = c.client
 	return fdsclient.New(c.client)
 }
 

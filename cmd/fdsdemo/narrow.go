@@ -1,0 +1,73 @@
+package main
+
+import (
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// narrowFlags are those of get for which FDS names no query parameter.
+type narrowFlags struct{ from, to, language string }
+
+func (f narrowFlags) parse(given func(flag string) bool, query *pull.Query) error {
+	var err error
+	if given("from") {
+		if query.From, err = parseTime("--from", f.from, false); err != nil {
+			return err
+		}
+	}
+	if given("to") {
+		if query.To, err = parseTime("--to", f.to, true); err != nil {
+			return err
+		}
+	}
+	if given("from") && given("to") && query.To.Before(query.From) {
+		return wrongUsage("--to %s is before --from %s", f.to, f.from)
+	}
+	if given("language") && f.language == "" {
+		return wrongUsage("--language names none; write one such as de or de-CH")
+	}
+	query.Language = f.language
+	return nil
+}
+
+// parseTime reads a time, or a date, of which it gives the beginning or the end
+// by this machine's time zone, as the tables show times.
+func parseTime(flag, text string, end bool) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		if at, err = time.ParseInLocation(time.DateOnly, text, time.Local); err == nil && end {
+			at = at.AddDate(0, 0, 1)
+		}
+	}
+	if err != nil || at.Year() < 1000 || at.Year() > 9998 {
+		return time.Time{}, wrongUsage("%s %q is no time; write one like 2026-11-25T13:00:00Z or a date like 2026-11-25", flag, text)
+	}
+	return at, nil
+}
+
+// checkNarrowing refuses what the provider would not be asked for, since FDS
+// names no parameter for it, rather than showing more than was wanted.
+func checkNarrowing(query pull.Query, dialect fds.Dialect) error {
+	for _, n := range []struct {
+		flag, parameter, key string
+		wanted               bool
+	}{
+		{"--from", dialect.FromParameter, "from_parameter", !query.From.IsZero()},
+		{"--to", dialect.ToParameter, "to_parameter", !query.To.IsZero()},
+		{"--language", dialect.LanguageParameter, "language_parameter", query.Language != ""},
+	} {
+		if n.wanted && n.parameter == "" {
+			return wrongUsage("%s is of no use without the name that the provider gives to its query parameter, which FDS leaves open; set provider.dialect.%s", n.flag, n.key)
+		}
+	}
+	layout := dialect.WithDefaults().TimeLayout
+	for flag, at := range map[string]time.Time{"--from": query.From, "--to": query.To} {
+		back, err := time.Parse(layout, at.UTC().Format(layout))
+		if !at.IsZero() && (err != nil || back.Format(time.DateOnly) != at.UTC().Format(time.DateOnly)) {
+			return wrongUsage("%s %s cannot be written as provider.dialect.time_layout %q has it", flag, at.Format(time.RFC3339), layout)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+const (
+	progressAfter = time.Second // what is read within is not worth a line
+	progressEvery = 200 * time.Millisecond
+)
+
+// progressLine says on a terminal how far a read is, in one line that is written
+// again and again. It gives way to what else is said there, and ends with the
+// first data, which may be drawn on the same terminal by a pager.
+type progressLine struct {
+	out   io.Writer
+	style terminal.Style
+	what  string
+	began time.Time
+
+	mu    sync.Mutex
+	items map[any]int // by list
+	shown int         // characters of the line that is there
+	over  bool
+}
+
+// showProgress shows how far a read is, where a person looks at standard error,
+// until end is called. The line is nil where nobody does. Logs that are made later
+// give way too.
+func (p *program) showProgress(what string) (line *progressLine, end func()) {
+	if p.errStyle.Width == 0 { // not a terminal
+		return nil, func() {}
+	}
+	line = &progressLine{out: p.err, style: p.errStyle, what: what, began: time.Now(), items: make(map[any]int)}
+	p.out, p.err = &givingWay{line: line, out: p.out, ends: true}, &givingWay{line: line, out: p.err}
+	done := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(progressEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				line.draw(time.Now())
+			case <-done:
+				return
+			}
+		}
+	}()
+	return line, func() {
+		close(done)
+		line.end()
+	}
+}
+
+// follow gives what a query tells of one list.
+func (l *progressLine) follow(list any) func(pull.Progress) {
+	if l == nil {
+		return nil
+	}
+	return func(now pull.Progress) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.items[list] = now.Items // from the start again when the list is
+	}
+}
+
+func (l *progressLine) draw(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || now.Sub(l.began) < progressAfter {
+		return
+	}
+	total := 0
+	for _, n := range l.items {
+		total += n
+	}
+	text := fmt.Sprintf("Reading %s: %s so far, %v", l.what, count(total, "item"), now.Sub(l.began).Truncate(time.Second))
+	text = l.style.Cut(text, l.style.Width-1) // the last column would make a new line
+	n := len([]rune(text))
+	_, _ = io.WriteString(l.out, "\r"+text+strings.Repeat(" ", max(l.shown-n, 0))) // nothing depends on it
+	l.shown = n
+}
+
+// clear removes the line; the caller holds the lock.
+func (l *progressLine) clear() {
+	if l.shown > 0 {
+		_, _ = io.WriteString(l.out, "\r"+strings.Repeat(" ", l.shown)+"\r")
+		l.shown = 0
+	}
+}
+
+func (l *progressLine) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clear()
+	l.over = true
+}
+
+// givingWay writes where the line was.
+type givingWay struct {
+	line *progressLine
+	out  io.Writer
+	ends bool // the line does not come back
+}
+
+func (w *givingWay) Write(data []byte) (int, error) {
+	w.line.mu.Lock()
+	w.line.clear()
+	w.line.over = w.line.over || w.ends
+	if w.ends { // whoever reads it may take long
+		w.line.mu.Unlock()
+		return w.out.Write(data)
+	}
+	defer w.line.mu.Unlock()
+	return w.out.Write(data)
+}
