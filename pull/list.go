@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -47,6 +48,11 @@ func (c *Client) EventSpecifications(ctx context.Context, query Query) iter.Seq2
 
 // Items lists the collection of that kind as the items that all kinds share.
 func (c *Client) Items(ctx context.Context, kind Kind, query Query) iter.Seq2[fds.Item, error] {
+	if !slices.Contains(Kinds(), kind) {
+		return func(yield func(fds.Item, error) bool) {
+			yield(fds.Item{}, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: "FDS has no collection of that name"})
+		}
+	}
 	return list(ctx, c, kind, query, fds.ParseItem)
 }
 

@@ -77,9 +77,6 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 	fail := func(format string, args ...any) ([]*url.URL, error) {
 		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}
 	}
-	if !slices.Contains(Kinds(), kind) {
-		return fail("FDS has no collection of that name")
-	}
 	parameters, err := c.parameters(query)
 	if err != nil {
 		return fail("%w", err)
