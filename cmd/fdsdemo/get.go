@@ -270,16 +270,7 @@ func (p *program) show(f fetched, request getRequest, many bool) error {
 		return p.showTree(f, true)
 	}
 	if request.asJSON {
-		var b bytes.Buffer
-		for _, item := range f.list.items {
-			raw, ok := compact(item.Raw())
-			if !ok {
-				return fmt.Errorf("an item is not JSON in valid UTF-8") // ParseItem has checked it
-			}
-			b.Write(raw)
-			b.WriteByte('\n')
-		}
-		return p.write(b.Bytes())
+		return p.writeItems(f.list.items...)
 	}
 	if many {
 		if err := p.write([]byte(p.outStyle.Strong("Owner "+f.owner.Key().SubscriptionID.String()) + "\n")); err != nil {
@@ -301,4 +292,18 @@ func (p *program) show(f fetched, request getRequest, many bool) error {
 		}
 	}
 	return nil
+}
+
+// writeItems prints items as the provider sent them, one a line.
+func (p *program) writeItems(items ...fds.Item) error {
+	var b bytes.Buffer
+	for _, item := range items {
+		raw, ok := compact(item.Raw())
+		if !ok {
+			return errors.New("an item is not JSON in valid UTF-8") // ParseItem has checked it
+		}
+		b.Write(raw)
+		b.WriteByte('\n')
+	}
+	return p.write(b.Bytes())
 }

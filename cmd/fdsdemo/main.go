@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/pull"
 )
 
 func main() { os.Exit(run()) }
@@ -27,7 +29,7 @@ func run() int {
 	if err == nil {
 		return statusDone
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(err, pull.ErrUnknownOutcome) {
 		err = errInterrupted
 	}
 	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(p.sentence(err)))

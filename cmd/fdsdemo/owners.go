@@ -48,7 +48,7 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL"}, Hint: "; --json shows all"}
+	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL"}, Hint: jsonHint}
 	for _, o := range owners {
 		r := p.report(ctx, client, o)
 		if asJSON {

@@ -62,7 +62,7 @@ func (p *program) command() *cobra.Command {
 		return nil
 	}
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.watchCommand())
+	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand())
 	return root
 }
 
@@ -95,6 +95,16 @@ func oneArgument(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return wrongUsage("%s takes one argument, %s; see: %s --help", c.CommandPath(), name, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// twoArguments wants exactly two.
+func twoArguments(first, second string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 2 {
+			return wrongUsage("%s takes two arguments, %s and %s; see: %s --help", c.CommandPath(), first, second, c.CommandPath())
 		}
 		return nil
 	}

@@ -83,6 +83,9 @@ func (a *attempts) once(ctx context.Context, began time.Time, attempt func(conte
 	defer timer.Stop()
 	err := attempt(ctx, func() { timer.Stop() })
 	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		if errors.Is(err, pull.ErrUnknownOutcome) {
+			return fmt.Errorf("%w; %w", err, errNoAnswer)
+		}
 		return errNoAnswer
 	}
 	return err
@@ -100,10 +103,10 @@ func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 }
 
 // worthRetrying says whether doing the same again within a few seconds may help.
-// A server that shows the wrong certificate will show it again, and a keyring has
-// been waited for already.
+// A server that shows the wrong certificate will show it again, a keyring has been
+// waited for already, and what may have been done must not be done twice.
 func worthRetrying(err error) bool {
-	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !untrusted(err) && !noCommonTLS(err) && !errors.Is(err, tokenstore.ErrUnavailable)
+	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !errors.Is(err, pull.ErrUnknownOutcome) && !untrusted(err) && !noCommonTLS(err) && !errors.Is(err, tokenstore.ErrUnavailable)
 }
 
 // noCommonTLS says whether the server speaks no TLS on this port, or no version

@@ -212,6 +212,10 @@ func words(fields []field, most int) string {
 type typeGroup struct {
 	kind string
 	rows []row
+
+	idsFirst bool     // also where no type is known
+	lastName string   // of a further column
+	last     []string // its cells, if there is one
 }
 
 func groupByType(items []fds.Item) []typeGroup {
@@ -237,12 +241,15 @@ func (g typeGroup) heading(s terminal.Style) string {
 	return fmt.Sprintf("%s %s\n", s.Strong(g.kind), s.Faint(fmt.Sprintf("(%d)", len(g.rows))))
 }
 
-const maxColumns = 64 // whatever a provider sends
+const (
+	maxColumns = 64 // whatever a provider sends
+	jsonHint   = "; --json shows all"
+)
 
 // table gives the group's items with what tells them apart in front: the ID, the
 // name, what is specific to their type, and then the rest.
 func (g typeGroup) table(s terminal.Style) terminal.Table {
-	t := terminal.Table{Indent: 2, Hint: "; --json shows all", Rows: make([][]string, len(g.rows))}
+	t := terminal.Table{Indent: 2, Hint: jsonHint, Rows: make([][]string, len(g.rows))}
 	if g.kind == "" {
 		t.Indent = 0
 	}
@@ -271,7 +278,7 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 	root := func(r row) []field { return r.id }
 	specific := func(r row) []field { return r.specific }
 	generic := func(r row) []field { return r.generic }
-	late := func(f field) bool { return g.kind == "" && isUUID(f.text) } // an event's ID says little
+	late := func(f field) bool { return g.kind == "" && !g.idsFirst && isUUID(f.text) } // an event's ID says little
 	add("root", root, func(f field) bool { return !late(f) })
 	add("generic", generic, func(f field) bool { return f.name == "name" })
 	add("specific", specific, func(field) bool { return true })
@@ -280,6 +287,12 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 	for n := range t.Rows {
 		for len(t.Rows[n]) < len(t.Columns) {
 			t.Rows[n] = append(t.Rows[n], "")
+		}
+	}
+	if g.last != nil {
+		t.Columns = append(t.Columns, g.lastName)
+		for n := range t.Rows {
+			t.Rows[n] = append(t.Rows[n], g.last[n])
 		}
 	}
 	return t

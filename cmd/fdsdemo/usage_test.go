@@ -33,6 +33,22 @@ func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 		{"spaces extra", `no argument "extra"`},
 		{"spaces --owner 123", "malformed subscription ID"},
 		{"spaces --ids a", "unknown flag"},
+		{"get events --from yesterday", `--from "yesterday" is no time`},
+		{"get events --from=", "is no time"},
+		{"get events --to 2025-02-30", `--to "2025-02-30" is no time`},
+		{"get events --from 0001-01-01", "is no time"},
+		{"get events --from 2025-11-25 --to 2025-11-24T00:00:00Z", "--to 2025-11-24T00:00:00Z is before --from 2025-11-25"},
+		{"get events --language=", "--language names none"},
+		{"spaces --from 2025-11-25", "unknown flag"},
+		{"tag", "tag needs one of its commands"},
+		{"tag nonsense", `there is no command "tag nonsense"`},
+		{"tag list extra", `no argument "extra"`},
+		{"tag list --owner 123", "malformed subscription ID"},
+		{"tag create", "one argument, the file of the tag, or -"},
+		{"tag get", "one argument, the tag's ID"},
+		{"tag set a", "two arguments, the tag's ID and the file of its entities or -"},
+		{"tag delete a b", "one argument, the tag's ID"},
+		{"tag delete a --json", "unknown flag"},
 		{"watch --owner 123", "malformed subscription ID"},
 		{"watch --owner " + north.Spelling + " --owner x", "malformed subscription ID"},
 		{"provider --dir=", "names no folder"},
@@ -159,7 +175,8 @@ func TestSeveralFaultsAreAllNamed(t *testing.T) {
 func TestEveryCommandChecksTheWholeConfiguration(t *testing.T) {
 	s := newSetup(t)
 	s.configure("ca_file: ca.pem", "ca_file: ca.pem\n  typo: 1")
-	for _, args := range [][]string{{"login", "--no-browser"}, {"logout", north.Spelling}, {"owners"}, {"owners", "--json"}, {"get", "statuses"}, {"watch"}} {
+	for _, args := range [][]string{{"login", "--no-browser"}, {"logout", north.Spelling}, {"owners"}, {"owners", "--json"}, {"get", "statuses"}, {"spaces"},
+		{"tag", "list"}, {"tag", "create", "-"}, {"tag", "get", "x"}, {"tag", "set", "x", "-"}, {"tag", "delete", "x"}, {"watch"}} {
 		s.run(args...).expect(statusUsage).says(`line 6: unknown key "typo"`)
 	}
 }

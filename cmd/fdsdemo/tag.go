@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// tagFlags are those of the commands below tag.
+type tagFlags struct {
+	owner  string
+	asJSON bool
+}
+
+func (p *program) tagCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tag",
+		Short: "Tags, the groups that applications make of devices and spaces: list, create, get, set, delete",
+		Long:  "Tags are groups that applications make of an owner's devices and spaces. What a tag holds\nFDS leaves open: it is written and shown as it is. Where owners signed in together, the\nprovider decides which of them a new tag is for.",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return wrongUsage("there is no command %q; see: fdsdemo tag --help", "tag "+args[0])
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
+			return wrongUsage("tag needs one of its commands list, create, get, set, delete; see: fdsdemo tag --help")
+		},
+	}
+	c.AddCommand(p.tagListCommand(), p.tagCreateCommand(), p.tagGetCommand(), p.tagSetCommand(), p.tagDeleteCommand())
+	return c
+}
+
+// addOwner adds the flag that all of them have.
+func (f *tagFlags) addOwner(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVar(&f.owner, "owner", "", "the owner of this subscription `ID`; may be left out where one alone is signed in")
+	return c
+}
+
+func (f *tagFlags) addJSON(c *cobra.Command, usage string) *cobra.Command {
+	c.Flags().BoolVar(&f.asJSON, "json", false, usage)
+	return c
+}
+
+func (p *program) tagListCommand() *cobra.Command {
+	var f tagFlags
+	return f.addJSON(f.addOwner(&cobra.Command{
+		Use:   "list",
+		Short: "List the tags",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			line, end := p.showProgress("tags")
+			defer end()
+			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.listTags(ctx, o, line, f.asJSON) })
+		},
+	}), "print one JSON object a line, as the provider sent it")
+}
+
+func (p *program) tagCreateCommand() *cobra.Command {
+	var f tagFlags
+	return f.addJSON(f.addOwner(&cobra.Command{
+		Use:   "create FILE|-",
+		Short: "Create the tag that a file, or standard input, has as a JSON object; prints its ID",
+		Args:  oneArgument("the file of the tag, or -"),
+		RunE: func(c *cobra.Command, args []string) error {
+			var tag json.RawMessage
+			read := func(ctx context.Context) (err error) {
+				if tag, err = readJSON(ctx, args[0]); err == nil && !isObject(tag) {
+					err = wrongUsage("%s is not a JSON object; a tag is one", inputName(args[0]))
+				}
+				return err
+			}
+			return p.withTags(c, f, read, func(ctx context.Context, o *fdsclient.Owner) error { return p.createTag(ctx, o, tag, f.asJSON) })
+		},
+	}), "print the tag as the provider keeps it, in place of its ID")
+}
+
+func (p *program) tagGetCommand() *cobra.Command {
+	var f tagFlags
+	return f.addJSON(f.addOwner(&cobra.Command{
+		Use:   "get ID",
+		Short: "Show one tag and its entities",
+		Args:  oneArgument("the tag's ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.getTag(ctx, o, args[0], f.asJSON) })
+		},
+	}), "print the JSON object as the provider sent it")
+}
+
+func (p *program) tagSetCommand() *cobra.Command {
+	var f tagFlags
+	return f.addOwner(&cobra.Command{
+		Use:   "set ID FILE|-",
+		Short: "Replace the entities of a tag by those that a file, or standard input, has as JSON",
+		Args:  twoArguments("the tag's ID", "the file of its entities or -"),
+		RunE: func(c *cobra.Command, args []string) error {
+			var entities json.RawMessage
+			read := func(ctx context.Context) (err error) {
+				entities, err = readJSON(ctx, args[1])
+				return err
+			}
+			return p.withTags(c, f, read, func(ctx context.Context, o *fdsclient.Owner) error {
+				tries := attempts{retrying: p.tellRetrying}
+				err := tries.do(ctx, func(ctx context.Context, _ func()) error { return o.Pull().SetEntities(ctx, args[0], entities) })
+				if err == nil {
+					p.tell("The entities of tag %s are set.", args[0])
+				}
+				return err
+			})
+		},
+	})
+}
+
+func (p *program) tagDeleteCommand() *cobra.Command {
+	var f tagFlags
+	return f.addOwner(&cobra.Command{
+		Use:   "delete ID",
+		Short: "Delete a tag",
+		Args:  oneArgument("the tag's ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error {
+				tries, again := attempts{retrying: p.tellRetrying}, false
+				err := tries.do(ctx, func(ctx context.Context, _ func()) error {
+					err := o.Pull().DeleteTag(ctx, args[0])
+					if again && errors.Is(err, pull.ErrNotFound) {
+						return nil // an attempt before this one did it
+					}
+					again = true
+					return err
+				})
+				if err == nil {
+					p.tell("Tag %s is deleted.", args[0])
+				}
+				return err
+			})
+		},
+	})
+}
+
+// withTags opens what a command below tag needs, reads its input, and does it. Its
+// errors name the owner.
+func (p *program) withTags(c *cobra.Command, f tagFlags, read func(context.Context) error, do func(context.Context, *fdsclient.Owner) error) error {
+	ctx := c.Context()
+	var ids []fds.SubscriptionID
+	if c.Flags().Changed("owner") {
+		id, err := parseOwner(f.owner)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	client, err := p.open(ctx, slog.LevelError)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if read != nil {
+		if err := read(ctx); err != nil {
+			return err
+		}
+	}
+	owners, err := choose(ctx, client, ids)
+	if err != nil {
+		return err
+	}
+	if len(owners) > 1 {
+		var names []string
+		for _, o := range owners {
+			names = append(names, o.Key().SubscriptionID.String())
+		}
+		return wrongUsage("several owners are signed in; choose one with --owner: %s", strings.Join(names, ", "))
+	}
+	err = do(ctx, owners[0])
+	if id := owners[0].Key().SubscriptionID.String(); err != nil && !strings.Contains(err.Error(), id) {
+		err = fmt.Errorf("%w (subscription %s)", err, id)
+	}
+	return err
+}
+
+func (p *program) listTags(ctx context.Context, o *fdsclient.Owner, line *progressLine, asJSON bool) error {
+	var tags []fds.Tag
+	var bad []error
+	tries := attempts{retrying: p.tellRetrying}
+	err := tries.do(ctx, func(ctx context.Context, answered func()) error {
+		tags, bad = nil, nil
+		for tag, err := range o.Pull().Tags(ctx, pull.Query{Progress: line.follow(o)}) {
+			answered()
+			switch {
+			case errors.Is(err, fds.ErrItem):
+				bad = append(bad, err)
+			case err != nil:
+				return err
+			default:
+				tags = append(tags, tag)
+			}
+		}
+		return nil
+	})
+	if err := p.showTags(tags, asJSON); err != nil {
+		return err
+	}
+	if err != nil || len(bad) > 0 {
+		return errors.Join(append(bad, err)...)
+	}
+	if len(tags) == 0 {
+		p.tell("No tags.")
+	}
+	return nil
+}
+
+// createTag asks once where it is not certain that nothing came of it.
+func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.RawMessage, asJSON bool) error {
+	look := p.invocation("tag list --owner " + o.Key().SubscriptionID.String())
+	var created pull.Created
+	tries := attempts{retrying: p.tellRetrying}
+	err := tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+		created, err = o.Pull().CreateTag(ctx, tag)
+		return err
+	})
+	switch {
+	case errors.Is(err, pull.ErrUnknownOutcome):
+		return fmt.Errorf("%w; look before you try again: %s", err, look)
+	case err != nil:
+		return err
+	case created.ID == "":
+		p.tell("fdsdemo: warning: the tag is made, but the provider names no ID; look for it: %s", look)
+		return nil
+	}
+	made := func(err error) error {
+		if err == nil {
+			return nil
+		}
+		return fmt.Errorf("tag %s is made, but %w", created.ID, err)
+	}
+	if !asJSON {
+		return made(p.write([]byte(terminal.Escape(created.ID) + "\n")))
+	}
+	if created.Tag.Raw() == nil {
+		if created.Tag, err = p.readTag(ctx, o, created.ID); err != nil {
+			return made(fmt.Errorf("it cannot be read: %w", err))
+		}
+	}
+	return made(p.writeItems(created.Tag.Item))
+}
+
+func (p *program) readTag(ctx context.Context, o *fdsclient.Owner, id string) (tag fds.Tag, err error) {
+	tries := attempts{retrying: p.tellRetrying}
+	err = tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+		tag, err = o.Pull().Tag(ctx, id)
+		return err
+	})
+	return tag, err
+}
+
+func (p *program) getTag(ctx context.Context, o *fdsclient.Owner, id string, asJSON bool) error {
+	tag, err := p.readTag(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	if err := p.showTags([]fds.Tag{tag}, asJSON); err != nil || asJSON {
+		return err
+	}
+	raw, _ := tag.Member(entitiesMember)
+	var entities []json.RawMessage
+	if json.Unmarshal(raw, &entities) != nil || len(entities) == 0 {
+		return nil
+	}
+	table := terminal.Table{Columns: []string{entitiesMember}, Indent: 2, Hint: jsonHint}
+	for _, entity := range entities {
+		table.Rows = append(table.Rows, []string{brief(entity)})
+	}
+	return p.print(table)
+}
+
+func (p *program) showTags(tags []fds.Tag, asJSON bool) error {
+	items := make([]fds.Item, len(tags))
+	for i, tag := range tags {
+		items[i] = tag.Item
+	}
+	if asJSON {
+		return p.writeItems(items...)
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return p.print(tagTable(tags, p.settings.Provider.Dialect.WithDefaults().TagID, p.outStyle))
+}
+
+// inputName is what an error calls the input of that name.
+func inputName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
+}
+
+const maxInputBytes = 1 << 20
+
+// readJSON reads a file or, for "-", standard input, which must be JSON.
+func readJSON(ctx context.Context, name string) (json.RawMessage, error) {
+	data, err := readInput(ctx, name)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, wrongUsage("%s cannot be read: %v", inputName(name), err)
+	}
+	text, ok := compact(data)
+	if !ok {
+		return nil, wrongUsage("%s is not JSON in UTF-8%s", inputName(name), jsonFault(data))
+	}
+	return text, nil
+}
+
+// jsonFault says where a text is not JSON.
+func jsonFault(data []byte) string {
+	var fault *json.SyntaxError
+	if !errors.As(json.Unmarshal(data, new(json.RawMessage)), &fault) {
+		return ""
+	}
+	before := data[:min(max(int(fault.Offset), 0), len(data))]
+	return fmt.Sprintf(": line %d: %v", 1+strings.Count(string(before), "\n"), fault)
+}
+
+func readInput(ctx context.Context, name string) (data []byte, err error) {
+	if name != "-" {
+		return readBounded(name, maxInputBytes)
+	}
+	read := make(chan struct{})
+	go func() { // which a signal does not wait for
+		defer close(read)
+		data, err = io.ReadAll(io.LimitReader(os.Stdin, maxInputBytes+1))
+	}()
+	select {
+	case <-read:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err == nil && len(data) > maxInputBytes {
+		err = fmt.Errorf("it has more than %d bytes", maxInputBytes)
+	}
+	return data, err
+}
