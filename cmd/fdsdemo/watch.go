@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -187,6 +188,16 @@ func (w *watcher) OnConnection(key fds.OwnerKey, state push.State) {
 // something.
 func hopeless(s push.State) bool {
 	return s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err))
+}
+
+// OnPoll is told each read of an owner who is polled: one that comes to its end is
+// what a connection is elsewhere.
+func (w *watcher) OnPoll(e fdsclient.PollEvent) {
+	state := push.State{Owner: e.Owner, Phase: push.Connected, Since: time.Now()}
+	if e.Err != nil {
+		state.Phase, state.Err = push.BackingOff, e.Err
+	}
+	w.OnConnection(e.Owner, state)
 }
 
 func (w *watcher) giveUp() {
