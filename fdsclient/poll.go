@@ -225,7 +225,14 @@ func (f *follower) pollOnce() error {
 	p := f.polling
 	p.events.fresh, p.statuses.fresh = 0, 0
 	for _, l := range []*polledList{&p.events, &p.statuses} {
-		if err := f.pollList(l); err != nil {
+		err := f.pollList(l)
+		if errors.Is(err, pull.ErrInvalidParameter) && !l.unbounded && !l.from.IsZero() && f.client.cfg.Provider.Dialect.FromParameter != "" {
+			l.unbounded = true
+			f.client.log.Warn("the provider does not know the name of Dialect.FromParameter there; the whole collection is read",
+				"collection", string(l.kind), "subscription", f.owner.key.SubscriptionID.String())
+			err = f.pollList(l)
+		}
+		if err != nil && !errors.Is(err, pull.ErrNotImplemented) {
 			return err
 		}
 	}
