@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ type getRequest struct {
 }
 
 func (p *program) getCommand() *cobra.Command {
-	var owner, ids string
+	var ids string
 	var narrow narrowFlags
 	var request getRequest
 	c := &cobra.Command{
@@ -40,12 +41,8 @@ func (p *program) getCommand() *cobra.Command {
 			if request.kind, err = parseKind(args[0]); err != nil {
 				return err
 			}
-			if c.Flags().Changed("owner") {
-				id, err := parseOwner(owner)
-				if err != nil {
-					return err
-				}
-				request.owners = []fds.SubscriptionID{id}
+			if request.owners, err = ownerFlag(c); err != nil {
+				return err
 			}
 			if c.Flags().Changed("ids") {
 				if request.query.IDs, err = parseIDs(ids); err != nil {
@@ -58,7 +55,7 @@ func (p *program) getCommand() *cobra.Command {
 			return p.get(c.Context(), request)
 		},
 	}
-	c.Flags().StringVar(&owner, "owner", "", "only the owner of this subscription `ID`")
+	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
 	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
 	c.Flags().StringVar(&narrow.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
 	c.Flags().StringVar(&narrow.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
@@ -203,24 +200,30 @@ func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
 		return l
 	}
 	defer close(l.done)
-	l.err = f.tries.do(ctx, func(ctx context.Context, answered func()) error {
-		l.items, l.bad = nil, nil
+	l.err = f.tries.do(ctx, func(ctx context.Context, answered func()) (err error) {
 		query := f.request.query
 		query.Progress = f.line.follow(l)
-		for item, err := range o.Pull().Items(ctx, f.request.kind, query) {
-			answered()
-			switch {
-			case errors.Is(err, fds.ErrItem):
-				l.bad = append(l.bad, err)
-			case err != nil:
-				return err
-			default:
-				l.items = append(l.items, item)
-			}
-		}
-		return nil
+		l.items, l.bad, err = gather(o.Pull().Items(ctx, f.request.kind, query), answered)
+		return err
 	})
 	return l
+}
+
+// gather reads a list up to its end or an error; bad are the errors of single items,
+// which do not end it.
+func gather[T any](list iter.Seq2[T, error], answered func()) (items []T, bad []error, err error) {
+	for item, err := range list {
+		answered()
+		switch {
+		case errors.Is(err, fds.ErrItem):
+			bad = append(bad, err)
+		case err != nil:
+			return items, bad, err
+		default:
+			items = append(items, item)
+		}
+	}
+	return items, bad, nil
 }
 
 // failures gives the errors of one owner's list, which each name the owner.
@@ -229,11 +232,8 @@ func (f fetched) failures() []error {
 	if f.list.err != nil {
 		errs = append(errs, f.list.err)
 	}
-	id := f.owner.Key().SubscriptionID.String()
 	for i, err := range errs {
-		if !strings.Contains(err.Error(), id) {
-			errs[i] = fmt.Errorf("%w (subscription %s)", err, id)
-		}
+		errs[i] = ofOwner(err, f.owner)
 	}
 	return errs
 }

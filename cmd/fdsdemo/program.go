@@ -110,6 +110,31 @@ func twoArguments(first, second string) cobra.PositionalArgs {
 	}
 }
 
+// ownerFlag reads --owner; nil: it was not given.
+func ownerFlag(c *cobra.Command) ([]fds.SubscriptionID, error) {
+	if !c.Flags().Changed("owner") {
+		return nil, nil
+	}
+	text, err := c.Flags().GetString("owner")
+	if err != nil {
+		return nil, err
+	}
+	id, err := parseOwner(text)
+	if err != nil {
+		return nil, err
+	}
+	return []fds.SubscriptionID{id}, nil
+}
+
+// ofOwner has an error name the owner.
+func ofOwner(err error, owner *fdsclient.Owner) error {
+	id := owner.Key().SubscriptionID.String()
+	if err == nil || strings.Contains(err.Error(), id) {
+		return err
+	}
+	return fmt.Errorf("%w (subscription %s)", err, id)
+}
+
 // parseOwner reads a subscription ID in any spelling.
 func parseOwner(text string) (fds.SubscriptionID, error) {
 	id, err := fds.ParseSubscriptionID(text)

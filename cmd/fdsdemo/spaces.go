@@ -14,24 +14,19 @@ import (
 )
 
 func (p *program) spacesCommand() *cobra.Command {
-	var owner string
 	request := getRequest{kind: pull.Spaces}
 	c := &cobra.Command{
 		Use:   "spaces",
 		Short: "Show the spaces of the Web API, with --tree each inside the one that it is part of",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if c.Flags().Changed("owner") {
-				id, err := parseOwner(owner)
-				if err != nil {
-					return err
-				}
-				request.owners = []fds.SubscriptionID{id}
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if request.owners, err = ownerFlag(c); err != nil {
+				return err
 			}
 			return p.get(c.Context(), request)
 		},
 	}
-	c.Flags().StringVar(&owner, "owner", "", "only the owner of this subscription `ID`")
+	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it; with --tree, each space's place")
 	return c

@@ -18,12 +18,6 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// tagFlags are those of the commands below tag.
-type tagFlags struct {
-	owner  string
-	asJSON bool
-}
-
 func (p *program) tagCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tag",
@@ -44,33 +38,33 @@ func (p *program) tagCommand() *cobra.Command {
 }
 
 // addOwner adds the flag that all of them have.
-func (f *tagFlags) addOwner(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVar(&f.owner, "owner", "", "the owner of this subscription `ID`; may be left out where one alone is signed in")
+func addOwner(c *cobra.Command) *cobra.Command {
+	c.Flags().String("owner", "", "the owner of this subscription `ID`; may be left out where one alone is signed in")
 	return c
 }
 
-func (f *tagFlags) addJSON(c *cobra.Command, usage string) *cobra.Command {
-	c.Flags().BoolVar(&f.asJSON, "json", false, usage)
+func addJSON(c *cobra.Command, asJSON *bool, usage string) *cobra.Command {
+	c.Flags().BoolVar(asJSON, "json", false, usage)
 	return c
 }
 
 func (p *program) tagListCommand() *cobra.Command {
-	var f tagFlags
-	return f.addJSON(f.addOwner(&cobra.Command{
+	var asJSON bool
+	return addJSON(addOwner(&cobra.Command{
 		Use:   "list",
 		Short: "List the tags",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			line, end := p.showProgress("tags")
 			defer end()
-			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.listTags(ctx, o, line, f.asJSON) })
+			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.listTags(ctx, o, line, asJSON) })
 		},
-	}), "print one JSON object a line, as the provider sent it")
+	}), &asJSON, "print one JSON object a line, as the provider sent it")
 }
 
 func (p *program) tagCreateCommand() *cobra.Command {
-	var f tagFlags
-	return f.addJSON(f.addOwner(&cobra.Command{
+	var asJSON bool
+	return addJSON(addOwner(&cobra.Command{
 		Use:   "create FILE|-",
 		Short: "Create the tag that a file, or standard input, has as a JSON object; prints its ID",
 		Args:  oneArgument("the file of the tag, or -"),
@@ -82,26 +76,25 @@ func (p *program) tagCreateCommand() *cobra.Command {
 				}
 				return err
 			}
-			return p.withTags(c, f, read, func(ctx context.Context, o *fdsclient.Owner) error { return p.createTag(ctx, o, tag, f.asJSON) })
+			return p.withTags(c, read, func(ctx context.Context, o *fdsclient.Owner) error { return p.createTag(ctx, o, tag, asJSON) })
 		},
-	}), "print the tag as the provider keeps it, in place of its ID")
+	}), &asJSON, "print the tag as the provider keeps it, in place of its ID")
 }
 
 func (p *program) tagGetCommand() *cobra.Command {
-	var f tagFlags
-	return f.addJSON(f.addOwner(&cobra.Command{
+	var asJSON bool
+	return addJSON(addOwner(&cobra.Command{
 		Use:   "get ID",
 		Short: "Show one tag and its entities",
 		Args:  oneArgument("the tag's ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.getTag(ctx, o, args[0], f.asJSON) })
+			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.getTag(ctx, o, args[0], asJSON) })
 		},
-	}), "print the JSON object as the provider sent it")
+	}), &asJSON, "print the JSON object as the provider sent it")
 }
 
 func (p *program) tagSetCommand() *cobra.Command {
-	var f tagFlags
-	return f.addOwner(&cobra.Command{
+	return addOwner(&cobra.Command{
 		Use:   "set ID FILE|-",
 		Short: "Replace the entities of a tag by those that a file, or standard input, has as JSON",
 		Args:  twoArguments("the tag's ID", "the file of its entities or -"),
@@ -111,7 +104,7 @@ func (p *program) tagSetCommand() *cobra.Command {
 				entities, err = readJSON(ctx, args[1])
 				return err
 			}
-			return p.withTags(c, f, read, func(ctx context.Context, o *fdsclient.Owner) error {
+			return p.withTags(c, read, func(ctx context.Context, o *fdsclient.Owner) error {
 				tries := attempts{retrying: p.tellRetrying}
 				err := tries.do(ctx, func(ctx context.Context, _ func()) error { return o.Pull().SetEntities(ctx, args[0], entities) })
 				if err == nil {
@@ -124,13 +117,12 @@ func (p *program) tagSetCommand() *cobra.Command {
 }
 
 func (p *program) tagDeleteCommand() *cobra.Command {
-	var f tagFlags
-	return f.addOwner(&cobra.Command{
+	return addOwner(&cobra.Command{
 		Use:   "delete ID",
 		Short: "Delete a tag",
 		Args:  oneArgument("the tag's ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.withTags(c, f, nil, func(ctx context.Context, o *fdsclient.Owner) error {
+			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
 				tries, again := attempts{retrying: p.tellRetrying}, false
 				err := tries.do(ctx, func(ctx context.Context, _ func()) error {
 					err := o.Pull().DeleteTag(ctx, args[0])
@@ -151,15 +143,11 @@ func (p *program) tagDeleteCommand() *cobra.Command {
 
 // withTags opens what a command below tag needs, reads its input, and does it. Its
 // errors name the owner.
-func (p *program) withTags(c *cobra.Command, f tagFlags, read func(context.Context) error, do func(context.Context, *fdsclient.Owner) error) error {
+func (p *program) withTags(c *cobra.Command, read func(context.Context) error, do func(context.Context, *fdsclient.Owner) error) error {
 	ctx := c.Context()
-	var ids []fds.SubscriptionID
-	if c.Flags().Changed("owner") {
-		id, err := parseOwner(f.owner)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, id)
+	ids, err := ownerFlag(c)
+	if err != nil {
+		return err
 	}
 	client, err := p.open(ctx, slog.LevelError)
 	if err != nil {
@@ -182,31 +170,16 @@ func (p *program) withTags(c *cobra.Command, f tagFlags, read func(context.Conte
 		}
 		return wrongUsage("several owners are signed in; choose one with --owner: %s", strings.Join(names, ", "))
 	}
-	err = do(ctx, owners[0])
-	if id := owners[0].Key().SubscriptionID.String(); err != nil && !strings.Contains(err.Error(), id) {
-		err = fmt.Errorf("%w (subscription %s)", err, id)
-	}
-	return err
+	return ofOwner(do(ctx, owners[0]), owners[0])
 }
 
 func (p *program) listTags(ctx context.Context, o *fdsclient.Owner, line *progressLine, asJSON bool) error {
 	var tags []fds.Tag
 	var bad []error
 	tries := attempts{retrying: p.tellRetrying}
-	err := tries.do(ctx, func(ctx context.Context, answered func()) error {
-		tags, bad = nil, nil
-		for tag, err := range o.Pull().Tags(ctx, pull.Query{Progress: line.follow(o)}) {
-			answered()
-			switch {
-			case errors.Is(err, fds.ErrItem):
-				bad = append(bad, err)
-			case err != nil:
-				return err
-			default:
-				tags = append(tags, tag)
-			}
-		}
-		return nil
+	err := tries.do(ctx, func(ctx context.Context, answered func()) (err error) {
+		tags, bad, err = gather(o.Pull().Tags(ctx, pull.Query{Progress: line.follow(o)}), answered)
+		return err
 	})
 	if err := p.showTags(tags, asJSON); err != nil {
 		return err
