@@ -171,10 +171,7 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 			query.To = gap.To
 		}
 	}
-	from := gap.From
-	if back, err := time.Parse(dialect.TimeLayout, from.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(from) {
-		from = back // an item of that moment is dated so
-	}
+	from := asWritten(dialect, gap.From)
 	unread, undated := 0, 0
 	for item, err := range f.owner.pullOnce().Items(ctx, kind, query) {
 		switch {

@@ -87,6 +87,15 @@ func checkDialect(d fds.Dialect, fault func(string, ...any)) {
 	}
 }
 
+// asWritten gives a time as the dialect's layout can say it, where that is earlier:
+// an item of that moment is dated so.
+func asWritten(dialect fds.Dialect, t time.Time) time.Time {
+	if back, err := time.Parse(dialect.TimeLayout, t.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(t) {
+		return back
+	}
+	return t
+}
+
 // Gap is a span of time of which messages may have been lost.
 type Gap struct {
 	From  time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing

@@ -356,11 +356,7 @@ func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time 
 	if l.from.IsZero() {
 		return time.Time{}
 	}
-	since := l.from.Add(-margin)
-	if back, err := time.Parse(dialect.TimeLayout, since.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(since) {
-		return back
-	}
-	return since
+	return asWritten(dialect, l.from.Add(-margin))
 }
 
 // complete takes a read that came to its end; part: it left out what is old.

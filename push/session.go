@@ -253,9 +253,9 @@ func (s *session) ask(ctx context.Context, what string, request packets.Packet, 
 }
 
 // received takes a message from the reader, which must not wait, but must have the
-// line served if it says so. The line
-// acknowledges it when the handler has succeeded; one that is not the owner's too,
-// in its turn, since it would come again for ever.
+// line served if it says so. The line acknowledges it when the handler has
+// succeeded; one that is not the owner's too, in its turn, since it would come again
+// for ever.
 func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 	if s.line == nil {
 		return false
