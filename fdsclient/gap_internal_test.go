@@ -59,6 +59,19 @@ func (a *apiOf) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+// withoutStatuses has these events, and while it is down no statuses.
+func withoutStatuses(down *bool, events *[]string) *webAPI {
+	return &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+		switch {
+		case kind == pull.Events:
+			return 200, "[" + strings.Join(*events, ",") + "]"
+		case *down:
+			return 500, ""
+		}
+		return 200, "[]"
+	}}
+}
+
 // anyone needs no token.
 type anyone struct{}
 
@@ -187,15 +200,7 @@ func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
 		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
 		down := true
 		var events []string
-		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
-			switch {
-			case kind == pull.Events:
-				return 200, "[" + strings.Join(events, ",") + "]"
-			case down:
-				return 500, ""
-			}
-			return 200, "[]"
-		}}
+		api := withoutStatuses(&down, &events)
 		var got handled
 		f := followed(t, client, api, got.handle)
 		defer f.stop()
@@ -246,15 +251,7 @@ func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *test
 		})
 		down := true
 		var events []string
-		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
-			switch {
-			case kind == pull.Events:
-				return 200, "[" + strings.Join(events, ",") + "]"
-			case down:
-				return 500, ""
-			}
-			return 200, "[]"
-		}}
+		api := withoutStatuses(&down, &events)
 		var got handled
 		f := followed(t, client, api, got.handle)
 		defer f.stop()

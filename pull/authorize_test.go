@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -122,13 +121,7 @@ func TestRedirectsWithinTheOriginAreFollowedWithCredentials(t *testing.T) {
 }
 
 func TestCredentialsLeaveTheOriginByNoRedirect(t *testing.T) {
-	caught := func(w http.ResponseWriter, r *http.Request) {
-		t.Errorf("a request went elsewhere, with %v", r.Header)
-		answer(`[{}]`)(w, r)
-	}
-	elsewhere := serve(t, caught)
-	plain := httptest.NewServer(http.HandlerFunc(caught))
-	t.Cleanup(plain.Close)
+	elsewhere, plain := traps(t)
 	for _, test := range []struct{ location, want string }{
 		{elsewhere.URL + "/fds/v2/spaces", elsewhere.URL},
 		{strings.TrimPrefix(elsewhere.URL, "https:"), elsewhere.URL},

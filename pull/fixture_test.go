@@ -75,6 +75,18 @@ func serve(t testing.TB, handler http.HandlerFunc) *api {
 	return a
 }
 
+// traps are servers elsewhere, with TLS and without, that no request may reach.
+func traps(t *testing.T) (elsewhere *api, plain *httptest.Server) {
+	t.Helper()
+	caught := func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("a request went elsewhere, with %v", r.Header)
+		answer(`[{}]`)(w, r)
+	}
+	plain = httptest.NewServer(http.HandlerFunc(caught))
+	t.Cleanup(plain.Close)
+	return serve(t, caught), plain
+}
+
 func transportFor(t testing.TB, server *httptest.Server) *http.Transport {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())

@@ -3,7 +3,6 @@ package pull_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -143,13 +142,7 @@ func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 }
 
 func TestNoLinkLeadsTheTokenElsewhere(t *testing.T) {
-	caught := func(w http.ResponseWriter, r *http.Request) {
-		t.Errorf("a request went elsewhere, with %v", r.Header)
-		answer(`[{}]`)(w, r)
-	}
-	elsewhere := serve(t, caught)
-	plain := httptest.NewServer(http.HandlerFunc(caught))
-	t.Cleanup(plain.Close)
+	elsewhere, plain := traps(t)
 	for _, test := range []struct{ link, want string }{
 		{elsewhere.URL + "/fds/v2/spaces", elsewhere.URL},
 		{strings.TrimPrefix(elsewhere.URL, "https:"), elsewhere.URL},

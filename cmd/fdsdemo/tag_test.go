@@ -176,7 +176,9 @@ func TestASignalDuringACreationDoesNotSayThatNothingWasDone(t *testing.T) {
 	c := s.command("tag", "create", "-")
 	c.Stdin = read
 	p = start(t, c)
-	time.Sleep(time.Second) // it reads, or is about to
+	if _, err := write.Write(make([]byte, 256<<10)); err != nil { // more than a pipe holds: it reads
+		t.Fatal(err)
+	}
 	p.signal(os.Interrupt)
 	p.wait().expect(statusFailed).says("interrupted; nothing more was done")
 }
