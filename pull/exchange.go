@@ -152,17 +152,14 @@ func (e *exchange) send(target *url.URL) error {
 	}
 	e.wait.pause() // neither the limit's time nor the Authorizer's is the provider's
 	if err := e.client.limit.begin(e.ctx); err != nil {
-		failed.cause = err
-		return failed
+		return e.withheld(failed, err)
 	}
 	if err := e.client.authorizer.Authorize(e.ctx, request); err != nil {
-		failed.cause = err
-		return failed
+		return e.withheld(failed, err)
 	}
 	_, e.secret, _ = strings.Cut(request.Header.Get("Authorization"), " ")
 	if err := e.wait.resume(e.ctx); err != nil {
-		failed.cause = err
-		return failed
+		return e.withheld(failed, err)
 	}
 	response, err := e.client.transport.RoundTrip(request)
 	if err != nil {
@@ -180,6 +177,9 @@ func (e *exchange) refused(ask bool) error {
 	failed := e.refusal(body)
 	if e.response.StatusCode != http.StatusUnauthorized || !ask {
 		return failed
+	}
+	if e.late() { // nothing more can be sent
+		return e.broken(failed, e.ctx.Err(), "")
 	}
 	e.response.Body = io.NopCloser(bytes.NewReader(body))
 	e.wait.pause()
@@ -235,11 +235,23 @@ func (e *exchange) failure() *Error {
 	return failed
 }
 
+// late says that the provider took too long.
+func (e *exchange) late() bool { return errors.Is(context.Cause(e.ctx), errTimeout) }
+
+// withheld completes the error of a request that was not sent.
+func (e *exchange) withheld(failed *Error, err error) *Error {
+	if e.late() { // over an answer before, such as a redirect
+		return e.broken(failed, err, "")
+	}
+	failed.cause = err
+	return failed
+}
+
 // broken completes the error of a request without an answer, or with half of one;
 // what says more about it than err does.
 func (e *exchange) broken(failed *Error, err error, what string) *Error {
 	switch {
-	case e.ctx.Err() != nil && !errors.Is(context.Cause(e.ctx), errTimeout):
+	case e.ctx.Err() != nil && !e.late():
 		failed.cause = e.ctx.Err()
 		return failed
 	case e.ctx.Err() != nil:
