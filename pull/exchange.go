@@ -43,6 +43,7 @@ type exchange struct {
 	end    context.CancelFunc
 	wait   patience
 	secret string // the credentials that were sent last, so that no error shows them
+	made   int    // the attempts up to this one, once it was answered as expected
 
 	response *http.Response
 }
@@ -230,7 +231,7 @@ func (e *exchange) mediaType() string {
 
 // failure starts an error about the answer.
 func (e *exchange) failure() *Error {
-	failed := &Error{Operation: e.operation, Path: e.target.Path, sent: true}
+	failed := &Error{Operation: e.operation, Path: e.target.Path, Attempts: e.made, sent: true}
 	failed.readHeader(e.response)
 	return failed
 }

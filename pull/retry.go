@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,6 +24,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 	for attempt := 1; ; attempt++ {
 		e, err := c.try(ctx, r)
 		if err == nil {
+			e.made = attempt
 			return e, nil
 		}
 		var failed *Error
@@ -53,6 +55,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 		case <-ctx.Done():
 			timer.Stop()
 			failed.class, failed.cause = nil, ctx.Err()
+			failed.detail = fmt.Sprintf("%v before the next attempt", ctx.Err())
 			return nil, failed
 		}
 	}
