@@ -54,10 +54,16 @@ func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	e := &exchange{request: r, client: c, ctx: ctx, end: func() { cancel(nil) }}
 	e.wait = patience{limit: c.limit, left: c.timeout, over: func() { cancel(errTimeout) }}
+	opened := false
+	defer func() {
+		if !opened { // also when the Transport panics: its place in the limit is others' too
+			e.close()
+		}
+	}()
 	if err := e.open(); err != nil {
-		e.close()
 		return nil, err
 	}
+	opened = true
 	return e, nil
 }
 
