@@ -84,10 +84,11 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 			yield(none, err)
 			return
 		}
-		r := &reader{client: c, kind: kind, known: query.Version}
+		r := &reader{client: c, kind: kind, notes: query.Version != nil}
 		for _, target := range targets {
 			r.asked = append(r.asked, target.String())
 		}
+		r.known = query.Version.pagesOf(r.asked)
 		progress := reporter{tell: query.Progress}
 		inAnswer := 0
 		whole, err := r.feed.run(ctx, func(ctx context.Context) error { return r.lists(ctx, targets) }, func(e entry) bool {

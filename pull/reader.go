@@ -24,8 +24,9 @@ type reader struct {
 	kind   Kind
 	feed   feed
 	asked  []string // the URLs of the lists
-	known  *Version // of the caller; nil: none
-	read   []page   // for known: what was read
+	notes  bool     // that what is read is wanted for a Version
+	known  []page   // what the Version knows of these lists; the Version itself is the loop's
+	read   []page
 }
 
 // page is one answer of a list, as the reader went past it.
@@ -61,14 +62,15 @@ func (r *reader) lists(ctx context.Context, targets []*url.URL) error {
 // unchanged asks for each page that the caller knows. When all are what they were,
 // the list is; otherwise it gives the answer of the first page, if that came.
 func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
-	pages := r.known.pagesOf(r.asked)
-	for n, p := range pages {
+	for n, p := range r.known {
 		at, err := url.Parse(p.url)
 		if err != nil {
 			return nil, nil
 		}
 		e, err := r.client.ask(ctx, &request{operation: r.operation(), method: http.MethodGet, target: at, known: p.tag})
 		switch {
+		case err != nil && n > 0 && refusedForGood(err): // a cursor that has lapsed, it may be
+			return nil, nil
 		case err != nil:
 			return nil, err
 		case e.response.StatusCode != http.StatusNotModified:
@@ -77,7 +79,7 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 			}
 			e.close()
 			return nil, nil
-		case n == len(pages)-1:
+		case n == len(r.known)-1:
 			date := e.date()
 			e.close()
 			r.feed.began(date)
@@ -88,6 +90,12 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 		e.close()
 	}
 	return nil, nil
+}
+
+// refusedForGood says that the provider answers, and does not give this page.
+func refusedForGood(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !Retryable(err) && !errors.Is(err, ErrUnauthorized)
 }
 
 // date gives the provider's time when it answered, or zero.
@@ -126,7 +134,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 			failed.detail = fmt.Sprintf("page %d is the same as the one before: check Dialect.Paging, the provider does not seem to know its parameter", n+1)
 			return failed
 		}
-		if r.known != nil && len(r.read) <= maxKnownPages {
+		if r.notes && len(r.read) <= maxKnownPages {
 			r.read = append(r.read, page{url: at.String(), tag: now.tag})
 		}
 		if now.next == nil {
