@@ -27,6 +27,7 @@ type request struct {
 	method    string
 	target    *url.URL
 	content   []byte // JSON; nil: none
+	doubt     bool   // an attempt failed that may have been carried out
 	known     string // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 

@@ -48,6 +48,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay {
 			return nil, failed
 		}
+		r.doubt = r.doubt || !failed.undone()
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "pull: request failed", slog.Any("error", failed), slog.Int("attempt", attempt), slog.Duration("retry_in", delay))
 		timer := time.NewTimer(delay)
 		select {
@@ -62,13 +63,20 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 }
 
 // judgeOnce makes the error of a request that must not be carried out twice say so
-// when that could be: only a provider that was not reached, or that says that it
-// took nothing on, leaves no doubt.
+// when that could be.
 func (e *Error) judgeOnce() {
-	if e.HTTPStatus == http.StatusTooManyRequests || e.HTTPStatus == http.StatusServiceUnavailable {
-		return
-	}
-	if e.sent && (e.class == ErrUnavailable || e.HTTPStatus == 0) {
+	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0) {
 		e.class = ErrUnknownOutcome
 	}
+}
+
+// undone says that the request was certainly not carried out: the provider was not
+// reached, or says that it took nothing on. Its own word counts before that of a
+// gateway.
+func (e *Error) undone() bool {
+	said := e.Status
+	if said == 0 {
+		said = e.HTTPStatus
+	}
+	return !e.sent || said == http.StatusTooManyRequests || said == http.StatusServiceUnavailable
 }

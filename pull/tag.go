@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -53,7 +54,13 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	}
 	item, err := fds.ParseItem(body)
 	if _, isList := item.Member(c.dialect.ListMember); err == nil && !(isList && c.dialect.ListMember != "") {
-		return fds.ParseTag(body, c.dialect)
+		tag, err := fds.ParseTag(body, c.dialect)
+		if err == nil && tag.ID() != "" && tag.ID() != id {
+			failed := e.failure()
+			failed.class, failed.detail = ErrAnswer, "it is another tag: check Dialect.TagParameter"
+			return fds.Tag{}, failed
+		}
+		return tag, err
 	}
 	return c.pick(operation, id, func(yield func(fds.Tag, error) bool) { // a list, of one tag in all likelihood
 		more := true
@@ -136,9 +143,9 @@ func (c *Client) DeleteTag(ctx context.Context, id string) error {
 	if err := checkID(operation, id); err != nil {
 		return err
 	}
-	_, _, err := c.change(ctx, &request{operation: operation, method: http.MethodDelete, target: c.under(string(tags), id)})
-	var failed *Error
-	if errors.As(err, &failed) && errors.Is(err, ErrNotFound) && failed.Attempts > 1 {
+	r := &request{operation: operation, method: http.MethodDelete, target: c.under(string(tags), id)}
+	_, _, err := c.change(ctx, r)
+	if errors.Is(err, ErrNotFound) && r.doubt {
 		return nil // an attempt before this one did it
 	}
 	return err
@@ -161,8 +168,13 @@ func (c *Client) change(ctx context.Context, r *request) (*exchange, []byte, err
 		}
 		return e, nil, nil // the status says that it was done
 	}
-	if _, refused := fds.ParseErrorObject(body); refused {
-		return nil, nil, e.refusal(body)
+	object, is := fds.ParseErrorObject(body)
+	if done := object.Status/100 == 2 && classOf(object.Status, object.Message) == nil; is && !done {
+		failed := e.refusal(body)
+		if !r.repeatable() {
+			failed.judgeOnce()
+		}
+		return nil, nil, failed
 	}
 	return e, body, nil
 }
@@ -182,8 +194,14 @@ func (e *exchange) read() ([]byte, error) {
 }
 
 func (c *Client) contentOf(operation string, value any) ([]byte, error) {
-	content, err := json.Marshal(value)
+	raw, asIs := value.(json.RawMessage) // json.Marshal would write it anew
+	content, err := []byte(raw), error(nil)
+	if !asIs {
+		content, err = json.Marshal(value)
+	}
 	switch {
+	case asIs && !(json.Valid(raw) && utf8.Valid(raw)):
+		return nil, &Error{Operation: operation, class: ErrQuery, detail: "what is to be sent is not valid JSON"}
 	case err != nil:
 		return nil, &Error{Operation: operation, class: ErrQuery, detail: quoted(err.Error())}
 	case int64(len(content)) > c.maxItem:
