@@ -177,12 +177,15 @@ func (e *exchange) redact(text string) string {
 	return strings.ReplaceAll(text, e.secret, "[redacted]")
 }
 
+// shown makes a value from outside fit for an error text; the caller quotes it.
+func (e *exchange) shown(text string) string { return cut(e.redact(text)) }
+
 // readHeader takes what the answer's header says about itself.
-func (e *Error) readHeader(response *http.Response) {
+func (e *Error) readHeader(response *http.Response, redact func(string) string) {
 	e.HTTPStatus = response.StatusCode
 	for _, name := range []string{"X-Request-Id", "Request-Id", "X-Correlation-Id"} {
 		if id := response.Header.Get(name); id != "" {
-			e.RequestID = cutTo(id, 128)
+			e.RequestID = cutTo(redact(id), 128)
 			break
 		}
 	}

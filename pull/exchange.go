@@ -124,7 +124,7 @@ func (e *exchange) follow() error {
 			failed.detail = "a redirect without a usable target"
 			return failed
 		case !sameOrigin(next, e.client.base):
-			failed.detail = fmt.Sprintf("a redirect to %q; credentials go only to %q: check the API URL", origin(next), origin(e.client.base))
+			failed.detail = fmt.Sprintf("a redirect to %q; credentials go only to %q: check the API URL", e.shown(origin(next)), cut(origin(e.client.base)))
 			return failed
 		case next.User != nil:
 			failed.detail = "a redirect to a URL with a user name"
@@ -215,20 +215,20 @@ func (e *exchange) checkContent() error {
 	failed := e.failure()
 	failed.class = ErrAnswer
 	if coding := e.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		failed.detail = fmt.Sprintf("it is encoded as %q, which was not asked for", cut(coding))
+		failed.detail = fmt.Sprintf("it is encoded as %q, which was not asked for", e.shown(coding))
 		return failed
 	}
 	kind := e.mediaType()
 	if kind == "" || kind == "application/json" || kind == "text/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
 		return nil
 	}
-	failed.detail = fmt.Sprintf("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", cut(kind))
+	failed.detail = fmt.Sprintf("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", e.shown(kind))
 	return failed
 }
 
 // mediaType gives what the answer calls itself, or "".
 func (e *exchange) mediaType() string {
-	header := e.response.Header.Get("Content-Type")
+	header := e.redact(e.response.Header.Get("Content-Type")) // before it is in lower case
 	kind, _, err := mime.ParseMediaType(header)
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return header
@@ -239,7 +239,7 @@ func (e *exchange) mediaType() string {
 // failure starts an error about the answer.
 func (e *exchange) failure() *Error {
 	failed := &Error{Operation: e.operation, Path: e.target.Path, Attempts: e.made, sent: true}
-	failed.readHeader(e.response)
+	failed.readHeader(e.response, e.redact)
 	return failed
 }
 
@@ -264,7 +264,7 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		return failed
 	case e.ctx.Err() != nil:
 		failed.class = ErrUnavailable
-		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", origin(e.target), e.client.timeout)
+		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
 	failed.cause = err
@@ -280,8 +280,8 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		why = tlspolicy.Explain(err)
 	}
 	if why == "" {
-		why = quoted(err.Error())
+		why = quoted(e.redact(err.Error()))
 	}
-	failed.detail = fmt.Sprintf("%q: %s", origin(e.target), why)
+	failed.detail = fmt.Sprintf("%q: %s", cut(origin(e.target)), why)
 	return failed
 }

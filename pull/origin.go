@@ -42,5 +42,5 @@ func port(u *url.URL) string {
 	return u.Port()
 }
 
-// origin is for error texts, where %q escapes it.
-func origin(u *url.URL) string { return cut(u.Scheme + "://" + u.Host) }
+// origin is for error texts, cut, where %q escapes it.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -241,7 +241,7 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 		failed.detail = "its Link header names a next page that is no usable URL"
 		return nil, failed
 	case !sameOrigin(next, r.client.base):
-		failed.detail = fmt.Sprintf("its next page is at %q; credentials go only to %q", origin(next), origin(r.client.base))
+		failed.detail = fmt.Sprintf("its next page is at %q; credentials go only to %q", e.shown(origin(next)), cut(origin(r.client.base)))
 		return nil, failed
 	case len(next.String()) > maxLinkBytes:
 		failed.detail = fmt.Sprintf("the URL of its next page is longer than %d bytes", maxLinkBytes)
