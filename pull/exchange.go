@@ -70,7 +70,7 @@ func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 
 // close ends the exchange, also in the middle of a body.
 func (e *exchange) close() {
-	e.wait.pause()
+	defer e.wait.pause() // last, or the next request begins while the provider is still at this one
 	e.end()
 	if e.response != nil {
 		e.response.Body.Close()

@@ -150,7 +150,7 @@ func TestAPlaceIsGivenBackHoweverAnExchangeEnds(t *testing.T) {
 		"elsewhere": func(r *http.Request) (*http.Response, error) {
 			return reply(r, 302, ``, "Location", "https://evil.example/"), nil
 		},
-		"no answer": func(*http.Request) (*http.Response, error) { return nil, lost },
+		"no answer": func(*http.Request) (*http.Response, error) { return nil, errLost },
 		"not JSON": func(r *http.Request) (*http.Response, error) {
 			return reply(r, 200, `<`, "Content-Type", "text/html"), nil
 		},

@@ -47,7 +47,7 @@ func TestATagIsNeverMadeTwice(t *testing.T) {
 		"a gateway's 502 of 503":       {body(502, `{"status":503,"message":"busy"}`), 2, nil},
 		"503, but its object says 500": {body(503, `{"status":500,"message":"broke"}`), 1, pull.ErrUnknownOutcome},
 		"200, but its object says 500": {body(200, `{"status":500,"message":"broke"}`), 1, pull.ErrUnknownOutcome},
-		"the answer lost":              {noAnswer(lost), 1, pull.ErrUnknownOutcome},
+		"the answer lost":              {noAnswer(errLost), 1, pull.ErrUnknownOutcome},
 		"too late":                     {late, 1, pull.ErrUnknownOutcome},
 		"500":                          {status(500), 1, pull.ErrUnknownOutcome},
 		"504":                          {status(504), 1, pull.ErrUnknownOutcome},
@@ -98,12 +98,12 @@ func TestADeleteThatFindsNothingIsDoneOnlyWhenAnAttemptMayHaveDoneIt(t *testing.
 		first []func(*http.Request) (*http.Response, error)
 		done  bool
 	}{
-		"the answer lost":                {[]func(*http.Request) (*http.Response, error){noAnswer(lost)}, true},
+		"the answer lost":                {[]func(*http.Request) (*http.Response, error){noAnswer(errLost)}, true},
 		"500":                            {[]func(*http.Request) (*http.Response, error){status(500)}, true},
 		"429":                            {[]func(*http.Request) (*http.Response, error){status(429)}, false},
 		"503":                            {[]func(*http.Request) (*http.Response, error){status(503)}, false},
 		"no connection":                  {[]func(*http.Request) (*http.Response, error){noAnswer(noRoute)}, false},
-		"the answer lost and then a 503": {[]func(*http.Request) (*http.Response, error){noAnswer(lost), status(503)}, true},
+		"the answer lost and then a 503": {[]func(*http.Request) (*http.Response, error){noAnswer(errLost), status(503)}, true},
 		"at once":                        {nil, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	lost    = errors.New("connection reset by peer")
+	errLost = errors.New("connection reset by peer")
 	noRoute = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 )
 
@@ -53,7 +53,7 @@ func TestWhatMayPassIsAskedForAgainForSoLongAndNoLonger(t *testing.T) {
 		"503":           {status(503), pull.ErrUnavailable},
 		"500":           {status(500), pull.ErrUnavailable},
 		"408":           {status(408), pull.ErrUnavailable},
-		"connection":    {func(*http.Request) (*http.Response, error) { return nil, lost }, pull.ErrUnavailable},
+		"connection":    {func(*http.Request) (*http.Response, error) { return nil, errLost }, pull.ErrUnavailable},
 		"no connection": {func(*http.Request) (*http.Response, error) { return nil, noRoute }, pull.ErrUnavailable},
 		"a time-out":    {func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, pull.ErrUnavailable},
 		"half a refusal": {func(r *http.Request) (*http.Response, error) {
@@ -90,7 +90,7 @@ func TestWhatMayPassIsAskedForAgainForSoLongAndNoLonger(t *testing.T) {
 // broken is a body whose connection is lost.
 type broken struct{}
 
-func (broken) Read([]byte) (int, error) { return 0, lost }
+func (broken) Read([]byte) (int, error) { return 0, errLost }
 
 func TestWhatDoesNotPassIsAskedForOnce(t *testing.T) {
 	for _, code := range []int{204, 304, 400, 401, 403, 404, 418, 501} {
