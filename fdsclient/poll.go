@@ -225,14 +225,7 @@ func (f *follower) pollOnce() error {
 	p := f.polling
 	p.events.fresh, p.statuses.fresh = 0, 0
 	for _, l := range []*polledList{&p.events, &p.statuses} {
-		err := f.pollList(l)
-		if errors.Is(err, pull.ErrInvalidParameter) && !l.unbounded && !l.from.IsZero() && f.client.cfg.Provider.Dialect.FromParameter != "" {
-			l.unbounded = true
-			f.client.log.Warn("the provider does not know the name of Dialect.FromParameter there; the whole collection is read",
-				"collection", string(l.kind), "subscription", f.owner.key.SubscriptionID.String())
-			err = f.pollList(l)
-		}
-		if err != nil && !errors.Is(err, pull.ErrNotImplemented) {
+		if err := f.pollList(l); err != nil {
 			return err
 		}
 	}
@@ -268,6 +261,13 @@ func (f *follower) pollList(l *polledList) error {
 			}
 			l.from = l.date
 			return f.savePolled(f.ctx)
+		case errors.Is(err, pull.ErrNotImplemented):
+			return nil
+		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
+			l.unbounded = true
+			f.client.log.Warn("the provider does not know the name of Dialect.FromParameter there; the whole collection is read",
+				"collection", string(l.kind), "subscription", f.owner.key.SubscriptionID.String())
+			return f.pollList(l)
 		case errors.Is(err, fds.ErrItem):
 			unread++
 			continue

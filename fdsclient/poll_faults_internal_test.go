@@ -1,0 +1,42 @@
+package fdsclient
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
+	for _, class := range []error{pull.ErrNotImplemented, pull.ErrInvalidParameter, pull.ErrUnchanged} {
+		t.Run(class.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hook, h := new(polls), new(had)
+				client, api := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} }), &polledAPI{from: true}
+				f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
+				defer f.stop()
+				synctest.Wait()
+				h.mu.Lock()
+				h.fail = func(string) error { return fmt.Errorf("read the device's statistics: %w", class) }
+				h.mu.Unlock()
+				api.event("one", time.Now())
+				time.Sleep(10 * time.Minute)
+				hook.mu.Lock()
+				last := hook.all[len(hook.all)-1]
+				hook.mu.Unlock()
+				if !errors.Is(last.Err, class) || f.polling.events.unbounded {
+					t.Errorf("told %v, unbounded %v", last.Err, f.polling.events.unbounded)
+				}
+				h.mu.Lock()
+				h.fail = nil
+				h.mu.Unlock()
+				time.Sleep(10 * time.Minute)
+				expect(t, h, "one")
+			})
+		})
+	}
+}
