@@ -35,7 +35,7 @@ import (
 // the provider has entity tags.
 type Poll struct {
 	// Interval is the time from a read to the next one, give or take a tenth, so that
-	// owners do not come together. 0: no polling; at least 1 second.
+	// owners do not come together. 0: no polling; at least 1 second, at most 30 days.
 	Interval time.Duration
 	// Margin is how long before the last read an event may be dated that the provider
 	// shows only later. Default 5 minutes, at most 30 days.
@@ -51,6 +51,8 @@ func (p *Poll) complete(provider *Provider, fault func(string, ...any)) {
 		return
 	case p.Interval < time.Second:
 		fault("Poll.Interval is %v; it must be at least 1s, or 0 for no polling", p.Interval)
+	case p.Interval > 30*24*time.Hour:
+		fault("Poll.Interval is %v; it must be at most 720h", p.Interval)
 	case provider.BrokerURL != "":
 		fault("Poll.Interval and Provider.BrokerURL are both set; a provider with a broker pushes")
 	case provider.APIURL == "":

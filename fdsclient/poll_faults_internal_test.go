@@ -3,6 +3,8 @@ package fdsclient
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,5 +40,12 @@ func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
 				expect(t, h, "one")
 			})
 		})
+	}
+}
+
+func TestAnIntervalHasABound(t *testing.T) {
+	cfg := Config{Provider: Provider{Issuer: "https://auth.example", APIURL: "https://api.example"}, Application: Application{ClientID: "app"}, State: &MemoryState{}, Poll: Poll{Interval: math.MaxInt64}}
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {
+		t.Errorf("New: %v; the next read would be due in the past", err)
 	}
 }
