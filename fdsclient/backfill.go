@@ -313,6 +313,11 @@ func (f *follower) fetched(source push.Source, kind pull.Kind, item fds.Item) pu
 // what it is known by, to the dead letters.
 func (f *follower) give(ctx context.Context, m push.Message, what uint64) (dead bool, err error) {
 	settings := &f.client.cfg.Push
+	defer func() {
+		if err == nil && f.gap.failedOn == what {
+			f.gap.failures = 0 // a status may come again
+		}
+	}()
 	err = f.call(ctx, f.handler, m)
 	if err == nil || ctx.Err() != nil || settings.MaxAttempts == 0 || f.failedOn(what) < settings.MaxAttempts {
 		return false, err

@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
@@ -48,4 +50,36 @@ func TestAnIntervalHasABound(t *testing.T) {
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {
 		t.Errorf("New: %v; the next read would be due in the past", err)
 	}
+}
+
+func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails, dead := 0, 0
+		on, off := `{"device_id":"a","on":true}`, `{"device_id":"a","on":false}`
+		client := pollClient(t, func(cfg *Config) {
+			cfg.Push.MaxAttempts = 3
+			cfg.Push.DeadLetter = func(context.Context, push.Message, error) error { dead++; return nil }
+		})
+		api := &polledAPI{statuses: []string{on}}
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error {
+			if fails > 0 {
+				fails--
+				return errors.New("no")
+			}
+			return nil
+		})
+		defer f.stop()
+		synctest.Wait()
+		for _, status := range []string{off, on, off, on} {
+			fails = 0
+			if status == on {
+				fails = 2
+			}
+			api.change(func() { api.statuses = []string{status} })
+			time.Sleep(20 * time.Minute)
+		}
+		if dead != 0 {
+			t.Errorf("%d dead letters of a status that failed twice each time; three failures make one", dead)
+		}
+	})
 }
