@@ -264,6 +264,11 @@ func (f *follower) pollList(l *polledList) error {
 			l.from = l.date
 			return f.savePolled(f.ctx)
 		case errors.Is(err, pull.ErrNotImplemented):
+			if baseline { // what comes from now on is new
+				l.date = began
+				l.take(nil, true)
+				return f.savePolled(f.ctx)
+			}
 			return nil
 		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
 			l.unbounded = true
@@ -314,11 +319,6 @@ func (f *follower) pollList(l *polledList) error {
 	if err := l.complete(read, bounded || old, f.client.cfg.Poll.Margin, dialect); err != nil {
 		l.version = pull.Version{}
 		return err
-	}
-	if l.kind == pull.Events { // should the provider get a broker
-		f.mu.Lock()
-		f.position = l.from
-		f.mu.Unlock()
 	}
 	return f.savePolled(f.ctx)
 }
@@ -377,14 +377,21 @@ func (l *polledList) complete(read []polledItem, part bool, margin time.Duration
 	if len(seen) > maxSeen {
 		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
 	}
-	l.from, l.part, l.seen, l.handed = l.date, part, slices.Clip(seen), nil
+	l.take(slices.Clip(seen), part)
 	return nil
+}
+
+func (l *polledList) take(seen []uint64, part bool) {
+	l.from, l.part, l.seen, l.handed = l.date, part, seen, nil
 }
 
 // savePolled stores what was handed over.
 func (f *follower) savePolled(ctx context.Context) error {
 	p := f.polling
 	p.saved, p.unsaved = time.Now(), true
+	f.mu.Lock()
+	f.position = p.events.from // should the provider get a broker
+	f.mu.Unlock()
 	polled := &Polled{Events: p.events.store(), Statuses: p.statuses.store()}
 	err := f.save(ctx, func(s *OwnerState) { s.Polled = polled })
 	if err != nil {

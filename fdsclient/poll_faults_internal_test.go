@@ -45,6 +45,20 @@ func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
 	}
 }
 
+func TestTheFirstEventAfterAnAnswerWithoutAListIsHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h := pollClient(t, nil), &polledAPI{from: true, noEvents: true}, new(had)
+		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
+		defer f.stop()
+		time.Sleep(10 * time.Minute)
+		api.event("long before", time.Now().Add(-time.Hour))
+		api.event("first", time.Now())
+		api.change(func() { api.noEvents = false })
+		time.Sleep(2 * time.Minute)
+		expect(t, h, "first")
+	})
+}
+
 func TestAnIntervalHasABound(t *testing.T) {
 	cfg := Config{Provider: Provider{Issuer: "https://auth.example", APIURL: "https://api.example"}, Application: Application{ClientID: "app"}, State: &MemoryState{}, Poll: Poll{Interval: math.MaxInt64}}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {

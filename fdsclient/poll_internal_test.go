@@ -28,6 +28,8 @@ type polledAPI struct {
 	from             bool          // it knows the parameter "from"
 	fails            int           // so many requests are answered 503
 	ahead            time.Duration // its clock
+	noDate           bool          // it does not tell its time
+	noEvents         bool          // it answers 204 for them
 	requests         []string
 	unchanged        int
 }
@@ -53,6 +55,8 @@ func (a *polledAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	case a.fails > 0:
 		a.fails--
 		status = http.StatusServiceUnavailable
+	case a.noEvents && path.Base(r.URL.Path) == "events":
+		status = http.StatusNoContent
 	case r.URL.RawQuery != "" && !a.from:
 		status, body = http.StatusBadRequest, `{"status":400,"message":"invalid_parameter"}`
 	case path.Base(r.URL.Path) == "statuses":
@@ -74,10 +78,11 @@ func (a *polledAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 		status, body = http.StatusNotModified, ""
 		a.unchanged++
 	}
-	return &http.Response{
-		StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(body)),
-		Header: http.Header{"Content-Type": {"application/json"}, "Etag": {tag}, "Date": {time.Now().Add(a.ahead).UTC().Format(http.TimeFormat)}},
-	}, nil
+	header := http.Header{"Content-Type": {"application/json"}, "Etag": {tag}}
+	if !a.noDate {
+		header.Set("Date", time.Now().Add(a.ahead).UTC().Format(http.TimeFormat))
+	}
+	return &http.Response{StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(body)), Header: header}, nil
 }
 
 // pollClient makes a Client that polls each minute.
