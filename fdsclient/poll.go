@@ -116,17 +116,16 @@ type polledList struct {
 	handed    map[uint64]struct{} // since seen was made, in reads that did not come to their end
 	fresh     int                 // handed over in this read
 	date      time.Time           // of this read's first answer
-	began     time.Time           // when the last read that came to its end began
+	ahead     time.Duration       // of our clock was the provider's then
 }
 
 // startPolling has the owner's lists read from now on.
 func (f *follower) startPolling() {
-	now := f.clock(time.Now())
 	p := &polling{
 		newcomer: f.newcomer && f.stored.Polled == nil,
 		backoff:  f.client.pollBackoff(),
-		events:   polledList{kind: pull.Events, began: now},
-		statuses: polledList{kind: pull.Statuses, began: now},
+		events:   polledList{kind: pull.Events},
+		statuses: polledList{kind: pull.Statuses},
 	}
 	switch stored := f.stored; {
 	case stored.Polled != nil:
@@ -242,9 +241,11 @@ func (f *follower) pollList(l *polledList) error {
 	p, dialect := f.polling, f.client.cfg.Provider.Dialect
 	baseline := p.newcomer && l.kind == pull.Events && l.from.IsZero()
 	l.date = time.Time{}
+	setBack := false // by the first answer that tells the time, before its items
 	query := pull.Query{Version: &l.version, Answered: func(date time.Time) {
-		if l.date.IsZero() {
-			l.date = date
+		if l.date.IsZero() && !date.IsZero() {
+			l.date, l.ahead = date, date.Sub(f.clock(time.Now()))
+			setBack = f.setBack(l)
 		}
 	}}
 	since := l.since(f.client.cfg.Poll.Margin, dialect)
@@ -256,13 +257,12 @@ func (f *follower) pollList(l *polledList) error {
 	var read []polledItem
 	unread, old := 0, false
 	for item, err := range f.owner.pullOnce().Items(f.ctx, l.kind, query) {
+		if setBack {
+			break
+		}
 		switch {
 		case errors.Is(err, pull.ErrUnchanged):
-			if !f.setBack(l, began) {
-				return nil
-			}
-			l.from = l.date
-			return f.savePolled(f.ctx)
+			return nil
 		case errors.Is(err, pull.ErrNotImplemented):
 			if baseline { // what comes from now on is new
 				l.date = began
@@ -312,13 +312,23 @@ func (f *follower) pollList(l *polledList) error {
 	if unread > 0 {
 		f.client.log.LogAttrs(f.ctx, slog.LevelWarn, "poll: items that are not FDS objects were left out", slog.String("collection", string(l.kind)), slog.Int("items", unread), slog.String("subscription", f.owner.key.SubscriptionID.String()))
 	}
-	setBack := f.setBack(l, began)
-	if len(l.handed) == 0 && !l.from.IsZero() && !setBack {
+	if setBack {
+		return f.pollList(l)
+	}
+	if l.date.IsZero() {
+		l.date, l.ahead = began, 0
+	}
+	if len(l.handed) == 0 && !l.from.IsZero() {
 		return nil // the same URL again
 	}
 	if err := l.complete(read, bounded || old, f.client.cfg.Poll.Margin, dialect); err != nil {
 		l.version = pull.Version{}
 		return err
+	}
+	if l.kind == pull.Events {
+		f.mu.Lock()
+		f.ahead = l.ahead
+		f.mu.Unlock()
 	}
 	return f.savePolled(f.ctx)
 }
@@ -330,19 +340,18 @@ func (f *follower) giveLong(m push.Message, what uint64) error {
 	return err
 }
 
-// setBack takes the time of a read that came to its end, and says whether the
-// provider's clock was set back since the one before: what it published since then
-// is dated before that read.
-func (f *follower) setBack(l *polledList, began time.Time) bool {
-	back := !l.date.IsZero() && l.date.Before(l.from.Add(-f.client.cfg.Poll.Margin/2))
-	if l.date.IsZero() {
-		l.date = began
+// setBack says whether the provider's clock was set back since the last read that
+// held something new: what it published since then may be dated before that read,
+// which is therefore set back too.
+func (f *follower) setBack(l *polledList) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	by := f.ahead - l.ahead
+	if l.kind != pull.Events || l.from.IsZero() || by <= max(f.client.cfg.Poll.Margin/2, 2*time.Second) { // or the answer was slow
+		return false
 	}
-	if back {
-		l.date = l.date.Add(-max(began.Sub(l.began), f.client.cfg.Poll.Interval))
-	}
-	l.began = began
-	return back
+	f.ahead, l.from = l.ahead, l.from.Add(-by)
+	return true
 }
 
 // polledItem is an item of a read.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,31 @@ func TestTheFirstEventAfterAnAnswerWithoutAListIsHandedOver(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		expect(t, h, "first")
 	})
+}
+
+func TestAClockThatIsSetBackWhileNobodyPollsHidesNoEvent(t *testing.T) {
+	for name, away := range map[string]time.Duration{"for less than it is set back": 30 * time.Minute, "for more": 5 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, api, h, id := pollClient(t, nil), &polledAPI{from: true, ahead: 3 * time.Hour}, new(had), fds.NewSubscriptionID()
+				f := poller(t, client, id, api, h.handle)
+				synctest.Wait()
+				api.event("before", time.Now().Add(3*time.Hour))
+				time.Sleep(5 * time.Minute)
+				expect(t, h, "before")
+				f.stop()
+				api.change(func() { api.ahead = 0 })
+				api.event("after", time.Now())
+				time.Sleep(away)
+				f = poller(t, client, id, api, h.handle)
+				defer f.stop()
+				time.Sleep(5 * time.Minute)
+				if got := h.take(); !slices.Contains(got, "after") {
+					t.Errorf("handed over: %q", got)
+				}
+			})
+		})
+	}
 }
 
 func TestAnIntervalHasABound(t *testing.T) {
