@@ -316,7 +316,7 @@ func (f *follower) pollList(l *polledList) error {
 		return f.pollList(l)
 	}
 	if l.date.IsZero() {
-		l.date, l.ahead = began, 0
+		l.date, l.ahead = latest(read, began), 0
 	}
 	if len(l.handed) == 0 && !l.from.IsZero() {
 		return nil // the same URL again
@@ -359,6 +359,22 @@ type polledItem struct {
 	digest uint64
 	at     time.Time
 	dated  bool
+}
+
+// latest gives the time of a read in which the provider did not tell its own: that of
+// its last item, so that a clock which is far behind ours hides nothing. What is
+// dated past now is not believed.
+func latest(read []polledItem, now time.Time) time.Time {
+	last := time.Unix(0, 0)
+	for _, item := range read {
+		if item.dated && item.at.After(last) {
+			last = item.at
+		}
+	}
+	if last.After(now) {
+		return now
+	}
+	return last
 }
 
 // since gives the time from which items are of interest, as the dialect's layout

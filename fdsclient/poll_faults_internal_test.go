@@ -85,6 +85,20 @@ func TestAClockThatIsSetBackWhileNobodyPollsHidesNoEvent(t *testing.T) {
 	}
 }
 
+func TestAProviderThatDoesNotTellItsTimeMayBeFarBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h := pollClient(t, nil), &polledAPI{from: true, noDate: true}, new(had)
+		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
+		defer f.stop()
+		synctest.Wait()
+		for i := range 4 {
+			api.event(fmt.Sprint("event ", i), time.Now().Add(-time.Hour))
+			time.Sleep(3 * time.Minute)
+			expect(t, h, fmt.Sprint("event ", i))
+		}
+	})
+}
+
 func TestAnIntervalHasABound(t *testing.T) {
 	cfg := Config{Provider: Provider{Issuer: "https://auth.example", APIURL: "https://api.example"}, Application: Application{ClientID: "app"}, State: &MemoryState{}, Poll: Poll{Interval: math.MaxInt64}}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {
