@@ -99,6 +99,7 @@ type polling struct {
 	events, statuses polledList
 	newcomer         bool // nothing was read before this run
 	failing          bool
+	gap              bool      // of an earlier run, which the next whole read closes
 	saved            time.Time // when
 	unsaved          bool      // something was handed over since
 	backoff          *backoff.Backoff
@@ -127,15 +128,19 @@ func (f *follower) startPolling() {
 		events:   polledList{kind: pull.Events},
 		statuses: polledList{kind: pull.Statuses},
 	}
-	switch stored := f.stored; {
-	case stored.Polled != nil:
+	stored := f.stored
+	if stored.Polled != nil {
 		p.events.load(stored.Polled.Events)
 		p.statuses.load(stored.Polled.Statuses)
-	case stored.Gap != nil: // the provider had a broker
-		p.events.from, p.events.part = stored.Gap.From, true
-	default:
-		p.events.from, p.events.part = stored.Position, true
 	}
+	if !stored.Position.IsZero() && !stored.Position.Equal(p.events.from) { // a broker has pushed since
+		p.events.from, p.events.part = stored.Position, true
+		if stored.Gap != nil {
+			p.events.from = stored.Gap.From
+		}
+		p.statuses = polledList{kind: pull.Statuses}
+	}
+	p.gap = stored.Gap != nil
 	f.polling = p
 	f.client.backfills.add(f)
 }
@@ -230,10 +235,18 @@ func (f *follower) pollOnce() error {
 			return err
 		}
 	}
-	if p.unsaved {
-		return f.savePolled(f.ctx)
+	if !p.gap && !p.unsaved {
+		return nil
 	}
-	return nil
+	if err := f.savePolled(f.ctx); err != nil {
+		return err
+	}
+	if !p.gap {
+		return nil
+	}
+	err := f.save(f.ctx, func(s *OwnerState) { s.Gap = nil })
+	p.gap = err != nil
+	return err
 }
 
 // pollList reads one collection and hands over what is new.

@@ -99,6 +99,40 @@ func TestAProviderThatDoesNotTellItsTimeMayBeFarBehind(t *testing.T) {
 	})
 }
 
+func TestWhatABrokerBroughtBetweenTwoTimesOfPollingIsNotPolledAgainAndStatusesAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h, id := pollClient(t, nil), &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
+		on := `{"device_id":"a","on":true}`
+		api.statuses = []string{on}
+		f := poller(t, client, id, api, h.handle)
+		time.Sleep(5 * time.Minute)
+		f.stop()
+		expect(t, h, on)
+		api.event("pushed", time.Now())
+		time.Sleep(time.Hour)
+		state, err := client.state.Load(t.Context(), f.owner.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The broker has brought "pushed" and that the device is off; that it is on
+		// again was lost in the gap.
+		state.Filters, state.Gap = []string{"fds/v2/x/#"}, &Gap{From: time.Now().Add(-10 * time.Minute), Since: time.Now()}
+		state.Position = time.Now()
+		if err := client.state.Save(t.Context(), f.owner.key, state); err != nil {
+			t.Fatal(err)
+		}
+		api.event("in the gap", time.Now().Add(-8*time.Minute))
+		time.Sleep(time.Hour)
+		f = poller(t, client, id, api, h.handle)
+		time.Sleep(5 * time.Minute)
+		f.stop()
+		expect(t, h, "in the gap", on)
+		if state, err = client.state.Load(t.Context(), f.owner.key); err != nil || state.Gap != nil {
+			t.Errorf("the gap %+v is open after all was read, %v", state.Gap, err)
+		}
+	})
+}
+
 func TestAnIntervalHasABound(t *testing.T) {
 	cfg := Config{Provider: Provider{Issuer: "https://auth.example", APIURL: "https://api.example"}, Application: Application{ClientID: "app"}, State: &MemoryState{}, Poll: Poll{Interval: math.MaxInt64}}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {
