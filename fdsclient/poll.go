@@ -85,6 +85,9 @@ type PolledList struct {
 	From time.Time `json:"from,omitzero"` // the provider's time of the last read that held something new
 	// Seen are digests of what was handled, 8 bytes each.
 	Seen []byte `json:"seen,omitempty"`
+	// Handed are pairs of digests of what was handed over since, in a read that did not
+	// come to its end: whose it is, a device's or an event's, and what.
+	Handed []byte `json:"handed,omitempty"`
 	// Part: Seen lacks what is dated before From, less the margin.
 	Part bool `json:"part,omitempty"`
 }
@@ -114,10 +117,10 @@ type polledList struct {
 	part      bool
 	unbounded bool // the provider does not know the parameter
 	version   pull.Version
-	handed    map[uint64]struct{} // since seen was made, in reads that did not come to their end
-	fresh     int                 // handed over in this read
-	date      time.Time           // of this read's first answer
-	ahead     time.Duration       // of our clock was the provider's then
+	handed    map[uint64]uint64 // by whose it is: since seen was made, in reads that did not come to their end
+	fresh     int               // handed over in this read
+	date      time.Time         // of this read's first answer
+	ahead     time.Duration     // of our clock was the provider's then
 }
 
 // startPolling has the owner's lists read from now on.
@@ -152,27 +155,46 @@ func (c *Client) pollBackoff() *backoff.Backoff {
 
 func (l *polledList) load(stored PolledList) {
 	l.from, l.part = stored.From, stored.Part
-	for seen := stored.Seen; len(seen) >= digestBytes; seen = seen[digestBytes:] {
-		l.seen = append(l.seen, binary.BigEndian.Uint64(seen))
-	}
+	l.seen = digestsIn(stored.Seen)
 	slices.Sort(l.seen)
+	handed := digestsIn(stored.Handed)
+	for ; len(handed) >= 2; handed = handed[2:] {
+		l.hand(handed[0], handed[1])
+	}
+}
+
+func digestsIn(stored []byte) (all []uint64) {
+	for ; len(stored) >= digestBytes; stored = stored[digestBytes:] {
+		all = append(all, binary.BigEndian.Uint64(stored))
+	}
+	return all
 }
 
 // store gives what load takes, with what was handed over of a read under way.
 func (l *polledList) store() PolledList {
-	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.handed)))}
+	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*len(l.seen))}
 	for _, d := range l.seen {
 		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
 	}
-	for d := range l.handed {
-		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+	for whose, d := range l.handed {
+		stored.Handed = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(stored.Handed, whose), d)
 	}
 	return stored
 }
 
-func (l *polledList) knows(d uint64) bool {
-	if _, found := l.handed[d]; found {
-		return true
+// hand notes what was handed over.
+func (l *polledList) hand(whose, d uint64) {
+	if l.handed == nil {
+		l.handed = make(map[uint64]uint64)
+	}
+	l.handed[whose] = d
+}
+
+// knows says whether the handler has had that. What came of a device before another
+// status of it is new again.
+func (l *polledList) knows(whose, d uint64) bool {
+	if last, found := l.handed[whose]; found {
+		return last == d
 	}
 	_, found := slices.BinarySearch(l.seen, d)
 	return found
@@ -254,6 +276,9 @@ func (f *follower) pollList(l *polledList) error {
 	p, dialect := f.polling, f.client.cfg.Provider.Dialect
 	baseline := p.newcomer && l.kind == pull.Events && l.from.IsZero()
 	l.date = time.Time{}
+	if len(l.handed) > 0 {
+		l.version = pull.Version{} // as the list was before that is no longer what the handler knows
+	}
 	setBack := false // by the first answer that tells the time, before its items
 	query := pull.Query{Version: &l.version, Answered: func(date time.Time) {
 		if l.date.IsZero() && !date.IsZero() {
@@ -302,9 +327,9 @@ func (f *follower) pollList(l *polledList) error {
 			continue
 		}
 		m := f.fetched(push.FromPoll, l.kind, item)
-		d := stableDigest(m, item, dialect)
+		whose, d := stableDigests(m, item, dialect)
 		read = append(read, polledItem{d, at, dated})
-		if baseline || l.knows(d) {
+		if baseline || l.knows(whose, d) {
 			continue
 		}
 		if err := f.giveLong(m, d); err != nil {
@@ -312,10 +337,7 @@ func (f *follower) pollList(l *polledList) error {
 		}
 		l.fresh++
 		p.unsaved = true
-		if l.handed == nil {
-			l.handed = make(map[uint64]struct{})
-		}
-		l.handed[d] = struct{}{}
+		l.hand(whose, d)
 		if time.Since(p.saved) >= positionInterval {
 			if err := f.savePolled(f.ctx); err != nil {
 				return err
@@ -439,14 +461,25 @@ func (f *follower) savePolled(ctx context.Context) error {
 	return nil
 }
 
-// stableDigest is what an item is known by, the same in every process.
-func stableDigest(m push.Message, item fds.Item, dialect fds.Dialect) uint64 {
+// stableDigests are what an item is known by, the same in every process, and whose it
+// is: the device's whose state it tells, else its own.
+func stableDigests(m push.Message, item fds.Item, dialect fds.Dialect) (whose, d uint64) {
 	if m.Kind == push.KindEvent {
 		if id := textMember(item, dialect.MessageID); id != "" {
-			sum := sha256.Sum256([]byte("id " + id))
-			return binary.BigEndian.Uint64(sum[:])
+			d = stableDigest([]byte("id " + id))
+			return d, d
 		}
 	}
-	sum := sha256.Sum256(m.Payload)
+	d = stableDigest(m.Payload)
+	if m.Kind == push.KindStatus {
+		if id := textMember(item, dialect.DeviceID); id != "" {
+			return stableDigest([]byte("device " + id)), d
+		}
+	}
+	return d, d
+}
+
+func stableDigest(data []byte) uint64 {
+	sum := sha256.Sum256(data)
 	return binary.BigEndian.Uint64(sum[:])
 }

@@ -46,6 +46,42 @@ func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
 	}
 }
 
+func TestAStatusThatTurnsBackBeforeAReadEndedIsHandedOver(t *testing.T) {
+	a, b, poison := `{"device_id":"a","on":true}`, `{"device_id":"a","on":false}`, `{"device_id":"z"}`
+	for name, restart := range map[string]bool{"in one run": false, "over a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := new(had)
+				h.fail = func(payload string) error {
+					if payload == poison {
+						return errors.New("no")
+					}
+					return nil
+				}
+				client, api, id := pollClient(t, nil), &polledAPI{statuses: []string{a}}, fds.NewSubscriptionID()
+				f := poller(t, client, id, api, h.handle)
+				time.Sleep(10 * time.Minute)
+				api.change(func() { api.statuses = []string{b, poison} })
+				time.Sleep(10 * time.Minute)
+				expect(t, h, a, b)
+				if restart {
+					f.stop()
+				}
+				api.change(func() { api.statuses = []string{a} })
+				if restart {
+					f = poller(t, client, id, api, h.handle)
+				}
+				time.Sleep(10 * time.Minute)
+				expect(t, h, a)
+				api.change(func() { api.statuses = []string{b} })
+				time.Sleep(10 * time.Minute)
+				f.stop()
+				expect(t, h, b)
+			})
+		})
+	}
+}
+
 func TestTheFirstEventAfterAnAnswerWithoutAListIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, api, h := pollClient(t, nil), &polledAPI{from: true, noEvents: true}, new(had)
