@@ -94,7 +94,9 @@ type PolledList struct {
 
 const (
 	digestBytes = 8
-	maxSeen     = 40_000 // digests of a list: two lists fit into a state file
+	// Two lists of both fit into a state file.
+	maxSeen   = 40_000  // digests of a list
+	maxHanded = 1 << 16 // pairs of a list that are stored: after a restart in the middle, what is over that comes again
 )
 
 // polling is the poll mode of one owner. One worker at a time is at it.
@@ -177,6 +179,9 @@ func (l *polledList) store() PolledList {
 		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
 	}
 	for whose, d := range l.handed {
+		if len(stored.Handed) == 2*digestBytes*maxHanded {
+			break
+		}
 		stored.Handed = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(stored.Handed, whose), d)
 	}
 	return stored

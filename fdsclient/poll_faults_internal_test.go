@@ -169,6 +169,43 @@ func TestWhatABrokerBroughtBetweenTwoTimesOfPollingIsNotPolledAgainAndStatusesAr
 	})
 }
 
+func TestAReadOfAnyLengthThatIsBrokenOffIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events = 60_000
+		folder, err := OpenStateFolder(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := pollClient(t, func(cfg *Config) { cfg.State = folder })
+		api, id, n := &polledAPI{from: true}, fds.NewSubscriptionID(), 0
+		for i := range maxSeen {
+			api.event(fmt.Sprint("old ", i), time.Now())
+		}
+		f := poller(t, client, id, api, func(context.Context, push.Message) error {
+			if n++; n > events {
+				return errors.New("no")
+			}
+			return nil
+		})
+		synctest.Wait()
+		for i := range events + 10 {
+			api.event(fmt.Sprint("event ", i), time.Now())
+		}
+		time.Sleep(2 * time.Minute)
+		f.stop()
+		if _, err := folder.Load(t.Context(), f.owner.key); err != nil {
+			t.Fatal(err)
+		}
+		again := 0
+		f = poller(t, client, id, api, func(context.Context, push.Message) error { again++; return nil })
+		time.Sleep(2 * time.Minute)
+		f.stop()
+		if again != 10 {
+			t.Errorf("%d events came after a restart, want the 10 that were not handled", again)
+		}
+	})
+}
+
 func TestAnIntervalHasABound(t *testing.T) {
 	cfg := Config{Provider: Provider{Issuer: "https://auth.example", APIURL: "https://api.example"}, Application: Application{ClientID: "app"}, State: &MemoryState{}, Poll: Poll{Interval: math.MaxInt64}}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "Poll.Interval") {

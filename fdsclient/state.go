@@ -48,8 +48,9 @@ type StateStore interface {
 	Delete(ctx context.Context, owner fds.OwnerKey) error
 }
 
-// maxStateBytes bounds the state file of one owner.
-const maxStateBytes = 1 << 20
+// maxStateBytes bounds the state file of one owner. It has room for what Polled may
+// hold.
+const maxStateBytes = 4 << 20
 
 // StateFolder keeps the state of each owner in a file of its own. Several
 // processes may share one as long as they do not connect the same owner, which
