@@ -121,6 +121,7 @@ type polledList struct {
 	version   pull.Version
 	handed    map[uint64]uint64 // by whose it is: since seen was made, in reads that did not come to their end
 	fresh     int               // handed over in this read
+	again     bool              // this read is the second of the same
 	date      time.Time         // of this read's first answer
 	ahead     time.Duration     // of our clock was the provider's then
 }
@@ -284,8 +285,10 @@ func (f *follower) pollList(l *polledList) error {
 	if len(l.handed) > 0 {
 		l.version = pull.Version{} // as the list was before that is no longer what the handler knows
 	}
+	answers := 0
 	setBack := false // by the first answer that tells the time, before its items
 	query := pull.Query{Version: &l.version, Answered: func(date time.Time) {
+		answers++
 		if l.date.IsZero() && !date.IsZero() {
 			l.date, l.ahead = date, date.Sub(f.clock(time.Now()))
 			setBack = f.setBack(l)
@@ -361,7 +364,15 @@ func (f *follower) pollList(l *polledList) error {
 	if len(l.handed) == 0 && !l.from.IsZero() {
 		return nil // the same URL again
 	}
-	if err := l.complete(read, bounded || old, f.client.cfg.Poll.Margin, dialect); err != nil {
+	part := bounded || old
+	if part && answers > 1 && !l.again {
+		// Pages shift when an item goes while they are read, and what is between two of
+		// them then is not asked for any more once this read is taken.
+		l.again = true
+		defer func() { l.again = false }()
+		return f.pollList(l)
+	}
+	if err := l.complete(read, part, f.client.cfg.Poll.Margin, dialect); err != nil {
 		l.version = pull.Version{}
 		return err
 	}

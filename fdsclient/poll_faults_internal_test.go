@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -241,6 +244,61 @@ func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing
 		}
 		if dead != 0 {
 			t.Errorf("%d dead letters of a status that failed twice each time; three failures make one", dead)
+		}
+	})
+}
+
+// shiftingAPI gives its events in pages of two. Once its first page was read, the
+// oldest event is gone.
+type shiftingAPI struct {
+	polledAPI
+	drop bool
+}
+
+func (a *shiftingAPI) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := "[]"
+	if page := r.URL.Query().Get("page"); path.Base(r.URL.Path) == "events" {
+		var from int
+		_, _ = fmt.Sscan(page, &from)
+		from = min(2*from, len(a.events))
+		list = "[" + strings.Join(a.events[from:min(from+2, len(a.events))], ",") + "]"
+		if a.drop && page == "0" {
+			a.drop, a.events = false, a.events[1:]
+		}
+	} else if page != "0" {
+		list = "[]"
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(list)),
+		Header: http.Header{"Content-Type": {"application/json"}, "Date": {time.Now().UTC().Format(http.TimeFormat)}},
+	}, nil
+}
+
+func TestPagesThatShiftWhileTheyAreReadHideNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := pollClient(t, func(cfg *Config) {
+			cfg.Provider.Dialect = fds.Dialect{FromParameter: "from", TimeMember: "generic.date_time", Paging: fds.Paging{PageParameter: "page"}}
+		})
+		api, h, id := new(shiftingAPI), new(had), fds.NewSubscriptionID()
+		f := poller(t, client, id, api, h.handle)
+		synctest.Wait()
+		// What a month away leaves: none of it is within the margin of the next read.
+		f.stop()
+		time.Sleep(time.Minute)
+		for i := range 5 {
+			api.event(fmt.Sprint("event ", i), time.Now())
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		api.change(func() { api.drop = true })
+		f = poller(t, client, id, api, h.handle)
+		time.Sleep(5 * time.Minute)
+		f.stop()
+		got := h.take()
+		slices.Sort(got)
+		if want := []string{"event 0", "event 1", "event 2", "event 3", "event 4"}; !slices.Equal(got, want) {
+			t.Errorf("handed over: %q", got)
 		}
 	})
 }
