@@ -27,12 +27,12 @@ import (
 // New is what the last read did not hold: an event whose ID, which
 // Dialect.MessageID names, or else whose bytes are others; a status whose bytes
 // are. Which those are the StateStore remembers, so a restart neither misses nor
-// repeats anything; after a crash what was handled in the second before may come
-// again. At an owner's first read all statuses are handed over, and no event:
-// before it, there was nobody to receive them. With Dialect.FromParameter events
-// are asked for from the last new one's read less Margin; without, the whole
-// collection is read, which costs one HTTP 304 as long as nothing has changed and
-// the provider has entity tags.
+// repeats anything; after a crash what was handled since the last save, within a
+// second, and what was in hand may come again. At an owner's first read all
+// statuses are handed over, and no event: before it, there was nobody to receive
+// them. With Dialect.FromParameter events are asked for from the last new one's read
+// less Margin; without, the whole collection is read, which costs one HTTP 304 as
+// long as nothing has changed and the provider has entity tags.
 type Poll struct {
 	// Interval is the time from a read to the next one, give or take a tenth, so that
 	// owners do not come together. 0: no polling; at least 1 second, at most 30 days.
