@@ -162,14 +162,14 @@ func (s *onMosquitto) done(t *testing.T, session string) {
 	}
 }
 
-// consumer is what a process does that is killed in the middle of a backfill: it
-// prints each payload that it has handled.
+// consumer is what a process does that is killed in the middle of a backfill or,
+// without a broker, of a poll: it prints each payload that it has handled.
 type consumer struct {
 	Issuer, API, Broker, ClientID string
 	CA, Certificate, Key          []byte
 	Folder, Identity, State       string
 	Dialect                       fds.Dialect
-	HangAfter                     int // backfilled messages; 0: never
+	HangAfter                     int // messages that were fetched; 0: never
 }
 
 const consumerVariable = "FDSCLIENT_TEST_CONSUMER"
@@ -192,9 +192,16 @@ func runConsumer() bool {
 }
 
 func (c consumer) run() error {
-	certificate, err := tls.X509KeyPair(c.Certificate, c.Key)
-	if err != nil {
-		return err
+	poll := fdsclient.Poll{}
+	var certificates fdsclient.CertificateSource
+	if c.Broker == "" {
+		poll.Interval = time.Second
+	} else {
+		certificate, err := tls.X509KeyPair(c.Certificate, c.Key)
+		if err != nil {
+			return err
+		}
+		certificates = fdsclient.CertificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate, nil })
 	}
 	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: fdsclient.NewSecret(c.Identity)})
 	if err != nil {
@@ -207,15 +214,14 @@ func (c consumer) run() error {
 	client, err := fdsclient.New(fdsclient.Config{
 		Provider:    fdsclient.Provider{Issuer: c.Issuer, APIURL: c.API, BrokerURL: c.Broker, RootCAs: poolOf(c.CA), Dialect: c.Dialect},
 		Application: fdsclient.Application{ClientID: c.ClientID},
-		Store:       store, State: state,
-		Certificates: fdsclient.CertificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate, nil }),
+		Store:       store, State: state, Certificates: certificates, Poll: poll,
 	})
 	if err != nil {
 		return err
 	}
 	n := 0
 	return client.Run(context.Background(), func(_ context.Context, m push.Message) error {
-		if m.Source == push.FromBackfill {
+		if m.Source != push.FromPush {
 			if n++; c.HangAfter > 0 && n > c.HangAfter {
 				fmt.Println("hangs")
 				select {}
