@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,16 +219,15 @@ func TestAnIntervalHasABound(t *testing.T) {
 
 func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fails, dead := 0, 0
+		var fails, dead atomic.Int64
 		on, off := `{"device_id":"a","on":true}`, `{"device_id":"a","on":false}`
 		client := pollClient(t, func(cfg *Config) {
 			cfg.Push.MaxAttempts = 3
-			cfg.Push.DeadLetter = func(context.Context, push.Message, error) error { dead++; return nil }
+			cfg.Push.DeadLetter = func(context.Context, push.Message, error) error { dead.Add(1); return nil }
 		})
 		api := &polledAPI{statuses: []string{on}}
 		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error {
-			if fails > 0 {
-				fails--
+			if fails.Add(-1) >= 0 {
 				return errors.New("no")
 			}
 			return nil
@@ -235,15 +235,15 @@ func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing
 		defer f.stop()
 		synctest.Wait()
 		for _, status := range []string{off, on, off, on} {
-			fails = 0
+			fails.Store(0)
 			if status == on {
-				fails = 2
+				fails.Store(2)
 			}
 			api.change(func() { api.statuses = []string{status} })
 			time.Sleep(20 * time.Minute)
 		}
-		if dead != 0 {
-			t.Errorf("%d dead letters of a status that failed twice each time; three failures make one", dead)
+		if n := dead.Load(); n != 0 {
+			t.Errorf("%d dead letters of a status that failed twice each time; three failures make one", n)
 		}
 	})
 }
