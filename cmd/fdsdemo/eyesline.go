@@ -11,8 +11,11 @@ import (
 // eyesLine shows a message to a person: when, whose, where, what.
 func (p *program) eyesLine(m push.Message) []byte {
 	where := strings.Join(m.Levels, "/")
-	if where == "" {
+	if where == "" { // it did not come by a topic, which names the device
 		where = string(m.Kind)
+		if device, err := fds.ParseDevice(m.Payload, p.settings.Provider.Dialect); err == nil && device.ID() != "" {
+			where += " " + device.ID()
+		}
 	}
 	var marks []string
 	if m.Source != push.FromPush {

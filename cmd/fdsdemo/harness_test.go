@@ -70,6 +70,7 @@ type setup struct {
 	north, south fdstest.Owner
 	folder       string
 	config       string
+	polls        bool // see poll
 }
 
 func newSetup(t *testing.T) *setup {

@@ -1,40 +1,191 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-func TestWatchPollsAProviderWithoutABroker(t *testing.T) {
-	s := newSetup(t)
-	s.configure("  broker_url: "+s.box.BrokerURL()+"\n", "", "push:\n  certificates: owners/\n", "poll:\n  interval: 1s\npush:\n")
-	s.device(s.north, `{"device_id":"d1","generic":{"device_type":"dispenser"}}`)
-	s.signIn(s.north)
-	event := func(id string) {
-		if err := s.box.AddEvent(s.north, []byte(`{"message_id":"`+id+`","generic":{"date_time":"2026-01-01T00:00:00Z"}}`)); err != nil {
-			t.Fatal(err)
-		}
+// poll configures a provider without a broker, and no certificates.
+func (s *setup) poll(dialect string) {
+	s.t.Helper()
+	if err := os.RemoveAll(filepath.Join(s.folder, "owners")); err != nil {
+		s.t.Fatal(err)
 	}
-	event("before")
-	for _, id := range []string{"first", "second"} { // each is shown by one run alone
-		p := s.watch("--json")
-		event(id)
-		p.await(p.out, `"`+id+`"`)
-		r := p.end()
-		for _, line := range r.lines() {
-			if strings.Contains(line, `"event"`) != strings.Contains(line, `"message_id":"`+id+`"`) || !strings.Contains(line, `"topic":"","levels":[],"qos":0,`) || !strings.Contains(line, `"source":"poll"`) {
-				t.Errorf("watching for %s: %s", id, line)
-			}
-		}
+	s.configure("  broker_url: "+s.box.BrokerURL()+"\n", "", "  ca_file:", "  dialect: "+dialect+"\n  ca_file:",
+		"push:\n  certificates: owners/\n", "poll:\n  interval: 1s\npush:\n")
+	s.polls = true
+}
+
+// status adds a device and its status.
+func (s *setup) status(o fdstest.Owner, item string) {
+	s.t.Helper()
+	s.device(o, item)
+	if err := s.box.SetStatus(o, []byte(item)); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
-func TestWatchOfAProviderThatCannotBePolledFails(t *testing.T) {
+func (s *setup) event(o fdstest.Owner, id string) {
+	s.t.Helper()
+	item := fmt.Sprintf(`{"message_id":%q,"generic":{"date_time":%q}}`, id, time.Now().UTC().Format(time.RFC3339))
+	if err := s.box.AddEvent(o, []byte(item)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestWatchPollsInEveryDialect(t *testing.T) {
+	for _, c := range webAPIs {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSetupOf(t, c.web)
+			s.poll(strings.Replace(c.settings, "{", "{time_member: generic.date_time, ", 1))
+			const status = `{"device_id":"d1","generic":{"device_type":"dispenser"},"device_type_specific":{"fill_level":42}}`
+			s.status(s.north, status)
+			s.signIn(s.north)
+			for i := range 5 {
+				s.event(s.north, fmt.Sprint("before", i))
+			}
+			statuses := 1 // at the first read alone
+			for _, id := range []string{"first", "second"} {
+				p := s.watch("--json")
+				s.event(s.north, id)
+				p.await(p.out, `"`+id+`"`)
+				for _, line := range p.end().lines() {
+					var m struct {
+						Owner, Issuer, Topic, Source, Kind string
+						Levels                             []string
+						QoS                                int
+						Payload                            json.RawMessage
+					}
+					if err := json.Unmarshal([]byte(line), &m); err != nil {
+						t.Fatal(err)
+					}
+					if m.Owner != north.Spelling || m.Issuer != s.box.Issuer() || m.Topic != "" || m.Levels == nil || len(m.Levels) > 0 || m.QoS != 0 || m.Source != "poll" {
+						t.Errorf("the line is %s", line)
+					}
+					switch {
+					case m.Kind == "status" && string(m.Payload) == status:
+						statuses--
+					case m.Kind == "event" && strings.HasPrefix(string(m.Payload), `{"message_id":"`+id+`"`):
+					default:
+						t.Errorf("watching for %s: %s", id, line)
+					}
+				}
+			}
+			if statuses != 0 {
+				t.Errorf("%d statuses did not come", statuses)
+			}
+		})
+	}
+}
+
+func TestWatchOfPolledOwnersForEyesNamesTheDevice(t *testing.T) {
 	s := newSetup(t)
-	s.configure("  broker_url: "+s.box.BrokerURL()+"\n", "", "push:\n  certificates: owners/\n", "poll:\n  interval: 1s\npush:\n")
+	s.poll("{device_id: id}")
+	s.status(s.north, `{"device_id":"x","id":"d\u202e1","generic":{"device_type":"dispenser"},"device_type_specific":{"fill_level":42}}`)
 	s.signIn(s.north)
-	s.box.Inject(fdstest.DropBeforeWork(fdstest.APIEndpoint))
-	s.run("watch").expect(statusFailed).says("no connection within 30s")
+	p := s.watch()
+	if line := p.await(p.out, "fill_level"); !strings.Contains(line, north.Spelling[:8]+`  status d\u202e1  (poll) dispenser: fill_level    42 ####......`) {
+		t.Errorf("the line is %q", line)
+	}
+	if !strings.Contains(p.err.String(), "Watching 1 owner, asking the Web API about every 1s.") {
+		t.Errorf("stderr %s", p.err)
+	}
+	p.end()
+}
+
+func TestAProviderThatCannotBePolledFor30SecondsEndsWatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault fdstest.Fault
+		says  string
+	}{
+		"breaks_off": {fdstest.DropBeforeWork(fdstest.APIEndpoint), "nothing could be read within 30s: "},
+		"is_silent":  {fdstest.Slow(fdstest.APIEndpoint, time.Hour), "nothing could be read within 30s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.poll("{}")
+			s.signIn(s.north)
+			s.box.Inject(c.fault)
+			began := time.Now()
+			s.run("watch").expect(statusFailed).says(c.says)
+			if took := time.Since(began); took < patience || took > patience+5*time.Second {
+				t.Errorf("it tried for %v, want %v", took, patience)
+			}
+		})
+	}
+}
+
+func TestWatchEndsAtOnceWhenPollingCannotHelp(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{}")
+	s.signIn(s.north)
+	began := time.Now()
+	off := s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 404, "application/json", "{}"))
+	s.run("watch").expect(statusFailed).says("does not know this address")
+	off()
+	off = s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", "{}"))
+	s.run("watch").expect(statusFailed).says("name it in provider.dialect.list_member")
+	off()
+	s.lapse(s.south)
+	s.run("watch", "--owner", south.Spelling).expect(statusSignIn).says("sign in again", "fdsdemo login")
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestALapsedOwnerThatIsPolledIsWarnedAboutAndTheOthersGoOn(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{}")
+	s.lapse(s.north)
+	s.signIn(s.south)
+	p := s.start("watch", "--json")
+	if line := p.await(p.err, "sign in again"); !strings.Contains(line, "warning") || !strings.Contains(line, north.Spelling) {
+		t.Errorf("the warning is %q", line)
+	}
+	s.status(s.south, `{"device_id":"d1","generic":{}}`)
+	p.await(p.out, `"d1"`)
+	if r := p.end(); strings.Count(r.err, "warning") != 1 {
+		t.Errorf("stderr %s", r.err)
+	}
+}
+
+func TestWatchOutlivesAnOutageOfThePolledProvider(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{}")
+	s.signIn(s.north)
+	p := s.watch("--json")
+	off := s.box.Inject(fdstest.Unavailable(fdstest.APIEndpoint, ""))
+	p.await(p.err, "warning: an owner's lists cannot be polled")
+	s.event(s.north, "during")
+	off()
+	p.await(p.out, `"during"`)
+	p.awaitNth(p.err, "Polled: 1 owner.", 2)
+	p.end()
+}
+
+func TestAReaderThatHasGoneEndsAPollToo(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{}")
+	s.status(s.north, odd)
+	s.signIn(s.north)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	c := s.command("watch", "--json")
+	c.Stdout = write
+	p := start(t, c)
+	write.Close()
+	p.wait().expect(statusFailed).says("cannot write to standard output")
+	again := s.watch("--json")
+	again.await(again.out, `"payload":`+oddCompact)
+	again.end()
 }

@@ -24,11 +24,15 @@ func (s *setup) publish(o fdstest.Owner, payload string, levels ...string) {
 	}
 }
 
-// watch starts the program and waits until its owners are connected.
+// watch starts the program and waits until its owners are connected or polled.
 func (s *setup) watch(args ...string) *process {
 	s.t.Helper()
 	p := s.start(append([]string{"watch"}, args...)...)
-	p.await(p.err, "Connected: ")
+	up := "Connected: "
+	if s.polls {
+		up = "Polled: "
+	}
+	p.await(p.err, up)
 	return p
 }
 
@@ -390,7 +394,7 @@ func TestWatchNeedsABrokerAndCertificates(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	s.configure("  broker_url: "+s.box.BrokerURL()+"\n", "")
-	s.run("watch").expect(statusUsage).says("provider.broker_url is missing")
+	s.run("watch").expect(statusUsage).says("provider.broker_url is missing; for a provider without a broker set poll.interval")
 	s.configure("  certificates: owners/\n", "")
 	s.run("watch").expect(statusUsage).says("push.certificates is missing")
 }

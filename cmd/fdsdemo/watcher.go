@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// watcher follows the owners of watch, who are connected or polled. While none has
+// been heard of yet, it ends the command when waiting cannot help, or when patience
+// has run out; later it ends it only when every connection has stopped for good.
+type watcher struct {
+	end   context.CancelCauseFunc
+	tell  func(format string, args ...any)
+	polls bool // in place of connections
+
+	mu     sync.Mutex
+	owners map[fds.OwnerKey]condition
+	had    bool // one has been up
+	told   bool // that all are
+	timer  *time.Timer
+}
+
+// condition is how an owner's messages come in.
+type condition struct {
+	up       bool
+	stopped  bool // for good
+	hopeless bool // until a person has changed something
+	err      error
+}
+
+func (w *watcher) begin(owners []fds.OwnerKey, polls bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range owners {
+		w.owners[key] = condition{}
+	}
+	w.polls = polls
+	w.timer = time.AfterFunc(patience, w.giveUp)
+}
+
+func (w *watcher) stop() { w.timer.Stop() }
+
+// OnConnection is told every change of an owner's connection.
+func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owners[key] = condition{
+		up:       s.Phase == push.Connected,
+		stopped:  s.Phase == push.TakenOver || s.Phase == push.Stopped,
+		hopeless: s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err)),
+		err:      s.Err,
+	}
+	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
+		delete(w.owners, key)
+	}
+	w.judge()
+}
+
+// OnPoll is told each read of an owner who is polled.
+func (w *watcher) OnPoll(e fdsclient.PollEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owners[e.Owner] = condition{up: e.Err == nil, hopeless: e.Err != nil && !worthRetrying(e.Err), err: e.Err}
+	w.judge()
+}
+
+// judge looks at all owners; the caller holds the lock.
+func (w *watcher) judge() {
+	up, lost := 0, 0
+	var why error
+	for _, c := range w.owners {
+		switch {
+		case c.up:
+			up++
+		case c.stopped, !w.had && c.hopeless:
+			lost++
+			why = c.err
+		}
+	}
+	if up > 0 && !w.had {
+		w.had = true
+		w.timer.Stop()
+	}
+	if all := up == len(w.owners) && up > 0; all != w.told {
+		if w.told = all; all {
+			w.tell("%s: %s.", pick(w.polls, "Polled", "Connected"), count(up, "owner"))
+		}
+	}
+	if lost > 0 && lost == len(w.owners) {
+		w.end(why)
+	}
+}
+
+func (w *watcher) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.had {
+		return
+	}
+	what := pick(w.polls, "nothing could be read", "no connection")
+	for _, c := range w.owners {
+		if c.err != nil {
+			w.end(fmt.Errorf("%s within %v: %w", what, patience, c.err))
+			return
+		}
+	}
+	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, patience, pick(w.polls, "Web API", "broker")))
+}
