@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
 // logger gives the log of a command, on standard error: from that level up, or
@@ -91,6 +93,9 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
 			why = h.sentence(err)
 			line += ": " + why
+			if errors.Is(err, fdsclient.ErrSignInRequired) { // whatever could not be done without
+				why = fdsclient.ErrSignInRequired.Error()
+			}
 		} else if a.Value.Kind() != slog.KindAny || a.Value.Any() != nil {
 			attrs = appendAttr(attrs, h.group, a)
 		}
@@ -141,23 +146,37 @@ type flood struct {
 func (f *flood) pass(message, whose, why string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if why != "" {
-		key := whose + " " + why
-		if f.told[key] {
-			return false
-		}
-		f.told[key] = true
-		time.AfterFunc(floodPeriod, func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			delete(f.told, key)
-		})
+	if why != "" && !f.news(whose, why) {
+		return false
 	}
 	f.counts[message]++
 	if f.counts[message] == 1 {
 		time.AfterFunc(floodPeriod, func() { f.close(message) })
 	}
 	return f.counts[message] <= floodBurst
+}
+
+// news says whether an error was not told of all these owners before. The caller
+// holds the lock.
+func (f *flood) news(whose, why string) bool {
+	owners := strings.Fields(whose)
+	if len(owners) == 0 {
+		owners = []string{""}
+	}
+	news := false
+	for _, owner := range owners {
+		key := owner + " " + why
+		if f.told[key] {
+			continue
+		}
+		news, f.told[key] = true, true
+		time.AfterFunc(floodPeriod, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.told, key)
+		})
+	}
+	return news
 }
 
 func (f *flood) close(message string) {
