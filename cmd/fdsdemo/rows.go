@@ -54,6 +54,7 @@ type field struct {
 	percent  float64
 	hasValue bool // percent is one
 	nested   bool // an object or a list
+	number   bool
 }
 
 // row is an item, flattened for a person's eyes.
@@ -101,6 +102,7 @@ func fieldsOf(raw json.RawMessage) []field {
 
 func fieldOf(m member) field {
 	f := field{name: terminal.Escape(m.name), text: brief(m.raw), nested: m.raw[0] == '{' || m.raw[0] == '['}
+	f.number = m.raw[0] == '-' || m.raw[0] >= '0' && m.raw[0] <= '9' || f.text == "-" && !f.nested
 	if strings.HasSuffix(m.name, "_level") {
 		n, err := strconv.ParseFloat(string(m.raw), 64)
 		f.percent, f.hasValue = n, err == nil && n >= 0 && n <= 100
@@ -151,6 +153,9 @@ func briefList(raw json.RawMessage) string {
 	if len(list) == 0 {
 		return "-"
 	}
+	if text, ok := translated(list); ok {
+		return text
+	}
 	if len(list) > 3 || len(raw) > 60 {
 		return fmt.Sprintf("%d entries", len(list))
 	}
@@ -159,6 +164,31 @@ func briefList(raw json.RawMessage) string {
 		texts = append(texts, scalar(e))
 	}
 	return strings.Join(texts, ", ")
+}
+
+// translated shows a list that says the same in several languages, as the texts
+// of an event specification do: the first, and what languages there are.
+func translated(list []json.RawMessage) (string, bool) {
+	var first string
+	var languages []string
+	for _, e := range list {
+		var language, text string
+		for _, m := range membersOf(e) {
+			switch {
+			case m.name == "language":
+				language = scalar(m.raw)
+			case text == "" && m.raw[0] == '"':
+				text = scalar(m.raw)
+			}
+		}
+		if language == "" || text == "" {
+			return "", false
+		}
+		if languages = append(languages, language); len(languages) == 1 {
+			first = text
+		}
+	}
+	return fmt.Sprintf("%s (%s)", first, strings.Join(languages, ", ")), true
 }
 
 func briefObject(raw json.RawMessage) string {
@@ -187,10 +217,19 @@ func briefObject(raw json.RawMessage) string {
 		return id
 	}
 	var list []field
+	var texts []string // which say by themselves what they are, as those of an address
 	for _, m := range members {
-		if string(m.raw) != "null" {
-			list = append(list, field{name: terminal.Escape(m.name), text: scalar(m.raw)})
+		if string(m.raw) == "null" {
+			continue
 		}
+		f := field{name: terminal.Escape(m.name), text: scalar(m.raw)}
+		list = append(list, f)
+		if m.raw[0] == '"' {
+			texts = append(texts, f.text)
+		}
+	}
+	if len(texts) > 1 && len(texts) == len(list) {
+		return strings.Join(texts[:min(len(texts), 5)], ", ")
 	}
 	return words(list, 4)
 }
@@ -215,7 +254,7 @@ type typeGroup struct {
 
 	idsFirst bool     // also where no type is known
 	lastName string   // of a further column
-	last     []string // its cells, if there is one
+	last     []string // its cells, numbers, if there is one
 }
 
 func groupByType(items []fds.Item) []typeGroup {
@@ -255,6 +294,7 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 	}
 	type column struct{ part, name string }
 	columns := make(map[column]int)
+	var others []bool // columns that hold what is no number
 	add := func(part string, fields func(row) []field, wanted func(field) bool) {
 		for n, r := range g.rows {
 			for _, f := range fields(r) {
@@ -267,7 +307,9 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 					i = len(columns)
 					columns[key] = i
 					t.Columns = append(t.Columns, f.name)
+					others = append(others, false)
 				}
+				others[i] = others[i] || !f.number || f.hasValue
 				for len(t.Rows[n]) <= i {
 					t.Rows[n] = append(t.Rows[n], "")
 				}
@@ -289,8 +331,11 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 			t.Rows[n] = append(t.Rows[n], "")
 		}
 	}
+	for _, other := range others {
+		t.Right = append(t.Right, !other)
+	}
 	if g.last != nil {
-		t.Columns = append(t.Columns, g.lastName)
+		t.Columns, t.Right = append(t.Columns, g.lastName), append(t.Right, true)
 		for n := range t.Rows {
 			t.Rows[n] = append(t.Rows[n], g.last[n])
 		}

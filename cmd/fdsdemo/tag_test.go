@@ -58,7 +58,7 @@ func TestTagsLiveInEveryDialect(t *testing.T) {
 			if r := s.run("tag", "list", "--json").expect(statusDone); !slices.Equal(r.lines(), want) {
 				t.Errorf("stdout\n%s", r.out)
 			}
-			table := fmt.Sprintf("%-36s  name    entities\n%s  First   0\n%s  Second  4\n%s  Third   1\n", "tag_id", first, second, third)
+			table := fmt.Sprintf("%-36s  name    entities\n%s  First          0\n%s  Second         4\n%s  Third          1\n", "tag_id", first, second, third)
 			if r := s.run("tag", "list").expect(statusDone); r.out != table || r.err != "" {
 				t.Errorf("stdout\n%s\nwant\n%s", r.out, table)
 			}
@@ -66,7 +66,7 @@ func TestTagsLiveInEveryDialect(t *testing.T) {
 			if r := s.run("tag", "get", second, "--json").expect(statusDone); r.out != want[1]+"\n" {
 				t.Errorf("stdout %s", r.out)
 			}
-			one := fmt.Sprintf("%-36s  name    entities\n%s  Second  4\n  entities\n  d1\n  d2\n  d3\n  d4\n", "tag_id", second)
+			one := fmt.Sprintf("%-36s  name    entities\n%s  Second         4\n  entities\n  d1\n  d2\n  d3\n  d4\n", "tag_id", second)
 			if r := s.run("tag", "get", second).expect(statusDone); r.out != one {
 				t.Errorf("stdout\n%s\nwant\n%s", r.out, one)
 			}

@@ -11,6 +11,7 @@ import (
 type Table struct {
 	Columns []string
 	Rows    [][]string // each as long as Columns
+	Right   []bool     // columns that are aligned to the right; may be shorter than Columns
 	Indent  int
 	Hint    string // where to find the columns that did not fit
 }
@@ -50,9 +51,13 @@ func (t Table) Write(w io.Writer, s Style) error {
 		var l strings.Builder
 		for i, cell := range cells[:shown] {
 			cell = s.Cut(cell, widths[i])
+			blank := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i < len(t.Right) && t.Right[i] {
+				cell, blank = blank+cell, ""
+			}
 			l.WriteString(cell)
 			if i < shown-1 {
-				l.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap))
+				l.WriteString(blank + strings.Repeat(" ", gap))
 			}
 		}
 		b.WriteString(strings.Repeat(" ", t.Indent))

@@ -90,6 +90,17 @@ func TestATableIsAlignedByCharacters(t *testing.T) {
 	}
 }
 
+func TestNumbersStandBelowOneAnother(t *testing.T) {
+	var b strings.Builder
+	table := Table{Columns: []string{"N", "A", "LAST"}, Rows: [][]string{{"1", "a", "5"}, {"100", "", "1234567"}}, Right: []bool{true, false, true}}
+	if err := table.Write(&b, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "  N  A     LAST\n  1  a        5\n100     1234567\n"; b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
 func TestATableFitsTheTerminal(t *testing.T) {
 	row := []string{strings.Repeat("a", 10), strings.Repeat("b", 20), strings.Repeat("c", 20), strings.Repeat("d", 20)}
 	for width := 5; width < 100; width++ {
