@@ -7,9 +7,14 @@
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application
 //	fdsdemo owners                   who is signed in
-//	fdsdemo get specifications       read the Web API
+//	fdsdemo get specifications       read the Web API; --ids, --from, --to, --language
 //	fdsdemo spaces --tree            sites, buildings, floors and what is in them
-//	fdsdemo watch                    live messages
+//	fdsdemo tag list                 groups of devices and spaces
+//	fdsdemo tag create FILE          make one of a JSON object; - is standard input; prints its ID
+//	fdsdemo tag get ID               show one and its entities
+//	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
+//	fdsdemo tag delete ID            delete it
+//	fdsdemo watch                    live messages, or what polling finds
 //	fdsdemo logout ID                sign out
 //
 // Data goes to standard output, everything else to standard error. With --json
@@ -17,6 +22,10 @@
 // was sent, without the white space between its tokens. spaces --tree --json
 // prints the place of each space instead: owner, issuer, id, type, listed, depth,
 // parent, site, building and floor.
+//
+// What may be done twice is tried again for 30 seconds when the provider cannot be
+// reached. A tag is not made again when its making may have succeeded: that is
+// status 1, and tag list tells.
 //
 // # Exit status
 //

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // readme gives the blocks of one language in the README.
@@ -75,6 +77,32 @@ func TestTheReadmesConfigurationIsTaken(t *testing.T) {
 		s.write("fdsdemo.yaml", strings.NewReplacer("store: keyring", "store: memory").Replace(block))
 		s.run("owners").expect(statusDone)
 	}
+}
+
+func TestEveryCommandIsDocumented(t *testing.T) {
+	t.Parallel()
+	read := func(path ...string) string {
+		text, err := os.ReadFile(filepath.Join(path...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	doc, table := read("doc.go"), read("..", "..", "README.md")
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			path := sub.CommandPath()
+			if !sub.HasSubCommands() && !strings.Contains(doc, "//\t"+path+" ") {
+				t.Errorf("doc.go does not have %s", path)
+			}
+			if !strings.Contains(table, "`"+path) && !strings.Contains(table, "`"+strings.TrimPrefix(path, "fdsdemo ")+" ") && !strings.Contains(table, "go run ./cmd/"+path) {
+				t.Errorf("the README does not have %s", path)
+			}
+			look(sub)
+		}
+	}
+	look(newProgram(os.Stdout, os.Stderr).command())
 }
 
 func TestEverySettingIsDocumented(t *testing.T) {
