@@ -393,16 +393,9 @@ func (r result) lines() []string {
 	return strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
 }
 
-// unusedAddress gives a port of this machine on which nothing listens.
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// unusedAddress is a port of this machine on which nothing listens: no other test can
+// be given it while this one runs.
+const unusedAddress = "127.0.0.1:1"
 
 // occupiedPort gives a port on both loopback addresses that is in use.
 func occupiedPort(t *testing.T) string {

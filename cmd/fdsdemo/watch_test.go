@@ -371,7 +371,7 @@ func TestAnUntrustedBrokerEndsWatchAtOnce(t *testing.T) {
 func TestAnUnreachableBrokerEndsWatchAfter30Seconds(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
-	s.configure(s.box.BrokerURL(), "mqtts://"+unusedAddress(t))
+	s.configure(s.box.BrokerURL(), "mqtts://"+unusedAddress)
 	began := time.Now()
 	s.run("watch").expect(statusFailed).says("no connection within 30s", "nothing listens there")
 	if took := time.Since(began); took < patience || took > patience+5*time.Second {
