@@ -3,18 +3,12 @@ package push
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
@@ -31,24 +25,6 @@ type Connection struct {
 
 	known []string // filters the broker may know; for Run, or EndSession when it does not run
 }
-
-// run is one call of Run.
-type run struct {
-	cancel  context.CancelFunc
-	done    chan struct{}
-	session *session // open, or being opened
-	drained bool
-
-	expire  bool // end the session too; set before cancel
-	expired bool // the broker has forgotten the session; read after done
-}
-
-const (
-	// suspicious is how many endings in a row, soon after coming up and without a
-	// reason, look like a take-over. Two that fight then connect eight times in all.
-	suspicious = 4
-	patience   = 3 // faults in a row after which attempts become rare
-)
 
 // New makes a connection that Run opens. A configuration that cannot work gives
 // an error that matches ErrConfig and names every fault in a sentence.
@@ -91,221 +67,19 @@ func (c *Connection) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	this := &run{cancel: cancel, done: make(chan struct{})}
-	c.mu.Lock()
-	if c.run != nil {
-		c.mu.Unlock()
+	var r *run
+	apart(func() { r = c.begin(ctx, h) })
+	if r == nil {
 		return fmt.Errorf("push: run: %w", ErrRunning)
 	}
-	c.run = this
-	c.mu.Unlock()
-
-	l := newLine(ctx, &c.settings, h, func() { c.discardLate() })
-	returned := false
-	defer func() {
-		if !returned { // a function of the caller's panicked, or ended its goroutine
-			c.drain(this.session, l, this)
-		}
-		c.mu.Lock()
-		if !returned {
-			c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
-		}
-		c.run = nil
-		c.mu.Unlock()
-		close(this.done)
-	}()
-	err := c.supervise(ctx, this, l)
-	c.update(func(s *State) {
-		s.Phase, s.Since, s.Err, s.RetryAt = Stopped, time.Now(), nil, time.Time{}
-		if err != nil {
-			s.Phase, s.Err = TakenOver, err
-		}
-	})
-	returned = true
-	return err
-}
-
-// supervise is the life of Run: one session after the other.
-func (c *Connection) supervise(ctx context.Context, this *run, l *line) error {
-	var (
-		settings = &c.settings
-		b        = backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter})
-		last     error // why the connection before ended
-		endings  int   // see suspicious
-		faults   int   // see patience
-		route    = newRoute(settings)
-	)
+	defer r.end()
 	for {
-		c.forgetWake() // this attempt is what it asked for
-		to := route.next()
-		c.mu.Lock()
-		c.state.Broker = to.address
-		c.mu.Unlock()
-		c.enter(Connecting, nil, time.Time{})
-		var s *session
-		var err error
-		apart(func() {
-			began := time.Now()
-			s, err = c.open(ctx, to, l, this)
-			if hook, ok := settings.Hooks.(AttemptHook); ok && ctx.Err() == nil {
-				hook.ConnectAttempt(time.Since(began), err)
-			}
-		})
-		soon := false
-		if err == nil {
-			b.Up()
-			up := time.Now()
-			apart(func() {
-				c.cameUp(s)
-				err = s.begin(ctx, last)
-			})
-			if err == nil {
-				err = c.follow(ctx, s)
-			}
-			last = err
-			c.forgetWake()
-			soon = time.Since(up) < settings.Backoff.StableAfter
-			if !soon {
-				faults = 0
-			}
+		apart(r.step)
+		if r.over {
+			return r.err
 		}
-		if ctx.Err() != nil {
-			c.drain(s, l, this)
-			return nil
-		}
-		this.session = nil
-		if errors.Is(err, errNewCertificate) {
-			continue
-		}
-		route.ended(err)
-		switch {
-		case soon && isBare(err):
-			endings++
-		case s == nil && isBare(err) && endings > 0: // closed between CONNACK and SUBACK, which alone means nothing
-			endings++
-		default:
-			endings = 0
-		}
-
-		var delay time.Duration
-		switch what := actionOf(err); {
-		case route.referred:
-			delay = b.Next()
-		case what == stop, endings >= suspicious:
-			taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: endings}
-			if settings.TakenOverRetry == 0 {
-				c.drain(nil, l, this)
-				return taken
-			}
-			err, endings = taken, 0
-			delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)
-		case what == fault:
-			if faults++; faults <= patience {
-				delay = b.Next()
-				break
-			}
-			fallthrough
-		case what == slowly:
-			delay = settings.Backoff.Slow/2 + rand.N(settings.Backoff.Slow/2+1)
-		default:
-			delay = b.Next()
-		}
-		phase := BackingOff
-		switch {
-		case errors.Is(err, ErrCertificate):
-			phase = NeedsCertificate
-		case errors.Is(err, ErrTakenOver):
-			phase = TakenOver
-		case errors.Is(err, ErrDenied) && !route.referred:
-			phase = Denied
-		}
-		c.enter(phase, err, time.Now().Add(delay))
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-c.wake:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		r.wait()
 	}
-}
-
-// apart calls f on a stack of its own. Run waits for as long as a connection
-// lives, and a stack that was large once stays so.
-func apart(f func()) {
-	var (
-		done     = make(chan struct{})
-		returned bool
-		panicked any
-	)
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
-			}
-		}()
-		f()
-		returned = true
-	}()
-	<-done
-	switch {
-	case panicked != nil:
-		panic(panicked)
-	case !returned:
-		runtime.Goexit()
-	}
-}
-
-// follow waits until a session ends, or has to be made again, and says why.
-func (c *Connection) follow(ctx context.Context, s *session) error {
-	renewal := c.watchCertificate(s)
-	defer renewal.stop()
-	foreign := s.foreigner
-	if s.told {
-		foreign = nil
-	}
-	for {
-		select {
-		case <-foreign:
-			foreign = nil
-			apart(func() { c.update(func(state *State) { state.Err = s.foreign }) })
-		case <-s.wire.ended:
-			s.wait()
-			return s.wire.why()
-		case <-renewal.due:
-			s.finish(false) // what is unacknowledged comes again on the next connection
-			return errNewCertificate
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// drain lets the handler finish, sees its acknowledgement out and disconnects. s
-// is nil when there is no connection.
-func (c *Connection) drain(s *session, l *line, this *run) {
-	if this.drained {
-		return
-	}
-	this.drained = true
-	l.close()
-	timer := time.NewTimer(c.settings.DrainTimeout)
-	defer timer.Stop()
-	select {
-	case <-l.idle: // and its acknowledgement is written
-	case <-timer.C:
-	}
-	l.cancel()
-	if s != nil && s.wire != nil {
-		c.mu.Lock()
-		expire := this.expire
-		c.mu.Unlock()
-		this.expired = s.finish(expire) && expire
-	}
-	<-l.idle
 }
 
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
@@ -424,20 +198,18 @@ func (c *Connection) cameUp(s *session) {
 
 // enter reports a phase without a connection.
 func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
-	apart(func() {
-		c.update(func(s *State) {
-			if s.Phase != phase {
-				s.Phase, s.Since = phase, time.Now()
-			}
-			if err != nil || phase != Connecting { // while connecting, the last error still says why
-				s.Err = err
-			}
-			s.RetryAt = retryAt
-		})
-		if err != nil {
-			c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
+	c.update(func(s *State) {
+		if s.Phase != phase {
+			s.Phase, s.Since = phase, time.Now()
 		}
+		if err != nil || phase != Connecting { // while connecting, the last error still says why
+			s.Err = err
+		}
+		s.RetryAt = retryAt
 	})
+	if err != nil {
+		c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
+	}
 }
 
 // update changes the state and tells OnState, one change after the other.

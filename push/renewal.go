@@ -87,3 +87,13 @@ func (w *certificateWatch) stop() {
 		w.cancel()
 	}
 }
+
+// isDue says whether the connection is to be made anew.
+func (w *certificateWatch) isDue() bool {
+	select {
+	case <-w.due:
+		return true
+	default:
+		return false
+	}
+}

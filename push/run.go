@@ -1,0 +1,314 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
+)
+
+const (
+	// suspicious is how many endings in a row, soon after coming up and without a
+	// reason, look like a take-over. Two that fight then connect eight times in all.
+	suspicious = 4
+	patience   = 3 // faults in a row after which attempts become rare
+)
+
+// run is one call of Run: one session after the other. Its goroutine waits for as
+// long as a connection lives, and a stack that was large once stays so: whatever is
+// not waiting is done apart.
+type run struct {
+	connection *Connection
+	ctx        context.Context
+	cancel     context.CancelFunc
+	done       chan struct{}
+	line       *line
+
+	session *session // connected, or being so
+	up      time.Time
+	foreign <-chan struct{} // closed: there is a foreign topic to tell of
+	renewal *certificateWatch
+	retry   *time.Timer // not connected: when the next attempt is
+
+	route   *route
+	backoff *backoff.Backoff
+	last    error // why the connection before ended
+	endings int   // see suspicious
+	faults  int   // see patience
+
+	drained bool
+	over    bool // Run returns err
+	err     error
+
+	expire  bool // end the session too; set before cancel, under the connection's lock
+	expired bool // the broker has forgotten the session; read after done
+}
+
+// begin makes a call of Run the one that is at work; nil: there is another.
+func (c *Connection) begin(ctx context.Context, h Handler) *run {
+	settings := &c.settings
+	r := &run{
+		connection: c, done: make(chan struct{}),
+		route:   newRoute(settings),
+		backoff: backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter}),
+	}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.run != nil {
+		r.cancel()
+		return nil
+	}
+	r.line = newLine(r.ctx, settings, h, func() { c.discardLate() })
+	c.run = r
+	return r
+}
+
+// end is the end of Run, also when a function of the caller's panicked or ended its
+// goroutine.
+func (r *run) end() {
+	r.drain()
+	r.cancel()
+	c := r.connection
+	c.mu.Lock()
+	if !r.over {
+		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
+	}
+	c.run = nil
+	c.mu.Unlock()
+	close(r.done)
+}
+
+// step does what is to be done now, until there is something to wait for or Run is
+// over.
+func (r *run) step() {
+	for r.ctx.Err() == nil {
+		var err error
+		came := r.connected()
+		if came {
+			err = r.happened()
+		} else {
+			came, err = r.attempt()
+		}
+		if err == nil {
+			return
+		}
+		soon := false
+		if came {
+			r.last = err
+			r.connection.forgetWake()
+			if soon = time.Since(r.up) < r.connection.settings.Backoff.StableAfter; !soon {
+				r.faults = 0
+			}
+		}
+		switch {
+		case r.ctx.Err() != nil:
+		case errors.Is(err, errNewCertificate):
+			r.session = nil
+		default:
+			r.session = nil
+			delay, phase, err := r.judge(err, came, soon)
+			if phase == "" {
+				r.finish(err)
+				return
+			}
+			r.connection.enter(phase, err, time.Now().Add(delay))
+			r.retry = time.NewTimer(delay)
+			return
+		}
+	}
+	r.finish(nil)
+}
+
+// finish ends Run: with nil, or since another has taken over.
+func (r *run) finish(err error) {
+	r.drain()
+	r.connection.update(func(s *State) {
+		s.Phase, s.Since, s.Err, s.RetryAt = Stopped, time.Now(), nil, time.Time{}
+		if err != nil {
+			s.Phase, s.Err = TakenOver, err
+		}
+	})
+	r.over, r.err = true, err
+}
+
+// wait returns when there is something to do. Run waits here nearly always.
+func (r *run) wait() {
+	if r.connected() {
+		select {
+		case <-r.foreign:
+		case <-r.session.wire.ended:
+		case <-r.renewal.due:
+		case <-r.ctx.Done():
+		}
+		return
+	}
+	select {
+	case <-r.retry.C:
+	case <-r.connection.wake:
+	case <-r.ctx.Done():
+	}
+	r.retry.Stop()
+}
+
+func (r *run) connected() bool { return r.renewal != nil }
+
+// attempt connects; came says whether the broker let it, whatever came after.
+func (r *run) attempt() (came bool, err error) {
+	c := r.connection
+	c.forgetWake() // this attempt is what it asked for
+	to := r.route.next()
+	c.mu.Lock()
+	c.state.Broker = to.address
+	c.mu.Unlock()
+	c.enter(Connecting, nil, time.Time{})
+	began := time.Now()
+	s, err := c.open(r.ctx, to, r.line, r)
+	if hook, ok := c.settings.Hooks.(AttemptHook); ok && r.ctx.Err() == nil {
+		hook.ConnectAttempt(time.Since(began), err)
+	}
+	if err != nil {
+		r.session = nil
+		return false, err
+	}
+	r.backoff.Up()
+	r.up = time.Now()
+	c.cameUp(s)
+	if err := s.begin(r.ctx, r.last); err != nil {
+		return true, err
+	}
+	r.foreign = s.foreigner
+	if s.told {
+		r.foreign = nil
+	}
+	r.renewal = c.watchCertificate(s)
+	return true, nil
+}
+
+// happened sees to what wait noticed about the connection; an error: it is no more.
+func (r *run) happened() error {
+	s := r.session
+	var err error
+	switch {
+	case s.wire.hasEnded():
+		s.wait()
+		err = s.wire.why()
+	case r.renewal.isDue():
+		s.finish(false) // what is unacknowledged comes again on the next connection
+		err = errNewCertificate
+	default:
+		r.foreign = nil
+		r.connection.update(func(state *State) { state.Err = s.foreign })
+		return nil
+	}
+	r.renewal.stop()
+	r.renewal = nil
+	return err
+}
+
+// judge says how long to wait after an attempt, or soon after it a connection that
+// came up, has ended with err, and what the owner's phase is meanwhile; "": do not
+// try again.
+func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
+	settings := &r.connection.settings
+	r.route.ended(err)
+	switch {
+	case soon && isBare(err):
+		r.endings++
+	case !came && isBare(err) && r.endings > 0: // closed between CONNACK and SUBACK, which alone means nothing
+		r.endings++
+	default:
+		r.endings = 0
+	}
+
+	switch what := actionOf(err); {
+	case r.route.referred:
+		delay = r.backoff.Next()
+	case what == stop, r.endings >= suspicious:
+		taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: r.endings}
+		if settings.TakenOverRetry == 0 {
+			return 0, "", taken
+		}
+		err, r.endings = taken, 0
+		delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)
+	case what == fault:
+		if r.faults++; r.faults <= patience {
+			delay = r.backoff.Next()
+			break
+		}
+		fallthrough
+	case what == slowly:
+		delay = settings.Backoff.Slow/2 + rand.N(settings.Backoff.Slow/2+1)
+	default:
+		delay = r.backoff.Next()
+	}
+	phase = BackingOff
+	switch {
+	case errors.Is(err, ErrCertificate):
+		phase = NeedsCertificate
+	case errors.Is(err, ErrTakenOver):
+		phase = TakenOver
+	case errors.Is(err, ErrDenied) && !r.route.referred:
+		phase = Denied
+	}
+	return delay, phase, err
+}
+
+// drain lets the handler finish, sees its acknowledgement out and disconnects, if
+// there is a connection.
+func (r *run) drain() {
+	if r.drained {
+		return
+	}
+	r.drained = true
+	if r.renewal != nil {
+		r.renewal.stop()
+	}
+	c, l, s := r.connection, r.line, r.session
+	l.close()
+	timer := time.NewTimer(c.settings.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-l.idle: // and its acknowledgement is written
+	case <-timer.C:
+	}
+	l.cancel()
+	if s != nil && s.wire != nil {
+		c.mu.Lock()
+		expire := r.expire
+		c.mu.Unlock()
+		r.expired = s.finish(expire) && expire
+	}
+	<-l.idle
+}
+
+// apart calls f on a stack of its own.
+func apart(f func()) {
+	var (
+		done     = make(chan struct{})
+		returned bool
+		panicked any
+	)
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
+			}
+		}()
+		f()
+		returned = true
+	}()
+	<-done
+	switch {
+	case panicked != nil:
+		panic(panicked)
+	case !returned:
+		runtime.Goexit()
+	}
+}
