@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,8 @@ import (
 // so none of them may call it.
 type Connection struct {
 	settings settings
-	wake     chan struct{}
+	nudged   chan struct{} // something that Run waits for may have come
+	woken    atomic.Bool   // by Wake
 
 	notify sync.Mutex // held while OnState runs, so that changes are told in order
 	mu     sync.Mutex
@@ -35,7 +37,7 @@ func New(cfg Config) (*Connection, error) {
 	}
 	return &Connection{
 		settings: s,
-		wake:     make(chan struct{}, 1),
+		nudged:   make(chan struct{}, 1),
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 		known:    slices.Clone(s.Subscribed),
 	}, nil
@@ -67,19 +69,17 @@ func (c *Connection) Run(ctx context.Context, h Handler) error {
 	if h == nil {
 		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
 	}
-	var r *run
-	apart(func() { r = c.begin(ctx, h) })
+	r := c.begin(ctx, h)
 	if r == nil {
 		return fmt.Errorf("push: run: %w", ErrRunning)
 	}
 	defer r.end()
-	for {
-		apart(r.step)
-		if r.over {
-			return r.err
-		}
+	for !r.over {
+		r.working.Store(true)
+		go r.work()
 		r.wait()
 	}
+	return r.err
 }
 
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
@@ -87,15 +87,14 @@ func (c *Connection) Run(ctx context.Context, h Handler) error {
 // that fails; while connected it does nothing, so that a broker's restart finds
 // attempts spaced.
 func (c *Connection) Wake() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.woken.Store(true)
+	c.nudge()
 }
 
-func (c *Connection) forgetWake() {
+// nudge has Run look whether there is something to do.
+func (c *Connection) nudge() {
 	select {
-	case <-c.wake:
+	case c.nudged <- struct{}{}:
 	default:
 	}
 }
@@ -238,7 +237,7 @@ func (c *Connection) discardForeign(s *session, err error) {
 	c.discarded(err)
 	if first {
 		c.warn("push: a foreign message was discarded", s.foreign)
-		close(s.foreigner)
+		c.nudge()
 	}
 }
 

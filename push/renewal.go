@@ -17,9 +17,9 @@ var errNewCertificate = errors.New("push: the client certificate was replaced")
 type certificateWatch struct {
 	connection *Connection
 	session    *session
-	due        chan struct{} // closed: connect anew, with the new certificate
 
 	mu      sync.Mutex
+	due     bool // connect anew, with the new certificate
 	timer   *time.Timer
 	stopped bool
 	cancel  context.CancelFunc // of the look at work, or the last one
@@ -28,7 +28,7 @@ type certificateWatch struct {
 
 // watchCertificate begins to look.
 func (c *Connection) watchCertificate(s *session) *certificateWatch {
-	w := &certificateWatch{connection: c, session: s, due: make(chan struct{})}
+	w := &certificateWatch{connection: c, session: s}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(w.pause(), w.look)
@@ -73,7 +73,12 @@ func (w *certificateWatch) look() {
 	default:
 		delay := w.pause()
 		w.connection.log(slog.LevelInfo, "push: a new client certificate is there; connecting anew", slog.Duration("in", delay))
-		w.timer = time.AfterFunc(delay, func() { close(w.due) })
+		w.timer = time.AfterFunc(delay, func() {
+			w.mu.Lock()
+			w.due = true
+			w.mu.Unlock()
+			w.connection.nudge()
+		})
 	}
 }
 
@@ -90,10 +95,7 @@ func (w *certificateWatch) stop() {
 
 // isDue says whether the connection is to be made anew.
 func (w *certificateWatch) isDue() bool {
-	select {
-	case <-w.due:
-		return true
-	default:
-		return false
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.due
 }

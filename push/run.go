@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/backoff"
@@ -21,19 +22,24 @@ const (
 
 // run is one call of Run: one session after the other. Its goroutine waits for as
 // long as a connection lives, and a stack that was large once stays so: whatever is
-// not waiting is done apart.
+// not waiting is work, done on another one.
 type run struct {
 	connection *Connection
 	ctx        context.Context
 	cancel     context.CancelFunc
+	unwatch    func() bool // ctx has no nudge any more
 	done       chan struct{}
 	line       *line
 
+	working  atomic.Bool // work is at it; what follows is its own until then
+	panicked any         // by a function of the caller's
+	exited   bool        // it ended its goroutine
+
 	session *session // connected, or being so
 	up      time.Time
-	foreign <-chan struct{} // closed: there is a foreign topic to tell of
-	renewal *certificateWatch
-	retry   *time.Timer // not connected: when the next attempt is
+	renewal *certificateWatch // nil: not connected
+	retryAt time.Time         // not connected: when the next attempt is
+	retry   *time.Timer
 
 	route   *route
 	backoff *backoff.Backoff
@@ -58,9 +64,11 @@ func (c *Connection) begin(ctx context.Context, h Handler) *run {
 		backoff: backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter}),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.unwatch = context.AfterFunc(r.ctx, c.nudge)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.run != nil {
+		r.unwatch()
 		r.cancel()
 		return nil
 	}
@@ -73,6 +81,7 @@ func (c *Connection) begin(ctx context.Context, h Handler) *run {
 // goroutine.
 func (r *run) end() {
 	r.drain()
+	r.unwatch()
 	r.cancel()
 	c := r.connection
 	c.mu.Lock()
@@ -82,6 +91,20 @@ func (r *run) end() {
 	c.run = nil
 	c.mu.Unlock()
 	close(r.done)
+}
+
+// work does a step and says so.
+func (r *run) work() {
+	r.exited = true
+	defer func() {
+		if p := recover(); p != nil {
+			r.panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
+		}
+		r.working.Store(false)
+		r.connection.nudge()
+	}()
+	r.step()
+	r.exited = false
 }
 
 // step does what is to be done now, until there is something to wait for or Run is
@@ -101,7 +124,7 @@ func (r *run) step() {
 		soon := false
 		if came {
 			r.last = err
-			r.connection.forgetWake()
+			r.connection.woken.Store(false)
 			if soon = time.Since(r.up) < r.connection.settings.Backoff.StableAfter; !soon {
 				r.faults = 0
 			}
@@ -117,8 +140,9 @@ func (r *run) step() {
 				r.finish(err)
 				return
 			}
-			r.connection.enter(phase, err, time.Now().Add(delay))
-			r.retry = time.NewTimer(delay)
+			r.retryAt = time.Now().Add(delay)
+			r.connection.enter(phase, err, r.retryAt)
+			r.retry = time.AfterFunc(delay, r.connection.nudge)
 			return
 		}
 	}
@@ -137,23 +161,36 @@ func (r *run) finish(err error) {
 	r.over, r.err = true, err
 }
 
-// wait returns when there is something to do. Run waits here nearly always.
+// wait returns when work is through and there is more to do, or Run is over. Run
+// waits here nearly always. What ended work ends Run's goroutine too.
 func (r *run) wait() {
-	if r.connected() {
-		select {
-		case <-r.foreign:
-		case <-r.session.wire.ended:
-		case <-r.renewal.due:
-		case <-r.ctx.Done():
-		}
-		return
+	for r.working.Load() || !r.toDo() {
+		<-r.connection.nudged
 	}
-	select {
-	case <-r.retry.C:
-	case <-r.connection.wake:
-	case <-r.ctx.Done():
+	switch {
+	case r.panicked != nil:
+		panic(r.panicked)
+	case r.exited:
+		runtime.Goexit()
 	}
-	r.retry.Stop()
+}
+
+// toDo says whether there is work.
+func (r *run) toDo() bool {
+	switch {
+	case r.over, r.exited, r.panicked != nil, r.ctx.Err() != nil:
+		return true
+	case !r.connected():
+		return r.connection.woken.Load() || !time.Now().Before(r.retryAt)
+	}
+	return r.session.wire.hasEnded() || r.renewal.isDue() || r.connection.untold(r.session)
+}
+
+// untold says whether there is a foreign topic to tell of.
+func (c *Connection) untold(s *session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.foreign != nil && !s.told
 }
 
 func (r *run) connected() bool { return r.renewal != nil }
@@ -161,7 +198,10 @@ func (r *run) connected() bool { return r.renewal != nil }
 // attempt connects; came says whether the broker let it, whatever came after.
 func (r *run) attempt() (came bool, err error) {
 	c := r.connection
-	c.forgetWake() // this attempt is what it asked for
+	if r.retry != nil {
+		r.retry.Stop()
+	}
+	c.woken.Store(false) // this attempt is what it asked for
 	to := r.route.next()
 	c.mu.Lock()
 	c.state.Broker = to.address
@@ -182,10 +222,6 @@ func (r *run) attempt() (came bool, err error) {
 	if err := s.begin(r.ctx, r.last); err != nil {
 		return true, err
 	}
-	r.foreign = s.foreigner
-	if s.told {
-		r.foreign = nil
-	}
 	r.renewal = c.watchCertificate(s)
 	return true, nil
 }
@@ -201,9 +237,8 @@ func (r *run) happened() error {
 	case r.renewal.isDue():
 		s.finish(false) // what is unacknowledged comes again on the next connection
 		err = errNewCertificate
-	default:
-		r.foreign = nil
-		r.connection.update(func(state *State) { state.Err = s.foreign })
+	default: // a foreign topic
+		r.connection.update(func(state *State) { state.Err, s.told = s.foreign, true })
 		return nil
 	}
 	r.renewal.stop()
@@ -285,30 +320,4 @@ func (r *run) drain() {
 		r.expired = s.finish(expire) && expire
 	}
 	<-l.idle
-}
-
-// apart calls f on a stack of its own.
-func apart(f func()) {
-	var (
-		done     = make(chan struct{})
-		returned bool
-		panicked any
-	)
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
-			}
-		}()
-		f()
-		returned = true
-	}()
-	<-done
-	switch {
-	case panicked != nil:
-		panic(panicked)
-	case !returned:
-		runtime.Goexit()
-	}
 }

@@ -27,8 +27,7 @@ type session struct {
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	foreign     error         // the first foreign topic; under the connection's lock
-	foreigner   chan struct{} // closed: there was one
-	told        bool          // with the state that says connected, about it too
+	told        bool          // about it, in a state; under the connection's lock
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -54,7 +53,7 @@ func (g *granted) refused() (err error, all bool) {
 
 // open dials, connects and subscribes. On an error nothing is left behind.
 func (c *Connection) open(ctx context.Context, to server, l *line, this *run) (*session, error) {
-	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{}), foreigner: make(chan struct{})}
+	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
 	this.session = s
 	err := s.connect(ctx, connectPacket(&c.settings))
 	if err == nil {
@@ -108,7 +107,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 		return err
 	}
 	w := newWire(conn, raw, settings)
-	w.received = s.received
+	w.received, w.over = s.received, s.connection.nudge
 	if s.line != nil {
 		w.work = s.line.work
 	}

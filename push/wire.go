@@ -37,6 +37,7 @@ type wire struct {
 
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(lend func())                      // may take long; see line.work
+	over     func()                                 // called after ended was closed; must not block
 
 	ended   chan struct{}       // closed at the end, before the connection is closed
 	done    chan struct{}       // closed: the reader has returned
@@ -98,6 +99,9 @@ func (w *wire) end(cause error) bool {
 	}
 	close(w.ended)
 	w.room.Signal()
+	if w.over != nil {
+		w.over()
+	}
 	return true
 }
 
