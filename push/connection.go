@@ -104,7 +104,7 @@ func (c *Connection) nudge() {
 // EndSession connects briefly, to each URL of the broker once until one answers;
 // the caller repeats it after an error.
 func (c *Connection) EndSession(ctx context.Context) error {
-	this := &run{cancel: func() {}, done: make(chan struct{})}
+	this := &run{done: make(chan struct{})}
 	expired := false
 	for {
 		c.mu.Lock()
@@ -115,7 +115,9 @@ func (c *Connection) EndSession(ctx context.Context) error {
 			break
 		}
 		other.expire = true
-		other.cancel()
+		if other.cancel != nil {
+			other.cancel()
+		}
 		c.mu.Unlock()
 		select {
 		case <-other.done:

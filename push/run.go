@@ -25,11 +25,13 @@ const (
 // not waiting is work, done on another one.
 type run struct {
 	connection *Connection
-	ctx        context.Context
-	cancel     context.CancelFunc
-	unwatch    func() bool // ctx has no nudge any more
+	handler    Handler
 	done       chan struct{}
-	line       *line
+
+	ctx     context.Context // until start, the caller's
+	cancel  context.CancelFunc
+	unwatch func() bool // ctx has no nudge any more
+	line    *line       // nil: not started
 
 	working  atomic.Bool // work is at it; what follows is its own until then
 	panicked any         // by a function of the caller's
@@ -51,39 +53,45 @@ type run struct {
 	over    bool // Run returns err
 	err     error
 
-	expire  bool // end the session too; set before cancel, under the connection's lock
+	expire  bool // end, and the session too; under the connection's lock
 	expired bool // the broker has forgotten the session; read after done
 }
 
 // begin makes a call of Run the one that is at work; nil: there is another.
 func (c *Connection) begin(ctx context.Context, h Handler) *run {
-	settings := &c.settings
-	r := &run{
-		connection: c, done: make(chan struct{}),
-		route:   newRoute(settings),
-		backoff: backoff.New(backoff.Policy{Initial: settings.Backoff.Initial, Max: settings.Backoff.Max, StableAfter: settings.Backoff.StableAfter}),
-	}
-	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.unwatch = context.AfterFunc(r.ctx, c.nudge)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.run != nil {
-		r.unwatch()
-		r.cancel()
 		return nil
 	}
-	r.line = newLine(r.ctx, settings, h, func() { c.discardLate() })
-	c.run = r
-	return r
+	c.run = &run{connection: c, ctx: ctx, handler: h, done: make(chan struct{})}
+	return c.run
+}
+
+// start is the first work.
+func (r *run) start() {
+	c, retry := r.connection, r.connection.settings.Backoff
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.ctx, r.cancel = context.WithCancel(r.ctx)
+	r.unwatch = context.AfterFunc(r.ctx, c.nudge)
+	if r.expire {
+		r.cancel()
+	}
+	r.line = newLine(r.ctx, &c.settings, r.handler, func() { c.discardLate() })
+	r.route = newRoute(&c.settings)
+	r.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter})
 }
 
 // end is the end of Run, also when a function of the caller's panicked or ended its
 // goroutine.
 func (r *run) end() {
-	r.drain()
-	r.unwatch()
-	r.cancel()
 	c := r.connection
+	if r.line != nil {
+		r.drain()
+		r.unwatch()
+		r.cancel()
+	}
 	c.mu.Lock()
 	if !r.over {
 		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
@@ -103,6 +111,9 @@ func (r *run) work() {
 		r.working.Store(false)
 		r.connection.nudge()
 	}()
+	if r.line == nil {
+		r.start()
+	}
 	r.step()
 	r.exited = false
 }
@@ -303,6 +314,9 @@ func (r *run) drain() {
 	r.drained = true
 	if r.renewal != nil {
 		r.renewal.stop()
+	}
+	if r.retry != nil {
+		r.retry.Stop()
 	}
 	c, l, s := r.connection, r.line, r.session
 	l.close()
