@@ -49,11 +49,12 @@ type run struct {
 	handler push.Handler
 	wake    chan struct{}
 	work    sync.WaitGroup
-	warmed  chan struct{} // slots for the first look at a grant
 
 	mu      sync.Mutex
 	active  map[fds.OwnerKey]*connected
 	arrived []*Owner // signed in since the last look
+	cold    []*Owner // whose grants are to be looked at
+	warming int      // goroutines that do
 }
 
 // connected is an owner's connection in a run.
@@ -77,7 +78,6 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 		only:    only,
 		handler: h,
 		wake:    make(chan struct{}, 1),
-		warmed:  make(chan struct{}, renewalWorkers),
 		active:  make(map[fds.OwnerKey]*connected),
 	}
 	owners, whole, err := c.listOwners(ctx)
@@ -179,14 +179,34 @@ func (r *run) takeArrived() []*Owner {
 // warm puts an owner's grant under the scheduler, and looks whether a lapsed one
 // has come back. A fresh stored token costs no renewal.
 func (r *run) warm(ctx context.Context, o *Owner) {
-	r.work.Go(func() {
-		select {
-		case r.warmed <- struct{}{}:
-			_, _ = o.Token(ctx) // its failure is told to hooks and log
-			<-r.warmed
-		case <-ctx.Done():
-		}
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cold = append(r.cold, o)
+	if r.warming < renewalWorkers {
+		r.warming++
+		r.work.Go(func() { r.warmAll(ctx) })
+	}
+}
+
+// warmAll looks at grants until none is left. Few do: a goroutine for each of ten
+// thousand owners would leave the stacks of those that stay scattered.
+func (r *run) warmAll(ctx context.Context) {
+	for o := r.nextCold(ctx); o != nil; o = r.nextCold(ctx) {
+		_, _ = o.Token(ctx) // its failure is told to hooks and log
+	}
+}
+
+// nextCold gives the next owner to warm; nil: the caller is no longer needed.
+func (r *run) nextCold(ctx context.Context) *Owner {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.cold) == 0 || ctx.Err() != nil {
+		r.warming--
+		return nil
+	}
+	o := r.cold[0]
+	r.cold = r.cold[1:]
+	return o
 }
 
 // start opens an owner's connection. What a run can do nothing about stays
