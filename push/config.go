@@ -23,7 +23,8 @@ type Limiter interface {
 	Wait(ctx context.Context) error
 }
 
-// Backoff spaces attempts: exponential with full jitter.
+// Backoff spaces attempts: exponential with full jitter. Except for the first, no
+// delay is longer than twice the time that has passed since the first failure.
 type Backoff struct {
 	Initial     time.Duration // mean of the first delay; default 1 s
 	Max         time.Duration // no delay is longer; default 2 min

@@ -1,9 +1,12 @@
 // Package backoff spaces attempts: exponential, full jitter, capped, and reset
 // only after what was attempted has held for a while. A reset at the first
-// success would let a peer that accepts and drops at once be stormed.
+// success would let a peer that accepts and drops at once be stormed. Of thousands
+// who fail together, chance has a few fail often within a moment: the time that
+// has passed bounds a delay too, so that they are not the last to come back.
 package backoff
 
 import (
+	"math/rand/v2"
 	"time"
 
 	exponential "github.com/cenkalti/backoff/v5"
@@ -21,6 +24,7 @@ type Backoff struct {
 	policy Policy
 	next   *exponential.ExponentialBackOff
 	up     time.Time // when the current success began; zero while there is none
+	failed time.Time // when the first of the failures was; zero: none
 }
 
 // New starts with no failure counted.
@@ -40,9 +44,18 @@ func (b *Backoff) Up() { b.up = time.Now() }
 // Next gives the delay before the next attempt, after a failure or after the end
 // of a success. A success that held for Policy.StableAfter starts anew.
 func (b *Backoff) Next() time.Duration {
-	if !b.up.IsZero() && time.Since(b.up) >= b.policy.StableAfter {
+	now := time.Now()
+	if !b.up.IsZero() && now.Sub(b.up) >= b.policy.StableAfter {
 		b.next.Reset()
+		b.failed = time.Time{}
 	}
 	b.up = time.Time{}
-	return min(b.next.NextBackOff(), b.policy.Max)
+	if b.failed.IsZero() {
+		b.failed = now
+	}
+	delay := min(b.next.NextBackOff(), b.policy.Max)
+	if most := 2 * max(b.policy.Initial, now.Sub(b.failed)); delay > most {
+		delay = rand.N(most)
+	}
+	return delay
 }

@@ -20,25 +20,50 @@ func meanOf(prepare func(*Backoff)) time.Duration {
 	return sum / runs
 }
 
+// failing has attempts fail for as long as it takes to fail n times.
+func failing(n int) func(*Backoff) {
+	return func(b *Backoff) {
+		for range n {
+			time.Sleep(b.Next())
+		}
+	}
+}
+
 func TestDelaysGrowAndAreCapped(t *testing.T) {
-	fail := func(n int) func(*Backoff) {
-		return func(b *Backoff) {
-			for range n {
-				b.Next()
+	synctest.Test(t, func(t *testing.T) {
+		if first, fourth := meanOf(failing(0)), meanOf(failing(3)); first < 800*time.Millisecond || first > 1200*time.Millisecond || fourth < 4*first {
+			t.Errorf("mean of the first delay %v, of the fourth %v; want about 1s and 6s", first, fourth)
+		}
+		for _, p := range []Policy{policy, {Initial: time.Second, Max: time.Second}} {
+			b := New(p)
+			for range 1000 {
+				d := b.Next()
+				if d < 0 || d > p.Max {
+					t.Fatalf("delay %v is outside 0..%v", d, p.Max)
+				}
+				time.Sleep(d)
 			}
 		}
-	}
-	if first, fourth := meanOf(fail(0)), meanOf(fail(3)); first < 800*time.Millisecond || first > 1200*time.Millisecond || fourth < 5*first {
-		t.Errorf("mean of the first delay %v, of the fourth %v; want about 1s and 8s", first, fourth)
-	}
-	for _, p := range []Policy{policy, {Initial: time.Second, Max: time.Second}} {
-		b := New(p)
-		for range 1000 {
-			if d := b.Next(); d < 0 || d > p.Max {
-				t.Fatalf("delay %v is outside 0..%v", d, p.Max)
+	})
+}
+
+// Of many who lose the same peer for two seconds, some fail five times meanwhile: all
+// are back soon after it is.
+func TestAShortOutageMakesNobodyWaitLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const outage = 2 * time.Second
+		var last time.Duration
+		for range 20_000 {
+			b, began := New(policy), time.Now()
+			for time.Since(began) < outage {
+				time.Sleep(b.Next())
 			}
+			last = max(last, time.Since(began))
 		}
-	}
+		if last > 3*outage {
+			t.Errorf("after an outage of %v the last came back at %v", outage, last)
+		}
+	})
 }
 
 func TestDelaysAtTheCapAreSpreadToo(t *testing.T) {
@@ -46,6 +71,7 @@ func TestDelaysAtTheCapAreSpreadToo(t *testing.T) {
 	for range 20 {
 		b.Next()
 	}
+	b.failed = b.failed.Add(-time.Hour)
 	const runs, parts = 2000, 4
 	var counts [parts + 1]int
 	for range runs {
@@ -65,9 +91,7 @@ func TestOnlyAStableSuccessResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		after := func(held time.Duration) time.Duration {
 			return meanOf(func(b *Backoff) {
-				for range 6 {
-					b.Next()
-				}
+				failing(6)(b)
 				b.Up()
 				time.Sleep(held)
 			})
