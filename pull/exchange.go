@@ -115,26 +115,19 @@ func (e *exchange) follow() error {
 			return nil
 		}
 		e.drain()
-		failed := e.failure()
-		failed.class = ErrAnswer
 		location := e.response.Header.Get("Location")
 		next, err := target.Parse(location)
 		switch {
 		case err != nil || location == "":
-			failed.detail = "a redirect without a usable target"
-			return failed
+			return e.unusable("a redirect without a usable target")
 		case !sameOrigin(next, e.client.base):
-			failed.detail = fmt.Sprintf("a redirect to %q; credentials go only to %q: check the API URL", e.shown(origin(next)), cut(origin(e.client.base)))
-			return failed
+			return e.unusable("a redirect to %q; credentials go only to %q: check the API URL", e.shown(origin(next)), cut(origin(e.client.base)))
 		case next.User != nil:
-			failed.detail = "a redirect to a URL with a user name"
-			return failed
+			return e.unusable("a redirect to a URL with a user name")
 		case e.method != http.MethodGet:
-			failed.detail = "a redirect of a request that changes something: check the API URL"
-			return failed
+			return e.unusable("a redirect of a request that changes something: check the API URL")
 		case hop == maxRedirects:
-			failed.detail = fmt.Sprintf("over %d redirects", maxRedirects)
-			return failed
+			return e.unusable("over %d redirects", maxRedirects)
 		}
 		target = next
 	}
@@ -212,18 +205,14 @@ func (e *exchange) drain() []byte {
 // checkContent refuses what does not call itself JSON, such as the page of a
 // proxy or of a sign-in.
 func (e *exchange) checkContent() error {
-	failed := e.failure()
-	failed.class = ErrAnswer
 	if coding := e.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		failed.detail = fmt.Sprintf("it is encoded as %q, which was not asked for", e.shown(coding))
-		return failed
+		return e.unusable("it is encoded as %q, which was not asked for", e.shown(coding))
 	}
 	kind := e.mediaType()
 	if kind == "" || kind == "application/json" || kind == "text/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
 		return nil
 	}
-	failed.detail = fmt.Sprintf("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", e.shown(kind))
-	return failed
+	return e.unusable("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", e.shown(kind))
 }
 
 // mediaType gives what the answer calls itself, or "".
@@ -240,6 +229,14 @@ func (e *exchange) mediaType() string {
 func (e *exchange) failure() *Error {
 	failed := &Error{Operation: e.operation, Path: e.target.Path, Attempts: e.made, sent: true}
 	failed.readHeader(e.response, e.redact)
+	return failed
+}
+
+// unusable is the error of an answer of which nothing can be made, for the reason
+// given.
+func (e *exchange) unusable(format string, args ...any) *Error {
+	failed := e.failure()
+	failed.class, failed.detail = ErrAnswer, fmt.Sprintf(format, args...)
 	return failed
 }
 

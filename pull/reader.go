@@ -197,9 +197,7 @@ func (e *exchange) unreadable(err error) error {
 	case errors.As(err, &refused):
 		return e.refusal(refused.body)
 	case errors.As(err, &bad):
-		failed := e.failure()
-		failed.class, failed.detail = ErrAnswer, bad.text
-		return failed
+		return e.unusable("%s", bad.text)
 	}
 	return e.broken(e.failure(), err, "the answer was cut short")
 }
@@ -216,9 +214,7 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 	case paging.CursorParameter != "":
 		cursor, err := readCursor(kept, path)
 		if err != nil {
-			failed := e.failure()
-			failed.class, failed.detail = ErrAnswer, fmt.Sprintf("its member %q, which Dialect.Paging names, %v", cut(paging.CursorMember), err)
-			return nil, failed
+			return nil, e.unusable("its member %q, which Dialect.Paging names, %v", cut(paging.CursorMember), err)
 		}
 		if cursor == "" {
 			return nil, nil
@@ -229,8 +225,6 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 	if target == "" {
 		return nil, nil
 	}
-	failed := e.failure()
-	failed.class = ErrAnswer
 	base := at
 	if r := e.response.Request; r != nil && r.URL != nil { // where redirects led
 		base = r.URL
@@ -238,14 +232,11 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 	next, err := base.Parse(target)
 	switch {
 	case err != nil || next.User != nil:
-		failed.detail = "its Link header names a next page that is no usable URL"
-		return nil, failed
+		return nil, e.unusable("its Link header names a next page that is no usable URL")
 	case !sameOrigin(next, r.client.base):
-		failed.detail = fmt.Sprintf("its next page is at %q; credentials go only to %q", e.shown(origin(next)), cut(origin(r.client.base)))
-		return nil, failed
+		return nil, e.unusable("its next page is at %q; credentials go only to %q", e.shown(origin(next)), cut(origin(r.client.base)))
 	case len(next.String()) > maxLinkBytes:
-		failed.detail = fmt.Sprintf("the URL of its next page is longer than %d bytes", maxLinkBytes)
-		return nil, failed
+		return nil, e.unusable("the URL of its next page is longer than %d bytes", maxLinkBytes)
 	}
 	next.Fragment, next.RawFragment = "", ""
 	return next, nil

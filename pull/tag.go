@@ -56,9 +56,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	if _, isList := item.Member(c.dialect.ListMember); err == nil && !(isList && c.dialect.ListMember != "") {
 		tag, err := fds.ParseTag(body, c.dialect)
 		if err == nil && tag.ID() != "" && tag.ID() != id {
-			failed := e.failure()
-			failed.class, failed.detail = ErrAnswer, "it is another tag: check Dialect.TagParameter"
-			return fds.Tag{}, failed
+			return fds.Tag{}, e.unusable("it is another tag: check Dialect.TagParameter")
 		}
 		return tag, err
 	}
@@ -186,9 +184,7 @@ func (e *exchange) read() ([]byte, error) {
 		return nil, e.broken(e.failure(), err, "the answer was cut short")
 	}
 	if int64(len(body)) > e.client.maxItem {
-		failed := e.failure()
-		failed.class, failed.detail = ErrAnswer, fmt.Sprintf("it is larger than %d bytes; Config.MaxItemBytes sets the bound", e.client.maxItem)
-		return nil, failed
+		return nil, e.unusable("it is larger than %d bytes; Config.MaxItemBytes sets the bound", e.client.maxItem)
 	}
 	return bytes.TrimSpace(body), nil
 }
