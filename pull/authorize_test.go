@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fds-sdk/fds-go/pull"
 )
@@ -43,6 +45,41 @@ func TestAThird401IsTheEnd(t *testing.T) {
 	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
 	if !isOnly(err, pull.ErrUnauthorized) || a.authorized != 3 || a.challenged != 2 {
 		t.Fatalf("%v; authorized %d times, challenged %d times", err, a.authorized, a.challenged)
+	}
+}
+
+// A provider that is unavailable after each challenge has the request repeated, and
+// so could have the credentials renewed again and again.
+func TestTheAuthorizerIsAskedTwiceHoweverOftenARequestIsRepeated(t *testing.T) {
+	for name, test := range map[string]struct {
+		answers    []func(*http.Request) (*http.Response, error)
+		challenged int
+		class      error
+	}{
+		"a 503 after each 401":    {[]func(*http.Request) (*http.Response, error){status(401), status(503), status(401), status(503), status(401)}, 2, pull.ErrUnauthorized},
+		"both and then a success": {[]func(*http.Request) (*http.Response, error){status(401), status(503), status(401), body(200, `[]`)}, 2, nil},
+		"in one attempt":          {[]func(*http.Request) (*http.Response, error){status(503), status(401), status(401), status(503), status(401)}, 2, pull.ErrUnauthorized},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			owner := &bearer{token: secret, renew: func(*http.Response) (string, bool, error) { return "fresh", true, nil }}
+			n := 0
+			client := offline(t, each(&n, append(test.answers, status(401))...), retryFor(time.Hour), func(c *pull.Config) { c.Authorizer = owner })
+			_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
+			if !isOnly(err, test.class) || owner.challenged != test.challenged || n != len(test.answers) {
+				t.Errorf("%s: challenged %d times in %d requests, %v", name, owner.challenged, n, err)
+			}
+		})
+	}
+}
+
+func TestEachPageMayBeChallengedAnew(t *testing.T) {
+	owner := &bearer{token: secret, renew: func(*http.Response) (string, bool, error) { return "fresh", true, nil }}
+	n := 0
+	client := offline(t, each(&n, status(401), status(401), body(200, `[{}]`), status(401), status(401), body(200, `[]`)), numbered,
+		func(c *pull.Config) { c.Authorizer = owner })
+	items, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
+	if err != nil || len(items) != 1 || owner.challenged != 4 {
+		t.Fatalf("%d items, challenged %d times, %v", len(items), owner.challenged, err)
 	}
 }
 

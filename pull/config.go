@@ -22,9 +22,12 @@ type Authorizer interface {
 	// follow a redirect. An error ends the operation, and errors.Is finds it.
 	Authorize(ctx context.Context, r *http.Request) error
 
-	// Challenged is asked when an answer was an HTTP 401, at most twice an
-	// operation. It may renew the credentials; retry says that sending the request once more is
-	// worth it. The response's body holds at most 64 KiB and need not be closed.
+	// Challenged is asked when an answer was an HTTP 401. It may renew the
+	// credentials; retry says that sending the request once more is worth it. Of one
+	// request it is asked at most twice, for a nonce and for a renewed token, however
+	// often Config.RetryFor has the request repeated; each page and part of a list is
+	// a request of its own. A 401 after that is the end. The response's body holds at
+	// most 64 KiB and need not be closed.
 	Challenged(ctx context.Context, response *http.Response) (retry bool, err error)
 }
 

@@ -16,19 +16,20 @@ import (
 
 const (
 	maxRedirects  = 3
-	maxChallenges = 2 // for a nonce (RFC 9449 section 9) and for a renewed token
+	maxChallenges = 2 // of a request: for a nonce (RFC 9449 section 9) and for a renewed token
 )
 
 var errTimeout = errors.New("pull: time-out")
 
 // request is what is asked of the provider, in as many exchanges as it takes.
 type request struct {
-	operation string // "get statistics"
-	method    string
-	target    *url.URL
-	content   []byte // JSON; nil: none
-	doubt     bool   // an attempt failed that may have been carried out
-	known     string // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
+	operation  string // "get statistics"
+	method     string
+	target     *url.URL
+	content    []byte // JSON; nil: none
+	challenges int    // that the Authorizer was asked about, over all attempts
+	doubt      bool   // an attempt failed that may have been carried out
+	known      string // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 
 // repeatable says whether the request may be sent again when it may have been
@@ -78,14 +79,14 @@ func (e *exchange) close() {
 }
 
 func (e *exchange) open() error {
-	for challenges := 0; ; challenges++ {
+	for {
 		if err := e.follow(); err != nil {
 			return err
 		}
 		if e.expected() {
 			return nil
 		}
-		if err := e.refused(challenges < maxChallenges); err != nil {
+		if err := e.refused(); err != nil {
 			return err
 		}
 	}
@@ -173,10 +174,10 @@ func (e *exchange) send(target *url.URL) error {
 
 // refused judges an answer that is no success. It gives nil when the Authorizer,
 // asked about a 401, wants the request sent once more.
-func (e *exchange) refused(ask bool) error {
+func (e *exchange) refused() error {
 	body := e.drain()
 	failed := e.refusal(body)
-	if e.response.StatusCode != http.StatusUnauthorized || !ask {
+	if e.response.StatusCode != http.StatusUnauthorized || e.challenges == maxChallenges {
 		return failed
 	}
 	if e.late() { // nothing more can be sent
@@ -184,6 +185,7 @@ func (e *exchange) refused(ask bool) error {
 	}
 	e.response.Body = io.NopCloser(bytes.NewReader(body))
 	e.wait.pause()
+	e.challenges++
 	retry, err := e.client.authorizer.Challenged(e.ctx, e.response)
 	if retry && err == nil {
 		return nil
