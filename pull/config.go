@@ -72,9 +72,11 @@ type Config struct {
 	Timeout time.Duration
 
 	// RetryFor is how long a request is repeated that failed with a Retryable error
-	// before its answer began, the first attempt included: with random delays that
-	// grow to 10 s, or what Retry-After says (RFC 9110 section 10.2.3), and not past
-	// the context's deadline. What may not be carried out twice is repeated only when
+	// before its answer began, the first attempt included. The delays are random and
+	// grow, the first to 1 s at most and the last ones to 10 s. Where Retry-After says
+	// how long to wait (RFC 9110 section 10.2.3), the delay comes on top of that, so
+	// that owners who were told the same do not come again together. A wait that would
+	// end after RetryFor or after the context's deadline is not begun. What may not be carried out twice is repeated only when
 	// it was not carried out. Default 30 s; negative: never.
 	RetryFor time.Duration
 

@@ -109,11 +109,13 @@ func TestTheProviderSaysHowLongToWait(t *testing.T) {
 		after       string
 		least, most time.Duration // between two attempts
 	}{
-		{"7", 7 * time.Second, 7 * time.Second},
-		{"Mon, 23 Nov 2026 12:00:17 GMT", 17 * time.Second, 17 * time.Second}, // by the provider's clock
+		{"7", 7 * time.Second, 8 * time.Second},
+		{"Mon, 23 Nov 2026 12:00:17 GMT", 17 * time.Second, 18 * time.Second}, // by the provider's clock
 		{"0", 0, time.Second},
 		{"Mon, 23 Nov 2026 11:00:00 GMT", 0, time.Second},
-		{"61", 0, 0}, // longer than RetryFor
+		{"58", 58 * time.Second, 59 * time.Second},
+		{"60", 0, 0}, // as long as RetryFor
+		{"61", 0, 0},
 		{"86400000000000000000000", 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -176,23 +178,35 @@ func TestWhoCancelsWhileAnAttemptIsWaitedForIsToldAtOnce(t *testing.T) {
 }
 
 func TestClientsThatFailedTogetherDoNotComeAgainTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		different := map[time.Duration]bool{}
-		for range 20 {
-			transport := &failing{times: 1, answer: status(503)}
-			if _, err := pull.Collect(offline(t, transport, retryFor(time.Hour)).Spaces(t.Context(), pull.Query{})); err != nil {
-				t.Fatal(err)
+	for name, test := range map[string]struct {
+		answer func(*http.Request) (*http.Response, error)
+		asked  time.Duration
+	}{
+		"503":                  {status(503), 0},
+		"503 with a time":      {status(503, "Retry-After", "20"), 20 * time.Second},
+		"429 with a date":      {status(429, "Retry-After", "Mon, 23 Nov 2026 12:00:20 GMT", "Date", "Mon, 23 Nov 2026 12:00:00 GMT"), 20 * time.Second},
+		"503 with a time of 0": {status(503, "Retry-After", "0"), 0},
+		"no answer":            {noAnswer(errLost), 0},
+		"408":                  {status(408), 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			different := map[time.Duration]bool{}
+			for range 20 {
+				transport := &failing{times: 1, answer: test.answer}
+				if _, err := pull.Collect(offline(t, transport, retryFor(time.Hour)).Spaces(t.Context(), pull.Query{})); err != nil {
+					t.Fatal(err)
+				}
+				waited := transport.attempts[1].Sub(transport.attempts[0])
+				if waited < test.asked || waited > test.asked+time.Second {
+					t.Errorf("%s: the first wait was %v", name, waited)
+				}
+				different[waited] = true
 			}
-			waited := transport.attempts[1].Sub(transport.attempts[0])
-			if waited > time.Second {
-				t.Errorf("the first wait was %v", waited)
+			if len(different) < 19 {
+				t.Errorf("%s: 20 waits had %d lengths", name, len(different))
 			}
-			different[waited] = true
-		}
-		if len(different) < 19 {
-			t.Errorf("20 waits had %d lengths", len(different))
-		}
-	})
+		})
+	}
 }
 
 func TestAnAnswerThatIsCutShortIsNotAskedForAgain(t *testing.T) {

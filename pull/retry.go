@@ -41,7 +41,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 		if delays == nil {
 			delays = backoff.New(backoff.Policy{Initial: firstRetry, Max: lastRetry, StableAfter: time.Hour})
 		}
-		delay := max(delays.Next(), failed.RetryAfter)
+		delay := failed.RetryAfter + delays.Next() // many may have been told the same moment
 		if time.Since(began)+delay > c.retryFor {
 			return nil, failed
 		}
