@@ -39,7 +39,7 @@ type Dialect struct {
 	TagParameter      string // query parameter that chooses a tag by its ID; default none: all tags are read and the one is picked
 
 	IDsSeparator string // between the IDs in the query parameter ids; default ","
-	ListMember   string // member that holds the array in a list answer; default none: the answer is the array
+	ListMember   string // member that holds the array in a list answer, where that is an object; default none: the answer is the array
 	Paging       Paging // how a long list is split
 }
 
@@ -55,8 +55,9 @@ type Paging struct {
 	CursorParameter string // query parameter with the cursor
 	// CursorMember is the member of an answer that holds the next page's cursor, a
 	// string or a number; below the root with dots, as paging.next. The last page
-	// has none, null or an empty one. The answer is then an object: see
-	// Dialect.ListMember.
+	// has none, null or an empty one. An answer is then an object, and
+	// Dialect.ListMember names its list: after a plain array nobody could tell whether
+	// there are more pages, so that the list ends with an error after its items.
 	CursorMember string
 
 	SizeParameter string // query parameter with the wanted number of items a page; default none: it is not sent

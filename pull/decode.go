@@ -26,7 +26,7 @@ type refusedError struct{ body []byte }
 func (e *refusedError) Error() string { return "pull: list: an error object in its place" }
 
 // listDecoder takes a list apart while it arrives: an array of items or, when
-// member is not "", an object whose member of that name holds the array. What is
+// member is not "", also an object whose member of that name holds the array. What is
 // wrong inside an item is left to who reads the item, as far as its end is clear.
 type listDecoder struct {
 	decoder *jsontext.Decoder
@@ -34,8 +34,9 @@ type listDecoder struct {
 	member  string
 	maxItem int64
 
-	keep string          // another member of the object, whose value is wanted
-	kept json.RawMessage // its value; nil: there is none
+	keep  string          // another member of the object, whose value is wanted
+	kept  json.RawMessage // its value; nil: there is none
+	plain bool            // the answer was the array, without an object around it
 }
 
 // newListDecoder reads from body. Waiting, which may be nil, is called before each
@@ -61,6 +62,7 @@ func (d *listDecoder) each(visit func(json.RawMessage)) error {
 func (d *listDecoder) answer(visit func(json.RawMessage)) error {
 	switch kind := d.decoder.PeekKind(); kind {
 	case '[':
+		d.plain = true
 		return d.array(visit)
 	case '{':
 		return d.object(visit)

@@ -224,6 +224,41 @@ func TestALinkThatIsMalformedOrAboutSomethingElseIsNoNextPage(t *testing.T) {
 	}
 }
 
+// A plain array has no room for a cursor: it is no page of which one could say that it is the last.
+func TestAPlainArrayWhereCursorsAreNamedDoesNotLookLikeTheWholeList(t *testing.T) {
+	for name, test := range map[string]struct {
+		pages []string
+		items int
+		asked int
+	}{
+		"the first page":    {[]string{`[{},{}]`}, 2, 1},
+		"without items":     {[]string{`[]`}, 0, 1},
+		"a page after that": {[]string{`{"list":[{}],"paging":{"next":"a"}}`, ` [{},{},{}]`}, 4, 2},
+	} {
+		n := 0
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			n++
+			return reply(r, 200, test.pages[n-1]), nil
+		}), cursors)
+		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+		if len(got) != test.items || n != test.asked || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), `"paging.next"`) || !strings.Contains(err.Error(), "Dialect.Paging.CursorMember") {
+			t.Errorf("%s: %d items in %d requests, %v", name, len(got), n, err)
+		}
+	}
+	// Where nothing says that there is a cursor, an array is a list whether or not one in an object is expected.
+	for name, dialect := range map[string]fds.Dialect{
+		"a list member": {ListMember: "list"},
+		"numbers":       {ListMember: "list", Paging: fds.Paging{PageParameter: "page"}},
+	} {
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			return reply(r, 200, []string{`[{}]`, `[]`}[pageOf(r)]), nil
+		}), func(c *pull.Config) { c.Dialect = dialect })
+		if got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); len(got) != 1 || err != nil {
+			t.Errorf("%s: %d items, %v", name, len(got), err)
+		}
+	}
+}
+
 func TestACursorOfAWrongKindIsAnErrorAndNotTheEnd(t *testing.T) {
 	for _, test := range []struct {
 		member, answer string

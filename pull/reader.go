@@ -181,7 +181,7 @@ func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n int) (pag
 	if err != nil {
 		return page{}, e.unreadable(err)
 	}
-	now.next, err = r.next(e, at, decoder.kept, cursor[1:], now.items, n)
+	now.next, err = r.next(e, at, decoder, cursor[1:], now.items, n)
 	return now, err
 }
 
@@ -203,7 +203,8 @@ func (e *exchange) unreadable(err error) error {
 }
 
 // next gives the URL of the page after one that was read, or nil: it was the last.
-func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []string, items, n int) (*url.URL, error) {
+// Path leads from the member that the decoder kept to the cursor.
+func (r *reader) next(e *exchange, at *url.URL, read *listDecoder, path []string, items, n int) (*url.URL, error) {
 	paging := r.client.dialect.Paging
 	switch {
 	case paging.PageParameter != "":
@@ -212,7 +213,10 @@ func (r *reader) next(e *exchange, at *url.URL, kept json.RawMessage, path []str
 		}
 		return with(at, paging.PageParameter, strconv.Itoa(paging.FirstPage+n+1)), nil
 	case paging.CursorParameter != "":
-		cursor, err := readCursor(kept, path)
+		if read.plain { // whether there are more nobody can tell
+			return nil, e.unusable("it is a list without an object around it, and so without the member %q that Dialect.Paging.CursorMember names: there may be more pages", cut(paging.CursorMember))
+		}
+		cursor, err := readCursor(read.kept, path)
 		if err != nil {
 			return nil, e.unusable("its member %q, which Dialect.Paging names, %v", cut(paging.CursorMember), err)
 		}
