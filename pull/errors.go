@@ -36,7 +36,7 @@ var (
 // Error is every error of this package but those about single items.
 type Error struct {
 	Operation  string        // what was asked for: "get statistics"
-	Path       string        // the URL's path: "/fds/v2/statistics"; "" when nothing was sent
+	Path       string        // that was asked for first, wherever redirects and next pages led: "/fds/v2/statistics"; a tag's ID in it is as it was given: quote it; "" of a malformed query
 	HTTPStatus int           // 0 when there was no answer
 	Status     int           // of the provider's error object; 0 when it sent none
 	Message    string        // of the provider's error object or, without, its problem details (RFC 9457), cut at 256 bytes; from outside: quote it

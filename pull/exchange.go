@@ -26,6 +26,7 @@ type request struct {
 	operation  string // "get statistics"
 	method     string
 	target     *url.URL
+	path       string // what errors call it; a next page's own comes from outside. "": target's
 	content    []byte // JSON; nil: none
 	challenges int    // that the Authorizer was asked about, over all attempts
 	doubt      bool   // an attempt failed that may have been carried out
@@ -135,7 +136,7 @@ func (e *exchange) follow() error {
 }
 
 func (e *exchange) send(target *url.URL) error {
-	failed := &Error{Operation: e.operation, Path: e.target.Path}
+	failed := &Error{Operation: e.operation, Path: e.path}
 	var content io.Reader
 	if e.content != nil {
 		content = bytes.NewReader(e.content)
@@ -229,7 +230,7 @@ func (e *exchange) mediaType() string {
 
 // failure starts an error about the answer.
 func (e *exchange) failure() *Error {
-	failed := &Error{Operation: e.operation, Path: e.target.Path, Attempts: e.made, sent: true}
+	failed := &Error{Operation: e.operation, Path: e.path, Attempts: e.made, sent: true}
 	failed.readHeader(e.response, e.redact)
 	return failed
 }

@@ -50,7 +50,7 @@ func TestNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
-			for what, text := range map[string]string{"text": err.Error(), "Message": failed.Message, "Text": failed.Text, "RequestID": failed.RequestID} {
+			for what, text := range map[string]string{"text": err.Error(), "Message": failed.Message, "Text": failed.Text, "RequestID": failed.RequestID, "Path": failed.Path} {
 				if strings.Contains(strings.ToLower(text), strings.ToLower(token[:8])) {
 					t.Errorf("%s: the %s shows the token: %s", name, what, text)
 				}
@@ -59,6 +59,47 @@ func TestNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 		if list == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// Where the next page is says the provider.
+func TestAnErrorNamesThePathOfItsListAndNotTheOneThatALinkNames(t *testing.T) {
+	for name, test := range map[string]struct {
+		link    string
+		answers []func(*http.Request) (*http.Response, error) // the last one for ever
+	}{
+		"refused":      {"/" + token, []func(*http.Request) (*http.Response, error){body(403, "")}},
+		"no answer":    {"/" + token, []func(*http.Request) (*http.Response, error){noAnswer(errLost)}},
+		"cut short":    {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `[{}`)}},
+		"not JSON":     {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `<`, "Content-Type", "text/html")}},
+		"redirected":   {"/" + token, []func(*http.Request) (*http.Response, error){body(302, ``, "Location", "/"+token)}},
+		"to itself":    {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `[]`, "Link", "</"+token+">; rel=next")}},
+		"a long path":  {"/" + strings.Repeat("x", 7<<10), []func(*http.Request) (*http.Response, error){body(404, "")}},
+		"odd letters":  {"/%0a%1b%5b31m", []func(*http.Request) (*http.Response, error){body(404, "")}},
+		"unauthorized": {"/" + token, []func(*http.Request) (*http.Response, error){body(401, "")}},
+	} {
+		n := 0
+		first := body(200, `[{}]`, "Link", "<"+test.link+">; rel=next")
+		client := offline(t, each(&n, append([]func(*http.Request) (*http.Response, error){first}, test.answers...)...), func(c *pull.Config) {
+			c.BaseURL, c.Authorizer = "https://api.example.com/a%2Fb", &bearer{token: token}
+		})
+		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+		var failed *pull.Error
+		if len(got) < 1 || !errors.As(err, &failed) || failed.Path != "/a/b/fds/v2/spaces" {
+			t.Errorf("%s: %d items, %+v", name, len(got), failed)
+		}
+	}
+	// The page that a Version remembers is asked for first thing.
+	n := 0
+	client := offline(t, each(&n, body(200, `[{}]`, "Link", "</"+token+">; rel=next", "ETag", `"a"`), body(200, `[{}]`, "ETag", `"b"`), body(304, ""), body(503, "")))
+	var version pull.Version
+	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{Version: &version})); err != nil {
+		t.Fatal(err)
+	}
+	_, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{Version: &version}))
+	var failed *pull.Error
+	if !errors.As(err, &failed) || failed.Path != "/fds/v2/spaces" || n != 4 {
+		t.Errorf("after %d requests: %+v", n, failed)
 	}
 }
 

@@ -44,6 +44,13 @@ func hashOf(at *url.URL) uint64 { return maphash.String(pageSeed, at.String()) }
 
 func (r *reader) operation() string { return "get " + string(r.kind) }
 
+func (r *reader) path() string { return r.client.base.Path + string(r.kind) }
+
+// request asks for the page at that URL; known is its entity tag, or "".
+func (r *reader) request(at *url.URL, known string) *request {
+	return &request{operation: r.operation(), method: http.MethodGet, target: at, path: r.path(), known: known}
+}
+
 // lists reads one list after the other, each with its pages.
 func (r *reader) lists(ctx context.Context, targets []*url.URL) error {
 	first, err := r.unchanged(ctx)
@@ -67,7 +74,7 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 		if err != nil {
 			return nil, nil
 		}
-		e, err := r.client.ask(ctx, &request{operation: r.operation(), method: http.MethodGet, target: at, known: p.tag})
+		e, err := r.client.ask(ctx, r.request(at, p.tag))
 		switch {
 		case err != nil && n > 0 && refusedForGood(err): // a cursor that has lapsed, it may be
 			return nil, nil
@@ -116,7 +123,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 		if n > 0 {
 			at = before.next
 		}
-		failed := &Error{Operation: r.operation(), Path: target.Path, class: ErrAnswer}
+		failed := &Error{Operation: r.operation(), Path: r.path(), class: ErrAnswer}
 		switch {
 		case seen[hashOf(at)]:
 			failed.detail = fmt.Sprintf("page %d leads back to one that was read already", n)
@@ -152,7 +159,7 @@ func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n int) (pag
 		if err != nil {
 			return page{}, err
 		}
-		if e, err = r.client.ask(ctx, &request{operation: r.operation(), method: http.MethodGet, target: at}); err != nil {
+		if e, err = r.client.ask(ctx, r.request(at, "")); err != nil {
 			return page{}, err
 		}
 	}

@@ -19,6 +19,9 @@ const (
 // ask sends the request until it is answered as expected, or for Config.RetryFor.
 // What it gives must be closed.
 func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
+	if r.path == "" {
+		r.path = r.target.Path
+	}
 	began := time.Now()
 	var delays *backoff.Backoff // made when it is needed
 	for attempt := 1; ; attempt++ {
