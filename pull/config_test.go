@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -40,6 +41,21 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 		{"TLS 1.1", func(c *pull.Config) {
 			c.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS11}}
 		}, []string{"1.2", "W2"}},
+		{"one parameter for two things", func(c *pull.Config) { c.Dialect = fds.Dialect{FromParameter: "at", ToParameter: "at"} },
+			[]string{"Dialect.ToParameter", `"at"`, "Dialect.FromParameter"}},
+		{"the parameter of the IDs", func(c *pull.Config) { c.Dialect.LanguageParameter = "ids" }, []string{"Dialect.LanguageParameter", "FDS"}},
+		{"a page's number that is its size", func(c *pull.Config) {
+			c.Dialect.Paging = fds.Paging{PageParameter: "p", SizeParameter: "p", Size: 1}
+		}, []string{"Dialect.Paging.SizeParameter", "Dialect.Paging.PageParameter"}},
+		{"pages in two ways", func(c *pull.Config) {
+			c.Dialect.Paging = fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}
+		}, []string{"PageParameter and CursorParameter", "ListMember"}},
+		{"a cursor beside no list", func(c *pull.Config) {
+			c.Dialect.Paging = fds.Paging{CursorParameter: "c", CursorMember: "next"}
+		}, []string{"Dialect.ListMember"}},
+		{"a cursor in the list", func(c *pull.Config) {
+			c.Dialect = fds.Dialect{ListMember: "data", Paging: fds.Paging{CursorParameter: "c", CursorMember: "data.next"}}
+		}, []string{"Dialect.ListMember", `"data"`}},
 		{"everything", func(c *pull.Config) { *c = pull.Config{MaxBodyBytes: -1} }, []string{"BaseURL", "Authorizer", "MaxBodyBytes"}},
 	} {
 		config := good()

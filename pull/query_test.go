@@ -6,9 +6,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
@@ -76,6 +79,59 @@ func TestAMalformedQueryIsNotSent(t *testing.T) {
 		if _, err := pull.Collect(client.Items(t.Context(), kind, pull.Query{})); !errors.Is(err, pull.ErrQuery) {
 			t.Errorf("kind %q: %v", kind, err)
 		}
+	}
+}
+
+func TestNoDialectSendsAParameterTwiceOrOneForAnother(t *testing.T) {
+	names := []string{"", "ids", "a", "b", "c"}
+	taken, refused := 0, 0
+	for n := range 5 * 5 * 5 * 5 * 5 {
+		var name [5]string
+		for i, rest := 0, n; i < len(name); i, rest = i+1, rest/5 {
+			name[i] = names[rest%5]
+		}
+		d := fds.Dialect{FromParameter: name[0], ToParameter: name[1], LanguageParameter: name[2], ListMember: "list"}
+		if d.Paging.SizeParameter = name[3]; name[3] != "" {
+			d.Paging.Size = 7
+		}
+		if n%2 == 0 {
+			d.Paging.PageParameter = name[4]
+		} else if d.Paging.CursorParameter = name[4]; name[4] != "" {
+			d.Paging.CursorMember = "next"
+		}
+		want := url.Values{"ids": {"x,y"}, "other": {"z"}}
+		for i, value := range []string{"2026-05-06T12:00:00Z", "2026-05-06T13:00:00Z", "de", "7", ""} {
+			if name[i] != "" && value != "" {
+				want.Set(name[i], value)
+			}
+		}
+		var asked []*http.Request
+		client, err := pull.New(pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Dialect: d, Transport: script(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, r)
+			return reply(r, 200, []string{`{"list":[{}],"next":"n"}`, `{"list":[]}`}[len(asked)-1]), nil
+		})})
+		if err != nil {
+			refused++
+			continue
+		}
+		taken++
+		query := pull.Query{IDs: []string{"x", "y"}, From: noon, To: noon.Add(time.Hour), Language: "de", Parameters: map[string]string{"other": "z"}}
+		if _, err := pull.Collect(client.Statuses(t.Context(), query)); err != nil {
+			t.Fatalf("%+v: %v", d, err)
+		}
+		for i, r := range asked {
+			if name[4] != "" && d.Paging.PageParameter != "" {
+				want.Set(name[4], strconv.Itoa(i))
+			} else if name[4] != "" && i > 0 {
+				want.Set(name[4], "n")
+			}
+			if got, err := url.ParseQuery(r.URL.RawQuery); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%+v: asked with %q, want %q", d, got, want)
+			}
+		}
+	}
+	if taken == 0 || refused == 0 {
+		t.Errorf("%d dialects were taken and %d refused", taken, refused)
 	}
 }
 
