@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -77,36 +75,6 @@ func (i Item) Member(path ...string) (json.RawMessage, bool) {
 
 // Generic gives the object that every item has, as raw JSON.
 func (i Item) Generic() (json.RawMessage, bool) { return i.Member("generic") }
-
-// ErrNoMember says that an item lacks the member that was asked for.
-var ErrNoMember = errors.New("no such member")
-
-// As reads the member at a path below the item's root into a T, by the rules of
-// encoding/json. Without a path the whole item is read. A missing member matches
-// ErrNoMember, one of another kind ErrItem; the error names the path.
-func As[T any](item Item, path ...string) (T, error) {
-	var value T
-	raw, ok := item.Member(path...)
-	if !ok {
-		return value, fmt.Errorf("fds: %s: %w", pathName(path), ErrNoMember)
-	}
-	if err := json.Unmarshal(raw, &value); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			path = append(path[:len(path):len(path)], kind.Field)
-		}
-		var zero T
-		return zero, fmt.Errorf("fds: %s: %w: it does not fit %v", pathName(path), ErrItem, reflect.TypeFor[T]())
-	}
-	return value, nil
-}
-
-func pathName(path []string) string {
-	if len(path) == 0 {
-		return "item"
-	}
-	return strings.Join(path, ".")
-}
 
 // text gives the first string among the members at the given paths.
 func (i Item) text(paths ...[]string) string {

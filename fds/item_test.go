@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -145,6 +146,53 @@ func TestAsReadsAMemberOrSaysWhyNot(t *testing.T) {
 	if value != (outer{}) {
 		t.Errorf("half a value came with the error: %v", value)
 	}
+}
+
+type level struct {
+	Level int       `json:"level"`
+	At    time.Time `json:"at"`
+}
+
+// picky refuses everything by itself.
+type picky struct{}
+
+func (*picky) UnmarshalJSON(data []byte) error { return fmt.Errorf("no %s", data) }
+
+func TestAnErrorOfAsNamesThePathDownToTheValue(t *testing.T) {
+	item := mustItem(t, `{"generic":{"Filters":[{"level":1},{"level":7},{"level":"S3CR3T"}],"by":{"a.b":{"level":"S3CR3T"}},"x":{"x\n\u001b[31m":[true]},"z":{"":{"at":"S3CR3T"}},
+		"y":{"`+strings.Repeat("y", 5000)+`":"S3CR3T"},"wear":{"at":"S3CR3T"},"odd":"S3CR3T","much":1e400,"dup":{"level":"S3CR3T"},"dup":{"level":1,"at":7},"part":{"\u0061t":null,"level":1.5}},
+		"deep":`+strings.Repeat(`{"a":`, 500)+`"S3CR3T"`+strings.Repeat(`}`, 500)+`}`)
+	type deep struct {
+		A *deep `json:"a"`
+	}
+	for want, err := range map[string]error{
+		"generic.Filters.2.level: malformed item: it does not fit int": as[[]level](item, "generic", "Filters"),
+		"generic.filters: no such member":                              as[[]level](item, "generic", "filters"),
+		`generic.by."a.b".level: malformed item: it does not fit int`:  as[map[string]level](item, "generic", "by"),
+		`generic.x."x\n\x1b[31m".0: malformed item`:                    as[map[string][]string](item, "generic", "x"),
+		`generic.z."".at: malformed item`:                              as[map[string]level](item, "generic", "z"),
+		`generic.y."` + strings.Repeat("y", 64) + `" (cut`:             as[map[string]int](item, "generic", "y"),
+		"generic.wear.at: malformed item: it does not fit time.Time":   as[level](item, "generic", "wear"),
+		"generic.odd: malformed item: it does not fit fds_test.picky":  as[picky](item, "generic", "odd"),
+		"generic.dup.at: malformed item: it does not fit time.Time":    as[level](item, "generic", "dup"), // of two the last one counts
+		"generic.part.level: malformed item: it does not fit int":      as[level](item, "generic", "part"),
+		"generic.much: malformed item: it does not fit float64":        as[struct{ Generic struct{ Much float64 } }](item),
+		"generic: malformed item: it does not fit []int":               as[struct{ Generic []int }](item),
+		"deep" + strings.Repeat(".a", 31) + "....: malformed item":     as[struct{ Deep deep }](item),
+	} {
+		if err == nil || !strings.HasPrefix(err.Error(), "fds: "+want) {
+			t.Errorf("%v\nwant %s", err, want)
+			continue
+		}
+		if len(err.Error()) > 500 || strings.Contains(err.Error(), "S3CR3T") || strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("the error shows what came: %q", err)
+		}
+	}
+}
+
+func as[T any](item fds.Item, path ...string) error {
+	_, err := fds.As[T](item, path...)
+	return err
 }
 
 func TestPrintingAnItemSpillsNothing(t *testing.T) {
