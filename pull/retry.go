@@ -66,20 +66,27 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 }
 
 // judgeOnce makes the error of a request that must not be carried out twice say so
-// when that could be.
+// when that could be: also when the answer is a success that was not expected, or a
+// redirect to what came of it (RFC 9110 sections 15.3 and 15.4.4).
 func (e *Error) judgeOnce() {
-	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0) {
+	said := e.said()
+	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0 || e.class == ErrAnswer && (said/100 == 2 || said == http.StatusSeeOther)) {
 		e.class = ErrUnknownOutcome
 	}
 }
 
-// undone says that the request was certainly not carried out: the provider was not
-// reached, or says that it took nothing on. Its own word counts before that of a
+// said is the status of the answer. The provider's own word counts before that of a
 // gateway.
-func (e *Error) undone() bool {
-	said := e.Status
-	if said == 0 {
-		said = e.HTTPStatus
+func (e *Error) said() int {
+	if e.Status != 0 {
+		return e.Status
 	}
+	return e.HTTPStatus
+}
+
+// undone says that the request was certainly not carried out: the provider was not
+// reached, or says that it took nothing on.
+func (e *Error) undone() bool {
+	said := e.said()
 	return !e.sent || said == http.StatusTooManyRequests || said == http.StatusServiceUnavailable
 }

@@ -96,7 +96,7 @@ type Created struct {
 // CreateTag has the provider make a tag. What a tag holds FDS leaves open: tag is
 // written by encoding/json, a json.RawMessage as it is. The request is repeated only
 // when the provider certainly did not carry it out. ErrUnknownOutcome: it may have,
-// but its answer was lost.
+// but its answer was lost, or says neither yes nor no.
 func (c *Client) CreateTag(ctx context.Context, tag any) (Created, error) {
 	const operation = "create tag"
 	content, err := c.contentOf(operation, tag)
