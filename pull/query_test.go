@@ -57,6 +57,43 @@ func TestTheQueryIsWrittenOnceAndInOrder(t *testing.T) {
 	}
 }
 
+func TestDatesAreSentInTheDialectsFormAndNeverBoundTooMuch(t *testing.T) {
+	for _, test := range []struct{ layout, at, since, until string }{
+		{"", "2026-05-06T12:30:00Z", "2026-05-06T12:30:00Z", "2026-05-06T12:30:00Z"},
+		{"", "2026-05-06T12:30:00+02:00", "2026-05-06T10:30:00Z", "2026-05-06T10:30:00Z"},
+		{"", "2026-05-06T12:30:00.000000001Z", "2026-05-06T12:30:00Z", "2026-05-06T12:30:01Z"},
+		{time.RFC3339Nano, "2026-05-06T12:30:00.000000001Z", "2026-05-06T12:30:00.000000001Z", "2026-05-06T12:30:00.000000001Z"},
+		{time.DateTime, "2026-12-31T23:59:59.9Z", "2026-12-31 23:59:59", "2027-01-01 00:00:00"},
+		{"2006-01-02T15:04:05.000Z", "2026-05-06T12:30:00.0001Z", "2026-05-06T12:30:00.000Z", "2026-05-06T12:30:00.001Z"},
+		{"2006-01-02 15:04", "2026-05-06T12:30:01Z", "2026-05-06 12:30", "2026-05-06 12:31"},
+		{"2006-01-02 15h", "2026-05-06T12:30:01Z", "2026-05-06 12h", "2026-05-06 13h"},
+		{time.DateOnly, "2026-02-28T12:30:00Z", "2026-02-28", "2026-03-01"},
+		{time.DateOnly, "2026-05-07T00:00:00Z", "2026-05-07", "2026-05-07"},
+		{time.DateOnly, "2026-05-07T01:00:00+02:00", "2026-05-06", "2026-05-07"},
+		{"2006-01", "2026-01-31T12:00:00Z", "2026-01", "2026-02"},
+		{"2006-01", "2026-12-01T00:00:00.1Z", "2026-12", "2027-01"},
+		{"2006", "2024-01-01T00:00:00.1Z", "2024", "2025"},
+		{"15:04", "2026-05-06T12:30:00Z", "12:30", ""}, // which is a time of the year 0
+		{"Jan 02 2006 _", "2026-05-06T12:30:00Z", "May 06 2026 _", "May 07 2026 _"},
+	} {
+		at, err := time.Parse(time.RFC3339, test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialect := fds.Dialect{FromParameter: "since", ToParameter: "until", TimeLayout: test.layout}
+		for want, query := range map[[2]string]pull.Query{{"since", test.since}: {From: at}, {"until", test.until}: {To: at}} {
+			urls, err := ask(t, dialect, query)
+			if err != nil || len(urls) != 1 || urls[0].Query().Get(want[0]) != want[1] || urls[0].Query().Has(want[0]) != (want[1] != "") || len(urls[0].Query()) > 1 {
+				t.Errorf("%q in %q: %v, %v, want %q", test.at, test.layout, urls, err, want)
+			}
+		}
+		// What has no name is not sent.
+		if urls, err := ask(t, fds.Dialect{TimeLayout: test.layout}, pull.Query{From: at, To: at, Language: "de"}); err != nil || len(urls) != 1 || urls[0].RawQuery != "" {
+			t.Errorf("%q in %q: %v, %v without names", test.at, test.layout, urls, err)
+		}
+	}
+}
+
 func TestAMalformedQueryIsNotSent(t *testing.T) {
 	for _, test := range []struct {
 		query pull.Query
@@ -66,10 +103,17 @@ func TestAMalformedQueryIsNotSent(t *testing.T) {
 		{pull.Query{IDs: []string{"a,b"}}, "separates"},
 		{pull.Query{Parameters: map[string]string{"ids": "a"}}, "Query.IDs"},
 		{pull.Query{Parameters: map[string]string{"": "a"}}, "no name"},
+		{pull.Query{Parameters: map[string]string{"since": "a"}}, "Query.From"},
+		{pull.Query{Parameters: map[string]string{"until": "a"}}, "Query.To"},
+		{pull.Query{Parameters: map[string]string{"lang": "a"}}, "Query.Language"},
+		{pull.Query{Parameters: map[string]string{"page": "a"}}, "Dialect.Paging"},
+		{pull.Query{Parameters: map[string]string{"size": "a"}}, "Dialect.Paging"},
+		{pull.Query{From: noon, To: noon.Add(-time.Second)}, "before Query.From"},
 		{pull.Query{IDs: []string{"a", strings.Repeat("x", 5000)}}, "4096"},
 		{pull.Query{Parameters: map[string]string{"a": strings.Repeat("x", 5000)}}, "4096"},
 	} {
-		urls, err := ask(t, fds.Dialect{}, test.query)
+		dialect := fds.Dialect{FromParameter: "since", ToParameter: "until", LanguageParameter: "lang", Paging: fds.Paging{PageParameter: "page", SizeParameter: "size", Size: 5}}
+		urls, err := ask(t, dialect, test.query)
 		if !errors.Is(err, pull.ErrQuery) || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 300 || len(urls) != 0 {
 			t.Errorf("%.60v: %d requests, %v", test.query, len(urls), err)
 		}
