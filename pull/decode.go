@@ -96,6 +96,7 @@ func (d *listDecoder) object(visit func(json.RawMessage)) error {
 		return err
 	}
 	found := false
+	var other error // what stands in the list's place
 	refused := map[string]json.RawMessage{}
 	for d.decoder.PeekKind() != '}' {
 		token, err := d.decoder.ReadToken()
@@ -113,8 +114,9 @@ func (d *listDecoder) object(visit func(json.RawMessage)) error {
 				err = d.array(visit)
 			case jsontext.KindInvalid:
 				_, err = d.decoder.ReadToken()
-			default:
-				err = notAList("the answer's member %q is not a list", cut(d.member))
+			default: // in an error object, it may be
+				other = notAList("the answer's member %q is not a list", cut(d.member))
+				_, err = d.value()
 			}
 			if err != nil {
 				return err
@@ -135,13 +137,14 @@ func (d *listDecoder) object(visit func(json.RawMessage)) error {
 	if _, err := d.decoder.ReadToken(); err != nil {
 		return err
 	}
-	if found {
-		return nil
-	}
 	if body, err := json.Marshal(refused); err == nil {
-		if _, ok := fds.ParseErrorObject(body); ok {
+		whole := found && other == nil // a list may have a status and a message beside it
+		if object, ok := fds.ParseErrorObject(body); ok && (!whole || saysNo(object)) {
 			return &refusedError{body}
 		}
+	}
+	if found {
+		return other
 	}
 	if d.member != "" {
 		return notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))

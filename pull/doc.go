@@ -27,7 +27,9 @@
 //
 // An item that is not what FDS says (fds.ErrItem) is an error in its place, and
 // the list goes on after it when the loop does. Any other error is the last
-// thing that a list yields; the items that came whole come before it.
+// thing that a list yields; the items that came whole come before it. An answer
+// with an error object is one, whatever its HTTP status and also when a list stands
+// beside the object's status and message.
 //
 // What FDS leaves open, the names of parameters, the form of dates, the way in
 // which a long list is split, is one fds.Dialect. A parameter that it does not name

@@ -122,6 +122,12 @@ func classOf(status int, message string) error {
 	return nil
 }
 
+// saysNo tells the error object of a refusal from the status and the message that an
+// answer may have beside its content.
+func saysNo(object fds.ErrorObject) bool {
+	return classOf(object.Status, object.Message) != nil || object.Status >= 400 && object.Status <= 599
+}
+
 // refusal is the error of an answer that says no, with that body. Its error object,
 // if it has one, knows better than a status that a gateway may have changed.
 func (e *exchange) refusal(body []byte) *Error {

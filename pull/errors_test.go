@@ -242,6 +242,40 @@ func TestAListMemberMustBeOneList(t *testing.T) {
 	}
 }
 
+// An envelope that says no is an error whatever stands where the list would be; one that says yes is none.
+func TestAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
+	for body, test := range map[string]struct {
+		items int
+		class error
+		http  bool // the error is the provider's own
+	}{
+		`{"status":401,"message":"unauthorized_request","list":[]}`:                {0, pull.ErrUnauthorized, true},
+		`{"list":[{},{}],"status":500,"message":"only half of it"}`:                {2, pull.ErrUnavailable, true},
+		`{"status":503,"message":"later","list":null}`:                             {0, pull.ErrUnavailable, true},
+		`{"list":{"a":[1]},"message":"slow down","status":429}`:                    {0, pull.ErrRateLimited, true},
+		`{"list":"","status":200,"message":"invalid_parameter"}`:                   {0, pull.ErrInvalidParameter, true},
+		`{"status":204,"message":"not_implemented","list":[]}`:                     {0, pull.ErrNotImplemented, true},
+		`{"status":403,"message":"not_yours","list":[{}]}`:                         {1, pull.ErrAnswer, true},
+		`{"status":200,"message":"ok","list":[{},{}]}`:                             {2, nil, false},
+		`{"list":[{}],"status":0,"message":""}`:                                    {1, nil, false},
+		`{"status":1,"list":[{}],"message":"well done"}`:                           {1, nil, false},
+		`{"status":"500","message":"a status of another kind","list":[{}]}`:        {1, nil, false},
+		`{"status":500,"list":[{}]}`:                                               {1, nil, false},
+		`{"list":null,"status":200}`:                                               {0, pull.ErrAnswer, false},
+		`{"list":[{}],"status":500,"message":"x"`:                                  {1, pull.ErrUnavailable, false},
+		`{"list":null,"a":` + strings.Repeat("[", 20_000):                          {0, pull.ErrAnswer, false},
+		`{"list":"` + strings.Repeat("x", 2<<20) + `","status":500,"message":"x"}`: {0, pull.ErrAnswer, false},
+	} {
+		a := serve(t, answer(body))
+		a.config.Dialect.ListMember = "list"
+		items, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
+		var failed *pull.Error
+		if len(items) != test.items || !isOnly(err, test.class) || (err == nil) != (test.class == nil) || errors.As(err, &failed) && (failed.Message != "") != test.http {
+			t.Errorf("%.80s: %d items, %v", body, len(items), err)
+		}
+	}
+}
+
 func TestAnItemMayBeAsLargeAsTheBoundAndNoLarger(t *testing.T) {
 	const bound = 5000
 	item := func(n int) string { return `{"a":"` + strings.Repeat("x", n-8) + `"}` }

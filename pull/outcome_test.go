@@ -59,6 +59,7 @@ func TestATagIsNeverMadeTwice(t *testing.T) {
 		"a success of another kind":              {body(207, `{}`), 1, pull.ErrUnknownOutcome},
 		"that kind, but its object says 400":     {body(207, `{"status":400,"message":"invalid_parameter"}`), 1, pull.ErrInvalidParameter},
 		"200, but its object says 403":           {body(200, `{"status":403,"message":"not_yours"}`), 1, pull.ErrAnswer},
+		"201, and its object says 1":             {body(201, `{"status":1,"message":"well"}`), 1, pull.ErrUnknownOutcome},
 		"304, which has no meaning for a create": {body(304, ``), 1, pull.ErrAnswer},
 		"an answer cut short": {func(r *http.Request) (*http.Response, error) {
 			return stream(r, 201, io.MultiReader(strings.NewReader(`{"tag`), broken{})), nil
@@ -228,6 +229,10 @@ func TestATagThatWasAskedForIsTheOneThatComes(t *testing.T) {
 		{` [{"tag_id":"S"},{"tag_id":"T"}] `, nil},
 		{`[{"tag_id":7},null,{"tag_id":"T"}]`, nil},
 		{`{"list":[{"tag_id":"T"}]}`, nil},
+		{`{"status":200,"message":"ok","list":[{"tag_id":"T"}]}`, nil},
+		{`{"status":200,"message":"ok"}`, pull.ErrAnswer},
+		{`{"list":[],"status":404,"message":"no such tag"}`, pull.ErrNotFound},
+		{`{"list":null,"status":503,"message":"later"}`, pull.ErrUnavailable},
 		{`{"tag_id":"S","generic":{}}`, pull.ErrAnswer},
 		{`[{"tag_id":"S"}]`, pull.ErrNotFound},
 		{`[]`, pull.ErrNotFound},

@@ -69,8 +69,8 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 // when that could be: also when the answer is a success that was not expected, or a
 // redirect to what came of it (RFC 9110 sections 15.3 and 15.4.4).
 func (e *Error) judgeOnce() {
-	said := e.said()
-	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0 || e.class == ErrAnswer && (said/100 == 2 || said == http.StatusSeeOther)) {
+	unclear := e.class == ErrAnswer && (e.HTTPStatus/100 == 2 || e.HTTPStatus == http.StatusSeeOther) && e.said() < 400
+	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0 || unclear) {
 		e.class = ErrUnknownOutcome
 	}
 }

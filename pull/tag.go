@@ -49,11 +49,13 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	if err != nil {
 		return fds.Tag{}, err
 	}
-	if _, refused := fds.ParseErrorObject(body); refused {
+	item, err := fds.ParseItem(body)
+	_, isList := item.Member(c.dialect.ListMember)
+	isList = isList && c.dialect.ListMember != ""
+	if object, is := fds.ParseErrorObject(body); is && (!isList || saysNo(object)) {
 		return fds.Tag{}, e.refusal(body)
 	}
-	item, err := fds.ParseItem(body)
-	if _, isList := item.Member(c.dialect.ListMember); err == nil && !(isList && c.dialect.ListMember != "") {
+	if err == nil && !isList {
 		tag, err := fds.ParseTag(body, c.dialect)
 		if err == nil && tag.ID() != "" && tag.ID() != id {
 			return fds.Tag{}, e.unusable("it is another tag: check Dialect.TagParameter")
