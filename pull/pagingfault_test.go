@@ -273,6 +273,7 @@ func TestACursorOfAWrongKindIsAnErrorAndNotTheEnd(t *testing.T) {
 		{"next", `{"list":[{}],"next":null}`, "", ""},
 		{"next", `{"list":[{}],"next":""}`, "", ""},
 		{"next", `{"list":[{}]}`, "", ""},
+		{"next", `{"list":[{}],"next":"a` + "\xff" + `"}`, "", "not valid UTF-8"},
 		{"next", `{"list":[{}],"next":true}`, "", "neither a string nor a number"},
 		{"next", `{"list":[{}],"next":{"a":"` + secret + `"}}`, "", "neither a string nor a number"},
 		{"next", `{"list":[{}],"next":["a"]}`, "", "neither a string nor a number"},

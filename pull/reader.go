@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -274,6 +275,8 @@ func readCursor(raw json.RawMessage, path []string) (string, error) {
 	switch {
 	case raw == nil:
 		return "", nil
+	case !utf8.Valid(raw): // what would be sent is another one
+		return "", errors.New("is not valid UTF-8")
 	case json.Unmarshal(raw, &text) == nil:
 		if text == nil {
 			return "", nil
