@@ -86,7 +86,10 @@ func TestAFailedConnectionSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
+// serveRaw is a server that says what it likes on a TLS connection. Say ends with an
+// error when the other end has closed it.
+func serveRaw(t *testing.T, speak func(say func(string) error)) *api {
+	t.Helper()
 	a := serve(t, nil)
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: a.TLS.Certificates})
 	if err != nil {
@@ -99,13 +102,62 @@ func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "220 mail\x1b[31m "+strings.Repeat("x", 2000)+"\r\n")
+			speak(func(text string) error { _, err := io.WriteString(conn, text); return err })
 			_, _ = io.Copy(io.Discard, conn)
 			conn.Close()
 		}
 	}()
 	a.config.BaseURL = "https://" + listener.Addr().String()
-	_, err = pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
+	return a
+}
+
+func TestAnAnswerThatNeverBeginsIsBounded(t *testing.T) {
+	const drop = 2 * time.Millisecond
+	for name, test := range map[string]struct {
+		first, again string
+		pause        time.Duration
+		within       time.Duration // of the time-out
+	}{
+		"a status line in drops": {"HTTP/1.1 200 ", "O", drop, 300 * time.Millisecond},
+		"a header in drops":      {"HTTP/1.1 200 OK\r\nX-A: ", "a", drop, 300 * time.Millisecond},
+		"headers in drops":       {"HTTP/1.1 200 OK\r\n", "A: a\r\n", drop, 300 * time.Millisecond},
+		"silence":                {"", "", drop, 300 * time.Millisecond},
+		"endless status line":    {"HTTP/1.1 200 ", strings.Repeat("O", 1000), 0, 20 * time.Second},
+		"endless header":         {"HTTP/1.1 200 OK\r\nX-A: ", strings.Repeat("a", 1000), 0, 20 * time.Second},
+		"endless headers":        {"HTTP/1.1 200 OK\r\n", "A: a\r\n", 0, 20 * time.Second},
+		"endless early hints":    {"", "HTTP/1.1 103 Early Hints\r\nA: a\r\n\r\n", 0, 20 * time.Second},
+		"endless chunk comments": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n", "1;" + strings.Repeat("a", 1000) + "\r\n \r\n", 0, 20 * time.Second},
+		"endless trailers":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\n", "A: a\r\n", 0, 20 * time.Second},
+		"two lengths":            {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 4\r\n\r\n[]", "", drop, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			gone := make(chan struct{})
+			a := serveRaw(t, func(say func(string) error) {
+				defer close(gone)
+				err := say(test.first)
+				for start := time.Now(); err == nil && test.again != "" && time.Since(start) < 15*time.Second; {
+					if err = say(test.again); test.pause > 0 {
+						time.Sleep(test.pause)
+					}
+				}
+			})
+			a.config.Timeout = test.within
+			start := time.Now()
+			_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
+			if !isOnly(err, pull.ErrUnavailable) || len(err.Error()) > 500 || time.Since(start) > 10*time.Second {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+			wait(t, gone, "the server saw the connection end")
+		})
+	}
+}
+
+func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
+	a := serveRaw(t, func(say func(string) error) {
+		_ = say("220 mail\x1b[31m " + strings.Repeat("x", 2000) + "\r\n")
+	})
+	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
 	if !isOnly(err, pull.ErrUnavailable) || len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b") {
 		t.Fatalf("%q", err)
 	}

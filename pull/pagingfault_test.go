@@ -176,6 +176,24 @@ func TestNoLinkLeadsTheTokenElsewhere(t *testing.T) {
 	}
 }
 
+func TestALinkIsRelativeToWhereRedirectsLed(t *testing.T) {
+	var asked []string
+	client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+		asked = append(asked, r.URL.Path+"?"+r.URL.RawQuery)
+		switch len(asked) {
+		case 1:
+			return reply(r, 307, ``, "Location", "/moved/list"), nil
+		case 2:
+			return reply(r, 200, `[{}]`, "Link", `<?n=2>; rel="next"`), nil
+		}
+		return reply(r, 200, `[{}]`), nil
+	}))
+	got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+	if len(got) != 2 || err != nil || !slices.Equal(asked, []string{"/fds/v2/spaces?", "/moved/list?", "/moved/list?n=2"}) {
+		t.Fatalf("%d items, %v, asked for %q", len(got), err, asked)
+	}
+}
+
 func TestALinkThatIsMalformedOrAboutSomethingElseIsNoNextPage(t *testing.T) {
 	for _, test := range []struct {
 		links []string
