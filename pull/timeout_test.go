@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -111,6 +112,33 @@ func TestTheTimeOutCountsTheProvidersTimeOnly(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestTheTimeOutStopsWhileAnAuthorizerIsAskedAfterARedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			if err := pause(r, 25*time.Second); err != nil {
+				return nil, err
+			}
+			if r.URL.Path == "/fds/v2/spaces" {
+				return reply(r, 302, ``, "Location", "/moved"), nil
+			}
+			return reply(r, 200, `[{}]`), nil
+		}), func(c *pull.Config) { c.Authorizer = waiting{authorize: time.Hour} })
+		start := time.Now()
+		items, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
+		if took := time.Since(start); len(items) != 1 || err != nil || took != 2*time.Hour+50*time.Second {
+			t.Fatalf("%d items after %v: %v", len(items), took, err)
+		}
+	})
+}
+
+func TestTheTransportHasTheBoundsThatItPromises(t *testing.T) {
+	made := pull.NewTransport(nil)
+	if made.TLSHandshakeTimeout != 10*time.Second || made.ResponseHeaderTimeout != 30*time.Second || made.MaxResponseHeaderBytes != 64<<10 || !made.ForceAttemptHTTP2 ||
+		made.DialContext == nil || made.Proxy == nil || made.TLSClientConfig.MinVersion != tls.VersionTLS12 {
+		t.Errorf("%+v", made)
 	}
 }
 

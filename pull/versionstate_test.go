@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -130,6 +131,45 @@ func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
 }
 
 // A provider forgets cursors; that is no reason to fail for ever.
+// Of a longer list a Version would know the first pages alone.
+func TestAListOfManyPagesIsReadWheneverItIsAskedFor(t *testing.T) {
+	for _, test := range []struct {
+		pages int
+		known bool
+	}{{100, true}, {101, false}, {150, false}} {
+		var version pull.Version
+		last := "old"
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			n, _ := strconv.Atoi(r.URL.RawQuery)
+			tag := fmt.Sprintf(`"%d"`, n)
+			if n == test.pages-1 {
+				tag = `"` + last + `"`
+			}
+			if r.Header.Get("If-None-Match") == tag {
+				return reply(r, 304, ``), nil
+			}
+			if n == test.pages-1 {
+				return reply(r, 200, `[{}]`, "ETag", tag), nil
+			}
+			return reply(r, 200, `[{}]`, "ETag", tag, "Link", fmt.Sprintf(`<?%d>; rel=next`, n+1)), nil
+		}))
+		read := func() (int, error) {
+			got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{Version: &version}))
+			return len(got), err
+		}
+		if n, err := read(); n != test.pages || err != nil {
+			t.Fatalf("%d of %d items, %v", n, test.pages, err)
+		}
+		if n, err := read(); test.known && (n != 0 || !errors.Is(err, pull.ErrUnchanged)) || !test.known && (n != test.pages || err != nil) {
+			t.Errorf("again %d of %d items, %v", n, test.pages, err)
+		}
+		last = "new"
+		if n, err := read(); n != test.pages || err != nil {
+			t.Errorf("after a change of the last page %d of %d items, %v", n, test.pages, err)
+		}
+	}
+}
+
 func TestAPageThatLapsedIsAChange(t *testing.T) {
 	for name, status := range map[string]int{"unknown": 404, "gone": 410, "refused": 400, "not implemented": 204, "elsewhere": 302, "unasked": 206} {
 		provider := &tagged{state: "1"}
