@@ -104,6 +104,10 @@ func quoted(path string) string {
 var settingNames = strings.NewReplacer(
 	"Push: push: wrong configuration: ", "", // of the fields below
 	"Provider.APIURL: pull: configuration: BaseURL", "provider.api_url",
+	"Provider.APIURL: pull: configuration: Dialect.Paging", "provider.dialect.paging",
+	"Provider.APIURL: pull: configuration: Dialect", "provider.dialect",
+	"pull: configuration: Dialect.Paging", "provider.dialect.paging", // where there are several faults
+	"pull: configuration: Dialect", "provider.dialect",
 	"BrokerURL: ", "provider.broker_url: ",
 	"SessionExpiry is", "push.session_expiry is",
 	"MaxPacketSize", "push.max_packet_size",
@@ -120,6 +124,8 @@ var settingNames = strings.NewReplacer(
 	"Dialect.FromParameter and ToParameter", "provider.dialect.from_parameter and to_parameter",
 	"Dialect.FromParameter and TimeMember", "provider.dialect.from_parameter and time_member",
 	"Dialect.FromParameter", "provider.dialect.from_parameter",
+	"Dialect.ToParameter", "provider.dialect.to_parameter",
+	"Dialect.LanguageParameter", "provider.dialect.language_parameter",
 	"Dialect.TimeMember", "provider.dialect.time_member",
 	"Dialect.ListMember", "provider.dialect.list_member",
 	"Provider.Dialect.Paging: fds: paging: ", "provider.dialect.paging: ",
@@ -129,6 +135,10 @@ var settingNames = strings.NewReplacer(
 	"CursorParameter", "cursor_parameter",
 	"CursorMember", "cursor_member",
 	"SizeParameter and a positive Size", "size_parameter and a positive size",
+	"SizeParameter", "size_parameter",
+	"LanguageParameter", "language_parameter",
+	".ListMember", ".list_member",
+	".ToParameter", ".to_parameter",
 	"FirstPage needs", "first_page needs",
 	"Poll.Interval", "poll.interval",
 	"Poll.Margin", "poll.margin",
