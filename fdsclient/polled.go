@@ -1,0 +1,182 @@
+package fdsclient
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Polled is what poll mode remembers of an owner.
+type Polled struct {
+	Events   PolledList `json:"events"`
+	Statuses PolledList `json:"statuses"`
+}
+
+// PolledList is what was read of one collection.
+type PolledList struct {
+	From time.Time `json:"from,omitzero"` // the provider's time of the last read that held something new
+	// Seen are digests of what was handled, 8 bytes each.
+	Seen []byte `json:"seen,omitempty"`
+	// Handed are pairs of digests of what was handed over since, in a read that did not
+	// come to its end: whose it is, a device's or an event's, and what.
+	Handed []byte `json:"handed,omitempty"`
+	// Part: Seen lacks what is dated before From, less the margin.
+	Part bool `json:"part,omitempty"`
+}
+
+const (
+	digestBytes = 8
+	// Two lists of both fit into a state file.
+	maxSeen   = 40_000  // digests of a list
+	maxHanded = 1 << 16 // pairs of a list that are stored: after a restart in the middle, what is over that comes again
+)
+
+// polledList is one collection.
+type polledList struct {
+	kind      pull.Kind
+	from      time.Time
+	seen      []uint64 // sorted
+	part      bool
+	unbounded bool // the provider does not know the parameter
+	version   pull.Version
+	handed    map[uint64]uint64 // by whose it is: since seen was made, in reads that did not come to their end
+	fresh     int               // handed over in this read
+	again     bool              // this read is the second of the same
+	date      time.Time         // of this read's first answer
+	ahead     time.Duration     // of our clock was the provider's then
+}
+
+func (l *polledList) load(stored PolledList) {
+	l.from, l.part = stored.From, stored.Part
+	l.seen = digestsIn(stored.Seen)
+	slices.Sort(l.seen)
+	handed := digestsIn(stored.Handed)
+	for ; len(handed) >= 2; handed = handed[2:] {
+		l.hand(handed[0], handed[1])
+	}
+}
+
+func digestsIn(stored []byte) (all []uint64) {
+	for ; len(stored) >= digestBytes; stored = stored[digestBytes:] {
+		all = append(all, binary.BigEndian.Uint64(stored))
+	}
+	return all
+}
+
+// store gives what load takes, with what was handed over of a read under way.
+func (l *polledList) store() PolledList {
+	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*len(l.seen))}
+	for _, d := range l.seen {
+		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+	}
+	for whose, d := range l.handed {
+		if len(stored.Handed) == 2*digestBytes*maxHanded {
+			break
+		}
+		stored.Handed = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(stored.Handed, whose), d)
+	}
+	return stored
+}
+
+// hand notes what was handed over.
+func (l *polledList) hand(whose, d uint64) {
+	if l.handed == nil {
+		l.handed = make(map[uint64]uint64)
+	}
+	l.handed[whose] = d
+}
+
+// knows says whether the handler has had that. What came of a device before another
+// status of it is new again.
+func (l *polledList) knows(whose, d uint64) bool {
+	if last, found := l.handed[whose]; found {
+		return last == d
+	}
+	_, found := slices.BinarySearch(l.seen, d)
+	return found
+}
+
+// polledItem is an item of a read.
+type polledItem struct {
+	digest uint64
+	at     time.Time
+	dated  bool
+}
+
+// latest gives the time of a read in which the provider did not tell its own: that of
+// its last item, so that a clock which is far behind ours hides nothing. What is
+// dated past now is not believed.
+func latest(read []polledItem, now time.Time) time.Time {
+	last := time.Unix(0, 0)
+	for _, item := range read {
+		if item.dated && item.at.After(last) {
+			last = item.at
+		}
+	}
+	if last.After(now) {
+		return now
+	}
+	return last
+}
+
+// since gives the time from which items are of interest, as the dialect's layout
+// can say it; zero: all are.
+func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time {
+	if l.from.IsZero() {
+		return time.Time{}
+	}
+	return asWritten(dialect, l.from.Add(-margin))
+}
+
+// complete takes a read that came to its end; part: it left out what is old.
+func (l *polledList) complete(read []polledItem, part bool, margin time.Duration, dialect fds.Dialect) error {
+	next := polledList{from: l.date}
+	since := next.since(margin, dialect)
+	part = part || l.kind == pull.Events && len(read) > maxSeen
+	var seen []uint64
+	for _, item := range read {
+		if !part || !item.dated || !item.at.Before(since) {
+			seen = append(seen, item.digest)
+		}
+	}
+	slices.Sort(seen)
+	seen = slices.Compact(seen)
+	if len(seen) > maxSeen {
+		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
+	}
+	l.take(slices.Clip(seen), part)
+	return nil
+}
+
+func (l *polledList) take(seen []uint64, part bool) {
+	l.from, l.part, l.seen, l.handed = l.date, part, seen, nil
+}
+
+// stableDigests are what an item is known by, the same in every process, and whose it
+// is: the device's whose state it tells, else its own.
+func stableDigests(m push.Message, item fds.Item, dialect fds.Dialect) (whose, d uint64) {
+	if m.Kind == push.KindEvent {
+		if id := textMember(item, dialect.MessageID); id != "" {
+			d = stableDigest([]byte("id " + id))
+			return d, d
+		}
+	}
+	d = stableDigest(m.Payload)
+	if m.Kind == push.KindStatus {
+		if id := textMember(item, dialect.DeviceID); id != "" {
+			return stableDigest([]byte("device " + id)), d
+		}
+	}
+	return d, d
+}
+
+func stableDigest(data []byte) uint64 {
+	sum := sha256.Sum256(data)
+	return binary.BigEndian.Uint64(sum[:])
+}
