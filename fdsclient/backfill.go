@@ -143,8 +143,7 @@ func (f *follower) withoutBounds(kind pull.Kind) bool {
 		f.gap.unbounded = make(map[pull.Kind]bool)
 	}
 	f.gap.unbounded[kind] = true
-	f.client.log.Warn("the provider does not know the names of Dialect.FromParameter and ToParameter there; the whole collection is read",
-		"collection", string(kind), "subscription", f.owner.key.SubscriptionID.String())
+	f.unknownNames(kind)
 	return true
 }
 
@@ -199,13 +198,10 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	log := func(level slog.Level, what string, n int) {
-		if n > 0 {
-			f.client.log.LogAttrs(ctx, level, what, slog.String("collection", string(kind)), slog.Int("items", n), slog.String("subscription", f.owner.key.SubscriptionID.String()))
-		}
+	f.leftOut("backfill", kind, unread)
+	if undated > 0 {
+		f.client.log.LogAttrs(ctx, slog.LevelInfo, "backfill: items without a known date-time were all handed over; Dialect.TimeMember names it", f.itemAttrs(kind, undated)...)
 	}
-	log(slog.LevelWarn, "backfill: items that are not FDS objects were left out", unread)
-	log(slog.LevelInfo, "backfill: items without a known date-time were all handed over; Dialect.TimeMember names it", undated)
 	return nil
 }
 
@@ -298,15 +294,6 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 		f.gap.handed[d.what] = struct{}{}
 	}
 	return nil
-}
-
-// fetched makes a message of an item of the Web API.
-func (f *follower) fetched(source push.Source, kind pull.Kind, item fds.Item) push.Message {
-	m := push.Message{Owner: f.owner.key, Source: source, Kind: push.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
-	if kind == pull.Statuses {
-		m.Kind = push.KindStatus
-	}
-	return m
 }
 
 // give hands a message to the handler once and, when it has failed too often on

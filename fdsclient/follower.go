@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -269,13 +268,6 @@ func (f *follower) stop() {
 	if unsaved {
 		f.storePosition(ctx)
 	}
-}
-
-// owns says whether an item is this owner's, as far as it says: the token may be that
-// of several owners who signed in together.
-func (f *follower) owns(item fds.Item) bool {
-	id, named := f.client.cfg.Provider.Dialect.Subscription(item)
-	return !named || id == f.owner.key.SubscriptionID
 }
 
 // forget is for an owner who signs out: nothing is stored any more.

@@ -225,8 +225,7 @@ func (f *follower) pollList(l *polledList) error {
 			return nil
 		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
 			l.unbounded = true
-			f.client.log.Warn("the provider does not know the name of Dialect.FromParameter there; the whole collection is read",
-				"collection", string(l.kind), "subscription", f.owner.key.SubscriptionID.String())
+			f.unknownNames(l.kind)
 			return f.pollList(l)
 		case errors.Is(err, fds.ErrItem):
 			unread++
@@ -259,9 +258,7 @@ func (f *follower) pollList(l *polledList) error {
 			}
 		}
 	}
-	if unread > 0 {
-		f.client.log.LogAttrs(f.ctx, slog.LevelWarn, "poll: items that are not FDS objects were left out", slog.String("collection", string(l.kind)), slog.Int("items", unread), slog.String("subscription", f.owner.key.SubscriptionID.String()))
-	}
+	f.leftOut("poll", l.kind, unread)
 	if setBack {
 		return f.pollList(l)
 	}
