@@ -123,7 +123,7 @@ func (f *follower) attempt() error {
 	f.mu.Unlock()
 	for _, kind := range []pull.Kind{pull.Events, pull.Statuses} {
 		err := f.fetch(kind, number)
-		if errors.Is(err, errClock) || errors.Is(err, pull.ErrInvalidParameter) && f.withoutBounds(kind) {
+		if errors.Is(err, errClock) {
 			err = f.fetch(kind, number)
 		}
 		if err != nil {
@@ -176,6 +176,8 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 		switch {
 		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
 			return context.Cause(ctx)
+		case errors.Is(err, pull.ErrInvalidParameter) && f.withoutBounds(kind):
+			return f.fetch(kind, number)
 		case errors.Is(err, fds.ErrItem):
 			unread++
 			continue
