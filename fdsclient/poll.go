@@ -27,15 +27,16 @@ import (
 // repeats anything; after a crash what was handled since the last save, within a
 // second, and what was in hand may come again. At an owner's first read all
 // statuses are handed over, and no event: before it, there was nobody to receive
-// them. With Dialect.FromParameter events are asked for from the last new one's read
-// less Margin; without, the whole collection is read, which costs one HTTP 304 as
-// long as nothing has changed and the provider has entity tags.
+// them. With Dialect.FromParameter events are asked for from the date of the last one
+// that came, or else of its read, less Margin; without, the whole collection is read,
+// which costs one HTTP 304 as long as nothing has changed and the provider has entity
+// tags.
 type Poll struct {
 	// Interval is the time from a read to the next one, give or take a tenth, so that
 	// owners do not come together. 0: no polling; at least 1 second, at most 30 days.
 	Interval time.Duration
-	// Margin is how long before the last read an event may be dated that the provider
-	// shows only later. Default 5 minutes, at most 30 days.
+	// Margin is how long before one that the provider has shown an event may be dated
+	// that it shows only later. Default 5 minutes, at most 30 days.
 	Margin time.Duration
 }
 
@@ -218,8 +219,7 @@ func (f *follower) pollList(l *polledList) error {
 			return nil
 		case errors.Is(err, pull.ErrNotImplemented):
 			if baseline { // what comes from now on is new
-				l.date = began
-				l.take(nil, true)
+				l.take(began, nil, true)
 				return f.savePolled(f.ctx)
 			}
 			return nil
@@ -263,7 +263,10 @@ func (f *follower) pollList(l *polledList) error {
 		return f.pollList(l)
 	}
 	if l.date.IsZero() {
-		l.date, l.ahead = latest(read, began), 0
+		l.date, l.ahead = began, 0
+		if latest(read, began).IsZero() {
+			l.date = time.Unix(0, 0) // a clock that is far behind ours hides nothing
+		}
 	}
 	if len(l.handed) == 0 && !l.from.IsZero() {
 		return nil // the same URL again

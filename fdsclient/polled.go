@@ -20,7 +20,9 @@ type Polled struct {
 
 // PolledList is what was read of one collection.
 type PolledList struct {
-	From time.Time `json:"from,omitzero"` // the provider's time of the last read that held something new
+	// From is the date of the last item, or else the provider's time, of the last read
+	// that held something new.
+	From time.Time `json:"from,omitzero"`
 	// Seen are digests of what was handled, 8 bytes each.
 	Seen []byte `json:"seen,omitempty"`
 	// Handed are pairs of digests of what was handed over since, in a read that did not
@@ -109,18 +111,13 @@ type polledItem struct {
 	dated  bool
 }
 
-// latest gives the time of a read in which the provider did not tell its own: that of
-// its last item, so that a clock which is far behind ours hides nothing. What is
-// dated past now is not believed.
-func latest(read []polledItem, now time.Time) time.Time {
-	last := time.Unix(0, 0)
+// latest gives the date of the last item of a read that is not dated past now, which
+// is not believed; zero: none is.
+func latest(read []polledItem, now time.Time) (last time.Time) {
 	for _, item := range read {
-		if item.dated && item.at.After(last) {
+		if item.dated && item.at.After(last) && !item.at.After(now) {
 			last = item.at
 		}
-	}
-	if last.After(now) {
-		return now
 	}
 	return last
 }
@@ -134,28 +131,42 @@ func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time 
 	return asWritten(dialect, l.from.Add(-margin))
 }
 
-// complete takes a read that came to its end; part: it left out what is old.
+// complete takes a read that came to its end; part: it left out what is old. What is
+// to come is dated by whoever dated the last item, whose clock may be another than
+// that of the answers, and who may take its time.
 func (l *polledList) complete(read []polledItem, part bool, margin time.Duration, dialect fds.Dialect) error {
-	next := polledList{from: l.date}
-	since := next.since(margin, dialect)
 	part = part || l.kind == pull.Events && len(read) > maxSeen
-	var seen []uint64
+	from := l.date
+	if last := latest(read, l.date); !last.IsZero() {
+		from = last
+	}
+	seen := recurring(read, part, from, margin, dialect)
+	if len(seen) > maxSeen {
+		from = l.date
+		seen = recurring(read, part, from, margin, dialect)
+	}
+	if len(seen) > maxSeen {
+		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
+	}
+	l.take(from, seen, part)
+	return nil
+}
+
+// recurring gives the digests of the items that the next read may hold again.
+func recurring(read []polledItem, part bool, from time.Time, margin time.Duration, dialect fds.Dialect) (seen []uint64) {
+	next := polledList{from: from}
+	since := next.since(margin, dialect)
 	for _, item := range read {
 		if !part || !item.dated || !item.at.Before(since) {
 			seen = append(seen, item.digest)
 		}
 	}
 	slices.Sort(seen)
-	seen = slices.Compact(seen)
-	if len(seen) > maxSeen {
-		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
-	}
-	l.take(slices.Clip(seen), part)
-	return nil
+	return slices.Clip(slices.Compact(seen))
 }
 
-func (l *polledList) take(seen []uint64, part bool) {
-	l.from, l.part, l.seen, l.handed = l.date, part, seen, nil
+func (l *polledList) take(from time.Time, seen []uint64, part bool) {
+	l.from, l.part, l.seen, l.handed = from, part, seen, nil
 }
 
 // stableDigests are what an item is known by, the same in every process, and whose it
