@@ -37,6 +37,7 @@ type page struct {
 	items int
 	hash  uint64 // of the items
 	next  *url.URL
+	last  bool // of its list
 }
 
 var pageSeed = maphash.MakeSeed()
@@ -87,6 +88,9 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 			}
 			e.close()
 			return nil, nil
+		case p.last && r.links() && nextLink(e.response.Header) != "": // a page has come after it
+			e.close()
+			return nil, nil
 		case n == len(r.known)-1:
 			date := e.date()
 			e.close()
@@ -117,6 +121,7 @@ func (e *exchange) date() time.Time {
 func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) error {
 	seen := map[uint64]bool{} // by hash: a provider's addresses may be long, and many
 	var before page
+	most := 0 // items on a page
 	for n := 0; ; n++ {
 		e := first
 		first = nil
@@ -143,8 +148,14 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 			return failed
 		}
 		if r.notes && len(r.read) <= maxKnownPages {
-			r.read = append(r.read, page{url: at.String(), tag: now.tag})
+			if r.links() && n > 0 && now.next == nil && now.items >= most {
+				// It may be full. Many a provider makes an entity tag of the body alone, so
+				// that it stays as it is when the Link header leads on to a page after it.
+				now.tag = ""
+			}
+			r.read = append(r.read, page{url: at.String(), tag: now.tag, last: now.next == nil})
 		}
+		most = max(most, now.items)
 		if now.next == nil {
 			return nil
 		}
@@ -208,6 +219,12 @@ func (e *exchange) unreadable(err error) error {
 		return e.unusable("%s", bad.text)
 	}
 	return e.broken(e.failure(), err, "the answer was cut short")
+}
+
+// links says that Link headers lead from page to page.
+func (r *reader) links() bool {
+	paging := r.client.dialect.Paging
+	return paging.PageParameter == "" && paging.CursorParameter == ""
 }
 
 // next gives the URL of the page after one that was read, or nil: it was the last.

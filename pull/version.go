@@ -11,7 +11,9 @@ import (
 // 304 a page as long as nothing has changed: the list then yields ErrUnchanged.
 // It is for one query of one owner, by one goroutine at a time; a query that asks
 // for another URL is read as if nothing were known. The zero value knows nothing.
-// A list whose provider sends no entity tags is always read.
+// A list whose provider sends no entity tags is always read. Where Link headers lead
+// from page to page and the one page of a list was full, what comes after it may stay
+// hidden until another Version is used: the page itself is unchanged.
 type Version struct {
 	asked []string // the URLs that the query gave
 	pages []page

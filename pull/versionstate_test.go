@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -238,5 +239,54 @@ func TestOnlyAnEntityTagThatCanBeSentBackIsKept(t *testing.T) {
 		if kept && (sent != tag || !errors.Is(err, pull.ErrUnchanged)) || !kept && (sent != "" || err != nil) {
 			t.Errorf("%.40q: sent back as %.40q, %v", tag, sent, err)
 		}
+	}
+}
+
+// A provider whose entity tags are made of the body alone, with two items a page.
+func TestAPageAfterTheLastOneIsAChange(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after int
+		header        bool // an answer without content has the Link header as well
+	}{
+		"that was half full":                       {3, 4, false},
+		"that was full":                            {4, 5, false},
+		"that was full and the only one":           {2, 3, true},
+		"that was full, and a link with each":      {4, 5, true},
+		"that was half full, and a link with each": {3, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			items := c.before
+			client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+				page, _ := strconv.Atoi(r.URL.Query().Get("at"))
+				var list []string
+				for i := 2 * page; i < min(2*page+2, items); i++ {
+					list = append(list, fmt.Sprintf(`{"n":%d}`, i))
+				}
+				body := "[" + strings.Join(list, ",") + "]"
+				var header []string
+				if 2*page+2 < items {
+					header = []string{"Link", fmt.Sprintf(`</fds/v2/events?at=%d>; rel="next"`, page+1)}
+				}
+				tag := fmt.Sprintf("%q", strings.ReplaceAll(body, `"`, ""))
+				if r.Header.Get("If-None-Match") != tag {
+					return reply(r, 200, body, append(header, "ETag", tag)...), nil
+				}
+				if !c.header {
+					header = nil
+				}
+				return reply(r, 304, "", append(header, "ETag", tag)...), nil
+			}))
+			query := pull.Query{Version: new(pull.Version)}
+			for range 2 {
+				got, err := raws(client.Items(t.Context(), pull.Events, query))
+				if len(got) != items && !errors.Is(err, pull.ErrUnchanged) {
+					t.Fatalf("%d items, %v", len(got), err)
+				}
+			}
+			items = c.after
+			if got, err := raws(client.Items(t.Context(), pull.Events, query)); len(got) != items || err != nil {
+				t.Errorf("%d items of %d, %v", len(got), items, err)
+			}
+		})
 	}
 }
