@@ -72,6 +72,10 @@ type PollEvent struct {
 // HookPoll is told of each read in poll mode.
 type HookPoll interface{ OnPoll(PollEvent) }
 
+// wholeInterval is from when on a list is read though it is unchanged: an entity tag
+// need not tell that a page has come after the only one.
+const wholeInterval = time.Hour
+
 // polling is the poll mode of one owner. One worker at a time is at it.
 type polling struct {
 	events, statuses polledList
@@ -190,7 +194,7 @@ func (f *follower) pollList(l *polledList) error {
 	p, dialect := f.polling, f.client.cfg.Provider.Dialect
 	baseline := p.newcomer && l.kind == pull.Events && l.from.IsZero()
 	l.date = time.Time{}
-	if len(l.handed) > 0 {
+	if len(l.handed) > 0 || time.Since(l.whole) >= wholeInterval {
 		l.version = pull.Version{} // as the list was before that is no longer what the handler knows
 	}
 	answers := 0
@@ -262,6 +266,7 @@ func (f *follower) pollList(l *polledList) error {
 	if setBack {
 		return f.pollList(l)
 	}
+	l.whole = time.Now()
 	if l.date.IsZero() {
 		l.date, l.ahead = began, 0
 		if latest(read, began).IsZero() {

@@ -47,6 +47,7 @@ type polledList struct {
 	part      bool
 	unbounded bool // the provider does not know the parameter
 	version   pull.Version
+	whole     time.Time         // when it was read to its end
 	handed    map[uint64]uint64 // by whose it is: since seen was made, in reads that did not come to their end
 	fresh     int               // handed over in this read
 	again     bool              // this read is the second of the same
