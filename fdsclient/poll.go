@@ -25,7 +25,8 @@ import (
 // Dialect.MessageID names, or else whose bytes are others; a status whose bytes
 // are. Which those are the StateStore remembers, so a restart neither misses nor
 // repeats anything; after a crash what was handled since the last save, within a
-// second, and what was in hand may come again. At an owner's first read all
+// second, and what was in hand may come again. While the StateStore fails nothing more
+// is handed over. At an owner's first read all
 // statuses are handed over, and no event: before it, there was nobody to receive
 // them. With Dialect.FromParameter events are asked for from the date of the last one
 // that came, or else of its read, less Margin; without, the whole collection is read,
@@ -170,6 +171,11 @@ func (f *follower) polled(e PollEvent) {
 func (f *follower) pollOnce() error {
 	p := f.polling
 	p.events.fresh, p.statuses.fresh = 0, 0
+	if p.unsaved { // what the store would not take; else it grows, and after a crash all of it comes again
+		if err := f.savePolled(f.ctx); err != nil {
+			return err
+		}
+	}
 	for _, l := range []*polledList{&p.events, &p.statuses} {
 		if err := f.pollList(l); err != nil {
 			return err
