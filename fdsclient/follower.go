@@ -30,6 +30,7 @@ type follower struct {
 
 	saving  baton      // held over the store's work
 	stored  OwnerState // saving: as the store has it, but for the position
+	unread  error      // why it is not what the store has
 	deleted bool       // saving: never to be stored again
 	failing bool       // saving: the last position could not be stored
 
@@ -82,13 +83,22 @@ func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower
 	f := &follower{
 		client: c, owner: o, handler: h, began: time.Now(),
 		saving: newBaton(), turn: newBaton(),
-		stored: state, position: state.Position, ahead: state.Ahead,
-		newcomer: err == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0 && state.Polled == nil,
+		unread: err,
 	}
+	f.restore(state)
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	retry := c.cfg.Push.Gaps.Retry
 	f.gap.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: time.Minute})
 	return f
+}
+
+// restore takes what was stored.
+func (f *follower) restore(state OwnerState) {
+	f.stored = state
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position, f.ahead = state.Position, state.Ahead
+	f.newcomer = f.unread == nil && state.Position.IsZero() && state.Gap == nil && len(state.Filters) == 0 && state.Polled == nil
 }
 
 // clock gives a moment of this process by the wall clock of the follower's begin:

@@ -91,13 +91,34 @@ type polling struct {
 
 // startPolling has the owner's lists read from now on.
 func (f *follower) startPolling() {
-	p := &polling{
-		newcomer: f.newcomer && f.stored.Polled == nil,
-		backoff:  f.client.pollBackoff(),
-		events:   polledList{kind: pull.Events},
-		statuses: polledList{kind: pull.Statuses},
+	f.polling = &polling{backoff: f.client.pollBackoff()}
+	if f.unread == nil || errors.Is(f.unread, errDamaged) {
+		f.unread = nil
+		f.polling.begin(f.stored, f.newcomer)
 	}
-	stored := f.stored
+	f.client.backfills.add(f)
+}
+
+// load has another try at what is stored, by which alone it is known what is new.
+func (f *follower) load() error {
+	if err := f.saving.lockWithin(f.ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	state, err := f.client.state.Load(f.ctx, f.owner.key)
+	if err != nil {
+		return fmt.Errorf("fdsclient: poll: what was handed over before: %w", err)
+	}
+	f.unread = nil
+	f.restore(state)
+	f.polling.begin(state, f.newcomer)
+	return nil
+}
+
+// begin takes what was stored of an owner.
+func (p *polling) begin(stored OwnerState, newcomer bool) {
+	p.newcomer = newcomer
+	p.events, p.statuses = polledList{kind: pull.Events}, polledList{kind: pull.Statuses}
 	if stored.Polled != nil {
 		p.events.load(stored.Polled.Events)
 		p.statuses.load(stored.Polled.Statuses)
@@ -110,8 +131,6 @@ func (f *follower) startPolling() {
 		p.statuses = polledList{kind: pull.Statuses}
 	}
 	p.gap = stored.Gap != nil
-	f.polling = p
-	f.client.backfills.add(f)
 }
 
 func (c *Client) pollBackoff() *backoff.Backoff {
@@ -171,6 +190,11 @@ func (f *follower) polled(e PollEvent) {
 func (f *follower) pollOnce() error {
 	p := f.polling
 	p.events.fresh, p.statuses.fresh = 0, 0
+	if f.unread != nil {
+		if err := f.load(); err != nil {
+			return err
+		}
+	}
 	if p.unsaved { // what the store would not take; else it grows, and after a crash all of it comes again
 		if err := f.savePolled(f.ctx); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -71,4 +72,63 @@ func TestWhatCannotBeStoredIsNotHandedOverWithoutEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAStateThatCannotBeReadForAWhileIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(failingState)
+		client := pollClient(t, func(cfg *Config) { cfg.State = store })
+		api, h, id := &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
+		on := `{"device_id":"a","on":true}`
+		api.statuses = []string{on}
+		f := poller(t, client, id, api, h.handle)
+		time.Sleep(5 * time.Minute)
+		api.event("one", time.Now())
+		time.Sleep(5 * time.Minute)
+		f.stop()
+		expect(t, h, on, "one")
+		api.event("two", time.Now())
+		store.loads.Store(true)
+		f = poller(t, client, id, api, h.handle)
+		time.Sleep(time.Hour)
+		expect(t, h)
+		store.loads.Store(false)
+		time.Sleep(10 * time.Minute)
+		f.stop()
+		expect(t, h, "two")
+	})
+}
+
+func TestADamagedStateMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := t.TempDir()
+		folder, err := OpenStateFolder(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := pollClient(t, func(cfg *Config) { cfg.State = folder })
+		api, h, id := &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
+		f := poller(t, client, id, api, h.handle)
+		synctest.Wait()
+		api.event("one", time.Now())
+		time.Sleep(5 * time.Minute)
+		f.stop()
+		expect(t, h, "one")
+		api.event("two", time.Now())
+		for n, damage := range []string{"", "{", `{"version":1`, `{"version":2,"state":{}}`} {
+			if err := os.WriteFile(folder.file(f.owner.key), []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f = poller(t, client, id, api, h.handle)
+			time.Sleep(5 * time.Minute)
+			f.stop()
+			expect(t, h, "one", "two")
+			f = poller(t, client, id, api, h.handle)
+			time.Sleep(5 * time.Minute)
+			f.stop()
+			if got := h.take(); len(got) > 0 {
+				t.Errorf("after damage %d: once more %q", n, got)
+			}
+		}
+	})
 }

@@ -41,7 +41,9 @@ type OwnerState struct {
 // StateStore keeps OwnerStates. Its methods are called from several goroutines
 // at once, for one owner from one at a time.
 type StateStore interface {
-	// Load gives the zero OwnerState for an owner that was never saved.
+	// Load gives the zero OwnerState for an owner that was never saved. While it fails
+	// an owner is not polled; one that the broker pushes to has everything fetched
+	// anew.
 	Load(ctx context.Context, owner fds.OwnerKey) (OwnerState, error)
 	// Save is durable when it returns nil.
 	Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error
@@ -96,6 +98,9 @@ func (s *StateFolder) file(owner fds.OwnerKey) string {
 	return filepath.Join(s.path, owner.SubscriptionID.String()+"-"+digest(owner.Issuer)+".json")
 }
 
+// errDamaged: no later attempt fares better.
+var errDamaged = errors.New("damaged or of a newer version")
+
 // Load implements StateStore. A damaged file gives an error that names it.
 func (s *StateFolder) Load(_ context.Context, owner fds.OwnerKey) (OwnerState, error) {
 	name := s.file(owner)
@@ -108,7 +113,7 @@ func (s *StateFolder) Load(_ context.Context, owner fds.OwnerKey) (OwnerState, e
 	}
 	var stored stateFile
 	if json.Unmarshal(data, &stored) != nil || stored.Version != 1 || stored.Owner != owner {
-		return OwnerState{}, fmt.Errorf("fdsclient: load state: %s is damaged or of a newer version; delete it, and expect messages twice", name)
+		return OwnerState{}, fmt.Errorf("fdsclient: load state: %s is %w; delete it, and expect messages twice", name, errDamaged)
 	}
 	return stored.State, nil
 }
