@@ -275,7 +275,7 @@ func (f *follower) pollList(l *polledList) error {
 			continue
 		}
 		m := f.fetched(push.FromPoll, l.kind, item)
-		whose, d := stableDigests(m, item, dialect)
+		whose, d := stableDigests(m, item, dated, dialect)
 		read = append(read, polledItem{d, at, dated})
 		if baseline || l.knows(whose, d) {
 			continue

@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
 )
 
 // linkedAPI gives its events in pages of two, to which Link headers lead, with entity
@@ -62,6 +64,62 @@ func TestAPageThatAnEntityTagDoesNotTellOfIsPolled(t *testing.T) {
 		}
 		if api.unchanged == 0 {
 			t.Error("nothing was unchanged, which proves nothing")
+		}
+	})
+}
+
+// Pages that shift, a list that another machine of the provider has not caught up
+// with.
+func TestAnEventThatWasMissingInOneReadDoesNotComeAgain(t *testing.T) {
+	for name, from := range map[string]string{"of the whole collection": "", "of what is new": "from"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := pollClient(t, func(cfg *Config) { cfg.Provider.Dialect.FromParameter = from })
+				api, h, id := &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
+				f := poller(t, client, id, api, h.handle)
+				synctest.Wait()
+				for i := range 9 {
+					api.event(fmt.Sprint("event ", i), time.Now())
+					time.Sleep(10 * time.Second)
+				}
+				time.Sleep(time.Minute)
+				h.take()
+				for i := range 6 {
+					var all []string
+					api.event(fmt.Sprint("new ", i), time.Now())
+					api.change(func() {
+						all = slices.Clone(api.events)
+						api.events = slices.Delete(api.events, i, i+2)
+					})
+					time.Sleep(70 * time.Second)
+					expect(t, h, fmt.Sprint("new ", i))
+					api.change(func() { api.events = all })
+					if i%2 == 0 {
+						f.stop()
+						f = poller(t, client, id, api, h.handle)
+					}
+					time.Sleep(70 * time.Second)
+					expect(t, h)
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
+// Such a list may hold the last event alone.
+func TestAnEventOfNoNameAndDateThatComesAgainIsAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, n := pollClient(t, nil), &polledAPI{from: true}, 0
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error { n++; return nil })
+		synctest.Wait()
+		for i := range 6 {
+			api.change(func() { api.events = []string{[]string{`{"code":"open"}`, `{"code":"closed"}`}[i%2]} })
+			time.Sleep(2 * time.Minute)
+		}
+		f.stop()
+		if n != 6 {
+			t.Errorf("%d of 6 events were handed over", n)
 		}
 	})
 }

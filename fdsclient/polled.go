@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -36,7 +37,12 @@ const (
 	digestBytes = 8
 	// Two lists of both fit into a state file.
 	maxSeen   = 40_000  // digests of a list
+	maxGone   = 256     // of events that the last reads did not hold any more, or as many as they held
 	maxHanded = 1 << 16 // pairs of a list that are stored: after a restart in the middle, what is over that comes again
+
+	// lasting is the bit in an event's digest that says that another one cannot have the
+	// same: it has an ID or a date.
+	lasting uint64 = 1
 )
 
 // polledList is one collection.
@@ -44,6 +50,7 @@ type polledList struct {
 	kind      pull.Kind
 	from      time.Time
 	seen      []uint64 // sorted
+	gone      []uint64 // sorted: of events that were seen before, and may come again
 	part      bool
 	unbounded bool // the provider does not know the parameter
 	version   pull.Version
@@ -74,9 +81,11 @@ func digestsIn(stored []byte) (all []uint64) {
 
 // store gives what load takes, with what was handed over of a read under way.
 func (l *polledList) store() PolledList {
-	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*len(l.seen))}
-	for _, d := range l.seen {
-		stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.gone)))}
+	for _, some := range [][]uint64{l.seen, l.gone} {
+		for _, d := range some {
+			stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
+		}
 	}
 	for whose, d := range l.handed {
 		if len(stored.Handed) == 2*digestBytes*maxHanded {
@@ -101,7 +110,12 @@ func (l *polledList) knows(whose, d uint64) bool {
 	if last, found := l.handed[whose]; found {
 		return last == d
 	}
-	_, found := slices.BinarySearch(l.seen, d)
+	return holds(l.seen, d) || holds(l.gone, d)
+}
+
+// holds looks for a digest among sorted ones.
+func holds(sorted []uint64, d uint64) bool {
+	_, found := slices.BinarySearchFunc(sorted, d&^lasting, func(one, d uint64) int { return cmp.Compare(one&^lasting, d) })
 	return found
 }
 
@@ -167,20 +181,53 @@ func recurring(read []polledItem, part bool, from time.Time, margin time.Duratio
 }
 
 func (l *polledList) take(from time.Time, seen []uint64, part bool) {
+	l.gone = l.missing(seen)
 	l.from, l.part, l.seen, l.handed = from, part, seen, nil
+}
+
+// missing gives what was known and is not among seen. It may be back: where pages
+// shift while they are read, where the provider is several machines that do not all
+// have the same, where its clock is set back. A status that is back is news.
+func (l *polledList) missing(seen []uint64) (gone []uint64) {
+	if l.kind != pull.Events {
+		return nil
+	}
+	add := func(d uint64) {
+		if d&lasting != 0 && !holds(seen, d) {
+			gone = append(gone, d)
+		}
+	}
+	for _, d := range l.seen {
+		add(d)
+	}
+	for _, d := range l.handed {
+		add(d)
+	}
+	most := min(max(maxGone, len(seen)), maxSeen-len(seen))
+	if len(gone)+len(l.gone) <= most {
+		for _, d := range l.gone {
+			add(d)
+		}
+	}
+	slices.Sort(gone)
+	gone = slices.Compact(gone)
+	return slices.Clip(gone[:min(len(gone), most)])
 }
 
 // stableDigests are what an item is known by, the same in every process, and whose it
 // is: the device's whose state it tells, else its own.
-func stableDigests(m push.Message, item fds.Item, dialect fds.Dialect) (whose, d uint64) {
-	if m.Kind == push.KindEvent {
-		if id := textMember(item, dialect.MessageID); id != "" {
-			d = stableDigest([]byte("id " + id))
-			return d, d
-		}
-	}
+func stableDigests(m push.Message, item fds.Item, dated bool, dialect fds.Dialect) (whose, d uint64) {
 	d = stableDigest(m.Payload)
-	if m.Kind == push.KindStatus {
+	switch m.Kind {
+	case push.KindEvent:
+		id := textMember(item, dialect.MessageID)
+		if id != "" {
+			d = stableDigest([]byte("id " + id))
+		}
+		if d &^= lasting; id != "" || dated {
+			d |= lasting
+		}
+	case push.KindStatus:
 		if id := textMember(item, dialect.DeviceID); id != "" {
 			return stableDigest([]byte("device " + id)), d
 		}
