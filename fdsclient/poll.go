@@ -200,23 +200,34 @@ func (f *follower) pollOnce() error {
 			return err
 		}
 	}
+	var failed error
 	for _, l := range []*polledList{&p.events, &p.statuses} {
-		if err := f.pollList(l); err != nil {
+		err := f.pollList(l)
+		if err != nil && !refused(err) {
+			return err
+		}
+		failed = join(failed, err)
+	}
+	if p.unsaved || p.gap && failed == nil {
+		if err := f.savePolled(f.ctx); err != nil {
 			return err
 		}
 	}
-	if !p.gap && !p.unsaved {
-		return nil
-	}
-	if err := f.savePolled(f.ctx); err != nil {
-		return err
-	}
-	if !p.gap {
-		return nil
+	if !p.gap || failed != nil {
+		return failed
 	}
 	err := f.save(f.ctx, func(s *OwnerState) { s.Gap = nil })
 	p.gap = err != nil
 	return err
+}
+
+var errHandler = errors.New("the handler failed")
+
+// refused says that the provider answers, and does not give that list, or not so that
+// it can be read, now or later: the other may be well all the same.
+func refused(err error) bool {
+	var failed *pull.Error
+	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !pull.Retryable(err) && !errors.Is(err, pull.ErrUnauthorized) && !errors.Is(err, errHandler)
 }
 
 // pollList reads one collection and hands over what is new.
@@ -281,7 +292,7 @@ func (f *follower) pollList(l *polledList) error {
 			continue
 		}
 		if err := f.giveLong(m, d); err != nil {
-			return fmt.Errorf("fdsclient: poll: the handler failed: %w", err)
+			return fmt.Errorf("fdsclient: poll: %w: %w", errHandler, err)
 		}
 		l.fresh++
 		p.unsaved = true
