@@ -56,7 +56,7 @@ const maxStateBytes = 4 << 20
 
 // StateFolder keeps the state of each owner in a file of its own. Several
 // processes may share one as long as they do not connect the same owner, which
-// the broker forbids anyway.
+// the broker forbids anyway, or poll the same owner, which nobody forbids.
 type StateFolder struct{ path string }
 
 // OpenStateFolder uses the folder at path, which is made when it is first needed.
