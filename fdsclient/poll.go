@@ -149,7 +149,7 @@ func (f *follower) poll() {
 		interval := f.client.cfg.Poll.Interval
 		delay := interval + time.Duration((rand.Float64()-0.5)*float64(interval)/5)
 		if err != nil {
-			delay = max(p.backoff.Next(), askedToWait(err))
+			delay = askedToWait(err) + p.backoff.Next() // many may have been told the same moment
 		} else {
 			p.backoff.Up()
 		}

@@ -91,7 +91,7 @@ func TestAnErrorNamesThePathOfItsListAndNotTheOneThatALinkNames(t *testing.T) {
 	}
 	// The page that a Version remembers is asked for first thing.
 	n := 0
-	client := offline(t, each(&n, body(200, `[{}]`, "Link", "</"+token+">; rel=next", "ETag", `"a"`), body(200, `[{}]`, "ETag", `"b"`), body(304, ""), body(503, "")))
+	client := offline(t, each(&n, body(200, `[{},{}]`, "Link", "</"+token+">; rel=next", "ETag", `"a"`), body(200, `[{}]`, "ETag", `"b"`), body(304, ""), body(503, "")))
 	var version pull.Version
 	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{Version: &version})); err != nil {
 		t.Fatal(err)

@@ -51,8 +51,8 @@ func (a *attempts) do(ctx context.Context, attempt func(ctx context.Context, ans
 		}
 		left, first := a.failed(began)
 		delay := spacing.Next()
-		if answer := new(pull.Error); errors.As(err, &answer) && answer.RetryAfter > delay {
-			delay = answer.RetryAfter
+		if answer := new(pull.Error); errors.As(err, &answer) {
+			delay += answer.RetryAfter
 		}
 		if delay >= left {
 			return err
