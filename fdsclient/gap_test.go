@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -287,6 +288,26 @@ func TestLiveMessagesWaitForTheBackfillButNotForEver(t *testing.T) {
 	heal()
 	e.arrive(&box)
 	eventually(t, "the gap closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) == 1 })
+}
+
+func TestABackfillWaitsAsLongAsTheProviderAsks(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	gaps := &gapLog{}
+	cfg.Hooks = []any{gaps}
+	client := open(t, cfg)
+	signIn(t, client, p)
+	o := p.Owners()[0]
+	var box inbox
+	runClient(t, client, box.handle)
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	inject(t, p, fdstest.TooManyRequests(fdstest.APIEndpoint, "3600"))
+	inject(t, p, fdstest.DropConnections(o))
+	inject(t, p, fdstest.LoseSessions(o))
+	eventually(t, "a failure told", func() bool { return len(gaps.all(fdsclient.GapFailing)) > 0 })
+	if f := gaps.all(fdsclient.GapFailing)[0]; !errors.Is(f.Err, pull.ErrRateLimited) || time.Until(f.RetryAt) < 59*time.Minute {
+		t.Errorf("tried again in %v after %v", time.Until(f.RetryAt), f.Err)
+	}
 }
 
 func TestAnOwnerWithoutAWebAPIIsNotHeldUpAndItsGapsAreTold(t *testing.T) {
