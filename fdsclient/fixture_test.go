@@ -151,6 +151,12 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// subscribed waits until the broker of p has an owner's subscription.
+func subscribed(t *testing.T, p *fdstest.Provider, o fdstest.Owner) {
+	t.Helper()
+	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+}
+
 // certificatesOf issues the owners' certificates of p, each once.
 func certificatesOf(p *fdstest.Provider) fdsclient.CertificateSource {
 	var mu sync.Mutex

@@ -98,7 +98,7 @@ func TestNoEventIsMissingWhenTheProvidersClockIsOffOrIsSet(t *testing.T) {
 
 			set(clock.first)
 			stop := runClient(t, client, box.handle)
-			eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+			subscribed(t, p, o)
 			e.publish(1)
 			e.arrive(&box)
 			outage()

@@ -30,7 +30,7 @@ func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	e.publish(2)
 	e.arrive(&box)
 
@@ -92,7 +92,7 @@ func TestABackfilledMessageThatTheHandlerNeverTakesGoesToTheDeadLetters(t *testi
 		}
 		return box.handle(ctx, m)
 	})
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	e.publish(1)
 	e.arrive(&box)
 	off := inject(t, p, fdstest.RefuseConnections(o))
@@ -146,7 +146,7 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 	runClient(t, client, box.handle)
 	var publishers []*events
 	for _, o := range p.Owners()[:2] {
-		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		subscribed(t, p, o)
 		e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 		e.publish(1)
 		e.arrive(&box)
@@ -198,7 +198,7 @@ func TestADamagedStateFileCostsItsOwnerDuplicatesAndNoEvent(t *testing.T) {
 	}
 	stop := runClient(t, client, box.handle)
 	for i, o := range p.Owners()[:2] {
-		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		subscribed(t, p, o)
 		publishers[i].publish(3)
 		publishers[i].arrive(&box)
 	}

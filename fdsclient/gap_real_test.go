@@ -266,23 +266,7 @@ func TestAConsumerKilledInTheMiddleOfABackfillBeginsItAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		child := exec.CommandContext(t.Context(), os.Args[0])
-		child.Env = append(os.Environ(), consumerVariable+"="+string(task))
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		handled := 0
-		for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "hangs"; {
-			s.box.messages = append(s.box.messages, push.Message{Payload: append([]byte(nil), lines.Bytes()...)})
-			handled++
-		}
-		_ = child.Process.Kill()
-		_ = child.Wait() // it was killed
+		handled := killConsumer(t, string(task), "", &s.box)
 		if handled != 7 {
 			t.Fatalf("the consumer handled %d messages before it was killed, want 7", handled)
 		}
@@ -297,4 +281,28 @@ func TestAConsumerKilledInTheMiddleOfABackfillBeginsItAgain(t *testing.T) {
 		s.done(t, "kept")
 		stop()
 	}
+}
+
+// killConsumer runs a consumer until it hangs, kills it, and puts into the box what
+// it has handled.
+func killConsumer(t *testing.T, task string, source push.Source, box *inbox) (handled int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env = append(os.Environ(), consumerVariable+"="+task)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "hangs"; handled++ {
+		_ = box.handle(ctx, push.Message{Source: source, Payload: append([]byte(nil), lines.Bytes()...)})
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait() // it was killed
+	return handled
 }

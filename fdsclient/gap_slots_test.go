@@ -40,7 +40,7 @@ func TestAHandlerThatHangsInABackfillHoldsUpNoOtherOwnerAndNoSignOut(t *testing.
 	})
 	var publishers []*events
 	for _, o := range p.Owners()[:2] {
-		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		subscribed(t, p, o)
 		e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 		e.publish(1)
 		e.arrive(&box)

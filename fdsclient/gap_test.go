@@ -172,7 +172,7 @@ func TestNoEventIsMissingAfterAnyOutageInTheBox(t *testing.T) {
 				o := p.Owners()[0]
 				var box inbox
 				runClient(t, client, box.handle)
-				eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+				subscribed(t, p, o)
 				e := &events{t: t, dialect: d, send: func(item []byte) error { return p.AddEvent(o, item) }}
 				e.publish(3)
 				e.arrive(&box)
@@ -215,7 +215,7 @@ func TestAProcessThatWasAwayFetchesWhatItMissed(t *testing.T) {
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	stop := runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	e.publish(2)
 	e.arrive(&box)
 	stop()
@@ -238,7 +238,7 @@ func TestWhatAnIntruderCausedToBeMissedIsFetchedByTheNextRun(t *testing.T) {
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	stop := runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	e.publish(2)
 	e.arrive(&box)
 	inject(t, p, fdstest.Disconnect(0x8E, "", "", o))
@@ -265,7 +265,7 @@ func TestLiveMessagesWaitForTheBackfillButNotForEver(t *testing.T) {
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	stop := runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	stop()
 	inject(t, p, fdstest.LoseSessions(o))
 	e.publish(5)
@@ -300,7 +300,7 @@ func TestABackfillWaitsAsLongAsTheProviderAsks(t *testing.T) {
 	o := p.Owners()[0]
 	var box inbox
 	runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	inject(t, p, fdstest.TooManyRequests(fdstest.APIEndpoint, "3600"))
 	inject(t, p, fdstest.DropConnections(o))
 	inject(t, p, fdstest.LoseSessions(o))
@@ -322,7 +322,7 @@ func TestAnOwnerWithoutAWebAPIIsNotHeldUpAndItsGapsAreTold(t *testing.T) {
 	o := p.Owners()[0]
 	var box inbox
 	runClient(t, client, box.handle)
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	inject(t, p, fdstest.DropConnections(o))
 	publish(t, p, o, `1`)
 	eventually(t, "the message", func() bool { return box.payloads(key.SubscriptionID) == "1" })
@@ -347,7 +347,7 @@ func TestAPositionIsNeverAheadOfAnAcknowledgement(t *testing.T) {
 		<-goOn
 		return nil
 	})
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	load := func() time.Time {
 		state, err := cfg.State.Load(t.Context(), key)
 		if err != nil {
@@ -391,7 +391,7 @@ func TestDuplicatesAreMarkedOrDroppedAndAChangedStatusIsNone(t *testing.T) {
 		o := p.Owners()[0]
 		var box inbox
 		runClient(t, client, box.handle)
-		eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+		subscribed(t, p, o)
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -454,7 +454,7 @@ func TestAHandlerThatFailsOnABackfilledMessageGetsItAgain(t *testing.T) {
 		}
 		return box.handle(ctx, m)
 	})
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	off := inject(t, p, fdstest.RefuseConnections(o))
 	inject(t, p, fdstest.LoseSessions(o))
 	e.publish(5)

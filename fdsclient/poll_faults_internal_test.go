@@ -123,17 +123,23 @@ func TestAClockThatIsSetBackWhileNobodyPollsHidesNoEvent(t *testing.T) {
 	}
 }
 
+// expectLate wants each event that is dated an hour before it shows.
+func expectLate(t *testing.T, api *polledAPI, h *had) {
+	t.Helper()
+	synctest.Wait()
+	for i := range 4 {
+		api.event(fmt.Sprint("event ", i), time.Now().Add(-time.Hour))
+		time.Sleep(3 * time.Minute)
+		expect(t, h, fmt.Sprint("event ", i))
+	}
+}
+
 func TestAProviderThatDoesNotTellItsTimeMayBeFarBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, api, h := pollClient(t, nil), &polledAPI{from: true, noDate: true}, new(had)
 		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
 		defer f.stop()
-		synctest.Wait()
-		for i := range 4 {
-			api.event(fmt.Sprint("event ", i), time.Now().Add(-time.Hour))
-			time.Sleep(3 * time.Minute)
-			expect(t, h, fmt.Sprint("event ", i))
-		}
+		expectLate(t, api, h)
 	})
 }
 

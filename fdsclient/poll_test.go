@@ -1,12 +1,8 @@
 package fdsclient_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -231,7 +227,7 @@ func TestAConsumerKilledInTheMiddleOfAPollMissesNothing(t *testing.T) {
 	const kills = 4
 	for range kills {
 		e.publish(5)
-		handled := killConsumer(t, string(task), &box)
+		handled := killConsumer(t, string(task), push.FromPoll, &box)
 		if handled != c.HangAfter {
 			t.Fatalf("the consumer handled %d messages before it was killed, want %d", handled, c.HangAfter)
 		}
@@ -249,28 +245,4 @@ func TestAConsumerKilledInTheMiddleOfAPollMissesNothing(t *testing.T) {
 	if again > kills*c.HangAfter {
 		t.Errorf("%d events came again after %d kills", again, kills)
 	}
-}
-
-// killConsumer runs a consumer until it hangs, kills it, and puts into the box what
-// it has handled.
-func killConsumer(t *testing.T, task string, box *inbox) (handled int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0])
-	child.Env = append(os.Environ(), consumerVariable+"="+task)
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "hangs"; handled++ {
-		_ = box.handle(ctx, push.Message{Source: push.FromPoll, Payload: append([]byte(nil), lines.Bytes()...)})
-	}
-	_ = child.Process.Kill()
-	_ = child.Wait() // it was killed
-	return handled
 }

@@ -257,7 +257,7 @@ func TestASignInWhileTheSignOutWaitsForTheHandlerIsNotUndone(t *testing.T) {
 		}
 		return box.handle(ctx, m)
 	})
-	eventually(t, "subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
+	subscribed(t, p, o)
 	publish(t, p, o, `"first"`)
 	<-working
 	gone := make(chan error, 1)
