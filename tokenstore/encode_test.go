@@ -201,3 +201,28 @@ func FuzzFolderFile(f *testing.F) {
 		}
 	})
 }
+
+func TestAGrantThatCannotBeWrittenSaysWhere(t *testing.T) {
+	for _, c := range []struct {
+		spoil func(*Grant)
+		want  string
+	}{
+		{func(g *Grant) { g.TokenType = hush + "\xff" }, "token_type: it is not valid UTF-8"},
+		{func(g *Grant) { g.RefreshToken = NewSecret(hush + "\xff") }, "refresh_token: it is not valid UTF-8"},
+		{func(g *Grant) { g.Scopes = []string{"a", hush + "\xff"} }, "scopes: it is not valid UTF-8"},
+		{func(g *Grant) { g.Created = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) }, "created: json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"},
+	} {
+		g := crashGrant(1, "", 0)
+		c.spoil(&g)
+		data, err := g.Encode()
+		if !errors.Is(err, ErrMalformed) || !strings.HasSuffix(err.Error(), c.want) || data != nil || leaks(err.Error()) {
+			t.Errorf("Encode gives %q, %v; want %s", data, err, c.want)
+		}
+	}
+}
+
+func TestARecordOfANewerVersionIsNotTakenForDamaged(t *testing.T) {
+	if _, err := DecodeGrant([]byte(`{"version":2,"issuer":{"of":"another type"}}`)); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("got %v", err)
+	}
+}

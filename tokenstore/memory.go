@@ -12,8 +12,8 @@ import (
 // Memory keeps grants until the process ends, for tests and demonstrations. It
 // refuses what the other stores refuse.
 type Memory struct {
-	mu      sync.Mutex
-	records map[Key][]byte // encoded, so that nothing is shared with callers
+	mu     sync.Mutex
+	grants map[Key]Grant // whose lists are shared with no caller
 
 	locks keyedLocks
 }
@@ -22,7 +22,7 @@ var _ Store = (*Memory)(nil)
 
 // OpenMemory gives an empty store.
 func OpenMemory() *Memory {
-	return &Memory{records: map[Key][]byte{}}
+	return &Memory{grants: map[Key]Grant{}}
 }
 
 // Probe always succeeds, unless ctx has ended.
@@ -32,16 +32,14 @@ func (m *Memory) Probe(ctx context.Context) error { return contextError(ctx, "pr
 func (m *Memory) List(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		m.mu.Lock()
-		records := maps.Clone(m.records)
+		grants := maps.Clone(m.grants)
 		m.mu.Unlock()
-		for _, key := range slices.SortedFunc(maps.Keys(records), compareKeys) {
+		for _, key := range slices.SortedFunc(maps.Keys(grants), compareKeys) {
 			if err := contextError(ctx, "list grants", Key{}); err != nil {
 				yield(Entry{}, err)
 				return
 			}
-			grant, err := DecodeGrant(records[key])
-			grant.Key = key
-			if !yield(grant.Entry(), err) {
+			if !yield(grants[key].Entry(), nil) {
 				return
 			}
 		}
@@ -55,15 +53,16 @@ func (m *Memory) Load(ctx context.Context, key Key) (Grant, error) {
 		return Grant{}, err
 	}
 	m.mu.Lock()
-	data, ok := m.records[key]
+	grant, ok := m.grants[key]
 	m.mu.Unlock()
 	if !ok {
 		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
 	}
-	return DecodeGrant(data)
+	grant.Subscriptions, grant.Scopes = slices.Clone(grant.Subscriptions), slices.Clone(grant.Scopes)
+	return grant, nil
 }
 
-// Save implements [Store].
+// Save implements [Store]. What it keeps is what another store would read.
 func (m *Memory) Save(ctx context.Context, grant Grant) error {
 	if err := contextError(ctx, "save grant", grant.Key); err != nil {
 		return err
@@ -72,9 +71,12 @@ func (m *Memory) Save(ctx context.Context, grant Grant) error {
 	if err != nil {
 		return err
 	}
+	if grant, err = DecodeGrant(data); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.records[grant.Key] = data
+	m.grants[grant.Key] = grant
 	return nil
 }
 
@@ -85,7 +87,7 @@ func (m *Memory) Delete(ctx context.Context, key Key) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.records, key)
+	delete(m.grants, key)
 	return nil
 }
 

@@ -93,7 +93,12 @@ func (p *clientProcess) begin(a *access) (err error) {
 
 func (p *clientProcess) up(n int) error {
 	if p.contender.fleet != nil {
-		return p.contender.fleet([]owner{p.told(n)})
+		connect, err := p.contender.fleet([]owner{p.told(n)})
+		if err != nil {
+			return err
+		}
+		go connect()
+		return nil
 	}
 	return p.contender.connect(p.told(n))
 }
@@ -138,20 +143,28 @@ func (p *clientProcess) await() (int, error) {
 const connecting = 64
 
 func (p *clientProcess) connect() (answer, error) {
+	var connectFleet func()
+	if p.contender.fleet != nil {
+		all := make([]owner, len(p.owners))
+		for n := range all {
+			all[n] = p.told(n)
+		}
+		var err error
+		if connectFleet, err = p.contender.fleet(all); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := p.profileCPU(); err != nil {
+		return answer{}, err
+	}
 	before, err := cpuTime()
 	if err != nil {
 		return answer{}, err
 	}
 	began := time.Now()
 	waiting := len(p.owners)
-	if p.contender.fleet != nil {
-		all := make([]owner, len(p.owners))
-		for n := range all {
-			all[n] = p.told(n)
-		}
-		if err := p.contender.fleet(all); err != nil {
-			return answer{}, err
-		}
+	if connectFleet != nil {
+		go connectFleet()
 	} else {
 		for n := range p.owners {
 			if n >= connecting {
@@ -175,6 +188,7 @@ func (p *clientProcess) connect() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	pprof.StopCPUProfile() // if there is one
 	now, err := residentBytes()
 	return answer{Figures: figures{
 		connectWall: took.Seconds(),
@@ -244,20 +258,26 @@ func (p *clientProcess) profile() error {
 	return nil
 }
 
-// cpuProfiles are the names of what is expected in turn.
-var cpuProfiles = []string{".throughput.cpu", ".latency.cpu"}
+// cpuProfiles are the names of what is measured in turn.
+var cpuProfiles = []string{".connect.cpu", ".throughput.cpu", ".latency.cpu"}
+
+// profileCPU begins the next CPU profile.
+func (p *clientProcess) profileCPU() error {
+	if p.profiles == "" || p.profiled >= len(cpuProfiles) {
+		return nil
+	}
+	f, err := os.Create(p.profiles + cpuProfiles[p.profiled]) // closed with the process
+	if err != nil {
+		return err
+	}
+	p.profiled++
+	return pprof.StartCPUProfile(f)
+}
 
 func (p *clientProcess) expect(count int) (err error) {
 	runtime.GC()
-	if p.profiles != "" && p.profiled < len(cpuProfiles) {
-		f, err := os.Create(p.profiles + cpuProfiles[p.profiled]) // closed with the process
-		if err != nil {
-			return err
-		}
-		p.profiled++
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
+	if err := p.profileCPU(); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

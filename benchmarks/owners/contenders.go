@@ -29,12 +29,12 @@ type contender struct {
 	limited    bool // only its connecting is of interest
 	reconnects bool
 	connect    func(owner) error
-	fleet      func([]owner) error // connects all, instead of connect
+	fleet      func([]owner) (connect func(), err error) // prepares to connect all, instead of connect
 }
 
 var contenders = []contender{
-	{name: sdk, reconnects: true, fleet: func(all []owner) error { return runSDK(all, false) }},
-	{name: limited, limited: true, reconnects: true, fleet: func(all []owner) error { return runSDK(all, true) }},
+	{name: sdk, reconnects: true, fleet: func(all []owner) (func(), error) { return runSDK(all, false) }},
+	{name: limited, limited: true, reconnects: true, fleet: func(all []owner) (func(), error) { return runSDK(all, true) }},
 	{name: plain, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, false) }},
 	{name: tuned, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, true) }},
 	{name: pahoAlone, connect: connectPaho},

@@ -16,18 +16,18 @@ import (
 
 const issuer = "https://localhost"
 
-// runSDK has a Client run with a grant for each owner, so all that the SDK keeps
-// of an owner is measured. With limit, connects have its default rate; without,
-// they come as those of the other clients do: some at a time until all are up, and
-// then each when it wants.
-func runSDK(all []owner, limit bool) error {
+// runSDK prepares a Client with a stored grant for each owner, as it is after a sign-in,
+// and gives what has it run. All that the SDK keeps of an owner is measured. With limit, connects have
+// its default rate; without, they come as those of the other clients do: some at a
+// time until all are up, and then each when it wants.
+func runSDK(all []owner, limit bool) (run func(), err error) {
 	store := tokenstore.OpenMemory()
 	owners := make(map[fds.SubscriptionID]owner, len(all))
 	now := time.Now()
 	for _, o := range all {
 		root, err := fds.ParseRoot(o.id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		id := root.SubscriptionID()
 		owners[id] = o
@@ -36,7 +36,7 @@ func runSDK(all []owner, limit bool) error {
 			Key: key, Subscriptions: []string{o.id}, RefreshToken: tokenstore.NewSecret("refresh " + o.id), AccessToken: tokenstore.NewSecret("access " + o.id),
 			TokenType: "Bearer", AccessExpiry: now.Add(24 * time.Hour), Created: now, Renewed: now,
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	turns := &turns{free: make(chan struct{}, connecting), owners: owners}
@@ -61,17 +61,16 @@ func runSDK(all []owner, limit bool) error {
 	}
 	client, err := fdsclient.New(config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	message := all[0].message // one function for all
-	go func() {
+	return func() {
 		err := client.Run(context.Background(), func(_ context.Context, m push.Message) error {
 			message(m.Payload)
 			return nil
 		})
 		all[0].failed(fmt.Errorf("run: %w", err))
-	}()
-	return nil
+	}, nil
 }
 
 // turns is the limiter of a Client's connects, and tells who is up.
