@@ -1,7 +1,7 @@
 package fds
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -64,23 +64,39 @@ type Paging struct {
 	Size          int    // its value
 }
 
-// Check gives an error that names every contradiction in the settings.
-func (p Paging) Check() error {
-	var faults []error
-	fault := func(text string) { faults = append(faults, errors.New("fds: paging: "+text)) }
-	if p.PageParameter != "" && p.CursorParameter != "" {
-		fault("PageParameter and CursorParameter are both set; a provider pages in one way")
+// Faults names every setting that contradicts another, in a sentence each: what
+// would send a parameter twice, which FDS forbids, or end a list before its last
+// page.
+func (d Dialect) Faults() (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf("Dialect."+format, args...)) }
+	taken := map[string]string{"ids": "FDS itself"}
+	for _, named := range []struct{ setting, name string }{
+		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter},
+		{"Paging.PageParameter", d.Paging.PageParameter}, {"Paging.CursorParameter", d.Paging.CursorParameter}, {"Paging.SizeParameter", d.Paging.SizeParameter},
+	} {
+		if by, twice := taken[named.name]; twice {
+			fault("%s is %.100q, which is given a meaning by %s already", named.setting, named.name, by)
+		}
+		if named.name != "" {
+			taken[named.name] = "Dialect." + named.setting
+		}
 	}
-	if (p.CursorParameter == "") != (p.CursorMember == "") {
-		fault("CursorParameter and CursorMember go together")
+	if cursor, _, _ := strings.Cut(d.Paging.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
+		fault("ListMember is %.100q; with a CursorMember an answer is an object, in which they are two members", d.ListMember)
 	}
-	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
-		fault("FirstPage needs a PageParameter, and is not negative")
+	if p := d.Paging; p.PageParameter != "" && p.CursorParameter != "" {
+		fault("Paging: PageParameter and CursorParameter are both set; a provider pages in one way")
 	}
-	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
-		fault("SizeParameter and a positive Size go together")
+	if p := d.Paging; (p.CursorParameter == "") != (p.CursorMember == "") {
+		fault("Paging: CursorParameter and CursorMember go together")
 	}
-	return errors.Join(faults...)
+	if p := d.Paging; p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
+		fault("Paging: FirstPage needs a PageParameter, and is not negative")
+	}
+	if p := d.Paging; p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
+		fault("Paging: SizeParameter and a positive Size go together")
+	}
+	return faults
 }
 
 // WithDefaults fills the empty fields that have a default.

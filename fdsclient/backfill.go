@@ -96,7 +96,7 @@ func (f *follower) fill() {
 			f.mu.Unlock()
 			return
 		}
-		delay := askedToWait(err) + f.gap.backoff.Next()
+		delay := retryAfterOf(err) + f.gap.backoff.Next()
 		if f.gap.retry != nil { // this attempt was another outage's
 			f.gap.retry.Stop()
 		}

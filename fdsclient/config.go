@@ -250,7 +250,13 @@ func (c Config) validate() (Config, error) {
 		}
 	}
 	p.Dialect = p.Dialect.WithDefaults()
-	checkDialect(p.Dialect, fault)
+	for _, text := range p.Dialect.Faults() {
+		fault("Provider.%s", text)
+	}
+	at := time.Date(2026, 11, 24, 13, 14, 15, 0, time.UTC)
+	if back, err := time.Parse(p.Dialect.TimeLayout, at.Format(p.Dialect.TimeLayout)); err != nil || back.Format(time.DateOnly) != at.Format(time.DateOnly) {
+		fault("Provider.Dialect.TimeLayout %q does not give a date that can be read back; write it as package time does", p.Dialect.TimeLayout)
+	}
 	c.Push.Gaps.complete(fault)
 	c.Poll.complete(p, fault)
 

@@ -68,25 +68,6 @@ func (g *Gaps) complete(fault func(string, ...any)) {
 	}
 }
 
-// checkDialect names what a backfill could not work with.
-func checkDialect(d fds.Dialect, fault func(string, ...any)) {
-	for name, value := range map[string]string{"FromParameter": d.FromParameter, "ToParameter": d.ToParameter} {
-		if value == "ids" {
-			fault("Provider.Dialect.%s is ids, which FDS gives another meaning", name)
-		}
-	}
-	if d.FromParameter != "" && d.FromParameter == d.ToParameter {
-		fault("Provider.Dialect.FromParameter and ToParameter are both %q", d.FromParameter)
-	}
-	if err := d.Paging.Check(); err != nil {
-		fault("Provider.Dialect.Paging: %v", err)
-	}
-	at := time.Date(2026, 11, 24, 13, 14, 15, 0, time.UTC)
-	if back, err := time.Parse(d.TimeLayout, at.Format(d.TimeLayout)); err != nil || back.Format(time.DateOnly) != at.Format(time.DateOnly) {
-		fault("Provider.Dialect.TimeLayout %q does not give a date that can be read back; write it as package time does", d.TimeLayout)
-	}
-}
-
 // asWritten gives a time as the dialect's layout can say it, where that is earlier:
 // an item of that moment is dated so.
 func asWritten(dialect fds.Dialect, t time.Time) time.Time {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -382,15 +383,19 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d/2)+1))
 }
 
-// retryAfterOf gives the wait that a server asked for, or 0.
+// retryAfterOf gives the wait that a server asked for, or 0: the token endpoint,
+// even when what failed for want of a token is a request of pull, or the Web API.
 func retryAfterOf(err error) time.Duration {
 	var unavailable *unavailableError
 	var refused *OAuthError
+	var failed *pull.Error
 	switch {
 	case errors.As(err, &unavailable):
 		return unavailable.retryAfter
 	case errors.As(err, &refused):
 		return refused.RetryAfter
+	case errors.As(err, &failed):
+		return failed.RetryAfter
 	}
 	return 0
 }

@@ -15,7 +15,11 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/fds-sdk/fds-go/internal/backoff"
 )
+
+const longestWait = time.Hour // that a server's Retry-After can ask for
 
 // answer is what the token endpoint issued.
 type answer struct {
@@ -226,14 +230,14 @@ func refusal(response *http.Response, endpoint, code, description string, secret
 	case status >= 300 && status < 400:
 		return fmt.Errorf("fdsclient: %s endpoint: %w: it redirects (HTTP status %d), which is refused because it would carry secrets elsewhere; configure the endpoint's own URL", endpoint, ErrUnavailable, status)
 	case code == "" || status >= 500 || status == http.StatusTooManyRequests:
-		return &unavailableError{endpoint: endpoint, status: status, retryAfter: retryAfter(response.Header)}
+		return &unavailableError{endpoint: endpoint, status: status, retryAfter: backoff.Asked(response.Header, longestWait)}
 	}
 	return fmt.Errorf("fdsclient: %w", &OAuthError{
 		Endpoint:    endpoint,
 		Code:        code,
 		Description: describe(description, secrets...),
 		HTTPStatus:  status,
-		RetryAfter:  retryAfter(response.Header),
+		RetryAfter:  backoff.Asked(response.Header, longestWait),
 	})
 }
 
@@ -249,18 +253,6 @@ func (e *unavailableError) Error() string {
 }
 
 func (e *unavailableError) Unwrap() error { return ErrUnavailable }
-
-// retryAfter reads RFC 9110 section 10.2.3, bounded by an hour.
-func retryAfter(h http.Header) time.Duration {
-	value := h.Get("Retry-After")
-	var wait time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = time.Until(at)
-	}
-	return max(0, min(wait, time.Hour))
-}
 
 // readRefusal reads an error answer to a form that x/oauth2 has not sent.
 func (s *authServer) readRefusal(response *http.Response, endpoint string, form url.Values) error {

@@ -127,7 +127,9 @@ func New(config Config) (*Client, error) {
 	if config.MaxPages < 0 {
 		fault("MaxPages is %d; it must be positive, or 0 for the default", config.MaxPages)
 	}
-	checkDialect(config.Dialect, fault)
+	for _, text := range config.Dialect.Faults() {
+		fault("%s", text)
+	}
 	if config.Timeout < 0 {
 		fault("Timeout is %v; it must be positive, or 0 for the default", config.Timeout)
 	}
@@ -179,29 +181,6 @@ func New(config Config) (*Client, error) {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
-}
-
-// checkDialect names what would send a parameter twice, which FDS forbids, or end a
-// list before its last page.
-func checkDialect(d fds.Dialect, fault func(string, ...any)) {
-	if err := d.Paging.Check(); err != nil {
-		fault("Dialect: %w", err)
-	}
-	taken := map[string]string{idsParameter: "FDS itself"}
-	for _, named := range []struct{ setting, name string }{
-		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter},
-		{"Paging.PageParameter", d.Paging.PageParameter}, {"Paging.CursorParameter", d.Paging.CursorParameter}, {"Paging.SizeParameter", d.Paging.SizeParameter},
-	} {
-		if by, twice := taken[named.name]; twice {
-			fault("Dialect.%s is %q, which is given a meaning by %s already", named.setting, cut(named.name), by)
-		}
-		if named.name != "" {
-			taken[named.name] = "Dialect." + named.setting
-		}
-	}
-	if cursor, _, _ := strings.Cut(d.Paging.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
-		fault("Dialect.ListMember is %q; with a CursorMember an answer is an object, in which they are two members", cut(d.ListMember))
-	}
 }
 
 func parseBase(text string) (*url.URL, error) {

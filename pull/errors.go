@@ -11,7 +11,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/backoff"
 )
+
+const longestWait = 24 * time.Hour // that a provider's Retry-After can ask for
 
 // The classes of errors, for errors.Is. An error that is of no class came from
 // the Authorizer, from the caller's context, from a TLS fault that no retry
@@ -195,33 +198,7 @@ func (e *Error) readHeader(response *http.Response, redact func(string) string) 
 			break
 		}
 	}
-	e.RetryAfter = retryAfter(response.Header)
-}
-
-// retryAfter reads RFC 9110 section 10.2.3: seconds, or a date, which is taken
-// against the provider's own clock when the answer tells it.
-func retryAfter(header http.Header) time.Duration {
-	const most = 24 * time.Hour
-	value := header.Get("Retry-After")
-	if value == "" {
-		return 0
-	}
-	if strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseUint(value, 10, 31)
-		if err != nil { // beyond any wait
-			return most
-		}
-		return min(time.Duration(seconds)*time.Second, most)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return min(max(at.Sub(now), 0), most)
+	e.RetryAfter = backoff.Asked(response.Header, longestWait)
 }
 
 // cut shortens a value from outside for an error text; the caller quotes it.

@@ -152,7 +152,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"one parameter for two of paging", []string{"  ca_file:", "  dialect: {to_parameter: p, language_parameter: p, paging: {size_parameter: p, size: 5}}\n  ca_file:"},
 			[]string{`: provider.dialect.language_parameter is "p", which is given a meaning by provider.dialect.to_parameter`, `provider.dialect.paging.size_parameter is "p"`}},
 		{"a cursor beside no list", []string{"  ca_file:", "  dialect:\n    paging: {cursor_parameter: c, cursor_member: next}\n  ca_file:"}, []string{`: provider.dialect.list_member is ""; with a cursor_member`}},
-		{"one parameter for two", []string{"  ca_file:", "  dialect: {from_parameter: t, to_parameter: t}\n  ca_file:"}, []string{`provider.dialect.from_parameter and to_parameter are both "t"`}},
+		{"one parameter for two", []string{"  ca_file:", "  dialect: {from_parameter: t, to_parameter: t}\n  ca_file:"}, []string{`provider.dialect.to_parameter is "t", which is given a meaning by provider.dialect.from_parameter already`}},
 		{"an unknown key of poll", []string{"tokens:\n", "poll: {every: 30s}\ntokens:\n"}, []string{`line 8: unknown key "every"`}},
 		{"an interval without a unit", []string{"tokens:\n", "poll: {interval: 30}\ntokens:\n"}, []string{"line 8: a duration is written like"}},
 		{"an interval that is too short", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "tokens:\n", "poll: {interval: 10ms}\ntokens:\n"}, []string{"poll.interval is 10ms; it must be at least 1s"}},

@@ -95,6 +95,27 @@ func overwrite(t *testing.T, s tokenstore.Store, _ Options) {
 	wantList(t, s, second, other)
 }
 
+func ownCopies(t *testing.T, s tokenstore.Store, _ Options) {
+	saved := grant(key(1), "1")
+	save(t, s, saved)
+	saved.Subscriptions[0], saved.Scopes[0] = "changed", "changed"
+	wantGrant(t, s, grant(key(1), "1"))
+	loaded, err := s.Load(t.Context(), key(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Subscriptions[0], loaded.Scopes[0] = "changed", "changed"
+	wantGrant(t, s, grant(key(1), "1"))
+	for e, err := range s.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Subscriptions[0] = "changed"
+	}
+	wantGrant(t, s, grant(key(1), "1"))
+	wantList(t, s, grant(key(1), "1"))
+}
+
 func growAndShrink(t *testing.T, s tokenstore.Store, options Options) {
 	large := options.LargeToken
 	for _, size := range []int{10, large, 10, large / 2, large, large / 3, 3000, 10, large} {

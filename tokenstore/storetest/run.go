@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) tokenstore.Store, options Options
 		{"MembersOfANewerVersionSurviveARewrite", newerMembers},
 		{"ASaveReplacesTheWholeGrant", overwrite},
 		{"AGrantGrowsAndShrinks", growAndShrink},
+		{"WhatACallerChangesIsItsOwn", ownCopies},
 		{"AMissingGrantIsNotFound", notFound},
 		{"ADeletedGrantIsGone", deletion},
 		{"KeysDoNotTouchOneAnother", isolation},
