@@ -120,8 +120,41 @@ func TestAnIdleConnectionStaysUpForDays(t *testing.T) {
 		if s := r.State(); s.Phase != push.Connected || s.Connects != 1 {
 			t.Errorf("state %+v", s)
 		}
-		if n := pings.Load(); n < 48*60 || n > 48*60*8/7+1 {
+		if n := pings.Load(); n < 48*60 || n > 48*60*8/6+1 {
 			t.Errorf("%d pings in 48 hours", n)
+		}
+	})
+}
+
+// Of owners who connect at the same moment each pings at its own.
+func TestPingsOfManyOwnersAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const owners, keepAlive = 64, 80 * time.Second
+		began := time.Now()
+		pings := make(chan time.Duration, owners)
+		for range owners {
+			b := newScripted(t, func(p *peer) {
+				p.accept(false)
+				p.expect(packets.PINGREQ)
+				pings <- time.Since(began)
+				p.stay()
+			})
+			cfg := b.config()
+			cfg.KeepAlive = keepAlive
+			start(t, cfg, discard(t)).waitPhase(push.Connected)
+		}
+		seconds := make(map[time.Duration]int)
+		for range owners {
+			at := <-pings
+			if at < keepAlive*6/8-time.Second || at > keepAlive*7/8 {
+				t.Errorf("a ping after %v", at)
+			}
+			seconds[at.Truncate(time.Second)]++
+		}
+		for at, n := range seconds {
+			if n > owners/3 {
+				t.Errorf("%d of %d pings within the second after %v", n, owners, at)
+			}
 		}
 	})
 }

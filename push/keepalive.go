@@ -2,29 +2,34 @@ package push
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
 
+// pingGrid is how much earlier than planned a timer may fire; see aligned.
+const pingGrid = 100 * time.Millisecond
+
 // keepAlive begins to watch the connection. A ping goes out when nothing was
-// sent or nothing received for some seven eighths of the interval, and must be
+// sent or nothing received for six to seven eighths of the interval, and must be
 // followed by any packet within about half of it: a dead connection is found
-// within one and a half. One timer does it, so an idle connection costs no
-// goroutine.
+// within one and a half. Each connection draws its own time, since thousands that
+// connected together would else ping together, for good, and hold up the messages
+// that come meanwhile. One timer does it, so an idle connection costs no goroutine.
 func (w *wire) keepAlive(interval time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cause != nil {
 		return
 	}
-	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8, interval/2, interval/16
+	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8-rand.N(interval/8), interval/2, min(interval/16, pingGrid)
 	w.pingTimer = time.AfterFunc(w.aligned(w.pingIdle), w.watch)
 }
 
 // aligned shortens a delay, by less than pingGrid, so that it ends on a multiple of
-// that: the timers of many connections then fire together, and an idle process
-// wakes for all of them at once instead of for each.
+// that: of the timers of thousands of connections several then fire together, and an
+// idle process wakes for them at once instead of for each.
 func (w *wire) aligned(delay time.Duration) time.Duration {
 	return max(delay-time.Duration(time.Now().Add(delay).UnixNano()%int64(w.pingGrid)), 0)
 }
