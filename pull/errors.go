@@ -21,7 +21,7 @@ const longestWait = 24 * time.Hour // that a provider's Retry-After can ask for
 // heals, or with an HTTP status that none of them names.
 var (
 	ErrUnauthorized     = errors.New("the provider does not accept the access token")
-	ErrInvalidParameter = errors.New("the provider refuses a query parameter")
+	ErrInvalidParameter = errors.New("the provider refuses a parameter or the body")
 	ErrNotImplemented   = errors.New("the provider does not implement this for this type of device")
 	ErrNotFound         = errors.New("the provider does not know this address")
 	ErrRateLimited      = errors.New("the provider asks for fewer requests")
@@ -178,12 +178,14 @@ func textOf(kind string, body []byte) (problem, text string) {
 	return problem, text
 }
 
+const shortestSecret = 8 // bytes; what is shorter stands in many a text by chance
+
 // redact takes the credentials out of a text that echoes the request.
 func (e *exchange) redact(text string) string {
-	if len(e.secret) < 8 {
-		return text
+	for _, secret := range e.secrets {
+		text = strings.ReplaceAll(text, secret, "[redacted]")
 	}
-	return strings.ReplaceAll(text, e.secret, "[redacted]")
+	return text
 }
 
 // shown makes a value from outside fit for an error text; the caller quotes it.

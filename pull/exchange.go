@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -26,11 +27,12 @@ type request struct {
 	operation  string // "get statistics"
 	method     string
 	target     *url.URL
-	path       string // what errors call it; a next page's own comes from outside. "": target's
-	content    []byte // JSON; nil: none
-	challenges int    // that the Authorizer was asked about, over all attempts
-	doubt      bool   // an attempt failed that may have been carried out
-	known      string // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
+	path       string   // what errors call it; a next page's own comes from outside. "": target's
+	content    []byte   // JSON; nil: none
+	challenges int      // that the Authorizer was asked about, over all attempts
+	doubt      bool     // an attempt failed that may have been carried out
+	secrets    []string // the credentials that were sent, in all attempts, so that no error shows them
+	known      string   // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 
 // repeatable says whether the request may be sent again when it may have been
@@ -45,8 +47,7 @@ type exchange struct {
 	ctx    context.Context // of this exchange; its cause is errTimeout when the provider took too long
 	end    context.CancelFunc
 	wait   patience
-	secret string // the credentials that were sent last, so that no error shows them
-	made   int    // the attempts up to this one, once it was answered as expected
+	made   int // the attempts up to this one, once it was answered as expected
 
 	response *http.Response
 }
@@ -160,7 +161,9 @@ func (e *exchange) send(target *url.URL) error {
 	if err := e.client.authorizer.Authorize(e.ctx, request); err != nil {
 		return e.withheld(failed, err)
 	}
-	_, e.secret, _ = strings.Cut(request.Header.Get("Authorization"), " ")
+	if _, secret, _ := strings.Cut(request.Header.Get("Authorization"), " "); len(secret) >= shortestSecret && !slices.Contains(e.secrets, secret) {
+		e.secrets = append(e.secrets, secret)
+	}
 	if err := e.wait.resume(e.ctx); err != nil {
 		return e.withheld(failed, err)
 	}

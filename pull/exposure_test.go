@@ -146,3 +146,20 @@ func TestARefusalIsShownOnOneLine(t *testing.T) {
 		t.Errorf("%q", err)
 	}
 }
+
+// A provider may log and echo the token of a request before.
+func TestNoErrorShowsATokenThatWasRenewedMeanwhile(t *testing.T) {
+	renewed := strings.ToUpper(token)
+	var asked int
+	client := offline(t, each(&asked,
+		body(401, ""),
+		body(400, `{"status":400,"message":"not `+token+` nor `+renewed+`"}`),
+	), func(c *pull.Config) {
+		c.Authorizer = &bearer{token: token, renew: func(*http.Response) (string, bool, error) { return renewed, true, nil }}
+	})
+	_, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+	var failed *pull.Error
+	if !errors.As(err, &failed) || failed.Message != "not [redacted] nor [redacted]" {
+		t.Errorf("%v", err)
+	}
+}

@@ -186,7 +186,7 @@ func TestARefusalIsASentence(t *testing.T) {
 		status     int
 		body, says string
 	}{
-		{400, `{"status":400,"message":"invalid_parameter"}`, "refuses a query parameter"},
+		{400, `{"status":400,"message":"invalid_parameter"}`, "refuses a parameter or the body"},
 		{200, `{"status":204,"message":"not_implemented"}`, "does not implement"},
 		{404, `{"status":404,"message":"x\u001b[2J"}`, "does not know this address"},
 		{200, `<html>`, "unusable answer"},
