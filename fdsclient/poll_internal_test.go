@@ -388,7 +388,7 @@ func TestAListTooLongToRememberIsAnErrorUnlessItIsDated(t *testing.T) {
 
 func TestManyPolledOwnersCostNoGoroutineBetweenReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const owners = 2000
+		const owners = 10_000
 		client, api := pollClient(t, nil), &polledAPI{from: true, statuses: []string{`{"device_id":"a"}`}}
 		before := runtime.NumGoroutine()
 		counts := make(chan fds.OwnerKey, owners*2)
