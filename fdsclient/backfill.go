@@ -96,7 +96,7 @@ func (f *follower) fill() {
 			f.mu.Unlock()
 			return
 		}
-		delay := retryAfterOf(err) + f.gap.backoff.Next()
+		delay := askedToWait(err) + f.gap.backoff.Next()
 		if f.gap.retry != nil { // this attempt was another outage's
 			f.gap.retry.Stop()
 		}
@@ -282,7 +282,7 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 	if !m.Duplicate || !settings.Gaps.DropDuplicates || !named && !dated {
 		var err error
 		if dead, err = f.give(ctx, m, d.what); err != nil {
-			return fmt.Errorf("fdsclient: backfill: the handler failed: %w", err)
+			return fmt.Errorf("fdsclient: backfill: %w: %w", errHandler, err)
 		}
 		f.mu.Lock()
 		f.gap.fetched++

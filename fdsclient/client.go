@@ -40,6 +40,8 @@ type Client struct {
 	grants     map[tokenstore.Key]*grant
 	running    map[*run]struct{}
 	departures map[fds.OwnerKey]*departure
+	listings   int                       // of the store, under way
+	gone       map[grantedOwner]struct{} // signed out, or given another grant, since they began
 	closed     bool
 	stop       context.CancelFunc // of the scheduler; nil until it runs
 	work       sync.WaitGroup     // renewals and the scheduler
@@ -74,6 +76,7 @@ func New(cfg Config) (*Client, error) {
 		grants:     make(map[tokenstore.Key]*grant),
 		running:    make(map[*run]struct{}),
 		departures: make(map[fds.OwnerKey]*departure),
+		gone:       make(map[grantedOwner]struct{}),
 	}
 	if c.limiter == nil {
 		c.limiter = rate.NewLimiter(200, 50)
@@ -201,13 +204,23 @@ func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
 // listOwners is Owners; whole is false when a record cannot be read, so that an
 // owner may be missing who did not sign out.
 func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, err error) {
+	c.mu.Lock()
+	c.listings++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.listings--; c.listings == 0 {
+			clear(c.gone)
+		}
+	}()
 	entries, whole, err := c.entries(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	listed := make(map[fds.OwnerKey]bool)
 	for _, e := range c.oneGrantEach(ctx, entries) {
-		for _, o := range c.know(e) {
+		for _, o := range c.know(e, true) {
 			if !listed[o.key] {
 				listed[o.key] = true
 				owners = append(owners, o)
@@ -278,17 +291,27 @@ func ofOneRecord(err error) bool {
 		errors.Is(err, tokenstore.ErrTooLarge) || errors.Is(err, tokenstore.ErrNewerFormat)
 }
 
-// know gives the Owners of a stored grant, the same ones each time.
-func (c *Client) know(e tokenstore.Entry) []*Owner {
+// grantedOwner is an owner as the owner of one grant.
+type grantedOwner struct {
+	grant tokenstore.Key
+	owner fds.OwnerKey
+}
+
+// leaves notes that an owner has left a grant, for the listings under way, which
+// may have seen it there. c.mu is held.
+func (c *Client) leaves(owner fds.OwnerKey, grant tokenstore.Key) {
+	if c.listings > 0 {
+		c.gone[grantedOwner{grant, owner}] = struct{}{}
+	}
+}
+
+// know gives the Owners of a stored grant, the same ones each time, without those
+// who have left it since it was listed.
+func (c *Client) know(e tokenstore.Entry, listed bool) []*Owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// One copy of what all keys have in common, for there are thousands.
 	e.Issuer, e.ClientID = c.cfg.Provider.Issuer, c.cfg.Application.ClientID
-	g := c.grants[e.Key]
-	if g == nil {
-		g = newGrant(c, e.Key)
-		c.grants[e.Key] = g
-	}
 	var owners []*Owner
 	for _, spelling := range e.Subscriptions {
 		root, err := fds.ParseRoot(spelling)
@@ -296,6 +319,15 @@ func (c *Client) know(e tokenstore.Entry) []*Owner {
 			continue // not stored by us
 		}
 		key := fds.OwnerKey{Issuer: e.Issuer, SubscriptionID: root.SubscriptionID()}
+		if _, gone := c.gone[grantedOwner{e.Key, key}]; gone && listed {
+			continue
+		}
+		delete(c.gone, grantedOwner{e.Key, key})
+		g := c.grants[e.Key]
+		if g == nil {
+			g = newGrant(c, e.Key)
+			c.grants[e.Key] = g
+		}
 		o := c.owners[key]
 		if o == nil {
 			o = &Owner{client: c, key: key, root: root}
@@ -328,6 +360,7 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 // drop forgets an owner that was signed out of g, and g when no owner is left.
 func (c *Client) drop(o *Owner, g *grant) {
 	c.mu.Lock()
+	c.leaves(o.key, g.key)
 	if o.grant.Load() == g && c.owners[o.key] == o {
 		delete(c.owners, o.key)
 		g.lose(o)

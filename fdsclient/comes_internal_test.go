@@ -79,7 +79,7 @@ func comeAndGo(b *testing.B, owners int) {
 			b.Fatal(err)
 		}
 		began := time.Now()
-		client.arrived(client.know(g.Entry()))
+		client.arrived(client.know(g.Entry(), false))
 		for active() == owners {
 			time.Sleep(time.Microsecond)
 		}

@@ -280,8 +280,9 @@ func (f *follower) stop() {
 	}
 }
 
-// forget is for an owner who signs out: nothing is stored any more.
-func (f *follower) forget(ctx context.Context) error {
+// forget is for an owner who signs out: nothing is stored any more, but that the
+// broker has a session, unless it was ended.
+func (f *follower) forget(ctx context.Context, ended bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout) // ctx may have been used up
 	defer cancel()
 	if err := f.saving.lockWithin(ctx); err != nil {
@@ -289,6 +290,9 @@ func (f *follower) forget(ctx context.Context) error {
 	}
 	defer f.saving.unlock()
 	f.deleted = true
+	if !ended && len(f.stored.Filters) > 0 {
+		return f.client.state.Save(ctx, f.owner.key, OwnerState{Filters: f.stored.Filters})
+	}
 	return f.client.state.Delete(ctx, f.owner.key)
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/backoff"
-	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -235,7 +234,7 @@ func (g *grant) landed(f *flight, fromServer bool) {
 		if g.failures == nil {
 			g.failures = backoff.New(renewalBackoff)
 		}
-		g.failing, g.notBefore = err, now.Add(max(g.failures.Next(), retryAfterOf(err)))
+		g.failing, g.notBefore = err, now.Add(retryAfterOf(err)+g.failures.Next()) // many may have been told the same moment
 	}
 	since, next, lapsed, gone := g.since, g.notBefore, g.lapsed != nil, g.gone
 	g.mu.Unlock()
@@ -383,19 +382,15 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d/2)+1))
 }
 
-// retryAfterOf gives the wait that a server asked for, or 0: the token endpoint,
-// even when what failed for want of a token is a request of pull, or the Web API.
+// retryAfterOf gives the wait that the token endpoint asked for, or 0.
 func retryAfterOf(err error) time.Duration {
 	var unavailable *unavailableError
 	var refused *OAuthError
-	var failed *pull.Error
 	switch {
 	case errors.As(err, &unavailable):
 		return unavailable.retryAfter
 	case errors.As(err, &refused):
 		return refused.RetryAfter
-	case errors.As(err, &failed):
-		return failed.RetryAfter
 	}
 	return 0
 }

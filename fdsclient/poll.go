@@ -149,7 +149,7 @@ func (f *follower) poll() {
 		interval := f.client.cfg.Poll.Interval
 		delay := interval + time.Duration((rand.Float64()-0.5)*float64(interval)/5)
 		if err != nil {
-			delay = retryAfterOf(err) + p.backoff.Next() // many may have been told the same moment
+			delay = askedToWait(err) + p.backoff.Next() // many may have been told the same moment
 		} else {
 			p.backoff.Up()
 		}
@@ -161,6 +161,16 @@ func (f *follower) poll() {
 		f.polled(PollEvent{Owner: f.owner.key, Events: p.events.fresh, Statuses: p.statuses.fresh, Err: err, NextAt: time.Now().Add(delay)})
 	}()
 	err = f.pollOnce()
+}
+
+// askedToWait gives how long the Web API asks to wait, or 0. The token endpoint is
+// not asked before its own time anyway, and whoever the handler talks to has no say.
+func askedToWait(err error) time.Duration {
+	var failed *pull.Error
+	if errors.As(err, &failed) && !errors.Is(err, errHandler) {
+		return failed.RetryAfter
+	}
+	return 0
 }
 
 func (f *follower) polled(e PollEvent) {

@@ -61,41 +61,34 @@ func TestAListThatTheProviderRefusesIsNoReasonNotToReadTheOther(t *testing.T) {
 	}
 }
 
-func TestWhoAsksToWaitForHoursIsNotAskedBefore(t *testing.T) {
-	for name, refuse := range map[string]func(*http.Request) (*http.Response, error){
-		"the Web API":        func(r *http.Request) (*http.Response, error) { return bare(r, 429, "Retry-After", "18000"), nil },
-		"the token endpoint": func(*http.Request) (*http.Response, error) { return nil, &OAuthError{RetryAfter: 5 * time.Hour} },
-		"a busy one":         func(*http.Request) (*http.Response, error) { return nil, &unavailableError{retryAfter: 5 * time.Hour} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				client, api, h := pollClient(t, nil), &polledAPI{from: true}, new(had)
-				var wait atomic.Bool
-				var asked []time.Time
-				f := poller(t, client, fds.NewSubscriptionID(), through(func(r *http.Request) (*http.Response, error) {
-					if wait.Load() {
-						asked = append(asked, time.Now())
-						return refuse(r)
-					}
-					return api.RoundTrip(r)
-				}), h.handle)
-				synctest.Wait()
-				wait.Store(true)
-				time.Sleep(26 * time.Hour)
-				wait.Store(false)
-				time.Sleep(6 * time.Hour)
-				f.stop()
-				for i := 1; i < len(asked); i++ {
-					if apart := asked[i].Sub(asked[i-1]); apart < 5*time.Hour {
-						t.Errorf("asked again after %v", apart)
-					}
-				}
-				if len(asked) != 6 {
-					t.Errorf("asked %d times in 26 hours", len(asked))
-				}
-			})
-		})
-	}
+func TestAProviderThatAsksToWaitForHoursIsNotPolledBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h := pollClient(t, nil), &polledAPI{from: true}, new(had)
+		var wait atomic.Bool
+		var asked []time.Time
+		f := poller(t, client, fds.NewSubscriptionID(), through(func(r *http.Request) (*http.Response, error) {
+			if wait.Load() {
+				asked = append(asked, time.Now())
+				return bare(r, 429, "Retry-After", "18000"), nil
+			}
+			return api.RoundTrip(r)
+		}), h.handle)
+		synctest.Wait()
+		wait.Store(true)
+		time.Sleep(26 * time.Hour)
+		api.event("meanwhile", time.Now().Add(-20*time.Hour))
+		wait.Store(false)
+		time.Sleep(6 * time.Hour)
+		f.stop()
+		for i := 1; i < len(asked); i++ {
+			if apart := asked[i].Sub(asked[i-1]); apart < 5*time.Hour {
+				t.Errorf("asked again after %v", apart)
+			}
+		}
+		if len(asked) != 6 {
+			t.Errorf("asked %d times in 26 hours", len(asked))
+		}
+	})
 }
 
 // A run that ends waits for the handler at work, and what that finished does not come

@@ -61,8 +61,38 @@ type run struct {
 type connected struct {
 	connection *push.Connection // nil without push
 	follower   *follower        // nil without push or poll
+	grant      *grant           // that the owner had when it began
 	cancel     context.CancelFunc
 	done       chan struct{}
+}
+
+// leaves calls left when the handler cannot be at work any more, which may be long
+// after everyone has ceased to wait for it.
+func (a *connected) leaves(left func()) {
+	if a == nil {
+		left()
+		return
+	}
+	select {
+	case <-a.done:
+		left()
+	default:
+		go func() {
+			<-a.done
+			left()
+		}()
+	}
+}
+
+// isOver says whether it has ended though its owner is signed in, as after a
+// take-over.
+func (a *connected) isOver() bool {
+	select {
+	case <-a.done:
+		return a.follower != nil
+	default:
+		return false
+	}
 }
 
 func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Handler) error {
@@ -103,7 +133,10 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 look:
 	for {
 		if err == nil {
-			r.follow(ctx, owners, whole)
+			r.follow(ctx, owners, false)
+			if whole {
+				r.retireOthers(ctx, owners)
+			}
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
 		}
@@ -116,23 +149,26 @@ look:
 				owners, whole, err = c.listOwners(ctx)
 				continue look
 			case <-r.wake: // no need to look at ten thousand for one
-				r.follow(ctx, r.takeArrived(), false)
+				r.follow(ctx, r.takeArrived(), true)
 			}
 		}
 	}
 }
 
-// follow starts what is new among the owners and, when they are the whole of them,
-// stops what is gone.
-func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
-	present := make(map[fds.OwnerKey]bool, len(owners))
+// follow starts what is new among the owners, and what had ended and is wanted
+// again: since its owner signed in anew, here (arrived) or elsewhere.
+func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 	for _, o := range owners {
 		if r.only != nil && !r.only[o.key] {
 			continue
 		}
-		present[o.key] = true
 		r.mu.Lock()
-		known := r.active[o.key] != nil
+		a := r.active[o.key]
+		if a != nil && a.isOver() && (arrived || a.grant != o.grant.Load()) {
+			delete(r.active, o.key)
+			a = nil
+		}
+		known := a != nil
 		r.mu.Unlock()
 		if !known || o.grant.Load().state().lapsed != nil {
 			r.warm(ctx, o)
@@ -155,17 +191,46 @@ func (r *run) follow(ctx context.Context, owners []*Owner, whole bool) {
 			}
 		}
 	}
-	if !whole {
+}
+
+// retireOthers stops what belongs to none of the owners, who are all that were
+// listed. Someone who signed in during the listing, and so got another grant, may
+// have been missed: only who is missing from a second one is gone.
+func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
+	gone := r.without(owners)
+	if len(gone) == 0 {
 		return
 	}
+	owners, whole, err := r.client.listOwners(ctx)
+	if err != nil || !whole {
+		return // told next time
+	}
+	still := r.without(owners)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key, a := range r.active {
-		if !present[key] {
+	for key := range gone {
+		if a := r.active[key]; a != nil && still[key] {
 			delete(r.active, key)
 			r.retire(key, a)
 		}
 	}
+}
+
+// without names those who are followed and not among the owners.
+func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
+	present := make(map[fds.OwnerKey]bool, len(owners))
+	for _, o := range owners {
+		present[o.key] = true
+	}
+	gone := make(map[fds.OwnerKey]bool)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.active {
+		if !present[key] {
+			gone[key] = true
+		}
+	}
+	return gone
 }
 
 func (r *run) takeArrived() []*Owner {
@@ -213,7 +278,7 @@ func (r *run) nextCold(ctx context.Context) *Owner {
 // stopped, and reported. It is called by one goroutine alone and holds no lock
 // while it reads state and tells hooks.
 func (r *run) start(ctx context.Context, o *Owner) {
-	a := &connected{done: make(chan struct{}), cancel: func() {}}
+	a := &connected{grant: o.grant.Load(), done: make(chan struct{}), cancel: func() {}}
 	var err error
 	switch {
 	case r.handler == nil:
@@ -285,7 +350,7 @@ func (r *run) retire(key fds.OwnerKey, a *connected) {
 	}
 	left := r.client.leave(key)
 	r.work.Go(func() {
-		defer left()
+		defer a.leaves(left)
 		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 		defer cancel()
 		if err := r.client.endConnected(ctx, a); err != nil {
@@ -331,7 +396,7 @@ func (c *Client) leaving(key fds.OwnerKey) <-chan struct{} {
 	return nil
 }
 
-const sessionEndTimeout = 10 * time.Second
+const sessionEndTimeout = 15 * time.Second // a handler at work may take 10 of them
 
 // connection makes the push connection of an owner, and its follower, to be
 // stopped. h is nil when it serves only to end the session.
@@ -455,7 +520,8 @@ func (o *Owner) Connection() push.State {
 }
 
 // endConnected ends a connection together with the broker's session, and forgets
-// what the session held. It does not wait for a handler longer than ctx allows: the
+// what the session held, but for its filters where the broker could not be told: by
+// them the next sign-out knows that there is a session to end. It does not wait for a handler longer than ctx allows: the
 // handler may be the one that signs out.
 func (c *Client) endConnected(ctx context.Context, a *connected) error {
 	var err error
@@ -469,5 +535,5 @@ func (c *Client) endConnected(ctx context.Context, a *connected) error {
 		case <-ctx.Done():
 		}
 	}
-	return join(err, a.follower.forget(ctx))
+	return join(err, a.follower.forget(ctx, err == nil))
 }

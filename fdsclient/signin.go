@@ -253,7 +253,7 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant) ([]*Own
 	if err := c.store.Save(ctx, record); err != nil {
 		return nil, err
 	}
-	owners := c.know(record.Entry())
+	owners := c.know(record.Entry(), false)
 	owners[0].grant.Load().adopt(record)
 	return owners, nil
 }
@@ -280,6 +280,11 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 		id, err := fds.ParseSubscriptionID(spelling)
 		return err != nil || taken[id]
 	})
+	c.mu.Lock()
+	for id := range taken {
+		c.leaves(fds.OwnerKey{Issuer: key.Issuer, SubscriptionID: id}, key)
+	}
+	c.mu.Unlock()
 	if len(record.Subscriptions) > 0 {
 		return c.store.Save(ctx, record)
 	}

@@ -71,9 +71,10 @@ func (o *Owner) SignOut(ctx context.Context) error {
 	if result.Deleted {
 		// Still under the lock, so that nobody signs in between. Who signs in while the
 		// session is ended is connected when it is.
-		defer c.leave(o.key)()
-		connection = c.takeConnected(o.key)
+		left := c.leave(o.key)
 		c.drop(o, g)
+		connection = c.takeConnected(o.key)
+		defer connection.leaves(left)
 	}
 	unlock()
 

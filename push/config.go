@@ -88,7 +88,9 @@ type Config struct {
 
 	Backoff Backoff // between attempts to connect
 	// TakenOverRetry makes Run try again that long after a take-over, and up to
-	// half of that more, instead of ending. At least a minute.
+	// half of that more, instead of ending. At least a minute. After one that is
+	// only suspected (TakenOverError.Suspected), which a broker in trouble looks
+	// like, Run tries again without it too, as rarely as Backoff.Slow says.
 	TakenOverRetry time.Duration
 
 	// MaxAttempts is how often the handler is called for one message before
@@ -102,7 +104,7 @@ type Config struct {
 	SlowHandler time.Duration
 
 	HandlerBackoff Backoff // between calls of the handler for a message it failed on; StableAfter and Slow are not used
-	Limiter        Limiter // waited for before each dial; nil: none
+	Limiter        Limiter // waited for before each dial of Run; nil: none
 
 	Logger  *slog.Logger // nil: none
 	OnState func(State)  // told every change, in order, before the first message of a new connection is handed over; must not block long

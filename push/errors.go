@@ -41,11 +41,11 @@ type TakenOverError struct {
 }
 
 func (e *TakenOverError) Error() string {
-	const advice = "stop the other process, or give it an owner of its own, then start again"
+	const advice = "stop the other process, or give it an owner of its own"
 	if e.Suspected {
-		return fmt.Sprintf("push: connection of %s: probably %v: the broker accepted and soon closed %d connections in a row; %s", e.Owner, ErrTakenOver, e.Endings, advice)
+		return fmt.Sprintf("push: connection of %s: probably %v: the broker accepted and soon closed %d connections in a row; %s, or see what troubles the broker", e.Owner, ErrTakenOver, e.Endings, advice)
 	}
-	return fmt.Sprintf("push: connection of %s: %v; %s", e.Owner, ErrTakenOver, advice)
+	return fmt.Sprintf("push: connection of %s: %v; %s, then start again", e.Owner, ErrTakenOver, advice)
 }
 
 // Unwrap gives ErrTakenOver.

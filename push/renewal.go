@@ -3,7 +3,9 @@ package push
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -45,7 +47,12 @@ func (w *certificateWatch) pause() time.Duration {
 	return pause/2 + rand.N(pause/2+1)
 }
 
-func (w *certificateWatch) look() {
+func (w *certificateWatch) look() { w.ask(false) }
+
+// connectAnew looks once more before the connection is given up.
+func (w *certificateWatch) connectAnew() { w.ask(true) }
+
+func (w *certificateWatch) ask(planned bool) {
 	settings := &w.connection.settings
 	ctx, cancel := context.WithTimeout(context.Background(), settings.ConnectTimeout)
 	defer cancel()
@@ -56,7 +63,7 @@ func (w *certificateWatch) look() {
 	if stopped {
 		return
 	}
-	found, err := settings.usableCertificate(ctx)
+	found, err := usableUnlessPanic(ctx, settings)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -66,20 +73,29 @@ func (w *certificateWatch) look() {
 			w.told = text
 			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))
 		}
-		w.timer.Reset(w.pause())
+		w.timer = time.AfterFunc(w.pause(), w.look)
 	case bytes.Equal(found.Certificate[0], w.session.certificate.Certificate[0]):
 		w.told = ""
-		w.timer.Reset(w.pause())
+		w.timer = time.AfterFunc(w.pause(), w.look)
+	case planned:
+		w.due = true
+		w.connection.nudge()
 	default:
 		delay := w.pause()
 		w.connection.log(slog.LevelInfo, "push: a new client certificate is there; connecting anew", slog.Duration("in", delay))
-		w.timer = time.AfterFunc(delay, func() {
-			w.mu.Lock()
-			w.due = true
-			w.mu.Unlock()
-			w.connection.nudge()
-		})
+		w.timer = time.AfterFunc(delay, w.connectAnew)
 	}
+}
+
+// usableUnlessPanic is for a goroutine of our own: there a panic of the source
+// would end the process, though the connection is well.
+func usableUnlessPanic(ctx context.Context, s *settings) (found *tls.Certificate, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &CertificateError{Owner: s.Owner, Reason: "its source panicked", Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
+		}
+	}()
+	return s.usableCertificate(ctx)
 }
 
 // stop ends the looking.

@@ -262,6 +262,7 @@ func (r *run) happened() error {
 // try again.
 func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
 	settings := &r.connection.settings
+	next, slow := r.backoff.Next(), settings.Backoff.Slow/2+rand.N(settings.Backoff.Slow/2+1)
 	r.route.ended(err)
 	switch {
 	case soon && isBare(err):
@@ -274,24 +275,28 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 
 	switch what := actionOf(err); {
 	case r.route.referred:
-		delay = r.backoff.Next()
+		delay = next
 	case what == stop, r.endings >= suspicious:
 		taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: r.endings}
-		if settings.TakenOverRetry == 0 {
+		switch {
+		case settings.TakenOverRetry > 0:
+			delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)
+		case taken.Suspected: // a broker in trouble looks the same, and nobody may be there to start again
+			delay = slow
+		default:
 			return 0, "", taken
 		}
-		err, r.endings = taken, 0
-		delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)
+		err = taken
 	case what == fault:
 		if r.faults++; r.faults <= patience {
-			delay = r.backoff.Next()
+			delay = next
 			break
 		}
 		fallthrough
 	case what == slowly:
-		delay = settings.Backoff.Slow/2 + rand.N(settings.Backoff.Slow/2+1)
+		delay = slow
 	default:
-		delay = r.backoff.Next()
+		delay = next
 	}
 	phase = BackingOff
 	switch {

@@ -91,7 +91,7 @@ func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / tim
 // connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout.
 func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	settings := &s.connection.settings
-	if settings.Limiter != nil {
+	if settings.Limiter != nil && s.line != nil { // who only ends a session does not queue behind a fleet
 		if err := settings.Limiter.Wait(ctx); err != nil {
 			return fmt.Errorf("push: wait for the connect limiter: %w", err)
 		}

@@ -52,7 +52,7 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	defer w.mu.Unlock()
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
-		stopped:  s.Phase == push.TakenOver || s.Phase == push.Stopped,
+		stopped:  s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped,
 		hopeless: s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err)),
 		err:      s.Err,
 	}

@@ -38,8 +38,13 @@ func New(policy Policy) *Backoff {
 	return &Backoff{policy: policy, next: next}
 }
 
-// Up records a success.
-func (b *Backoff) Up() { b.up = time.Now() }
+// Up records a success. One that follows another, with no failure between, goes on
+// with it.
+func (b *Backoff) Up() {
+	if b.up.IsZero() {
+		b.up = time.Now()
+	}
+}
 
 // Next gives the delay before the next attempt, after a failure or after the end
 // of a success. A success that held for Policy.StableAfter starts anew.
