@@ -179,7 +179,9 @@ type Push struct {
 	// is looked for; default 10 minutes.
 	CertificateCheck time.Duration
 	// TakenOverRetry makes an owner that was taken over by another process try
-	// again after that long, at least a minute; 0: it stays stopped.
+	// again after that long, at least a minute. 0: it stays stopped until it signs
+	// in again, unless the broker gave no reason (push.TakenOverError.Suspected):
+	// then it is tried again every few minutes.
 	TakenOverRetry time.Duration
 	// MaxAttempts is how often a message is handed over before DeadLetter gets it;
 	// both or neither. By default it is handed over until it succeeds.
