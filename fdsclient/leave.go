@@ -1,0 +1,135 @@
+package fdsclient
+
+import (
+	"context"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// leaves calls left when the handler cannot be at work any more, which may be long
+// after everyone has ceased to wait for it.
+func (a *connected) leaves(left func()) {
+	if a == nil {
+		left()
+		return
+	}
+	select {
+	case <-a.done:
+		left()
+	default:
+		go func() {
+			<-a.done
+			left()
+		}()
+	}
+}
+
+// retire ends the connection of an owner who was signed out by another process.
+func (r *run) retire(key fds.OwnerKey, a *connected) {
+	if a.follower == nil {
+		return
+	}
+	left := r.client.leave(key)
+	r.work.Go(func() {
+		defer a.leaves(left)
+		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
+		defer cancel()
+		if err := r.client.endConnected(ctx, a); err != nil {
+			r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
+		}
+	})
+}
+
+// departure is a sign-out that still ends a connection and its state.
+type departure struct {
+	under int // so many are under way
+	over  chan struct{}
+}
+
+// leave notes that an owner's connection is being ended, until left is called.
+func (c *Client) leave(key fds.OwnerKey) (left func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.departures[key]
+	if d == nil {
+		d = &departure{over: make(chan struct{})}
+		c.departures[key] = d
+	}
+	d.under++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if d.under--; d.under == 0 {
+			delete(c.departures, key)
+			close(d.over)
+		}
+	}
+}
+
+// leaving gives a channel that is closed when no connection of the owner is being
+// ended any more; nil: none is.
+func (c *Client) leaving(key fds.OwnerKey) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.departures[key]; d != nil {
+		return d.over
+	}
+	return nil
+}
+
+const sessionEndTimeout = 15 * time.Second // a handler at work may take 10 of them
+
+// endSession makes the broker forget an owner that signs out: on the connection
+// that a Run had, if there is one, else on a short one of its own. Where nothing
+// was ever subscribed there is no session.
+func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
+	defer cancel()
+	if a != nil {
+		return c.endConnected(ctx, a)
+	}
+	state, err := c.state.Load(ctx, o.key)
+	if err != nil || len(state.Filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
+		return join(err, c.state.Delete(ctx, o.key))
+	}
+	connection, f, err := c.connection(ctx, o, nil)
+	if err != nil {
+		return err
+	}
+	defer f.stop()
+	return c.endConnected(ctx, &connected{connection: connection, follower: f})
+}
+
+// takeConnected takes an owner's connection out of the run that has it.
+func (c *Client) takeConnected(key fds.OwnerKey) *connected {
+	for _, r := range c.runs() {
+		r.mu.Lock()
+		a := r.active[key]
+		delete(r.active, key)
+		r.mu.Unlock()
+		if a != nil && a.follower != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// endConnected ends a connection together with the broker's session, and forgets
+// what the session held, but for its filters where the broker could not be told: by
+// them the next sign-out knows that there is a session to end. It does not wait for a handler longer than ctx allows: the
+// handler may be the one that signs out.
+func (c *Client) endConnected(ctx context.Context, a *connected) error {
+	var err error
+	if a.connection != nil {
+		err = a.connection.EndSession(ctx)
+	}
+	if a.cancel != nil {
+		a.cancel()
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+		}
+	}
+	return join(err, a.follower.forget(ctx, err == nil))
+}
