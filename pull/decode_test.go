@@ -28,9 +28,9 @@ func (f *fixed) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // elements gives the list that encoding/json finds in an answer: an array, or
-// the array that is the member "list" of an object.
+// the array that is the only member "list" of an object.
 func elements(body []byte) (list []json.RawMessage, ok bool) {
-	if !json.Valid(body) {
+	if !json.Valid(body) || lists(body) > 1 { // of two encoding/json takes the last
 		return nil, false
 	}
 	var members map[string]json.RawMessage
@@ -43,9 +43,28 @@ func elements(body []byte) (list []json.RawMessage, ok bool) {
 	return list, true
 }
 
+// lists counts the members "list" of an object.
+func lists(object []byte) (n int) {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
+		return 0
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		var value json.RawMessage
+		if err != nil || decoder.Decode(&value) != nil {
+			return n
+		}
+		if name == "list" {
+			n++
+		}
+	}
+	return n
+}
+
 func FuzzAListIsWhatEncodingJSONFinds(f *testing.F) {
 	for _, seed := range []string{
-		`[]`, ` [ {"a":1} , {} ] `, `[1,{"a":[}]`, `{"list":[{},{"b":"\u00e9"}],"status":1}`, `{"status":400,"message":"invalid_parameter"}`, `[{}`, `[{}]]`, `[{}] x`, `{"list":[],"list":[{}]}`,
+		`[]`, ` [ {"a":1} , {} ] `, `[1,{"a":[}]`, `{"list":[{},{"b":"\u00e9"}],"status":1}`, `{"status":400,"message":"invalid_parameter"}`, `[{}`, `[{}]]`, `[{}] x`, `{"list":[],"list":[{}]}`, `{"list":[""],"list":[]}`, `{"list":[{}],"list":[]}`,
 		`{"l\u0069st":[{"a":1.0}]}`, `null`, `[[{}],"]",{"]":"["}]`, "[{\"a\":\"\xff\"},{}]", `[{"a":1,}]`, `[,]`, `{"list":[{}}`, `{"list":[{}]`,
 	} {
 		f.Add([]byte(seed), uint8(0))
@@ -87,8 +106,7 @@ func FuzzAListIsWhatEncodingJSONFinds(f *testing.F) {
 			if !errors.As(last, &failed) || len(last.Error()) > 700 || !utf8.ValidString(last.Error()) {
 				t.Fatalf("%q: %v", body, last)
 			}
-			// Of two lists in one object encoding/json takes the last.
-			if valid && bytes.Count(body, []byte("st\"")) < 2 && !bytes.Contains(body, []byte(`\`)) {
+			if valid && !bytes.Contains(body, []byte("status")) && !bytes.Contains(body, []byte(`\`)) { // an error object's, it may be
 				t.Fatalf("%q: %v", body, last)
 			}
 			return
