@@ -1,0 +1,240 @@
+package fdsclient_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// listings counts those of a staged store, and holds one up: when it has
+// given as many entries as before says, and not read the next.
+type listings struct {
+	n             atomic.Int64
+	before        int
+	held          atomic.Bool
+	reached, goOn chan struct{}
+	release       func()
+}
+
+func holdListing(t *testing.T, store *staged, before int) *listings {
+	l := &listings{before: before, reached: make(chan struct{}), goOn: make(chan struct{})}
+	l.release = sync.OnceFunc(func() { close(l.goOn) })
+	t.Cleanup(l.release)
+	hook := func(all iter.Seq2[tokenstore.Entry, error]) iter.Seq2[tokenstore.Entry, error] {
+		return func(yield func(tokenstore.Entry, error) bool) {
+			l.n.Add(1)
+			given := 0
+			l.hold(given)
+			for e, err := range all {
+				if !yield(e, err) {
+					return
+				}
+				given++
+				l.hold(given)
+			}
+		}
+	}
+	store.list.Store(&hook)
+	return l
+}
+
+func (l *listings) hold(given int) {
+	if given == l.before && l.held.CompareAndSwap(false, true) {
+		close(l.reached)
+		<-l.goOn
+	}
+}
+
+// pass waits until that many more have begun.
+func (l *listings) pass(t *testing.T, more int64) {
+	t.Helper()
+	end := l.n.Load() + more
+	eventually(t, "the store listed again", func() bool { return l.n.Load() >= end })
+}
+
+// deletions keeps whose state was deleted.
+type deletions struct {
+	fdsclient.StateStore
+	mu     sync.Mutex
+	owners []fds.SubscriptionID
+}
+
+func (d *deletions) Delete(ctx context.Context, owner fds.OwnerKey) error {
+	d.mu.Lock()
+	d.owners = append(d.owners, owner.SubscriptionID)
+	d.mu.Unlock()
+	return d.StateStore.Delete(ctx, owner)
+}
+
+func (d *deletions) of(id fds.SubscriptionID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.owners, id)
+}
+
+// The listing of a folder does not show a grant that is stored during it, and not
+// the one that it replaces any more.
+func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: tokenstore.NewSecret(newIdentity(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, state := &staged{Store: folder}, &deletions{StateStore: cfg.State}
+	cfg.Store, cfg.State, cfg.Push.Rescan = store, state, 100*time.Millisecond
+	client := open(t, cfg)
+	o := p.Owners()
+	signIn(t, client, p, o[0])
+	signIn(t, client, p, o[1])
+	var order []string
+	for e, err := range folder.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		order = append(order, e.Subscriptions...)
+	}
+	last, other := o[0], o[2]
+	if order[1] == o[1].Spelling {
+		last = o[1]
+	}
+	var box inbox
+	var ready atomic.Bool
+	runClient(t, client, func(ctx context.Context, m push.Message) error {
+		if !ready.Load() {
+			return errors.New("the database is down")
+		}
+		return box.handle(ctx, m)
+	})
+	subscribed(t, p, o[0])
+	subscribed(t, p, o[1])
+
+	listed := holdListing(t, store, 1)
+	<-listed.reached
+	publish(t, p, last, `"waiting"`)
+	signIn(t, client, p, last, other)
+	listed.release()
+	subscribed(t, p, other)
+	listed.pass(t, 3)
+	ready.Store(true)
+	eventually(t, "what had come before", func() bool { return box.payloads(last.SubscriptionID) == `"waiting"` })
+	for _, owner := range o {
+		if state.of(owner.SubscriptionID) {
+			t.Errorf("the state of %s was deleted, who never signed out", owner.Spelling)
+		}
+	}
+}
+
+func TestAnOwnerWhoSignsOutDuringAListingIsNotConnectedAgain(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	store := &staged{Store: cfg.Store}
+	elsewhere := open(t, cfg)
+	cfg.Store, cfg.Push.Rescan = store, 300*time.Millisecond
+	client := open(t, cfg)
+	o, next := p.Owners()[0], p.Owners()[1]
+	owner := signIn(t, client, p, o)[0]
+	var box inbox
+	runClient(t, client, box.handle)
+	subscribed(t, p, o)
+
+	listed := holdListing(t, store, 1)
+	<-listed.reached
+	if err := owner.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := p.Subscriber(o)
+	if before.Connected || before.Session {
+		t.Fatalf("after the sign-out %+v", before)
+	}
+	signIn(t, elsewhere, p, next)
+	listed.release()
+	subscribed(t, p, next) // found by the listing after that one
+	if s := p.Subscriber(o); s.Connects != before.Connects || s.Connected || s.Session {
+		t.Errorf("who signed out was connected %d times, and is: %+v", s.Connects-before.Connects, s)
+	}
+	owners, err := client.Owners(t.Context())
+	if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != next.SubscriptionID {
+		t.Errorf("signed in: %v, %v", owners, err)
+	}
+	if phase := owner.Connection().Phase; phase != push.Stopped {
+		t.Errorf("who signed out is %s", phase)
+	}
+}
+
+func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	elsewhere := open(t, cfg)
+	store := &staged{Store: cfg.Store}
+	cfg.Store, cfg.Push.Rescan = store, 100*time.Millisecond
+	worker := open(t, cfg)
+	signIn(t, elsewhere, p)
+	o := p.Owners()[0]
+	var box inbox
+	runClient(t, worker, box.handle)
+	subscribed(t, p, o)
+	owner, err := worker.Owner(t.Context(), o.SubscriptionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	listed := holdListing(t, store, 0) // so that no listing comes between
+	<-listed.reached
+	there, err := elsewhere.Owner(t.Context(), o.SubscriptionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := there.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	signIn(t, elsewhere, p)
+	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+	listed.release()
+	eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
+	publish(t, p, o, `1`)
+	eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+}
+
+func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	store := &staged{Store: cfg.Store}
+	other := open(t, cfg)
+	cfg.Store, cfg.Push.Rescan = store, 50*time.Millisecond
+	client := open(t, cfg)
+	owner := signIn(t, client, p)[0]
+	o := p.Owners()[0]
+	var box inbox
+	runClient(t, client, box.handle)
+	subscribed(t, p, o)
+	stop := runClient(t, other, box.handle)
+	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+	stop()
+
+	listed := holdListing(t, store, 0)
+	listed.release()
+	listed.pass(t, 5)
+	if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, push.ErrTakenOver) {
+		t.Errorf("the other process may be at work again, and it is %+v", s)
+	}
+	connects := p.Subscriber(o).Connects
+	signIn(t, client, p)
+	eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
+	publish(t, p, o, `1`)
+	eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+	if n := p.Subscriber(o).Connects - connects; n != 1 {
+		t.Errorf("%d connects for one sign-in", n)
+	}
+}
