@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path"
@@ -88,6 +89,31 @@ func TestAProviderThatAsksToWaitForHoursIsNotPolledBefore(t *testing.T) {
 		if len(asked) != 6 {
 			t.Errorf("asked %d times in 26 hours", len(asked))
 		}
+	})
+}
+
+// Whoever the handler talks to does not say when the provider is asked again.
+func TestTheWaitThatAHandlerWasToldIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, api, h := pollClient(t, nil), &polledAPI{from: true}, new(had)
+		f := poller(t, client, fds.NewSubscriptionID(), api, h.handle)
+		defer f.stop()
+		synctest.Wait()
+		failed := false
+		h.mu.Lock()
+		h.fail = func(string) error {
+			if failed {
+				return nil
+			}
+			failed = true
+			return fmt.Errorf("tag it elsewhere: %w", &pull.Error{HTTPStatus: 429, RetryAfter: 24 * time.Hour})
+		}
+		h.mu.Unlock()
+		api.event("one", time.Now())
+		time.Sleep(2 * time.Minute)
+		api.event("two", time.Now())
+		time.Sleep(time.Hour)
+		expect(t, h, "one", "two")
 	})
 }
 

@@ -104,3 +104,20 @@ func TestOnlyAStableSuccessResets(t *testing.T) {
 		}
 	})
 }
+
+// A success that is repeated more often than StableAfter is one that holds.
+func TestSuccessesInARowResetTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mean := meanOf(func(b *Backoff) {
+			failing(12)(b)
+			for held := time.Duration(0); held < policy.StableAfter; held += policy.StableAfter / 4 {
+				b.Up()
+				time.Sleep(policy.StableAfter / 4)
+			}
+			b.Up()
+		})
+		if mean > 1200*time.Millisecond {
+			t.Errorf("the first failure after that is waited for %v in the mean, want about 1s", mean)
+		}
+	})
+}
