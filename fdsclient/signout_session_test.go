@@ -1,0 +1,155 @@
+package fdsclient_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestASignOutThatCouldNotEndTheSessionCanBeRepeated(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	owner := signIn(t, client, p)[0]
+	o := p.Owners()[0]
+	stop := runClient(t, client, (&inbox{}).handle)
+	subscribed(t, p, o)
+	stop()
+
+	reachable := p.Inject(fdstest.RefuseConnections(o))
+	for range 2 {
+		var result *fdsclient.SignOutError
+		if err := owner.SignOut(t.Context()); !errors.As(err, &result) || !result.Deleted || result.SessionEnded {
+			t.Errorf("the broker refuses, and the sign-out gives %v", err)
+		}
+		if !p.Subscriber(o).Session {
+			t.Fatal("there is no session left to end")
+		}
+	}
+	reachable()
+	if err := owner.SignOut(t.Context()); err != nil {
+		t.Errorf("repeated: %v", err)
+	}
+	publish(t, p, o, `"for nobody"`)
+	if s := p.Subscriber(o); s.Session || s.Queued > 0 {
+		t.Errorf("after the repeated sign-out %+v", s)
+	}
+}
+
+// It has 10 s, and is to return soon then.
+func TestASignOutWaitsForAHandlerThatTakesAllItsTime(t *testing.T) {
+	t.Parallel() // it waits for the handler
+	p := start(t, fdstest.Options{})
+	client := open(t, configure(t, p))
+	owner := signIn(t, client, p)[0]
+	o := p.Owners()[0]
+	working := make(chan struct{}, 1)
+	runClient(t, client, func(ctx context.Context, m push.Message) error {
+		working <- struct{}{}
+		<-ctx.Done()
+		time.Sleep(500 * time.Millisecond) // it rolls back
+		return ctx.Err()
+	})
+	subscribed(t, p, o)
+	publish(t, p, o, `1`)
+	<-working
+	if err := owner.SignOut(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := p.Subscriber(o); s.Session {
+		t.Errorf("after the sign-out %+v", s)
+	}
+}
+
+func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	client := open(t, configure(t, p))
+	owner := signIn(t, client, p)[0]
+	o, next := p.Owners()[0], p.Owners()[1]
+	working, goOn := make(chan struct{}, 1), make(chan struct{})
+	finish := sync.OnceFunc(func() { close(goOn) })
+	defer finish()
+	var box inbox
+	var now, most atomic.Int64
+	runClient(t, client, func(ctx context.Context, m push.Message) error {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		if string(m.Payload) == `1` {
+			working <- struct{}{}
+			<-goOn // whatever its context says
+		}
+		return box.handle(ctx, m)
+	})
+	subscribed(t, p, o)
+	publish(t, p, o, `1`)
+	<-working
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := owner.SignOut(ctx); err == nil {
+		t.Error("the sign-out has not waited for the handler, and says nothing")
+	}
+	again := signIn(t, client, p)[0]
+	other := signIn(t, client, p, next)[0]
+	eventually(t, "the next owner connected", func() bool { return other.Connection().Phase == push.Connected })
+	if phase := again.Connection().Phase; phase != push.Stopped {
+		t.Errorf("it is %s while its handler is at work for the connection before", phase)
+		eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })
+		publish(t, p, o, `2`)
+		eventually(t, "a second call at once", func() bool { return most.Load() > 1 })
+	}
+	finish()
+	eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })
+	publish(t, p, o, `3`)
+	eventually(t, "a message", func() bool { return strings.HasSuffix(box.payloads(o.SubscriptionID), `3`) })
+	if n := most.Load(); n > 1 {
+		t.Errorf("%d calls of the handler for one owner at once", n)
+	}
+}
+
+// storm is a limiter that many wait for, once it is full.
+type storm struct{ full atomic.Bool }
+
+func (s *storm) Wait(ctx context.Context) error {
+	if s.full.Load() {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func TestASignOutDoesNotWaitBehindTheConnectsOfOthers(t *testing.T) {
+	for name, running := range map[string]bool{"while Run waits there too": true, "without Run": false} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, fdstest.Options{})
+			cfg := configure(t, p)
+			limiter := new(storm)
+			cfg.Push.Limiter = limiter
+			client := open(t, cfg)
+			owner := signIn(t, client, p)[0]
+			o := p.Owners()[0]
+			stop := runClient(t, client, (&inbox{}).handle)
+			subscribed(t, p, o)
+			stop()
+			limiter.full.Store(true)
+			if running {
+				runClient(t, client, (&inbox{}).handle)
+				eventually(t, "connecting", func() bool { return owner.Connection().Phase == push.Connecting })
+			}
+			if err := owner.SignOut(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if s := p.Subscriber(o); s.Session {
+				t.Errorf("after the sign-out %+v", s)
+			}
+		})
+	}
+}
