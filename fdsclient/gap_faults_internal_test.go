@@ -59,3 +59,31 @@ func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
 		})
 	}
 }
+
+func TestABackfillDoesNotWaitAsLongAsAHandlerWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		events := "[" + dated("missed", time.Now()) + "]"
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			if kind == pull.Events {
+				return 200, events
+			}
+			return 200, "[]"
+		}}
+		failed := false
+		var got handled
+		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+			if !failed {
+				failed = true
+				return fmt.Errorf("tag the device at another provider: %w", &pull.Error{HTTPStatus: 429, RetryAfter: 24 * time.Hour})
+			}
+			return got.handle(ctx, m)
+		})
+		defer f.stop()
+		outage(t, f)
+		time.Sleep(10 * time.Minute) // the longest back-off is 5
+		if f.open() || got.has("missed") != 1 {
+			t.Errorf("the gap is open: %v; what was missed was handed over %d times", f.open(), got.has("missed"))
+		}
+	})
+}

@@ -335,3 +335,45 @@ func TestADayWithoutANetworkCostsNoGrant(t *testing.T) {
 		}
 	})
 }
+
+func TestABlipIsShortThoughNoTokenLivesForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		issued := 0
+		c, owner := bubble(t, answering(func(*http.Request) (int, string) {
+			if down.Load() {
+				return http.StatusServiceUnavailable, ""
+			}
+			issued++
+			return http.StatusOK, fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%d","token_type":"Bearer","expires_in":60}`, issued, issued)
+		}))
+		defer c.Close()
+		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour) // an outage
+		down.Store(false)
+		time.Sleep(24 * time.Hour) // and much health
+		failing := func() bool { return owner.grant.Load().state().failing != nil }
+		until := func(want bool) {
+			for failing() != want {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		const blips = 50
+		var all time.Duration
+		for range blips {
+			down.Store(true)
+			until(true)
+			down.Store(false)
+			began := time.Now()
+			until(false)
+			all += time.Since(began)
+			time.Sleep(time.Hour)
+		}
+		if mean := all / blips; mean > 3*time.Second {
+			t.Errorf("one request that fails costs %v in the mean, of tokens that live a minute", mean)
+		}
+	})
+}
