@@ -171,6 +171,39 @@ func TestOnlyAPatternOfBareEndingsIsASuspectedTakeOver(t *testing.T) {
 	}
 }
 
+func TestASuspectedTakeOverIsTriedAgainRarelyAndOneThatTheBrokerNamesIsNot(t *testing.T) {
+	const drops, slow = 4, 20 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			if p.n > drops {
+				time.Sleep(3 * time.Hour)
+				p.send(&packets.Disconnect{ReasonCode: packets.DisconnectSessionTakenOver, Properties: &packets.Properties{}})
+				p.stay()
+			}
+		})
+		cfg := b.config()
+		cfg.KeepAlive, cfg.Backoff.Slow = 10*time.Hour, slow
+		r := start(t, cfg, discard(t))
+		var taken *push.TakenOverError
+		suspected := r.waitPhase(push.TakenOver)
+		if !errors.As(suspected.Err, &taken) || !taken.Suspected || taken.Endings != drops {
+			t.Errorf("state %+v", suspected)
+		}
+		if wait := suspected.RetryAt.Sub(suspected.Since); wait < slow/2 || wait > slow {
+			t.Errorf("tried again after %v, want %v to %v", wait, slow/2, slow)
+		}
+		time.Sleep(slow)
+		if up := r.waitPhase(push.Connected); up.Since.Sub(suspected.RetryAt).Abs() > time.Second {
+			t.Errorf("connected at %v, announced for %v", up.Since, suspected.RetryAt)
+		}
+		time.Sleep(4 * time.Hour)
+		if err := r.wait(); !errors.As(err, &taken) || taken.Suspected {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
 func TestABrokerThatDropsAtOnceIsNotStormed(t *testing.T) {
 	for name, script := range map[string]func(p *peer){
 		"before CONNACK": func(p *peer) {},
