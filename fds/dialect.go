@@ -69,10 +69,11 @@ type Paging struct {
 // page.
 func (d Dialect) Faults() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf("Dialect."+format, args...)) }
+	p := d.Paging
 	taken := map[string]string{"ids": "FDS itself"}
 	for _, named := range []struct{ setting, name string }{
 		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter},
-		{"Paging.PageParameter", d.Paging.PageParameter}, {"Paging.CursorParameter", d.Paging.CursorParameter}, {"Paging.SizeParameter", d.Paging.SizeParameter},
+		{"Paging.PageParameter", p.PageParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
 	} {
 		if by, twice := taken[named.name]; twice {
 			fault("%s is %.100q, which is given a meaning by %s already", named.setting, named.name, by)
@@ -81,19 +82,19 @@ func (d Dialect) Faults() (faults []string) {
 			taken[named.name] = "Dialect." + named.setting
 		}
 	}
-	if cursor, _, _ := strings.Cut(d.Paging.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
+	if cursor, _, _ := strings.Cut(p.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
 		fault("ListMember is %.100q; with a CursorMember an answer is an object, in which they are two members", d.ListMember)
 	}
-	if p := d.Paging; p.PageParameter != "" && p.CursorParameter != "" {
+	if p.PageParameter != "" && p.CursorParameter != "" {
 		fault("Paging: PageParameter and CursorParameter are both set; a provider pages in one way")
 	}
-	if p := d.Paging; (p.CursorParameter == "") != (p.CursorMember == "") {
+	if (p.CursorParameter == "") != (p.CursorMember == "") {
 		fault("Paging: CursorParameter and CursorMember go together")
 	}
-	if p := d.Paging; p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
+	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
 		fault("Paging: FirstPage needs a PageParameter, and is not negative")
 	}
-	if p := d.Paging; p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
+	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
 		fault("Paging: SizeParameter and a positive Size go together")
 	}
 	return faults

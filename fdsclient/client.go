@@ -297,9 +297,9 @@ type grantedOwner struct {
 	owner fds.OwnerKey
 }
 
-// leaves notes that an owner has left a grant, for the listings under way, which
+// noteGone notes that an owner has left a grant, for the listings under way, which
 // may have seen it there. c.mu is held.
-func (c *Client) leaves(owner fds.OwnerKey, grant tokenstore.Key) {
+func (c *Client) noteGone(owner fds.OwnerKey, grant tokenstore.Key) {
 	if c.listings > 0 {
 		c.gone[grantedOwner{grant, owner}] = struct{}{}
 	}
@@ -360,7 +360,7 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 // drop forgets an owner that was signed out of g, and g when no owner is left.
 func (c *Client) drop(o *Owner, g *grant) {
 	c.mu.Lock()
-	c.leaves(o.key, g.key)
+	c.noteGone(o.key, g.key)
 	if o.grant.Load() == g && c.owners[o.key] == o {
 		delete(c.owners, o.key)
 		g.lose(o)

@@ -7,9 +7,9 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// leaves calls left when the handler cannot be at work any more, which may be long
-// after everyone has ceased to wait for it.
-func (a *connected) leaves(left func()) {
+// whenOver calls left when the handler cannot be at work any more, which may be
+// long after everyone has ceased to wait for it. There may have been no connection.
+func (a *connected) whenOver(left func()) {
 	if a == nil {
 		left()
 		return
@@ -32,7 +32,7 @@ func (r *run) retire(key fds.OwnerKey, a *connected) {
 	}
 	left := r.client.leave(key)
 	r.work.Go(func() {
-		defer a.leaves(left)
+		defer a.whenOver(left)
 		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 		defer cancel()
 		if err := r.client.endConnected(ctx, a); err != nil {
@@ -117,8 +117,8 @@ func (c *Client) takeConnected(key fds.OwnerKey) *connected {
 
 // endConnected ends a connection together with the broker's session, and forgets
 // what the session held, but for its filters where the broker could not be told: by
-// them the next sign-out knows that there is a session to end. It does not wait for a handler longer than ctx allows: the
-// handler may be the one that signs out.
+// them the next sign-out knows that there is a session to end. It does not wait for
+// a handler longer than ctx allows: the handler may be the one that signs out.
 func (c *Client) endConnected(ctx context.Context, a *connected) error {
 	var err error
 	if a.connection != nil {

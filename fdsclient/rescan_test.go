@@ -17,6 +17,17 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
+// rescanned gives a Client that lists the store so often, and another one, whose
+// listings the store does not hold up.
+func rescanned(t *testing.T, p *fdstest.Provider, every time.Duration) (client, other *fdsclient.Client, store *staged) {
+	t.Helper()
+	cfg := configure(t, p)
+	other = open(t, cfg)
+	store = &staged{Store: cfg.Store}
+	cfg.Store, cfg.Push.Rescan = store, every
+	return open(t, cfg), other, store
+}
+
 // listings counts those of a staged store, and holds one up: when it has
 // given as many entries as before says, and not read the next.
 type listings struct {
@@ -138,11 +149,7 @@ func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
 
 func TestAnOwnerWhoSignsOutDuringAListingIsNotConnectedAgain(t *testing.T) {
 	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &staged{Store: cfg.Store}
-	elsewhere := open(t, cfg)
-	cfg.Store, cfg.Push.Rescan = store, 300*time.Millisecond
-	client := open(t, cfg)
+	client, elsewhere, store := rescanned(t, p, 300*time.Millisecond)
 	o, next := p.Owners()[0], p.Owners()[1]
 	owner := signIn(t, client, p, o)[0]
 	var box inbox
@@ -175,11 +182,7 @@ func TestAnOwnerWhoSignsOutDuringAListingIsNotConnectedAgain(t *testing.T) {
 
 func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	elsewhere := open(t, cfg)
-	store := &staged{Store: cfg.Store}
-	cfg.Store, cfg.Push.Rescan = store, 100*time.Millisecond
-	worker := open(t, cfg)
+	worker, elsewhere, store := rescanned(t, p, 100*time.Millisecond)
 	signIn(t, elsewhere, p)
 	o := p.Owners()[0]
 	var box inbox
@@ -209,11 +212,7 @@ func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 
 func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &staged{Store: cfg.Store}
-	other := open(t, cfg)
-	cfg.Store, cfg.Push.Rescan = store, 50*time.Millisecond
-	client := open(t, cfg)
+	client, other, store := rescanned(t, p, 50*time.Millisecond)
 	owner := signIn(t, client, p)[0]
 	o := p.Owners()[0]
 	var box inbox

@@ -282,7 +282,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	})
 	c.mu.Lock()
 	for id := range taken {
-		c.leaves(fds.OwnerKey{Issuer: key.Issuer, SubscriptionID: id}, key)
+		c.noteGone(fds.OwnerKey{Issuer: key.Issuer, SubscriptionID: id}, key)
 	}
 	c.mu.Unlock()
 	if len(record.Subscriptions) > 0 {

@@ -74,7 +74,7 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		left := c.leave(o.key)
 		c.drop(o, g)
 		connection = c.takeConnected(o.key)
-		defer connection.leaves(left)
+		defer connection.whenOver(left)
 	}
 	unlock()
 

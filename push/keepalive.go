@@ -8,8 +8,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// pingGrid is how much earlier than planned a timer may fire; see aligned.
-const pingGrid = 100 * time.Millisecond
+// longestGrid bounds how much earlier than planned a timer may fire; see aligned.
+const longestGrid = 100 * time.Millisecond
 
 // keepAlive begins to watch the connection. A ping goes out when nothing was
 // sent or nothing received for six to seven eighths of the interval, and must be
@@ -23,7 +23,7 @@ func (w *wire) keepAlive(interval time.Duration) {
 	if w.cause != nil {
 		return
 	}
-	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8-rand.N(interval/8), interval/2, min(interval/16, pingGrid)
+	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8-rand.N(interval/8), interval/2, min(interval/16, longestGrid)
 	w.pingTimer = time.AfterFunc(w.aligned(w.pingIdle), w.watch)
 }
 

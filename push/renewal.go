@@ -33,9 +33,12 @@ func (c *Connection) watchCertificate(s *session) *certificateWatch {
 	w := &certificateWatch{connection: c, session: s}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.pause(), w.look)
+	w.again()
 	return w
 }
+
+// again plans the next look. w.mu is held.
+func (w *certificateWatch) again() { w.timer = time.AfterFunc(w.pause(), w.look) }
 
 // pause is the time until the next look: about CertificateCheck, less when the
 // certificate in use expires soon.
@@ -73,10 +76,10 @@ func (w *certificateWatch) ask(planned bool) {
 			w.told = text
 			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))
 		}
-		w.timer = time.AfterFunc(w.pause(), w.look)
+		w.again()
 	case bytes.Equal(found.Certificate[0], w.session.certificate.Certificate[0]):
 		w.told = ""
-		w.timer = time.AfterFunc(w.pause(), w.look)
+		w.again()
 	case planned:
 		w.due = true
 		w.connection.nudge()
