@@ -358,12 +358,20 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 }
 
 // drop forgets an owner that was signed out of g, and g when no owner is left.
-func (c *Client) drop(o *Owner, g *grant) {
+// again says that the owner has signed in anew: what it has now is not o's, or not
+// of g.
+func (c *Client) drop(o *Owner, g *grant) (again bool) {
 	c.mu.Lock()
 	c.noteGone(o.key, g.key)
-	if o.grant.Load() == g && c.owners[o.key] == o {
-		delete(c.owners, o.key)
-		g.lose(o)
+	switch c.owners[o.key] {
+	case nil:
+	case o:
+		if again = o.grant.Load() != g; !again {
+			delete(c.owners, o.key)
+			g.lose(o)
+		}
+	default:
+		again = true
 	}
 	last := len(g.owners) == 0
 	c.mu.Unlock()
@@ -371,6 +379,7 @@ func (c *Client) drop(o *Owner, g *grant) {
 		c.forgetGrant(g)
 		g.forget()
 	}
+	return again
 }
 
 // forgetGrant takes g out of the known grants. Should its key come back, it is

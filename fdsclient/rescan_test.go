@@ -211,29 +211,36 @@ func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 }
 
 func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	client, other, store := rescanned(t, p, 50*time.Millisecond)
-	owner := signIn(t, client, p)[0]
-	o := p.Owners()[0]
-	var box inbox
-	runClient(t, client, box.handle)
-	subscribed(t, p, o)
-	stop := runClient(t, other, box.handle)
-	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
-	stop()
+	for name, by := range map[string]func(here, elsewhere *fdsclient.Client) *fdsclient.Client{
+		"here":      func(here, _ *fdsclient.Client) *fdsclient.Client { return here },
+		"elsewhere": func(_, elsewhere *fdsclient.Client) *fdsclient.Client { return elsewhere },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, fdstest.Options{})
+			client, other, store := rescanned(t, p, 50*time.Millisecond)
+			owner := signIn(t, client, p)[0]
+			o := p.Owners()[0]
+			var box inbox
+			runClient(t, client, box.handle)
+			subscribed(t, p, o)
+			stop := runClient(t, other, box.handle)
+			eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+			stop()
 
-	listed := holdListing(t, store, 0)
-	listed.release()
-	listed.pass(t, 5)
-	if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, push.ErrTakenOver) {
-		t.Errorf("the other process may be at work again, and it is %+v", s)
-	}
-	connects := p.Subscriber(o).Connects
-	signIn(t, client, p)
-	eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
-	publish(t, p, o, `1`)
-	eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
-	if n := p.Subscriber(o).Connects - connects; n != 1 {
-		t.Errorf("%d connects for one sign-in", n)
+			listed := holdListing(t, store, 0)
+			listed.release()
+			listed.pass(t, 5)
+			if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, push.ErrTakenOver) {
+				t.Errorf("the other process may be at work again, and it is %+v", s)
+			}
+			connects := p.Subscriber(o).Connects
+			signIn(t, by(client, other), p)
+			eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
+			publish(t, p, o, `1`)
+			eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+			if n := p.Subscriber(o).Connects - connects; n != 1 {
+				t.Errorf("%d connects for one sign-in", n)
+			}
+		})
 	}
 }

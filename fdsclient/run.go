@@ -52,9 +52,10 @@ type run struct {
 
 	mu      sync.Mutex
 	active  map[fds.OwnerKey]*connected
-	arrived []*Owner // signed in since the last look
-	cold    []*Owner // whose grants are to be looked at
-	warming int      // goroutines that do
+	arrived []*Owner                // signed in since the last look
+	cold    []*Owner                // whose grants are to be looked at
+	warming int                     // goroutines that do
+	later   map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
 }
 
 // connected is an owner's connection in a run.
@@ -77,6 +78,16 @@ func (a *connected) isOver() bool {
 	}
 }
 
+// signedInSince says whether the owner signed in after its connection had ended, be
+// it to the same grant and in another process.
+func (o *Owner) signedInSince(ctx context.Context, a *connected) bool {
+	if a.connection == nil {
+		return false
+	}
+	record, err := o.client.store.Load(ctx, a.grant.key)
+	return err == nil && record.Created.After(a.connection.State().Since)
+}
+
 func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Handler) error {
 	switch {
 	case h == nil || c.polls():
@@ -91,6 +102,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 		handler: h,
 		wake:    make(chan struct{}, 1),
 		active:  make(map[fds.OwnerKey]*connected),
+		later:   make(map[fds.OwnerKey]*Owner),
 	}
 	owners, whole, err := c.listOwners(ctx)
 	if err != nil {
@@ -146,12 +158,16 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		}
 		r.mu.Lock()
 		a := r.active[o.key]
-		if a != nil && a.isOver() && (arrived || a.grant != o.grant.Load()) {
-			delete(r.active, o.key)
+		r.mu.Unlock()
+		if a != nil && a.isOver() && (arrived || a.grant != o.grant.Load() || o.signedInSince(ctx, a)) {
+			r.mu.Lock()
+			if r.active[o.key] == a {
+				delete(r.active, o.key)
+			}
+			r.mu.Unlock()
 			a = nil
 		}
 		known := a != nil
-		r.mu.Unlock()
 		if !known || o.grant.Load().state().lapsed != nil {
 			r.warm(ctx, o)
 		}
@@ -306,10 +322,21 @@ func (c *Client) polls() bool { return c.cfg.Poll.Interval > 0 }
 // is being ended: that would end the new one, and delete its state, or its handler
 // is still at work.
 func (r *run) startLater(ctx context.Context, o *Owner, left <-chan struct{}) {
+	r.mu.Lock()
+	_, waits := r.later[o.key]
+	r.later[o.key] = o
+	r.mu.Unlock()
+	if waits {
+		return
+	}
 	r.client.log.Info("an owner is connected once the connection before has ended, and its handler returned", "subscription", o.key.SubscriptionID.String())
 	r.work.Go(func() {
 		select {
 		case <-left:
+			r.mu.Lock()
+			o := r.later[o.key]
+			delete(r.later, o.key)
+			r.mu.Unlock()
 			r.arrive(o)
 		case <-ctx.Done():
 		}

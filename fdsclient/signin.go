@@ -201,7 +201,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer, how sig
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
 	replaced := c.place(&record, entries)
-	owners, err := c.establish(ctx, record)
+	owners, err := c.establish(ctx, record, replaced)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
@@ -243,8 +243,8 @@ func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (ot
 }
 
 // establish stores a new grant and makes its owners known, as one step for whoever
-// renews it or signs out.
-func (c *Client) establish(ctx context.Context, record tokenstore.Grant) ([]*Owner, error) {
+// renews it or signs out. The replaced ones are theirs no longer.
+func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replaced []tokenstore.Entry) ([]*Owner, error) {
 	unlock, err := c.store.Lock(ctx, record.Key)
 	if err != nil {
 		return nil, err
@@ -253,6 +253,13 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant) ([]*Own
 	if err := c.store.Save(ctx, record); err != nil {
 		return nil, err
 	}
+	c.mu.Lock() // a listing under way may have seen nothing but the grants of before
+	for _, e := range replaced {
+		for id := range idSet(record.Subscriptions) {
+			c.noteGone(fds.OwnerKey{Issuer: e.Issuer, SubscriptionID: id}, e.Key)
+		}
+	}
+	c.mu.Unlock()
 	owners := c.know(record.Entry(), false)
 	owners[0].grant.Load().adopt(record)
 	return owners, nil

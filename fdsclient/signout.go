@@ -51,9 +51,10 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // (RFC 7009, the refresh token first), deletes it from the store, and ends the
 // broker's session so that no messages queue up for nobody. All three are tried;
 // a *SignOutError says which did not work. Where one grant is for several owners
-// only this owner is removed, and the last one revokes. What is stored here goes
+// only this owner is removed, and the last one revokes. Who has signed in again
+// meanwhile stays signed in and connected. What is stored here goes
 // also when ctx ends while the provider is asked. A handler that signs its own
-// owner out waits in vain for the session's end, for as long as ctx allows and 10 s
+// owner out waits in vain for the session's end, for as long as ctx allows and 15 s
 // at most: let another goroutine do it.
 func (o *Owner) SignOut(ctx context.Context) error {
 	c := o.client
@@ -68,17 +69,22 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		return fmt.Errorf("fdsclient: sign out %s: %w", o.key.SubscriptionID, err)
 	}
 	var connection *connected
+	again := false
 	if result.Deleted {
 		// Still under the lock, so that nobody signs in between. Who signs in while the
 		// session is ended is connected when it is.
 		left := c.leave(o.key)
-		c.drop(o, g)
-		connection = c.takeConnected(o.key)
+		if again = c.drop(o, g); !again {
+			connection = c.takeConnected(o.key)
+		}
 		defer connection.whenOver(left)
 	}
 	unlock()
 
-	if result.Deleted {
+	switch {
+	case again:
+		result.SessionEnded = true // it is the new sign-in's
+	case result.Deleted:
 		err := c.endSession(ctx, o, connection)
 		result.SessionEnded = err == nil
 		errs = append(errs, err)

@@ -3,6 +3,7 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,9 @@ func TestASignOutThatCouldNotEndTheSessionCanBeRepeated(t *testing.T) {
 		if !p.Subscriber(o).Session {
 			t.Fatal("there is no session left to end")
 		}
+		if state, err := cfg.State.Load(t.Context(), owner.Key()); err != nil || state.Position.IsZero() {
+			t.Errorf("kept is %+v, %v: who signs in next would be told of all there ever was", state, err)
+		}
 	}
 	reachable()
 	if err := owner.SignOut(t.Context()); err != nil {
@@ -41,6 +45,47 @@ func TestASignOutThatCouldNotEndTheSessionCanBeRepeated(t *testing.T) {
 	publish(t, p, o, `"for nobody"`)
 	if s := p.Subscriber(o); s.Session || s.Queued > 0 {
 		t.Errorf("after the repeated sign-out %+v", s)
+	}
+}
+
+func TestARepeatedSignOutLeavesANewerSignInAlone(t *testing.T) {
+	for name, running := range map[string]bool{"while Run has it connected": true, "without Run": false} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, fdstest.Options{})
+			client := open(t, configure(t, p))
+			old := signIn(t, client, p)[0]
+			o := p.Owners()[0]
+			var box inbox
+			stop := runClient(t, client, box.handle)
+			subscribed(t, p, o)
+			stop()
+			reachable := p.Inject(fdstest.RefuseConnections(o))
+			if err := old.SignOut(t.Context()); err == nil {
+				t.Fatal("the broker refuses, and the sign-out succeeds")
+			}
+			reachable()
+			owner := signIn(t, client, p)[0]
+			stop = runClient(t, client, box.handle)
+			eventually(t, "connected", func() bool { return owner.Connection().Phase == push.Connected })
+			if !running {
+				stop()
+			}
+			before := p.Subscriber(o)
+			if err := old.SignOut(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if s := p.Subscriber(o); s.Connects != before.Connects || s.Connected != running || !s.Session {
+				t.Errorf("before %+v, now %+v", before, s)
+			}
+			publish(t, p, o, `1`)
+			if !running {
+				runClient(t, client, box.handle)
+			}
+			eventually(t, "the message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+			if _, err := owner.Token(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -71,7 +116,10 @@ func TestASignOutWaitsForAHandlerThatTakesAllItsTime(t *testing.T) {
 
 func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
 	p := start(t, fdstest.Options{})
-	client := open(t, configure(t, p))
+	cfg := configure(t, p)
+	store, told := &staged{Store: cfg.Store}, new(everything)
+	cfg.Store, cfg.Push.Rescan, cfg.Logger = store, 20*time.Millisecond, slog.New(slog.NewTextHandler(told, nil))
+	client := open(t, cfg)
 	owner := signIn(t, client, p)[0]
 	o, next := p.Owners()[0], p.Owners()[1]
 	working, goOn := make(chan struct{}, 1), make(chan struct{})
@@ -106,6 +154,15 @@ func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
 		eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })
 		publish(t, p, o, `2`)
 		eventually(t, "a second call at once", func() bool { return most.Load() > 1 })
+	}
+	listed := holdListing(t, store, 0)
+	listed.release()
+	listed.pass(t, 10)
+	told.mu.Lock()
+	n := strings.Count(told.out.String(), "once the connection before has ended")
+	told.mu.Unlock()
+	if n != 1 {
+		t.Errorf("it is waited for %d times", n)
 	}
 	finish()
 	eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })

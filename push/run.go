@@ -137,7 +137,7 @@ func (r *run) step() {
 			r.last = err
 			r.connection.woken.Store(false)
 			if soon = time.Since(r.up) < r.connection.settings.Backoff.StableAfter; !soon {
-				r.faults = 0
+				r.faults, r.endings = 0, 0
 			}
 		}
 		switch {
