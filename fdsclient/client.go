@@ -363,15 +363,11 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 func (c *Client) drop(o *Owner, g *grant) (again bool) {
 	c.mu.Lock()
 	c.noteGone(o.key, g.key)
-	switch c.owners[o.key] {
-	case nil:
-	case o:
-		if again = o.grant.Load() != g; !again {
-			delete(c.owners, o.key)
-			g.lose(o)
-		}
-	default:
-		again = true
+	now := c.owners[o.key]
+	again = now != nil && (now != o || o.grant.Load() != g)
+	if now == o && !again {
+		delete(c.owners, o.key)
+		g.lose(o)
 	}
 	last := len(g.owners) == 0
 	c.mu.Unlock()

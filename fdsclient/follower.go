@@ -291,15 +291,17 @@ func (f *follower) forget(ctx context.Context, ended bool) error {
 	}
 	defer f.saving.unlock()
 	f.deleted = true
-	if !ended && f.unread != nil && !errors.Is(f.unread, errDamaged) {
-		return nil // it may name a session
-	}
-	if !ended && len(f.stored.Filters) > 0 {
-		// With its position, else who signs in next would be told of all there ever was.
-		f.mu.Lock()
-		state := OwnerState{Filters: f.stored.Filters, Position: f.position, Ahead: f.ahead}
-		f.mu.Unlock()
-		return f.client.state.Save(ctx, f.owner.key, state)
+	if !ended {
+		if f.unread != nil && !errors.Is(f.unread, errDamaged) {
+			return nil // it may name a session
+		}
+		if len(f.stored.Filters) > 0 {
+			// With its position, else who signs in next would be told of all there ever was.
+			f.mu.Lock()
+			state := OwnerState{Filters: f.stored.Filters, Position: f.position, Ahead: f.ahead}
+			f.mu.Unlock()
+			return f.client.state.Save(ctx, f.owner.key, state)
+		}
 	}
 	return f.client.state.Delete(ctx, f.owner.key)
 }

@@ -52,10 +52,10 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // broker's session so that no messages queue up for nobody. All three are tried;
 // a *SignOutError says which did not work. Where one grant is for several owners
 // only this owner is removed, and the last one revokes. Who has signed in again
-// meanwhile stays signed in and connected. What is stored here goes
-// also when ctx ends while the provider is asked. A handler that signs its own
-// owner out waits in vain for the session's end, for as long as ctx allows and 15 s
-// at most: let another goroutine do it.
+// meanwhile stays signed in and connected. What is stored here goes also when ctx
+// ends while the provider is asked. A handler that signs its own owner out waits
+// in vain for the session's end, for as long as ctx allows and 15 s at most: let
+// another goroutine do it.
 func (o *Owner) SignOut(ctx context.Context) error {
 	c := o.client
 	g, unlock, err := o.lockGrant(ctx)
