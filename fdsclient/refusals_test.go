@@ -28,11 +28,13 @@ func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// The near end of a connection: nothing listens there, and its port is taken, so
+	// that no other test gets it meanwhile.
+	taken, err := net.Dial("tcp", issuer.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
+	defer taken.Close()
 	misnamed, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "other", Hosts: []string{"other.example"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +46,7 @@ func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 	}{
 		"wrong CA":        {func(c *fdsclient.Config) { c.Provider.RootCAs = x509.NewCertPool() }, "name its CA file in the configuration"},
 		"wrong host name": {func(c *fdsclient.Config) { c.Provider.Issuer = other }, "check the host name in the URL"},
-		"nothing listens": {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + free.Addr().String() }, "check host and port"},
+		"nothing listens": {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + taken.LocalAddr().String() }, "check host and port"},
 		"no metadata":     {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + issuer.Host + "/elsewhere" }, "check the issuer"},
 	} {
 		t.Run(name, func(t *testing.T) {

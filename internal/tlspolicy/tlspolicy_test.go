@@ -124,11 +124,13 @@ func TestEachFaultGetsItsOwnSentence(t *testing.T) {
 			c.Close()
 		}
 	}()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	// The near end of a connection: its port is taken, so that no other listener gets
+	// it meanwhile.
+	taken, err := net.Dial("tcp", listenSilently(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed.Close()
+	defer taken.Close()
 
 	ours := ClientConfig(roots, false)
 	for name, c := range map[string]struct {
@@ -143,7 +145,7 @@ func TestEachFaultGetsItsOwnSentence(t *testing.T) {
 		"client certificate":           {listen(t, serverCert("127.0.0.1", now.Add(-hour), now.Add(hour), x509.ExtKeyUsageClientAuth)), ours, "not valid for a server"},
 		"TLS 1.1":                      {listen(t, old), ours, "no TLS version that is allowed"},
 		"no TLS":                       {plain.Addr().String(), ours, "does not speak TLS"},
-		"nothing listens":              {closed.Addr().String(), ours, "nothing listens"},
+		"nothing listens":              {taken.LocalAddr().String(), ours, "nothing listens"},
 		"no certificate, TLS 1.3":      {listen(t, mutual), ours, "asks for a client certificate"},
 		"no certificate, TLS 1.2":      {listen(t, mutual12), ours, "client certificate"},
 		"certificate of a stranger":    {listen(t, mutual), foreign, "does not know the authority"},
