@@ -119,7 +119,8 @@ func printTable(out io.Writer, o options, broker string, measured map[string]fig
 	return table.Flush()
 }
 
-// median gives the middle of each figure.
+// median gives the middle of each figure, of an even number the mean of the two
+// in the middle.
 func median(rounds []figures) figures {
 	middle := make(figures)
 	for name := range rounds[0] {
@@ -128,7 +129,7 @@ func median(rounds []figures) figures {
 			values = append(values, f[name])
 		}
 		slices.Sort(values)
-		middle[name] = values[len(values)/2]
+		middle[name] = (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 	}
 	return middle
 }
