@@ -19,10 +19,15 @@ import (
 var ErrQueueFull = errors.New("the handler fell behind")
 
 const (
-	queueLimit = 256                   // messages of quality of service 0 that wait for the handler
-	queueBytes = 4 << 20               // bytes of them; one message may always wait
-	smallQueue = 4                     // room for messages that a line keeps while none waits
-	readerLent = 50 * time.Millisecond // that the reader of a connection spends with the handler
+	queueLimit = 256     // messages of quality of service 0 that wait for the handler
+	queueBytes = 4 << 20 // bytes of them; one message may always wait
+	smallQueue = 4       // room for messages that a line keeps while none waits
+
+	// readerLent is how long the reader of a connection spends with the handler. The
+	// timer that is set for it before each call wakes the network poller, which is
+	// another thread, when nothing else is due earlier: a shorter time costs latency.
+	// A longer one would come near to the half of a keep-alive of one second.
+	readerLent = 200 * time.Millisecond
 )
 
 // line is where an owner's messages wait for the handler: one at a time, in the
