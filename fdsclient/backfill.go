@@ -159,7 +159,12 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 		gap.To = gap.To.Add(f.client.cfg.Push.Gaps.Margin)
 	}
 	dialect := f.client.cfg.Provider.Dialect
+	first := true
 	query := pull.Query{Answered: func(date time.Time) {
+		if !first {
+			return // told once the handler has had the page before, so that it is old
+		}
+		first = false
 		if err := f.answered(ctx, number, date); err != nil {
 			cancel(err)
 		}
@@ -209,18 +214,17 @@ func (f *follower) fetch(kind pull.Kind, number int) error {
 
 // answered takes the provider's time, of which the first of an attempt ends the
 // gap: what comes later comes to the subscription. That is said of the outages
-// before the attempt alone.
+// before the attempt alone. A provider that does not tell its time (zero) says
+// nothing about either.
 func (f *follower) answered(ctx context.Context, number int, date time.Time) error {
-	now := f.clock(time.Now())
-	known := !date.IsZero()
-	f.mu.Lock()
-	if !known {
-		date = now.Add(f.ahead).Truncate(time.Second)
+	if date.IsZero() {
+		return nil
 	}
-	var setBack time.Duration // by how much the provider's clock was, since the position was set
-	if known {
-		ahead := date.Sub(now) // up to a second too little, as the date is cut
-		setBack = max(f.ahead-ahead, 0)
+	ahead := date.Sub(f.clock(time.Now())) // up to a second too little, as the date is cut
+	f.mu.Lock()
+	before := f.ahead
+	setBack := max(before-ahead, 0) // by how much the provider's clock was, since the position was set
+	learn := func() {
 		f.ahead = ahead
 		f.position = earlier(f.position, setBack)
 		f.reached = earlier(f.reached, setBack)
@@ -229,25 +233,32 @@ func (f *follower) answered(ctx context.Context, number int, date time.Time) err
 		f.gap.date = date
 	}
 	behind := setBack > max(f.client.cfg.Push.Gaps.Margin/2, 2*time.Second) && !f.gap.open.From.IsZero() // less the margin holds, or the answer was slow
-	ends := known && f.gap.open.To.IsZero() && f.gap.number == number                                    // by a guess it must not end
-	change := behind || ends
+	ends := f.gap.open.To.IsZero() && f.gap.number == number
+	if !behind && !ends {
+		learn()
+		f.mu.Unlock()
+		return nil
+	}
 	f.mu.Unlock()
-	if change {
-		err := f.save(ctx, func(s *OwnerState) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			gap := *f.gap.open // an outage may have widened it meanwhile
-			if behind {
-				gap.From = gap.From.Add(-setBack)
-			}
-			if ends && f.gap.number == number {
-				gap.To = date.Add(time.Second)
-			}
-			f.gap.open, s.Gap = &gap, &gap
-		})
-		if err != nil {
-			return fmt.Errorf("fdsclient: store a gap: %w", err)
+	err := f.save(ctx, func(s *OwnerState) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		learn() // together with the gap: by a stored offset alone the next process would not set it back
+		s.Position, s.Ahead = f.position, f.ahead
+		gap := *f.gap.open // an outage may have widened it meanwhile
+		if behind {
+			gap.From = gap.From.Add(-setBack)
 		}
+		if ends && f.gap.number == number {
+			gap.To = date.Add(time.Second)
+		}
+		f.gap.open, s.Gap = &gap, &gap
+	})
+	if err != nil {
+		f.mu.Lock()
+		f.ahead = before // to be learnt again; the position may be set back twice
+		f.mu.Unlock()
+		return fmt.Errorf("fdsclient: store a gap: %w", err)
 	}
 	if behind {
 		return errClock

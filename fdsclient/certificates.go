@@ -47,8 +47,9 @@ const maxCertificateBytes = 1 << 20
 // that fails the certificate that was read before serves on, and the failure is
 // told to OnError.
 type CertificateFolder struct {
-	// OnError is told why a changed file was not taken. It may be nil. Set it
-	// before the folder is used.
+	// OnError is told why a changed file was not taken, each time that a certificate
+	// is asked for. It may ask for one itself. It may be nil. Set it before the folder
+	// is used.
 	OnError func(owner fds.OwnerKey, err error)
 
 	path     string
@@ -63,6 +64,7 @@ type certificateFile struct {
 	size     int64
 	modified time.Time
 	loaded   *tls.Certificate
+	telling  bool // OnError is told why a newer one was not taken
 }
 
 // OpenCertificateFolder uses the folder at path, which must exist. The password
@@ -80,33 +82,51 @@ func OpenCertificateFolder(path string, password Secret) (*CertificateFolder, er
 
 // Certificate implements CertificateSource.
 func (f *CertificateFolder) Certificate(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	file, failed := f.load(owner.SubscriptionID)
+	if file == nil {
+		return nil, failed
+	}
+	if failed != nil && f.OnError != nil {
+		f.tell(owner, file, failed)
+	}
+	return file.loaded, nil
+}
+
+// tell calls OnError without the lock, which other owners wait for, and not again
+// from within.
+func (f *CertificateFolder) tell(owner fds.OwnerKey, file *certificateFile, failed error) {
+	set := func(telling bool) (before bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		before, file.telling = file.telling, telling
+		return before
+	}
+	if set(true) {
+		return
+	}
+	defer set(false)
+	f.OnError(owner, fmt.Errorf("%w; the certificate read before is used", failed))
+}
+
+// load gives an owner's certificate of this moment, or with an error the one of
+// before; nil: there was none.
+func (f *CertificateFolder) load(id fds.SubscriptionID) (*certificateFile, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known := f.known[owner.SubscriptionID]
-	name, info, err := f.find(owner.SubscriptionID)
+	known := f.known[id]
+	name, info, err := f.find(id)
 	if err != nil {
-		return f.fallBack(owner, known, err)
+		return known, err
 	}
 	if known != nil && known.name == name && known.size == info.Size() && known.modified.Equal(info.ModTime()) {
-		return known.loaded, nil
+		return known, nil
 	}
 	loaded, err := f.read(name)
 	if err != nil {
-		return f.fallBack(owner, known, err)
+		return known, err
 	}
-	f.known[owner.SubscriptionID] = &certificateFile{name: name, size: info.Size(), modified: info.ModTime(), loaded: loaded}
-	return loaded, nil
-}
-
-// fallBack gives the certificate of before.
-func (f *CertificateFolder) fallBack(owner fds.OwnerKey, known *certificateFile, err error) (*tls.Certificate, error) {
-	if known == nil {
-		return nil, err
-	}
-	if f.OnError != nil {
-		f.OnError(owner, fmt.Errorf("%w; the certificate read before is used", err))
-	}
-	return known.loaded, nil
+	f.known[id] = &certificateFile{name: name, size: info.Size(), modified: info.ModTime(), loaded: loaded}
+	return f.known[id], nil
 }
 
 func (f *CertificateFolder) find(id fds.SubscriptionID) (string, fs.FileInfo, error) {

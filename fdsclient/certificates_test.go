@@ -136,7 +136,13 @@ func TestAChangedCertificateIsTakenAndABadOneIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []error
-	source.OnError = func(_ fds.OwnerKey, err error) { told = append(told, err) }
+	source.OnError = func(owner fds.OwnerKey, err error) {
+		told = append(told, err)
+		// Until when the old one serves is what its reader asks next.
+		if c, err := source.Certificate(t.Context(), owner); err != nil || c == nil {
+			t.Errorf("asked for while it is told: %v, %v", c, err)
+		}
+	}
 	read := func() string {
 		t.Helper()
 		c, err := source.Certificate(t.Context(), key)

@@ -46,7 +46,7 @@ type follower struct {
 	changed  bool      // the position waits in the Client's positions, or is being stored
 	stopped  bool
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
-	overlap  time.Time     // until then, or with a gap open, messages are looked for in recent
+	overlap  time.Time     // what came before, or with a gap open, is looked for in recent
 	gap      gapState
 
 	polling *polling // nil: the broker pushes
@@ -149,28 +149,12 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 	d, named := digestsOf(m, item, dialect)
 	at, dated := dialect.Time(item)
 	f.mu.Lock()
-	overlap := f.overlapping()
-	ahead, done := f.ahead, f.done
+	overlap := f.overlapping(m.ReceivedAt)
 	f.mu.Unlock()
 	drop := false
 	if (overlap || m.Duplicate) && f.recent.holds(d) {
 		m.Duplicate = true
 		drop = f.client.cfg.Push.Gaps.DropDuplicates && (named || dated)
-	}
-	// Where the broker has nothing queued it sends at once, so that a message's
-	// arrival says when it was published. One that comes right after another was
-	// acknowledged may be the next of a long queue, be it that the broker sends only
-	// so many ahead (Mosquitto's max_inflight_messages), be it that the handler was
-	// at work for hours: only its own date says how new it is.
-	reached := time.Time{}
-	if m.QoS > 0 && !m.Retained {
-		arrived := f.clock(m.ReceivedAt).Add(ahead)
-		if m.ReceivedAt.Sub(done) > quiet {
-			reached = arrived
-		}
-		if dated && at.Before(arrived) {
-			reached = at
-		}
 	}
 	if !drop {
 		if err := f.handler(ctx, m); err != nil {
@@ -178,10 +162,27 @@ func (f *follower) live(ctx context.Context, m push.Message) error {
 		}
 	}
 	f.remember(d, overlap)
-	if m.QoS > 0 {
-		f.mu.Lock()
-		f.reached = reached
-		f.mu.Unlock()
+	if m.QoS == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reached = time.Time{}
+	if m.Retained {
+		return nil
+	}
+	// Where the broker has nothing queued it sends at once, so that a message's
+	// arrival says when it was published, by the provider's clock as far as that is
+	// known now that the handler is done. One that comes right after another was
+	// acknowledged may be the next of a long queue, be it that the broker sends only
+	// so many ahead (Mosquitto's max_inflight_messages), be it that the handler was
+	// at work for hours: only its own date says how new it is.
+	arrived := f.clock(m.ReceivedAt).Add(f.ahead)
+	if m.ReceivedAt.Sub(f.done) > quiet {
+		f.reached = arrived
+	}
+	if dated && at.Before(arrived) {
+		f.reached = at
 	}
 	return nil
 }
@@ -195,9 +196,12 @@ func (f *follower) remember(d digests, overlap bool) {
 	f.recent.add(d, most)
 }
 
-// overlapping says whether live messages and a backfill may hold the same. f.mu is
-// held.
-func (f *follower) overlapping() bool { return f.gap.open != nil || time.Now().Before(f.overlap) }
+// overlapping says whether a backfill may hold a live message too: one is under
+// way, or was when it came, however long the handler took for those before it.
+// f.mu is held.
+func (f *follower) overlapping(received time.Time) bool {
+	return f.gap.open != nil && f.client.cfg.Provider.APIURL != "" || received.Before(f.overlap)
+}
 
 // acknowledged is push.Config.OnAcknowledged.
 func (f *follower) acknowledged(push.Message) {

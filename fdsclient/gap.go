@@ -24,6 +24,9 @@ import (
 // the gap; without, the whole collection is read, and what TimeMember dates
 // outside of the gap is left out; without that too, everything is handed over.
 // An item that has no date is always handed over.
+//
+// A status that was fetched may come after a newer one that was pushed meanwhile:
+// where statuses are dated, the later date counts.
 type Gaps struct {
 	// Margin is how far before the position a gap begins, and how far after its end
 	// an item may be dated that is fetched for it: clocks differ, and events may be
@@ -40,9 +43,11 @@ type Gaps struct {
 	// default 5 minutes. The rest is not used.
 	Retry push.Backoff
 	// DropDuplicates leaves out what is known to have been handled: events by the
-	// ID that Provider.Dialect names, all else when it is equal to the byte and has
-	// a date. By default it is handed over with Duplicate set. What an earlier
-	// process handled is not known to be a duplicate.
+	// ID that Provider.Dialect names, all else when it has a date, is equal to the
+	// byte, and nothing else of its device or topic was handled since. By default it
+	// is handed over with Duplicate set. Known are the last 200 messages of an owner,
+	// and up to 8192 while a gap is open and for Margin after it; what an earlier
+	// process handled is not.
 	DropDuplicates bool
 }
 
@@ -105,7 +110,9 @@ type GapEvent struct {
 	RetryAt time.Time // of a failed attempt; zero: the gap cannot be closed until the configuration is another
 }
 
-// HookGap is told what happens to owners' gaps. Events of one owner come in order.
+// HookGap is told what happens to owners' gaps. Events of one owner come in order,
+// but that a gap is closed may be told after the opening of the next one, whose
+// Since is later.
 type HookGap interface{ OnGap(GapEvent) }
 
 var gapLines = map[GapChange]string{

@@ -29,9 +29,10 @@ type digests struct {
 }
 
 // digestsOf reads what a message with that item is compared by. named: by an ID of
-// its own.
+// its own. Where the provider calls a device's ID and a message's the same, none
+// is taken for a message's: the statuses of a device are no duplicates.
 func digestsOf(m push.Message, item fds.Item, dialect fds.Dialect) (d digests, named bool) {
-	if m.Kind != push.KindStatus {
+	if m.Kind != push.KindStatus && dialect.MessageID != dialect.DeviceID {
 		if id := textMember(item, dialect.MessageID); id != "" {
 			return digests{what: maphash.String(digestSeed, "id "+id)}, true
 		}

@@ -1,0 +1,177 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// pushed hands one message of the connection to the owner's handler, and
+// acknowledges it.
+func pushed(t *testing.T, f *follower, topic, payload string, received time.Time) {
+	t.Helper()
+	if err := f.live(t.Context(), push.Message{Topic: topic, QoS: 1, Source: push.FromPush, ReceivedAt: received, Payload: []byte(payload)}); err != nil {
+		t.Error(err)
+		return
+	}
+	f.acknowledged(push.Message{})
+}
+
+// A page is asked for while the one before is handed over, so that its date is old
+// when its turn comes: that is no clock that was set back.
+func TestAHandlerSlowerThanThePagesComeClosesAGap(t *testing.T) {
+	for _, kind := range []pull.Kind{pull.Events, pull.Statuses} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const pages, aPage = 5, 40
+				client := gapClient(t, func(c *Config) {
+					c.Provider.Dialect = byDate
+					c.Provider.Dialect.Paging.PageParameter = "page"
+				})
+				at := time.Now().Add(time.Minute)
+				api := &webAPI{answer: func(_ fds.OwnerKey, k pull.Kind, r *http.Request) (int, string) {
+					var page int
+					_, _ = fmt.Sscan(r.URL.Query().Get("page"), &page) // none: the first
+					if k != kind || page >= pages {
+						return 200, "[]"
+					}
+					var items []string
+					for i := range aPage {
+						item := dated(fmt.Sprintf("p%d-%d", page, i), at)
+						items = append(items, strings.Replace(item, "message_id", "number", 1)) // which is no ID
+					}
+					return 200, "[" + strings.Join(items, ",") + "]"
+				}}
+				var got handled
+				f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+					time.Sleep(time.Second)
+					return got.handle(ctx, m)
+				})
+				defer f.stop()
+				time.Sleep(2 * time.Minute)
+				select {
+				case <-outage(t, f):
+				case <-time.After(time.Hour):
+					t.Fatal("the gap is still open after an hour")
+				}
+				if n := len(got.messages); n < (pages-1)*aPage || n > pages*aPage {
+					t.Errorf("%d messages were handed over", n)
+				}
+			})
+		})
+	}
+}
+
+// While a handler is at work the provider's clock turns out to be behind.
+func TestAClockThatIsLearntWhileAHandlerIsAtWorkKeepsThePositionBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		var events []string
+		down := false
+		api := withoutStatuses(&down, &events)
+		api.ahead = -10 * time.Minute
+		var got handled
+		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+			if m.Source == push.FromPush {
+				time.Sleep(time.Minute)
+			}
+			return got.handle(ctx, m)
+		})
+		defer f.stop()
+		time.Sleep(time.Minute)
+		go pushed(t, f, "statuses", `{"device_id":"D","level":1}`, time.Now()) // without a date
+		time.Sleep(10 * time.Second)
+		<-outage(t, f) // the provider's time is learnt
+		time.Sleep(2 * time.Minute)
+		f.mu.Lock()
+		over := f.position.Sub(time.Now().Add(api.ahead))
+		f.mu.Unlock()
+		if over > 0 {
+			t.Errorf("the position is %v ahead of the provider's clock", over)
+		}
+		api.change(func() { events = append(events, dated("missed", time.Now().Add(api.ahead))) })
+		time.Sleep(10 * time.Second)
+		<-outage(t, f)
+		if n := got.has("missed"); n != 1 {
+			t.Errorf("what the outage lost was handed over %d times", n)
+		}
+	})
+}
+
+// lateState takes a second to store a gap that has an end, and obeys its context.
+type lateState struct{ MemoryState }
+
+func (s *lateState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
+	if state.Gap != nil && !state.Gap.To.IsZero() {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.MemoryState.Save(ctx, owner, state)
+}
+
+// What the next process finds of the provider's clock is what the gap goes by.
+func TestAStopWhileAClockIsStoredLosesNothing(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"before the answer is stored": 500 * time.Millisecond, "once it is stored": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := gapClient(t, func(c *Config) {
+					c.Provider.Dialect = byDate
+					c.State = &lateState{}
+				})
+				var events []string
+				down := true
+				api := withoutStatuses(&down, &events)
+				api.ahead = -10 * time.Minute
+				var got handled
+				f := followed(t, client, api, got.handle)
+				time.Sleep(time.Minute)
+				api.change(func() { events = append(events, dated("missed", time.Now().Add(api.ahead))) })
+				outage(t, f)
+				time.Sleep(wait)
+				f.stop()
+				api.change(func() { down = false })
+				f = client.follow(t.Context(), f.owner, got.handle)
+				defer f.stop()
+				<-outage(t, f)
+				if got.has("missed") == 0 {
+					t.Error("it was never handed over, and the gap is closed")
+				}
+			})
+		})
+	}
+}
+
+// Without a Date a guess at the provider's time moves no position.
+func TestAProviderThatDoesNotTellItsTimeMovesNoPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(c *Config) { c.Provider.Dialect = byDate })
+		var events []string
+		down := false
+		api := withoutStatuses(&down, &events)
+		api.noDate = true
+		const behind = -10 * time.Minute
+		var got handled
+		f := followed(t, client, api, got.handle)
+		defer f.stop()
+		f.position = f.position.Add(behind) // by the date of the last event
+		time.Sleep(time.Hour)
+		<-outage(t, f)
+		time.Sleep(time.Minute)
+		api.change(func() { events = append(events, dated("missed", time.Now().Add(behind))) })
+		<-outage(t, f)
+		if n := got.has("missed"); n != 1 {
+			t.Errorf("what the second outage lost was handed over %d times", n)
+		}
+	})
+}
