@@ -79,7 +79,8 @@ func (r Root) Topic(levels ...string) (string, error) {
 
 // Filter makes a topic filter from the levels below the root, written with
 // slashes: "#", "devices/+/status". The wildcard + stands for one whole level,
-// # for all that follow and only at the end. Nothing above the root can be
+// # for all that follow and only at the end; they match empty levels and those that
+// begin with $ too, which cannot be named. Nothing above the root can be
 // expressed, and no shared subscription. Errors match ErrTopic.
 func (r Root) Filter(below string) (string, error) {
 	if r.id.IsZero() {
@@ -131,9 +132,10 @@ func Topic(id SubscriptionID, levels ...string) (string, error) {
 }
 
 // ParseTopic takes a topic name apart: whose it is and the levels below the
-// root, at least one. Wildcards, empty levels, levels that begin with $, NUL,
-// invalid UTF-8 and topics over MaxTopicBytes are refused. Errors match ErrTopic
-// or ErrSubscriptionID.
+// root, at least one. They are the provider's own, so that all is taken which MQTT
+// allows, empty levels too and those that begin with $ (MQTT 5.0 section 4.7).
+// Wildcards, NUL, invalid UTF-8 and topics over MaxTopicBytes are refused. Errors
+// match ErrTopic or ErrSubscriptionID.
 func ParseTopic(topic string) (SubscriptionID, []string, error) {
 	fail := func(err error) (SubscriptionID, []string, error) {
 		return SubscriptionID{}, nil, fmt.Errorf("fds: topic %s: %w", quoteBounded(topic), err)
@@ -158,7 +160,7 @@ func ParseTopic(topic string) (SubscriptionID, []string, error) {
 		if strings.ContainsAny(level, "+#") {
 			return fail(fmt.Errorf("%w: a topic name holds no wildcard", ErrTopic))
 		}
-		if err := checkLevel(level); err != nil {
+		if err := checkText(level); err != nil {
 			return fail(err)
 		}
 	}
@@ -192,14 +194,21 @@ func MatchTopic(filter, topic string) bool {
 	}
 }
 
-// checkLevel refuses what no level may hold. A provider that begins a level
-// with $ would mix with a broker's own topics.
+// checkLevel refuses what no level of ours may hold: an empty one is a slash too
+// many, and one that begins with $ is none of FDS.
 func checkLevel(level string) error {
 	switch {
 	case level == "":
 		return fmt.Errorf("%w: it has an empty level", ErrTopic)
 	case strings.HasPrefix(level, "$"):
 		return fmt.Errorf("%w: level %s begins with $", ErrTopic, quoteBounded(level))
+	}
+	return checkText(level)
+}
+
+// checkText refuses what no text of MQTT may hold (MQTT 5.0 section 1.5.4).
+func checkText(level string) error {
+	switch {
 	case strings.IndexByte(level, 0) >= 0:
 		return fmt.Errorf("%w: it holds NUL", ErrTopic)
 	case !utf8.ValidString(level):

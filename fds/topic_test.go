@@ -117,14 +117,9 @@ func TestParseTopicRefusesWhatIsNoTopicOfFDS(t *testing.T) {
 		{"fds/v1/" + lower + "/a", fds.ErrTopic},
 		{"/fds/v2/" + lower + "/a", fds.ErrTopic},
 		{"$share/g/" + root + "a", fds.ErrTopic},
-		{root, fds.ErrTopic},
-		{root + "/a", fds.ErrTopic},
-		{root + "a/", fds.ErrTopic},
-		{root + "a//b", fds.ErrTopic},
 		{root + "#", fds.ErrTopic},
 		{root + "+/a", fds.ErrTopic},
 		{root + "a+b", fds.ErrTopic},
-		{root + "$a", fds.ErrTopic},
 		{root + "a\x00", fds.ErrTopic},
 		{root + "\xc3", fds.ErrTopic},
 		{root + strings.Repeat("x", fds.MaxTopicBytes), fds.ErrTopic},
@@ -138,6 +133,23 @@ func TestParseTopicRefusesWhatIsNoTopicOfFDS(t *testing.T) {
 		}
 		if err != nil && len(err.Error()) > 400 {
 			t.Errorf("%.80q: an error of %d bytes", test.topic, len(err.Error()))
+		}
+	}
+}
+
+// The topics below the root are the provider's own.
+func TestParseTopicTakesWhatMQTTAllowsBelowTheRoot(t *testing.T) {
+	for below, want := range map[string][]string{
+		"":          {""},
+		"/a":        {"", "a"},
+		"a/":        {"a", ""},
+		"a//b":      {"a", "", "b"},
+		"$a":        {"$a"},
+		"a/$b c/ä€": {"a", "$b c", "ä€"},
+	} {
+		id, levels, err := fds.ParseTopic("fds/v2/" + lower + "/" + below)
+		if err != nil || id.String() != lower || !slices.Equal(levels, want) {
+			t.Errorf("%q: %v, %q, %v", below, id, levels, err)
 		}
 	}
 }
@@ -226,10 +238,19 @@ func FuzzParseTopicGivesBackWhatTopicJoined(f *testing.F) {
 			}
 			return
 		}
-		if !utf8.ValidString(topic) || strings.ContainsAny(topic, "+#\x00") || strings.Contains(topic, "//") || strings.Contains(topic, "/$") {
+		if !utf8.ValidString(topic) || strings.ContainsAny(topic, "+#\x00") {
 			t.Fatalf("accepted %q", topic)
 		}
 		root := mustRoot(t, strings.Split(topic, "/")[2])
+		if everything, _ := root.Filter("#"); !fds.MatchTopic(everything, topic) {
+			t.Fatalf("%q is not below its own root", topic)
+		}
+		if root.String()+strings.Join(levels, "/") != topic || root.SubscriptionID() != id {
+			t.Fatalf("%q came apart as %q", topic, levels)
+		}
+		if slices.ContainsFunc(levels, func(level string) bool { return level == "" || level[0] == '$' }) {
+			return // which we name in no topic or filter of ours
+		}
 		again, err := root.Topic(levels...)
 		if err != nil || again != topic || root.SubscriptionID() != id {
 			t.Fatalf("%q came back as %q, %v", topic, again, err)
@@ -237,9 +258,6 @@ func FuzzParseTopicGivesBackWhatTopicJoined(f *testing.F) {
 		filter, err := root.Filter(strings.Join(levels, "/"))
 		if err != nil || !fds.MatchTopic(filter, topic) {
 			t.Fatalf("%q as a filter: %q, %v", topic, filter, err)
-		}
-		if everything, _ := root.Filter("#"); !fds.MatchTopic(everything, topic) {
-			t.Fatalf("%q is not below its own root", topic)
 		}
 	})
 }

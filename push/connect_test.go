@@ -454,3 +454,24 @@ func TestEndingASessionFromOutsideAsksForNone(t *testing.T) {
 		}
 	})
 }
+
+func TestARefusedFilterIsNotForgottenForAForeignMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.connack(false, packets.Properties{})
+			p.suback(1, 0x87)
+			time.Sleep(time.Second)
+			p.send(&packets.Publish{Topic: "fds/v2/other", Properties: &packets.Properties{}})
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.Topics = []string{"a", "b"}
+		r := start(t, cfg, discard(t))
+		r.waitState(func(s push.State) bool { return s.Foreign == 1 })
+		synctest.Wait()
+		if s := r.State(); !errors.Is(s.Err, push.ErrDenied) {
+			t.Errorf("error %v", s.Err)
+		}
+		r.stop()
+	})
+}

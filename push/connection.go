@@ -244,11 +244,11 @@ func (c *Connection) discardForeign(s *session, err error) {
 }
 
 // discardLate counts a message of quality of service 0 that was dropped.
-func (c *Connection) discardLate() {
+func (c *Connection) discardLate(reason error) {
 	c.mu.Lock()
 	c.state.Dropped++
 	c.mu.Unlock()
-	c.discarded(ErrQueueFull)
+	c.discarded(reason)
 }
 
 func (c *Connection) discarded(err error) {

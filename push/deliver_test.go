@@ -445,3 +445,26 @@ func TestAPanicHarmsItsOwnerAlone(t *testing.T) {
 		}
 	})
 }
+
+// The topics below the root are the provider's own.
+func TestEveryTopicBelowTheRootIsHandedOver(t *testing.T) {
+	for _, below := range []string{"devices/S1/", "devices//status", "devices/$state", "", "/"} {
+		t.Run(strings.ReplaceAll(below, "/", "|"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					p.accept(false)
+					p.publish(1, false, below, `"x"`)
+					p.puback(1)
+					p.stay()
+				})
+				got := newCollector()
+				r := start(t, b.config(), got.handle)
+				messages := got.wait(t, 1)
+				if m := messages[0]; strings.Join(m.Levels, "/") != below {
+					t.Errorf("levels %q", m.Levels)
+				}
+				r.stop()
+			})
+		})
+	}
+}

@@ -18,8 +18,9 @@ type HandledHook interface {
 	MessageHandled(took time.Duration, err error)
 }
 
-// DiscardHook is told of every message that was not handed over: ErrQueueFull,
-// or an error about the topic.
+// DiscardHook is told of every message that was not handed over: ErrQueueFull, an
+// error about the topic, or one that says how its connection had ended, which is
+// told for quality of service 0 alone since any other comes again.
 type DiscardHook interface {
 	MessageDiscarded(reason error)
 }

@@ -335,3 +335,30 @@ func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) 
 		})
 	}
 }
+
+func TestTheLevelsOfEarlyMessagesTakeBoundedMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.expect(packets.SUBSCRIBE)
+			if p.n > 1 {
+				return
+			}
+			go func() {
+				below := strings.Repeat("a/", 32000) + "a" // 64 KB, and eight times that as levels
+				for i := range uint16(30) {
+					p.publish(i+1, false, below, "")
+				}
+			}()
+			for packet := p.next(); packet != nil; packet = p.next() {
+			}
+		})
+		cfg := b.config()
+		cfg.ReceiveMaximum = 1
+		r := start(t, cfg, discard(t))
+		if s := r.waitState(func(s push.State) bool { return s.Err != nil }); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+			t.Errorf("error %v", s.Err)
+		}
+		r.stop()
+	})
+}

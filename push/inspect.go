@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -57,6 +58,10 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.fail(reasonError("DISCONNECT", 0, nil))
 		return nil
 	}
+	if old := packet[header:]; kind == packets.CONNACK && len(old) == 2 && 0 < old[1] && int(old[1]) <= len(oldRefusals) {
+		w.fail(reasonError("CONNACK", oldRefusals[old[1]-1], nil))
+		return nil
+	}
 	content, err := decode(packet)
 	if err != nil {
 		return protocolError(0x81, "packet type %d cannot be read", kind)
@@ -86,6 +91,11 @@ func (w *wire) inspect(packet []byte, header int) error {
 	}
 	return nil
 }
+
+// oldRefusals are the reason codes of what a broker refuses with that speaks MQTT
+// 3.1.1 alone, and answers without properties: its codes from 1 on (MQTT 3.1.1
+// section 3.2.2.3).
+var oldRefusals = [...]byte{0x84, 0x85, 0x88, 0x86, 0x87}
 
 // answer hands a packet to the exchange that waits for it.
 func (w *wire) answer(kind byte, id uint16, packet packets.Packet) error {
@@ -140,7 +150,8 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	}
 	arrived := time.Now()
 	if message.QoS > 0 {
-		if err := w.expect(message.PacketID, len(packet)); err != nil {
+		levels := strings.Count(message.Topic, "/") * levelBytes
+		if err := w.expect(message.PacketID, len(packet)+levels); err != nil {
 			return err
 		}
 	}

@@ -18,10 +18,14 @@ import (
 // the handler fell behind.
 var ErrQueueFull = errors.New("the handler fell behind")
 
+// errNotHandedOver: of quality of service 0, which no broker sends again.
+var errNotHandedOver = errors.New("push: the connection was ended before the message was handed over")
+
 const (
 	queueLimit = 256     // messages of quality of service 0 that wait for the handler
 	queueBytes = 4 << 20 // bytes of them; one message may always wait
 	smallQueue = 4       // room for messages that a line keeps while none waits
+	levelBytes = 16      // what a level of a topic takes besides its text
 
 	// readerLent is how long the reader of a connection spends with the handler. The
 	// timer that is set for it before each call wakes the network poller, which is
@@ -38,7 +42,7 @@ const (
 type line struct {
 	settings *settings
 	handler  Handler
-	dropped  func()
+	dropped  func(reason error)
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
 
@@ -69,11 +73,10 @@ type delivery struct {
 
 // size is the memory that a waiting message takes, roughly.
 func (d *delivery) size() int {
-	const header = 16 // of a string
-	return len(d.message.Payload) + len(d.message.Topic) + header*len(d.message.Levels)
+	return len(d.message.Payload) + len(d.message.Topic) + levelBytes*len(d.message.Levels)
 }
 
-func newLine(ctx context.Context, s *settings, h Handler, dropped func()) *line {
+func newLine(ctx context.Context, s *settings, h Handler, dropped func(reason error)) *line {
 	l := &line{settings: s, handler: h, dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
@@ -124,9 +127,11 @@ func (l *line) withdraw(s *session) {
 func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 	l.mu.Lock()
 	var drop int
+	reason := ErrQueueFull
 	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes {
 		drop++
 		if l.closed {
+			reason = errNotHandedOver
 			break
 		}
 		i := slices.IndexFunc(l.queue, func(d *delivery) bool { return d.message.QoS == 0 })
@@ -141,7 +146,7 @@ func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 	}
 	l.mu.Unlock()
 	for range drop {
-		l.dropped()
+		l.dropped(reason)
 	}
 	return serve
 }
@@ -218,7 +223,7 @@ func (l *line) work(lend func()) {
 		}
 		switch {
 		case !up && atMostOnce:
-			l.dropped()
+			l.dropped(errNotHandedOver)
 		case !up: // it comes again
 		case atMostOnce:
 			l.handle(d)
@@ -280,7 +285,7 @@ func (l *line) acknowledge(d *delivery) {
 var errExited = errors.New("push: the handler ended its goroutine")
 
 // abandon replaces the goroutine that the handler ended. The connection ends, so
-// that the broker sends the message again.
+// that the broker sends the message again, unless it is of quality of service 0.
 func (l *line) abandon(d *delivery) {
 	l.free()
 	l.mu.Lock()
@@ -291,6 +296,9 @@ func (l *line) abandon(d *delivery) {
 	l.mu.Unlock()
 	wire.fail(errExited)
 	go l.work(nil)
+	if d.message.QoS == 0 {
+		l.dropped(errExited)
+	}
 }
 
 // handle calls the handler until it succeeds, or after as many failures as are
@@ -400,6 +408,6 @@ func (l *line) close() {
 	waiting := l.waiting
 	l.mu.Unlock()
 	for range waiting {
-		l.dropped()
+		l.dropped(errNotHandedOver)
 	}
 }

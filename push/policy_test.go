@@ -304,3 +304,32 @@ func TestTheBrokersWordsAreQuotedAndCut(t *testing.T) {
 		}
 	})
 }
+
+// A broker that speaks MQTT 3.1.1 alone refuses in the words of that.
+func TestTheRefusalsOfAnOlderBrokerAreUnderstood(t *testing.T) {
+	for code, want := range map[byte]struct {
+		phase push.Phase
+		says  string
+	}{
+		1: {push.Denied, "MQTT 5"},
+		2: {push.Denied, "0x85"},
+		3: {push.BackingOff, "0x88"},
+		4: {push.Denied, "0x86"},
+		5: {push.Denied, "0x87"},
+		6: {push.BackingOff, "cannot be read"},
+	} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					p.expect(packets.CONNECT)
+					p.sendRaw(0x20, 2, 0, code)
+				})
+				r := start(t, b.config(), discard(t))
+				if s := r.waitState(func(s push.State) bool { return s.Err != nil }); s.Phase != want.phase || !strings.Contains(s.Err.Error(), want.says) {
+					t.Errorf("phase %q, error %v", s.Phase, s.Err)
+				}
+				r.stop()
+			})
+		})
+	}
+}

@@ -59,7 +59,8 @@ func (w *wire) read() {
 			return
 		}
 	}
-	_, _ = io.Copy(io.Discard, w.Conn)
+	_, err := io.Copy(io.Discard, w.Conn)
+	w.parted = err == nil || isClosure(err)
 }
 
 // serve has the reader see to what it has received, and says whether it is still

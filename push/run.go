@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (r *run) start() {
 	if r.expire {
 		r.cancel()
 	}
-	r.line = newLine(r.ctx, &c.settings, r.handler, func() { c.discardLate() })
+	r.line = newLine(r.ctx, &c.settings, r.handler, c.discardLate)
 	r.route = newRoute(&c.settings)
 	r.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter})
 }
@@ -137,7 +138,7 @@ func (r *run) step() {
 			r.last = err
 			r.connection.woken.Store(false)
 			if soon = time.Since(r.up) < r.connection.settings.Backoff.StableAfter; !soon {
-				r.faults, r.endings = 0, 0
+				r.faults, r.endings, r.route.hops = 0, 0, 0
 			}
 		}
 		switch {
@@ -249,7 +250,8 @@ func (r *run) happened() error {
 		s.finish(false) // what is unacknowledged comes again on the next connection
 		err = errNewCertificate
 	default: // a foreign topic
-		r.connection.update(func(state *State) { state.Err, s.told = s.foreign, true })
+		refused, _ := s.granted.refused()
+		r.connection.update(func(state *State) { state.Err, s.told = cmp.Or(refused, s.foreign), true })
 		return nil
 	}
 	r.renewal.stop()
@@ -324,6 +326,16 @@ func (r *run) drain() {
 		r.retry.Stop()
 	}
 	c, l, s := r.connection, r.line, r.session
+	defer func() { // also when a hook panics that is told what was not handed over
+		l.cancel()
+		if s != nil && s.wire != nil {
+			c.mu.Lock()
+			expire := r.expire
+			c.mu.Unlock()
+			r.expired = s.finish(expire) && expire
+		}
+		<-l.idle
+	}()
 	l.close()
 	timer := time.NewTimer(c.settings.DrainTimeout)
 	defer timer.Stop()
@@ -331,12 +343,4 @@ func (r *run) drain() {
 	case <-l.idle: // and its acknowledgement is written
 	case <-timer.C:
 	}
-	l.cancel()
-	if s != nil && s.wire != nil {
-		c.mu.Lock()
-		expire := r.expire
-		c.mu.Unlock()
-		r.expired = s.finish(expire) && expire
-	}
-	<-l.idle
 }

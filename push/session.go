@@ -308,7 +308,9 @@ func (s *session) waitUp(giveUp <-chan struct{}) bool {
 var errFinished = errors.New("push: disconnected")
 
 // finish disconnects from the broker, which keeps the session for its expiry
-// time; with expire, it forgets it at once. It says whether the broker was told.
+// time; with expire, it forgets it at once. It says whether the broker was told:
+// whether it closed its side then, as it must (MQTT 5.0 section 4.13.2); what was
+// written to a network that is dead arrives nowhere.
 func (s *session) finish(expire bool) bool {
 	goodbye := &packets.Disconnect{Properties: &packets.Properties{}}
 	if expire {
@@ -316,7 +318,7 @@ func (s *session) finish(expire bool) bool {
 	}
 	told := s.wire.finish(errFinished, goodbye)
 	s.wait()
-	return told
+	return told && s.wire.parted
 }
 
 // close ends what open could not complete.

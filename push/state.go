@@ -40,7 +40,7 @@ type State struct {
 	// Counters since New:
 
 	Connects uint64 // how often Connected was reached
-	Dropped  uint64 // messages of quality of service 0 dropped because the handler fell behind
+	Dropped  uint64 // messages of quality of service 0 that were not handed over: the handler fell behind, or the connection was ended before
 	Foreign  uint64 // messages on topics that are not the owner's or are malformed; never handed over
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,7 @@ type wire struct {
 
 	ended   chan struct{}       // closed at the end, before the connection is closed
 	done    chan struct{}       // closed: the reader has returned
+	parted  bool                // the broker closed its side too; read after done
 	answers chan packets.Packet // the one that exchange waits for
 
 	writing baton
@@ -290,12 +292,14 @@ var closures = []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.
 
 // lost words the error by which the network ended the connection.
 func lost(err error) error {
-	for _, closed := range closures {
-		if errors.Is(err, closed) {
-			err = ErrClosed
-		}
+	if isClosure(err) {
+		err = ErrClosed
 	}
 	return &lostError{err}
+}
+
+func isClosure(err error) bool {
+	return slices.ContainsFunc(closures, func(closed error) bool { return errors.Is(err, closed) })
 }
 
 // isBare says whether err ended a connection that was there, without a reason.
