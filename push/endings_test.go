@@ -109,7 +109,7 @@ func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 		if returned.IsZero() {
 			t.Error("Run returned while the handler was at work")
 		}
-		if after := (<-ended).Sub(time.Now()); after > 0 {
+		if after := time.Until(<-ended); after > 0 {
 			t.Errorf("the connection was there %v after Run", after)
 		}
 	})
