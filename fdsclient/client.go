@@ -305,6 +305,15 @@ func (c *Client) noteGone(owner fds.OwnerKey, grant tokenstore.Key) {
 	}
 }
 
+// noteAllGone notes that several have.
+func (c *Client) noteAllGone(ids map[fds.SubscriptionID]bool, grant tokenstore.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range ids {
+		c.noteGone(fds.OwnerKey{Issuer: grant.Issuer, SubscriptionID: id}, grant)
+	}
+}
+
 // know gives the Owners of a stored grant, the same ones each time, without those
 // who have left it since it was listed.
 func (c *Client) know(e tokenstore.Entry, listed bool) []*Owner {

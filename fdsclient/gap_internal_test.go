@@ -227,15 +227,19 @@ func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
 	})
 }
 
-// slowState is a store that takes its time for some states.
+// slowState is a store that takes its time for some states, and obeys its context.
 type slowState struct {
 	MemoryState
 	slow func(OwnerState) time.Duration
 }
 
 func (s *slowState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
-	time.Sleep(s.slow(state))
-	return s.MemoryState.Save(ctx, owner, state)
+	select {
+	case <-time.After(s.slow(state)):
+		return s.MemoryState.Save(ctx, owner, state)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *testing.T) {

@@ -106,20 +106,6 @@ func TestAClockThatIsLearntWhileAHandlerIsAtWorkKeepsThePositionBehind(t *testin
 	})
 }
 
-// lateState takes a second to store a gap that has an end, and obeys its context.
-type lateState struct{ MemoryState }
-
-func (s *lateState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
-	if state.Gap != nil && !state.Gap.To.IsZero() {
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return s.MemoryState.Save(ctx, owner, state)
-}
-
 // What the next process finds of the provider's clock is what the gap goes by.
 func TestAStopWhileAClockIsStoredLosesNothing(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"before the answer is stored": 500 * time.Millisecond, "once it is stored": 10 * time.Second} {
@@ -127,7 +113,12 @@ func TestAStopWhileAClockIsStoredLosesNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := gapClient(t, func(c *Config) {
 					c.Provider.Dialect = byDate
-					c.State = &lateState{}
+					c.State = &slowState{slow: func(s OwnerState) time.Duration {
+						if s.Gap != nil && !s.Gap.To.IsZero() {
+							return time.Second
+						}
+						return 0
+					}}
 				})
 				var events []string
 				down := true

@@ -253,13 +253,9 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replace
 	if err := c.store.Save(ctx, record); err != nil {
 		return nil, err
 	}
-	c.mu.Lock() // a listing under way may have seen nothing but the grants of before
-	for _, e := range replaced {
-		for id := range idSet(record.Subscriptions) {
-			c.noteGone(fds.OwnerKey{Issuer: e.Issuer, SubscriptionID: id}, e.Key)
-		}
+	for _, e := range replaced { // a listing under way may have seen nothing but these
+		c.noteAllGone(idSet(record.Subscriptions), e.Key)
 	}
-	c.mu.Unlock()
 	owners := c.know(record.Entry(), false)
 	owners[0].grant.Load().adopt(record)
 	return owners, nil
@@ -287,11 +283,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 		id, err := fds.ParseSubscriptionID(spelling)
 		return err != nil || taken[id]
 	})
-	c.mu.Lock()
-	for id := range taken {
-		c.noteGone(fds.OwnerKey{Issuer: key.Issuer, SubscriptionID: id}, key)
-	}
-	c.mu.Unlock()
+	c.noteAllGone(taken, key)
 	if len(record.Subscriptions) > 0 {
 		return c.store.Save(ctx, record)
 	}

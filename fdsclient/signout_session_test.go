@@ -89,7 +89,7 @@ func TestARepeatedSignOutLeavesANewerSignInAlone(t *testing.T) {
 	}
 }
 
-// It has 10 s, and is to return soon then.
+// A handler at work has 10 of the 15 s of a session's end, and is to return soon then.
 func TestASignOutWaitsForAHandlerThatTakesAllItsTime(t *testing.T) {
 	t.Parallel() // it waits for the handler
 	p := start(t, fdstest.Options{})

@@ -150,8 +150,7 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	}
 	arrived := time.Now()
 	if message.QoS > 0 {
-		levels := strings.Count(message.Topic, "/") * levelBytes
-		if err := w.expect(message.PacketID, len(packet)+levels); err != nil {
+		if err := w.expect(message, len(packet)); err != nil {
 			return err
 		}
 	}
@@ -233,16 +232,16 @@ func field(p []byte) int {
 	return 2 + int(p[0])<<8 + int(p[1])
 }
 
-// expect notes that a message awaits its acknowledgement.
-func (w *wire) expect(id uint16, size int) error {
+// expect notes that a message, of a packet of that size, awaits its acknowledgement.
+func (w *wire) expect(message *packets.Publish, size int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.unacked[id]; known {
+	if _, known := w.unacked[message.PacketID]; known {
 		return protocolError(0x82, "a packet identifier is used twice")
 	}
 	for len(w.unacked) >= allowance(w.receiveMaximum) && w.cause == nil {
 		if !w.subscribed { // nothing is handled before the SUBACK, which comes behind
-			if w.early += size + messageBytes; w.early > earlyBytes {
+			if w.early += size + messageBytes + levelBytes*strings.Count(message.Topic, "/"); w.early > earlyBytes {
 				return protocolError(0x93, "far more messages than the receive maximum came before the SUBACK")
 			}
 			break
@@ -254,7 +253,7 @@ func (w *wire) expect(id uint16, size int) error {
 		w.paused = false
 		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
-	w.unacked[id] = struct{}{}
+	w.unacked[message.PacketID] = struct{}{}
 	return nil
 }
 

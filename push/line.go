@@ -18,14 +18,14 @@ import (
 // the handler fell behind.
 var ErrQueueFull = errors.New("the handler fell behind")
 
-// errNotHandedOver: of quality of service 0, which no broker sends again.
+// errNotHandedOver is why else one was: no broker sends it again.
 var errNotHandedOver = errors.New("push: the connection was ended before the message was handed over")
 
 const (
 	queueLimit = 256     // messages of quality of service 0 that wait for the handler
 	queueBytes = 4 << 20 // bytes of them; one message may always wait
 	smallQueue = 4       // room for messages that a line keeps while none waits
-	levelBytes = 16      // what a level of a topic takes besides its text
+	levelBytes = 16      // what a level of a topic takes in memory besides its text
 
 	// readerLent is how long the reader of a connection spends with the handler. The
 	// timer that is set for it before each call wakes the network poller, which is

@@ -68,7 +68,7 @@ func (m Message) LogValue() slog.Value {
 // handed over again after a while, before any other message of that owner; a
 // panic counts as an error. The end of its goroutine costs the connection: the
 // message comes again on the next one, where MaxAttempts begins anew, and one of
-// quality of service 0 does not. The context ends when the connection is being stopped
-// and its drain time is over; a handler must then return soon, since Run waits
-// for it. Handlers of different owners run at the same time.
+// quality of service 0 does not. The context ends when the connection is being
+// stopped and its drain time is over; a handler must then return soon, since Run
+// waits for it. Handlers of different owners run at the same time.
 type Handler func(ctx context.Context, m Message) error
