@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
@@ -186,38 +188,44 @@ func TestALoopThatEndsEarlyEndsASplitQuery(t *testing.T) {
 	}
 }
 
-// closing is a transport that counts what a client must end.
+// closing is a transport that tells when a body was closed, by the context of its
+// request.
 type closing struct {
 	body   string
-	ctx    context.Context
-	closed int
+	closed chan context.Context
 }
 
-func (c *closing) RoundTrip(request *http.Request) (*http.Response, error) {
-	c.ctx = request.Context()
-	body := struct {
-		io.Reader
-		io.Closer
-	}{strings.NewReader(c.body), c}
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, Request: request}, nil
+func (c closing) RoundTrip(request *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: &closingBody{
+		Reader: strings.NewReader(c.body),
+		close:  sync.OnceFunc(func() { c.closed <- request.Context() }),
+	}, Request: request}, nil
 }
 
-func (c *closing) Close() error {
-	c.closed++
+type closingBody struct {
+	io.Reader
+	close func()
+}
+
+func (b *closingBody) Close() error {
+	b.close()
 	return nil
 }
 
 func TestEveryEndOfALoopEndsBodyAndContext(t *testing.T) {
 	for name, body := range map[string]string{"early": "[{},{}", "whole": "[{}]", "failed": "[{}", "refused": `{"status":401,"message":"no"}`} {
-		transport := &closing{body: body}
+		transport := closing{body: body, closed: make(chan context.Context, 1)}
 		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, RetryFor: -1})
 		for range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
 			if name == "early" {
-				break
+				break // the reader, which is ahead of the loop, ends after it
 			}
 		}
-		if transport.closed == 0 || transport.ctx.Err() == nil {
-			t.Errorf("%s: body closed %d times, context %v", name, transport.closed, transport.ctx.Err())
+		select {
+		case ctx := <-transport.closed:
+			wait(t, ctx.Done(), name+": the request's context ended")
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: the body was never closed", name)
 		}
 	}
 }
