@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -59,7 +60,9 @@ func TestAChangeOnAnyPageGivesTheWholeList(t *testing.T) {
 }
 
 // tagged answers three pages with entity tags, as long as nothing is said otherwise.
+// The reader of a loop that ended early may still ask it.
 type tagged struct {
+	mu    sync.Mutex
 	asked []string // page and entity tag
 	odd   map[string]func(*http.Request) *http.Response
 	state string
@@ -67,6 +70,8 @@ type tagged struct {
 
 func (a *tagged) RoundTrip(r *http.Request) (*http.Response, error) {
 	page, known := r.URL.Query().Get("after"), r.Header.Get("If-None-Match")
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.asked = append(a.asked, page+" "+known)
 	if odd := a.odd[page]; odd != nil {
 		if response := odd(r); response != nil {
@@ -79,6 +84,13 @@ func (a *tagged) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	next := map[string]string{"": "b", "b": "c", "c": ""}[page]
 	return reply(r, 200, fmt.Sprintf(`{"list":[{},{}],"paging":{"next":%q}}`, next), "ETag", tag), nil
+}
+
+// become changes the state, and which pages answer oddly.
+func (a *tagged) become(state string, odd map[string]func(*http.Request) *http.Response) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state, a.odd = state, odd
 }
 
 func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
@@ -95,21 +107,20 @@ func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
 	}
 	unchanged := func(after string) {
 		t.Helper()
-		provider.state, provider.odd = "1", nil
+		provider.become("1", nil)
 		if n, err := read(pull.Query{}); n != 0 || !errors.Is(err, pull.ErrUnchanged) {
 			t.Errorf("after %s: %d items, %v", after, n, err)
 		}
 	}
 	unchanged("the first")
 
-	provider.state = "2"
+	provider.become("2", nil)
 	for range client.Items(t.Context(), pull.Spaces, pull.Query{Version: &known}) {
 		break
 	}
 	unchanged("a loop that ended early")
 
-	provider.state = "2"
-	provider.odd = map[string]func(*http.Request) *http.Response{"c": func(r *http.Request) *http.Response { return reply(r, 500, "") }}
+	provider.become("2", map[string]func(*http.Request) *http.Response{"c": func(r *http.Request) *http.Response { return reply(r, 500, "") }})
 	if n, err := read(pull.Query{}); n != 4 || !isOnly(err, pull.ErrUnavailable) {
 		t.Errorf("%d items, %v", n, err)
 	}
@@ -117,7 +128,7 @@ func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	provider.state = "2"
+	provider.become("2", nil)
 	for range client.Items(ctx, pull.Spaces, pull.Query{Version: &known}) {
 		cancel()
 	}
