@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/tls"
@@ -86,8 +87,9 @@ func TestAFailedConnectionSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// serveRaw is a server that says what it likes on a TLS connection. Say ends with an
-// error when the other end has closed it.
+// serveRaw is a server that says what it likes on a TLS connection, once it has the
+// request: what comes earlier is no answer to net/http. Say ends with an error when the
+// other end has closed the connection.
 func serveRaw(t *testing.T, speak func(say func(string) error)) *api {
 	t.Helper()
 	a := serve(t, nil)
@@ -101,6 +103,10 @@ func serveRaw(t *testing.T, speak func(say func(string) error)) *api {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+				conn.Close() // as one that was opened for nothing
+				continue
 			}
 			speak(func(text string) error { _, err := io.WriteString(conn, text); return err })
 			_, _ = io.Copy(io.Discard, conn)
