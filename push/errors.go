@@ -21,7 +21,8 @@ var (
 	// ErrDenied: the broker refuses this client or a filter; its administrator
 	// must change something.
 	ErrDenied = errors.New("denied by the broker")
-	// ErrPacketTooLarge: the broker sent a packet beyond Config.MaxPacketSize.
+	// ErrPacketTooLarge: the broker sent a packet beyond Config.MaxPacketSize, or one
+	// that carries no message beyond 64 KiB.
 	ErrPacketTooLarge = errors.New("packet too large")
 	// ErrProtocol: the broker broke the rules of MQTT 5.0.
 	ErrProtocol = errors.New("the broker broke the MQTT protocol")

@@ -37,6 +37,9 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 		"a PUBLISH of 100 MB":                     {fixed(0x32, 0x80, 0xC2, 0xD7, 0x2F), 0x95, true, push.ErrPacketTooLarge},
 		"a PUBLISH just over the limit":           {fixed(0x32, 0xFD, 0xFF, 0x3F), 0x95, true, push.ErrPacketTooLarge},
 		"a CONNACK of 256 MB":                     {fixed(0x20, 0xFF, 0xFF, 0xFF, 0x7F), 0x95, false, push.ErrPacketTooLarge},
+		"a CONNACK just over its limit":           {fixed(0x20, 0xFD, 0xFF, 0x03), 0x95, false, push.ErrPacketTooLarge},
+		"a SUBACK just over its limit":            {fixed(0x90, 0xFD, 0xFF, 0x03), 0x95, true, push.ErrPacketTooLarge},
+		"a DISCONNECT just over its limit":        {fixed(0xE0, 0xFD, 0xFF, 0x03), 0x95, true, push.ErrPacketTooLarge},
 		"a length of five bytes":                  {fixed(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), 0x81, true, push.ErrProtocol},
 		"a length without end":                    {fixed([]byte("\x30" + strings.Repeat("\xff", 4000))...), 0x81, true, push.ErrProtocol},
 		"packet type 0":                           {fixed(raw(0x00)...), 0x82, true, push.ErrProtocol},
@@ -136,6 +139,18 @@ func TestACONNACKThatNamesAnAuthenticationMethodIsHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(false, packets.Properties{AuthMethod: "SCRAM-SHA-256", AuthData: []byte("x")})
+			p.suback()
+			p.stay()
+		})
+		start(t, b.config(), discard(t)).waitPhase(push.Connected)
+	})
+}
+
+func TestAPacketMayBeAsLargeAsItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			const rest = 64<<10 - (4 + 2 + 3 + 1 + 2 + 1 + 2) // without what frames the one property's value
+			p.connack(false, packets.Properties{User: []packets.User{{Key: "x", Value: strings.Repeat("x", rest)}}})
 			p.suback()
 			p.stay()
 		})

@@ -83,6 +83,11 @@ func (w *wire) lend() {
 // errReaderExited: a hook or the logger called runtime.Goexit.
 var errReaderExited = errors.New("push: a function of the application ended the goroutine that reads")
 
+// maxControlPacket bounds the packets other than PUBLISH, in bytes. The codec decodes
+// all their properties, and takes hundreds of times their size for small ones; a
+// message's are walked in place.
+const maxControlPacket = 64 << 10
+
 // readPacket reads one packet, whole, into memory of its own. A length beyond the
 // limit is refused before any memory is taken for it, and memory grows only as
 // bytes arrive.
@@ -109,8 +114,11 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 			header, length = h, l
 		}
 	}
-	if header+length > w.maxPacket {
-		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", ErrPacketTooLarge, header+length, w.maxPacket)}}
+	switch total := header + length; {
+	case total > w.maxPacket:
+		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", ErrPacketTooLarge, total, w.maxPacket)}}
+	case total > maxControlPacket && first[0]>>4 != packets.PUBLISH:
+		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", ErrPacketTooLarge, first[0]>>4, total, maxControlPacket)}}
 	}
 	const step = 32 << 10
 	packet = make([]byte, header, min(header+length, step))
