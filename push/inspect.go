@@ -18,10 +18,14 @@ type violation struct {
 
 func (v *violation) Error() string { return v.err.Error() }
 
-// protocolError makes a violation out of a text of ours; nothing that the broker
+// broken makes a violation of a rule out of a text of ours; no text that the broker
 // sent goes into it.
+func broken(code byte, rule error, format string, args ...any) *violation {
+	return &violation{code, &lostError{fmt.Errorf("%w: %s", rule, fmt.Sprintf(format, args...))}}
+}
+
 func protocolError(code byte, format string, args ...any) *violation {
-	return &violation{code, &lostError{fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))}}
+	return broken(code, ErrProtocol, format, args...)
 }
 
 // inspect decides what becomes of a packet: handed to whom it is for, or the end

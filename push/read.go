@@ -2,7 +2,6 @@ package push
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -83,10 +82,10 @@ func (w *wire) lend() {
 // errReaderExited: a hook or the logger called runtime.Goexit.
 var errReaderExited = errors.New("push: a function of the application ended the goroutine that reads")
 
-// maxControlPacket bounds the packets other than PUBLISH, in bytes. The codec decodes
+// maxWithoutMessage bounds the packets other than PUBLISH, in bytes. The codec decodes
 // all their properties, and takes hundreds of times their size for small ones; a
 // message's are walked in place.
-const maxControlPacket = 64 << 10
+const maxWithoutMessage = 64 << 10
 
 // readPacket reads one packet, whole, into memory of its own. A length beyond the
 // limit is refused before any memory is taken for it, and memory grows only as
@@ -114,16 +113,17 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 			header, length = h, l
 		}
 	}
-	switch total := header + length; {
+	total, kind := header+length, first[0]>>4
+	switch {
 	case total > w.maxPacket:
-		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", ErrPacketTooLarge, total, w.maxPacket)}}
-	case total > maxControlPacket && first[0]>>4 != packets.PUBLISH:
-		return nil, 0, &violation{0x95, &lostError{fmt.Errorf("%w: the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", ErrPacketTooLarge, first[0]>>4, total, maxControlPacket)}}
+		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", total, w.maxPacket)
+	case total > maxWithoutMessage && kind != packets.PUBLISH:
+		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", kind, total, maxWithoutMessage)
 	}
 	const step = 32 << 10
-	packet = make([]byte, header, min(header+length, step))
+	packet = make([]byte, header, min(total, step))
 	copy(packet, first[:header])
-	for total := header + length; len(packet) < total; {
+	for len(packet) < total {
 		at := len(packet)
 		if at == cap(packet) {
 			packet = append(make([]byte, 0, min(total, 2*at)), packet...)
