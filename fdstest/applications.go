@@ -68,9 +68,12 @@ type Application struct {
 	ClientCredentials []Owner
 
 	// RedirectURIs are compared exactly, except that http://127.0.0.1/... and
-	// http://[::1]/... match with any port (RFC 8252 section 7.3). Other http
-	// URIs are refused. An application of the device or client credentials grant
-	// may have none.
+	// http://[::1]/... match with any port (RFC 8252 section 7.3), and that /* at
+	// their end stands for one segment of letters, digits, "-", ".", "_" and "~":
+	// http://127.0.0.1/callback/* is what an application registers here whose
+	// redirect path differs for each issuer (RFC 9700 section 4.4.2). Other http
+	// URIs are refused, and so is a * elsewhere. An application of the device or
+	// client credentials grant may have none.
 	RedirectURIs []string
 }
 
@@ -98,7 +101,8 @@ func (p *Provider) AddClient(a Application) error {
 }
 
 // PublicApplication is the public client that every provider knows: ID
-// "fdsdemo", redirect URI /callback on 127.0.0.1 or [::1] with any port.
+// "fdsdemo", redirect URIs /callback and /callback/* (one segment more) on
+// 127.0.0.1 or [::1] with any port.
 func (p *Provider) PublicApplication() Application { return p.public.clone() }
 
 // ConfidentialApplication is the client with a secret that every provider
@@ -115,7 +119,7 @@ func (a Application) clone() Application {
 }
 
 func defaultApplications() (public, confidential Application) {
-	loopback := []string{"http://127.0.0.1/callback", "http://[::1]/callback"}
+	loopback := []string{"http://127.0.0.1/callback", "http://[::1]/callback", "http://127.0.0.1/callback/*", "http://[::1]/callback/*"}
 	return Application{ID: "fdsdemo", Name: "FDS demo", RedirectURIs: loopback},
 		Application{ID: "fleet-app", Name: "Fleet app", Secret: rand.Text(),
 			RedirectURIs: append([]string{"https://fleet.example.com/callback"}, loopback...)}

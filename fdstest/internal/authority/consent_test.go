@@ -226,6 +226,11 @@ func TestAFaultyRegistrationIsExplained(t *testing.T) {
 		{Client{ID: "a", RedirectURIs: []string{"https://a.example/#x"}}, "fragment"},
 		{Client{ID: "a", RedirectURIs: []string{"http://a.example/"}}, "is http"},
 		{Client{ID: "a", RedirectURIs: []string{"javascript:alert(1)"}}, "scheme"},
+		{Client{ID: "a", RedirectURIs: []string{"https://a.example/*"}}, "has a *"},
+		{Client{ID: "a", RedirectURIs: []string{"http://127.0.0.1/*/callback"}}, "has a *"},
+		{Client{ID: "a", RedirectURIs: []string{"http://127.0.0.1/*/*"}}, "has a *"},
+		{Client{ID: "a", RedirectURIs: []string{"http://127.0.0.1/callback*"}}, "has a *"},
+		{Client{ID: "a", RedirectURIs: []string{"http://127.0.0.1/callback?a=/*"}}, "has a *"},
 	} {
 		if err := s.AddClient(c.client); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v", c.client.RedirectURIs, err)

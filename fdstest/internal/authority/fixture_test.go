@@ -58,6 +58,7 @@ func start(t *testing.T, change func(*Config)) *setup {
 	}
 	for _, c := range []Client{
 		{ID: "desktop", Name: "Desk <i>top", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}},
+		{ID: "segments", RedirectURIs: []string{"http://127.0.0.1/callback/*", "http://[::1]/*"}},
 		{ID: "fleet app", Secret: "s3cret: with % and +", RedirectURIs: []string{"https://fleet.example.com/cb?tenant=1"}},
 	} {
 		if err := server.AddClient(c); err != nil {

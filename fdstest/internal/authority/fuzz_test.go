@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +14,9 @@ import (
 // FuzzALoopbackRedirectStaysOnThisMachine looks for a redirect URI that is
 // allowed and that a browser would take elsewhere.
 func FuzzALoopbackRedirectStaysOnThisMachine(f *testing.F) {
-	c := Client{ID: "desktop", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}}
+	c := Client{ID: "desktop", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback", "http://127.0.0.1/callback/*", "http://[::1]/callback/*"}}
 	for _, seed := range []string{"http://127.0.0.1:1/callback", "http://[::1]:65535/callback", "http://127.0.0.1:80@evil.example/callback",
-		"http://127.0.0.1:80\\@evil.example/callback", "http://127.0.0.1:1/callback\n", "http://127.0.0.1:٣/callback"} {
+		"http://127.0.0.1:80\\@evil.example/callback", "http://127.0.0.1:1/callback\n", "http://127.0.0.1:٣/callback", "http://[::1]:1/callback/a", "http://127.0.0.1:1/callback/..", "http://127.0.0.1:1/callback/*"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -23,7 +24,8 @@ func FuzzALoopbackRedirectStaysOnThisMachine(f *testing.F) {
 			return
 		}
 		u, err := url.Parse(uri)
-		if err != nil || u.Scheme != "http" || u.User != nil || u.Path != "/callback" || u.RawQuery != "" || u.Fragment != "" ||
+		if err != nil || u.Scheme != "http" || u.User != nil || u.EscapedPath() != u.Path || path.Clean(u.Path) != u.Path ||
+			u.Path != "/callback" && (path.Dir(u.Path) != "/callback" || strings.Contains(u.Path, "*")) || u.RawQuery != "" || u.Fragment != "" ||
 			u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" || strings.ContainsAny(uri, "\\\r\n\t ") {
 			t.Errorf("%q is allowed", uri)
 		}

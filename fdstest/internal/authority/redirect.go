@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 func checkRedirectURI(uri string) error {
@@ -17,6 +18,8 @@ func checkRedirectURI(uri string) error {
 		return fmt.Errorf("redirect URI %.200q has a fragment (RFC 6749 section 3.1.2)", uri)
 	case u.Scheme == "http" && !isLoopback(uri):
 		return fmt.Errorf("redirect URI %.200q is http; only http://127.0.0.1 and http://[::1] may be", uri)
+	case strings.Contains(uri, "*") && !isPattern(uri):
+		return fmt.Errorf("redirect URI %.200q has a *, which stands only for the last segment of a loopback URI's path: http://127.0.0.1/callback/*", uri)
 	case u.Scheme == "javascript" || u.Scheme == "data":
 		return fmt.Errorf("redirect URI %.200q has a scheme that no application owns", uri)
 	}
@@ -29,10 +32,27 @@ var loopbackURI = regexp.MustCompile(`^http://(127\.0\.0\.1|\[::1\])(?::([0-9]{1
 
 func isLoopback(uri string) bool { return loopbackURI.MatchString(uri) }
 
+// anySegment at the end of a registered loopback URI stands for one segment.
+const anySegment = "/*"
+
+// segment is what anySegment stands for: unreserved characters (RFC 3986 section
+// 2.3), so that nothing in it is escaped or read in two ways.
+var segment = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
+
+// isPattern reports whether a registered URI ends in anySegment, has no other *,
+// and is one that may.
+func isPattern(registered string) bool {
+	before, ok := strings.CutSuffix(registered, anySegment)
+	return ok && isLoopback(registered) && !strings.ContainsAny(before, "*?")
+}
+
 // allowsRedirect compares by simple string comparison (RFC 9700 section 2.1),
-// except that a loopback URI matches with any port (RFC 8252 section 7.3).
+// except that a loopback URI matches with any port (RFC 8252 section 7.3), and one
+// registered with /* at its end with any last segment. A desktop application that
+// has a redirect path for each issuer (RFC 9700 section 4.4.2) registers each at
+// its provider; this server cannot tell which of them a test will use.
 func (c Client) allowsRedirect(uri string) bool {
-	if slices.Contains(c.RedirectURIs, uri) {
+	if slices.Contains(c.RedirectURIs, uri) && !isPattern(uri) {
 		return true
 	}
 	got := loopbackURI.FindStringSubmatch(uri)
@@ -44,6 +64,13 @@ func (c Client) allowsRedirect(uri string) bool {
 	}
 	return slices.ContainsFunc(c.RedirectURIs, func(registered string) bool {
 		want := loopbackURI.FindStringSubmatch(registered)
-		return want != nil && want[1] == got[1] && want[3] == got[3]
+		if want == nil || want[1] != got[1] {
+			return false
+		}
+		if !isPattern(registered) {
+			return want[3] == got[3]
+		}
+		last, ok := strings.CutPrefix(got[3], strings.TrimSuffix(want[3], "*"))
+		return ok && segment.MatchString(last) && last != "." && last != ".."
 	})
 }
