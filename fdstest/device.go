@@ -23,16 +23,16 @@ func (p *Provider) DenyDevice(ctx context.Context, userCode string) error {
 }
 
 func (p *Provider) decideDevice(ctx context.Context, decision, userCode string, owners []Owner) error {
-	fail := func(err error) error { return fmt.Errorf("fdstest: %s device: %w", decision, withoutURL(err)) }
+	fail := func(err error) error { return fmt.Errorf("fdstest: %s device: %w", decision, err) }
 	browser := p.newBrowser()
-	entrance, err := open(ctx, browser, http.MethodGet, p.issuer+authority.DevicePath, nil)
+	entrance, err := browser.open(ctx, http.MethodGet, p.issuer+authority.DevicePath, nil)
 	switch {
 	case err != nil:
 		return fail(err)
 	case entrance.status != http.StatusOK:
 		return fail(errors.New("the provider has no page for user codes; set Options.DeviceGrant"))
 	}
-	page, err := open(ctx, browser, http.MethodPost, p.issuer+authority.DevicePath, url.Values{"user_code": {userCode}})
+	page, err := browser.open(ctx, http.MethodPost, p.issuer+authority.DevicePath, url.Values{"user_code": {userCode}})
 	if err != nil {
 		return fail(err)
 	}
@@ -43,7 +43,7 @@ func (p *Provider) decideDevice(ctx context.Context, decision, userCode string, 
 	if err := form.decide(decision, owners); err != nil {
 		return fail(err)
 	}
-	page, err = open(ctx, browser, http.MethodPost, p.issuer+form.action, form.values)
+	page, err = browser.open(ctx, http.MethodPost, p.issuer+form.action, form.values)
 	switch {
 	case err != nil:
 		return fail(err)

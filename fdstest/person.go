@@ -19,50 +19,57 @@ import (
 // maxPage bounds what a person reads of a page, in bytes.
 const maxPage = 8 << 20
 
-// Approve plays the person at the browser: it opens the authorization URL,
-// chooses the owners, by default the first on the page, approves, and follows
-// the redirect to the application's listener, which must be on the loopback
-// interface. It returns nil once the application has answered, whatever it
-// said. It must not run in the goroutine that serves the listener.
-func (p *Provider) Approve(ctx context.Context, authorizationURL string, owners ...Owner) error {
-	return p.decideAndDeliver(ctx, "approve", authorizationURL, owners)
+// Approve plays the person at the browser: it opens the address, chooses the
+// owners, by default the first on the page, approves, and follows the redirect to
+// the application's listener, which must be on the loopback interface. The address
+// is what the application hands to a browser: the provider's authorization URL, or
+// a page of the application's own on the loopback interface, by its IP address,
+// that redirects there. It is one browser, so that a cookie which that page sets
+// comes back with the redirect; no other address is opened. Approve returns nil
+// once the application has answered, whatever it said. It must not run in the
+// goroutine that serves the listener.
+func (p *Provider) Approve(ctx context.Context, address string, owners ...Owner) error {
+	return p.decideAndDeliver(ctx, "approve", address, owners)
 }
 
 // Deny is Approve for a person who says no.
-func (p *Provider) Deny(ctx context.Context, authorizationURL string) error {
-	return p.decideAndDeliver(ctx, "deny", authorizationURL, nil)
+func (p *Provider) Deny(ctx context.Context, address string) error {
+	return p.decideAndDeliver(ctx, "deny", address, nil)
 }
 
 // ApproveCallback approves like Approve but does not follow the redirect: it
 // returns the URL that the browser would open next. It serves applications with
-// an https redirect URI, and those where a person pastes the URL back.
-func (p *Provider) ApproveCallback(ctx context.Context, authorizationURL string, owners ...Owner) (callbackURL string, err error) {
-	return p.decide(ctx, "approve", authorizationURL, owners)
+// an https redirect URI, and those where a person pastes the URL back. A test that
+// opens the URL itself, where the application wants its start page's cookie back,
+// opens that page itself too and hands over where it leads.
+func (p *Provider) ApproveCallback(ctx context.Context, address string, owners ...Owner) (callbackURL string, err error) {
+	return p.decide(ctx, p.newBrowser(), "approve", address, owners)
 }
 
 // DenyCallback is ApproveCallback for a person who says no.
-func (p *Provider) DenyCallback(ctx context.Context, authorizationURL string) (callbackURL string, err error) {
-	return p.decide(ctx, "deny", authorizationURL, nil)
+func (p *Provider) DenyCallback(ctx context.Context, address string) (callbackURL string, err error) {
+	return p.decide(ctx, p.newBrowser(), "deny", address, nil)
 }
 
-func (p *Provider) decideAndDeliver(ctx context.Context, decision, authorizationURL string, owners []Owner) error {
-	callback, err := p.decide(ctx, decision, authorizationURL, owners)
+func (p *Provider) decideAndDeliver(ctx context.Context, decision, address string, owners []Owner) error {
+	browser := p.newBrowser()
+	callback, err := p.decide(ctx, browser, decision, address, owners)
 	if err != nil {
 		return err
 	}
-	if err := p.deliver(ctx, callback); err != nil {
+	if err := deliver(ctx, browser, callback); err != nil {
 		return fmt.Errorf("fdstest: %s: follow the redirect: %w", decision, err)
 	}
 	return nil
 }
 
-func (p *Provider) decide(ctx context.Context, decision, authorizationURL string, owners []Owner) (string, error) {
-	fail := func(err error) (string, error) { return "", fmt.Errorf("fdstest: %s: %w", decision, withoutURL(err)) }
-	if !strings.HasPrefix(authorizationURL, p.issuer+"/") {
-		return fail(errors.New("the URL is not one of this provider's"))
+func (p *Provider) decide(ctx context.Context, b browser, decision, address string, owners []Owner) (string, error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("fdstest: %s: %w", decision, err) }
+	authorizationURL, err := p.leave(ctx, b, address)
+	if err != nil {
+		return fail(err)
 	}
-	browser := p.newBrowser()
-	page, err := open(ctx, browser, http.MethodGet, authorizationURL, nil)
+	page, err := b.open(ctx, http.MethodGet, authorizationURL, nil)
 	if err != nil {
 		return fail(err)
 	}
@@ -76,7 +83,7 @@ func (p *Provider) decide(ctx context.Context, decision, authorizationURL string
 	if err := form.decide(decision, owners); err != nil {
 		return fail(err)
 	}
-	page, err = open(ctx, browser, http.MethodPost, p.issuer+form.action, form.values)
+	page, err = b.open(ctx, http.MethodPost, p.issuer+form.action, form.values)
 	switch {
 	case err != nil:
 		return fail(err)
@@ -86,40 +93,72 @@ func (p *Provider) decide(ctx context.Context, decision, authorizationURL string
 	return page.location, nil
 }
 
-// deliver opens the redirect as a browser does.
-func (p *Provider) deliver(ctx context.Context, callback string) error {
+// maxHops bounds the redirects between an application's start page and the
+// provider.
+const maxHops = 5
+
+// leave follows the application's own pages, if the address is one of them, to
+// the provider, and gives the provider's URL without opening it.
+func (p *Provider) leave(ctx context.Context, b browser, address string) (string, error) {
+	for hops := 0; ; hops++ {
+		if strings.HasPrefix(address, p.issuer+"/") {
+			return address, nil
+		}
+		if hops == maxHops {
+			return "", fmt.Errorf("the application's page has not led to the provider after %d redirects", maxHops)
+		}
+		here, err := url.Parse(address)
+		if err != nil || !onLoopback(here) {
+			return "", errors.New("the address, or where the application's page leads, is neither this provider's authorization URL" +
+				" nor an http page on the loopback interface (http://127.0.0.1:PORT/...)")
+		}
+		page, err := b.open(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return "", fmt.Errorf("open the application's page: %w", err)
+		}
+		if page.location == "" {
+			return "", fmt.Errorf("the application's page answers with status %d and redirects nowhere", page.status)
+		}
+		next, err := here.Parse(page.location)
+		if err != nil {
+			return "", errors.New("the application's page redirects to what is no URL")
+		}
+		address = next.String()
+	}
+}
+
+func onLoopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "http" && u.User == nil && ip != nil && ip.IsLoopback()
+}
+
+// deliver opens the redirect as the browser does.
+func deliver(ctx context.Context, b browser, callback string) error {
 	u, err := url.Parse(callback)
 	if err != nil {
 		return errors.New("the redirect is no URL")
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "http" || ip == nil || !ip.IsLoopback() {
+	if !onLoopback(u) {
 		return fmt.Errorf("it leads to %s://%s, which is not on the loopback interface: use ApproveCallback", u.Scheme, u.Host)
 	}
-	_, err = open(ctx, p.newBrowser(), http.MethodGet, callback, nil)
-	return withoutURL(err)
-}
-
-// withoutURL drops the URL that net/http puts into its errors: it holds the
-// code and the state.
-func withoutURL(err error) error {
-	if detailed := new(url.Error); errors.As(err, &detailed) {
-		return detailed.Err
-	}
+	_, err = b.open(ctx, http.MethodGet, callback, nil)
 	return err
 }
 
-// newBrowser makes a browser with cookies, which trusts the provider's
-// authority and shows redirects instead of following them.
-func (p *Provider) newBrowser() *http.Client {
+// browser is one person's. It keeps cookies, trusts the provider's authority, and
+// shows redirects instead of following them. It is no http.Client, whose errors
+// name addresses: those hold codes and states.
+type browser struct {
+	jar       http.CookieJar
+	transport http.RoundTripper
+}
+
+func (p *Provider) newBrowser() browser {
 	jar, _ := cookiejar.New(nil) // its only error is reserved
-	return &http.Client{
-		Jar: jar,
-		Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.ca.pool()},
-			DisableKeepAlives: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return browser{jar, &http.Transport{
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.ca.pool()},
+		DisableKeepAlives: true,
+	}}
 }
 
 // page is what a person sees.
@@ -129,7 +168,7 @@ type page struct {
 	location string // of a redirect
 }
 
-func open(ctx context.Context, browser *http.Client, method, target string, form url.Values) (page, error) {
+func (b browser) open(ctx context.Context, method, target string, form url.Values) (page, error) {
 	var body io.Reader
 	if form != nil {
 		body = strings.NewReader(form.Encode())
@@ -141,11 +180,15 @@ func open(ctx context.Context, browser *http.Client, method, target string, form
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	resp, err := browser.Do(req)
+	for _, cookie := range b.jar.Cookies(req.URL) {
+		req.AddCookie(cookie)
+	}
+	resp, err := b.transport.RoundTrip(req)
 	if err != nil {
 		return page{}, err
 	}
 	defer resp.Body.Close()
+	b.jar.SetCookies(req.URL, resp.Cookies())
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
 	return page{status: resp.StatusCode, body: string(text), location: resp.Header.Get("Location")}, err
 }

@@ -91,7 +91,7 @@ func TestThePersonSaysWhatIsWrongWithThePage(t *testing.T) {
 		owners []fdstest.Owner
 		want   string
 	}{
-		{"https://elsewhere.example/authorize", nil, "not one of this provider's"},
+		{"https://elsewhere.example/authorize", nil, "neither this provider's authorization URL"},
 		{strings.Replace(good, "client_id=fdsdemo", "client_id=nobody", 1), nil, "No application is registered"},
 		{good, []fdstest.Owner{stranger}, "does not offer owner"},
 		{a.p.Issuer() + "/nothing", nil, "status 404"},
