@@ -25,9 +25,10 @@ const maxPage = 8 << 20
 // is what the application hands to a browser: the provider's authorization URL, or
 // a page of the application's own on the loopback interface, by its IP address,
 // that redirects there. It is one browser, so that a cookie which that page sets
-// comes back with the redirect; no other address is opened. Approve returns nil
-// once the application has answered, whatever it said. It must not run in the
-// goroutine that serves the listener.
+// comes back with the redirect, unless it is SameSite=Strict: to browsers a
+// provider is another site. No other address is opened. Approve returns nil once
+// the application has answered, whatever it said. It must not run in the goroutine
+// that serves the listener.
 func (p *Provider) Approve(ctx context.Context, address string, owners ...Owner) error {
 	return p.decideAndDeliver(ctx, "approve", address, owners)
 }
@@ -132,7 +133,9 @@ func onLoopback(u *url.URL) bool {
 	return u.Scheme == "http" && u.User == nil && ip != nil && ip.IsLoopback()
 }
 
-// deliver opens the redirect as the browser does.
+// deliver opens the redirect as the browser does: it comes from another site, for
+// all real providers are that, so cookies with SameSite=Strict stay behind (RFC
+// 6265bis section 5.2).
 func deliver(ctx context.Context, b browser, callback string) error {
 	u, err := url.Parse(callback)
 	if err != nil {
@@ -141,6 +144,7 @@ func deliver(ctx context.Context, b browser, callback string) error {
 	if !onLoopback(u) {
 		return fmt.Errorf("it leads to %s://%s, which is not on the loopback interface: use ApproveCallback", u.Scheme, u.Host)
 	}
+	b.strict = newJar()
 	_, err = b.open(ctx, http.MethodGet, callback, nil)
 	return err
 }
@@ -150,12 +154,12 @@ func deliver(ctx context.Context, b browser, callback string) error {
 // name addresses: those hold codes and states.
 type browser struct {
 	jar       http.CookieJar
+	strict    http.CookieJar // those with SameSite=Strict
 	transport http.RoundTripper
 }
 
 func (p *Provider) newBrowser() browser {
-	jar, _ := cookiejar.New(nil) // its only error is reserved
-	return browser{jar, &http.Transport{
+	return browser{newJar(), newJar(), &http.Transport{
 		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.ca.pool()},
 		DisableKeepAlives: true,
 	}}
@@ -166,6 +170,11 @@ type page struct {
 	status   int
 	body     string
 	location string // of a redirect
+}
+
+func newJar() http.CookieJar {
+	jar, _ := cookiejar.New(nil) // its only error is reserved
+	return jar
 }
 
 func (b browser) open(ctx context.Context, method, target string, form url.Values) (page, error) {
@@ -180,7 +189,7 @@ func (b browser) open(ctx context.Context, method, target string, form url.Value
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	for _, cookie := range b.jar.Cookies(req.URL) {
+	for _, cookie := range append(b.jar.Cookies(req.URL), b.strict.Cookies(req.URL)...) {
 		req.AddCookie(cookie)
 	}
 	resp, err := b.transport.RoundTrip(req)
@@ -188,7 +197,13 @@ func (b browser) open(ctx context.Context, method, target string, form url.Value
 		return page{}, err
 	}
 	defer resp.Body.Close()
-	b.jar.SetCookies(req.URL, resp.Cookies())
+	for _, cookie := range resp.Cookies() {
+		jar := b.jar
+		if cookie.SameSite == http.SameSiteStrictMode {
+			jar = b.strict
+		}
+		jar.SetCookies(req.URL, []*http.Cookie{cookie})
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
 	return page{status: resp.StatusCode, body: string(text), location: resp.Header.Get("Location")}, err
 }

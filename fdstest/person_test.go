@@ -28,6 +28,10 @@ func startDesktop(t *testing.T) *desktop {
 			return
 		}
 		http.SetCookie(w, &http.Cookie{Name: "attempt", Value: "one", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+		http.SetCookie(w, &http.Cookie{Name: "strict", Value: "one", Path: "/", SameSite: http.SameSiteStrictMode})
+		if _, err := r.Cookie("strict"); r.URL.Path == "/next" && err != nil {
+			t.Error("the application's own redirect has lost a cookie")
+		}
 		if to := d.leads(r.URL.Path); to != "" {
 			http.Redirect(w, r, to, http.StatusSeeOther)
 		}
@@ -54,6 +58,9 @@ func TestAPersonIsOneBrowserFromTheApplicationsPageToItsCallback(t *testing.T) {
 		r := <-d.seen
 		if cookie, err := r.Cookie("attempt"); err != nil || cookie.Value != "one" || r.URL.Query().Get(c.want) == "" {
 			t.Errorf("%s: the callback has %v, %v", name, r.Cookies(), r.URL.Query())
+		}
+		if _, err := r.Cookie("strict"); err == nil {
+			t.Errorf("%s: a cookie with SameSite=Strict has come from another site", name)
 		}
 	}
 	for name, decide := range map[string]func() (string, error){
