@@ -123,6 +123,9 @@ func forbidden(from, to string, test bool) string {
 	case within(from, realtest):
 		return "the real parts stand alone"
 	case fromRoom == toRoom:
+		if inner := fromRoom + "/internal"; within(from, inner) && !within(to, inner) {
+			return "an inner room imports nothing of the room around it"
+		}
 		return "" // also among the small packages of internal
 	case fromRoom == provider:
 		if to == "fds" {
