@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -28,8 +29,7 @@ type Client struct {
 	store     tokenstore.Store
 	state     StateStore
 	limiter   push.Limiter
-	transport *identities
-	auth      *authServer
+	auth      *authserver.Server
 	used      usedAttempts
 	backfills backfills
 	positions positions
@@ -84,18 +84,45 @@ func New(cfg Config) (*Client, error) {
 	if folder, ok := cfg.Certificates.(*CertificateFolder); ok && folder.OnError == nil {
 		folder.OnError = c.certificateFailed
 	}
-	c.transport = newIdentities(&c.cfg.Provider, &c.cfg.Application)
-	c.transport.onError = func(err error) { c.certificateFailed(fds.OwnerKey{}, err) }
-	c.transport.onReplaced = c.certificateReplaced
+	c.auth = authserver.New(c.authSettings())
 	if cfg.Application.Certificate != nil {
-		c.scheduler.watch = c.transport.watch
+		c.scheduler.watch = c.auth.Identities.Watch
 	}
-	c.auth = &authServer{provider: &c.cfg.Provider, application: &c.cfg.Application, identities: c.transport, http: newAuthHTTP(c.transport)}
-	c.auth.discovery = &discovery{provider: &c.cfg.Provider, application: &c.cfg.Application, http: c.auth.http}
 	if err := c.tryConfig(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// authSettings are what is said to the authorization server rests on.
+func (c *Client) authSettings() authserver.Settings {
+	p, a := &c.cfg.Provider, &c.cfg.Application
+	return authserver.Settings{
+		Issuer:          p.Issuer,
+		Endpoints:       authserver.Endpoints(p.Endpoints),
+		RootCAs:         p.RootCAs,
+		Roots:           p.Roots,
+		ExactlyTLS12:    p.ExactlyTLS12,
+		AssumedLifetime: p.AssumedLifetime,
+		Resources:       p.Resources,
+
+		ClientID:          a.ClientID,
+		AuthMethod:        string(a.AuthMethod),
+		Scopes:            a.Scopes,
+		ClientSecret:      a.ClientSecret,
+		Certificate:       a.Certificate,
+		Key:               a.Key,
+		KeyID:             a.KeyID,
+		KeyAlgorithm:      a.KeyAlgorithm,
+		AssertionAudience: a.AssertionAudience,
+		DPoP:              a.DPoP,
+		PushRequests:      a.PushRequests,
+		SubscriptionClaim: a.SubscriptionClaim,
+
+		Refused:    func(r authserver.Refusal) error { refused := OAuthError(r); return &refused },
+		OnError:    func(err error) { c.certificateFailed(fds.OwnerKey{}, err) },
+		OnReplaced: c.certificateReplaced,
+	}
 }
 
 // tryConfig finds out what pull and push would refuse once they are needed.
@@ -143,7 +170,7 @@ func (c *Client) Close() error {
 	for _, g := range grants {
 		errs = append(errs, g.saveAtLast())
 	}
-	c.transport.CloseIdleConnections()
+	c.auth.Identities.CloseIdleConnections()
 	return join(errs...)
 }
 

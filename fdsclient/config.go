@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -198,8 +199,8 @@ func (c Config) validate() (Config, error) {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	checkURL := func(name, value, scheme string) {
-		if why := urlFault(value, scheme); why != "" {
-			fault("%s %q %s", name, withoutUser(value), why)
+		if why := authserver.URLFault(value, scheme); why != "" {
+			fault("%s %q %s", name, authserver.WithoutUser(value), why)
 		}
 	}
 
@@ -209,7 +210,7 @@ func (c Config) validate() (Config, error) {
 	} else {
 		checkURL("Provider.Issuer", p.Issuer, "https")
 		if strings.ContainsAny(p.Issuer, "?#") {
-			fault("Provider.Issuer %q must have no query and no fragment", withoutUser(p.Issuer))
+			fault("Provider.Issuer %q must have no query and no fragment", authserver.WithoutUser(p.Issuer))
 		}
 	}
 	for name, value := range map[string]string{
@@ -318,8 +319,8 @@ func (a *Application) complete() (faults []string) {
 		a.Scopes = []string{"openid", "offline_access"}
 	}
 	if a.RedirectURL != "" {
-		if why := urlFault(a.RedirectURL, "https"); why != "" {
-			fault("Application.RedirectURL %q %s", withoutUser(a.RedirectURL), why)
+		if why := authserver.URLFault(a.RedirectURL, "https"); why != "" {
+			fault("Application.RedirectURL %q %s", authserver.WithoutUser(a.RedirectURL), why)
 		} else if strings.Contains(a.RedirectURL, "#") {
 			fault("Application.RedirectURL %q must have no fragment (RFC 6749 section 3.1.2)", a.RedirectURL)
 		}
@@ -339,34 +340,4 @@ func (a *Application) complete() (faults []string) {
 		a.SubscriptionClaim = "subscription_id"
 	}
 	return faults
-}
-
-// urlFault says what is wrong with a URL, or "".
-func urlFault(value, scheme string) string {
-	u, err := url.Parse(value)
-	switch {
-	case err != nil:
-		return "is not a URL"
-	case u.Scheme != scheme:
-		return fmt.Sprintf("must begin with %s:// because FDS demands TLS on every connection", scheme)
-	case u.Hostname() == "":
-		return "names no host"
-	case u.User != nil:
-		return "must hold no user name or password"
-	}
-	return ""
-}
-
-// withoutUser gives a URL for an error text, without what may be a password in it,
-// also where the text is no URL.
-func withoutUser(value string) string {
-	at := strings.LastIndexByte(value, '@')
-	if at < 0 {
-		return value
-	}
-	scheme, _, ok := strings.Cut(value[:at], "://")
-	if !ok {
-		return "..." + value[at:]
-	}
-	return scheme + "://..." + value[at:]
 }

@@ -3,12 +3,10 @@ package fdsclient
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -18,7 +16,7 @@ import (
 var (
 	// ErrConfig: a Config or the options of a call are wrong; the text names
 	// every fault.
-	ErrConfig = errors.New("wrong configuration")
+	ErrConfig = fds.ErrConfig
 	// ErrSignInRequired: the provider no longer honours the owner's grant, or
 	// it can be renewed no more. Only a new sign-in of the owner's user helps.
 	ErrSignInRequired = errors.New("sign in again")
@@ -28,21 +26,21 @@ var (
 	ErrDenied = errors.New("access denied by the user")
 	// ErrForeignRedirect: a redirect that does not belong to the pending
 	// sign-in. Ignore it and go on waiting: any web page can cause one.
-	ErrForeignRedirect = errors.New("redirect of another sign-in")
+	ErrForeignRedirect = fds.ErrForeignRedirect
 	// ErrAttemptUsed and ErrAttemptExpired: begin a new sign-in.
 	ErrAttemptUsed    = errors.New("sign-in attempt already used")
 	ErrAttemptExpired = errors.New("sign-in attempt expired")
 	// ErrIssuer: an authorization server spoke under another name than the one
 	// configured (RFC 8414 section 3.3, RFC 9207 section 2.4).
-	ErrIssuer = errors.New("issuer does not match")
+	ErrIssuer = fds.ErrIssuer
 	// ErrNoSubscription: what the provider issued names no subscription ID (W7).
-	ErrNoSubscription = errors.New("no subscription ID in the token")
+	ErrNoSubscription = fds.ErrNoSubscription
 	// ErrSubscriptionChanged: a renewed token names other subscription IDs than
 	// the grant. It is not used.
 	ErrSubscriptionChanged = errors.New("renewed token is for another owner")
 	// ErrUnavailable: the provider could not be reached or did not answer as it
 	// should. Trying again later helps.
-	ErrUnavailable = errors.New("provider not available")
+	ErrUnavailable = fds.ErrUnavailable
 	// ErrNoCertificate: a certificate source has none for this owner.
 	ErrNoCertificate = errors.New("no certificate for this owner")
 	// ErrClosed: the Client was closed.
@@ -140,41 +138,4 @@ func join(errs ...error) error {
 		return errs[0]
 	}
 	return joined(errs)
-}
-
-// describe makes a text from outside fit for an error: bounded, without control
-// characters, without any of the secrets that we sent, plain or as in a URL.
-func describe(text string, secrets ...tokenstore.Secret) string {
-	const limit = 200
-	for _, s := range secrets {
-		if !s.IsZero() {
-			for _, form := range []string{s.Reveal(), url.QueryEscape(s.Reveal()), url.PathEscape(s.Reveal())} {
-				text = strings.ReplaceAll(text, form, "[redacted]")
-			}
-		}
-	}
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // also C1 controls and marks that turn the direction of text
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "..."
-	}
-	return text
-}
-
-// errorCode gives code when it has the form of RFC 6749 section 5.2 and holds
-// none of the secrets that we sent, else "".
-func errorCode(code string, secrets ...tokenstore.Secret) string {
-	if len(code) > 64 || describe(code, secrets...) != code {
-		return ""
-	}
-	for _, r := range code {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return ""
-		}
-	}
-	return code
 }

@@ -115,7 +115,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 			t.Fatal(err)
 		}
 		server := &scriptedServer{answerAfter: 50 * time.Millisecond, down: true, requests: make(map[int64]int)}
-		client.auth.http.Transport = server
+		speakThrough(client, server)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- client.Run(ctx, nil) }()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -49,8 +50,8 @@ const wallClockCheck = time.Second
 
 // usableNow says that the token will do. Its certificate counts too: the provider
 // would refuse a token that another one was bound to.
-func (c *credential) usableNow(who *identity) bool {
-	if c.bound != who.thumbprint {
+func (c *credential) usableNow(thumbprint string) bool {
+	if c.bound != thumbprint {
 		return false
 	}
 	now := time.Since(epoch)
@@ -86,7 +87,7 @@ type grant struct {
 	unsaved   *unsaved
 	gone      bool // signed out
 	epoch     int  // counts sign-ins and sign-outs
-	proof     *prover
+	proof     *authserver.Prover
 	proofKey  Secret // that proof was read from
 }
 
@@ -117,7 +118,7 @@ func (g *grant) lose(o *Owner) {
 // token gives the access token: at once while it is fresh, else after a renewal
 // that all callers share.
 func (g *grant) token(ctx context.Context) (Token, error) {
-	if c := g.fresh.Load(); c != nil && c.usableNow(g.client.transport.current.Load()) {
+	if c := g.fresh.Load(); c != nil && c.usableNow(g.client.auth.Identities.Thumbprint()) {
 		return c.token, nil
 	}
 	f, err := g.renewal(ctx, Secret{}, false)
@@ -234,7 +235,7 @@ func (g *grant) landed(f *flight, fromServer bool) {
 		if g.failures == nil {
 			g.failures = backoff.New(renewalBackoff)
 		}
-		g.failing, g.notBefore = err, now.Add(retryAfterOf(err)+g.failures.Next()) // many may have been told the same moment
+		g.failing, g.notBefore = err, now.Add(authserver.RetryAfter(err)+g.failures.Next()) // many may have been told the same moment
 	}
 	since, next, lapsed, gone := g.since, g.notBefore, g.lapsed != nil, g.gone
 	g.mu.Unlock()
@@ -343,7 +344,7 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 	if !r.Renewed.Equal(r.Created) { // a token of the sign-in itself is renewed at its first refusal
 		c.renewed = r.Renewed
 	}
-	if r.TokenType == kindDPoP {
+	if r.TokenType == authserver.KindDPoP {
 		c.token.proof = proof
 	}
 	if r.RefreshToken.IsZero() {
@@ -361,14 +362,14 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 
 // prover gives the prover of the grant's key, the same one as long as the key is;
 // nil when it has none.
-func (g *grant) prover(r tokenstore.Grant) (*prover, error) {
+func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	if r.ProofKey.IsZero() {
 		return nil, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
-		proof, err := readProver(r.ProofKey, &g.client.transport.nonces)
+		proof, err := g.client.auth.ReadProver(r.ProofKey)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrSignInRequired, err)
 		}
@@ -380,17 +381,4 @@ func (g *grant) prover(r tokenstore.Grant) (*prover, error) {
 // spread gives between one and one and a half times d.
 func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d/2)+1))
-}
-
-// retryAfterOf gives the wait that the token endpoint asked for, or 0.
-func retryAfterOf(err error) time.Duration {
-	var unavailable *unavailableError
-	var refused *OAuthError
-	switch {
-	case errors.As(err, &unavailable):
-		return unavailable.retryAfter
-	case errors.As(err, &refused):
-		return refused.RetryAfter
-	}
-	return 0
 }

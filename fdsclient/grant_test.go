@@ -70,7 +70,7 @@ func bubble(t *testing.T, server http.RoundTripper) (*Client, *Owner) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.auth.http = newAuthHTTP(server)
+	speakThrough(c, server)
 	now := time.Now()
 	err = c.store.Save(t.Context(), tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: issuer, ClientID: "app", GrantID: "g"},

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/oauth2"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
 // RoundTripper carries requests of the caller's own to the provider's Web API,
@@ -40,7 +42,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	// An opaque URL could name another host in the request line.
 	if r.URL.Scheme != "https" || r.URL.Opaque != "" || !strings.EqualFold(hostPort(r.URL), hostPort(api)) || (r.Host != "" && !strings.EqualFold(r.Host, r.URL.Host)) {
-		return fail(fmt.Errorf("fdsclient: a request to %q is refused: the owner's token goes to %q only", describe(r.URL.Scheme+"://"+r.URL.Host), "https://"+api.Host))
+		return fail(fmt.Errorf("fdsclient: a request to %q is refused: the owner's token goes to %q only", authserver.Describe(r.URL.Scheme+"://"+r.URL.Host), "https://"+api.Host))
 	}
 	authorizer := bearer(t)
 	for challenges := 0; ; challenges++ {
@@ -56,7 +58,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 			return fail(err)
 		}
-		response, err := client.transport.RoundTrip(sent)
+		response, err := client.auth.Identities.RoundTrip(sent)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +73,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil || !again {
 			return response, nil
 		}
-		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAuthAnswer))
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxDrained))
 		response.Body.Close()
 	}
 }
@@ -79,6 +81,10 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // maxChallenges bounds how often a request is sent again: for a nonce and for a
 // renewed token.
 const maxChallenges = 2
+
+// maxDrained is how much of a refusal's body is read so that its connection can be
+// used again.
+const maxDrained = 256 << 10
 
 func hostPort(u *url.URL) string {
 	if u.Port() == "" {

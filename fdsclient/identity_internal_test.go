@@ -2,6 +2,8 @@ package fdsclient
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -74,8 +76,8 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cnf := string(jwtClaims(token.access)["cnf"])
-		thumbprint := client.transport.current.Load().thumbprint
+		cnf := claimOf(t, token, "cnf")
+		thumbprint := client.auth.Identities.Thumbprint()
 		if thumbprint == "" || !strings.Contains(cnf, thumbprint) {
 			t.Fatalf("the token is bound to %s, the certificate is %s", cnf, thumbprint)
 		}
@@ -90,7 +92,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		client.transport.watch(ctx)
+		client.auth.Identities.Watch(ctx)
 	}
 	if again, _ := get(); again.Reveal() != first.Reveal() {
 		t.Error("a file that cannot be read ended the use of the certificate before")
@@ -100,7 +102,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	}
 
 	write(server.IssueCertificate("app-tls", realtest.CertificateOptions{}))
-	client.transport.watch(ctx)
+	client.auth.Identities.Watch(ctx)
 	second, replaced := get()
 	if second.Reveal() == first.Reveal() || replaced == old {
 		t.Error("the token of the certificate before is still given out")
@@ -119,6 +121,24 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	if third, _ := get(); third.Reveal() == second.Reveal() {
 		t.Error("after a restart a token of the certificate before is given out")
 	}
+}
+
+// claimOf gives a claim of an access token that is a JWT, in JSON.
+func claimOf(t *testing.T, token Token, name string) string {
+	t.Helper()
+	parts := strings.Split(token.Reveal(), ".")
+	if len(parts) != 3 {
+		t.Fatal("the access token is no JWT")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims map[string]json.RawMessage
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(claims[name])
 }
 
 func TestAnApplicationWithoutItsCertificateSaysSo(t *testing.T) {

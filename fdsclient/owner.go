@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -86,7 +87,7 @@ func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration) (*p
 	settings := pull.Config{
 		BaseURL:    c.cfg.Provider.APIURL,
 		Authorizer: authorizer,
-		Transport:  c.transport,
+		Transport:  c.auth.Identities,
 		Dialect:    c.cfg.Provider.Dialect,
 		UserAgent:  headerText(c.cfg.Application.Name),
 		MaxPages:   c.cfg.Pull.MaxPages,
@@ -138,7 +139,7 @@ func (b bearer) Challenged(ctx context.Context, response *http.Response) (retry 
 		return false, nil
 	}
 	scheme, sent, _ := strings.Cut(response.Request.Header.Get("Authorization"), " ")
-	if scheme == kindDPoP && wantsNonce(response) && response.Header.Get("DPoP-Nonce") != "" {
+	if scheme == authserver.KindDPoP && authserver.WantsNonce(response) && response.Header.Get("DPoP-Nonce") != "" {
 		return true, nil
 	}
 	return b.owner.grant.Load().rejected(ctx, NewSecret(sent))

@@ -75,7 +75,7 @@ func (c child) open() (*Client, tokenstore.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	client.auth.http.Transport = steppedTransport{client.auth.http.Transport, steps}
+	speakThrough(client, steppedTransport{client.auth.Identities, steps})
 	return client, store, nil
 }
 

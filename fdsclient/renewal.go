@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -29,7 +30,7 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	}
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
-	_, _ = g.client.transport.inUse(ctx)
+	_ = g.client.auth.Identities.Ready(ctx)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
 		return c, false, nil
 	}
@@ -74,15 +75,15 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 }
 
 // ask gets new tokens from the server.
-func (g *grant) ask(ctx context.Context, record tokenstore.Grant) (answer, error) {
+func (g *grant) ask(ctx context.Context, record tokenstore.Grant) (authserver.Answer, error) {
 	proof, err := g.prover(record)
 	if err != nil {
-		return answer{}, err
+		return authserver.Answer{}, err
 	}
 	if record.RefreshToken.IsZero() {
-		return g.client.auth.clientCredentials(ctx, proof)
+		return g.client.auth.ClientCredentials(ctx, proof)
 	}
-	return g.client.auth.refresh(ctx, record.RefreshToken, proof)
+	return g.client.auth.Refresh(ctx, record.RefreshToken, proof)
 }
 
 // hopeless says why the server need not be asked.
@@ -123,7 +124,7 @@ func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) 
 	}
 	c, err := g.credential(record)
 	now := time.Now()
-	if err != nil || !c.usableNow(g.client.transport.current.Load()) || (ahead && !now.Before(c.due)) {
+	if err != nil || !c.usableNow(g.client.auth.Identities.Thumbprint()) || (ahead && !now.Before(c.due)) {
 		return nil
 	}
 	if known := g.fresh.Load(); known != nil && known.token.access.Equal(c.token.access) {
@@ -138,21 +139,21 @@ func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) 
 }
 
 // keep saves what the server issued and only then gives it out.
-func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*credential, error) {
+func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer) (*credential, error) {
 	spent := record.RefreshToken
 	record.Renewed = time.Now().Round(0)
-	record.AccessToken, record.TokenType, record.AccessExpiry = a.access, a.kind, a.expiry
-	record.CertificateThumbprint = a.identity.thumbprint
-	if !a.refresh.IsZero() { // else the old one goes on (RFC 6749 section 6)
-		record.RefreshToken = a.refresh
+	record.AccessToken, record.TokenType, record.AccessExpiry = a.Access, a.Kind, a.Expiry
+	record.CertificateThumbprint = a.Thumbprint
+	if !a.Refresh.IsZero() { // else the old one goes on (RFC 6749 section 6)
+		record.RefreshToken = a.Refresh
 	}
-	if !a.refreshExpiry.IsZero() || !spent.Equal(record.RefreshToken) {
-		record.RefreshExpiry = a.refreshExpiry
+	if !a.RefreshExpiry.IsZero() || !spent.Equal(record.RefreshToken) {
+		record.RefreshExpiry = a.RefreshExpiry
 	}
-	if a.scopes != nil {
-		record.Scopes = a.scopes
+	if a.Scopes != nil {
+		record.Scopes = a.Scopes
 	}
-	refused := a.unusable
+	refused := a.Unusable
 	if refused == nil {
 		refused = g.sameOwners(record, a)
 	}
@@ -172,8 +173,8 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a answer) (*c
 
 // sameOwners refuses a renewed token that names other subscription IDs: an
 // owner's ID never changes. A token that names none is taken.
-func (g *grant) sameOwners(record tokenstore.Grant, a answer) error {
-	ids, found, err := subscriptions(g.client.cfg.Application.SubscriptionClaim, a, nil)
+func (g *grant) sameOwners(record tokenstore.Grant, a authserver.Answer) error {
+	ids, found, err := g.client.auth.Subscriptions(a)
 	if err != nil {
 		return fmt.Errorf("fdsclient: renewal: %w: %w", ErrSubscriptionChanged, err)
 	}
@@ -191,7 +192,7 @@ func (g *grant) sameOwners(record tokenstore.Grant, a answer) error {
 	for _, spelling := range record.Subscriptions {
 		id, err := fds.ParseSubscriptionID(spelling)
 		if err != nil || !named[id] {
-			return fmt.Errorf("fdsclient: renewal: %w: subscription %s is missing in it; ask the provider", ErrSubscriptionChanged, describe(spelling))
+			return fmt.Errorf("fdsclient: renewal: %w: subscription %s is missing in it; ask the provider", ErrSubscriptionChanged, authserver.Describe(spelling))
 		}
 	}
 	return nil

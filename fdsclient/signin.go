@@ -2,7 +2,6 @@ package fdsclient
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/cli/browser"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/loopback"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -65,11 +65,12 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 	if err := c.store.Probe(ctx); err != nil {
 		return Attempt{}, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
-	m, err := c.auth.discovery.get(ctx)
+	m, err := c.auth.Metadata(ctx)
 	if err != nil {
 		return Attempt{}, err
 	}
-	return c.auth.newAttempt(ctx, m, redirectURI, options.Parameters)
+	begun, err := c.auth.NewAttempt(ctx, m, redirectURI, options.Parameters)
+	return Attempt{begun}, err
 }
 
 // FinishSignIn is the second half: it checks the redirect (state, issuer, error),
@@ -80,18 +81,18 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 // refused, ErrIssuer, ErrAttemptUsed, ErrAttemptExpired, ErrNoSubscription,
 // fds.ErrSubscriptionID, and those of the store.
 func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL string) ([]*Owner, error) {
-	if attempt.issuer != c.cfg.Provider.Issuer || attempt.clientID != c.cfg.Application.ClientID {
+	if attempt.begun.Issuer != c.cfg.Provider.Issuer || attempt.begun.ClientID != c.cfg.Application.ClientID {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", ErrForeignRedirect)
 	}
 	if !c.begin() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
 	}
 	defer c.end()
-	m, err := c.auth.discovery.get(ctx)
+	m, err := c.auth.Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	code, err := attempt.readCallback(callbackURL, m)
+	code, err := c.auth.ReadRedirect(m, attempt.begun, callbackURL)
 	if errors.Is(err, ErrForeignRedirect) {
 		return nil, err
 	}
@@ -101,61 +102,38 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 	if err != nil {
 		return nil, err
 	}
-	if time.Now().After(attempt.expires) {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", ErrAttemptExpired, attempt.expires.UTC().Format(time.RFC3339))
+	if time.Now().After(attempt.begun.Expires) {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", ErrAttemptExpired, attempt.begun.Expires.UTC().Format(time.RFC3339))
 	}
-	if attempt.proof != nil {
-		attempt.proof = &prover{attempt.proof.key, &c.transport.nonces} // a decoded attempt knows no nonces
-	}
-	a, err := c.auth.exchange(ctx, attempt, code)
+	a, err := c.auth.Exchange(ctx, attempt.begun, code)
 	if err != nil {
 		return nil, err
 	}
-	return c.welcome(ctx, m, a, signedIn{nonce: attempt.nonce, proof: attempt.proof})
+	return c.welcome(ctx, m, a, signedIn{nonce: attempt.begun.Nonce, proof: attempt.begun.Proof})
 }
 
 // signedIn is how an answer was obtained that begins a grant.
 type signedIn struct {
-	grantType string  // "" for those that a refresh token carries on
-	nonce     Secret  // that an ID token must have, if any
-	proof     *prover // that the tokens are bound to, if any
+	grantType string             // "" for those that a refresh token carries on
+	nonce     Secret             // that an ID token must have, if any
+	proof     *authserver.Prover // that the tokens are bound to, if any
 }
 
 // welcome reads whose grant an answer is and saves it.
-func (c *Client) welcome(ctx context.Context, m *metadata, a answer, how signedIn) ([]*Owner, error) {
-	if a.unusable != nil {
-		return nil, a.unusable
-	}
-	var idClaims map[string]json.RawMessage
-	var err error
-	if !a.id.IsZero() {
-		if idClaims, err = c.auth.verifyIDToken(ctx, m, a.id, how.nonce); err != nil {
-			return nil, err
-		}
-	}
-	if how.proof != nil && a.kind != kindDPoP {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", ErrConfig)
-	}
-	claim := c.cfg.Application.SubscriptionClaim
-	ids, found, err := subscriptions(claim, a, idClaims)
-	if err == nil && !found && m.IntrospectionEndpoint != "" {
-		ids, found, err = c.auth.introspect(ctx, m, a.access)
-	}
+func (c *Client) welcome(ctx context.Context, m *authserver.Metadata, a authserver.Answer, how signedIn) ([]*Owner, error) {
+	ids, err := c.auth.SignedIn(ctx, m, a, how.nonce, how.proof)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token, ID token and introspection has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", ErrNoSubscription, claim)
-	}
-	if a.refresh.IsZero() && how.grantType != grantClientCredentials {
-		c.log.Warn("sign-in gave no refresh token: the user must sign in again when the access token expires", "expires", a.expiry, "scopes", a.scopes)
+	if a.Refresh.IsZero() && how.grantType != grantClientCredentials {
+		c.log.Warn("sign-in gave no refresh token: the user must sign in again when the access token expires", "expires", a.Expiry, "scopes", a.Scopes)
 	}
 	return c.keepSignIn(ctx, ids, a, how)
 }
 
 // keepSignIn saves a new grant in the place of those that it replaces. It cannot
 // be cancelled: the user has done their part.
-func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer, how signedIn) ([]*Owner, error) {
+func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answer, how signedIn) ([]*Owner, error) {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
@@ -175,19 +153,19 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a answer, how sig
 		Key:           tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID},
 		Subscriptions: ids,
 		GrantType:     how.grantType,
-		RefreshToken:  a.refresh,
-		AccessToken:   a.access,
-		TokenType:     a.kind,
-		AccessExpiry:  a.expiry,
-		RefreshExpiry: a.refreshExpiry,
-		Scopes:        a.scopes,
+		RefreshToken:  a.Refresh,
+		AccessToken:   a.Access,
+		TokenType:     a.Kind,
+		AccessExpiry:  a.Expiry,
+		RefreshExpiry: a.RefreshExpiry,
+		Scopes:        a.Scopes,
 		Created:       now,
 		Renewed:       now,
 
-		CertificateThumbprint: a.identity.thumbprint,
+		CertificateThumbprint: a.Thumbprint,
 	}
 	if how.proof != nil {
-		key, err := how.proof.encoded()
+		key, err := how.proof.Encoded()
 		if err != nil {
 			return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
 		}
@@ -365,7 +343,7 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 	} else {
 		c.log.Info("open this URL to sign in", "url", attempt.URL())
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, attempt.expires, fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
+	ctx, cancel := context.WithDeadlineCause(ctx, attempt.begun.Expires, fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
 	defer cancel()
 	if options.ReadRedirect == nil || options.OpenBrowser != nil {
 		go c.open(ctx, options.OpenBrowser, attempt.URL())

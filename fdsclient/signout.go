@@ -154,10 +154,10 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 // grant, and else the access token.
 func (c *Client) revokeGrant(ctx context.Context, record tokenstore.Grant) error {
 	if !record.RefreshToken.IsZero() {
-		return c.auth.revoke(ctx, record.RefreshToken, "refresh_token")
+		return c.auth.Revoke(ctx, record.RefreshToken, "refresh_token")
 	}
 	if !record.AccessToken.IsZero() {
-		return c.auth.revoke(ctx, record.AccessToken, "access_token")
+		return c.auth.Revoke(ctx, record.AccessToken, "access_token")
 	}
 	return nil
 }

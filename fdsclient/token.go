@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -25,7 +26,7 @@ type issued struct {
 	access Secret
 	kind   string
 	expiry time.Time
-	proof  *prover // of a token bound to a key, else nil
+	proof  *authserver.Prover // of a token bound to a key, else nil
 }
 
 // none stands behind the zero Token.
@@ -56,7 +57,7 @@ func (t Token) SetHeader(r *http.Request) error {
 	if i.proof == nil {
 		return nil
 	}
-	if err := i.proof.prove(r, i.access); err != nil {
+	if err := i.proof.Prove(r, i.access); err != nil {
 		return fmt.Errorf("fdsclient: proof of possession: %w", err)
 	}
 	return nil

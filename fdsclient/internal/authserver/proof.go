@@ -1,4 +1,4 @@
-package fdsclient
+package authserver
 
 import (
 	"crypto"
@@ -17,35 +17,52 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-const kindDPoP = "DPoP"
+// KindDPoP is the type of a token that is bound to a key.
+const KindDPoP = "DPoP"
 
-// prover proves the possession of the key that a grant's tokens are bound to
+// Prover proves the possession of the key that a grant's tokens are bound to
 // (RFC 9449).
-type prover struct {
+type Prover struct {
 	key    *ecdsa.PrivateKey
 	nonces *nonces
 }
 
-func newProver(n *nonces) (*prover, error) {
+func newProver(n *nonces) (*Prover, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	return &prover{key: key, nonces: n}, nil
+	return &Prover{key: key, nonces: n}, nil
 }
 
-// newProver gives a new key's prover, or nil when the application wants none.
-func (s *authServer) newProver() (*prover, error) {
-	if !s.application.DPoP {
+// NewProver gives a new key's prover, or nil when the application wants none.
+func (s *Server) NewProver() (*Prover, error) {
+	if !s.settings.DPoP {
 		return nil, nil
 	}
-	return newProver(&s.identities.nonces)
+	return newProver(&s.Identities.nonces)
 }
 
-// readProver reads what encoded gave.
-func readProver(encoded Secret, n *nonces) (*prover, error) {
+// ReadProver reads what Encoded gave.
+func (s *Server) ReadProver(encoded tokenstore.Secret) (*Prover, error) {
+	p, err := ReadProver(encoded)
+	return s.adopt(p), err
+}
+
+// adopt gives p with the nonces that this server's answers bring; p may be nil.
+func (s *Server) adopt(p *Prover) *Prover {
+	if p == nil {
+		return nil
+	}
+	return &Prover{key: p.key, nonces: &s.Identities.nonces}
+}
+
+// ReadProver reads what Encoded gave, for an attempt that waits for its redirect.
+func ReadProver(encoded tokenstore.Secret) (*Prover, error) {
 	fail := errors.New("fdsclient: the stored proof key cannot be read")
 	der, err := base64.StdEncoding.DecodeString(encoded.Reveal())
 	if err != nil {
@@ -56,27 +73,28 @@ func readProver(encoded Secret, n *nonces) (*prover, error) {
 	if err != nil || !ok || key.Curve != elliptic.P256() {
 		return nil, fail
 	}
-	return &prover{key: key, nonces: n}, nil
+	return &Prover{key: key, nonces: &nonces{}}, nil
 }
 
-func (p *prover) encoded() (Secret, error) {
+// Encoded gives the key, to be stored.
+func (p *Prover) Encoded() (tokenstore.Secret, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(p.key)
 	if err != nil {
-		return Secret{}, err
+		return tokenstore.Secret{}, err
 	}
-	return NewSecret(base64.StdEncoding.EncodeToString(der)), nil
+	return tokenstore.NewSecret(base64.StdEncoding.EncodeToString(der)), nil
 }
 
 // thumbprint is the JWK thumbprint (RFC 7638) that binds an authorization code
 // to the key (RFC 9449 section 10).
-func (p *prover) thumbprint() (string, error) {
+func (p *Prover) thumbprint() (string, error) {
 	sum, err := (&jose.JSONWebKey{Key: p.key.Public()}).Thumbprint(crypto.SHA256)
 	return base64.RawURLEncoding.EncodeToString(sum), err
 }
 
-// prove adds the header of RFC 9449 section 4 for one request, which may carry
+// Prove adds the header of RFC 9449 section 4 for one request, which may carry
 // an access token.
-func (p *prover) prove(r *http.Request, access Secret) error {
+func (p *Prover) Prove(r *http.Request, access tokenstore.Secret) error {
 	target := url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
 	if target.Path == "" {
 		target.Path = "/" // as it is sent
@@ -149,12 +167,12 @@ func (n *nonces) learn(response *http.Response) {
 	if n.byServer == nil {
 		n.byServer = make(map[nonceServer]string)
 	}
-	n.byServer[nonceServer{r.URL.Host, scheme == kindDPoP}] = nonce
+	n.byServer[nonceServer{r.URL.Host, scheme == KindDPoP}] = nonce
 }
 
-// wantsNonce says that a refusal of the Web API asks for a nonce (RFC 9449
+// WantsNonce says that a refusal of the Web API asks for a nonce (RFC 9449
 // section 9).
-func wantsNonce(response *http.Response) bool {
+func WantsNonce(response *http.Response) bool {
 	for _, challenge := range response.Header.Values("WWW-Authenticate") {
 		if strings.Contains(challenge, "use_dpop_nonce") {
 			return true
@@ -166,12 +184,12 @@ func wantsNonce(response *http.Response) bool {
 // provingTransport adds a proof without an access token to each request.
 type provingTransport struct {
 	base   http.RoundTripper
-	prover *prover
+	prover *Prover
 }
 
 func (t provingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	proven := r.Clone(r.Context())
-	if err := t.prover.prove(proven, Secret{}); err != nil {
+	if err := t.prover.Prove(proven, tokenstore.Secret{}); err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
@@ -181,7 +199,7 @@ func (t provingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // httpClient gives the client whose requests carry proofs of p, which may be nil.
-func (s *authServer) httpClient(p *prover) *http.Client {
+func (s *Server) httpClient(p *Prover) *http.Client {
 	if p == nil {
 		return s.http
 	}

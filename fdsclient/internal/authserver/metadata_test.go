@@ -1,22 +1,14 @@
-package fdsclient
+package authserver
 
 import (
 	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
-
-// answering is a server in memory.
-type answering func(*http.Request) (status int, body string)
-
-func (f answering) RoundTrip(r *http.Request) (*http.Response, error) {
-	status, body := f(r)
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
-}
 
 func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -29,7 +21,7 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 			}
 			return http.StatusOK, `{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/a","token_endpoint":"` + issuer + `/t"}`
 		})
-		d := &discovery{provider: &Provider{Issuer: issuer}, application: &Application{}, http: newAuthHTTP(server)}
+		d := &discovery{settings: &Settings{Issuer: issuer}, http: newAuthHTTP(server)}
 		get := func(want int, when string) {
 			t.Helper()
 			m, err := d.get(t.Context())
@@ -56,9 +48,9 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 		down = false
 		get(5, "a minute later")
 
-		d = &discovery{provider: &Provider{Issuer: issuer}, application: &Application{}, http: newAuthHTTP(server)}
+		d = &discovery{settings: &Settings{Issuer: issuer}, http: newAuthHTTP(server)}
 		down = true
-		if _, err := d.get(t.Context()); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.get(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 			t.Fatalf("with none known: %v", err)
 		}
 		down = false

@@ -1,4 +1,4 @@
-package fdsclient
+package authserver
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -26,7 +27,7 @@ const (
 // transport is the one that all owners of a Client share. It connects anew when
 // the authorities that are trusted have changed.
 type transport struct {
-	provider    *Provider
+	settings    *Settings
 	certificate func() *tls.Certificate // nil: none
 
 	mu      sync.Mutex
@@ -48,10 +49,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // now gives the transport that trusts whom Provider names at this moment.
 func (t *transport) now(ctx context.Context) (*http.Transport, error) {
-	roots := t.provider.RootCAs
-	if t.provider.Roots != nil {
+	roots := t.settings.RootCAs
+	if t.settings.Roots != nil {
 		var err error
-		if roots, err = t.provider.Roots(ctx); err != nil {
+		if roots, err = t.settings.Roots(ctx); err != nil {
 			return nil, fmt.Errorf("fdsclient: Provider.Roots: %w", err)
 		}
 	}
@@ -63,7 +64,7 @@ func (t *transport) now(ctx context.Context) (*http.Transport, error) {
 	if t.current != nil {
 		t.current.CloseIdleConnections() // what is at work there may finish
 	}
-	t.trusted, t.current = roots, newTransport(roots, t.provider.ExactlyTLS12, t.certificate)
+	t.trusted, t.current = roots, newTransport(roots, t.settings.ExactlyTLS12, t.certificate)
 	return t.current, nil
 }
 
@@ -153,9 +154,9 @@ func unavailable(what string, err error) error {
 		err = wrapped.Err
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, ErrUnavailable, err, hint)
+		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, err, hint)
 	}
-	return fmt.Errorf("fdsclient: %s: %w: %w", what, ErrUnavailable, err)
+	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, err)
 }
 
 func newFormRequest(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {

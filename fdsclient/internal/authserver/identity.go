@@ -1,4 +1,4 @@
-package fdsclient
+package authserver
 
 import (
 	"context"
@@ -7,9 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,15 +21,12 @@ type identity struct {
 	certificate atomic.Pointer[tls.Certificate] // nil: the application has none
 }
 
-// identities holds the one in use and replaces it when the application's
+// Identities holds the one in use and replaces it when the application's
 // certificate does. It is the transport of all requests to the provider.
-type identities struct {
-	provider *Provider
+type Identities struct {
+	settings *Settings
 	source   func(context.Context) (*tls.Certificate, error) // nil: none
 	nonces   nonces
-
-	onError    func(error) // a new certificate cannot be used
-	onReplaced func()
 
 	current atomic.Pointer[identity]
 	mu      sync.Mutex // guards what follows; never held while the source is asked
@@ -52,15 +47,15 @@ type lookup struct {
 // ended there is no other.
 const certificateTimeout = 30 * time.Second
 
-func newIdentities(p *Provider, a *Application) *identities {
-	i := &identities{provider: p, source: a.Certificate}
-	i.current.Store(&identity{transport: &transport{provider: p}})
+func newIdentities(settings *Settings) *Identities {
+	i := &Identities{settings: settings, source: settings.Certificate}
+	i.current.Store(&identity{transport: &transport{settings: settings}})
 	return i
 }
 
 // refresh gives the identity in use, after a look whether the certificate has
 // changed. One that cannot be read anew leaves the old one in use.
-func (i *identities) refresh(ctx context.Context) (*identity, error) {
+func (i *Identities) refresh(ctx context.Context) (*identity, error) {
 	if i.source == nil {
 		return i.current.Load(), nil
 	}
@@ -94,7 +89,7 @@ func (i *identities) refresh(ctx context.Context) (*identity, error) {
 }
 
 // look asks the source and puts what it gives to use.
-func (i *identities) look(ctx context.Context, l *lookup) {
+func (i *Identities) look(ctx context.Context, l *lookup) {
 	certificate, err := i.source(ctx)
 	if err == nil && (certificate == nil || len(certificate.Certificate) == 0 || certificate.PrivateKey == nil) {
 		err = errors.New("it holds no certificate with a private key")
@@ -110,7 +105,7 @@ func (i *identities) look(ctx context.Context, l *lookup) {
 	if err == nil && l.got != old {
 		old.transport.CloseIdleConnections()
 		if old.thumbprint != "" {
-			i.onReplaced()
+			i.settings.OnReplaced()
 		}
 	}
 	close(l.done)
@@ -118,7 +113,7 @@ func (i *identities) look(ctx context.Context, l *lookup) {
 
 // use gives the identity with a certificate: the old one where it is the same,
 // since its key may have moved all the same, as in a device's new session.
-func (i *identities) use(old *identity, certificate *tls.Certificate) *identity {
+func (i *Identities) use(old *identity, certificate *tls.Certificate) *identity {
 	sum := sha256.Sum256(certificate.Certificate[0])
 	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
 	if old.thumbprint == thumbprint {
@@ -127,14 +122,14 @@ func (i *identities) use(old *identity, certificate *tls.Certificate) *identity 
 	}
 	next := &identity{thumbprint: thumbprint}
 	next.certificate.Store(certificate)
-	next.transport = &transport{provider: i.provider, certificate: next.certificate.Load}
+	next.transport = &transport{settings: i.settings, certificate: next.certificate.Load}
 	i.current.Store(next)
 	return next
 }
 
 // goOn gives the identity of before, if any, in the place of one that cannot be
 // had, and tells each reason once.
-func (i *identities) goOn(err error) (*identity, error) {
+func (i *Identities) goOn(err error) (*identity, error) {
 	err = fmt.Errorf("fdsclient: Application.Certificate: %w", err)
 	old := i.current.Load()
 	if old.thumbprint == "" {
@@ -145,28 +140,38 @@ func (i *identities) goOn(err error) (*identity, error) {
 	i.failure = err.Error()
 	i.mu.Unlock()
 	if !told {
-		i.onError(fmt.Errorf("%w; the certificate before goes on", err))
+		i.settings.OnError(fmt.Errorf("%w; the certificate before goes on", err))
 	}
 	return old, nil
 }
 
 // inUse gives the identity in use, after the first look at the certificate.
-func (i *identities) inUse(ctx context.Context) (*identity, error) {
+func (i *Identities) inUse(ctx context.Context) (*identity, error) {
 	if now := i.current.Load(); i.source == nil || now.thumbprint != "" {
 		return now, nil
 	}
 	return i.refresh(ctx)
 }
 
-// watch looks for a new certificate.
-func (i *identities) watch(ctx context.Context) {
+// Ready takes the first look at the application's certificate, where there is one.
+func (i *Identities) Ready(ctx context.Context) error {
+	_, err := i.inUse(ctx)
+	return err
+}
+
+// Thumbprint is that of the certificate in use (x5t#S256), to which tokens may be
+// bound; "" without one. It takes no lock and no allocation.
+func (i *Identities) Thumbprint() string { return i.current.Load().thumbprint }
+
+// Watch looks for a new certificate.
+func (i *Identities) Watch(ctx context.Context) {
 	if _, err := i.refresh(ctx); err != nil && ctx.Err() == nil {
-		i.onError(err)
+		i.settings.OnError(err)
 	}
 }
 
 // RoundTrip sends a request with the identity in use.
-func (i *identities) RoundTrip(r *http.Request) (*http.Response, error) {
+func (i *Identities) RoundTrip(r *http.Request) (*http.Response, error) {
 	now, err := i.inUse(r.Context())
 	if err != nil {
 		if r.Body != nil {
@@ -182,66 +187,4 @@ func (i *identities) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections closes connections that no request uses.
-func (i *identities) CloseIdleConnections() { i.current.Load().transport.CloseIdleConnections() }
-
-// CertificateFiles gives the certificate chain and private key of PEM files, for
-// Application.Certificate; both may be one file. They are read anew when one has
-// changed.
-func CertificateFiles(certificate, key string) func(context.Context) (*tls.Certificate, error) {
-	var (
-		mu    sync.Mutex
-		known *tls.Certificate
-		read  [2]fileVersion
-	)
-	return func(context.Context) (*tls.Certificate, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		var now [2]fileVersion
-		for n, name := range []string{certificate, key} {
-			info, err := os.Stat(name)
-			if err != nil {
-				return nil, err
-			}
-			now[n] = fileVersion{info.Size(), info.ModTime()}
-		}
-		if known != nil && now == read {
-			return known, nil
-		}
-		chain, err := readBounded(certificate)
-		if err != nil {
-			return nil, err
-		}
-		private, err := readBounded(key)
-		if err != nil {
-			return nil, err
-		}
-		pair, err := parsePEM(chain, private)
-		if err != nil {
-			return nil, fmt.Errorf("%s with %s: %w", certificate, key, err)
-		}
-		known, read = pair, now
-		return known, nil
-	}
-}
-
-type fileVersion struct {
-	size     int64
-	modified time.Time
-}
-
-// readBounded reads a certificate's or key's file.
-func readBounded(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxCertificateBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxCertificateBytes {
-		return nil, fmt.Errorf("%s: it has more than %d bytes", name, maxCertificateBytes)
-	}
-	return data, nil
-}
+func (i *Identities) CloseIdleConnections() { i.current.Load().transport.CloseIdleConnections() }

@@ -1,4 +1,4 @@
-package fdsclient
+package authserver
 
 import (
 	"context"
@@ -12,11 +12,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
-// metadata is what we read of an authorization server's metadata (RFC 8414
+// Metadata is what we read of an authorization server's metadata (RFC 8414
 // section 2, OpenID Connect Discovery section 3, RFC 9207 section 3).
-type metadata struct {
+type Metadata struct {
 	Issuer                string         `json:"issuer"`
 	AuthorizationEndpoint string         `json:"authorization_endpoint"`
 	TokenEndpoint         string         `json:"token_endpoint"`
@@ -41,21 +43,20 @@ const metadataAge = time.Hour
 
 // discovery fetches a provider's metadata once and keeps them.
 type discovery struct {
-	provider    *Provider
-	application *Application
-	http        *http.Client
+	settings *Settings
+	http     *http.Client
 
 	mu      sync.Mutex // guards what follows; never held over the network
-	known   *metadata
+	known   *Metadata
 	fetched time.Time
 	flight  chan struct{} // closed when the fetch under way has ended
 	err     error
 }
 
 // get gives the metadata with the configured endpoints laid over them.
-func (d *discovery) get(ctx context.Context) (*metadata, error) {
-	if e := d.provider.Endpoints; e.Authorization != "" && e.Token != "" {
-		return d.override(metadata{Issuer: d.provider.Issuer})
+func (d *discovery) get(ctx context.Context) (*Metadata, error) {
+	if e := d.settings.Endpoints; e.Authorization != "" && e.Token != "" {
+		return d.override(Metadata{Issuer: d.settings.Issuer})
 	}
 	d.mu.Lock()
 	if d.known != nil && time.Since(d.fetched) < metadataAge {
@@ -72,7 +73,7 @@ func (d *discovery) get(ctx context.Context) (*metadata, error) {
 
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w", d.provider.Issuer, context.Cause(ctx))
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w", d.settings.Issuer, context.Cause(ctx))
 	case <-wait:
 	}
 	d.mu.Lock()
@@ -100,8 +101,8 @@ func (d *discovery) fetch(ctx context.Context, done chan struct{}) {
 
 // discover asks the well-known place of RFC 8414 section 3.1, then that of
 // OpenID Connect Discovery section 4.
-func (d *discovery) discover(ctx context.Context) (*metadata, error) {
-	issuer, err := url.Parse(d.provider.Issuer)
+func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
+	issuer, err := url.Parse(d.settings.Issuer)
 	if err != nil {
 		return nil, err // validated before
 	}
@@ -116,7 +117,7 @@ func (d *discovery) discover(ctx context.Context) (*metadata, error) {
 		if err == nil {
 			return d.override(found)
 		}
-		if errors.Is(err, ErrIssuer) || ctx.Err() != nil {
+		if errors.Is(err, fds.ErrIssuer) || ctx.Err() != nil {
 			return nil, err
 		}
 		errs = append(errs, err)
@@ -124,11 +125,11 @@ func (d *discovery) discover(ctx context.Context) (*metadata, error) {
 	if errs[0].Error() == errs[1].Error() { // the same unreachable host
 		return nil, errs[0]
 	}
-	return nil, join(errs...)
+	return nil, fmt.Errorf("%w; %w", errs[0], errs[1])
 }
 
-func (d *discovery) read(ctx context.Context, address string) (metadata, error) {
-	var found metadata
+func (d *discovery) read(ctx context.Context, address string) (Metadata, error) {
+	var found Metadata
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return found, fmt.Errorf("fdsclient: metadata: %w", err)
@@ -136,28 +137,28 @@ func (d *discovery) read(ctx context.Context, address string) (metadata, error) 
 	request.Header.Set("Accept", "application/json")
 	response, err := d.http.Do(request)
 	if err != nil {
-		return found, unavailable("metadata of "+d.provider.Issuer, err)
+		return found, unavailable("metadata of "+d.settings.Issuer, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, ErrUnavailable, response.StatusCode)
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, fds.ErrUnavailable, response.StatusCode)
 	}
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return found, unavailable("metadata at "+address, err)
 	}
 	if err := json.Unmarshal(body, &found); err != nil {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414; check the issuer, or give the endpoints", address, ErrUnavailable)
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414; check the issuer, or give the endpoints", address, fds.ErrUnavailable)
 	}
-	if found.Issuer != d.provider.Issuer {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, ErrIssuer, describe(found.Issuer), d.provider.Issuer)
+	if found.Issuer != d.settings.Issuer {
+		return found, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, fds.ErrIssuer, Describe(found.Issuer), d.settings.Issuer)
 	}
 	return found, nil
 }
 
 // override lays the configured endpoints over m and checks what is left.
-func (d *discovery) override(m metadata) (*metadata, error) {
-	given := d.provider.Endpoints
+func (d *discovery) override(m Metadata) (*Metadata, error) {
+	given := d.settings.Endpoints
 	for _, e := range []struct {
 		name, given string
 		field       *string
@@ -167,7 +168,7 @@ func (d *discovery) override(m metadata) (*metadata, error) {
 		{"token_endpoint", given.Token, &m.TokenEndpoint, true},
 		{"revocation_endpoint", given.Revocation, &m.RevocationEndpoint, false},
 		{"jwks_uri", given.JWKS, &m.JWKSURI, false},
-		{"pushed_authorization_request_endpoint", given.PushedAuthorization, &m.PushEndpoint, d.application.PushRequests || m.PushRequired},
+		{"pushed_authorization_request_endpoint", given.PushedAuthorization, &m.PushEndpoint, d.settings.PushRequests || m.PushRequired},
 		{"device_authorization_endpoint", given.DeviceAuthorization, &m.DeviceEndpoint, false},
 		{"introspection_endpoint", given.Introspection, &m.IntrospectionEndpoint, false},
 	} {
@@ -176,23 +177,23 @@ func (d *discovery) override(m metadata) (*metadata, error) {
 		case e.given != "":
 			*e.field = e.given
 		case e.field == &m.AuthorizationEndpoint: // the browser's; RFC 8705 section 5 has its alias ignored
-		case alias != "" && d.application.Certificate != nil:
+		case alias != "" && d.settings.Certificate != nil:
 			*e.field = alias
 		}
 		if *e.field == "" && !e.needed {
 			continue
 		}
-		if why := urlFault(*e.field, "https"); why != "" {
-			return nil, fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s", d.provider.Issuer, ErrUnavailable, e.name, describe(withoutUser(*e.field)), why)
+		if why := URLFault(*e.field, "https"); why != "" {
+			return nil, fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s", d.settings.Issuer, fds.ErrUnavailable, e.name, Describe(WithoutUser(*e.field)), why)
 		}
 	}
 	// A server that lists its methods without S256 would have PKCE off; one that
 	// lists nothing may well do it (RFC 9700 section 2.1.1).
 	if m.ChallengeMethods != nil && !slices.Contains(m.ChallengeMethods, "S256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", d.provider.Issuer, ErrUnavailable)
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", d.settings.Issuer, fds.ErrUnavailable)
 	}
-	if d.application.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", d.provider.Issuer, ErrUnavailable)
+	if d.settings.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", d.settings.Issuer, fds.ErrUnavailable)
 	}
 	return &m, nil
 }

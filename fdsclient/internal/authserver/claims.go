@@ -1,4 +1,4 @@
-package fdsclient
+package authserver
 
 import (
 	"context"
@@ -15,16 +15,54 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // maxSubscriptions bounds the owners of one grant.
 const maxSubscriptions = 1000
 
+// SignedIn reads whose grant an answer that begins one is, as the provider spells
+// their subscription IDs. The tokens must be bound to proof, if there is one, and an
+// ID token must have the nonce.
+func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret, proof *Prover) ([]string, error) {
+	if a.Unusable != nil {
+		return nil, a.Unusable
+	}
+	var idClaims map[string]json.RawMessage
+	var err error
+	if !a.ID.IsZero() {
+		if idClaims, err = s.verifyIDToken(ctx, m, a.ID, nonce); err != nil {
+			return nil, err
+		}
+	}
+	if proof != nil && a.Kind != KindDPoP {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
+	}
+	claim := s.settings.SubscriptionClaim
+	ids, found, err := subscriptions(claim, a, idClaims)
+	if err == nil && !found && m.IntrospectionEndpoint != "" {
+		ids, found, err = s.introspect(ctx, m, a.Access)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token, ID token and introspection has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", fds.ErrNoSubscription, claim)
+	}
+	return ids, nil
+}
+
+// Subscriptions reads which owners the answer to a renewal is for; found is false
+// when it names none.
+func (s *Server) Subscriptions(a Answer) (ids []string, found bool, err error) {
+	return subscriptions(s.settings.SubscriptionClaim, a, nil)
+}
+
 // subscriptions reads which owners an answer is for (W7), from the first of the
 // token response, the access token where it is a JWT, and the ID token that has
 // the claim; each must be a UUID of version 4 (W6). They are given as the
 // provider spelt them. found is false when no source has the claim.
-func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) (ids []string, found bool, err error) {
+func subscriptions(claim string, a Answer, idClaims map[string]json.RawMessage) (ids []string, found bool, err error) {
 	if v := a.extra(claim); v != nil {
 		raw, err := json.Marshal(v)
 		if err != nil {
@@ -37,7 +75,7 @@ func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) 
 		name   string
 		claims map[string]json.RawMessage
 	}{
-		{"access token", jwtClaims(a.access)},
+		{"access token", jwtClaims(a.Access)},
 		{"ID token", idClaims},
 	} {
 		if raw, ok := source.claims[claim]; ok {
@@ -49,7 +87,7 @@ func subscriptions(claim string, a answer, idClaims map[string]json.RawMessage) 
 }
 
 // introspect asks the server about a token that says nothing itself (RFC 7662).
-func (s *authServer) introspect(ctx context.Context, m *metadata, access Secret) (ids []string, found bool, err error) {
+func (s *Server) introspect(ctx context.Context, m *Metadata, access tokenstore.Secret) (ids []string, found bool, err error) {
 	const what = "introspection"
 	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}
 	response, err := s.post(ctx, m, what, m.IntrospectionEndpoint, form)
@@ -66,12 +104,12 @@ func (s *authServer) introspect(ctx context.Context, m *metadata, access Secret)
 	}
 	var claims map[string]json.RawMessage
 	if json.Unmarshal(body, &claims) != nil {
-		return nil, false, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 7662 section 2.2; check the endpoint", what, ErrUnavailable)
+		return nil, false, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 7662 section 2.2; check the endpoint", what, fds.ErrUnavailable)
 	}
 	if string(claims["active"]) != "true" {
-		return nil, false, fmt.Errorf("fdsclient: %s: %w: the provider calls the token that it has just issued inactive; ask it", what, ErrUnavailable)
+		return nil, false, fmt.Errorf("fdsclient: %s: %w: the provider calls the token that it has just issued inactive; ask it", what, fds.ErrUnavailable)
 	}
-	raw, found := claims[s.application.SubscriptionClaim]
+	raw, found := claims[s.settings.SubscriptionClaim]
 	if !found {
 		return nil, false, nil
 	}
@@ -89,7 +127,7 @@ func readSubscriptions(raw json.RawMessage, where string) ([]string, error) {
 		return nil, fmt.Errorf("fdsclient: subscription ID in the %s: %w: it is neither a string nor an array of strings", where, fds.ErrSubscriptionID)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("fdsclient: %w: the claim in the %s is empty", ErrNoSubscription, where)
+		return nil, fmt.Errorf("fdsclient: %w: the claim in the %s is empty", fds.ErrNoSubscription, where)
 	}
 	if len(all) > maxSubscriptions {
 		return nil, fmt.Errorf("fdsclient: subscription IDs in the %s: %w: %d of them, the bound is %d", where, fds.ErrSubscriptionID, len(all), maxSubscriptions)
@@ -113,7 +151,7 @@ func readSubscriptions(raw json.RawMessage, where string) ([]string, error) {
 // an opaque one. The signature is not checked, since the token came straight
 // from the token endpoint over TLS and its check is the API's (RFC 9068 section
 // 4); of the claims only the subscription ID is read.
-func jwtClaims(token Secret) map[string]json.RawMessage {
+func jwtClaims(token tokenstore.Secret) map[string]json.RawMessage {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
 		return nil
@@ -131,12 +169,12 @@ func jwtClaims(token Secret) map[string]json.RawMessage {
 
 // verifyIDToken checks an ID token by OpenID Connect Core section 3.1.3.7:
 // signature, issuer, audience, expiry, nonce.
-func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonce Secret) (map[string]json.RawMessage, error) {
+func (s *Server) verifyIDToken(ctx context.Context, m *Metadata, token, nonce tokenstore.Secret) (map[string]json.RawMessage, error) {
 	fail := func(why string) (map[string]json.RawMessage, error) {
 		return nil, fmt.Errorf("fdsclient: sign-in: the ID token is refused: %s", why)
 	}
 	ctx = oidc.ClientContext(ctx, s.http)
-	config := &oidc.Config{ClientID: s.application.ClientID, SupportedSigningAlgs: asymmetric(m.IDTokenAlgorithms)}
+	config := &oidc.Config{ClientID: s.settings.ClientID, SupportedSigningAlgs: asymmetric(m.IDTokenAlgorithms)}
 	keys := &remoteKeys{}
 	if m.JWKSURI != "" {
 		keys.set = oidc.NewRemoteKeySet(ctx, m.JWKSURI)
@@ -154,9 +192,9 @@ func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonc
 		if keys.err != nil {
 			return nil, keys.err
 		}
-		return fail(describe(err.Error(), token, nonce))
+		return fail(Describe(err.Error(), token, nonce))
 	}
-	if !NewSecret(idToken.Nonce).Equal(nonce) {
+	if !tokenstore.NewSecret(idToken.Nonce).Equal(nonce) {
 		return fail("its nonce is not that of this sign-in, so it was made for another one")
 	}
 	var claims map[string]json.RawMessage
@@ -170,7 +208,7 @@ func (s *authServer) verifyIDToken(ctx context.Context, m *metadata, token, nonc
 // they could not be had. go-oidc's text about that holds the answer's body.
 type remoteKeys struct {
 	set oidc.KeySet
-	err error // matches ErrUnavailable
+	err error // matches fds.ErrUnavailable
 }
 
 func (k *remoteKeys) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
@@ -183,7 +221,7 @@ func (k *remoteKeys) VerifySignature(ctx context.Context, jwt string) ([]byte, e
 		case errors.As(err, &transport):
 			k.err = unavailable("sign-in: the keys of ID tokens", err)
 		default:
-			k.err = fmt.Errorf("fdsclient: sign-in: the keys of ID tokens: %w: the answer at jwks_uri is not a set of keys (RFC 7517)", ErrUnavailable)
+			k.err = fmt.Errorf("fdsclient: sign-in: the keys of ID tokens: %w: the answer at jwks_uri is not a set of keys (RFC 7517)", fds.ErrUnavailable)
 		}
 	}
 	return payload, err

@@ -1,0 +1,84 @@
+package authserver
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"time"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// Settings are a provider and an application's registration with it, complete and
+// checked; package fdsclient says what each means. They are not changed once a
+// Server is made of them.
+type Settings struct {
+	Issuer          string
+	Endpoints       Endpoints
+	RootCAs         *x509.CertPool
+	Roots           func(context.Context) (*x509.CertPool, error)
+	ExactlyTLS12    bool
+	AssumedLifetime time.Duration // of an access token whose expiry is not said
+	Resources       []string
+
+	ClientID          string
+	AuthMethod        string // "" means by what is given and what the server supports
+	Scopes            []string
+	ClientSecret      tokenstore.Secret
+	Certificate       func(context.Context) (*tls.Certificate, error)
+	Key               crypto.Signer
+	KeyID             string
+	KeyAlgorithm      string
+	AssertionAudience string
+	DPoP              bool
+	PushRequests      bool
+	SubscriptionClaim string
+
+	Refused    func(Refusal) error // makes the error for an answer that refuses
+	OnError    func(error)         // a new certificate cannot be used
+	OnReplaced func()              // the certificate in use was replaced by another one
+
+	Transport http.RoundTripper // nil: the Server's Identities
+}
+
+// Endpoints of an authorization server that override its metadata, https URLs or "".
+type Endpoints struct {
+	Authorization       string
+	Token               string
+	Revocation          string
+	JWKS                string
+	PushedAuthorization string
+	DeviceAuthorization string
+	Introspection       string
+}
+
+// Server speaks with the provider's authorization server. It is safe for
+// concurrent use.
+type Server struct {
+	// Identities is the transport of all requests to the provider, those to its Web
+	// API among them.
+	Identities *Identities
+
+	settings  *Settings
+	http      *http.Client
+	discovery *discovery
+}
+
+// New makes a Server; it opens no connection.
+func New(settings Settings) *Server {
+	s := &Server{settings: &settings, Identities: newIdentities(&settings)}
+	transport := settings.Transport
+	if transport == nil {
+		transport = s.Identities
+	}
+	s.http = newAuthHTTP(transport)
+	s.discovery = &discovery{settings: &settings, http: s.http}
+	return s
+}
+
+// Metadata gives the server's metadata with the endpoints of the settings laid over
+// them. They are fetched at most once an hour, and when that fails the old ones
+// serve on.
+func (s *Server) Metadata(ctx context.Context) (*Metadata, error) { return s.discovery.get(ctx) }

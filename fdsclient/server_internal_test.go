@@ -1,0 +1,28 @@
+package fdsclient
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+)
+
+// answering is a server in memory.
+type answering func(*http.Request) (status int, body string)
+
+func (f answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, body := f(r)
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// speakThrough has a Client that has said nothing yet reach the authorization server
+// through a transport of the test's.
+func speakThrough(c *Client, transport http.RoundTripper) {
+	settings := c.authSettings()
+	settings.Transport = transport
+	c.auth = authserver.New(settings)
+	if c.scheduler.watch != nil {
+		c.scheduler.watch = c.auth.Identities.Watch
+	}
+}
