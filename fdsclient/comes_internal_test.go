@@ -51,7 +51,7 @@ func comeAndGo(b *testing.B, owners int) {
 		}
 	}
 	for range owners {
-		if err := client.store.Save(b.Context(), grant(fds.NewSubscriptionID())); err != nil {
+		if _, err := client.store.Save(b.Context(), grant(fds.NewSubscriptionID())); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -75,7 +75,7 @@ func comeAndGo(b *testing.B, owners int) {
 	b.ResetTimer()
 	for b.Loop() {
 		g := grant(guest)
-		if err := client.store.Save(b.Context(), g); err != nil { // as a sign-in does last
+		if _, err := client.store.Save(b.Context(), g); err != nil { // as a sign-in does last
 			b.Fatal(err)
 		}
 		began := time.Now()

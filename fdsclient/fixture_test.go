@@ -118,7 +118,7 @@ func expire(t *testing.T, store tokenstore.Store) {
 	g := stored(t, store)
 	g.Renewed = g.Renewed.Add(-time.Hour)
 	g.AccessExpiry = time.Now().Add(-time.Minute)
-	if err := store.Save(t.Context(), g); err != nil {
+	if _, err := store.Save(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -87,7 +87,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 		store := tokenstore.OpenMemory()
 		for n := range owners {
 			id := fds.NewSubscriptionID().String()
-			err := store.Save(t.Context(), tokenstore.Grant{
+			_, err := store.Save(t.Context(), tokenstore.Grant{
 				Key:           tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
 				Subscriptions: []string{id},
 				RefreshToken:  NewSecret("first"),

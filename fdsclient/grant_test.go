@@ -72,7 +72,7 @@ func bubble(t *testing.T, server http.RoundTripper) (*Client, *Owner) {
 	}
 	speakThrough(c, server)
 	now := time.Now()
-	err = c.store.Save(t.Context(), tokenstore.Grant{
+	_, err = c.store.Save(t.Context(), tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: issuer, ClientID: "app", GrantID: "g"},
 		Subscriptions: []string{fds.NewSubscriptionID().String()},
 		RefreshToken:  NewSecret("r0"),
@@ -198,7 +198,7 @@ func TestAOneShotProgramSpendsNoRotation(t *testing.T) {
 		defer c.Close()
 		record := load(t, c)
 		record.Renewed, record.AccessExpiry = time.Now().Add(-9*time.Minute), time.Now().Add(time.Minute) // due, and still good
-		if err := c.store.Save(t.Context(), record); err != nil {
+		if _, err := c.store.Save(t.Context(), record); err != nil {
 			t.Fatal(err)
 		}
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a0" {
@@ -226,7 +226,7 @@ func TestAGrantRenewedByOneWithoutOurLockIsNotGivenUp(t *testing.T) {
 			record := load(t, c)
 			record.RefreshToken, record.AccessToken = NewSecret("r1"), NewSecret("a1")
 			record.Renewed, record.AccessExpiry = time.Now(), time.Now().Add(10*time.Minute)
-			if err := c.store.Save(t.Context(), record); err != nil {
+			if _, err := c.store.Save(t.Context(), record); err != nil {
 				t.Error(err)
 			}
 			return http.StatusBadRequest, `{"error":"invalid_grant"}`
@@ -261,11 +261,11 @@ func TestARenewalThatGotItsLockLateIsSavedAllTheSame(t *testing.T) {
 			return http.StatusOK, `{"access_token":"a1","refresh_token":"r1","token_type":"Bearer","expires_in":600}`
 		}))
 		defer c.Close()
-		unlock, err := c.store.Lock(t.Context(), load(t, c).Key)
+		lease, err := c.store.Lock(t.Context(), load(t, c).Key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(flightTimeout-10*time.Second, unlock)
+		time.AfterFunc(flightTimeout-10*time.Second, lease.Release)
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
 		}
@@ -281,7 +281,7 @@ func TestACallerWhoLeavesTakesNobodysRenewalAlong(t *testing.T) {
 			return http.StatusOK, `{"access_token":"a1","refresh_token":"r1","token_type":"Bearer","expires_in":600}`
 		}))
 		defer c.Close()
-		unlock, err := c.store.Lock(t.Context(), load(t, c).Key)
+		lease, err := c.store.Lock(t.Context(), load(t, c).Key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +301,7 @@ func TestACallerWhoLeavesTakesNobodysRenewalAlong(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		unlock()
+		lease.Release()
 		callers.Wait()
 	})
 }

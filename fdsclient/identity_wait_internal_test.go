@@ -66,7 +66,7 @@ func onlyOwner(t *testing.T, client *Client) *Owner {
 func keepGrant(t *testing.T, store tokenstore.Store, lifetime time.Duration, thumbprint string) {
 	t.Helper()
 	id := fds.NewSubscriptionID().String()
-	if err := store.Save(t.Context(), tokenstore.Grant{
+	if _, err := store.Save(t.Context(), tokenstore.Grant{
 		Key:                   tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
 		Subscriptions:         []string{id},
 		RefreshToken:          NewSecret("first"),

@@ -112,17 +112,18 @@ func (c child) run() error {
 
 // expire makes the stored access token one that has expired.
 func expire(ctx context.Context, store tokenstore.Store, key tokenstore.Key) error {
-	unlock, err := store.Lock(ctx, key)
+	lease, err := store.Lock(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lease.Release()
 	record, err := store.Load(ctx, key)
 	if err != nil {
 		return err
 	}
 	record.AccessExpiry = time.Now().Add(-time.Minute)
-	return store.Save(ctx, record)
+	_, err = store.Save(ctx, record)
+	return err
 }
 
 // steps counts what a renewal does, and ends the process by SIGKILL at one.
@@ -151,21 +152,28 @@ func (s steppedStore) Load(ctx context.Context, key tokenstore.Key) (tokenstore.
 	return s.Store.Load(ctx, key)
 }
 
-func (s steppedStore) Save(ctx context.Context, g tokenstore.Grant) error {
+func (s steppedStore) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	s.steps.step()
-	err := s.Store.Save(ctx, g)
+	revision, err := s.Store.Save(ctx, g)
 	s.steps.step()
-	return err
+	return revision, err
 }
 
-func (s steppedStore) Lock(ctx context.Context, key tokenstore.Key) (func(), error) {
+func (s steppedStore) Lock(ctx context.Context, key tokenstore.Key) (tokenstore.Lease, error) {
 	s.steps.step()
-	unlock, err := s.Store.Lock(ctx, key)
+	lease, err := s.Store.Lock(ctx, key)
 	s.steps.step()
-	return func() {
-		s.steps.step()
-		unlock()
-	}, err
+	return steppedLease{lease, s.steps}, err
+}
+
+type steppedLease struct {
+	tokenstore.Lease
+	steps *steps
+}
+
+func (l steppedLease) Release() {
+	l.steps.step()
+	l.Lease.Release()
 }
 
 type steppedTransport struct {

@@ -20,7 +20,7 @@ import (
 type staged struct {
 	tokenstore.Store
 	loaded   atomic.Pointer[func()] // after a Load, before it returns
-	unlocked atomic.Pointer[func()] // after an unlock, before it returns
+	unlocked atomic.Pointer[func()] // after a Release, before it returns
 	list     atomic.Pointer[func(iter.Seq2[tokenstore.Entry, error]) iter.Seq2[tokenstore.Entry, error]]
 }
 
@@ -36,15 +36,22 @@ func (s *staged) Load(ctx context.Context, key tokenstore.Key) (tokenstore.Grant
 	return g, err
 }
 
-func (s *staged) Lock(ctx context.Context, key tokenstore.Key) (func(), error) {
-	unlock, err := s.Store.Lock(ctx, key)
+func (s *staged) Lock(ctx context.Context, key tokenstore.Key) (tokenstore.Lease, error) {
+	lease, err := s.Store.Lock(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return func() {
-		unlock()
-		once(&s.unlocked)
-	}, nil
+	return &stagedLease{lease, s}, nil
+}
+
+type stagedLease struct {
+	tokenstore.Lease
+	store *staged
+}
+
+func (l *stagedLease) Release() {
+	l.Lease.Release()
+	once(&l.store.unlocked)
 }
 
 func (s *staged) List(ctx context.Context) iter.Seq2[tokenstore.Entry, error] {
@@ -244,7 +251,7 @@ func TestAGrantIsKeptThoughTheUserLeavesAfterTheExchange(t *testing.T) {
 // that a client which finds one has to renew it.
 type expiring struct{ tokenstore.Store }
 
-func (s expiring) Save(ctx context.Context, g tokenstore.Grant) error {
+func (s expiring) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	g.AccessExpiry = time.Now().Add(-time.Minute)
 	return s.Store.Save(ctx, g)
 }

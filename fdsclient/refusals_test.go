@@ -156,7 +156,7 @@ func TestAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
 	} {
 		g := stored(t, cfg.Store)
 		g.RefreshToken, g.AccessExpiry = fdsclient.NewSecret(secret), time.Now().Add(-time.Minute)
-		if err := cfg.Store.Save(t.Context(), g); err != nil {
+		if _, err := cfg.Store.Save(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
 		off := p.Inject(fdstest.Answer(fdstest.TokenEndpoint, 400, "application/json", body))

@@ -34,11 +34,11 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *cred
 	if c := g.stillGood(record, rejected, ahead); c != nil {
 		return c, false, nil
 	}
-	unlock, err := g.client.store.Lock(ctx, g.key)
+	lease, err := g.client.store.Lock(ctx, g.key)
 	if err != nil {
 		return nil, false, fmt.Errorf("fdsclient: renewal: wait for the grant's lock: %w", err)
 	}
-	defer unlock()
+	defer lease.Release()
 
 	// Another process may have renewed it while we waited.
 	if record, err = g.load(ctx); err != nil {
@@ -212,11 +212,15 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 			case <-ctx.Done():
 			}
 		}
-		if err = g.client.store.Save(ctx, record); err == nil {
+		var revision string
+		if revision, err = g.client.store.Save(ctx, record); err == nil {
 			g.mu.Lock()
 			g.unsaved = nil
 			g.mu.Unlock()
 			return nil
+		}
+		if revision != "" { // a part of it is saved
+			record.Revision = revision
 		}
 	}
 	g.mu.Lock()
@@ -250,7 +254,7 @@ func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer 
 		return stored, false
 	}
 	record = g.unsaved.record
-	record.Subscriptions = stored.Subscriptions
+	record.Subscriptions, record.Revision = stored.Subscriptions, stored.Revision
 	return record, true
 }
 
@@ -265,11 +269,11 @@ func (g *grant) saveAtLast() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
-	unlock, err := g.client.store.Lock(ctx, g.key)
+	lease, err := g.client.store.Lock(ctx, g.key)
 	if err != nil {
 		return fmt.Errorf("fdsclient: close: a renewed grant is lost: %w", err)
 	}
-	defer unlock()
+	defer lease.Release()
 	stored, err := g.client.store.Load(ctx, g.key)
 	if errors.Is(err, tokenstore.ErrNotFound) {
 		return nil

@@ -60,12 +60,12 @@ type watchedStore struct {
 	saved   func(tokenstore.Grant)
 }
 
-func (s *watchedStore) Save(ctx context.Context, g tokenstore.Grant) error {
+func (s *watchedStore) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	if s.failing.Load() {
-		return &tokenstore.Error{Op: "save grant", Class: tokenstore.ErrUnavailable, Err: errors.New("disk full")}
+		return "", &tokenstore.Error{Op: "save grant", Class: tokenstore.ErrUnavailable, Err: errors.New("disk full")}
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return "", err
 	}
 	if s.saved != nil {
 		s.saved(g)
@@ -415,7 +415,7 @@ func aged(t *testing.T, store tokenstore.Store) {
 	t.Helper()
 	g := stored(t, store)
 	g.Renewed = g.Renewed.Add(-time.Minute)
-	if err := store.Save(t.Context(), g); err != nil {
+	if _, err := store.Save(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -140,11 +140,11 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 	// One sign-in at a time, of all processes: two at once of the same owner
 	// would each see no grant to replace and leave two.
 	turn := tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID, GrantID: "sign-in"}
-	unlock, err := c.store.Lock(waiting, turn)
+	lease, err := c.store.Lock(waiting, turn)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
-	defer unlock()
+	defer lease.Release()
 	ctx, cancel = context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 
@@ -223,12 +223,24 @@ func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (ot
 // establish stores a new grant and makes its owners known, as one step for whoever
 // renews it or signs out. The replaced ones are theirs no longer.
 func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replaced []tokenstore.Entry) ([]*Owner, error) {
-	unlock, err := c.store.Lock(ctx, record.Key)
+	lease, err := c.store.Lock(ctx, record.Key)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	if err := c.store.Save(ctx, record); err != nil {
+	defer lease.Release()
+	stored, err := c.store.Load(ctx, record.Key)
+	switch {
+	case err == nil:
+		record.Revision = stored.Revision
+	case errors.Is(err, tokenstore.ErrCorrupt):
+		err = c.store.Delete(ctx, record.Key)
+	case errors.Is(err, tokenstore.ErrNotFound):
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if record.Revision, err = c.store.Save(ctx, record); err != nil {
 		return nil, err
 	}
 	for _, e := range replaced { // a listing under way may have seen nothing but these
@@ -242,11 +254,11 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replace
 // takeOwners removes owners from a grant, and the grant when none is left. It is
 // not revoked: some servers would end the new grant of the same user with it.
 func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []string) error {
-	unlock, err := c.store.Lock(ctx, key)
+	lease, err := c.store.Lock(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lease.Release()
 	record, err := c.store.Load(ctx, key)
 	switch {
 	case errors.Is(err, tokenstore.ErrNotFound):
@@ -263,7 +275,8 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	})
 	c.noteAllGone(taken, key)
 	if len(record.Subscriptions) > 0 {
-		return c.store.Save(ctx, record)
+		_, err := c.store.Save(ctx, record)
+		return err
 	}
 	if err := c.store.Delete(ctx, key); err != nil {
 		return err

@@ -58,14 +58,14 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // another goroutine do it.
 func (o *Owner) SignOut(ctx context.Context) error {
 	c := o.client
-	g, unlock, err := o.lockGrant(ctx)
+	g, lease, err := o.lockGrant(ctx)
 	if err != nil {
 		return fmt.Errorf("fdsclient: sign out %s: wait for the grant's lock: %w", o.key.SubscriptionID, err)
 	}
 	result := &SignOutError{Owner: o.key}
 	errs, err := o.endGrant(ctx, g, result)
 	if err != nil {
-		unlock()
+		lease.Release()
 		return fmt.Errorf("fdsclient: sign out %s: %w", o.key.SubscriptionID, err)
 	}
 	var connection *connected
@@ -79,7 +79,7 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		}
 		defer connection.whenOver(left)
 	}
-	unlock()
+	lease.Release()
 
 	switch {
 	case again:
@@ -97,17 +97,17 @@ func (o *Owner) SignOut(ctx context.Context) error {
 
 // lockGrant locks the grant that the owner has once it is locked: a sign-in may
 // give it another one meanwhile.
-func (o *Owner) lockGrant(ctx context.Context) (*grant, func(), error) {
+func (o *Owner) lockGrant(ctx context.Context) (*grant, tokenstore.Lease, error) {
 	for {
 		g := o.grant.Load()
-		unlock, err := o.client.store.Lock(ctx, g.key)
+		lease, err := o.client.store.Lock(ctx, g.key)
 		if err != nil {
 			return nil, nil, err
 		}
 		if o.grant.Load() == g {
-			return g, unlock, nil
+			return g, lease, nil
 		}
-		unlock()
+		lease.Release()
 	}
 }
 
@@ -135,7 +135,7 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 			record.Subscriptions = others
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 			defer cancel()
-			err := store.Save(ctx, record)
+			_, err := store.Save(ctx, record)
 			result.Revoked, result.Deleted = true, err == nil
 			return []error{err}, nil
 		}

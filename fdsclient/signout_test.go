@@ -88,9 +88,9 @@ func TestASignInCutShortLeavesTheNewerGrantAlone(t *testing.T) {
 		signIn(t, open(t, cfg), p)
 		fresh := stored(t, cfg.Store)
 		old := fresh
-		old.GrantID, old.AccessToken = oldID, fdsclient.NewSecret("old")
+		old.GrantID, old.Revision, old.AccessToken = oldID, "", fdsclient.NewSecret("old")
 		old.Created, old.Subscriptions = fresh.Created.Add(-time.Hour), append([]string{p.Owners()[1].Spelling}, fresh.Subscriptions...)
-		if err := cfg.Store.Save(t.Context(), old); err != nil {
+		if _, err := cfg.Store.Save(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
 		client := open(t, cfg)

@@ -25,22 +25,9 @@ func (g Grant) Encode() ([]byte, error) {
 	if _, class, err := encodeEntry(g.Entry()); err != nil {
 		return fail(class, err)
 	}
-	members := map[string]json.RawMessage{}
-	if !g.unknown.IsZero() {
-		if err := json.Unmarshal([]byte(g.unknown.Reveal()), &members); err != nil {
-			return fail(ErrMalformed, jsonCause(err))
-		}
-	}
-	for _, f := range grantFields(&g) {
-		raw, err := f.write()
-		if err != nil {
-			return fail(ErrMalformed, fmt.Errorf("%s: %w", f.name, err))
-		}
-		if raw == nil {
-			delete(members, f.name)
-			continue
-		}
-		members[f.name] = raw
+	members, err := encodeMembers(grantFields(&g), g.unknown)
+	if err != nil {
+		return fail(ErrMalformed, err)
 	}
 	data, err := marshal(members)
 	if err != nil {
@@ -77,27 +64,59 @@ func DecodeGrant(data []byte) (Grant, error) {
 	if version > formatVersion {
 		return fail(ErrNewerFormat, fmt.Errorf("the record has version %d, this program knows %d", version, formatVersion))
 	}
-	for _, f := range grantFields(&g) {
+	rest, err := decodeMembers(grantFields(&g), members)
+	if err != nil {
+		return fail(ErrCorrupt, err)
+	}
+	g.unknown = rest
+	if _, _, err := encodeEntry(g.Entry()); err != nil {
+		return fail(ErrCorrupt, err)
+	}
+	return g, nil
+}
+
+// encodeMembers gives the fields' members, and those of unknown that are no field's.
+func encodeMembers(fields []field, unknown Secret) (map[string]json.RawMessage, error) {
+	members := map[string]json.RawMessage{}
+	if !unknown.IsZero() {
+		if err := json.Unmarshal([]byte(unknown.Reveal()), &members); err != nil {
+			return nil, jsonCause(err)
+		}
+	}
+	for _, f := range fields {
+		raw, err := f.write()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		if raw == nil {
+			delete(members, f.name)
+			continue
+		}
+		members[f.name] = raw
+	}
+	return members, nil
+}
+
+// decodeMembers reads the fields out of members and gives the rest as a JSON object.
+func decodeMembers(fields []field, members map[string]json.RawMessage) (unknown Secret, err error) {
+	for _, f := range fields {
 		raw, ok := members[f.name]
 		if !ok {
 			continue
 		}
 		if err := f.read(raw); err != nil {
-			return fail(ErrCorrupt, fmt.Errorf("member %q: %w", f.name, jsonCause(err)))
+			return Secret{}, fmt.Errorf("member %q: %w", f.name, jsonCause(err))
 		}
 		delete(members, f.name)
 	}
-	if len(members) > 0 {
-		rest, err := marshal(members)
-		if err != nil {
-			return fail(ErrCorrupt, jsonCause(err))
-		}
-		g.unknown = NewSecret(string(rest))
+	if len(members) == 0 {
+		return Secret{}, nil
 	}
-	if _, _, err := encodeEntry(g.Entry()); err != nil {
-		return fail(ErrCorrupt, err)
+	rest, err := marshal(members)
+	if err != nil {
+		return Secret{}, jsonCause(err)
 	}
-	return g, nil
+	return NewSecret(string(rest)), nil
 }
 
 // field is one member of the record.
@@ -129,6 +148,7 @@ func grantFields(g *Grant) []field {
 		textField("certificate_thumbprint", &g.CertificateThumbprint),
 		timeField("created", &g.Created),
 		timeField("renewed", &g.Renewed),
+		renewalField(g), // behind the refresh token, to which it is bound
 	}
 }
 
@@ -141,6 +161,21 @@ func textField(name string, p *string) field {
 			}
 			if !utf8.ValidString(*p) {
 				return nil, errNotUTF8
+			}
+			return marshal(*p)
+		},
+		read: func(raw json.RawMessage) error { return json.Unmarshal(raw, p) },
+	}
+}
+
+// valueField is a number or a boolean, left out when it is zero.
+func valueField[T int | bool](name string, p *T) field {
+	return field{
+		name: name,
+		write: func() (json.RawMessage, error) {
+			var zero T
+			if *p == zero {
+				return nil, nil
 			}
 			return marshal(*p)
 		},

@@ -30,6 +30,13 @@ var (
 	// ErrWrongKey: the passphrase or identity does not open this folder, or the
 	// folder's key is gone from the keyring.
 	ErrWrongKey = errors.New("wrong key")
+	// ErrConflict: the stored record is not the one that was loaded, as
+	// [Grant.Revision] tells. Nothing was changed; load the grant again.
+	ErrConflict = errors.New("the stored grant is another one")
+	// ErrPartlySaved: the record was too large for the room that Reserve had made
+	// sure of, and there was no more. What cannot be had again is saved, the refresh
+	// token above all; the access token and the scopes are not.
+	ErrPartlySaved = errors.New("saved in part")
 	// ErrUnsafe: a file or folder belongs to someone else, is a symbolic link
 	// or lets others in, and is therefore not used.
 	ErrUnsafe = errors.New("unsafe file")

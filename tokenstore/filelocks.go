@@ -18,9 +18,22 @@ import (
 
 // fileLocks is one lock per name, for all goroutines and processes that use the
 // same folder: a locked file each, which the system unlocks when its holder dies.
+//
+// Whoever can write to the folder can take a lock away, or hold it for good. So the
+// folder and each file in it must be this user's own, at every lock.
 type fileLocks struct {
 	folder string
+	within bool // the folder is part of one that exists
 	local  keyedLocks
+
+	mu   sync.Mutex
+	held map[string]*heldFile
+}
+
+// heldFile is a lock that this process holds.
+type heldFile struct {
+	*lease
+	file *flock.Flock
 }
 
 const (
@@ -28,31 +41,41 @@ const (
 	mostLockPause  = 50 * time.Millisecond
 )
 
-// lock waits for the name's lock or for the end of ctx. Within the process waiters
-// queue up; among processes one waiter each asks again and again, since the
-// system's own waiting cannot be interrupted.
-func (l *fileLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
+// lock waits for the name's lock or for the end of ctx, and removes its file at the
+// end, so that files of past grants do not pile up.
+func (l *fileLocks) lock(ctx context.Context, name string) (*lease, error) {
+	return l.take(ctx, name, true)
+}
+
+// lockLasting is lock for a name whose file stays: locking it again needs no room on
+// the disk.
+func (l *fileLocks) lockLasting(ctx context.Context, name string) (*lease, error) {
+	return l.take(ctx, name, false)
+}
+
+// take queues up within the process. Among processes one waiter each asks again and
+// again, since the system's own waiting cannot be interrupted.
+func (l *fileLocks) take(ctx context.Context, name string, remove bool) (*lease, error) {
 	leave, err := l.local.lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.folder, name+".lock")
+	ready := atomicfile.Folder
+	if l.within {
+		ready = atomicfile.Subfolder
+	}
+	if err := ready(l.folder); err != nil {
+		leave()
+		return nil, err
+	}
 	for pause := firstLockPause; ; pause = min(2*pause, mostLockPause) {
-		file, err := tryLock(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			if err = atomicfile.Folder(l.folder); err == nil {
-				file, err = tryLock(path)
-			}
-		}
+		file, err := tryLock(filepath.Join(l.folder, name+".lock"))
 		if err != nil {
 			leave()
 			return nil, err
 		}
 		if file != nil {
-			return sync.OnceFunc(func() {
-				release(file)
-				leave()
-			}), nil
+			return l.hold(name, file, remove, leave), nil
 		}
 		select {
 		case <-time.After(pause):
@@ -63,10 +86,65 @@ func (l *fileLocks) lock(ctx context.Context, name string) (unlock func(), err e
 	}
 }
 
+// hold notes that this process has the lock.
+func (l *fileLocks) hold(name string, file *flock.Flock, remove bool, leave func()) *lease {
+	lease := newLease(func() {
+		l.mu.Lock()
+		delete(l.held, name)
+		l.mu.Unlock()
+		release(file, remove)
+		leave()
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == nil {
+		l.held = map[string]*heldFile{}
+	}
+	l.held[name] = &heldFile{lease, file}
+	return lease
+}
+
+// check says whether a lock that is held here still keeps others out: its file may
+// have been removed or replaced. A lock that is not held here is not judged.
+func (l *fileLocks) check(name string) error {
+	l.mu.Lock()
+	held := l.held[name]
+	l.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	same, err := isNamed(held.file)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !same:
+		held.lose()
+		return fmt.Errorf("the lock file %s was removed or replaced while it was held", filepath.Base(held.file.Path()))
+	}
+	return nil
+}
+
+// isNamed reports whether the locked file is the one that others find.
+func isNamed(file *flock.Flock) (bool, error) {
+	locked, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Lstat(file.Path())
+	return err == nil && os.SameFile(locked, named), err
+}
+
 // tryLock gives nil when someone else holds the lock.
 func tryLock(path string) (*flock.Flock, error) {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: the lock file %s is not a regular file; remove it", ErrUnsafe, filepath.Base(path))
+	// This waits for no pipe and follows no link, and nobody else can change what it
+	// finds: the folder is this user's.
+	switch file, err := atomicfile.Open(path); {
+	case err == nil:
+		_ = file.Close() // nothing was written
+	case errors.Is(err, atomicfile.ErrUnsafe):
+		return nil, fmt.Errorf("%w; remove the lock file", err)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	file := flock.New(path)
 	ok, err := file.TryLock()
@@ -75,12 +153,9 @@ func tryLock(path string) (*flock.Flock, error) {
 	}
 	// The holder before us may have removed the file after we opened it. Then
 	// our lock is on a file that no one else will find.
-	locked, err := file.Stat()
-	if err == nil {
-		var named fs.FileInfo
-		if named, err = os.Lstat(path); err == nil && os.SameFile(locked, named) {
-			return file, nil
-		}
+	same, err := isNamed(file)
+	if same {
+		return file, nil
 	}
 	_ = file.Unlock() // closing the file unlocks it anyway
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -89,10 +164,11 @@ func tryLock(path string) (*flock.Flock, error) {
 	return nil, nil
 }
 
-// release removes the file while it is still locked, so that files of past grants
-// do not pile up. Windows removes no open file; there it stays.
-func release(file *flock.Flock) {
-	if runtime.GOOS != "windows" {
+// release removes the file, where that is wanted, while it is still locked. Windows
+// removes no open file; there it stays.
+func release(file *flock.Flock, remove bool) {
+	// A file in its place is another holder's.
+	if same, _ := isNamed(file); remove && same && runtime.GOOS != "windows" {
 		_ = os.Remove(file.Path()) // a file that stays is only litter
 	}
 	_ = file.Unlock() // closing the file unlocks it anyway

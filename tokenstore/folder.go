@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -96,7 +97,7 @@ func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	if err := atomicfile.Folder(path); err != nil {
 		return nil, fileError(op, Key{}, err)
 	}
-	f := &Folder{path: path, locks: fileLocks{folder: filepath.Join(path, "locks")}}
+	f := &Folder{path: path, locks: fileLocks{folder: filepath.Join(path, "locks"), within: true}}
 	f.id, f.identity, err = f.openKey(ctx, config)
 	if err != nil {
 		return nil, err
@@ -232,14 +233,19 @@ func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
 	if err := contextError(ctx, op, key); err != nil {
 		return Grant{}, err
 	}
-	name := key.hash() + grantSuffix
 	file, err := atomicfile.Read(f.file(key), maxFileSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
 	}
 	if err != nil {
-		return Grant{}, recordFileError(op, key, name, err)
+		return Grant{}, recordFileError(op, key, key.hash()+grantSuffix, err)
 	}
+	return f.decode(op, key, file)
+}
+
+// decode reads a grant's file.
+func (f *Folder) decode(op string, key Key, file []byte) (Grant, error) {
+	name := key.hash() + grantSuffix
 	corrupt := func(err error) (Grant, error) {
 		return Grant{}, &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
 	}
@@ -261,60 +267,25 @@ func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
 	if entry.Key != key || grant.Key != key || !slices.Equal(entry.Subscriptions, grant.Subscriptions) {
 		return corrupt(errOtherGrant)
 	}
+	grant.Revision = fileRevision(file)
 	return grant, nil
 }
 
-// Save implements [Store].
-func (f *Folder) Save(ctx context.Context, grant Grant) error {
-	const op = "save grant"
-	if err := contextError(ctx, op, grant.Key); err != nil {
-		return err
-	}
-	content, err := grant.Encode()
-	if err != nil {
-		return err
-	}
-	header, class, err := encodeEntry(grant.Entry())
-	if err != nil {
-		return &Error{Op: op, Key: grant.Key, Class: class, Err: err}
-	}
-	sealed, err := seal(grantPrefix, header, content, f.identity.Recipient())
-	if err != nil {
-		return &Error{Op: op, Key: grant.Key, Err: err}
-	}
-	if err := atomicfile.Write(f.file(grant.Key), sealed); err != nil {
-		return fileError(op, grant.Key, err)
-	}
-	return nil
-}
-
-// Delete implements [Store].
-func (f *Folder) Delete(ctx context.Context, key Key) error {
-	const op = "delete grant"
-	if err := contextError(ctx, op, key); err != nil {
-		return err
-	}
-	if err := atomicfile.Remove(f.file(key)); err != nil {
-		return fileError(op, key, err)
-	}
-	return nil
-}
-
 // Lock implements [Store] with a locked file in the folder's subfolder "locks".
-func (f *Folder) Lock(ctx context.Context, key Key) (unlock func(), err error) {
+func (f *Folder) Lock(ctx context.Context, key Key) (Lease, error) {
 	return lockKey(ctx, &f.locks, key.hash(), key)
 }
 
 // lockKey takes the lock of that name for key.
-func lockKey(ctx context.Context, locks *fileLocks, name string, key Key) (unlock func(), err error) {
+func lockKey(ctx context.Context, locks *fileLocks, name string, key Key) (Lease, error) {
 	const op = "lock grant"
 	if err := contextError(ctx, op, key); err != nil {
 		return nil, err
 	}
-	unlock, err = locks.lock(ctx, name)
+	lease, err := locks.lock(ctx, name)
 	switch {
 	case err == nil:
-		return unlock, nil
+		return lease, nil
 	case ctx.Err() != nil:
 		return nil, &Error{Op: op, Key: key, Err: err}
 	}
@@ -329,6 +300,10 @@ func fileError(op string, key Key, err error) error {
 		e.Class = ErrUnsafe
 	case errors.Is(err, fs.ErrPermission):
 		e.Hint = "give this user the right to use the folder, or choose another one"
+	case atomicfile.IsFull(err):
+		e.Hint = "make room on the disk, or raise this user's quota"
+	case errors.Is(err, syscall.EROFS):
+		e.Hint = "make the folder writable, or choose another one"
 	}
 	return e
 }

@@ -155,7 +155,7 @@ func TestWhatIsNotAFileOfOursIsNotFollowed(t *testing.T) {
 	if err := f.Delete(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) {
 		t.Errorf("Delete of a folder gives %v", err)
 	}
-	if err := f.Save(t.Context(), hurt); !errors.Is(err, ErrUnavailable) {
+	if err := saveError(t, f, hurt); !errors.Is(err, ErrUnsafe) {
 		t.Errorf("Save over a folder gives %v", err)
 	}
 	wantLoad(t, f, well)
@@ -445,11 +445,11 @@ func BenchmarkFolderOf10000(b *testing.B) {
 	})
 	b.Run("lock and unlock", func(b *testing.B) {
 		for b.Loop() {
-			unlock, err := f.Lock(b.Context(), g.Key)
+			lease, err := f.Lock(b.Context(), g.Key)
 			if err != nil {
 				b.Fatal(err)
 			}
-			unlock()
+			lease.Release()
 		}
 	})
 }

@@ -32,10 +32,35 @@ func openFolder(t testing.TB, config FolderConfig) *Folder {
 func saveAll(t testing.TB, s Store, grants ...Grant) {
 	t.Helper()
 	for _, g := range grants {
-		if err := s.Save(context.Background(), g); err != nil {
+		if _, err := replace(context.Background(), s, g); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func saveError(t *testing.T, s Store, g Grant) error {
+	_, err := s.Save(t.Context(), g)
+	return err
+}
+
+// replace saves g in place of whatever is stored.
+func replace(ctx context.Context, s Store, g Grant) (revision string, err error) {
+	if g, err = loaded(ctx, s, g); err != nil {
+		if err := s.Delete(ctx, g.Key); err != nil {
+			return "", err
+		}
+	}
+	return s.Save(ctx, g)
+}
+
+// loaded gives g with the revision of what is stored, so that it can be saved.
+func loaded(ctx context.Context, s Store, g Grant) (Grant, error) {
+	stored, err := s.Load(ctx, g.Key)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	g.Revision = stored.Revision
+	return g, err
 }
 
 func wantLoad(t *testing.T, s Store, want Grant) {
@@ -277,7 +302,7 @@ func TestAProbeSeesThatTheFolderIsGone(t *testing.T) {
 	if err := f.Probe(t.Context()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("Probe of a removed folder gives %v", err)
 	}
-	if err := f.Save(t.Context(), crashGrant(1, "x", 0)); !errors.Is(err, ErrUnavailable) {
+	if _, err := f.Save(t.Context(), crashGrant(1, "x", 0)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("Save into a removed folder gives %v", err)
 	}
 	openFolder(t, config)

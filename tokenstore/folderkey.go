@@ -55,14 +55,14 @@ func (f *Folder) openKey(ctx context.Context, config FolderConfig) (id string, k
 // createKey makes key and key file, unless another process is faster.
 func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string, key *age.X25519Identity, err error) {
 	const op = "create folder"
-	unlock, err := f.locks.lock(ctx, "folder")
+	lease, err := f.locks.lock(ctx, "folder")
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", nil, &Error{Op: op, Err: err}
 		}
 		return "", nil, fileError(op, Key{}, err)
 	}
-	defer unlock()
+	defer lease.Release()
 	file, err := f.readKeyFile()
 	if err == nil {
 		return f.unlockKey(ctx, config, file)

@@ -67,6 +67,13 @@ type Grant struct {
 	// its tokens last changed.
 	Created time.Time
 	Renewed time.Time
+	// Renewal is what is known of renewals with RefreshToken.
+	Renewal Renewal
+
+	// Revision names the stored record that the grant was loaded from, or whose save
+	// gave it. [Store.Save] and [Store.Reserve] replace that record only. It is the
+	// store's own text, no part of the record, and not compared by Equal.
+	Revision string
 
 	// unknown is a JSON object with the members of a newer version. It may hold
 	// secrets, so it is one.
@@ -78,7 +85,8 @@ func (g Grant) Entry() Entry {
 	return Entry{Key: g.Key, Subscriptions: slices.Clone(g.Subscriptions)}
 }
 
-// Equal compares all members, times as instants, nil and empty lists as equal.
+// Equal compares all members but Revision, times as instants, nil and empty lists
+// as equal.
 func (g Grant) Equal(o Grant) bool {
 	return g.Key == o.Key &&
 		slices.Equal(g.Subscriptions, o.Subscriptions) &&
@@ -93,6 +101,7 @@ func (g Grant) Equal(o Grant) bool {
 		g.CertificateThumbprint == o.CertificateThumbprint &&
 		g.Created.Equal(o.Created) &&
 		g.Renewed.Equal(o.Renewed) &&
+		g.Renewal.equal(o.Renewal) &&
 		g.unknown.Equal(o.unknown)
 }
 

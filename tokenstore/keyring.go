@@ -108,7 +108,7 @@ func (k *Keyring) write(ctx context.Context, op string, key Key, f func() error)
 	// called with a context that never ends.
 	waiting, cancel := context.WithTimeout(ctx, 4*k.items.timeout)
 	defer cancel()
-	unlock, err := k.locks.lock(waiting, k.writing)
+	lease, err := k.locks.lock(waiting, k.writing)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -119,7 +119,7 @@ func (k *Keyring) write(ctx context.Context, op string, key Key, f func() error)
 	default:
 		return fileError(op, key, err)
 	}
-	defer unlock()
+	defer lease.Release()
 	return recordError(op, key, f())
 }
 
@@ -224,17 +224,63 @@ func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (
 	if grant.Key != key {
 		return Grant{}, &Error{Op: op, Key: key, Class: ErrCorrupt, Err: errors.New("the keyring's entry holds another grant")}
 	}
+	grant.Revision = textSum(data.Reveal())
 	return grant, nil
 }
 
+// Reserve implements [Store], as far as a keyring can: the record that was written
+// shows that one of its size can be written now.
+func (k *Keyring) Reserve(ctx context.Context, grant Grant) (revision string, err error) {
+	const op = "reserve grant"
+	return k.put(ctx, op, grant, func() error {
+		if err := k.locks.check(k.lockName(grant.Key)); err != nil {
+			return fileError(op, grant.Key, err)
+		}
+		return nil
+	})
+}
+
 // Save implements [Store].
-func (k *Keyring) Save(ctx context.Context, grant Grant) error {
-	const op = "save grant"
+func (k *Keyring) Save(ctx context.Context, grant Grant) (revision string, err error) {
+	return k.put(ctx, "save grant", grant, func() error { return nil })
+}
+
+// put writes a grant in place of the one that was loaded, if ready has no objection.
+func (k *Keyring) put(ctx context.Context, op string, grant Grant, ready func() error) (revision string, err error) {
 	data, err := grant.Encode()
 	if err != nil {
+		return "", err
+	}
+	err = k.write(ctx, op, grant.Key, func() error {
+		if err := ready(); err != nil {
+			return err
+		}
+		if err := k.unchanged(ctx, op, grant, string(data)); err != nil {
+			return err
+		}
+		revision = textSum(string(data)) // also of what is saved but not in the index
+		return k.save(ctx, op, grant, data)
+	})
+	return revision, err
+}
+
+// unchanged says whether the stored record is the one that was loaded, or already the
+// one that is to be written.
+func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data string) error {
+	stored, err := k.records.get(ctx, recordName(grant.Key))
+	now := ""
+	switch {
+	case err == nil:
+		now = textSum(stored.Reveal())
+	case errors.Is(err, errParts), errors.Is(err, ErrNewerFormat): // no grant that could have been loaded
+		return conflict(op, grant.Key, true, grant.Revision)
+	case !errors.Is(err, errNoItem):
 		return err
 	}
-	return k.write(ctx, op, grant.Key, func() error { return k.save(ctx, op, grant, data) })
+	if now == grant.Revision || now == textSum(data) {
+		return nil
+	}
+	return conflict(op, grant.Key, now != "", grant.Revision)
 }
 
 // save keeps this order, so that a crash between two steps loses no grant:
@@ -361,6 +407,10 @@ func (k *Keyring) settle(ctx context.Context, index *index, but Key) (changed bo
 }
 
 // Lock implements [Store] with a locked file in LockFolder.
-func (k *Keyring) Lock(ctx context.Context, key Key) (unlock func(), err error) {
-	return lockKey(ctx, &k.locks, k.writing[len("keyring-"):][:12]+"-"+key.hash(), key)
+func (k *Keyring) Lock(ctx context.Context, key Key) (Lease, error) {
+	return lockKey(ctx, &k.locks, k.lockName(key), key)
+}
+
+func (k *Keyring) lockName(key Key) string {
+	return k.writing[len("keyring-"):][:12] + "-" + key.hash()
 }

@@ -73,7 +73,13 @@ func crashOnce(t *testing.T, before []Grant, after *Grant, other Grant, at int, 
 	fake := newFakeKeyring()
 	k := fakeStore(t, fake, 400)
 	for _, g := range append([]Grant{other}, before...) {
-		if err := k.Save(t.Context(), g); err != nil {
+		if _, err := replace(t.Context(), k, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after != nil {
+		var err error
+		if *after, err = loaded(t.Context(), k, *after); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +99,7 @@ func crashOnce(t *testing.T, before []Grant, after *Grant, other Grant, at int, 
 	key := crashGrant(1, "", 0).Key
 	var opErr error
 	if after != nil {
-		opErr = k.Save(t.Context(), *after)
+		_, opErr = k.Save(t.Context(), *after)
 	} else {
 		opErr = k.Delete(t.Context(), key)
 	}
@@ -147,7 +153,7 @@ func crashOnce(t *testing.T, before []Grant, after *Grant, other Grant, at int, 
 	if at%2 == 0 {
 		saver = again
 	}
-	if err := next.Save(t.Context(), saver); err != nil {
+	if _, err := replace(t.Context(), next, saver); err != nil {
 		t.Fatalf("%s: Save: %v", at1, err)
 	}
 	if g, err := next.Load(t.Context(), saver.Key); err != nil || !g.Equal(saver) {
@@ -192,13 +198,13 @@ func TestASaveLeavesNothingOfTheGrantBefore(t *testing.T) {
 					}
 					return nil
 				})
-				if err := k.Save(t.Context(), crashGrant(1, "old", size)); err != nil {
+				if _, err := replace(t.Context(), k, crashGrant(1, "old", size)); err != nil {
 					t.Fatalf("a Save whose sweep fails: %v", err)
 				}
 			}
 			fake.fail(nil)
 			last := crashGrant(1, "new", sizes[len(sizes)-1])
-			if err := k.Save(t.Context(), last); err != nil {
+			if _, err := replace(t.Context(), k, last); err != nil {
 				t.Fatal(err)
 			}
 			data, err := last.Encode()
@@ -236,7 +242,7 @@ func TestPartsStayWithoutAGap(t *testing.T) {
 		return nil
 	})
 	for _, size := range []int{10, 3000, 1000, 5000, 10, 4000, 2000} {
-		if err := k.Save(t.Context(), crashGrant(1, "x", size)); err != nil {
+		if _, err := replace(t.Context(), k, crashGrant(1, "x", size)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -89,7 +89,7 @@ func wantAllUnavailable(t *testing.T, k *Keyring, g Grant, says string) {
 	for _, listErr = range k.List(t.Context()) {
 	}
 	for op, err := range map[string]error{"Probe": k.Probe(t.Context()), "Load": loadErr, "List": listErr,
-		"Save": k.Save(t.Context(), crashGrant(1, "other", 0)), "Delete": k.Delete(t.Context(), g.Key)} {
+		"Save": saveError(t, k, crashGrant(1, "other", 0)), "Delete": k.Delete(t.Context(), g.Key)} {
 		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "tokens: store: file") {
 			t.Errorf("%s gives %v, want it to say %q", op, err, says)
 		}
@@ -186,7 +186,7 @@ var realTasks = map[string]func(ctx context.Context, folder string) error{
 			return err
 		}
 		for n := 1; ; n++ {
-			if err := k.Save(ctx, version(n)); err != nil {
+			if _, err := replace(ctx, k, version(n)); err != nil {
 				return err
 			}
 		}

@@ -48,7 +48,7 @@ func TestAHangingKeyringHangsNoOne(t *testing.T) {
 		began = time.Now()
 		for range 50 {
 			_, err := k.Load(t.Context(), key)
-			for _, err := range []error{err, k.Probe(t.Context()), k.Save(t.Context(), crashGrant(1, "x", 0)), k.Delete(t.Context(), key)} {
+			for _, err := range []error{err, k.Probe(t.Context()), saveError(t, k, crashGrant(1, "x", 0)), k.Delete(t.Context(), key)} {
 				if !errors.Is(err, ErrUnavailable) {
 					t.Fatalf("a call while another hangs gives %v", err)
 				}
@@ -66,7 +66,7 @@ func TestAHangingKeyringHangsNoOne(t *testing.T) {
 		// Once it has answered, the store works again.
 		release()
 		synctest.Wait()
-		if err := k.Save(t.Context(), crashGrant(1, "x", 0)); err != nil {
+		if _, err := replace(t.Context(), k, crashGrant(1, "x", 0)); err != nil {
 			t.Errorf("Save after the keyring came back: %v", err)
 		}
 	})
@@ -128,14 +128,14 @@ func TestASlowKeyringIsNotAHangingOne(t *testing.T) {
 func TestADismissedDialogueIsNotASave(t *testing.T) {
 	fake := newFakeKeyring()
 	k := fakeStore(t, fake, 400)
-	if err := k.Save(t.Context(), crashGrant(1, "old", 10)); err != nil {
+	if _, err := replace(t.Context(), k, crashGrant(1, "old", 10)); err != nil {
 		t.Fatal(err)
 	}
 	// go-keyring reports no error when a prompt is dismissed.
 	k.items.gate.backend = dismissed{fake}
 	k.records.items.gate.backend = dismissed{fake}
 	for _, size := range []int{10, 1000} {
-		if err := k.Save(t.Context(), crashGrant(1, "new", size)); !errors.Is(err, ErrUnavailable) {
+		if _, err := replace(t.Context(), k, crashGrant(1, "new", size)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("Save gives %v", err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestAKeyringsErrorsNameTheRemedy(t *testing.T) {
 		}
 		for op, err := range map[string]error{
 			"Probe": k.Probe(t.Context()), "Load": loadErr, "List": listErr,
-			"Save": k.Save(t.Context(), crashGrant(1, "x", 10)), "Delete": k.Delete(t.Context(), crashGrant(1, "", 0).Key),
+			"Save": saveError(t, k, crashGrant(1, "x", 10)), "Delete": k.Delete(t.Context(), crashGrant(1, "", 0).Key),
 		} {
 			var e *Error
 			if !errors.Is(err, c.class) || !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
@@ -261,7 +261,7 @@ func TestADamagedRecordHarmsNoOther(t *testing.T) {
 			k := fakeStore(t, fake, 400)
 			hurt, well := crashGrant(1, "x", 1000), crashGrant(2, "y", 1000)
 			for _, g := range []Grant{hurt, well} {
-				if err := k.Save(t.Context(), g); err != nil {
+				if _, err := replace(t.Context(), k, g); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -276,7 +276,7 @@ func TestADamagedRecordHarmsNoOther(t *testing.T) {
 			if damage.class == ErrNewerFormat {
 				return // which a Save must not overwrite
 			}
-			if err := k.Save(t.Context(), hurt); err != nil {
+			if _, err := replace(t.Context(), k, hurt); err != nil {
 				t.Errorf("a Save over the damage: %v", err)
 			}
 			if g, err := k.Load(t.Context(), hurt.Key); err != nil || !g.Equal(hurt) {
@@ -290,11 +290,11 @@ func TestADamagedIndexDoesNotKeepATokenFromBeingSaved(t *testing.T) {
 	fake := newFakeKeyring()
 	k := fakeStore(t, fake, 400)
 	old, renewed := crashGrant(1, "old", 10), crashGrant(1, "renewed", 10)
-	if err := k.Save(t.Context(), old); err != nil {
+	if _, err := replace(t.Context(), k, old); err != nil {
 		t.Fatal(err)
 	}
 	fake.items["test:"+indexName] = wholeMark + "{"
-	err := k.Save(t.Context(), renewed)
+	_, err := replace(t.Context(), k, renewed)
 	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the grant is saved") || !strings.Contains(err.Error(), `entry index of service "test"`) {
 		t.Errorf("Save gives %v", err)
 	}
@@ -311,7 +311,7 @@ func TestADamagedIndexDoesNotKeepATokenFromBeingSaved(t *testing.T) {
 		}
 	}
 	delete(fake.items, "test:"+indexName) // as the error says
-	if err := k.Save(t.Context(), renewed); err != nil {
+	if _, err := replace(t.Context(), k, renewed); err != nil {
 		t.Fatal(err)
 	}
 	for e, err := range k.List(t.Context()) {
@@ -326,11 +326,13 @@ func TestADamagedIndexDoesNotKeepATokenFromBeingSaved(t *testing.T) {
 func TestARenewalDoesNotTouchTheIndex(t *testing.T) {
 	fake := newFakeKeyring()
 	k := fakeStore(t, fake, 2400)
-	if err := k.Save(t.Context(), crashGrant(1, "old", 10)); err != nil {
+	renewed := crashGrant(1, "new", 10)
+	var err error
+	if renewed.Revision, err = k.Save(t.Context(), crashGrant(1, "old", 10)); err != nil {
 		t.Fatal(err)
 	}
 	fake.reset()
-	if err := k.Save(t.Context(), crashGrant(1, "new", 10)); err != nil {
+	if _, err := k.Save(t.Context(), renewed); err != nil {
 		t.Fatal(err)
 	}
 	sets := 0
@@ -339,7 +341,7 @@ func TestARenewalDoesNotTouchTheIndex(t *testing.T) {
 			sets++
 		}
 	}
-	if sets != 1 || len(fake.calls) > 6 {
+	if sets != 1 || len(fake.calls) > 7 {
 		t.Errorf("a renewal makes %d calls, %d of them writes: %q", len(fake.calls), sets, fake.calls)
 	}
 }
@@ -356,23 +358,23 @@ func TestServicesDoNotSeeOneAnother(t *testing.T) {
 	}
 	one, two := open("one"), open("two")
 	g := crashGrant(1, "x", 10)
-	if err := one.Save(t.Context(), g); err != nil {
+	if _, err := replace(t.Context(), one, g); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := two.Load(t.Context(), g.Key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Load from another service gives %v", err)
 	}
-	unlock, err := one.Lock(t.Context(), g.Key)
+	lease, err := one.Lock(t.Context(), g.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unlock()
+	defer lease.Release()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if unlock, err := two.Lock(ctx, g.Key); err != nil {
+	if lease, err := two.Lock(ctx, g.Key); err != nil {
 		t.Errorf("the locks of two services are one: %v", err)
 	} else {
-		unlock()
+		lease.Release()
 	}
 }
 

@@ -2,10 +2,12 @@ package tokenstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 )
 
@@ -14,6 +16,7 @@ import (
 type Memory struct {
 	mu     sync.Mutex
 	grants map[Key]Grant // whose lists are shared with no caller
+	saved  int           // saves so far, which are the revisions
 
 	locks keyedLocks
 }
@@ -62,22 +65,52 @@ func (m *Memory) Load(ctx context.Context, key Key) (Grant, error) {
 	return grant, nil
 }
 
+// Reserve implements [Store]: there is always room.
+func (m *Memory) Reserve(ctx context.Context, grant Grant) (revision string, err error) {
+	return m.put(ctx, "reserve grant", grant)
+}
+
 // Save implements [Store]. What it keeps is what another store would read.
-func (m *Memory) Save(ctx context.Context, grant Grant) error {
-	if err := contextError(ctx, "save grant", grant.Key); err != nil {
-		return err
+func (m *Memory) Save(ctx context.Context, grant Grant) (revision string, err error) {
+	return m.put(ctx, "save grant", grant)
+}
+
+func (m *Memory) put(ctx context.Context, op string, grant Grant) (revision string, err error) {
+	if err := contextError(ctx, op, grant.Key); err != nil {
+		return "", err
 	}
+	loaded := grant.Revision
 	data, err := grant.Encode()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if grant, err = DecodeGrant(data); err != nil {
-		return err
+		return "", err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if now := m.grants[grant.Key]; now.Revision != loaded {
+		if now.Revision != "" && now.Equal(grant) {
+			return now.Revision, nil
+		}
+		return "", conflict(op, grant.Key, now.Revision != "", loaded)
+	}
+	m.saved++
+	grant.Revision = strconv.Itoa(m.saved)
 	m.grants[grant.Key] = grant
-	return nil
+	return grant.Revision, nil
+}
+
+// conflict is the error about a record that is not the one that was loaded.
+func conflict(op string, key Key, stored bool, loaded string) error {
+	err := errors.New("it was changed since it was loaded")
+	switch {
+	case loaded == "":
+		err = errors.New("there is one already")
+	case !stored:
+		err = errors.New("it was deleted since it was loaded")
+	}
+	return &Error{Op: op, Key: key, Class: ErrConflict, Err: err, Hint: "load it again"}
 }
 
 // Delete implements [Store].
@@ -92,16 +125,16 @@ func (m *Memory) Delete(ctx context.Context, key Key) error {
 }
 
 // Lock implements [Store] within this process.
-func (m *Memory) Lock(ctx context.Context, key Key) (unlock func(), err error) {
+func (m *Memory) Lock(ctx context.Context, key Key) (Lease, error) {
 	const op = "lock grant"
 	if err := contextError(ctx, op, key); err != nil {
 		return nil, err
 	}
-	unlock, err = m.locks.lock(ctx, key.hash())
+	unlock, err := m.locks.lock(ctx, key.hash())
 	if err != nil {
 		return nil, &Error{Op: op, Key: key, Err: err}
 	}
-	return unlock, nil
+	return newLease(unlock), nil
 }
 
 // contextError is nil while ctx has not ended.

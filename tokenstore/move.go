@@ -58,14 +58,14 @@ func moveGrant(ctx context.Context, from, to Store, key Key) error {
 	locking, cancel := context.WithTimeoutCause(ctx, moveLockTimeout, errors.New("its lock is held"))
 	defer cancel()
 	for _, store := range []Store{from, to} {
-		unlock, err := store.Lock(locking, key)
+		lease, err := store.Lock(locking, key)
 		if err != nil {
 			if ctx.Err() == nil && locking.Err() != nil {
 				err = fmt.Errorf("%w: %w", context.Cause(locking), err)
 			}
 			return err
 		}
-		defer unlock()
+		defer lease.Release()
 	}
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), moveWriteTimeout)
 	defer cancel()
@@ -78,13 +78,18 @@ func moveGrant(ctx context.Context, from, to Store, key Key) error {
 	}
 	there, err := to.Load(ctx, key)
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
+	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrCorrupt):
+		if err := to.Delete(ctx, key); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	case !grant.Renewed.After(there.Renewed):
 		return from.Delete(ctx, key) // moved before, and renewed since
 	}
-	if err := to.Save(ctx, grant); err != nil {
+	grant.Revision = there.Revision
+	if _, err := to.Save(ctx, grant); err != nil {
 		return err
 	}
 	return from.Delete(ctx, key)

@@ -43,13 +43,13 @@ func TestGrantsMoveFromOneStoreToAnother(t *testing.T) {
 	}
 	from := OpenMemory()
 	for n := range 5 {
-		if err := from.Save(t.Context(), movable(n)); err != nil {
+		if _, err := from.Save(t.Context(), movable(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	renewed := movable(3) // as after a move that was killed before its delete
 	renewed.Renewed, renewed.RefreshToken = time.Unix(2e9, 0), NewSecret("renewed since")
-	if err := folder.Save(t.Context(), renewed); err != nil {
+	if _, err := folder.Save(t.Context(), renewed); err != nil {
 		t.Fatal(err)
 	}
 	moved, err := Move(t.Context(), from, folder)
@@ -74,9 +74,9 @@ type picky struct {
 	refuse string
 }
 
-func (p picky) Save(ctx context.Context, g Grant) error {
+func (p picky) Save(ctx context.Context, g Grant) (string, error) {
 	if g.GrantID == p.refuse {
-		return errors.New("disk full")
+		return "", errors.New("disk full")
 	}
 	return p.Store.Save(ctx, g)
 }
@@ -84,7 +84,7 @@ func (p picky) Save(ctx context.Context, g Grant) error {
 func TestAGrantThatCannotBeMovedStaysAndHoldsUpNoOther(t *testing.T) {
 	from, to := OpenMemory(), OpenMemory()
 	for n := range 3 {
-		if err := from.Save(t.Context(), movable(n)); err != nil {
+		if _, err := from.Save(t.Context(), movable(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,11 +101,11 @@ func TestAGrantWhoseLockIsHeldHoldsUpNoOtherMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := OpenMemory(), OpenMemory()
 		for n := range 3 {
-			if err := from.Save(t.Context(), movable(n)); err != nil {
+			if _, err := from.Save(t.Context(), movable(n)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		unlock, err := from.Lock(t.Context(), movable(1).Key)
+		lease, err := from.Lock(t.Context(), movable(1).Key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +113,7 @@ func TestAGrantWhoseLockIsHeldHoldsUpNoOtherMove(t *testing.T) {
 		if moved != 2 || err == nil || !strings.Contains(err.Error(), `"g1"`) || !strings.Contains(err.Error(), "lock is held") {
 			t.Errorf("moved %d, %v", moved, err)
 		}
-		unlock()
+		lease.Release()
 		if moved, err := Move(t.Context(), from, to); moved != 1 || err != nil {
 			t.Errorf("moving again: %d, %v", moved, err)
 		}
@@ -127,7 +127,7 @@ func TestAGrantWhoseLockIsHeldHoldsUpNoOtherMove(t *testing.T) {
 func TestTwoMovesAtOnceLoseNothing(t *testing.T) {
 	from, to := OpenMemory(), OpenMemory()
 	for n := range 50 {
-		if err := from.Save(t.Context(), movable(n)); err != nil {
+		if _, err := from.Save(t.Context(), movable(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,10 +154,10 @@ type cutting struct {
 	cut context.CancelFunc
 }
 
-func (c cutting) Save(ctx context.Context, g Grant) error {
-	err := c.Store.Save(ctx, g)
+func (c cutting) Save(ctx context.Context, g Grant) (string, error) {
+	revision, err := c.Store.Save(ctx, g)
 	c.cut()
-	return err
+	return revision, err
 }
 
 // heeding is a store that refuses to delete for an ended context.
@@ -174,7 +174,7 @@ func TestAMoveThatIsCancelledLeavesNoGrantInBothStores(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	from, to := heeding{OpenMemory()}, cutting{OpenMemory(), cancel}
 	for n := range 3 {
-		if err := from.Save(ctx, movable(n)); err != nil {
+		if _, err := from.Save(ctx, movable(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func childMain() error {
 		return err
 	}
 	if os.Getenv(childTask) == "hold" {
-		unlock, err := store.Lock(ctx, childGrant.Key)
+		lease, err := store.Lock(ctx, childGrant.Key)
 		if err != nil {
 			return err
 		}
@@ -65,16 +65,16 @@ func childMain() error {
 		if _, err := io.ReadAll(os.Stdin); err != nil { // until the parent closes it
 			return err
 		}
-		unlock()
+		lease.Release()
 		return nil
 	}
 	for range childRounds {
-		unlock, err := store.Lock(ctx, childGrant.Key)
+		lease, err := store.Lock(ctx, childGrant.Key)
 		if err != nil {
 			return err
 		}
 		err = count(filepath.Join(folder, "count"))
-		unlock()
+		lease.Release()
 		if err != nil {
 			return err
 		}
@@ -159,9 +159,9 @@ func TestALockDiesWithItsProcess(t *testing.T) {
 		}
 		short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if unlock, err := store.Lock(short, childGrant.Key); !errors.Is(err, context.DeadlineExceeded) {
+		if lease, err := store.Lock(short, childGrant.Key); !errors.Is(err, context.DeadlineExceeded) {
 			if err == nil {
-				unlock()
+				lease.Release()
 			}
 			t.Fatalf("Lock while another process holds it gives %v", err)
 		}
@@ -170,9 +170,9 @@ func TestALockDiesWithItsProcess(t *testing.T) {
 		long, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		go func() {
-			unlock, err := store.Lock(long, childGrant.Key)
+			lease, err := store.Lock(long, childGrant.Key)
 			if err == nil {
-				unlock()
+				lease.Release()
 			}
 			got <- err
 		}()
@@ -187,7 +187,7 @@ func TestALockDiesWithItsProcess(t *testing.T) {
 
 func TestALockIsHandedFromProcessToProcess(t *testing.T) {
 	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
-		unlock, err := store.Lock(t.Context(), childGrant.Key)
+		lease, err := store.Lock(t.Context(), childGrant.Key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestALockIsHandedFromProcessToProcess(t *testing.T) {
 			t.Fatalf("while this process held the lock the other said %q", line)
 		case <-time.After(300 * time.Millisecond):
 		}
-		unlock()
+		lease.Release()
 		if line := <-said; line != "held" {
 			t.Fatalf("the other process says %q", line)
 		}
@@ -212,22 +212,22 @@ func TestALockIsHandedFromProcessToProcess(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		unlock, err = store.Lock(t.Context(), childGrant.Key)
+		lease, err = store.Lock(t.Context(), childGrant.Key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlock()
+		lease.Release()
 	})
 }
 
 func TestLockFilesDoNotPileUp(t *testing.T) {
 	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
 		for n := range 20 {
-			unlock, err := store.Lock(t.Context(), crashGrant(n, "", 0).Key)
+			lease, err := store.Lock(t.Context(), crashGrant(n, "", 0).Key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			unlock()
+			lease.Release()
 		}
 		locks := folder
 		if kind == "folder" {

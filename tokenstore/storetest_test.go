@@ -33,11 +33,11 @@ var brokenStores = map[string]struct {
 
 type forgetful struct{ tokenstore.Store }
 
-func (forgetful) Save(context.Context, tokenstore.Grant) error { return nil }
+func (forgetful) Save(context.Context, tokenstore.Grant) (string, error) { return "1", nil }
 
 type careless struct{ tokenstore.Store }
 
-func (s careless) Save(ctx context.Context, g tokenstore.Grant) error {
+func (s careless) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	g.RefreshToken = tokenstore.Secret{}
 	return s.Store.Save(ctx, g)
 }
@@ -48,13 +48,18 @@ func (hoarding) Delete(ctx context.Context, _ tokenstore.Key) error { return ctx
 
 type unlocked struct{ tokenstore.Store }
 
-func (unlocked) Lock(ctx context.Context, _ tokenstore.Key) (func(), error) {
-	return func() {}, ctx.Err()
+func (unlocked) Lock(ctx context.Context, _ tokenstore.Key) (tokenstore.Lease, error) {
+	return make(idle), ctx.Err()
 }
+
+type idle chan struct{}
+
+func (i idle) Done() <-chan struct{} { return i }
+func (idle) Release()                {}
 
 type oneLock struct{ tokenstore.Store }
 
-func (s oneLock) Lock(ctx context.Context, _ tokenstore.Key) (func(), error) {
+func (s oneLock) Lock(ctx context.Context, _ tokenstore.Key) (tokenstore.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2e9) // so that this test need not wait as long as storetest would
 	defer cancel()
 	return s.Store.Lock(ctx, tokenstore.Key{Issuer: "one", ClientID: "one", GrantID: "one"})
@@ -72,7 +77,7 @@ func (s stubborn) List(ctx context.Context) iter.Seq2[tokenstore.Entry, error] {
 
 type deaf struct{ tokenstore.Store }
 
-func (s deaf) Save(_ context.Context, g tokenstore.Grant) error {
+func (s deaf) Save(_ context.Context, g tokenstore.Grant) (string, error) {
 	return s.Store.Save(context.Background(), g)
 }
 

@@ -111,7 +111,7 @@ func (s *server) grant(n int, left time.Duration) tokenstore.Grant {
 // one opens a client with a single grant.
 func (s *server) one(left time.Duration) (*fdsclient.Client, *fdsclient.Owner, error) {
 	store := tokenstore.OpenMemory()
-	if err := store.Save(context.Background(), s.grant(0, left)); err != nil {
+	if _, err := store.Save(context.Background(), s.grant(0, left)); err != nil {
 		return nil, nil, err
 	}
 	client, err := s.client(store)
@@ -229,7 +229,7 @@ func fleet(out *tabwriter.Writer) error {
 	}
 	start := time.Now()
 	for n := range owners {
-		if err := store.Save(ctx, s.grant(n, 30*time.Minute+time.Duration(n)*time.Hour/owners)); err != nil {
+		if _, err := store.Save(ctx, s.grant(n, 30*time.Minute+time.Duration(n)*time.Hour/owners)); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 		id := root.SubscriptionID()
 		owners[id] = o
 		key := tokenstore.Key{Issuer: issuer, ClientID: "benchmark", GrantID: id.String()}
-		if err := store.Save(context.Background(), tokenstore.Grant{
+		if _, err := store.Save(context.Background(), tokenstore.Grant{
 			Key: key, Subscriptions: []string{o.id}, RefreshToken: tokenstore.NewSecret("refresh " + o.id), AccessToken: tokenstore.NewSecret("access " + o.id),
 			TokenType: "Bearer", AccessExpiry: now.Add(24 * time.Hour), Created: now, Renewed: now,
 		}); err != nil {

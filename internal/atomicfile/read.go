@@ -1,8 +1,10 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -32,7 +34,7 @@ func Open(path string) (*os.File, error) {
 	}
 	var f *os.File
 	err := persistently(func() (err error) {
-		f, err = openRegular(path)
+		f, err = openRegular(path, os.O_RDONLY)
 		return err
 	})
 	if err != nil {
@@ -43,6 +45,24 @@ func Open(path string) (*os.File, error) {
 		return fail(err)
 	}
 	return f, nil
+}
+
+// Subfolder is [Folder] for one below a folder that exists: it does not make that one,
+// and refuses a symbolic link.
+func Subfolder(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(path, 0o700); err == nil || errors.Is(err, fs.ErrExist) { // someone else was faster
+			info, err = os.Lstat(path)
+		}
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%w: it is not a folder", ErrUnsafe)
+	}
+	if err != nil {
+		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(path), err)
+	}
+	return Folder(path)
 }
 
 // Folder makes the folder at path, with those above it, unless it exists, and sees

@@ -14,8 +14,8 @@ import (
 func persistently(f func() error) error { return f() }
 
 // openRegular does not follow a symbolic link and does not wait for a pipe.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func openRegular(path string, access int) (*os.File, error) {
+	f, err := os.OpenFile(path, access|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	// FreeBSD says EMLINK for a link, NetBSD EFTYPE; those systems' errors stay as they are.
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: it is a symbolic link", ErrUnsafe)
@@ -51,6 +51,9 @@ func private(f *os.File, mode fs.FileMode) error {
 	}
 	return f.Chmod(info.Mode().Perm() & mode)
 }
+
+// isFull knows no errors but those of every unix.
+func isFull(error) bool { return false }
 
 func syncFolder(path string) error {
 	f, err := os.Open(path)

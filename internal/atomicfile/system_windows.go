@@ -27,7 +27,7 @@ func persistently(f func() error) error {
 
 // openRegular refuses what Lstat shows to be a link. A link that takes the file's
 // place in between needs write access to the folder, that is the user's own.
-func openRegular(path string) (*os.File, error) {
+func openRegular(path string, access int) (*os.File, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func openRegular(path string) (*os.File, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
 	}
-	return os.Open(path)
+	return os.OpenFile(path, access, 0)
 }
 
 // private checks the kind only: access is what the folder's list says.
@@ -52,6 +52,10 @@ func private(f *os.File, mode fs.FileMode) error {
 		return fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
 	}
 	return nil
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
 
 // syncFolder does nothing: Windows has no such call, and NTFS journals renames.

@@ -15,15 +15,15 @@ import (
 // patience bounds what a store may take under load; it is not waited for.
 const patience = 60 * time.Second
 
-func mustLock(t *testing.T, s tokenstore.Store, k tokenstore.Key) func() {
+func mustLock(t *testing.T, s tokenstore.Store, k tokenstore.Key) tokenstore.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	unlock, err := s.Lock(ctx, k)
+	lease, err := s.Lock(ctx, k)
 	if err != nil {
 		t.Fatalf("Lock: %v", err)
 	}
-	return unlock
+	return lease
 }
 
 // wantHeld checks that nobody else gets the lock now.
@@ -31,9 +31,9 @@ func wantHeld(t *testing.T, s tokenstore.Store, k tokenstore.Key) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
-	if unlock, err := s.Lock(ctx, k); !errors.Is(err, context.DeadlineExceeded) {
+	if lease, err := s.Lock(ctx, k); !errors.Is(err, context.DeadlineExceeded) {
 		if err == nil {
-			unlock()
+			lease.Release()
 		}
 		t.Fatalf("Lock of a held lock gives %v, want the end of its context", err)
 	}
@@ -44,11 +44,11 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 	if options.Reopen != nil {
 		handles = append(handles, options.Reopen(t, s))
 	}
-	unlock := mustLock(t, s, key(1))
+	lease := mustLock(t, s, key(1))
 	for _, handle := range handles {
 		wantHeld(t, handle, key(1))
 	}
-	unlock()
+	lease.Release()
 	const goroutines, rounds = 8, 5
 	var (
 		inside atomic.Int32
@@ -60,7 +60,7 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 	for n := range goroutines {
 		wg.Go(func() {
 			for range rounds {
-				unlock, err := handles[n%len(handles)].Lock(ctx, key(1))
+				lease, err := handles[n%len(handles)].Lock(ctx, key(1))
 				if err != nil {
 					t.Errorf("Lock: %v", err)
 					return
@@ -70,8 +70,8 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 				}
 				total++
 				inside.Add(-1)
-				unlock()
-				unlock() // has no effect, also not on the next holder
+				lease.Release()
+				lease.Release() // has no effect, also not on the next holder
 			}
 		})
 	}
@@ -82,14 +82,14 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 }
 
 func lockContext(t *testing.T, s tokenstore.Store, _ Options) {
-	unlock := mustLock(t, s, key(1))
+	lease := mustLock(t, s, key(1))
 	wantHeld(t, s, key(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() {
-		unlock, err := s.Lock(ctx, key(1))
+		lease, err := s.Lock(ctx, key(1))
 		if err == nil {
-			unlock()
+			lease.Release()
 		}
 		result <- err
 	}()
@@ -103,30 +103,30 @@ func lockContext(t *testing.T, s tokenstore.Store, _ Options) {
 		t.Fatal("a waiter whose context is cancelled waits on")
 	}
 	wantHeld(t, s, key(1)) // the waiters took nothing away
-	unlock()
-	mustLock(t, s, key(1))()
+	lease.Release()
+	mustLock(t, s, key(1)).Release()
 }
 
 func lockIndependence(t *testing.T, s tokenstore.Store, _ Options) {
-	var unlocks []func()
+	var leases []tokenstore.Lease
 	for _, k := range nastyKeys() {
-		unlocks = append(unlocks, mustLock(t, s, k)) // hangs when two keys share a lock
+		leases = append(leases, mustLock(t, s, k)) // hangs when two keys share a lock
 	}
 	for _, k := range nastyKeys()[:3] {
 		wantHeld(t, s, k)
 	}
-	for _, unlock := range unlocks {
-		unlock()
+	for _, lease := range leases {
+		lease.Release()
 	}
 	for _, k := range nastyKeys()[:3] {
-		mustLock(t, s, k)()
+		mustLock(t, s, k).Release()
 	}
 }
 
 func useUnderLock(t *testing.T, s tokenstore.Store, _ Options) {
 	g := grant(key(1), "1")
-	unlock := mustLock(t, s, g.Key)
-	defer unlock()
+	lease := mustLock(t, s, g.Key)
+	defer lease.Release()
 	wantNotFound(t, s, g.Key)
 	save(t, s, g)
 	wantGrant(t, s, g)
@@ -142,12 +142,12 @@ func useUnderLock(t *testing.T, s tokenstore.Store, _ Options) {
 
 func lockBetweenHandles(t *testing.T, s tokenstore.Store, options Options) {
 	other := options.Reopen(t, s)
-	unlock := mustLock(t, s, key(1))
+	lease := mustLock(t, s, key(1))
 	wantHeld(t, other, key(1))
-	unlock()
-	unlock = mustLock(t, other, key(1))
+	lease.Release()
+	lease = mustLock(t, other, key(1))
 	wantHeld(t, s, key(1))
-	unlock()
+	lease.Release()
 }
 
 func concurrentKeys(t *testing.T, s tokenstore.Store, _ Options) {
@@ -156,9 +156,12 @@ func concurrentKeys(t *testing.T, s tokenstore.Store, _ Options) {
 	want := make([]tokenstore.Grant, goroutines)
 	for n := range goroutines {
 		wg.Go(func() {
+			revision := ""
 			for round := range rounds {
 				g := grant(key(n), fmt.Sprintf("%d-%d", n, round))
-				if err := s.Save(t.Context(), g); err != nil {
+				g.Revision = revision
+				var err error
+				if revision, err = s.Save(t.Context(), g); err != nil {
 					t.Errorf("Save: %v", err)
 					return
 				}
@@ -172,7 +175,8 @@ func concurrentKeys(t *testing.T, s tokenstore.Store, _ Options) {
 					continue
 				}
 				temporary := grant(key(1000*n+round+1000), "temporary")
-				if err := errors.Join(s.Save(t.Context(), temporary), s.Delete(t.Context(), temporary.Key)); err != nil {
+				_, err = s.Save(t.Context(), temporary)
+				if err := errors.Join(err, s.Delete(t.Context(), temporary.Key)); err != nil {
 					t.Errorf("Save and Delete: %v", err)
 				}
 			}
@@ -208,7 +212,7 @@ func concurrentReaders(t *testing.T, s tokenstore.Store, options Options) {
 	for n := range saved {
 		saved[n] = version(n)
 	}
-	save(t, s, saved[0])
+	revision := save(t, s, saved[0])
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var (
@@ -242,7 +246,9 @@ func concurrentReaders(t *testing.T, s tokenstore.Store, options Options) {
 		})
 	}
 	for _, g := range saved[1:] {
-		if err := s.Save(ctx, g); err != nil {
+		g.Revision = revision
+		var err error
+		if revision, err = s.Save(ctx, g); err != nil {
 			t.Errorf("Save: %v", err)
 			break
 		}

@@ -36,11 +36,22 @@ func grant(k tokenstore.Key, text string) tokenstore.Grant {
 	}
 }
 
-func save(t *testing.T, s tokenstore.Store, g tokenstore.Grant) {
+// save saves g in place of what is stored, and gives its revision.
+func save(t *testing.T, s tokenstore.Store, g tokenstore.Grant) (revision string) {
 	t.Helper()
-	if err := s.Save(t.Context(), g); err != nil {
+	switch stored, err := s.Load(t.Context(), g.Key); {
+	case err == nil:
+		g.Revision = stored.Revision
+	case errors.Is(err, tokenstore.ErrNotFound):
+		g.Revision = ""
+	default:
+		t.Fatalf("Load: %v", err)
+	}
+	revision, err := s.Save(t.Context(), g)
+	if err != nil {
 		t.Fatalf("Save: %v", err)
 	}
+	return revision
 }
 
 // wantGrant checks that Load gives want.

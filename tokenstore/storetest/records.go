@@ -205,7 +205,7 @@ func refusals(t *testing.T, s tokenstore.Store, _ Options) {
 		{"a key without grant ID", badKey(func(k *tokenstore.Key) { k.GrantID = "" }), tokenstore.ErrMalformed},
 		{"a key that is not UTF-8", badKey(func(k *tokenstore.Key) { k.GrantID = "\xff" }), tokenstore.ErrMalformed},
 	} {
-		if err := s.Save(t.Context(), c.grant); !errors.Is(err, c.class) {
+		if _, err := s.Save(t.Context(), c.grant); !errors.Is(err, c.class) {
 			t.Errorf("Save of %s gives %v, want %q", c.what, err, c.class)
 		}
 	}
@@ -280,7 +280,10 @@ func endedContext(t *testing.T, s tokenstore.Store, _ Options) {
 		check("Probe", s.Probe(ctx))
 		_, err := s.Load(ctx, g.Key)
 		check("Load", err)
-		check("Save", s.Save(ctx, changed))
+		_, err = s.Save(ctx, changed)
+		check("Save", err)
+		_, err = s.Reserve(ctx, changed)
+		check("Reserve", err)
 		check("Delete", s.Delete(ctx, g.Key))
 		_, err = s.Lock(ctx, g.Key)
 		check("Lock", err)
@@ -293,11 +296,11 @@ func endedContext(t *testing.T, s tokenstore.Store, _ Options) {
 		check("List", err)
 	}
 	wantGrant(t, s, g)
-	unlock, err := s.Lock(t.Context(), g.Key)
+	lease, err := s.Lock(t.Context(), g.Key)
 	if err != nil {
 		t.Fatalf("Lock after a Lock that was cancelled: %v", err)
 	}
-	unlock()
+	lease.Release()
 }
 
 func quietErrors(t *testing.T, s tokenstore.Store, _ Options) {
@@ -308,7 +311,7 @@ func quietErrors(t *testing.T, s tokenstore.Store, _ Options) {
 	large := grant(key(1), secret)
 	large.AccessToken = tokenstore.NewSecret(strings.Repeat(secret, tokenstore.MaxGrantSize/len(secret)+1))
 	for _, g := range []tokenstore.Grant{g, notText, large} {
-		err := s.Save(t.Context(), g)
+		_, err := s.Save(t.Context(), g)
 		if err == nil {
 			t.Fatal("Save took what cannot be stored")
 		}

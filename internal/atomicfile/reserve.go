@@ -1,0 +1,149 @@
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Reserve makes sure that the file at path, which only [Fill] makes use of, has size
+// bytes at least of its own on the disk: random ones, since a disk that compresses
+// keeps no room for zeros. When it fails what was there is as large as before.
+func Reserve(path string, size int64) error {
+	if err := reserve(path, size); err != nil {
+		return fmt.Errorf("atomicfile: reserve %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func reserve(path string, size int64) (err error) {
+	f, before, err := openReserved(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closeErr := f.Close()
+		if err == nil {
+			err = closeErr
+		}
+		if err != nil && before == 0 {
+			_ = os.Remove(path)
+		}
+	}()
+	if before < size {
+		var seed [32]byte
+		_, _ = rand.Read(seed[:]) // never fails
+		if _, err = f.Seek(before, io.SeekStart); err == nil {
+			_, err = io.CopyN(f, mathrand.NewChaCha8(seed), size-before)
+		}
+	}
+	if err == nil {
+		err = f.Sync() // some disks say only now that they are full
+	}
+	if err != nil {
+		_ = f.Truncate(before)
+	}
+	return err
+}
+
+// Reserved gives the size of the file that Reserve made, 0 where there is none.
+func Reserved(path string) (int64, error) {
+	f, size, err := openReserved(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("atomicfile: reserved %s: %w", filepath.Base(path), err)
+	}
+	return size, f.Close()
+}
+
+// Shrink gives all but size bytes of a reserved file back to the disk.
+func Shrink(path string, size int64) error {
+	f, _, err := openReserved(path)
+	if err == nil {
+		err = errors.Join(f.Truncate(size), f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("atomicfile: shrink %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// Fill puts data under path as [Write] does, in the room of the file that Reserve
+// made at reserved, which becomes the one at path: no other room is needed, but on
+// file systems that never write in place. Errors match [fs.ErrNotExist] when nothing
+// is reserved and [ErrTooLarge] when it is not enough; then nothing was changed.
+func Fill(reserved, path string, data []byte) error {
+	if err := fill(reserved, path, data); err != nil {
+		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func fill(reserved, path string, data []byte) error {
+	f, size, err := openReserved(reserved)
+	if err != nil {
+		return err
+	}
+	if size < int64(len(data)) {
+		_ = f.Close() // nothing was written
+		return fmt.Errorf("%w: %d bytes, %d are reserved", ErrTooLarge, len(data), size)
+	}
+	err = overwrite(f, data)
+	if IsFull(err) {
+		// The file system writes elsewhere first. What it writes in place of is free then.
+		if err = errors.Join(f.Truncate(0), f.Sync()); err == nil {
+			err = overwrite(f, data)
+		}
+	}
+	closeErr := f.Close()
+	if err = errors.Join(err, closeErr); err != nil {
+		return err
+	}
+	if err := persistently(func() error { return os.Rename(reserved, path) }); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func overwrite(f *os.File, data []byte) error {
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(data))); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// openReserved opens a reserved file for writing and gives its size.
+func openReserved(path string) (*os.File, int64, error) {
+	f, err := openRegular(path, os.O_RDWR)
+	if err != nil {
+		return nil, 0, err
+	}
+	err = private(f, 0o600)
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil {
+			return f, info.Size(), nil
+		}
+	}
+	_ = f.Close() // the error to tell is the one before
+	return nil, 0, err
+}
+
+// IsFull reports whether the disk has no room, or this user's quota is used up.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || isFull(err)
+}
