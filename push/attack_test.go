@@ -88,3 +88,65 @@ func TestAttackATopicAliasThatWasNotOfferedIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// announced is the beginning of a packet of total bytes, of which no more comes.
+func announced(first byte, total int) []byte {
+	for header := 2; ; header++ {
+		rest := total - header
+		length := []byte{byte(rest) & 0x7F}
+		for rest >>= 7; rest > 0; rest >>= 7 {
+			length[len(length)-1] |= 0x80
+			length = append(length, byte(rest)&0x7F)
+		}
+		if 1+len(length) == header {
+			return append([]byte{first}, length...)
+		}
+	}
+}
+
+// TestAttackAPacketOverItsLimitIsRefusedBeforeItComes: else a broker fills the memory,
+// or has the client wait for what it never sends.
+func TestAttackAPacketOverItsLimitIsRefusedBeforeItComes(t *testing.T) {
+	const publish, suback, disconnect, pubrel, without = 0x32, 0x90, 0xE0, 0x62, 64 << 10
+	for name, c := range map[string]struct {
+		first      byte
+		max, limit int
+	}{
+		"a message":                         {publish, 0, 1 << 20},
+		"a message, the least limit":        {publish, 1 << 10, 1 << 10},
+		"a message, a large limit":          {publish, 16 << 20, 16 << 20},
+		"a SUBACK":                          {suback, 0, without},
+		"a SUBACK, the least limit":         {suback, 1 << 10, 1 << 10},
+		"a SUBACK, a large limit":           {suback, 16 << 20, without},
+		"a DISCONNECT":                      {disconnect, 0, without},
+		"a DISCONNECT, a large limit":       {disconnect, 256 << 20, without},
+		"a PUBREL, full of user properties": {pubrel, 256 << 20, without},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for over := range 2 {
+				synctest.Test(t, func(t *testing.T) {
+					s, code := refused(t, func(*peer) []byte { return announced(c.first, c.limit+over) }, func(cfg *push.Config) { cfg.MaxPacketSize = c.max })
+					switch {
+					case over == 0 && (s.Err != nil || code != packets.DisconnectNormalDisconnection):
+						t.Errorf("at the limit: DISCONNECT 0x%02X, error %v", code, s.Err)
+					case over > 0 && (!errors.Is(s.Err, push.ErrPacketTooLarge) || code != packets.DisconnectPacketTooLarge):
+						t.Errorf("one byte over the limit: DISCONNECT 0x%02X, error %v", code, s.Err)
+					}
+				})
+			}
+		})
+	}
+	t.Run("a CONNACK", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newScripted(t, func(p *peer) {
+				p.expect(packets.CONNECT)
+				p.sendRaw(announced(0x20, without+1)...)
+				p.stay()
+			})
+			s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
+			if !errors.Is(s.Err, push.ErrPacketTooLarge) {
+				t.Errorf("error %v", s.Err)
+			}
+		})
+	})
+}
