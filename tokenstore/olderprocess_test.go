@@ -202,7 +202,13 @@ func TestAnOlderProcessAndThisOneWaitForEachOther(t *testing.T) {
 	full := earlierGrants(t)["full"].Key
 	writers, ofGrant := olderKeyringLocks("earlier", full)
 	locking := func(s Store) func(context.Context) (func(), error) {
-		return func(ctx context.Context) (func(), error) { return s.Lock(ctx, full) }
+		return func(ctx context.Context) (func(), error) {
+			lease, err := s.Lock(ctx, full)
+			if err != nil {
+				return nil, err
+			}
+			return lease.Release, nil
+		}
 	}
 	for name, c := range map[string]struct {
 		lock string
@@ -282,6 +288,10 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 	f := openFolder(t, FolderConfig{Path: folder, Identity: identity})
 	older := olderProcessOn(t, folder, identity)
 	for name, before := range earlierGrants(t) {
+		stale, err := f.Load(t.Context(), before.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
 		older.renew(before.Key, "second-refresh-of-"+name, "second-access-of-"+name)
 		got, err := f.Load(t.Context(), before.Key)
 		if err != nil {
@@ -295,9 +305,16 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 		if !got.Equal(want) {
 			t.Errorf("%s is\n%s, want\n%s", name, encoded(t, got), encoded(t, want))
 		}
+		// Here it is not written over by what was loaded before.
+		stale.RefreshToken = NewSecret("spent")
+		if err := saveError(t, f, stale); !errors.Is(err, ErrConflict) {
+			t.Errorf("%s is written over: %v", name, err)
+		}
 		// And back again.
 		got.RefreshToken = NewSecret("third-refresh-of-" + name)
-		saveAll(t, f, got)
+		if err := saveError(t, f, got); err != nil {
+			t.Fatal(err)
+		}
 		record := earlierRecord(t, name)
 		maps.Copy(record, map[string]any{
 			"refresh_token": "third-refresh-of-" + name, "access_token": "second-access-of-" + name,
@@ -306,5 +323,85 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 		if members := older.load(before.Key); !reflect.DeepEqual(members, record) {
 			t.Errorf("%s is read as %v, want %v", name, members, record)
 		}
+	}
+}
+
+// noted gives a grant of an earlier version with all that can be known of its token.
+func noted(t *testing.T) Grant {
+	t.Helper()
+	g := earlierGrants(t)["full"]
+	at := time.Date(2026, 11, 28, 11, 0, 0, 0, time.UTC)
+	g.Renewal = Renewal{By: "host/1", Since: at, Sent: 2, Refused: at, Looked: at.Add(time.Minute), Lapsed: true, Former: NewSecret("refresh-before-full")}
+	return g
+}
+
+func TestAnOlderProcessRenewsAGrantThatIsMarkedAndTheMarkIsDropped(t *testing.T) {
+	identity := NewIdentity(t)
+	folder := filepath.Join(t.TempDir(), "grants")
+	f := openFolder(t, FolderConfig{Path: folder, Identity: identity})
+	older := olderProcessOn(t, folder, identity)
+	marked := noted(t)
+	revision, err := f.Reserve(t.Context(), marked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Load(t.Context(), marked.Key); err != nil || !got.Equal(marked) || got.Revision != revision {
+		t.Fatalf("marked, the grant is %s, %v", encoded(t, got), err)
+	}
+
+	older.renew(marked.Key, "second-refresh-of-full", "second-access-of-full")
+	if older.load(marked.Key)["renewal"] == nil {
+		t.Fatal("the older process did not keep what it does not know")
+	}
+	got, err := f.Load(t.Context(), marked.Key)
+	if err != nil || got.RefreshToken.Reveal() != "second-refresh-of-full" || !got.Renewal.equal(Renewal{}) {
+		t.Fatalf("renewed by an older process, the grant is %s, %v", encoded(t, got), err)
+	}
+	marked.Revision = revision
+	if err := saveError(t, f, marked); !errors.Is(err, ErrConflict) {
+		t.Errorf("the newer token is written over: %v", err)
+	}
+	if err := saveError(t, f, got); err != nil {
+		t.Error(err)
+	}
+	if left := older.load(marked.Key)["renewal"]; left != nil {
+		t.Errorf("the record still has %v", left)
+	}
+}
+
+func TestAnOlderProcessRenewsAMarkedGrantInTheKeyring(t *testing.T) {
+	fake := newFakeKeyring()
+	k := fakeStore(t, fake, 64<<10)
+	marked := noted(t)
+	revision, err := k.Reserve(t.Context(), marked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := "test:grant-" + olderName(marked.Key)
+	text, ok := strings.CutPrefix(fake.items[item], "fds1 ")
+	if !ok {
+		t.Fatalf("the entry is %q", fake.items[item])
+	}
+	var members map[string]any
+	if err := json.Unmarshal([]byte(text), &members); err != nil {
+		t.Fatal(err)
+	}
+	members["refresh_token"] = "second-refresh-of-full"
+	data, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.items[item] = "fds1 " + string(data)
+
+	got, err := k.Load(t.Context(), marked.Key)
+	if err != nil || got.RefreshToken.Reveal() != "second-refresh-of-full" || !got.Renewal.equal(Renewal{}) {
+		t.Fatalf("renewed by an older process, the grant is %s, %v", encoded(t, got), err)
+	}
+	marked.Revision = revision
+	if err := saveError(t, k, marked); !errors.Is(err, ErrConflict) {
+		t.Errorf("the newer token is written over: %v", err)
+	}
+	if err := saveError(t, k, got); err != nil {
+		t.Error(err)
 	}
 }
