@@ -25,7 +25,8 @@
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
 // reached. A tag is not made again when its making may have succeeded: that is
-// status 1, and tag list tells.
+// status 1, and tag list tells. A provider that refuses an owner's grant is asked once
+// more, half a minute later, before that is status 3.
 //
 // # Exit status
 //
@@ -36,7 +37,8 @@
 //	   grant has lapsed
 //
 // SIGINT and SIGTERM end the tour, provider and watch with 0, other commands with
-// 1. A second signal ends the process at once.
+// 1. A renewal that has been sent is waited for, three minutes at most, since the
+// grant would be lost with its answer. A second signal ends the process at once.
 //
 // # Configuration
 //

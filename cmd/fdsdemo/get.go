@@ -116,7 +116,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(ctx, client)
 	if err := checkNarrowing(request.query, p.settings.Provider.Dialect); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 
 	// Many at once, shown in order. A list is shown when it is whole: half of one,
 	// tried again, would be shown twice.
-	source := &fetcher{request: request, tries: attempts{retrying: p.tellRetrying}, lists: make(map[string]*list), line: line}
+	source := &fetcher{request: request, tries: p.attempts(), lists: make(map[string]*list), line: line}
 	results := make(chan chan fetched, ownersAtOnce-1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -171,7 +171,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 // fetcher fetches each list once.
 type fetcher struct {
 	request getRequest
-	tries   attempts
+	tries   *attempts
 	line    *progressLine // nil: nobody watches
 
 	mu    sync.Mutex
@@ -180,7 +180,7 @@ type fetcher struct {
 
 func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
 	var token fdsclient.Token
-	err := f.tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+	err := f.tries.do(ctx, o, func(ctx context.Context, _ func()) (err error) {
 		token, err = o.Token(ctx)
 		return err
 	})
@@ -200,7 +200,7 @@ func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
 		return l
 	}
 	defer close(l.done)
-	l.err = f.tries.do(ctx, func(ctx context.Context, answered func()) (err error) {
+	l.err = f.tries.do(ctx, o, func(ctx context.Context, answered func()) (err error) {
 		query := f.request.query
 		query.Progress = f.line.follow(l)
 		l.items, l.bad, err = gather(o.Pull().Items(ctx, f.request.kind, query), answered)

@@ -40,7 +40,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(ctx, client)
 
 	options := fdsclient.SignInOptions{}
 	if how.noBrowser {
@@ -51,10 +51,10 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 		options.ReadRedirect = p.readRedirect()
 	}
 	var shown atomic.Bool
-	tries := attempts{retrying: p.tellRetrying}
+	tries := p.attempts()
 	var owners []*fdsclient.Owner
 	var failure error
-	err = tries.do(ctx, func(ctx context.Context, answered func()) error {
+	err = tries.do(ctx, nil, func(ctx context.Context, answered func()) error {
 		options.ShowURL = func(url string) {
 			shown.Store(true)
 			answered() // from here on it waits for a person
@@ -121,7 +121,3 @@ func (p *program) readRedirect() func(context.Context) (string, error) {
 }
 
 const maxPasted = 64 << 10
-
-func (p *program) tellRetrying(err error) {
-	p.tell("fdsdemo: trying again for up to %v: %s", patience, p.sentence(err))
-}

@@ -25,7 +25,7 @@ func (p *program) logout(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(ctx, client)
 	owner, err := client.Owner(ctx, id)
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(ctx, client)
 	owners, err := client.Owners(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -157,6 +158,23 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	c.client.Hooks = hooks
 	p.settings = c.client
 	return fdsclient.New(c.client)
+}
+
+// closingQuietly is how long it takes to close a client of which nothing is told.
+const closingQuietly = 2 * time.Second
+
+// close ends a client. It waits for the answer to a renewal that is under way, whose
+// refresh token would be lost with it; signals ends with the first signal.
+func (p *program) close(signals context.Context, client io.Closer) {
+	timer := time.AfterFunc(closingQuietly, func() {
+		end := "Ctrl-C twice ends"
+		if signals.Err() != nil {
+			end = "a second Ctrl-C ends"
+		}
+		p.tell("fdsdemo: waiting for the provider's answer, without which an owner may have to sign in again; %s at once", end)
+	})
+	defer timer.Stop()
+	_ = client.Close() // what it could not keep is logged
 }
 
 // choose gives the owners that the IDs name, or all; none stored is an error.

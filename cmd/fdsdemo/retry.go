@@ -20,28 +20,56 @@ import (
 // patience is how long a one-shot command tries to reach a provider.
 const patience = 30 * time.Second
 
+// dueWithin bounds how long an attempt waits, from its first failure on, for the times
+// that its errors name.
+const dueWithin = 2 * time.Minute
+
 // attempts repeats what fails for a reason that may pass, until patience has run
 // out since the first attempt that failed began. All work of a command shares
 // one.
 type attempts struct {
-	retrying func(err error) // told before the first repetition; may be nil
+	retrying func(err error)                     // told before the first repetition
+	waiting  func(err error, wait time.Duration) // told of each wait for a time that an error names
 
 	mu    sync.Mutex
 	until time.Time // zero: nothing has failed yet
 }
 
+// attempts makes those of a command, which tell the user.
+func (p *program) attempts() *attempts {
+	return &attempts{retrying: p.tellRetrying, waiting: p.tellWaiting}
+}
+
+func (p *program) tellRetrying(err error) {
+	p.tell("fdsdemo: trying again for up to %v: %s", patience, p.sentence(err))
+}
+
+// tellWaiting is about a grant on which the provider's word is not final yet.
+func (p *program) tellWaiting(err error, wait time.Duration) {
+	p.tell("fdsdemo: asking the provider again in %v, before you have to sign in again: %s", wait.Round(time.Second), p.sentence(err))
+}
+
+// due is an error that names the time of the next attempt: until then a repetition is
+// answered by the same error, and nobody is asked. After a refusal of a grant it is known
+// only then whether its user must sign in again.
+type due interface{ RetryAfter() time.Duration }
+
 // errNoAnswer is why an attempt was ended.
 var errNoAnswer = fmt.Errorf("the provider did not answer within %v; check its URLs in the configuration and this machine's network", patience)
 
-// do calls attempt until it succeeds, fails for good, or there is no time left.
-// An attempt calls answered when the provider has begun to answer; until then it
-// is ended when patience runs out.
-func (a *attempts) do(ctx context.Context, attempt func(ctx context.Context, answered func()) error) error {
+// do calls attempt until it succeeds, fails for good, or there is no time left. Its
+// errors name the owner whose work it is, if any. An attempt calls answered when the
+// provider has begun to answer; until then it is ended when patience runs out.
+func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(ctx context.Context, answered func()) error) error {
 	var before error
+	var failing time.Time // since when
 	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
 	for {
 		began := time.Now()
 		err := a.once(ctx, began, attempt)
+		if owner != nil {
+			err = ofOwner(err, owner)
+		}
 		if errors.Is(err, errNoAnswer) && before != nil {
 			return fmt.Errorf("%w; before that: %w", err, before)
 		}
@@ -49,24 +77,57 @@ func (a *attempts) do(ctx context.Context, attempt func(ctx context.Context, ans
 		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
 			return err
 		}
-		left, first := a.failed(began)
-		delay := spacing.Next()
-		if answer := new(pull.Error); errors.As(err, &answer) {
-			delay += answer.RetryAfter
+		if failing.IsZero() {
+			failing = began
 		}
+		delay := spacing.Next()
+		if next := due(nil); errors.As(err, &next) {
+			if wait := next.RetryAfter(); wait > 0 {
+				delay += wait
+				if time.Since(failing)+delay > dueWithin {
+					return err
+				}
+				a.waiting(err, wait)
+				if err := sleep(ctx, delay); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		left, first := a.failed(began)
+		delay += askedFor(err)
 		if delay >= left {
 			return err
 		}
-		if first && a.retrying != nil {
+		if first {
 			a.retrying(err)
 		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := sleep(ctx, delay); err != nil {
+			return err
 		}
+	}
+}
+
+// askedFor is how long the provider wants nobody to come back.
+func askedFor(err error) time.Duration {
+	if answer := new(pull.Error); errors.As(err, &answer) {
+		return answer.RetryAfter
+	}
+	if refusal := new(fdsclient.OAuthError); errors.As(err, &refusal) {
+		return refusal.RetryAfter
+	}
+	return 0
+}
+
+// sleep gives why ctx ended, if it did.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -105,8 +105,8 @@ func (p *program) tagSetCommand() *cobra.Command {
 				return err
 			}
 			return p.withTags(c, read, func(ctx context.Context, o *fdsclient.Owner) error {
-				tries := attempts{retrying: p.tellRetrying}
-				err := tries.do(ctx, func(ctx context.Context, _ func()) error { return o.Pull().SetEntities(ctx, args[0], entities) })
+				tries := p.attempts()
+				err := tries.do(ctx, o, func(ctx context.Context, _ func()) error { return o.Pull().SetEntities(ctx, args[0], entities) })
 				if err == nil {
 					p.tell("The entities of tag %s are set.", args[0])
 				}
@@ -123,8 +123,8 @@ func (p *program) tagDeleteCommand() *cobra.Command {
 		Args:  oneArgument("the tag's ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
-				tries, again := attempts{retrying: p.tellRetrying}, false
-				err := tries.do(ctx, func(ctx context.Context, _ func()) error {
+				tries, again := p.attempts(), false
+				err := tries.do(ctx, o, func(ctx context.Context, _ func()) error {
 					err := o.Pull().DeleteTag(ctx, args[0])
 					if again && errors.Is(err, pull.ErrNotFound) {
 						return nil // an attempt before this one did it
@@ -153,7 +153,7 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(ctx, client)
 	if read != nil {
 		if err := read(ctx); err != nil {
 			return err
@@ -176,8 +176,8 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 func (p *program) listTags(ctx context.Context, o *fdsclient.Owner, line *progressLine, asJSON bool) error {
 	var tags []fds.Tag
 	var bad []error
-	tries := attempts{retrying: p.tellRetrying}
-	err := tries.do(ctx, func(ctx context.Context, answered func()) (err error) {
+	tries := p.attempts()
+	err := tries.do(ctx, o, func(ctx context.Context, answered func()) (err error) {
 		tags, bad, err = gather(o.Pull().Tags(ctx, pull.Query{Progress: line.follow(o)}), answered)
 		return err
 	})
@@ -197,8 +197,8 @@ func (p *program) listTags(ctx context.Context, o *fdsclient.Owner, line *progre
 func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.RawMessage, asJSON bool) error {
 	look := p.invocation("tag list --owner " + o.Key().SubscriptionID.String())
 	var created pull.Created
-	tries := attempts{retrying: p.tellRetrying}
-	err := tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+	tries := p.attempts()
+	err := tries.do(ctx, o, func(ctx context.Context, _ func()) (err error) {
 		created, err = o.Pull().CreateTag(ctx, tag)
 		return err
 	})
@@ -229,8 +229,8 @@ func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.Ra
 }
 
 func (p *program) readTag(ctx context.Context, o *fdsclient.Owner, id string) (tag fds.Tag, err error) {
-	tries := attempts{retrying: p.tellRetrying}
-	err = tries.do(ctx, func(ctx context.Context, _ func()) (err error) {
+	tries := p.attempts()
+	err = tries.do(ctx, o, func(ctx context.Context, _ func()) (err error) {
 		tag, err = o.Pull().Tag(ctx, id)
 		return err
 	})

@@ -82,7 +82,7 @@ func (t *tour) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer t.close(ctx, client)
 
 	err = t.show(ctx, client, box, watched)
 	if err == nil || ctx.Err() != nil { // over, or ended by a signal

@@ -37,6 +37,7 @@ func (p *program) watchCommand() *cobra.Command {
 }
 
 func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bool) error {
+	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	w := &watcher{end: end, tell: p.tell, owners: make(map[fds.OwnerKey]condition)}
@@ -44,7 +45,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer p.close(signals, client)
 	owners, err := choose(ctx, client, ids)
 	if err != nil {
 		return err

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+)
+
+// later is an error after which nobody is asked before a time.
+type later struct{ at time.Time }
+
+func (e *later) Error() string             { return "the provider refused the grant" }
+func (e *later) Is(target error) bool      { return target == fdsclient.ErrUnavailable }
+func (e *later) RetryAfter() time.Duration { return max(0, time.Until(e.at)) }
+
+// tried runs attempts that give those errors, one after the other, and gives what do
+// returns, what was told, and how long it took.
+func tried(ctx context.Context, errs ...func() error) (err error, told []string, took time.Duration) {
+	a := &attempts{
+		retrying: func(err error) { told = append(told, "retrying") },
+		waiting:  func(err error, wait time.Duration) { told = append(told, fmt.Sprint("waiting ", wait)) },
+	}
+	began := time.Now()
+	n := 0
+	err = a.do(ctx, nil, func(context.Context, func()) error {
+		n++
+		return errs[min(n, len(errs))-1]()
+	})
+	return err, told, time.Since(began)
+}
+
+func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
+	in := func(d time.Duration) func() error {
+		return func() error { return fmt.Errorf("renewal: %w", &later{time.Now().Add(d)}) }
+	}
+	fail := func(err error) func() error { return func() error { return err } }
+	down := fmt.Errorf("%w: the line is cut", fdsclient.ErrUnavailable)
+	lapsed := fmt.Errorf("%w: refused twice", fdsclient.ErrSignInRequired)
+	for name, c := range map[string]struct {
+		errs        []func() error
+		want        error
+		told        []string
+		least, most time.Duration
+	}{
+		"refused twice":                {[]func() error{in(30 * time.Second), fail(lapsed)}, lapsed, []string{"waiting 30s"}, 30 * time.Second, 31 * time.Second},
+		"refused once":                 {[]func() error{in(30 * time.Second), fail(nil)}, nil, []string{"waiting 30s"}, 30 * time.Second, 31 * time.Second},
+		"after the line was cut":       {[]func() error{fail(down), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"retrying", "waiting 30s"}, 30 * time.Second, 33 * time.Second},
+		"after a lost answer":          {[]func() error{in(time.Minute), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"waiting 1m0s", "waiting 30s"}, 90 * time.Second, 93 * time.Second},
+		"never to an end":              {[]func() error{in(50 * time.Second)}, fdsclient.ErrUnavailable, []string{"waiting 50s", "waiting 50s"}, 100 * time.Second, 104 * time.Second},
+		"a time that is far off":       {[]func() error{in(time.Hour)}, fdsclient.ErrUnavailable, nil, 0, 0},
+		"a time that has come already": {[]func() error{in(0), fail(nil)}, nil, []string{"retrying"}, 0, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err, told, took := tried(t.Context(), c.errs...)
+				if !errors.Is(err, c.want) || !slices.Equal(told, c.told) || took < c.least || took > c.most {
+					t.Errorf("after %v: %v; told %q", took, err, told)
+				}
+			})
+		})
+	}
+}
+
+func TestASignalEndsTheWaitForASecondLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(7*time.Second, cancel)
+		err, _, took := tried(ctx, func() error { return &later{time.Now().Add(30 * time.Second)} })
+		if !errors.Is(err, context.Canceled) || took != 7*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+func TestARefusalsRetryAfterIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		err, _, took := tried(t.Context(), func() error {
+			if n++; n > 1 {
+				return nil
+			}
+			return fmt.Errorf("renewal: %w", &fdsclient.OAuthError{Code: "temporarily_unavailable", RetryAfter: 9 * time.Second})
+		})
+		if err != nil || took < 9*time.Second || took > 10*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
