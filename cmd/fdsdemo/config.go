@@ -31,6 +31,7 @@ const (
 // configuration is a checked fdsdemo.yaml with all its files read.
 type configuration struct {
 	client fdsclient.Config // without a store
+	signIn fdsclient.SignInOptions
 	store  func(ctx context.Context) (tokenstore.Store, error)
 }
 
@@ -60,6 +61,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 		Poll:        file.Poll.poll(),
 		Logger:      log,
 	}}
+	c.signIn.Parameters = file.Application.AuthorizationParameters
 	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
 	r.checkClient(c.client)

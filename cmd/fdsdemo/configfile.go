@@ -53,6 +53,8 @@ type configFile struct {
 		RedirectPath      string   `yaml:"redirect_path"`
 		RedirectPorts     []int    `yaml:"redirect_ports"`
 		SubscriptionClaim string   `yaml:"subscription_claim"`
+
+		AuthorizationParameters map[string]string `yaml:"authorization_parameters"`
 	} `yaml:"application"`
 	Tokens struct {
 		Store          string `yaml:"store"`

@@ -93,6 +93,8 @@
 //	  dpop: false                             # bind tokens to a key (RFC 9449)
 //	  pushed_requests: false                  # RFC 9126; done anyway where the provider demands it
 //	  scopes: [openid, offline_access]
+//	  authorization_parameters: {}            # added to the request that login's browser opens, as {ui_locales: de};
+//	                                          # an empty value leaves out what is sent by default, as {prompt: ""}
 //	  redirect_path: /callback
 //	  redirect_ports: []                      # empty: any free port
 //	  subscription_claim: subscription_id

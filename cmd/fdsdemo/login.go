@@ -42,7 +42,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	}
 	defer p.close(ctx, client)
 
-	options := fdsclient.SignInOptions{}
+	options := p.signIn
 	if how.noBrowser {
 		options.OpenBrowser = func(context.Context, string) error { return nil }
 	}

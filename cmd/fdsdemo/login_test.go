@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +33,29 @@ func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 	if got := len(s.run("owners", "--json").expect(statusDone).lines()); got != 2 {
 		t.Errorf("%d owners are stored, want 2", got)
 	}
+}
+
+func TestAParameterOfTheConfigurationIsInTheRequest(t *testing.T) {
+	s := newSetup(t)
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: select_account, login_hint: \"a&b=ü\", max_age: 3600}")
+	p := s.start("login", "--no-browser")
+	address, err := url.Parse(p.signInURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{"prompt": {"select_account"}, "login_hint": {"a&b=ü"}, "max_age": {"3600"}, "response_type": {"code"}} {
+		if got := address.Query()[name]; !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	s.approve(p, s.north)
+	p.wait().expect(statusDone)
+}
+
+func TestAParameterThatUndoesTheSignInIsAFaultOfTheConfiguration(t *testing.T) {
+	s := newSetup(t)
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {state: mine}")
+	s.run("login", "--no-browser").expect(statusUsage).says("application.authorization_parameters", `"state" is set by the SDK`)
 }
 
 func TestAConfidentialClientSignsInWithItsSecretFile(t *testing.T) {

@@ -29,8 +29,9 @@ type program struct {
 	verbose bool
 
 	settings fdsclient.Config // in use, as open has read them
-	forgets  bool             // the store ends with the process
-	ending   atomic.Bool      // the command has failed and says why at its end
+	signIn   fdsclient.SignInOptions
+	forgets  bool        // the store ends with the process
+	ending   atomic.Bool // the command has failed and says why at its end
 }
 
 func newProgram(out, err *os.File) *program {
@@ -156,7 +157,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
-	p.settings = c.client
+	p.settings, p.signIn = c.client, c.signIn
 	return fdsclient.New(c.client)
 }
 

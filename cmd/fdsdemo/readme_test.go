@@ -125,3 +125,120 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	}
 	look(reflect.TypeFor[configFile]())
 }
+
+func TestTheSettingsOfTheDocumentationAreKnown(t *testing.T) {
+	t.Parallel()
+	var settings strings.Builder
+	for _, line := range documented(t)[1:] {
+		if text, ok := strings.CutPrefix(line, "//\t"); ok && !strings.HasPrefix(text, "fdsdemo") {
+			settings.WriteString(text + "\n")
+		}
+	}
+	_, rest, ok := strings.Cut(settings.String(), "provider:\n")
+	path := filepath.Join(t.TempDir(), configName)
+	if err := os.WriteFile(path, []byte("provider:\n"+rest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConfigFile(path)
+	if err != nil || !ok || c.Provider.Issuer == "" || c.Poll.Margin == 0 {
+		t.Errorf("the first settings are of %q, the last is %v, %v", c.Provider.Issuer, c.Poll.Margin, err)
+	}
+}
+
+// documented gives the lines of doc.go.
+func documented(t *testing.T) []string {
+	t.Helper()
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.ReplaceAll(string(doc), "\r\n", "\n"), "\n")
+}
+
+// commandLines gives the lines that show how a command is typed, with what is said of it.
+func commandLines(t *testing.T) map[string][][2]string {
+	t.Helper()
+	lines := map[string][][2]string{}
+	for _, line := range documented(t) {
+		if m := regexp.MustCompile(`^//\t(fdsdemo(?: \S+)*)(.*)$`).FindStringSubmatch(line); m != nil {
+			lines["doc.go"] = append(lines["doc.go"], [2]string{m[1], m[2]})
+		}
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| `fdsdemo ") {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`((?:fdsdemo|tag) [^`]+)`").FindAllStringSubmatch(line, -1) {
+			command, said := m[1], ""
+			if command, ok := strings.CutPrefix(command, "tag "); ok {
+				lines["README"] = append(lines["README"], [2]string{"fdsdemo tag " + command, said})
+				continue
+			}
+			lines["README"] = append(lines["README"], [2]string{command, line})
+		}
+	}
+	return lines
+}
+
+func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
+	s := newSetup(t)
+	root := newProgram(os.Stdout, os.Stderr).command()
+	for document, lines := range commandLines(t) {
+		if len(lines) < 8 {
+			t.Errorf("%s shows only %d command lines", document, len(lines))
+		}
+		s.signIn(s.north)
+		tag := ""
+		for _, line := range lines {
+			args := strings.Fields(line[0])[1:]
+			command, _, err := root.Find(args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			command.InitDefaultHelpFlag()
+			for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(line[0]+line[1], -1) {
+				if name := strings.TrimPrefix(flag, "--"); command.Flags().Lookup(name) == nil && command.InheritedFlags().Lookup(name) == nil {
+					t.Errorf("%s: %s has no %s", document, line[0], flag)
+				}
+			}
+			for i, arg := range args {
+				switch {
+				case arg == "DIR":
+					args[i] = filepath.Join(t.TempDir(), "box")
+				case arg == "FILE" && args[1] == "create":
+					args[i] = s.write("tag.json", `{"generic":{"name":"One"}}`)
+				case arg == "FILE":
+					args[i] = s.write("entities.json", `[]`)
+				case arg == "ID" && args[0] == "tag":
+					args[i] = tag
+				case arg == "ID":
+					args[i] = north.Spelling
+				}
+			}
+			switch command.Name() {
+			case "fdsdemo":
+				start(t, invocation(t, "--duration", "1ms")).wait().expect(statusDone)
+			case "provider":
+				p := start(t, invocation(t, args...))
+				p.await(p.out, "ready")
+				p.end()
+			case "login":
+				p := s.start(append(args, "--no-browser")...)
+				s.approve(p, s.north)
+				p.wait().expect(statusDone)
+			case "watch":
+				p := s.start(args...)
+				p.await(p.err, "Connected: ")
+				p.end()
+			default:
+				if r := s.run(args...).expect(statusDone); command.Name() == "create" {
+					tag = strings.TrimSpace(r.out)
+				}
+			}
+		}
+	}
+}

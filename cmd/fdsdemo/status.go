@@ -153,6 +153,7 @@ var settingNames = strings.NewReplacer(
 	"SignIn with ReadRedirect", "fdsdemo login --paste",
 	"Application.RedirectPath", "application.redirect_path",
 	"Application.RedirectPorts", "application.redirect_ports",
+	"SignInOptions.Parameters", "application.authorization_parameters",
 	"Application.SubscriptionClaim", "application.subscription_claim",
 	"Config.Certificates", "push.certificates",
 	"Config.State", "push.state_folder",
