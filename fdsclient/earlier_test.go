@@ -153,7 +153,7 @@ func (s *earlierServer) idToken() string {
 	return text + "." + encode(signature)
 }
 
-// thumbprintOfProof gives the thumbprint (RFC 7638) of the key in a DPoP proof.
+// thumbprintOfProof returns the thumbprint (RFC 7638) of the key in a DPoP proof.
 func thumbprintOfProof(proof string) string {
 	first, _, _ := strings.Cut(proof, ".")
 	text, err := base64.RawURLEncoding.DecodeString(first)

@@ -85,7 +85,7 @@ func earlierGrants(t *testing.T) map[string]Grant {
 
 var everyEarlier = []string{"application", "bare", "full", "large", "newer", "odd"}
 
-// earlierRecord gives a record as an earlier version encoded it.
+// earlierRecord returns a record as an earlier version encoded it.
 func earlierRecord(t *testing.T, name string) map[string]any {
 	t.Helper()
 	var all map[string]map[string]any
@@ -107,7 +107,7 @@ func readJSON(t *testing.T, path string, v any) {
 	}
 }
 
-// earlierFolder gives a copy of a folder, with the modes that it had.
+// earlierFolder returns a copy of a folder, with the modes that it had.
 func earlierFolder(t *testing.T, name string) string {
 	t.Helper()
 	from, to := filepath.Join(earlier, name), filepath.Join(t.TempDir(), "grants")
@@ -137,7 +137,7 @@ func earlierIdentity(t *testing.T) Secret {
 	return NewSecret(string(data))
 }
 
-// earlierKeyring gives a keyring that holds what a file says, under the service
+// earlierKeyring returns a keyring that holds what a file says, under the service
 // "earlier".
 func earlierKeyring(t *testing.T, name string) *fakeKeyring {
 	t.Helper()
@@ -159,7 +159,7 @@ func openEarlierKeyring(t *testing.T, fake *fakeKeyring, locks string) *Keyring 
 	return k
 }
 
-// wantEarlier checks that a store lists and gives just the grants of those names.
+// wantEarlier checks that a store lists just the grants of those names, and loads them.
 func wantEarlier(t *testing.T, s Store, names ...string) {
 	t.Helper()
 	all := earlierGrants(t)

@@ -60,7 +60,7 @@ func olderKeyringLocks(service string, k Key) (writers, grant string) {
 	return "keyring-" + name, name[:12] + "-" + olderName(k)
 }
 
-// olderLock takes a lock, or gives nil while another process holds it.
+// olderLock takes a lock, or returns nil while another process holds it.
 func olderLock(t *testing.T, folder, name string) (unlock func()) {
 	t.Helper()
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -326,7 +326,7 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 	}
 }
 
-// noted gives a grant of an earlier version with all that can be known of its token.
+// noted returns a grant of an earlier version with all that can be known of its token.
 func noted(t *testing.T) Grant {
 	t.Helper()
 	g := earlierGrants(t)["full"]

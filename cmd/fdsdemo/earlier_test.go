@@ -22,7 +22,7 @@ var earlier = filepath.Join("testdata", "earlier")
 // earlierOwners are those who are signed in in the folder of the box.
 var earlierOwners = []string{"26dae499-81a6-4d9b-b180-360a9ed09725", "82d561f7-ca4a-4e28-862a-1246390f9914"}
 
-// earlierBox gives a copy of the folder that an earlier version's provider wrote, with
+// earlierBox returns a copy of the folder that an earlier version's provider wrote, with
 // the modes that it gave.
 func earlierBox(t *testing.T) string {
 	t.Helper()

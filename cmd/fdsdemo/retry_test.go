@@ -19,7 +19,7 @@ func (e *later) Error() string             { return "the provider refused the gr
 func (e *later) Is(target error) bool      { return target == fdsclient.ErrUnavailable }
 func (e *later) RetryAfter() time.Duration { return max(0, time.Until(e.at)) }
 
-// tried runs attempts that give those errors, one after the other, and gives what do
+// tried runs attempts that give those errors, one after the other, and returns what do
 // returns, what was told, and how long it took.
 func tried(ctx context.Context, errs ...func() error) (err error, told []string, took time.Duration) {
 	a := &attempts{
