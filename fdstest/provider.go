@@ -37,6 +37,7 @@ type Provider struct {
 	world     *world.World
 	api       *webapi.API
 	http      httpFaults
+	conns     connections
 	mqtt      brokerFaults
 	keys      keyLog
 
@@ -218,11 +219,11 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 		apiTLS = asking
 	}
 	webs := []*webServer{
-		serveWeb(ctx, listeners[0], plain, &p.http, p.log, authorityEndpointsOf, p.authority),
-		serveWeb(ctx, listeners[1], apiTLS, &p.http, p.log, apiEndpointsOf, p.api),
+		serveWeb(ctx, p.conns.listener(listeners[0]), plain, &p.http, p.log, authorityEndpointsOf, p.authority),
+		serveWeb(ctx, p.conns.listener(listeners[1]), apiTLS, &p.http, p.log, apiEndpointsOf, p.api),
 	}
 	if len(listeners) > 3 {
-		webs = append(webs, serveWeb(ctx, listeners[3], asking, &p.http, p.log, authorityEndpointsOf, http.HandlerFunc(p.authority.ServeMutualTLS)))
+		webs = append(webs, serveWeb(ctx, p.conns.listener(listeners[3]), asking, &p.http, p.log, authorityEndpointsOf, http.HandlerFunc(p.authority.ServeMutualTLS)))
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -235,6 +236,7 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 	}
 	p.close = sync.OnceFunc(func() {
 		cancel()
+		p.conns.bury()
 		for _, web := range webs {
 			web.close()
 		}
