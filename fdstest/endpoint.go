@@ -19,8 +19,10 @@ const (
 	IntrospectionEndpoint       Endpoint = "introspection"
 	PushedRequestEndpoint       Endpoint = "pushed request"
 	DeviceAuthorizationEndpoint Endpoint = "device authorization"
-	DevicePageEndpoint          Endpoint = "device page" // where a person enters a user code
-	MetadataEndpoint            Endpoint = "metadata"    // RFC 8414 and OpenID discovery
+	DevicePageEndpoint          Endpoint = "device page"                         // where a person enters a user code
+	MetadataEndpoint            Endpoint = "metadata"                            // the two that follow
+	OAuthMetadataEndpoint       Endpoint = "metadata/oauth-authorization-server" // RFC 8414
+	OpenIDDiscoveryEndpoint     Endpoint = "metadata/openid-configuration"       // OpenID Connect Discovery 1.0
 	KeysEndpoint                Endpoint = "keys"
 	APIEndpoint                 Endpoint = "api"
 )
@@ -29,26 +31,21 @@ const (
 // "specifications", "tag".
 func APIPath(path string) Endpoint { return APIEndpoint + Endpoint("/"+strings.Trim(path, "/")) }
 
-var authorityEndpoints = map[string]Endpoint{
-	authority.AuthorizationPath:       AuthorizationEndpoint,
-	authority.IntrospectionPath:       IntrospectionEndpoint,
-	authority.PushedRequestPath:       PushedRequestEndpoint,
-	authority.DeviceAuthorizationPath: DeviceAuthorizationEndpoint,
-	authority.DevicePath:              DevicePageEndpoint,
-	authority.ConsentPath:             ConsentEndpoint,
-	authority.TokenPath:               TokenEndpoint,
-	authority.RevocationPath:          RevocationEndpoint,
-	authority.OAuthMetadataPath:       MetadataEndpoint,
-	authority.OpenIDDiscoveryPath:     MetadataEndpoint,
-	authority.KeysPath:                KeysEndpoint,
+var authorityEndpoints = map[string][]Endpoint{
+	authority.AuthorizationPath:       {AuthorizationEndpoint},
+	authority.IntrospectionPath:       {IntrospectionEndpoint},
+	authority.PushedRequestPath:       {PushedRequestEndpoint},
+	authority.DeviceAuthorizationPath: {DeviceAuthorizationEndpoint},
+	authority.DevicePath:              {DevicePageEndpoint},
+	authority.ConsentPath:             {ConsentEndpoint},
+	authority.TokenPath:               {TokenEndpoint},
+	authority.RevocationPath:          {RevocationEndpoint},
+	authority.OAuthMetadataPath:       {MetadataEndpoint, OAuthMetadataEndpoint},
+	authority.OpenIDDiscoveryPath:     {MetadataEndpoint, OpenIDDiscoveryEndpoint},
+	authority.KeysPath:                {KeysEndpoint},
 }
 
-func authorityEndpointsOf(path string) []Endpoint {
-	if e, ok := authorityEndpoints[path]; ok {
-		return []Endpoint{e}
-	}
-	return nil
-}
+func authorityEndpointsOf(path string) []Endpoint { return authorityEndpoints[path] }
 
 // apiEndpointsOf gives APIEndpoint and an APIPath for each level of the path.
 func apiEndpointsOf(path string) []Endpoint {

@@ -64,6 +64,33 @@ func TestFaultsAtAnEndpointDoWhatTheySay(t *testing.T) {
 		{"Drip", func(e fdstest.Endpoint) fdstest.Fault { return fdstest.Drip(e, time.Microsecond) },
 			func(ans answer) bool { return ans.err == nil && ans.status == 200 && len(ans.body) > 1 }},
 		{"Truncated", fdstest.Truncated, func(ans answer) bool { return ans.err != nil && ans.status == 200 && len(ans.body) > 1 }},
+		{"AnswerAfterWork", func(e fdstest.Endpoint) fdstest.Fault { return fdstest.AnswerAfterWork(e, 502, "", "<html>") },
+			func(ans answer) bool {
+				return ans.status == 502 && ans.body == "<html>" && ans.header.Get("Content-Type") == ""
+			}},
+		{"ContentType", func(e fdstest.Endpoint) fdstest.Fault { return fdstest.ContentType(e, "text/plain") },
+			func(ans answer) bool {
+				return ans.status == 200 && ans.header.Get("Content-Type") == "text/plain" && len(ans.body) > 1
+			}},
+		{"ContentType, none", func(e fdstest.Endpoint) fdstest.Fault { return fdstest.ContentType(e, "") },
+			func(ans answer) bool {
+				return ans.status == 200 && ans.header["Content-Type"] == nil && len(ans.body) > 1
+			}},
+		{"ByteOrderMark", fdstest.ByteOrderMark, func(ans answer) bool {
+			return ans.status == 200 && strings.HasPrefix(ans.body, "\xef\xbb\xbf") && len(ans.body) > 4
+		}},
+		{"RewriteAnswer", func(e fdstest.Endpoint) fdstest.Fault {
+			return fdstest.RewriteAnswer(e, func(r *fdstest.Reply) {
+				r.Status++
+				r.Header.Set("X-Seen", r.Header.Get("Content-Type"))
+				r.Body = []byte(strings.ToUpper(string(r.Body)))
+			})
+		}, func(ans answer) bool {
+			return ans.status == 201 && ans.header.Get("X-Seen") == "application/json" && ans.err == nil && len(ans.body) > 1 && ans.body == strings.ToUpper(ans.body)
+		}},
+		{"RewriteAnswer, cut", func(e fdstest.Endpoint) fdstest.Fault {
+			return fdstest.RewriteAnswer(e, func(r *fdstest.Reply) { r.Body, r.Cut = []byte("{"), true })
+		}, func(ans answer) bool { return ans.status == 200 && ans.body == "{" && ans.err != nil }},
 		{"DropBeforeWork", fdstest.DropBeforeWork, func(ans answer) bool { return ans.err != nil && ans.status == 0 }},
 		{"DropAfterWork", fdstest.DropAfterWork, func(ans answer) bool { return ans.err != nil && ans.status == 0 }},
 	} {
@@ -235,6 +262,25 @@ func TestFaultsOfTheAuthorizationServerDoWhatTheySay(t *testing.T) {
 		if q, token := whole(); c.holds(q, token) {
 			t.Errorf("%s: it is not off", name)
 		}
+	}
+}
+
+func TestTheTwoPlacesOfTheMetadataAreEndpointsOfTheirOwn(t *testing.T) {
+	a := start(t, fdstest.Options{})
+	places := map[fdstest.Endpoint]string{fdstest.OAuthMetadataEndpoint: "oauth-authorization-server", fdstest.OpenIDDiscoveryEndpoint: "openid-configuration"}
+	for at := range places {
+		off := a.p.Inject(fdstest.Answer(at, 200, "application/json", "{}"))
+		for other, place := range places {
+			before := a.p.Requests(other)
+			ans := a.do(t.Context(), http.MethodGet, a.p.Issuer()+"/.well-known/"+place, "", nil)
+			if (ans.body == "{}") != (at == other) || a.p.Requests(other) != before+1 {
+				t.Errorf("%s, with a fault at %s: %s", other, at, ans.body)
+			}
+		}
+		off()
+	}
+	if n := a.p.Requests(fdstest.MetadataEndpoint); n != 4 {
+		t.Errorf("%d requests for metadata", n)
 	}
 }
 

@@ -146,7 +146,7 @@ func (p *Provider) Requests(at Endpoint) int {
 func (at Endpoint) check() error {
 	switch at {
 	case AuthorizationEndpoint, ConsentEndpoint, TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, PushedRequestEndpoint,
-		DeviceAuthorizationEndpoint, DevicePageEndpoint, MetadataEndpoint, KeysEndpoint, APIEndpoint:
+		DeviceAuthorizationEndpoint, DevicePageEndpoint, MetadataEndpoint, OAuthMetadataEndpoint, OpenIDDiscoveryEndpoint, KeysEndpoint, APIEndpoint:
 		return nil
 	}
 	if len(at) > len(APIEndpoint)+1 && at[:len(APIEndpoint)+1] == APIEndpoint+"/" {
