@@ -83,3 +83,10 @@ func demoOwners() []Owner {
 // Renewals are answered with invalid_grant from then on, and access tokens
 // are refused.
 func (p *Provider) RevokeGrants(o Owner) int { return p.authority.RevokeGrants(o.Spelling) }
+
+// Withdraw takes the owner out of every grant that names it, as when its people
+// withdraw their consent and those of the grant's other owners do not, and says
+// how many there were. The next renewal names the others only, and the Web API
+// gives tokens that were issued before no more than the others' data. A grant of
+// no other owner ends, as with RevokeGrants.
+func (p *Provider) Withdraw(o Owner) int { return p.authority.Withdraw(o.Spelling) }

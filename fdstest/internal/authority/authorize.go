@@ -175,9 +175,16 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, req authorizati
 		response.Set("state", req.state)
 	}
 	response.Set("iss", s.issuer)
-	for _, h := range s.hooks.all() {
+	hooks := s.hooks.all()
+	for _, h := range hooks {
 		if h.AuthorizationResponse != nil {
 			h.AuthorizationResponse(response)
+		}
+	}
+	query := response.Encode()
+	for _, h := range hooks {
+		if h.ResponseQuery != nil {
+			query = h.ResponseQuery(query)
 		}
 	}
 	separator := "?"
@@ -185,7 +192,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, req authorizati
 		separator = "&"
 	}
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	w.Header().Set("Location", req.redirectURI+separator+response.Encode())
+	w.Header().Set("Location", req.redirectURI+separator+query)
 	w.WriteHeader(http.StatusSeeOther)
 	if r.Method != http.MethodHead {
 		_, _ = io.WriteString(w, "You are being sent back to the application.\n")

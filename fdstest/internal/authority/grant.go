@@ -7,13 +7,14 @@ import (
 )
 
 // grant is what a person approved once. Codes and tokens point to it, so that
-// ending it ends them all at once. Its revoked field is under the server's
-// mutex, the rest never changes.
+// ending it ends them all at once. Who its owners are and whether it is revoked is
+// under the server's mutex, the rest never changes.
 type grant struct {
 	clientID  string
 	subject   string
 	scope     []string // as granted
-	owners    []string // spellings of subscription IDs
+	owners    []string // spellings of subscription IDs; replaced, never written to
+	withdrawn []string // those that were among them
 	audience  []string // of its access tokens, unless fewer are asked for
 	nonce     string
 	approved  time.Time
@@ -47,7 +48,8 @@ type refreshToken struct {
 	expires time.Time
 	used    bool
 	usedAt  time.Time
-	graced  bool // it was used once more within the grace
+	graced  bool           // it was used once more within the grace
+	answer  map[string]any // to its use, when it may be given again
 }
 
 type accessToken struct {
@@ -103,6 +105,43 @@ func (s *Server) RevokeGrants(spelling string) int {
 		}
 	}
 	return ended
+}
+
+// Withdraw takes the subscription ID, spelt as its owner is, out of every grant
+// that names it, and says how many there were. A grant of no other owner ends.
+func (s *Server) Withdraw(spelling string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := 0
+	for _, g := range s.liveGrants() {
+		if !slices.Contains(g.owners, spelling) {
+			continue
+		}
+		changed++
+		g.withdrawn = append(g.withdrawn, spelling)
+		if g.owners = without(g.owners, spelling); len(g.owners) == 0 {
+			g.end("withdrawn at the provider")
+		}
+	}
+	return changed
+}
+
+func without(owners []string, withdrawn ...string) []string {
+	return slices.DeleteFunc(slices.Clone(owners), func(owner string) bool { return slices.Contains(withdrawn, owner) })
+}
+
+// standing is what a token that says subscription stands for now: it may be older
+// than a withdrawal. The caller holds the mutex.
+func (g *grant) standing(subscription any) any {
+	switch owners := subscription.(type) {
+	case []string:
+		return oneOrAll(without(owners, g.withdrawn...))
+	case string:
+		if slices.Contains(g.withdrawn, owners) {
+			return nil
+		}
+	}
+	return subscription
 }
 
 // liveGrants gives the grants that a code, device or token still points to and that are

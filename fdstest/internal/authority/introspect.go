@@ -33,7 +33,7 @@ func (s *Server) introspect(client Client, token digest, now time.Time) map[stri
 	var g *grant
 	var subscription any
 	if t, ok := s.accessTokens[token]; ok && !t.revoked && now.Before(t.expires) {
-		g, subscription = t.grant, t.subscription
+		g, subscription = t.grant, t.grant.standing(t.subscription)
 		answer["token_type"] = t.bound.tokenType()
 		answer["scope"] = t.scope
 		answer["aud"] = oneOrAll(t.audience)
@@ -42,7 +42,7 @@ func (s *Server) introspect(client Client, token digest, now time.Time) map[stri
 			answer["cnf"] = cnf
 		}
 	} else if t, ok := s.refreshTokens[token]; ok && !t.used && now.Before(t.expires) {
-		g, subscription = t.grant, t.grant.subscriptionClaim()
+		g, subscription = t.grant, oneOrAll(t.grant.owners)
 		answer["scope"] = strings.Join(g.scope, " ")
 		answer["iat"], answer["exp"] = t.issued.Unix(), wholeSeconds(t.expires)
 	}

@@ -50,12 +50,8 @@ func (k signingKey) sign(typ string, claims map[string]any) (string, error) {
 	return jwt.Signed(signer).Claims(claims).Serialize()
 }
 
-// subscriptionClaim is the value that carries the grant's subscription IDs
-// (W7): a string for one, an array for several.
-func (g *grant) subscriptionClaim() any {
-	return oneOrAll(g.owners)
-}
-
+// oneOrAll is a string for one value and an array for several, as subscription IDs
+// (W7) and audiences are.
 func oneOrAll(values []string) any {
 	if len(values) == 1 {
 		return values[0]
@@ -64,12 +60,12 @@ func oneOrAll(values []string) any {
 }
 
 // accessClaims are those of an access token (RFC 9068 section 2.2).
-func (s *Server) accessClaims(i issuance, now, expires time.Time) map[string]any {
+func (s *Server) accessClaims(i issuance, owners []string, now, expires time.Time) map[string]any {
 	claims := map[string]any{
 		"iss": s.issuer, "sub": i.grant.subject, "aud": oneOrAll(i.audience),
 		"iat": now.Unix(), "exp": wholeSeconds(expires), "jti": rand.Text(),
 		"auth_time": i.grant.approved.Unix(), "client_id": i.grant.clientID, "scope": i.scope,
-		s.claim: i.grant.subscriptionClaim(),
+		s.claim: oneOrAll(owners),
 	}
 	if cnf := i.bound.confirmation(); cnf != nil {
 		claims["cnf"] = cnf
@@ -79,12 +75,12 @@ func (s *Server) accessClaims(i issuance, now, expires time.Time) map[string]any
 
 // idClaims are those of an ID token (OpenID Connect Core 1.0 section 2). One
 // that comes with a renewal has no nonce (section 12.2).
-func (s *Server) idClaims(g *grant, nonce string, now, expires time.Time) map[string]any {
+func (s *Server) idClaims(g *grant, owners []string, nonce string, now, expires time.Time) map[string]any {
 	claims := map[string]any{
 		"iss": s.issuer, "sub": g.subject, "aud": g.clientID,
 		"iat": now.Unix(), "exp": wholeSeconds(expires),
 		"auth_time": g.approved.Unix(),
-		s.claim:     g.subscriptionClaim(),
+		s.claim:     oneOrAll(owners),
 	}
 	if nonce != "" {
 		claims["nonce"] = nonce

@@ -102,7 +102,11 @@ func (e *protocolError) write(w http.ResponseWriter) {
 	if e.challenge != "" {
 		w.Header().Set("WWW-Authenticate", e.challenge)
 	}
-	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+	members := map[string]string{"error": e.code}
+	if e.description != "" {
+		members["error_description"] = e.description
+	}
+	writeJSON(w, e.status, members)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

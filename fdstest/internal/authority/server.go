@@ -42,6 +42,7 @@ type Server struct {
 	origin     *http.CrossOriginProtection
 	secrets    secretLog
 	hooks      hookList
+	replays    chan struct{} // holds a token while a renewal is at work whose answer may be given again
 	assertions *replay.Cache // their jti
 	proofs     *dpop.Checker // of this server's endpoints
 	apiProofs  *dpop.Checker // of the Web API
@@ -80,6 +81,7 @@ func New(cfg Config) (*Server, error) {
 		key:             key,
 		mux:             http.NewServeMux(),
 		origin:          http.NewCrossOriginProtection(),
+		replays:         make(chan struct{}, 1),
 		assertions:      replay.New(2 * maxAssertionLifetime),
 		proofs:          dpop.NewChecker(cfg.DPoPNonceLifetime),
 		apiProofs:       dpop.NewChecker(cfg.DPoPNonceLifetime),

@@ -149,21 +149,24 @@ type issuance struct {
 	audience  []string // of the access token
 	nonce     string   // of the ID token, or ""
 	bound     binding
-	refresh   string // the refresh token, or ""
+	refresh   string         // the refresh token, or ""
+	answer    map[string]any // one that was given before and is given again, or nil
 }
 
 // issue makes the answer of RFC 6749 section 5.1, with an ID token when openid
 // was granted. The refresh token's lifetime goes into refresh_expires_in, which
 // no standard has but several servers send.
 func (s *Server) issue(i issuance, now time.Time) (map[string]any, *protocolError) {
+	g := i.grant
 	s.mu.Lock()
 	accessLifetime, refreshLifetime := s.accessLifetime, s.refreshLifetime
+	owners := g.owners
 	s.mu.Unlock()
-	g, expires := i.grant, now.Add(accessLifetime)
-	accessClaims := s.accessClaims(i, now, expires)
+	expires := now.Add(accessLifetime)
+	accessClaims := s.accessClaims(i, owners, now, expires)
 	var idClaims map[string]any
 	if g.has("openid") {
-		idClaims = s.idClaims(g, i.nonce, now, expires)
+		idClaims = s.idClaims(g, owners, i.nonce, now, expires)
 	}
 	hooks := s.hooks.all()
 	for _, h := range hooks {
@@ -194,7 +197,7 @@ func (s *Server) issue(i issuance, now time.Time) (map[string]any, *protocolErro
 		answer["refresh_expires_in"] = wholeSecondsOf(refreshLifetime)
 	}
 	if idClaims != nil {
-		idToken, err := s.key.sign("JWT", idClaims)
+		idToken, err := s.newIDToken(g.clientID, access, idClaims, hooks)
 		if err != nil {
 			return nil, notSigned()
 		}
@@ -214,7 +217,7 @@ func (s *Server) issue(i issuance, now time.Time) (map[string]any, *protocolErro
 			h.TokenAnswer(i.grantType, answer)
 		}
 	}
-	s.log.Info("tokens issued", "grant_type", i.grantType, "client", g.clientID, "subscriptions", g.owners, "expires_in", accessLifetime)
+	s.log.Info("tokens issued", "grant_type", i.grantType, "client", g.clientID, "subscriptions", owners, "expires_in", accessLifetime)
 	return answer, nil
 }
 

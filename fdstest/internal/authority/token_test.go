@@ -131,7 +131,7 @@ func TestTokensExpireToTheMomentAndSettingsApplyToNewOnes(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		late := tokenRequest{client: Client{ID: "desktop"}, form: parameters{values: map[string]string{"refresh_token": refresh}}, now: time.Now()}
-		if _, failure := s.spendRefreshToken(late, true); failure == nil || failure.code != "invalid_grant" {
+		if _, _, failure := s.spendRefreshToken(late, true, nil); failure == nil || failure.code != "invalid_grant" {
 			t.Errorf("the refresh token outlived its time: %v", failure)
 		}
 		if len(s.accessTokens) != 0 || len(s.refreshTokens) != 0 {

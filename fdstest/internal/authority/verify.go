@@ -32,14 +32,19 @@ func (s *Server) verify(token string) ([]fds.SubscriptionID, *accessToken, bool)
 	if len(token) > maxAccessToken || !s.cfg.OpaqueTokens && !s.isSigned(token) {
 		return nil, nil, false
 	}
+	now := time.Now()
 	s.mu.Lock()
 	issued, known := s.accessTokens[digestOf(token)]
-	valid := known && !issued.revoked && !issued.grant.revoked && time.Now().Before(issued.expires) && slices.Contains(issued.audience, s.audience)
+	valid := known && !issued.revoked && !issued.grant.revoked && now.Before(issued.expires) && slices.Contains(issued.audience, s.audience)
+	var subscription any
+	if valid {
+		subscription = issued.grant.standing(issued.subscription)
+	}
 	s.mu.Unlock()
 	if !valid {
 		return nil, nil, false
 	}
-	ids, ok := subscriptionIDs(issued.subscription)
+	ids, ok := subscriptionIDs(subscription)
 	return ids, issued, ok
 }
 
@@ -85,6 +90,8 @@ func (s *Server) VerifyRequest(r *http.Request, scheme, token string) ([]fds.Sub
 	switch {
 	case !ok:
 		return refuse("the access token is unknown, expired, revoked, for another audience, or without a subscription ID")
+	case s.refusesAge(time.Since(issued.issued)):
+		return refuse("the access token is not known here yet")
 	case bearer && issued.bound.key != "":
 		return refuse("the access token is bound by DPoP and cannot be used as a bearer token")
 	case proven && issued.bound.key == "":
@@ -104,6 +111,15 @@ func (s *Server) VerifyRequest(r *http.Request, scheme, token string) ([]fds.Sub
 		return refuse("the access token is bound to another key than that of the DPoP proof")
 	}
 	return ids, nil
+}
+
+func (s *Server) refusesAge(age time.Duration) bool {
+	for _, h := range s.hooks.all() {
+		if h.RefuseAccessToken != nil && h.RefuseAccessToken(age) {
+			return true
+		}
+	}
+	return false
 }
 
 // APINonce is the nonce for DPoP proofs at the Web API, "" when none is asked
