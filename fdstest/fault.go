@@ -16,7 +16,8 @@ type Fault struct {
 	install func(p *Provider, take func() bool) (off func(), err error)
 }
 
-// String gives the name of the function that made the fault.
+// String gives the name of the function that made the fault and, where that makes
+// several, what is odd: "OddKeySets: a malformed key first".
 func (f Fault) String() string { return f.name }
 
 // Times gives a copy of f that happens n times and then no more. It has no
@@ -113,6 +114,19 @@ func ResponseParameter(name, value string) Fault {
 	})
 }
 
+// ResponseQuery has rewrite change the encoded query of authorization responses,
+// of success and of error: what no encoder writes, such as error_description=100%+sure.
+func ResponseQuery(rewrite func(query string) string) Fault {
+	return inAuthority("ResponseQuery", func(take func() bool) authority.Hooks {
+		return authority.Hooks{ResponseQuery: func(query string) string {
+			if take() {
+				return rewrite(query)
+			}
+			return query
+		}}
+	})
+}
+
 // TokenAnswerMember gives a member of successful token answers another value;
 // nil removes it. TokenAnswerMember("expires_in", nil) leaves the lifetime out,
 // TokenAnswerMember("refresh_token", nil) gives no refresh token.
@@ -164,6 +178,20 @@ func IDTokenClaim(name string, value any) Fault {
 		return authority.Hooks{Claims: func(_ string, _, id map[string]any) {
 			if id != nil && take() {
 				set(id, name, value)
+			}
+		}}
+	})
+}
+
+// IDTokenHeader gives a member of the header of ID tokens another value; nil
+// removes it. The token is signed as the header then says:
+// IDTokenHeader("alg", "none") not at all, IDTokenHeader("alg", "HS256") with the
+// application's secret, or with a random one where it has none.
+func IDTokenHeader(name string, value any) Fault {
+	return inAuthority("IDTokenHeader", func(take func() bool) authority.Hooks {
+		return authority.Hooks{IDToken: func(_ string, header, _ map[string]any) {
+			if take() {
+				set(header, name, value)
 			}
 		}}
 	})

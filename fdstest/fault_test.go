@@ -2,6 +2,7 @@ package fdstest_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -252,6 +253,12 @@ func TestFaultsOfTheAuthorizationServerDoWhatTheySay(t *testing.T) {
 			renewed, _ := a.refresh(token.RefreshToken).json(t)["access_token"].(string)
 			return claimOf(t, token.AccessToken, "subscription_id") == a.p.Owners()[0].Spelling && claimOf(t, renewed, "subscription_id") == other.Spelling
 		}},
+		"another type of ID token": {fdstest.IDTokenHeader("typ", "at+jwt"), func(_ url.Values, token *oauth2.Token) bool {
+			text, _ := token.Extra("id_token").(string)
+			header, _, _ := strings.Cut(text, ".")
+			content, err := base64.RawURLEncoding.DecodeString(header)
+			return err == nil && strings.Contains(string(content), `"at+jwt"`)
+		}},
 		"another nonce": {fdstest.IDTokenClaim("nonce", "other"), func(_ url.Values, token *oauth2.Token) bool { return id(token, "nonce") == "other" }},
 	} {
 		off := a.p.Inject(c.fault)
@@ -262,6 +269,30 @@ func TestFaultsOfTheAuthorizationServerDoWhatTheySay(t *testing.T) {
 		if q, token := whole(); c.holds(q, token) {
 			t.Errorf("%s: it is not off", name)
 		}
+	}
+}
+
+func TestTheQueryOfARedirectIsWrittenAsTold(t *testing.T) {
+	a := start(t, fdstest.Options{})
+	callback := func(decide func(context.Context, string) (string, error)) string {
+		t.Helper()
+		address, err := decide(t.Context(), a.link(oauth2.GenerateVerifier()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
+	approve := func(ctx context.Context, address string) (string, error) { return a.p.ApproveCallback(ctx, address) }
+	off := a.p.Inject(fdstest.ResponseQuery(func(query string) string { return query + "&hint=100%+sure;try" }))
+	for _, decide := range []func(context.Context, string) (string, error){approve, a.p.DenyCallback} {
+		if address := callback(decide); !strings.HasSuffix(address, "&hint=100%+sure;try") || !strings.Contains(address, "state=the-state") {
+			t.Errorf("%s", address)
+		}
+	}
+	off()
+	a.p.Inject(fdstest.ResponseParameter("state", ""))
+	if address := callback(a.p.DenyCallback); strings.Contains(address, "state=") || strings.Contains(address, "hint=") || !strings.Contains(address, "error=access_denied") {
+		t.Errorf("without state: %s", address)
 	}
 }
 
