@@ -121,6 +121,6 @@ func (a Application) clone() Application {
 func defaultApplications() (public, confidential Application) {
 	loopback := []string{"http://127.0.0.1/callback", "http://[::1]/callback", "http://127.0.0.1/callback/*", "http://[::1]/callback/*"}
 	return Application{ID: "fdsdemo", Name: "FDS demo", RedirectURIs: loopback},
-		Application{ID: "fleet-app", Name: "Fleet app", Secret: rand.Text(),
+		Application{ID: "fleet-app", Name: "Fleet app", Secret: rand.Text() + rand.Text(), // long enough for HS256 (RFC 7518 section 3.2)
 			RedirectURIs: append([]string{"https://fleet.example.com/callback"}, loopback...)}
 }

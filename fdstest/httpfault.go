@@ -60,11 +60,13 @@ func Unavailable(at Endpoint, retryAfter string) Fault {
 	}, `{"status":503,"message":"service_unavailable"}`)
 }
 
+const signInPage = "<!DOCTYPE html><title>Sign in to the network</title><p>Please sign in."
+
 // WebPage answers 200 with a page of HTML, as a captive portal or a proxy's
 // login does.
 func WebPage(at Endpoint) Fault {
 	return answerWith("WebPage", at, http.StatusOK, map[string]string{"Content-Type": "text/html; charset=utf-8"},
-		"<!DOCTYPE html><title>Sign in to the network</title><p>Please sign in.")
+		signInPage)
 }
 
 // Forbidden answers 403 with a page of HTML, as a proxy does that blocks the way.
