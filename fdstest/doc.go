@@ -52,15 +52,105 @@
 // # What goes wrong
 //
 // Provider.Inject switches on a Fault, until its off function is called or as
-// often as Fault.Times says. Faults at an Endpoint fit every HTTP server
-// (Slow, Answer, Unauthorized, Forbidden, TooManyRequests, Unavailable,
-// OAuthError, AnotherNonce, WebPage, Redirect, Oversized, GzipBomb, Endless,
-// Drip, Truncated, DropBeforeWork, DropAfterWork); others fit the Web API
-// (NextPageIsItself, LoseTagAnswer), change what
-// the authorization server says (MetadataMember, ResponseIssuer,
-// TokenAnswerMember, NoNewRefreshToken, TokenSubscription, ...) or how the
-// broker behaves (DropConnections, LoseSessions, AnswerConnect, Disconnect,
-// SilentBroker, ...).
+// often as Fault.Times says; without one the provider is well-behaved. Of each
+// there follows what the server does, where it is known from, and what a client
+// ought to do. Faults that take an Endpoint fit every HTTP server; for those that
+// begin with Odd, see Odd: they are lists, for a test to range over.
+//
+// Answers that are late, lost or not the provider's, at any endpoint:
+//
+//   - [Slow]: does the work and answers after a time (IdentityServer4#3368,
+//     kurrent-io/kcap-cli#946: a rotation). Where the request spends something, a
+//     client waits as long as the connection answers.
+//   - [Drip], [Endless], [Oversized], [GzipBomb]: the answer comes byte by byte, does
+//     not end, or is too large. A client bounds its time, what it reads, and that
+//     after decompression.
+//   - [DropBeforeWork], [DropAfterWork], [Truncated], [AnswerAfterWork]: the connection
+//     or the gateway (502, 504) fails before or after the work. A client cannot tell
+//     which: it repeats what may be repeated, once and soon where something was spent.
+//   - [DeadConnections]: connections stay open and nothing comes through, while new
+//     ones work (golang/go#30702, golang/go#36026). A client finds that out by HTTP/2's
+//     PING and dials anew.
+//   - [Unavailable], [TooManyRequests]: 503 and 429, before the work. A client waits as
+//     long as Retry-After says, within reason, and loses nothing.
+//   - [Answer], [WebPage], [Forbidden]: others answer: a portal, a proxy, a firewall
+//     that dislikes the User-Agent (stacklok/toolhive#5167). It says nothing about a
+//     grant; a client names what it got, and tries again.
+//   - [Redirect]: sends the request elsewhere. A client does not follow with secrets.
+//   - [RewriteAnswer]: whatever a test needs.
+//   - [ContentType]: JSON under another type (aio-libs/aiohttp#7841). A client takes
+//     what begins with { or [.
+//   - [ByteOrderMark]: U+FEFF in front (Azure/go-autorest#109). A client skips it.
+//
+// Token requests, from which nothing that was spent may be lost:
+//
+//   - [OddTokenAnswers]: odd members, types, sizes, cuts (CMSgov/bluebutton-web-server#512,
+//     TykTechnologies/tyk#1585, canvas-lms#2639). A client saves the refresh token first
+//     and takes what it cannot read for absent, if it is optional.
+//   - [OddRefusals]: errors under other types and statuses, other codes (kanidm#4470,
+//     decocms/studio#3774, getsentry/junior#620). A client reads them all the same.
+//   - [OAuthError]: refuses with any code and description, HostileText for one. A client
+//     escapes and cuts what it shows.
+//   - [RefuseRefresh]: refuses a good refresh token, once or more (Salesforce says "token
+//     request is already being processed"). A client looks twice before it asks a
+//     person to sign in.
+//   - [ReplayRefresh]: repeats the answer to a spent refresh token, as some do for about
+//     30 seconds. A client may repeat a lost request within that time. By default reuse
+//     ends the grant, as RFC 9700 section 4.14.2 has it.
+//   - [NoNewRefreshToken]: does not rotate. A client keeps the refresh token.
+//   - [TokenAnswerMember]: gives a member another value, or none: a token_type that the
+//     client does not know is refused, a missing one of the optional is not.
+//   - [AnotherNonce]: asks for another DPoP nonce each time. A client gives up in the end.
+//   - [RenewalWithoutDPoP]: gives a bearer token where a bound one was due. A client keeps
+//     the refresh token, reports it and does not use the access token.
+//   - [TokenSubscription], [RenewalSubscription]: names other owners, or none. A client
+//     uses the token for no owner that it does not name, and ends those that are gone;
+//     Provider.Withdraw takes an owner out for good.
+//
+// Sign-in:
+//
+//   - [OddMetadata]: {}, another issuer, HTML at one of the two well-known places, members
+//     of other types (envoyproxy/ai-gateway#2592, can1357/oh-my-pi#3539). A client goes on
+//     to the other place and judges an endpoint when it uses it.
+//   - [MetadataMember]: gives a member another value. A client refuses another issuer and
+//     a token_endpoint over http.
+//   - [OddKeySets]: a malformed or unknown key beside the good one, 503 once (huskarl#139).
+//     A client skips the key and asks again.
+//   - [OddIDTokens], [IDTokenClaim], [IDTokenHeader]: HS256 that nobody asked for
+//     (auth0-golang-web-app#24), alg none, another azp, at_hash, nonce, dates. A client
+//     that needs the ID token refuses it; one that does not leaves it aside.
+//   - [OddRedirects], [ResponseQuery]: semicolons and malformed escapes
+//     (oauth2-proxy#1841, golang/go#50034). A client splits at & only and leaves aside
+//     pairs that it does not need.
+//   - [ResponseParameter]: gives a parameter of the redirect another value; a denial
+//     without state (authlib#525), for one. A client tells the person, and ends no
+//     attempt that it cannot name.
+//   - [ResponseIssuer], [NoResponseIssuer]: another iss, or none though it is promised,
+//     as in a mix-up (RFC 9207). A client refuses.
+//   - [OddDeviceAnswers]: verification_url, numbers as strings (MSAL.NET#984). A client
+//     takes them, and shows no person what is not https or holds control characters.
+//
+// The Web API:
+//
+//   - [Unauthorized]: 401. A client renews the access token, once.
+//   - [YoungTokensRefused]: 401 for access tokens that are seconds old
+//     (greenpau/caddy-security#13). A client waits a little and asks again, and spends no
+//     second refresh token.
+//   - [NextPageIsItself]: pages that lead in a circle (Glitchedpixel-io/media-api#66). A
+//     client notices and ends.
+//   - [LoseTagAnswer]: makes a tag and loses the answer. A client does not ask again by
+//     itself.
+//
+// The broker:
+//
+//   - [RefuseConnections], [AnswerConnect], [DenySubscriptions], [Disconnect]: refuses. A
+//     client knows which reason codes are final, and waits longer each time for the others.
+//   - [DropConnections], [SilentBroker], [CutNextPublish]: connections that end, hang or
+//     break within a message. A client notices by its keep-alive and connects again.
+//   - [LoseSessions], [SmallQueue]: loses messages without a word. A client reads from the
+//     Web API what it may have missed.
+//   - [LargePackets]: ignores the client's maximum packet size. A client ends the
+//     connection.
 //
 // Nothing is kept: keys, tokens and data end with the Provider. It shares no
 // code with the client packages of this module, so that the two cannot agree on
