@@ -26,7 +26,8 @@ func (ans answer) shape() string {
 	return ans.header.Get("Content-Type") + " " + http.StatusText(ans.status) + " " + volatile.ReplaceAllString(ans.body, "~")
 }
 
-// eachOdd goes through a list: with the fault on an answer differs from the plain one, and afterwards it does not.
+// eachOdd goes through a list: with the fault on an answer differs from the plain
+// one, and afterwards it does not.
 func eachOdd(t *testing.T, p *fdstest.Provider, name string, list []fdstest.Odd, ask func() answer, look func(t *testing.T, odd fdstest.Odd, ans answer)) {
 	t.Helper()
 	plain := ask().shape()
@@ -57,7 +58,8 @@ func eachOdd(t *testing.T, p *fdstest.Provider, name string, list []fdstest.Odd,
 	}
 }
 
-// object reads what there is of an object, as a careful client does: no more than 256 KiB, no duplicates.
+// object reads what there is of an object, as a careful client does: no more than
+// 256 KiB, and it says what came twice, 2 for different values.
 func object(body string) (members map[string]any, twice map[string]int, whole bool) {
 	members, twice = make(map[string]any), make(map[string]int)
 	limited := &io.LimitedReader{R: strings.NewReader(strings.TrimSpace(strings.TrimPrefix(body, "\ufeff"))), N: 256 << 10}

@@ -16,7 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// verified checks an ID token's header and signature with the keys that can be read of a key set, and gives its claims.
+// verified checks an ID token's header and signature with the keys that can be read
+// of a key set, and gives its claims.
 func verified(keySet, token string) (claims map[string]any, ok bool) {
 	members, _, whole := object(keySet)
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// desktop is an application whose sign-in begins at a page of its own, which sets a cookie and leads to the provider.
+// desktop is an application whose sign-in begins at a page of its own, which sets a
+// cookie and leads to the provider.
 type desktop struct {
 	*httptest.Server
 	leads func(hop string) string // where the start page, or another page of the application, leads

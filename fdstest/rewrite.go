@@ -56,8 +56,8 @@ func (r *Reply) setType(contentType string) {
 	}
 }
 
-// inReplies makes a fault that changes the answers of an endpoint which concern it, all where concerns is nil.
-// Others pass and do not count for Fault.Times.
+// inReplies makes a fault that changes the answers of an endpoint which concern it,
+// all where concerns is nil. Others pass and do not count for Fault.Times.
 func inReplies(name string, at Endpoint, concerns func(*Reply) bool, rewrite func(*Reply)) Fault {
 	return Fault{name: name, install: func(p *Provider, take func() bool) (func(), error) {
 		if err := at.check(); err != nil {
@@ -69,10 +69,8 @@ func inReplies(name string, at Endpoint, concerns func(*Reply) bool, rewrite fun
 			serve: func(w http.ResponseWriter, r *http.Request, next http.Handler, _ <-chan struct{}) {
 				done := record(webapi.Plain(r), next)
 				reply := &Reply{Status: done.status, Header: done.header, Body: done.body.Bytes()}
-				if concerns == nil || concerns(reply) {
-					if take() {
-						rewrite(reply)
-					}
+				if (concerns == nil || concerns(reply)) && take() {
+					rewrite(reply)
 				}
 				reply.send(w)
 			},

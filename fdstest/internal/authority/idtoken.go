@@ -9,7 +9,8 @@ import (
 	"encoding/json"
 )
 
-// newIDToken signs an ID token, which hooks may change before. accessToken comes with it.
+// newIDToken signs an ID token, which hooks may change before. accessToken comes
+// with it.
 func (s *Server) newIDToken(clientID, accessToken string, claims map[string]any, hooks []*Hooks) (string, error) {
 	changed := false
 	header := map[string]any{"alg": signatureAlgorithm, "typ": "JWT", "kid": s.key.id}
@@ -26,8 +27,9 @@ func (s *Server) newIDToken(clientID, accessToken string, claims map[string]any,
 	return s.key.signAs(header, claims, client.Secret)
 }
 
-// signAs signs as the header says, which no library does when that is wrong: HS256 with the client's secret,
-// or a random one where it has none, none not at all, everything else with the server's own key.
+// signAs signs as the header says, which no library does when that is wrong: HS256
+// with the client's secret, or a random one where it has none, none not at all,
+// everything else with the server's own key.
 func (k signingKey) signAs(header, claims map[string]any, secret string) (string, error) {
 	var input string
 	for _, part := range []map[string]any{header, claims} {
