@@ -11,7 +11,8 @@ import (
 // that break on the way, in other forms than RFC 6749 section 5.1 has them. The
 // work is done: at a renewal the refresh token is spent. An answer that is not
 // Harmless may be refused, but for its refresh token if RefreshToken says so. Error
-// answers pass, and do not count for Fault.Times.
+// answers pass, and do not count for Fault.Times. The entries about token_type are
+// for bearer tokens.
 func OddTokenAnswers() []Odd {
 	var list []Odd
 	add := func(harmless, refreshToken bool, name string, rewrite func(*Reply)) {

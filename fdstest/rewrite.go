@@ -19,7 +19,7 @@ type Reply struct {
 }
 
 // RewriteAnswer has rewrite change every answer of an endpoint, after the work was
-// done. The other faults that change an answer are made of it.
+// done. It is called from several goroutines.
 func RewriteAnswer(at Endpoint, rewrite func(*Reply)) Fault {
 	return inReplies("RewriteAnswer", at, nil, rewrite)
 }
