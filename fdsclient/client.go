@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -45,7 +46,20 @@ type Client struct {
 	closed     bool
 	stop       context.CancelFunc // of the scheduler; nil until it runs
 	work       sync.WaitGroup     // renewals and the scheduler
+
+	closing context.Context // ended by Close
+	close   context.CancelFunc
+	relooks *rate.Limiter // questions to the server about grants that lapsed
 }
+
+// processName is how a record's notes name this process, for people.
+var processName = func() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}()
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
 // ErrConfig and name every fault, or come from opening the keyring.
@@ -77,7 +91,9 @@ func New(cfg Config) (*Client, error) {
 		running:    make(map[*run]struct{}),
 		departures: make(map[fds.OwnerKey]*departure),
 		gone:       make(map[grantedOwner]struct{}),
+		relooks:    rate.NewLimiter(rate.Every(relookRest), 1),
 	}
+	c.closing, c.close = context.WithCancel(context.Background())
 	if c.limiter == nil {
 		c.limiter = rate.NewLimiter(200, 50)
 	}
@@ -120,7 +136,7 @@ func (c *Client) authSettings() authserver.Settings {
 		SubscriptionClaim: a.SubscriptionClaim,
 
 		Refused:    func(r authserver.Refusal) error { refused := OAuthError(r); return &refused },
-		OnError:    func(err error) { c.certificateFailed(fds.OwnerKey{}, err) },
+		OnError:    func(err error) { go c.certificateFailed(fds.OwnerKey{}, err) }, // outside the work that Close waits for
 		OnReplaced: c.certificateReplaced,
 	}
 }
@@ -150,15 +166,22 @@ func (c *Client) String() string {
 // full of tokens.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// Close ends background renewal and waits for the renewals under way and for what
-// follows a sign-in's redirect, whose tokens must still be saved. It does not end
-// Run, nor a SignIn that waits for its user, whose contexts do. An error means
-// that a rotated token could not be saved and is lost.
+// Close ends background renewal and waits for what must still be saved: the answer to
+// each request that may have spent a refresh token or a code, for as long as the
+// provider's connection lives and at most 3 minutes, and once more after a lost answer.
+// Renewals that have not asked the provider yet end at once. It does not end Run, nor a
+// SignIn that waits for its user, whose contexts do. An error means that a rotated token
+// could not be saved and is lost.
+//
+// A process that cannot wait may end all the same: the record has a note of the request,
+// and the next process that renews the grant asks once more for the answer, which most
+// providers give again for about half a minute.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	stop := c.stop
 	c.mu.Unlock()
+	c.close()
 	if stop != nil {
 		stop()
 	}
@@ -222,15 +245,20 @@ func (c *Client) certificateReplaced() {
 // Owners gives the owners whose grants are in the store. No one signs in twice:
 // this is how an application finds its owners again after a restart. A record
 // that cannot be read is logged and told to HookStoreUnavailable, and harms no
-// other. An error means that the store cannot be listed.
+// other. An error means that the store cannot be listed, or that it holds nothing but
+// records that this process may not read, such as another user's files: that is not to
+// be mistaken for a store in which nobody has signed in.
 func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
-	owners, _, err := c.listOwners(ctx)
+	owners, unread, err := c.listOwners(ctx)
+	if err == nil && len(owners) == 0 && unread != nil && !errors.Is(unread, tokenstore.ErrCorrupt) {
+		return nil, fmt.Errorf("fdsclient: list owners: %w", unread)
+	}
 	return owners, err
 }
 
-// listOwners is Owners; whole is false when a record cannot be read, so that an
-// owner may be missing who did not sign out.
-func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, err error) {
+// listOwners is Owners; unread is why a record cannot be read, so that an owner may be
+// missing who did not sign out.
+func (c *Client) listOwners(ctx context.Context) (owners []*Owner, unread, err error) {
 	c.mu.Lock()
 	c.listings++
 	c.mu.Unlock()
@@ -241,9 +269,9 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, e
 			clear(c.gone)
 		}
 	}()
-	entries, whole, err := c.entries(ctx)
+	entries, unread, err := c.entries(ctx, c.storeUnavailable)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	listed := make(map[fds.OwnerKey]bool)
 	for _, e := range c.oneGrantEach(ctx, entries) {
@@ -254,7 +282,7 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, whole bool, e
 			}
 		}
 	}
-	return owners, whole, nil
+	return owners, unread, nil
 }
 
 // Owner gives one owner, or an error that matches ErrNoOwner.
@@ -267,7 +295,7 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 			return o, nil
 		}
 	}
-	owners, err := c.Owners(ctx)
+	owners, unread, err := c.listOwners(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -275,6 +303,9 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 		if o.key.SubscriptionID == id {
 			return o, nil
 		}
+	}
+	if unread != nil && !errors.Is(unread, tokenstore.ErrCorrupt) {
+		return nil, fmt.Errorf("fdsclient: subscription %s is not among the grants that can be read: %w", id, unread)
 	}
 	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", ErrNoOwner, id)
 }
@@ -285,26 +316,27 @@ func (c *Client) knownOwner(id fds.SubscriptionID) *Owner {
 	return c.owners[fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}]
 }
 
-// entries lists the grants of this Client's issuer and client ID. whole is false
-// when there are records that do not even say whose they are.
-func (c *Client) entries(ctx context.Context) (entries []tokenstore.Entry, whole bool, err error) {
-	whole = true
+// entries lists the grants of this Client's issuer and client ID. unread is about a record
+// that does not even say whose it is. Each failure over one record is told to trouble.
+func (c *Client) entries(ctx context.Context, trouble func(error)) (entries []tokenstore.Entry, unread, err error) {
 	for e, err := range c.store.List(ctx) {
 		switch {
 		case err != nil && e.Key == (tokenstore.Key{}) && !ofOneRecord(err):
-			return nil, false, fmt.Errorf("fdsclient: list owners: %w", err)
+			return nil, nil, fmt.Errorf("fdsclient: list owners: %w", err)
 		case err != nil && e.Key == (tokenstore.Key{}):
-			whole = false
-			c.storeUnavailable(err)
+			if unread == nil || errors.Is(unread, tokenstore.ErrCorrupt) {
+				unread = err
+			}
+			trouble(err)
 			continue
 		case e.Issuer != c.cfg.Provider.Issuer || e.ClientID != c.cfg.Application.ClientID:
 			continue
 		case err != nil:
-			c.storeUnavailable(err) // the owner is known and will be told to sign in again
+			trouble(err) // the owner is known and will be told to sign in again
 		}
 		entries = append(entries, e)
 	}
-	return entries, whole, nil
+	return entries, unread, nil
 }
 
 // ofOneRecord says whether an error of a listing is about one record alone. Any
@@ -393,10 +425,10 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 	return keys
 }
 
-// drop forgets an owner that was signed out of g, and g when no owner is left.
-// again says that the owner has signed in anew: what it has now is not o's, or not
-// of g.
-func (c *Client) drop(o *Owner, g *grant) (again bool) {
+// drop forgets an owner that has left g, and g when no owner is left. What was handed out
+// of the owner has no part in what others still have of g. again says that the owner has
+// signed in anew: what it has now is not o's, or not of g.
+func (c *Client) drop(o *Owner, g *grant, why error) (again bool) {
 	c.mu.Lock()
 	c.noteGone(o.key, g.key)
 	now := c.owners[o.key]
@@ -404,6 +436,7 @@ func (c *Client) drop(o *Owner, g *grant) (again bool) {
 	if now == o && !again {
 		delete(c.owners, o.key)
 		g.lose(o)
+		o.grant.Store(endedGrant(c, g.key, why))
 	}
 	last := len(g.owners) == 0
 	c.mu.Unlock()

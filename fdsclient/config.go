@@ -101,6 +101,12 @@ type Provider struct {
 	// default 24 hours.
 	RefreshInterval time.Duration
 
+	// ReplaysRefreshTokens says that the provider gives the answer to a renewal again
+	// when the refresh token before comes once more. Then that one, which is kept until
+	// the next has worked, is tried when the provider refuses the next for good. On any
+	// other provider it would end the grant.
+	ReplaysRefreshTokens bool
+
 	// Resources are the APIs that tokens are asked for (RFC 8707): absolute URIs
 	// without fragment. Empty: the parameter is not sent.
 	Resources []string

@@ -34,14 +34,38 @@
 //
 // # What it promises about grants
 //
-// A rotated refresh token is stored before anyone sees the access token that
-// came with it, on a time of its own that no caller can cut short. One process
-// at a time renews a grant, under the store's lock. Only the provider's
-// invalid_grant and its OpenID kin mean that the user must sign in again
-// (ErrSignInRequired); everything else, a proxy's 403, a page in HTML, a time-out,
-// is tried again, and the grant is kept. One window no client can close: when the
-// server has rotated the token and its answer never arrives, the stored token is
-// spent; a server that allows a retry heals it, another answers invalid_grant.
+// A refresh token may be spent by the request that carries it, so before the provider is
+// asked the store makes sure that the answer has its place (tokenstore.Store.Reserve);
+// where it cannot, as on a full disk, the provider is not asked. A new refresh token is
+// stored before anything else is done with the answer, whatever is wrong with the rest of
+// it, and before anyone sees the access token that came with it, on a time of its own that
+// no caller can cut short. One process at a time renews a grant, under the store's lock.
+//
+// The answer is waited for as long as the provider's connection lives, 3 minutes at most.
+// If the connection dies, or a gateway answers 502 or 504, the request may have been
+// carried out: it is repeated once, within seconds, since providers that allow for that
+// give the same answer again for about half a minute, and otherwise rarely. A note in the
+// stored record says who asks, and since when; a process that dies leaves the note, and the
+// next one makes the one retry.
+//
+// Meanwhile: Owner.Token gives the access token of before while it is valid, and else waits
+// as its context allows. Client.Close waits for the answer, for it must be saved, but ends
+// whatever has not asked yet. Owner.SignOut waits for the grant's lock, as its context
+// allows, and then revokes what the renewal brought. Another process waits for the lock for
+// 4 minutes and then takes what was stored.
+//
+// Only the provider's invalid_grant and its kin (see Provider.FinalErrors) mean that the
+// user must sign in again (ErrSignInRequired), and only when the provider says so twice, at
+// least 30 seconds apart: some refuse a good token once. After a lost answer its repetition
+// counts as the second time. Everything else, a proxy's 403, a page in HTML, a time-out, is
+// tried again, and the grant is kept. A grant that has lapsed is asked about once a day,
+// one every 10 seconds at most. A renewed token for other owners than the grant's is final
+// at once; where it still names some of them, the others end (HookSignInNeeded) and these
+// go on.
+//
+// One window no client can close: when the process dies between the provider's answer and
+// the save, or the answer never arrives, the stored token is spent; a provider that gives
+// its answer again heals it, another refuses.
 //
 // # Secrets
 //

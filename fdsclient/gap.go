@@ -142,7 +142,7 @@ func (c *Client) gapChanged(e GapEvent) {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
 	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
-	tell(c.cfg.Hooks, func(h HookGap) { h.OnGap(e) })
+	tell(c, func(h HookGap) { h.OnGap(e) })
 }
 
 const maxWhyBytes = 256

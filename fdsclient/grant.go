@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,55 +15,19 @@ import (
 )
 
 const (
-	maxLead       = 5 * time.Minute  // an access token is renewed at most this long before it expires,
-	leadShare     = 5                // or a fifth of its lifetime
-	maxMargin     = 10 * time.Second // and not handed out any more this shortly before,
-	marginShare   = 10               // or a tenth
 	settle        = 5 * time.Second  // after a restart, before the first renewal ahead of expiry: a one-shot command is done by then
 	rejectedAgain = 10 * time.Second // a token that is refused this soon after its renewal is not renewed again
 	lapsedRecheck = 5 * time.Second  // how often a lapsed grant is looked up for a sign-in made elsewhere
-	flightTimeout = 90 * time.Second // a renewal with its waits for the store's lock, the server and the store
 )
+
+// youngAges are how old a token grows before a request that was refused with it is sent
+// again: some providers' Web APIs learn of a token, or begin to take it, seconds after it
+// was issued.
+var youngAges = [...]time.Duration{2500 * time.Millisecond, 6 * time.Second}
 
 var renewalBackoff = backoff.Policy{Initial: time.Second, Max: 5 * time.Minute, StableAfter: time.Minute}
 
 var errSignedOut = fmt.Errorf("fdsclient: %w: it was signed out", ErrNoOwner)
-
-// credential is an access token with the times that matter. It is immutable but
-// for sure.
-type credential struct {
-	token   Token
-	usable  time.Time // handed out until then, by the wall clock
-	due     time.Time // renewed from then on
-	renewed time.Time
-	bound   string       // thumbprint of the client certificate that the token goes with
-	sure    atomic.Int64 // since epoch, 0 before the first question; until then the wall clock need not be asked
-}
-
-// epoch is where the monotonic clock of this process is counted from.
-var epoch = time.Now()
-
-// wallClockCheck is how long the monotonic clock, which costs half as much, stands
-// in for the wall clock. It stands still while a laptop sleeps, so not for long.
-const wallClockCheck = time.Second
-
-// usableNow says that the token will do. Its certificate counts too: the provider
-// would refuse a token that another one was bound to.
-func (c *credential) usableNow(thumbprint string) bool {
-	if c.bound != thumbprint {
-		return false
-	}
-	now := time.Since(epoch)
-	if sure := time.Duration(c.sure.Load()); sure != 0 && now < sure {
-		return true
-	}
-	left := time.Until(c.usable)
-	if left <= 0 {
-		return false
-	}
-	c.sure.Store(int64(now + min(left, wallClockCheck)))
-	return true
-}
 
 // grant is one stored grant as this process knows it: what is stored, locked and
 // renewed. Its token is read without a lock.
@@ -83,20 +46,21 @@ type grant struct {
 	since     time.Time        // the first failure in a row
 	notBefore time.Time        // no renewal earlier, while failing
 	lapsed    error            // matches ErrSignInRequired; nil while the grant lives
-	dead      Secret           // the refresh token that the server refused for good
+	relook    time.Time        // when the server is asked again about a lapsed grant
 	unsaved   *unsaved
-	gone      bool // signed out
-	epoch     int  // counts sign-ins and sign-outs
+	over      error // why it is no longer to be used: signed out, taken away; nil: it is
+	epoch     int   // counts sign-ins and sign-outs
 	proof     *authserver.Prover
 	proofKey  Secret // that proof was read from
 }
 
 // flight is a renewal under way, which any number of callers wait for.
 type flight struct {
-	epoch int
-	done  chan struct{}
-	got   *credential
-	err   error
+	epoch    int
+	done     chan struct{}
+	got      *credential
+	err      error
+	troubles []error // with the store, to be told once it is over; under the grant's mu
 }
 
 // unsaved is what the server issued and the store would not take: the refresh
@@ -108,6 +72,12 @@ type unsaved struct {
 
 func newGrant(c *Client, key tokenstore.Key) *grant {
 	return &grant{client: c, key: key}
+}
+
+// endedGrant stands in for the grant of an owner who has left it, though it may live on
+// for other owners.
+func endedGrant(c *Client, key tokenstore.Key, why error) *grant {
+	return &grant{client: c, key: key, over: why}
 }
 
 // lose takes an owner from the grant. The Client's mu is held.
@@ -131,14 +101,21 @@ func (g *grant) token(ctx context.Context) (Token, error) {
 	return f.got.token, nil // even one of the shortest life: asking again would spend another rotation
 }
 
-// rejected renews after the API refused a token. It says whether another token
-// is at hand than the one that was refused.
+// rejected says whether a request that the API refused with a token is worth sending
+// again: with another token, which it may get by a renewal, or with the same one, which
+// was so young that it waited for it to grow older.
 func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {
 	if c := g.fresh.Load(); c != nil {
 		if !c.token.access.Equal(token) {
 			return true, nil
 		}
-		if time.Since(c.renewed) < rejectedAgain {
+		age := time.Since(c.issued)
+		for _, grown := range youngAges {
+			if age >= 0 && age < grown {
+				return true, sleep(ctx, grown-age)
+			}
+		}
+		if c.renewed && age < rejectedAgain {
 			return false, nil // a newer one would fare no better
 		}
 	}
@@ -157,6 +134,18 @@ func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {
 	return false, nil
 }
 
+// sleep waits, or returns why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // renewal joins the renewal under way or starts one, unless the last one failed
 // a moment ago. The renewal does not end with the caller's context: what the
 // server has rotated must be saved.
@@ -165,8 +154,8 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 	defer g.mu.Unlock()
 	now := time.Now()
 	switch {
-	case g.gone:
-		return nil, errSignedOut
+	case g.over != nil:
+		return nil, g.over
 	case g.flight != nil:
 		return g.flight, nil
 	case now.Before(g.notBefore) && g.lapsed != nil:
@@ -181,12 +170,12 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 	f := &flight{epoch: g.epoch, done: make(chan struct{})}
 	g.flight = f
 	go func() {
-		defer g.client.end()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
-		defer cancel()
-		var fromServer bool
-		f.got, fromServer, f.err = g.renew(ctx, rejected, ahead)
-		g.landed(f, fromServer)
+		var work renewed
+		work, f.err = g.renew(context.WithoutCancel(ctx), rejected, ahead)
+		f.got = work.credential
+		tell := g.landed(f, work)
+		g.client.end()
+		tell() // a hook may close the Client, which waits for all work
 		close(f.done)
 	}()
 	return f, nil
@@ -201,9 +190,14 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// landed records how a renewal ended, plans the next, and tells the hooks. Where
-// the owner was signed in or out meanwhile, what is known since then counts.
-func (g *grant) landed(f *flight, fromServer bool) {
+// landed records how a renewal ended and plans the next. Where the owner was signed in or
+// out meanwhile, what is known since then counts. What it returns tells the hooks.
+func (g *grant) landed(f *flight, work renewed) (tell func()) {
+	told := func() {
+		for _, err := range f.troubles {
+			g.client.storeUnavailable(err)
+		}
+	}
 	g.mu.Lock()
 	g.flight = nil
 	if f.epoch != g.epoch {
@@ -211,7 +205,7 @@ func (g *grant) landed(f *flight, fromServer bool) {
 		if f.got, f.err = g.fresh.Load(), nil; f.got == nil {
 			f.err = errSignedOut
 		}
-		return
+		return told
 	}
 	c, err, now := f.got, f.err, time.Now()
 	wasLapsed := g.lapsed != nil
@@ -223,10 +217,13 @@ func (g *grant) landed(f *flight, fromServer bool) {
 		g.healthy()
 		g.fresh.Store(c)
 	case errors.Is(err, ErrSignInRequired):
-		g.lapsed, g.notBefore = err, now.Add(lapsedRecheck)
+		if work.relook == 0 {
+			work.relook = spread(lapsedRelook)
+		}
+		g.lapsed, g.notBefore, g.relook = err, now.Add(lapsedRecheck), now.Add(work.relook)
 		g.fresh.Store(nil)
 	case errors.Is(err, ErrNoOwner):
-		g.gone = true
+		g.over = errSignedOut
 		g.fresh.Store(nil)
 	default:
 		if g.failing == nil {
@@ -235,48 +232,69 @@ func (g *grant) landed(f *flight, fromServer bool) {
 		if g.failures == nil {
 			g.failures = backoff.New(renewalBackoff)
 		}
-		g.failing, g.notBefore = err, now.Add(authserver.RetryAfter(err)+g.failures.Next()) // many may have been told the same moment
+		g.failing, g.notBefore = err, now.Add(retryAfterOf(err)+g.failures.Next()) // many may have been told the same moment
 	}
-	since, next, lapsed, gone := g.since, g.notBefore, g.lapsed != nil, g.gone
+	since, next, relook, lapsed, over := g.since, g.notBefore, g.relook, g.lapsed != nil, g.over != nil
 	g.mu.Unlock()
+	parted := g.client.takenAway(g, work.ended)
 
+	outcome := func() {}
 	switch {
-	case gone:
+	case over:
 		g.client.scheduler.remove(g)
 		g.client.forgetGrant(g)
 	case lapsed:
-		g.client.scheduler.remove(g)
+		g.client.scheduler.plan(g, relook)
 		if !wasLapsed {
-			g.client.signInNeeded(g.key, err)
+			outcome = func() { g.client.signInNeeded(g.client.ownersOf(g.key), err) }
 		}
 	case err != nil:
 		g.client.scheduler.plan(g, next)
-		g.client.renewalFailing(g.key, since, err)
+		outcome = func() { g.client.renewalFailing(g.key, since, err) }
 	default:
 		g.client.scheduler.plan(g, c.due)
-		if fromServer {
-			g.client.renewed(g.key, c)
+		if work.fromServer {
+			outcome = func() { g.client.renewed(g.key, c) }
 		}
+	}
+	return func() {
+		told()
+		outcome()
+		parted()
+	}
+}
+
+// storeFailed notes a failure of the store for the hooks.
+func (g *grant) storeFailed(err error) {
+	g.mu.Lock()
+	f := g.flight
+	if f != nil {
+		f.troubles = append(f.troubles, err)
+	}
+	g.mu.Unlock()
+	if f == nil {
+		g.client.storeUnavailable(err)
 	}
 }
 
 // healthy forgets all trouble; mu is held.
 func (g *grant) healthy() {
-	g.failing, g.lapsed, g.dead = nil, nil, Secret{}
-	g.since, g.notBefore = time.Time{}, time.Time{}
+	g.failing, g.lapsed = nil, nil
+	g.since, g.notBefore, g.relook = time.Time{}, time.Time{}, time.Time{}
 }
 
-// due renews ahead of expiry; the scheduler calls it and waits for it.
+// due renews ahead of expiry, or looks again at a grant that lapsed; the scheduler calls
+// it and waits for it.
 func (g *grant) due(ctx context.Context) {
-	f, err := g.renewal(ctx, Secret{}, true)
+	f, err := g.renewal(tokenstore.Unattended(ctx), Secret{}, true)
 	if err == nil {
 		_ = f.wait(ctx) // landed has told the hooks and planned the next
 		return
 	}
 	g.mu.Lock()
-	next, dead := g.notBefore, g.gone || g.lapsed != nil
+	next, over := g.notBefore, g.over != nil
 	g.mu.Unlock()
-	if !dead {
+	if !over {
 		g.client.scheduler.plan(g, next)
 	}
 }
@@ -285,7 +303,7 @@ func (g *grant) due(ctx context.Context) {
 // store's lock of the grant.
 func (g *grant) forget() {
 	g.mu.Lock()
-	g.gone, g.unsaved = true, nil
+	g.over, g.unsaved = errSignedOut, nil
 	g.epoch++
 	g.fresh.Store(nil)
 	g.mu.Unlock()
@@ -301,7 +319,7 @@ func (g *grant) adopt(record tokenstore.Grant) {
 	}
 	g.mu.Lock()
 	g.healthy()
-	g.unsaved, g.gone = nil, false
+	g.unsaved, g.over = nil, nil
 	g.epoch++
 	g.fresh.Store(c)
 	g.mu.Unlock()
@@ -312,73 +330,20 @@ func (g *grant) adopt(record tokenstore.Grant) {
 func (g *grant) state() grantState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return grantState{lapsed: g.lapsed, failing: g.failing, since: g.since}
+	return grantState{over: g.over, lapsed: g.lapsed, failing: g.failing, since: g.since}
 }
 
 // grantState is the trouble a grant is in, if any.
 type grantState struct {
-	lapsed, failing error
-	since           time.Time // of failing
+	over, lapsed, failing error
+	since                 time.Time // of failing
 }
 
-// credential computes the times of a stored token. It is renewed ahead of its
-// expiry by a fifth of its lifetime, at most 5 minutes, earlier by up to half of
-// that again so that grants of one moment spread; and so that an idle refresh
-// token does not lapse, ahead of that one's expiry too, or after the configured
-// interval where the provider does not tell it.
-func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
-	proof, err := g.prover(r)
-	if err != nil {
-		return nil, err
+// retryAfterOf returns how long the next attempt must wait after a failed one, or 0.
+func retryAfterOf(err error) time.Duration {
+	var later *laterError
+	if errors.As(err, &later) {
+		return later.RetryAfter()
 	}
-	lifetime := r.AccessExpiry.Sub(r.Renewed)
-	if lifetime <= 0 {
-		lifetime = time.Minute
-	}
-	c := &credential{
-		token:  Token{&issued{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry}},
-		bound:  r.CertificateThumbprint,
-		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
-		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
-	}
-	if !r.Renewed.Equal(r.Created) { // a token of the sign-in itself is renewed at its first refusal
-		c.renewed = r.Renewed
-	}
-	if r.TokenType == authserver.KindDPoP {
-		c.token.proof = proof
-	}
-	if r.RefreshToken.IsZero() {
-		return c, nil
-	}
-	lapses := r.RefreshExpiry
-	if lapses.IsZero() {
-		lapses = r.Renewed.Add(g.client.cfg.Provider.RefreshInterval)
-	}
-	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
-		c.due = due
-	}
-	return c, nil
-}
-
-// prover gives the prover of the grant's key, the same one as long as the key is;
-// nil when it has none.
-func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
-	if r.ProofKey.IsZero() {
-		return nil, nil
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
-		proof, err := g.client.auth.ReadProver(r.ProofKey)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSignInRequired, err)
-		}
-		g.proof, g.proofKey = proof, r.ProofKey
-	}
-	return g.proof, nil
-}
-
-// spread gives between one and one and a half times d.
-func spread(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Int64N(int64(d/2)+1))
+	return authserver.RetryAfter(err)
 }

@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -9,6 +10,10 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
+
+// Hooks are called where the thing happens, outside the work that Client.Close waits for,
+// and may call anything of this package but must be fast: who asked for a token waits for
+// them too. What a hook panics with is logged.
 
 // GrantEvent is what happened to a grant. Do not make a metric's label of an
 // owner: there may be ten thousand.
@@ -43,11 +48,15 @@ type HookCertificate interface {
 	OnCertificate(fds.OwnerKey, error)
 }
 
-// tell calls the hooks that implement H.
-func tell[H any](hooks []any, call func(H)) {
-	for _, hook := range hooks {
-		if h, ok := hook.(H); ok {
-			call(h)
+// tell calls the hooks that implement H. One that panics harms nothing but itself.
+func tell[H any](c *Client, call func(H)) {
+	for _, hook := range c.cfg.Hooks {
+		h, ok := hook.(H)
+		if !ok {
+			continue
+		}
+		if err := contain(fmt.Sprintf("hook %T", hook), func() { call(h) }); err != nil {
+			c.log.LogAttrs(context.Background(), slog.LevelError, "hook failed", slog.Any("error", err))
 		}
 	}
 }
@@ -55,29 +64,29 @@ func tell[H any](hooks []any, call func(H)) {
 func (c *Client) renewed(key tokenstore.Key, cred *credential) {
 	event := GrantEvent{Owners: c.ownersOf(key), Expiry: cred.token.expiry}
 	c.log.LogAttrs(context.Background(), slog.LevelDebug, "grant renewed", ownersAttr(event.Owners), slog.Time("expires", event.Expiry))
-	tell(c.cfg.Hooks, func(h HookRenewed) { h.OnRenewed(event) })
+	tell(c, func(h HookRenewed) { h.OnRenewed(event) })
 }
 
 func (c *Client) renewalFailing(key tokenstore.Key, since time.Time, err error) {
 	event := GrantEvent{Owners: c.ownersOf(key), Since: since, Err: err}
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant not renewed, will be tried again", ownersAttr(event.Owners), slog.Time("since", since), slog.Any("error", err))
-	tell(c.cfg.Hooks, func(h HookRenewalFailing) { h.OnRenewalFailing(event) })
+	tell(c, func(h HookRenewalFailing) { h.OnRenewalFailing(event) })
 }
 
-func (c *Client) signInNeeded(key tokenstore.Key, err error) {
-	event := GrantEvent{Owners: c.ownersOf(key), Err: err}
+func (c *Client) signInNeeded(owners []fds.OwnerKey, err error) {
+	event := GrantEvent{Owners: owners, Err: err}
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant lapsed, sign in again", ownersAttr(event.Owners), slog.Any("error", err))
-	tell(c.cfg.Hooks, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
+	tell(c, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
 }
 
 func (c *Client) storeUnavailable(err error) {
 	c.log.LogAttrs(context.Background(), slog.LevelError, "grant store unavailable", slog.Any("error", err))
-	tell(c.cfg.Hooks, func(h HookStoreUnavailable) { h.OnStoreUnavailable(err) })
+	tell(c, func(h HookStoreUnavailable) { h.OnStoreUnavailable(err) })
 }
 
 func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "certificate not taken", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
-	tell(c.cfg.Hooks, func(h HookCertificate) { h.OnCertificate(owner, err) })
+	tell(c, func(h HookCertificate) { h.OnCertificate(owner, err) })
 }
 
 func ownersAttr(owners []fds.OwnerKey) slog.Attr {
@@ -90,20 +99,20 @@ func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 
 // pushHooks passes what connections measure on to the Client's hooks, which may
 // implement push.AttemptHook, push.HandledHook, push.DiscardHook and push.SlowHook.
-type pushHooks []any
+type pushHooks struct{ client *Client }
 
 func (hooks pushHooks) ConnectAttempt(took time.Duration, err error) {
-	tell(hooks, func(h push.AttemptHook) { h.ConnectAttempt(took, err) })
+	tell(hooks.client, func(h push.AttemptHook) { h.ConnectAttempt(took, err) })
 }
 
 func (hooks pushHooks) MessageHandled(took time.Duration, err error) {
-	tell(hooks, func(h push.HandledHook) { h.MessageHandled(took, err) })
+	tell(hooks.client, func(h push.HandledHook) { h.MessageHandled(took, err) })
 }
 
 func (hooks pushHooks) MessageDiscarded(reason error) {
-	tell(hooks, func(h push.DiscardHook) { h.MessageDiscarded(reason) })
+	tell(hooks.client, func(h push.DiscardHook) { h.MessageDiscarded(reason) })
 }
 
 func (hooks pushHooks) HandlerSlow(took time.Duration) {
-	tell(hooks, func(h push.SlowHook) { h.HandlerSlow(took) })
+	tell(hooks.client, func(h push.SlowHook) { h.HandlerSlow(took) })
 }

@@ -2,9 +2,11 @@ package fdsclient
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
 )
 
 // whenOver calls left when the handler cannot be at work any more, which may be
@@ -99,6 +101,41 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 	}
 	defer f.stop()
 	return c.endConnected(ctx, &connected{connection: connection, follower: f})
+}
+
+// takenAway ends the owners whom the provider took out of a grant that goes on for others.
+// What it returns tells of them, and ends their connections.
+func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
+	var parts []func()
+	for _, id := range ids {
+		o := c.knownOwner(id)
+		if o == nil {
+			continue
+		}
+		why := fmt.Errorf("fdsclient: %w: %w: the provider took subscription %s out of the grant that it shared with others", ErrSignInRequired, ErrSubscriptionChanged, id)
+		left := c.leave(o.key)
+		var connection *connected
+		again := c.drop(o, g, why)
+		if !again {
+			connection = c.takeConnected(o.key)
+		}
+		parts = append(parts, func() {
+			defer connection.whenOver(left)
+			if again {
+				return
+			}
+			c.signInNeeded([]fds.OwnerKey{o.key}, why)
+			c.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
+			if err := c.endSession(context.Background(), o, connection); err != nil {
+				c.log.Warn("the broker's session was not ended", "subscription", o.key.SubscriptionID.String(), "error", err)
+			}
+		})
+	}
+	return func() {
+		for _, part := range parts {
+			go part()
+		}
+	}
 }
 
 // takeConnected takes an owner's connection out of the run that has it.

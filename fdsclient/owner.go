@@ -161,6 +161,10 @@ type GrantInfo struct {
 // Grant reads what the store holds; it renews nothing.
 func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 	g := o.grant.Load()
+	state := g.state()
+	if state.over != nil {
+		return GrantInfo{}, fmt.Errorf("%w (subscription %s)", state.over, o.key.SubscriptionID)
+	}
 	record, err := o.client.store.Load(ctx, g.key)
 	if err != nil {
 		if errors.Is(err, tokenstore.ErrNotFound) {
@@ -176,7 +180,6 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		Created:       record.Created,
 		Renewed:       record.Renewed,
 	}
-	state := g.state()
 	info.Lapsed, info.Failing, info.FailingSince = state.lapsed, state.failing, state.since
 	return info, nil
 }

@@ -185,7 +185,7 @@ func (f *follower) polled(e PollEvent) {
 		f.client.log.LogAttrs(f.ctx, slog.LevelDebug, "an owner's lists were polled", subscription, slog.Int("events", e.Events), slog.Int("statuses", e.Statuses), slog.Any("error", e.Err))
 	}
 	p.failing = e.Err != nil
-	tell(f.client.cfg.Hooks, func(h HookPoll) { h.OnPoll(e) })
+	tell(f.client, func(h HookPoll) { h.OnPoll(e) })
 }
 
 func (f *follower) pollOnce() error {

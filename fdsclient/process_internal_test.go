@@ -28,7 +28,7 @@ const childVariable = "FDSCLIENT_TEST_CHILD"
 
 // child is what such a process does.
 type child struct {
-	Task     string // "renew": renew Count times; "step": renew once and die at step KillAt
+	Task     string // "renew": renew Count times; "step": renew once and die at step KillAt; "serve": keep all grants renewed until killed
 	Folder   string // of the grants
 	Identity string // the folder's key
 	Issuer   string
@@ -86,6 +86,9 @@ func (c child) run() error {
 		client, store, err := c.open()
 		if err != nil {
 			return err
+		}
+		if c.Task == "serve" {
+			return client.Run(ctx, nil)
 		}
 		owners, err := client.Owners(ctx)
 		if err != nil {

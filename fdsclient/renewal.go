@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -11,115 +12,102 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
+// Each part of a renewal has a bound of its own, so that the wait for one takes nothing
+// from the next. The request's own is authserver's.
 const (
-	saveAttempts = 3
-	saveTimeout  = 30 * time.Second
+	lockTimeout = 4 * time.Minute // another process may wait for its answer meanwhile
+	loadTimeout = 30 * time.Second
+	saveTimeout = 30 * time.Second // also of what is written before the server is asked
 	// signInTimeout bounds how long a sign-in waits for others to be stored.
 	signInTimeout = 2 * time.Minute
+
+	saveAttempts = 3
 )
+
+// renewed is what a renewal came to.
+type renewed struct {
+	credential *credential
+	fromServer bool
+	ended      []fds.SubscriptionID // owners whom the provider took out of the grant
+	relook     time.Duration        // until a lapsed grant is asked about again
+}
 
 // renew gives a fresh credential of the grant: the stored one when it will do,
 // else a new one from the server. Rejected is a token that the API refused;
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
-// the second use of one for theft.
-func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (c *credential, fromServer bool, err error) {
-	record, err := g.load(ctx)
+// the second use of one for theft. Close ends it until the server is about to be asked.
+func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (renewed, error) {
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", ErrClosed)) })()
+	record, err := g.load(waiting)
 	if err != nil {
-		return nil, false, err
+		return renewed{}, err
 	}
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
-	_ = g.client.auth.Identities.Ready(ctx)
+	_ = g.client.auth.Identities.Ready(waiting)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
-		return c, false, nil
+		return renewed{credential: c}, nil
 	}
-	lease, err := g.client.store.Lock(ctx, g.key)
+	lease, err := g.lock(waiting)
 	if err != nil {
-		return nil, false, fmt.Errorf("fdsclient: renewal: wait for the grant's lock: %w", err)
+		return renewed{}, err
 	}
 	defer lease.Release()
 
 	// Another process may have renewed it while we waited.
-	if record, err = g.load(ctx); err != nil {
-		return nil, false, err
+	if record, err = g.load(waiting); err != nil {
+		return renewed{}, err
 	}
 	if record, err = g.saveUnsaved(ctx, record); err != nil {
-		return nil, false, err
+		return renewed{}, err
 	}
 	if c := g.stillGood(record, rejected, ahead); c != nil {
-		return c, false, nil
+		return renewed{credential: c}, nil
 	}
-	if err := g.hopeless(record); err != nil {
-		return nil, false, err
+	if relook, err := g.hopeless(record); err != nil {
+		return renewed{relook: relook}, err
 	}
-	// A request that spends a token gets all of its own time, however long the
-	// wait for the lock was.
-	a, err := g.ask(context.WithoutCancel(ctx), record)
-	if errors.Is(err, ErrSignInRequired) {
-		// The last doubt: someone who does not share our lock has renewed it.
-		if now, loadErr := g.load(ctx); loadErr == nil && !now.RefreshToken.Equal(record.RefreshToken) {
-			if c := g.stillGood(now, rejected, ahead); c != nil {
-				return c, false, nil
-			}
-		}
-		g.mu.Lock()
-		g.dead = record.RefreshToken
-		g.mu.Unlock()
+	if waiting.Err() != nil {
+		return renewed{}, context.Cause(waiting)
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	c, err = g.keep(ctx, record, a)
-	return c, err == nil, err
+	return g.spend(ctx, lease, record, rejected, ahead)
 }
 
-// ask gets new tokens from the server.
-func (g *grant) ask(ctx context.Context, record tokenstore.Grant) (authserver.Answer, error) {
-	proof, err := g.prover(record)
+func (g *grant) lock(ctx context.Context) (tokenstore.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	lease, err := g.client.store.Lock(ctx, g.key)
 	if err != nil {
-		return authserver.Answer{}, err
+		return nil, fmt.Errorf("fdsclient: renewal: wait for the grant's lock: %w", err)
 	}
-	if record.RefreshToken.IsZero() {
-		return g.client.auth.ClientCredentials(ctx, proof)
-	}
-	return g.client.auth.Refresh(ctx, record.RefreshToken, proof)
-}
-
-// hopeless says why the server need not be asked.
-func (g *grant) hopeless(record tokenstore.Grant) error {
-	if record.RefreshToken.IsZero() && record.GrantType == grantClientCredentials {
-		return nil
-	}
-	if record.RefreshToken.IsZero() {
-		return fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", ErrSignInRequired)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.lapsed != nil && record.RefreshToken.Equal(g.dead) {
-		return g.lapsed
-	}
-	return nil
+	return lease, nil
 }
 
 func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
-	record, err := g.client.store.Load(ctx, g.key)
+	loading, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	record, err := g.client.store.Load(loading, g.key)
 	switch {
 	case errors.Is(err, tokenstore.ErrNotFound):
 		return record, fmt.Errorf("fdsclient: %w: its grant is no longer stored; sign in", ErrNoOwner)
 	case errors.Is(err, tokenstore.ErrCorrupt):
 		return record, fmt.Errorf("fdsclient: %w: %w", ErrSignInRequired, err)
+	case ctx.Err() != nil:
+		return record, fmt.Errorf("fdsclient: renewal: %w", err)
 	case err != nil:
-		g.client.storeUnavailable(err)
+		g.storeFailed(err)
 		return record, fmt.Errorf("fdsclient: renewal: %w", err)
 	}
 	return record, nil
 }
 
-// stillGood gives the stored token when it is fresh and not the refused one. A
-// renewal ahead of expiry takes it only before it is due itself.
+// stillGood gives the stored token when it is fresh and not the refused one, nor of a grant
+// that has lapsed. A renewal ahead of expiry takes it only before it is due itself.
 func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) *credential {
-	if record.AccessToken.IsZero() || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
+	if record.AccessToken.IsZero() || record.Renewal.Lapsed || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
 		return nil
 	}
 	c, err := g.credential(record)
@@ -138,151 +126,113 @@ func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) 
 	return c
 }
 
-// keep saves what the server issued and only then gives it out.
-func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer) (*credential, error) {
-	spent := record.RefreshToken
-	record.Renewed = time.Now().Round(0)
-	record.AccessToken, record.TokenType, record.AccessExpiry = a.Access, a.Kind, a.Expiry
-	record.CertificateThumbprint = a.Thumbprint
-	if !a.Refresh.IsZero() { // else the old one goes on (RFC 6749 section 6)
-		record.RefreshToken = a.Refresh
+// secondLook is how long after the first refusal a server is asked again: "sign in again"
+// is told when it refuses twice. Some refuse a good token while another request with it is
+// at work. Tests shorten it.
+var secondLook = 30 * time.Second
+
+// The rules by which a server is asked again with a refresh token that may be spent, or
+// that it refused for good.
+const (
+	// lostRetry is how long after an answer was lost the request is repeated. Servers
+	// give the same answer again for about half a minute.
+	lostRetry = 2 * time.Second
+	// afterLost is how long it rests once that was in vain too.
+	afterLost = 10 * time.Second
+	// lapsedRelook is how rarely a server is asked about a grant that lapsed,
+	lapsedRelook = 24 * time.Hour
+	// and relookRest the time between two such questions, whatever the grants.
+	relookRest = 10 * time.Second
+)
+
+// hopeless says why the server is not asked now, and when it may be again if the grant
+// has lapsed.
+func (g *grant) hopeless(record tokenstore.Grant) (relook time.Duration, err error) {
+	if record.RefreshToken.IsZero() && record.GrantType == grantClientCredentials {
+		return 0, nil
 	}
-	if !a.RefreshExpiry.IsZero() || !spent.Equal(record.RefreshToken) {
-		record.RefreshExpiry = a.RefreshExpiry
+	if record.RefreshToken.IsZero() {
+		return lapsedRelook, fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", ErrSignInRequired)
 	}
-	if a.Scopes != nil {
-		record.Scopes = a.Scopes
+	switch r := record.Renewal; {
+	case r.Lapsed && within(r.Looked, lapsedRelook):
+		return time.Until(r.Looked.Add(spread(lapsedRelook))), g.lapsedError(r)
+	case r.Lapsed && !g.client.relooks.Allow():
+		return rand.N(time.Hour), g.lapsedError(r)
+	case r.Lapsed:
+		return 0, nil
+	case !r.Refused.IsZero() && within(r.Refused, secondLook):
+		return 0, refusedOnce(nil, r)
 	}
-	refused := a.Unusable
-	if refused == nil {
-		refused = g.sameOwners(record, a)
-	}
-	if refused != nil {
-		// The refresh token was rotated all the same; the access token is no good
-		// or someone else's, and is not kept.
-		record.AccessToken, record.AccessExpiry = Secret{}, time.Time{}
-	}
-	if err := g.save(ctx, record, spent); err != nil {
-		return nil, err
-	}
-	if refused != nil {
-		return nil, refused
-	}
-	return g.credential(record)
+	return 0, nil
 }
 
-// sameOwners refuses a renewed token that names other subscription IDs: an
-// owner's ID never changes. A token that names none is taken.
-func (g *grant) sameOwners(record tokenstore.Grant, a authserver.Answer) error {
-	ids, found, err := g.client.auth.Subscriptions(a)
-	if err != nil {
-		return fmt.Errorf("fdsclient: renewal: %w: %w", ErrSubscriptionChanged, err)
-	}
-	if !found {
-		return nil
-	}
-	named := make(map[fds.SubscriptionID]bool)
-	for _, spelling := range ids {
-		id, err := fds.ParseSubscriptionID(spelling)
-		if err != nil {
-			return err // parsed before
-		}
-		named[id] = true
-	}
-	for _, spelling := range record.Subscriptions {
-		id, err := fds.ParseSubscriptionID(spelling)
-		if err != nil || !named[id] {
-			return fmt.Errorf("fdsclient: renewal: %w: subscription %s is missing in it; ask the provider", ErrSubscriptionChanged, authserver.Describe(spelling))
-		}
-	}
-	return nil
+// within reports whether less than d has passed since then. A time that lies ahead, as
+// after the clock was set, is not.
+func within(then time.Time, d time.Duration) bool {
+	passed := time.Since(then)
+	return passed >= 0 && passed < d
 }
 
-// save stores a rotated grant on a time of its own: no caller may cancel it. What
-// the store will not take is kept in memory and saved before anything else is
-// tried, since the stored refresh token is spent.
-func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	var err error
-	for attempt := range saveAttempts {
-		if attempt > 0 {
-			select {
-			case <-time.After(time.Duration(attempt) * 200 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}
-		var revision string
-		if revision, err = g.client.store.Save(ctx, record); err == nil {
-			g.mu.Lock()
-			g.unsaved = nil
-			g.mu.Unlock()
-			return nil
-		}
-		if revision != "" { // a part of it is saved
-			record.Revision = revision
-		}
-	}
-	g.mu.Lock()
-	g.unsaved = &unsaved{spent: spent, record: record}
-	g.mu.Unlock()
-	g.client.storeUnavailable(err)
-	return fmt.Errorf("fdsclient: renewal: the renewed grant is not saved yet, and kept in memory: %w", err)
-}
-
-// saveUnsaved saves what an earlier renewal could not, unless the store has a
-// newer grant by now.
-func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (tokenstore.Grant, error) {
-	record, newer := g.newest(stored)
-	if !newer {
-		return stored, nil
-	}
-	if err := g.save(ctx, record, stored.RefreshToken); err != nil {
-		return stored, err
-	}
-	return record, nil
-}
-
-// newest gives the stored grant with the tokens that could not be saved yet, and
-// says whether there are any. Who its owners are the store knows better: one may
-// have signed out meanwhile.
-func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer bool) {
+// lapsedError says again what made the grant lapse, perhaps in another process.
+func (g *grant) lapsedError(r tokenstore.Renewal) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.unsaved == nil || !stored.RefreshToken.Equal(g.unsaved.spent) {
-		g.unsaved = nil
-		return stored, false
+	if g.lapsed != nil {
+		return g.lapsed
 	}
-	record = g.unsaved.record
-	record.Subscriptions, record.Revision = stored.Subscriptions, stored.Revision
-	return record, true
+	return fmt.Errorf("fdsclient: renewal: %w: the provider refused the grant at %s, and when it was last asked, at %s", ErrSignInRequired, r.Refused.UTC().Format(time.RFC3339), r.Looked.UTC().Format(time.RFC3339))
 }
 
-// saveAtLast tries once more to save what no renewal will come to save: the
-// Client is closing.
-func (g *grant) saveAtLast() error {
-	g.mu.Lock()
-	pending := g.unsaved != nil
-	g.mu.Unlock()
-	if !pending {
-		return nil
+// laterError is a failure after which the server is asked no sooner than it says. What
+// the server said does not make it match ErrSignInRequired.
+type laterError struct {
+	err  error
+	when time.Time
+}
+
+// refusedOnce is the first of the two refusals that it takes to tell "sign in again". Said
+// is the server's answer, if it was just given.
+func refusedOnce(said error, r tokenstore.Renewal) error {
+	text := "the provider refused the grant at " + r.Refused.UTC().Format(time.RFC3339)
+	if said != nil {
+		text = said.Error()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
-	defer cancel()
-	lease, err := g.client.store.Lock(ctx, g.key)
+	return &laterError{
+		err:  &firstRefusal{text: text, said: said},
+		when: r.Refused.Add(secondLook),
+	}
+}
+
+// Error adds when the server is asked again.
+func (e *laterError) Error() string {
+	return fmt.Sprintf("%v; it is asked again after %s", e.err, e.when.UTC().Format("15:04:05"))
+}
+
+func (e *laterError) Unwrap() error { return e.err }
+
+// RetryAfter returns how long it is until then.
+func (e *laterError) RetryAfter() time.Duration { return max(0, time.Until(e.when)) }
+
+// firstRefusal matches ErrUnavailable, since it may pass, and gives the *OAuthError that
+// it was to errors.As.
+type firstRefusal struct {
+	text string
+	said error
+}
+
+func (e *firstRefusal) Error() string        { return e.text }
+func (e *firstRefusal) Is(target error) bool { return target == ErrUnavailable }
+func (e *firstRefusal) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
+
+// ask gets new tokens from the server. With an error too there may be a refresh token.
+func (g *grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken Secret) (authserver.Answer, error) {
+	proof, err := g.prover(record)
 	if err != nil {
-		return fmt.Errorf("fdsclient: close: a renewed grant is lost: %w", err)
+		return authserver.Answer{}, err
 	}
-	defer lease.Release()
-	stored, err := g.client.store.Load(ctx, g.key)
-	if errors.Is(err, tokenstore.ErrNotFound) {
-		return nil
+	if refreshToken.IsZero() {
+		return g.client.auth.ClientCredentials(ctx, proof)
 	}
-	if err == nil {
-		_, err = g.saveUnsaved(ctx, stored)
-	}
-	if err != nil {
-		return fmt.Errorf("fdsclient: close: a renewed grant is lost and its owners may have to sign in again: %w", err)
-	}
-	return nil
+	return g.client.auth.Refresh(ctx, refreshToken, proof)
 }

@@ -172,7 +172,8 @@ func TestManyCallersShareOneRenewal(t *testing.T) {
 	}
 }
 
-func TestOnlyInvalidGrantMeansSignInAgain(t *testing.T) {
+func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
+	fdsclient.LookAgainAfter(t, time.Second)
 	p := start(t, fdstest.Options{})
 	for name, c := range map[string]struct {
 		fault  fdstest.Fault
@@ -185,7 +186,11 @@ func TestOnlyInvalidGrantMeansSignInAgain(t *testing.T) {
 		"an error of another kind":   {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/json", `{"error":["invalid_grant"]}`), false},
 		"invalid_client":             {fdstest.Answer(fdstest.TokenEndpoint, 401, "application/json", `{"error":"invalid_client"}`), false},
 		"429":                        {fdstest.TooManyRequests(fdstest.TokenEndpoint, "1"), false},
-		"500":                        {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"invalid_grant"}`), false},
+		"under 500":                  {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"invalid_grant"}`), true},
+		"as text":                    {fdstest.Answer(fdstest.TokenEndpoint, 400, "text/plain", "\ufeff {\"error\":\"invalid_grant\"}"), true},
+		"bad_refresh_token":          {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"error":"bad_refresh_token"}`), true},
+		"the provider's own code":    {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/json", `{"error":"session_gone"}`), true},
+		"500":                        {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"server_error"}`), false},
 		"HTML with 200":              {fdstest.Answer(fdstest.TokenEndpoint, 200, "text/html", "<html>Welcome to the hotel"), false},
 		"a cut answer":               {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"access_token":"a`), false},
 		"a redirect":                 {fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"), false},
@@ -194,6 +199,7 @@ func TestOnlyInvalidGrantMeansSignInAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := configure(t, p)
+			//cfg.Provider.FinalErrors = []string{"session_gone"}
 			seen := &hooks{}
 			cfg.Hooks = []any{seen}
 			signIn(t, open(t, cfg), p)
@@ -203,6 +209,15 @@ func TestOnlyInvalidGrantMeansSignInAgain(t *testing.T) {
 
 			_, owner := restart(t, cfg)
 			_, err := owner.Token(t.Context())
+			if c.lapsed {
+				if err == nil || errors.Is(err, fdsclient.ErrSignInRequired) {
+					t.Errorf("after one look: %v", err)
+				}
+				eventually(t, "a second look", func() bool {
+					_, err = owner.Token(t.Context())
+					return errors.Is(err, fdsclient.ErrSignInRequired)
+				})
+			}
 			if name == "no new refresh token" {
 				if err != nil {
 					t.Errorf("error %v", err)
@@ -231,6 +246,7 @@ func TestOnlyInvalidGrantMeansSignInAgain(t *testing.T) {
 }
 
 func TestALapsedGrantIsNotAskedForAgainAndComesBackWithASignIn(t *testing.T) {
+	fdsclient.LookAgainAfter(t, time.Second)
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	here := open(t, cfg)
@@ -240,9 +256,10 @@ func TestALapsedGrantIsNotAskedForAgainAndComesBackWithASignIn(t *testing.T) {
 	}
 	expire(t, cfg.Store)
 	_, elsewhere := restart(t, cfg)
-	if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) {
-		t.Fatalf("error %v", err)
-	}
+	eventually(t, "two looks", func() bool {
+		_, err := elsewhere.Token(t.Context())
+		return errors.Is(err, fdsclient.ErrSignInRequired)
+	})
 	asked := p.Requests(fdstest.TokenEndpoint)
 	for range 50 {
 		if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) || fdsclient.Retryable(err) {
@@ -303,18 +320,22 @@ func TestARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
 	defer off()
 	_, owner := restart(t, cfg)
 	_, err := owner.Token(t.Context())
-	if !errors.Is(err, fdsclient.ErrSubscriptionChanged) {
+	if !errors.Is(err, fdsclient.ErrSubscriptionChanged) || !errors.Is(err, fdsclient.ErrSignInRequired) {
 		t.Fatalf("error %v", err)
 	}
 	g := stored(t, cfg.Store)
 	if !g.AccessToken.IsZero() || g.Subscriptions[0] != p.Owners()[0].Spelling {
 		t.Errorf("someone else's token was stored, for %v", g.Subscriptions)
 	}
-	off() // the rotated refresh token was kept, so the next renewal works
-	eventually(t, "a renewal for the right owner", func() bool {
-		_, err := owner.Token(t.Context())
-		return err == nil
-	})
+	asked := p.Requests(fdstest.TokenEndpoint) // that is final: asking again would spend one rotation after the other
+	_, owner = restart(t, cfg)
+	if _, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) || p.Requests(fdstest.TokenEndpoint) != asked {
+		t.Errorf("after a restart: %v", err)
+	}
+	off()
+	client, owner := restart(t, cfg)
+	signIn(t, client, p)
+	token(t, owner)
 }
 
 func TestATokenWithoutALifetimeIsRenewedAllTheSame(t *testing.T) {

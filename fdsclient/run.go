@@ -13,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // Run keeps every stored owner of this Client's issuer and client ID renewed and
@@ -27,6 +28,9 @@ import (
 // renewed and connects no one.
 //
 // With Config.Poll owners are polled instead of connected.
+//
+// Only the first look at the store may have a keyring ask its user to unlock it; from then
+// on a locked one is an error that is told to hooks and log (tokenstore.Unattended).
 //
 // An error means that Run could not begin.
 func (c *Client) Run(ctx context.Context, h push.Handler) error {
@@ -104,10 +108,11 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Han
 		active:  make(map[fds.OwnerKey]*connected),
 		later:   make(map[fds.OwnerKey]*Owner),
 	}
-	owners, whole, err := c.listOwners(ctx)
+	owners, unread, err := c.listOwners(ctx)
 	if err != nil {
 		return fmt.Errorf("fdsclient: run: %w", err)
 	}
+	ctx = tokenstore.Unattended(ctx) // nobody sits before what is done from now on
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -128,7 +133,7 @@ look:
 	for {
 		if err == nil {
 			r.follow(ctx, owners, false)
-			if whole {
+			if unread == nil {
 				r.retireOthers(ctx, owners)
 			}
 		} else if ctx.Err() == nil {
@@ -140,7 +145,7 @@ look:
 			case <-ctx.Done():
 				return nil
 			case <-timer.C:
-				owners, whole, err = c.listOwners(ctx)
+				owners, unread, err = c.listOwners(ctx)
 				continue look
 			case <-r.wake: // no need to look at ten thousand for one
 				r.follow(ctx, r.takeArrived(), true)
@@ -199,8 +204,8 @@ func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
 	if len(gone) == 0 {
 		return
 	}
-	owners, whole, err := r.client.listOwners(ctx)
-	if err != nil || !whole {
+	owners, unread, err := r.client.listOwners(ctx)
+	if err != nil || unread != nil {
 		return // told next time
 	}
 	still := r.without(owners)
@@ -405,7 +410,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 		Limiter:          c.limiter,
 		Logger:           c.log,
 		OnState:          func(s push.State) { c.connectionChanged(key, s) },
-		Hooks:            pushHooks(c.cfg.Hooks),
+		Hooks:            pushHooks{c},
 	}
 }
 
@@ -415,7 +420,7 @@ func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
 		level = slog.LevelWarn
 	}
 	c.log.LogAttrs(context.Background(), level, "connection "+string(s.Phase), slog.String("subscription", key.SubscriptionID.String()), slog.Any("error", s.Err))
-	tell(c.cfg.Hooks, func(h HookConnection) { h.OnConnection(key, s) })
+	tell(c, func(h HookConnection) { h.OnConnection(key, s) })
 }
 
 // runs gives the calls of Run at this moment.

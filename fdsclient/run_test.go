@@ -113,6 +113,7 @@ func TestRunConnectsOwnersAsTheyComeAndGo(t *testing.T) {
 }
 
 func TestALapsedOwnerIsReportedAndTheOthersGoOn(t *testing.T) {
+	fdsclient.LookAgainAfter(t, time.Second)
 	p := start(t, fdstest.Options{AccessTokenLifetime: 2 * time.Second})
 	cfg := configure(t, p)
 	seen := &hooks{}

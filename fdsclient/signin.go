@@ -96,6 +96,13 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 	if errors.Is(err, ErrForeignRedirect) {
 		return nil, err
 	}
+	if err == nil {
+		// The code can be spent once. The store that could keep a grant when the sign-in
+		// began may be full by now.
+		if err := c.store.Probe(ctx); err != nil {
+			return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept, so the code was not used; mend that and finish again: %w", err)
+		}
+	}
 	if !c.used.take(attempt) {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w; begin a new one", ErrAttemptUsed)
 	}
@@ -174,7 +181,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 	if record.Scopes == nil { // RFC 6749 section 5.1: as asked for
 		record.Scopes = c.cfg.Application.Scopes
 	}
-	entries, _, err := c.entries(ctx)
+	entries, _, err := c.entries(ctx, func(err error) { go c.storeUnavailable(err) }) // outside the work that Close waits for
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}

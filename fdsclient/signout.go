@@ -74,7 +74,7 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		// Still under the lock, so that nobody signs in between. Who signs in while the
 		// session is ended is connected when it is.
 		left := c.leave(o.key)
-		if again = c.drop(o, g); !again {
+		if again = c.drop(o, g, errSignedOut); !again {
 			connection = c.takeConnected(o.key)
 		}
 		defer connection.whenOver(left)

@@ -197,7 +197,7 @@ func TestARefreshTokenOfTheApplicationsOwnGrantIsNotWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := owners[0].grant.Load().renew(t.Context(), NewSecret("a"), false); err != nil {
+	if _, err := owners[0].grant.Load().renew(t.Context(), NewSecret("a"), false); err != nil {
 		t.Error(err)
 	}
 	if len(grants) < 2 || strings.Contains(strings.Join(grants, " "), "refresh_token") {

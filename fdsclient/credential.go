@@ -1,0 +1,115 @@
+package fdsclient
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+const (
+	maxLead     = 5 * time.Minute  // an access token is renewed at most this long before it expires,
+	leadShare   = 5                // or a fifth of its lifetime
+	maxMargin   = 10 * time.Second // and not handed out any more this shortly before,
+	marginShare = 10               // or a tenth
+)
+
+// credential is an access token with the times that matter. It is immutable but
+// for sure.
+type credential struct {
+	token   Token
+	usable  time.Time // handed out until then, by the wall clock
+	due     time.Time // renewed from then on
+	issued  time.Time
+	renewed bool         // it came of a renewal, not of the sign-in itself
+	bound   string       // thumbprint of the client certificate that the token goes with
+	sure    atomic.Int64 // since epoch, 0 before the first question; until then the wall clock need not be asked
+}
+
+// epoch is where the monotonic clock of this process is counted from.
+var epoch = time.Now()
+
+// wallClockCheck is how long the monotonic clock, which costs half as much, stands
+// in for the wall clock. It stands still while a laptop sleeps, so not for long.
+const wallClockCheck = time.Second
+
+// usableNow says that the token will do. Its certificate counts too: the provider
+// would refuse a token that another one was bound to.
+func (c *credential) usableNow(thumbprint string) bool {
+	if c.bound != thumbprint {
+		return false
+	}
+	now := time.Since(epoch)
+	if sure := time.Duration(c.sure.Load()); sure != 0 && now < sure {
+		return true
+	}
+	left := time.Until(c.usable)
+	if left <= 0 {
+		return false
+	}
+	c.sure.Store(int64(now + min(left, wallClockCheck)))
+	return true
+}
+
+// credential computes the times of a stored token. It is renewed ahead of its
+// expiry by a fifth of its lifetime, at most 5 minutes, earlier by up to half of
+// that again so that grants of one moment spread; and so that an idle refresh
+// token does not lapse, ahead of that one's expiry too, or after the configured
+// interval where the provider does not tell it.
+func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
+	proof, err := g.prover(r)
+	if err != nil {
+		return nil, err
+	}
+	lifetime := r.AccessExpiry.Sub(r.Renewed)
+	if lifetime <= 0 {
+		lifetime = time.Minute
+	}
+	c := &credential{
+		token:  Token{&issued{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry}},
+		bound:  r.CertificateThumbprint,
+		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
+		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
+	}
+	c.issued, c.renewed = r.Renewed, !r.Renewed.Equal(r.Created)
+	if r.TokenType == authserver.KindDPoP {
+		c.token.proof = proof
+	}
+	if r.RefreshToken.IsZero() {
+		return c, nil
+	}
+	lapses := r.RefreshExpiry
+	if lapses.IsZero() {
+		lapses = r.Renewed.Add(g.client.cfg.Provider.RefreshInterval)
+	}
+	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
+		c.due = due
+	}
+	return c, nil
+}
+
+// prover gives the prover of the grant's key, the same one as long as the key is;
+// nil when it has none.
+func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
+	if r.ProofKey.IsZero() {
+		return nil, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
+		proof, err := g.client.auth.ReadProver(r.ProofKey)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSignInRequired, err)
+		}
+		g.proof, g.proofKey = proof, r.ProofKey
+	}
+	return g.proof, nil
+}
+
+// spread gives between one and one and a half times d.
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d/2)+1))
+}

@@ -1,0 +1,118 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// spend asks the server with the refresh token of a record, under the grant's lock. The
+// server may spend the token and issue the next at once, so the record's place is made
+// sure first, with a note of the request; and what the server issued is saved before
+// anything else is done with it. From here on nothing ends the work but its own bounds.
+func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected Secret, ahead bool) (renewed, error) {
+	ctx = context.WithoutCancel(ctx)
+	if record.RefreshToken.IsZero() { // an application can always ask again (RFC 6749 section 4.4.3)
+		a, err := g.ask(ctx, record, Secret{})
+		if err != nil {
+			return renewed{}, err
+		}
+		return g.keep(ctx, record, a, nil)
+	}
+	for {
+		var err error
+		if record, err = g.reserve(ctx, record); err != nil {
+			return renewed{}, err
+		}
+		select {
+		case <-lease.Done():
+			return renewed{}, fmt.Errorf("fdsclient: renewal: %w: the grant's lock was lost before the provider was asked", tokenstore.ErrUnavailable)
+		default:
+		}
+		a, err := g.ask(ctx, record, record.RefreshToken)
+		if err == nil || !a.Refresh.IsZero() {
+			return g.keep(ctx, record, a, err)
+		}
+		switch {
+		case authserver.LostAnswer(err) && record.Renewal.Sent == 1:
+			if err := sleep(ctx, lostRetry); err != nil {
+				return renewed{}, err
+			}
+		case authserver.LostAnswer(err):
+			g.note(ctx, record) // and gives the reserved place back, of which ten thousand would fill a disk
+			return renewed{}, &laterError{err: err, when: record.Renewal.Since.Add(afterLost)}
+		case errors.Is(err, ErrSignInRequired):
+			return g.refused(ctx, record, err, rejected, ahead)
+		default: // it was not processed
+			record.Renewal.Sent--
+			g.note(ctx, record)
+			return renewed{}, err
+		}
+	}
+}
+
+// reserve notes in the record that a request with its refresh token is under way, and
+// makes sure that the next save has its place. Where that fails the server is not asked.
+func (g *grant) reserve(ctx context.Context, record tokenstore.Grant) (tokenstore.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	record.Renewal.By, record.Renewal.Since = processName, time.Now().Round(0)
+	record.Renewal.Sent++
+	revision, err := g.client.store.Reserve(ctx, record)
+	if err != nil {
+		g.storeFailed(err)
+		return record, fmt.Errorf("fdsclient: renewal: the provider is not asked, since its answer could not be saved: %w", err)
+	}
+	record.Revision = revision
+	return record, nil
+}
+
+// note saves what is known of the record's refresh token. When it cannot be saved the
+// note of the request stays, which makes the next process more careful than it need be.
+func (g *grant) note(ctx context.Context, record tokenstore.Grant) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if record.Renewal.Sent == 0 {
+		record.Renewal.By, record.Renewal.Since = "", time.Time{}
+	}
+	if _, err := g.client.store.Save(ctx, record); err != nil {
+		g.storeFailed(err)
+	}
+}
+
+// refused judges a refusal for good. It takes two, half a minute apart, to tell "sign in
+// again"; one, where an earlier request with the same token may have been processed, whose
+// repetition this was.
+func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected Secret, ahead bool) (renewed, error) {
+	// The last doubt: someone who does not share our lock has renewed it.
+	if now, err := g.load(ctx); err == nil && !now.RefreshToken.Equal(record.RefreshToken) {
+		if c := g.stillGood(now, rejected, ahead); c != nil {
+			return renewed{credential: c}, nil
+		}
+		return renewed{}, fmt.Errorf("fdsclient: renewal: %w: someone who does not hold the grant's lock renewed it meanwhile", ErrUnavailable)
+	}
+	r := &record.Renewal
+	r.Sent--
+	r.Looked = time.Now().Round(0)
+	again := !r.Refused.IsZero()
+	if !again {
+		r.Refused = r.Looked
+	}
+	r.Lapsed = r.Lapsed || again || r.Sent > 0
+	if r.Lapsed && !r.Former.IsZero() && g.client.cfg.Provider.ReplaysRefreshTokens {
+		if a, err := g.ask(ctx, record, r.Former); err == nil || !a.Refresh.IsZero() {
+			return g.keep(ctx, record, a, err)
+		}
+		r.Former = Secret{} // it was worth one try
+	}
+	lapsed := r.Lapsed
+	g.note(ctx, record)
+	if !lapsed {
+		return renewed{}, refusedOnce(said, *r)
+	}
+	return renewed{relook: spread(lapsedRelook)}, said
+}

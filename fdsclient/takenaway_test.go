@@ -1,0 +1,77 @@
+package fdsclient_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+func TestAnOwnerWhomTheProviderTookAwayEndsAndTheOtherGoesOn(t *testing.T) {
+	p := start(t, fdstest.Options{AccessTokenLifetime: 2 * time.Second})
+	cfg := configure(t, p)
+	seen := &hooks{}
+	cfg.Hooks = []any{seen}
+	client := open(t, cfg)
+	all := p.Owners()
+	owners := signIn(t, client, p, all[0], all[1])
+	var box inbox
+	runClient(t, client, box.handle)
+	subscribed(t, p, all[0])
+	subscribed(t, p, all[1])
+
+	defer p.Inject(fdstest.RenewalSubscription([]string{all[0].Spelling}))()
+	eventually(t, "the owner's end reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
+	event := seen.needed[0]
+	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[1].SubscriptionID || !errors.Is(event.Err, fdsclient.ErrSignInRequired) || !errors.Is(event.Err, fdsclient.ErrSubscriptionChanged) {
+		t.Errorf("told %+v", event)
+	}
+	eventually(t, "its session ended", func() bool {
+		s := p.Subscriber(all[1])
+		return !s.Connected && !s.Session
+	})
+	if g := stored(t, cfg.Store); len(g.Subscriptions) != 1 || g.Subscriptions[0] != all[0].Spelling {
+		t.Errorf("the grant is stored for %v", g.Subscriptions)
+	}
+	for _, o := range owners {
+		_, err := o.Token(t.Context())
+		if ended := o.Key().SubscriptionID == all[1].SubscriptionID; errors.Is(err, fdsclient.ErrSignInRequired) != ended || (err != nil) != ended {
+			t.Errorf("%s: %v", o, err)
+		}
+	}
+	if now, err := client.Owners(t.Context()); err != nil || len(now) != 1 || now[0].Key().SubscriptionID != all[0].SubscriptionID {
+		t.Errorf("%v, %v", now, err)
+	}
+	publish(t, p, all[0], `1`)
+	eventually(t, "the other owner's message", func() bool { return box.payloads(all[0].SubscriptionID) == "1" })
+
+	signIn(t, client, p, all[1]) // comes back by a grant of its own
+	subscribed(t, p, all[1])
+}
+
+func TestAttackAnOwnerWhoLeftASharedGrantGetsNoTokenOfIt(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	all := p.Owners()
+	for _, o := range signIn(t, client, p, all[0], all[1]) {
+		if o.Key().SubscriptionID != all[1].SubscriptionID {
+			defer token(t, o)
+			continue
+		}
+		if err := o.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := o.Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+			t.Errorf("who signed out gets %v, %v", got, err)
+		}
+		if info, err := o.Grant(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+			t.Errorf("who signed out is told of %+v, %v", info, err)
+		}
+	}
+	if _, err := client.Owner(t.Context(), all[1].SubscriptionID); !errors.Is(err, fdsclient.ErrNoOwner) {
+		t.Error(err)
+	}
+}
