@@ -124,7 +124,7 @@ func (s *StateFolder) Save(_ context.Context, owner fds.OwnerKey, state OwnerSta
 	if err != nil {
 		return fmt.Errorf("fdsclient: save state: %w", err)
 	}
-	if err := atomicfile.Folder(s.path); err != nil {
+	if err := atomicfile.Folder(s.path, "*-*-*-*-*.json"); err != nil {
 		return fmt.Errorf("fdsclient: save state: %w", err)
 	}
 	if err := atomicfile.Write(s.file(owner), data); err != nil {

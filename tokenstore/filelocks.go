@@ -37,6 +37,8 @@ type heldFile struct {
 }
 
 const (
+	lockSuffix = ".lock"
+
 	firstLockPause = 2 * time.Millisecond
 	mostLockPause  = 50 * time.Millisecond
 )
@@ -64,12 +66,12 @@ func (l *fileLocks) take(ctx context.Context, name string, remove bool) (*lease,
 	if l.within {
 		ready = atomicfile.Subfolder
 	}
-	if err := ready(l.folder); err != nil {
+	if err := ready(l.folder, "*"+lockSuffix); err != nil {
 		leave()
 		return nil, err
 	}
 	for pause := firstLockPause; ; pause = min(2*pause, mostLockPause) {
-		file, err := tryLock(filepath.Join(l.folder, name+".lock"))
+		file, err := tryLock(filepath.Join(l.folder, name+lockSuffix))
 		if err != nil {
 			leave()
 			return nil, err

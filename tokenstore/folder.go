@@ -75,6 +75,7 @@ var _ Store = (*Folder)(nil)
 
 const (
 	grantSuffix = ".grant"
+	locksName   = "locks"
 	// unfinishedAge is when an unfinished file is taken for one whose writer died.
 	unfinishedAge = time.Hour
 )
@@ -94,10 +95,10 @@ func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	if err != nil {
 		return nil, fileError(op, Key{}, err)
 	}
-	if err := atomicfile.Folder(path); err != nil {
+	if err := atomicfile.Folder(path, keyFileName, locksName); err != nil {
 		return nil, fileError(op, Key{}, err)
 	}
-	f := &Folder{path: path, locks: fileLocks{folder: filepath.Join(path, "locks"), within: true}}
+	f := &Folder{path: path, locks: fileLocks{folder: filepath.Join(path, locksName), within: true}}
 	f.id, f.identity, err = f.openKey(ctx, config)
 	if err != nil {
 		return nil, err

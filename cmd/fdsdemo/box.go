@@ -26,19 +26,23 @@ const (
 // certificate for each owner, and a configuration that needs nothing else.
 func writeBox(folder string, box *fdstest.Provider) error {
 	owners := filepath.Join(folder, boxOwners)
-	for _, path := range []string{folder, owners} {
-		if err := atomicfile.Folder(path); err != nil {
-			return err
-		}
-	}
 	config := filepath.Join(folder, configName)
-	switch before, err := readBounded(config, maxConfigBytes); {
+	before, err := readBounded(config, maxConfigBytes)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return err
 	case !bytes.HasPrefix(before, []byte(boxMark)):
 		return wrongUsage("%s was not written by this command and is not overwritten; choose another folder", config)
-	default:
+	}
+	// A folder with that configuration is this command's own.
+	if err := atomicfile.Folder(folder, configName); err != nil {
+		return err
+	}
+	if err := atomicfile.Folder(owners, "*.pem"); err != nil {
+		return err
+	}
+	if before != nil {
 		if err := removeCertificates(owners); err != nil { // of owners that are gone
 			return err
 		}

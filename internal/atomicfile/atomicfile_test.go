@@ -237,7 +237,7 @@ func TestModesArePrivateAndNarrowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Folder(folder); err != nil {
+	if err := Folder(folder, "other", "f*"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Read(path, 10); err != nil {

@@ -20,6 +20,62 @@ func TestAPipeIsRefusedWithoutWaiting(t *testing.T) {
 	}
 }
 
+func TestAttackAFolderThatOthersUseIsRefusedAndNotChanged(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mode os.FileMode
+		file string // in it; "" none
+		ours bool
+	}{
+		{"with files of others", 0o755, "theirs", false},
+		{"that others may write to", 0o777, "theirs", false},
+		{"that is meant for many, as /tmp is", os.ModeSticky | 0o777, "", false},
+		{"that is meant for many, with a file like ours", os.ModeSticky | 0o777, "ours.1", false},
+		{"that is empty", 0o755, "", true},
+		{"of a fresh file system", 0o755, "lost+found", true},
+		{"with a file of ours", 0o775, "ours.1", true},
+		{"with files of others, and nobody else's", 0o700, "theirs", true},
+	} {
+		folder := t.TempDir()
+		if c.file != "" {
+			if err := os.WriteFile(filepath.Join(folder, c.file), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(folder, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		err := Folder(folder, "ours.?")
+		info, statErr := os.Stat(folder)
+		if statErr != nil {
+			t.Fatal(statErr)
+		}
+		now := info.Mode() &^ os.ModeDir
+		if c.ours && (err != nil || now != 0o700) || !c.ours && (!errors.Is(err, ErrUnsafe) || now != c.mode) {
+			t.Errorf("a folder %s gives %v, and now has mode %v", c.name, err, now)
+		}
+	}
+}
+
+func TestASubfolderIsNoLinkAndMakesNoFolderAboveIt(t *testing.T) {
+	folder := t.TempDir()
+	if err := Subfolder(filepath.Join(folder, "none", "sub")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without the folder above it: %v", err)
+	}
+	elsewhere, link := t.TempDir(), filepath.Join(folder, "link")
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Subfolder(link); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("a link gives %v", err)
+	}
+	for range 2 {
+		if err := Subfolder(filepath.Join(folder, "sub")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestWhatBelongsToSomeoneElseIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")

@@ -9,6 +9,16 @@ import (
 	"path/filepath"
 )
 
+func isKind(info fs.FileInfo, folder bool) error {
+	switch {
+	case folder && !info.IsDir():
+		return fmt.Errorf("%w: it is not a folder", ErrUnsafe)
+	case !folder && !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
+	}
+	return nil
+}
+
 // Read gives the content of the file at path, of at most limit bytes. Errors match
 // [fs.ErrNotExist], [ErrUnsafe] or [ErrTooLarge], or are the system's.
 func Read(path string, limit int64) ([]byte, error) {
@@ -40,35 +50,42 @@ func Open(path string) (*os.File, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if err := private(f, 0o600); err != nil {
+	err = own(f, false)
+	if err == nil {
+		err = narrow(f, 0o600)
+	}
+	if err != nil {
 		_ = f.Close() // the error to tell is the one before
 		return fail(err)
 	}
 	return f, nil
 }
 
-// Subfolder is [Folder] for one below a folder that exists: it does not make that one,
+// Subfolder is [Folder] for a name below a folder that exists: it does not make that one,
 // and refuses a symbolic link.
-func Subfolder(path string) error {
-	info, err := os.Lstat(path)
+func Subfolder(name string, marks ...string) error {
+	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Mkdir(path, 0o700); err == nil || errors.Is(err, fs.ErrExist) { // someone else was faster
-			info, err = os.Lstat(path)
+		if err = os.Mkdir(name, 0o700); err == nil || errors.Is(err, fs.ErrExist) { // someone else was faster
+			info, err = os.Lstat(name)
 		}
 	}
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%w: it is not a folder", ErrUnsafe)
 	}
 	if err != nil {
-		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(path), err)
+		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(name), err)
 	}
-	return Folder(path)
+	return Folder(name, marks...)
 }
 
 // Folder makes the folder at path, with those above it, unless it exists, and sees
-// to its mode. A symbolic link to a folder is followed: it is the caller's
-// configuration that names it.
-func Folder(path string) error {
+// to its mode. One that lets others in is narrowed when it is empty or has a file
+// whose name matches one of marks (patterns of path.Match), by which the caller
+// knows a folder of its own. Any other is refused with [ErrUnsafe] and not changed:
+// it may be in use by others, as /tmp is. A symbolic link to a folder is followed:
+// it is the caller's configuration that names it.
+func Folder(path string, marks ...string) error {
 	fail := func(err error) error {
 		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(path), err)
 	}
@@ -81,7 +98,13 @@ func Folder(path string) error {
 		return fail(err)
 	}
 	defer f.Close()
-	if err := private(f, 0o700); err != nil {
+	if err := own(f, true); err != nil {
+		return fail(err)
+	}
+	if err := unshared(f, marks); err != nil {
+		return fail(err)
+	}
+	if err := narrow(f, 0o700); err != nil {
 		return fail(err)
 	}
 	if os.IsNotExist(statErr) {

@@ -132,15 +132,18 @@ func openReserved(path string) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	err = private(f, 0o600)
+	info, err := f.Stat()
 	if err == nil {
-		var info fs.FileInfo
-		if info, err = f.Stat(); err == nil {
-			return f, info.Size(), nil
-		}
+		err = own(f, false)
 	}
-	_ = f.Close() // the error to tell is the one before
-	return nil, 0, err
+	if err == nil {
+		err = narrow(f, 0o600)
+	}
+	if err != nil {
+		_ = f.Close() // the error to tell is the one before
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
 }
 
 // IsFull reports whether the disk has no room, or this user's quota is used up.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"syscall"
 )
 
@@ -26,18 +27,14 @@ func openRegular(path string, access int) (*os.File, error) {
 	return f, nil
 }
 
-// private checks kind and owner and narrows the mode to at most mode.
-func private(f *os.File, mode fs.FileMode) error {
+// own checks that it is this user's folder, or regular file.
+func own(f *os.File, folder bool) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	wantFolder := mode&0o100 != 0
-	switch {
-	case wantFolder && !info.IsDir():
-		return fmt.Errorf("%w: it is not a folder", ErrUnsafe)
-	case !wantFolder && !info.Mode().IsRegular():
-		return fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
+	if err := isKind(info, folder); err != nil {
+		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -46,10 +43,52 @@ func private(f *os.File, mode fs.FileMode) error {
 	if owner, self := int(stat.Uid), os.Geteuid(); owner != self {
 		return fmt.Errorf("%w: it belongs to user %d, this process runs as user %d; use a path of this user's own", ErrUnsafe, owner, self)
 	}
-	if info.Mode().Perm()&^mode == 0 {
-		return nil
+	return nil
+}
+
+// narrow takes away what the mode grants beyond mode.
+func narrow(f *os.File, mode fs.FileMode) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&^mode == 0 {
+		return err
 	}
 	return f.Chmod(info.Mode().Perm() & mode)
+}
+
+// unshared refuses a folder that others may be using.
+func unshared(f *os.File, marks []string) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&^0o700 == 0 {
+		return err
+	}
+	ours := false
+	if info.Mode()&fs.ModeSticky == 0 { // such a folder is meant for many
+		if ours, err = hasMark(f, marks); err != nil {
+			return err
+		}
+	}
+	if !ours {
+		return fmt.Errorf("%w: others may use it (%v) and it has files of other programs; name a folder of its own, or take the others' rights away (chmod 700)", ErrUnsafe, info.Mode())
+	}
+	return nil
+}
+
+// hasMark reports whether a folder has a file that matches one of marks, or is empty.
+func hasMark(folder *os.File, marks []string) (bool, error) {
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		return false, err
+	}
+	empty := true
+	for _, name := range names {
+		empty = empty && name == "lost+found" // of the file system itself
+		for _, mark := range marks {
+			if ours, err := path.Match(mark, name); ours || err != nil {
+				return ours, err
+			}
+		}
+	}
+	return empty, nil
 }
 
 // isFull knows no errors but those of every unix.

@@ -38,21 +38,18 @@ func openRegular(path string, access int) (*os.File, error) {
 	return os.OpenFile(path, access, 0)
 }
 
-// private checks the kind only: access is what the folder's list says.
-func private(f *os.File, mode fs.FileMode) error {
+// own checks the kind only, and modes do not count: access is what the folder's list says.
+func own(f *os.File, folder bool) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	wantFolder := mode&0o100 != 0
-	switch {
-	case wantFolder && !info.IsDir():
-		return fmt.Errorf("%w: it is not a folder", ErrUnsafe)
-	case !wantFolder && !info.Mode().IsRegular():
-		return fmt.Errorf("%w: it is not a regular file", ErrUnsafe)
-	}
-	return nil
+	return isKind(info, folder)
 }
+
+func narrow(*os.File, fs.FileMode) error { return nil }
+
+func unshared(*os.File, []string) error { return nil }
 
 func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
