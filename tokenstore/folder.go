@@ -106,6 +106,7 @@ func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	if err := atomicfile.CleanTemp(path, unfinishedAge); err != nil {
 		return nil, fileError(op, Key{}, err)
 	}
+	f.cleanRooms()
 	return f, nil
 }
 
@@ -176,7 +177,7 @@ func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
 			return
 		}
 		for _, name := range names {
-			if !isGrantFile(name.Name()) {
+			if !isRecordFile(name.Name(), grantSuffix) {
 				continue
 			}
 			if err := contextError(ctx, op, Key{}); err != nil {
@@ -194,9 +195,9 @@ func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// isGrantFile says whether the name is one that Key.hash could have given.
-func isGrantFile(name string) bool {
-	hash, ok := strings.CutSuffix(name, grantSuffix)
+// isRecordFile says whether the name is one that Key.hash could have given, with suffix.
+func isRecordFile(name, suffix string) bool {
+	hash, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(hash) != hashName.EncodedLen(32) {
 		return false
 	}

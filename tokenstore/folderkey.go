@@ -75,7 +75,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 		return "", nil, fileError(op, Key{}, err)
 	}
 	for _, name := range names {
-		if isGrantFile(name.Name()) {
+		if isRecordFile(name.Name(), grantSuffix) {
 			return "", nil, &Error{Op: op, Class: ErrCorrupt, Err: fmt.Errorf("the folder has grants but %s is missing", keyFileName),
 				Hint: "restore that file, or remove the grants and sign in again"}
 		}

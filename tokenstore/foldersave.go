@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
@@ -52,7 +54,8 @@ func (f *Folder) seal(op string, grant Grant) ([]byte, error) {
 }
 
 // write runs save while no other goroutine or process writes to this grant's files,
-// and only when the stored grant is the one that was loaded.
+// and only when the stored grant is the one that was loaded, or equals the one to be
+// saved.
 func (f *Folder) write(ctx context.Context, op string, grant Grant, save func() (revision string, err error)) (revision string, err error) {
 	writing, err := f.lockWriting(ctx, op, grant.Key)
 	if err != nil {
@@ -69,10 +72,9 @@ func (f *Folder) write(ctx context.Context, op string, grant Grant, save func() 
 		now = fileRevision(file)
 	}
 	if now != grant.Revision {
-		if there, err := f.decode(op, grant.Key, file); stored && err == nil && there.Equal(grant) {
-			return now, nil
+		if there, err := f.decode(op, grant.Key, file); !stored || err != nil || !there.Equal(grant) {
+			return "", conflict(op, grant.Key, stored, grant.Revision)
 		}
-		return "", conflict(op, grant.Key, stored, grant.Revision)
 	}
 	return save()
 }
@@ -156,6 +158,24 @@ func (f *Folder) writeBeside(key Key, sealed []byte) error {
 	}
 	_ = atomicfile.Reserve(room, before) // the former file's room is free now
 	return nil
+}
+
+// cleanRooms removes what was reserved for grants that an older version of this
+// package has deleted since. What belongs to a grant its next renewal makes use of.
+func (f *Folder) cleanRooms() {
+	names, _ := os.ReadDir(f.path) // a room that stays is only litter
+	for _, name := range names {
+		if !isRecordFile(name.Name(), roomSuffix) {
+			continue
+		}
+		room := filepath.Join(f.path, name.Name())
+		if _, err := os.Lstat(strings.TrimSuffix(room, roomSuffix) + grantSuffix); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if info, err := name.Info(); err == nil && time.Since(info.ModTime()) > unfinishedAge { // else a first save may be under way
+			_ = atomicfile.Remove(room)
+		}
+	}
 }
 
 // Save implements [Store]. Where Reserve has left room it needs no other.

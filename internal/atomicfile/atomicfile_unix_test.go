@@ -18,6 +18,9 @@ func TestAPipeIsRefusedWithoutWaiting(t *testing.T) {
 	if _, err := Read(path, 10); !errors.Is(err, ErrUnsafe) {
 		t.Fatalf("got %v", err)
 	}
+	if err := Reserve(path, 10); !errors.Is(err, ErrUnsafe) {
+		t.Fatalf("as a reservation it gives %v", err)
+	}
 }
 
 func TestAttackAFolderThatOthersUseIsRefusedAndNotChanged(t *testing.T) {
@@ -95,6 +98,9 @@ func TestWhatBelongsToSomeoneElseIsRefused(t *testing.T) {
 	}
 	if _, err := Read(path, 10); !errors.Is(err, ErrUnsafe) {
 		t.Fatalf("reading another user's file gives %v", err)
+	}
+	if err := Reserve(path, 10); !errors.Is(err, ErrUnsafe) {
+		t.Fatalf("reserving with another user's file gives %v", err)
 	}
 	if err := Folder(folder); !errors.Is(err, ErrUnsafe) {
 		t.Fatalf("using another user's folder gives %v", err)

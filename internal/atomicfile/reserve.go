@@ -12,9 +12,10 @@ import (
 	"syscall"
 )
 
-// Reserve makes sure that the file at path, which only [Fill] makes use of, has size
-// bytes at least of its own on the disk: random ones, since a disk that compresses
-// keeps no room for zeros. When it fails what was there is as large as before.
+// Reserve makes sure that the disk has room for a file of size bytes at least, which
+// [Fill] may put there: with a file at path that has as many, and what the file system
+// itself may need. They are random, since a disk that compresses keeps no room for
+// zeros. When it fails what was there is as large as before.
 func Reserve(path string, size int64) error {
 	if err := reserve(path, size); err != nil {
 		return fmt.Errorf("atomicfile: reserve %s: %w", filepath.Base(path), err)
@@ -39,7 +40,7 @@ func reserve(path string, size int64) (err error) {
 			_ = os.Remove(path)
 		}
 	}()
-	if before < size {
+	if size += overhead(path); before < size {
 		var seed [32]byte
 		_, _ = rand.Read(seed[:]) // never fails
 		if _, err = f.Seek(before, io.SeekStart); err == nil {
@@ -55,7 +56,7 @@ func reserve(path string, size int64) (err error) {
 	return err
 }
 
-// Reserved gives the size of the file that Reserve made, 0 where there is none.
+// Reserved says for how large a file there is room, 0 where nothing is reserved.
 func Reserved(path string) (int64, error) {
 	f, size, err := openReserved(path)
 	switch {
@@ -64,14 +65,14 @@ func Reserved(path string) (int64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("atomicfile: reserved %s: %w", filepath.Base(path), err)
 	}
-	return size, f.Close()
+	return max(0, size-overhead(path)), f.Close()
 }
 
-// Shrink gives all but size bytes of a reserved file back to the disk.
+// Shrink gives back to the disk what is not needed for a file of size bytes.
 func Shrink(path string, size int64) error {
 	f, _, err := openReserved(path)
 	if err == nil {
-		err = errors.Join(f.Truncate(size), f.Sync(), f.Close())
+		err = errors.Join(f.Truncate(size+overhead(path)), f.Sync(), f.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("atomicfile: shrink %s: %w", filepath.Base(path), err)
@@ -79,12 +80,19 @@ func Shrink(path string, size int64) error {
 	return nil
 }
 
-// Fill puts data under path as [Write] does, in the room of the file that Reserve
-// made at reserved, which becomes the one at path: no other room is needed, but on
-// file systems that never write in place. Errors match [fs.ErrNotExist] when nothing
-// is reserved and [ErrTooLarge] when it is not enough; then nothing was changed.
+// Fill puts data under path as [Write] does, in the room that Reserve made at reserved:
+// the file there becomes the one at path. On file systems that never write in place
+// it is given up first, and someone else may be faster to take its room. Errors match
+// [fs.ErrNotExist] when nothing is reserved and [ErrTooLarge] when it is not enough;
+// then nothing was changed.
 func Fill(reserved, path string, data []byte) error {
-	if err := fill(reserved, path, data); err != nil {
+	err := fill(reserved, path, data)
+	if IsFull(err) {
+		if err = os.Remove(reserved); err == nil {
+			err = write(path, data)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
 	}
 	return nil
@@ -95,19 +103,11 @@ func fill(reserved, path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if size < int64(len(data)) {
+	if size -= overhead(reserved); size < int64(len(data)) {
 		_ = f.Close() // nothing was written
 		return fmt.Errorf("%w: %d bytes, %d are reserved", ErrTooLarge, len(data), size)
 	}
-	err = overwrite(f, data)
-	if IsFull(err) {
-		// The file system writes elsewhere first. What it writes in place of is free then.
-		if err = errors.Join(f.Truncate(0), f.Sync()); err == nil {
-			err = overwrite(f, data)
-		}
-	}
-	closeErr := f.Close()
-	if err = errors.Join(err, closeErr); err != nil {
+	if err := errors.Join(overwrite(f, data), f.Close()); err != nil {
 		return err
 	}
 	if err := persistently(func() error { return os.Rename(reserved, path) }); err != nil {
