@@ -19,7 +19,18 @@ type fakeKeyring struct {
 	// before, when set, is asked at each call, unlocked; an error of it is the
 	// call's answer, and the call has its effect only when that is errAfterwards.
 	before func(call string) error
-	limit  int // longest secret; 0: any
+	limit  int  // longest secret; 0: any
+	locked bool // a call would ask for it to be unlocked
+}
+
+func (f *fakeKeyring) Quiet(_, user string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "look at "+user)
+	if f.locked {
+		return errLocked
+	}
+	return nil
 }
 
 // errAfterwards: the call had its effect, but its caller does not learn it.

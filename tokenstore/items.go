@@ -21,6 +21,8 @@ type backend interface {
 	Get(service, user string) (string, error)
 	Set(service, user, secret string) error
 	Delete(service, user string) error
+	// Quiet says why a call about that entry would ask a person for something.
+	Quiet(service, user string) error
 }
 
 // systemBackend is the operating system's keyring. Nothing else in this module
@@ -31,22 +33,25 @@ func (systemBackend) Get(service, user string) (string, error) {
 	if err := reachable(); err != nil {
 		return "", err
 	}
-	return keyring.Get(service, user)
+	text, err := keyring.Get(service, user)
+	return text, explained(err)
 }
 
 func (systemBackend) Set(service, user, secret string) error {
 	if err := reachable(); err != nil {
 		return err
 	}
-	return keyring.Set(service, user, secret)
+	return explained(keyring.Set(service, user, secret))
 }
 
 func (systemBackend) Delete(service, user string) error {
 	if err := reachable(); err != nil {
 		return err
 	}
-	return keyring.Delete(service, user)
+	return explained(keyring.Delete(service, user))
 }
+
+func (systemBackend) Quiet(service, user string) error { return quiet(service, user) }
 
 // callGate lets one call at a time through to a backend that knows no time-out.
 //
@@ -72,6 +77,9 @@ var (
 	errTimeout = errors.New("the keyring does not answer")
 	errHanging = errors.New("an earlier call of the keyring has not ended yet")
 	errNoItem  = errors.New("the keyring has no such entry")
+	errLocked  = errors.New("nobody is waited for to unlock it")
+
+	errNoCollection = errors.New("the Secret Service has no keyring yet to keep secrets in")
 )
 
 // do runs call and waits for its end, for timeout, or for the end of ctx. The wait
@@ -161,24 +169,37 @@ func checkService(name string) error {
 // get gives an entry's secret, or an error that matches errNoItem.
 func (i items) get(ctx context.Context, user string) (Secret, error) {
 	var text string
-	err := i.gate.do(ctx, i.timeout, func(b backend) (err error) {
+	err := i.call(ctx, user, func(b backend) (err error) {
 		return retryVanished(func() error {
 			text, err = b.Get(i.service, user)
 			return err
 		})
 	})
 	if err != nil { // text may still be written to
-		return Secret{}, itemError(err)
+		return Secret{}, err
 	}
 	return NewSecret(text), nil
+}
+
+// call runs f on the keyring, unless that would ask a person for something while
+// nobody is there.
+func (i items) call(ctx context.Context, user string, f func(backend) error) error {
+	return itemError(i.gate.do(ctx, i.timeout, func(b backend) error {
+		if IsUnattended(ctx) {
+			if err := retryVanished(func() error { return b.Quiet(i.service, user) }); err != nil {
+				return err
+			}
+		}
+		return f(b)
+	}))
 }
 
 // set writes an entry and reads it back: a keyring's dialogue that its user
 // dismisses is not an error for go-keyring.
 func (i items) set(ctx context.Context, user string, secret Secret) error {
-	err := i.gate.do(ctx, i.timeout, func(b backend) error { return b.Set(i.service, user, secret.Reveal()) })
+	err := i.call(ctx, user, func(b backend) error { return b.Set(i.service, user, secret.Reveal()) })
 	if err != nil {
-		return itemError(err)
+		return err
 	}
 	switch got, err := i.get(ctx, user); {
 	case errors.Is(err, errNoItem), err == nil && !got.Equal(secret):
@@ -205,10 +226,10 @@ func (i items) remove(ctx context.Context, user string) error {
 
 // removeUnchecked deletes an entry. That there was none is no error.
 func (i items) removeUnchecked(ctx context.Context, user string) error {
-	err := i.gate.do(ctx, i.timeout, func(b backend) error {
+	err := i.call(ctx, user, func(b backend) error {
 		return retryVanished(func() error { return b.Delete(i.service, user) })
 	})
-	if err = itemError(err); errors.Is(err, errNoItem) {
+	if errors.Is(err, errNoItem) {
 		return nil
 	}
 	return err
@@ -235,6 +256,7 @@ func retryVanished(call func() error) error {
 func itemError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, errTimeout), errors.Is(err, errHanging), errors.Is(err, errNoBus),
+		errors.Is(err, errLocked), errors.Is(err, errNoCollection),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, keyring.ErrNotFound):

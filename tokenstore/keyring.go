@@ -231,70 +231,76 @@ func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (
 // Reserve implements [Store], as far as a keyring can: the record that was written
 // shows that one of its size can be written now.
 func (k *Keyring) Reserve(ctx context.Context, grant Grant) (revision string, err error) {
-	const op = "reserve grant"
-	return k.put(ctx, op, grant, func() error {
-		if err := k.locks.check(k.lockName(grant.Key)); err != nil {
-			return fileError(op, grant.Key, err)
-		}
-		return nil
-	})
+	return k.put(ctx, "reserve grant", grant, false)
 }
 
 // Save implements [Store].
 func (k *Keyring) Save(ctx context.Context, grant Grant) (revision string, err error) {
-	return k.put(ctx, "save grant", grant, func() error { return nil })
+	return k.put(ctx, "save grant", grant, true)
 }
 
-// put writes a grant in place of the one that was loaded, if ready has no objection.
-func (k *Keyring) put(ctx context.Context, op string, grant Grant, ready func() error) (revision string, err error) {
+// put writes a grant in place of the one that was loaded. Urgent is one that cannot be
+// had again.
+func (k *Keyring) put(ctx context.Context, op string, grant Grant, urgent bool) (revision string, err error) {
 	data, err := grant.Encode()
 	if err != nil {
 		return "", err
 	}
 	err = k.write(ctx, op, grant.Key, func() error {
-		if err := ready(); err != nil {
+		if err := k.locks.check(k.lockName(grant.Key)); err != nil && !urgent {
+			return fileError(op, grant.Key, err)
+		}
+		old, err := k.unchanged(ctx, op, grant, string(data))
+		if err != nil {
 			return err
 		}
-		if err := k.unchanged(ctx, op, grant, string(data)); err != nil {
-			return err
-		}
-		revision = textSum(string(data)) // also of what is saved but not in the index
-		return k.save(ctx, op, grant, data)
+		return k.save(ctx, op, grant, old, data, urgent)
 	})
-	return revision, err
+	if err != nil {
+		return "", err
+	}
+	return textSum(string(data)), nil
 }
 
-// unchanged says whether the stored record is the one that was loaded, or already the
-// one that is to be written.
-func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data string) error {
-	stored, err := k.records.get(ctx, recordName(grant.Key))
-	now := ""
-	switch {
-	case err == nil:
+// unchanged gives the stored record's head when the record is the one that was loaded,
+// or already the one that is to be written.
+func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data string) (head, error) {
+	name, now := recordName(grant.Key), ""
+	old, err := k.records.head(ctx, name)
+	if err == nil {
+		var stored Secret
+		stored, err = k.records.text(ctx, name, old)
 		now = textSum(stored.Reveal())
+	}
+	switch {
+	case errors.Is(err, errNoItem):
+		now = ""
 	case errors.Is(err, errParts), errors.Is(err, ErrNewerFormat): // no grant that could have been loaded
-		return conflict(op, grant.Key, true, grant.Revision)
-	case !errors.Is(err, errNoItem):
-		return err
+		return head{}, conflict(op, grant.Key, true, grant.Revision)
+	case err != nil:
+		return head{}, err
 	}
 	if now == grant.Revision || now == textSum(data) {
-		return nil
+		return old, nil
 	}
-	return conflict(op, grant.Key, now != "", grant.Revision)
+	return head{}, conflict(op, grant.Key, now != "", grant.Revision)
 }
 
 // save keeps this order, so that a crash between two steps loses no grant:
 // the index names the grant as unsettled, the record is written, the index settles.
-// An unsettled grant is listed if and only if its record is there.
-func (k *Keyring) save(ctx context.Context, op string, grant Grant, data []byte) error {
+// An unsettled grant is listed if and only if its record is there. An urgent record is
+// written whatever becomes of the index: its refresh token may be the only one that
+// still works.
+func (k *Keyring) save(ctx context.Context, op string, grant Grant, old head, data []byte, urgent bool) error {
 	record := func() error {
-		return recordError(op, grant.Key, k.records.put(ctx, recordName(grant.Key), NewSecret(string(data))))
+		return recordError(op, grant.Key, k.records.replace(ctx, recordName(grant.Key), old, NewSecret(string(data))))
 	}
 
 	index, err := k.readIndex(ctx, k.records.get)
 	if err != nil {
-		// The refresh token may be the only one that still works: save it whatever
-		// becomes of the index.
+		if !urgent {
+			return k.indexError(op, grant.Key, "the index cannot be read", err)
+		}
 		if err := record(); err != nil {
 			return err
 		}
@@ -310,7 +316,7 @@ func (k *Keyring) save(ctx context.Context, op string, grant Grant, data []byte)
 	if e := index.entries[place]; !known || e.unsettled || !slices.Equal(e.Subscriptions, grant.Subscriptions) {
 		changed = true
 		index.entries[place] = indexEntry{Entry: grant.Entry(), unsettled: true}
-		if indexErr = k.writeIndex(ctx, index); indexErr != nil && !known {
+		if indexErr = k.writeIndex(ctx, index); indexErr != nil && (!known || !urgent) {
 			return indexErr
 		}
 	}

@@ -72,6 +72,67 @@ func TestALockedKeyringSaysSoAndLosesNothing(t *testing.T) {
 	wantLoad(t, k, g)
 }
 
+func TestWorkThatNobodyWaitsForAsksForNoUnlocking(t *testing.T) {
+	service := realtest.SecretService(t)
+	k, g := realStore(t), crashGrant(1, "x", 100)
+	saveAll(t, k, g)
+	g, err := loaded(t.Context(), k, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background := Unattended(t.Context())
+	g.Renewal.By = "here/1"
+	if g.Revision, err = k.Reserve(background, g); err != nil {
+		t.Fatalf("with an unlocked keyring: %v", err)
+	}
+	if err := k.Probe(background); err != nil {
+		t.Fatalf("with an unlocked keyring: %v", err)
+	}
+
+	service.Lock()
+	unlocks := service.Unlocks()
+	var listErr error
+	for _, listErr = range k.List(background) {
+	}
+	_, loadErr := k.Load(background, g.Key)
+	_, reserveErr := k.Reserve(background, g)
+	_, saveErr := k.Save(background, g)
+	for op, err := range map[string]error{"Probe": k.Probe(background), "List": listErr, "Load": loadErr, "Reserve": reserveErr,
+		"Save": saveErr, "Delete": k.Delete(background, g.Key)} {
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "the keyring is locked: unlock it") {
+			t.Errorf("%s gives %v", op, err)
+		}
+	}
+	if n := unlocks(); n != 0 {
+		t.Errorf("the keyring was asked %d times to unlock something", n)
+	}
+	if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrUnavailable) || unlocks() == 0 {
+		t.Errorf("where someone waits it is not asked for: %v", err)
+	}
+	service.Unlock()
+	wantLoad(t, k, g)
+}
+
+func TestASecretServiceWithoutAKeyringSaysHowToMakeOne(t *testing.T) {
+	service := realtest.SecretService(t)
+	service.Kill()
+	service.StartFresh()
+	k, g := realStore(t), crashGrant(1, "x", 100)
+	for _, ctx := range []context.Context{t.Context(), Unattended(t.Context())} {
+		for op, err := range map[string]error{"Probe": k.Probe(ctx), "Load": func() error { _, err := k.Load(ctx, g.Key); return err }(),
+			"Save": func() error { _, err := k.Save(ctx, g); return err }()} {
+			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") || !strings.Contains(err.Error(), "make one") ||
+				strings.Contains(err.Error(), "locked") {
+				t.Errorf("%s gives %v", op, err)
+			}
+		}
+	}
+	config := FolderConfig{Path: t.TempDir(), KeyringService: "tokenstore test"}
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") {
+		t.Errorf("OpenFolder gives %v", err)
+	}
+}
+
 func TestADeadKeyringSaysSoAndLosesNothing(t *testing.T) {
 	service := realtest.SecretService(t)
 	k, g := realStore(t), crashGrant(1, "x", 100)

@@ -36,7 +36,10 @@ func keyringError(op string, key Key, err error) error {
 		e.Class = ErrTooLarge
 	case errors.Is(err, keyring.ErrUnsupportedPlatform):
 		e.Hint = elsewhere
-	case strings.Contains(text, "failed to unlock"):
+	case errors.Is(err, errNoCollection):
+		e.Hint = "make one and let it be the default: sign in at the desktop once, or use the keyring's own program " +
+			"(Seahorse: a new password keyring; KeePassXC: open the database that it exposes to the Secret Service), or " + elsewhere
+	case errors.Is(err, errLocked), strings.Contains(text, "failed to unlock"):
 		e.Hint = "the keyring is locked: unlock it, by signing in at the desktop or in its own program, or " + elsewhere
 	case strings.Contains(text, "was not provided by any .service files"), strings.Contains(text, "ServiceUnknown"),
 		strings.Contains(text, "The name is not activatable"):

@@ -95,8 +95,16 @@ func (r records) head(ctx context.Context, name string) (head, error) {
 // get gives the record's text. Errors are those of head.
 func (r records) get(ctx context.Context, name string) (Secret, error) {
 	h, err := r.head(ctx, name)
-	if err != nil || h.generation == "" {
-		return h.text, err
+	if err != nil {
+		return Secret{}, err
+	}
+	return r.text(ctx, name, h)
+}
+
+// text gives the text of the record with that head.
+func (r records) text(ctx context.Context, name string, h head) (Secret, error) {
+	if h.generation == "" {
+		return h.text, nil
 	}
 	var text strings.Builder
 	for n := range h.parts {
@@ -126,13 +134,18 @@ func textSum(text string) string {
 // put writes the record. Once it has returned nil the record is there; what could
 // not be swept up is left to the next put or remove.
 func (r records) put(ctx context.Context, name string, secret Secret) error {
-	text := secret.Reveal()
-	if len(text) > maxRecord {
-		return &Error{Op: "write record", Class: ErrTooLarge, Err: fmt.Errorf("it has %d bytes, the bound is %d", len(text), maxRecord), Hint: elsewhere}
-	}
 	old, err := r.head(ctx, name)
 	if err != nil && !errors.Is(err, errNoItem) && !errors.Is(err, errParts) {
 		return err
+	}
+	return r.replace(ctx, name, old, secret)
+}
+
+// replace is put for a record whose head is old, the zero head where there is none.
+func (r records) replace(ctx context.Context, name string, old head, secret Secret) error {
+	text := secret.Reveal()
+	if len(text) > maxRecord {
+		return &Error{Op: "write record", Class: ErrTooLarge, Err: fmt.Errorf("it has %d bytes, the bound is %d", len(text), maxRecord), Hint: elsewhere}
 	}
 	if len(wholeMark)+len(text) <= r.chunk {
 		if err := r.items.set(ctx, name, NewSecret(wholeMark+text)); err != nil {

@@ -150,6 +150,56 @@ func (s *Secrets) Start() {
 	})
 }
 
+// StartFresh starts the daemon after Kill as on a machine where nobody has made a keyring yet: there is no collection. The secrets it had
+// are gone.
+func (s *Secrets) StartFresh() {
+	s.t.Helper()
+	if err := os.RemoveAll(filepath.Join(s.folder, "data", "keyrings")); err != nil {
+		s.t.Fatalf("realtest: %v", err)
+	}
+	command := exec.Command(s.daemon, "--foreground", "--components=secrets")
+	command.Env = append(os.Environ(), s.Env()...)
+	s.keyring = startChild(s.t, "gnome-keyring-daemon", command)
+	s.waitFor("a Secret Service without a collection answers", func(conn *dbus.Conn) bool {
+		var path dbus.ObjectPath
+		err := conn.Object(secretsName, secretsPath).Call("org.freedesktop.Secret.Service.ReadAlias", 0, "default").Store(&path)
+		return err == nil && path == "/"
+	})
+}
+
+// Unlocks counts from now on how often anyone asks the Secret Service to unlock something, which shows a prompt where it is locked.
+func (s *Secrets) Unlocks() (count func() int) {
+	s.t.Helper()
+	conn, err := dbus.Connect(s.address)
+	if err != nil {
+		s.t.Fatalf("realtest: connect to the private bus: %v", err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	rule := "type='method_call',interface='org.freedesktop.Secret.Service',member='Unlock'"
+	if err := conn.BusObject().Call("org.freedesktop.DBus.Monitoring.BecomeMonitor", 0, []string{rule}, uint32(0)).Err; err != nil {
+		s.t.Fatalf("realtest: watch the private bus: %v", err)
+	}
+	seen := make(chan *dbus.Message, 10_000)
+	conn.Eavesdrop(seen)
+	return func() (n int) {
+		// What was asked before this question, is seen before its answer.
+		s.withBus(func(asker *dbus.Conn) error {
+			return asker.Object(secretsName, secretsPath).Call("org.freedesktop.Secret.Service.Unlock", 0, []dbus.ObjectPath{}).Err
+		})
+		for {
+			select {
+			case m := <-seen:
+				if paths, ok := m.Body[0].([]dbus.ObjectPath); ok && len(paths) == 0 {
+					return n
+				}
+				n++
+			case <-time.After(startTime):
+				s.t.Fatal("realtest: the bus shows nothing")
+			}
+		}
+	}
+}
+
 // Kill kills the daemon; the bus stays, without a Secret Service on it.
 func (s *Secrets) Kill() {
 	s.t.Helper()
