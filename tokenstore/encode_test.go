@@ -118,6 +118,12 @@ func FuzzDecodeGrant(f *testing.F) {
 	f.Add(bytes.Replace(data, []byte("{"), []byte(`{"x":{"y":[1,null]},`), 1))
 	f.Add([]byte(`{"version":1,"issuer":"\u0000","client_id":"\ud800","grant_id":"<","created":null,"scopes":[]}`))
 	f.Add([]byte(`{"version":99}`))
+	if data, err = marked().Encode(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add(bytes.Replace(data, []byte(`"renewal":{`), []byte(`"renewal":{"x":{"y":1},`), 1))
+	f.Add(bytes.Replace(data, []byte(`"refresh_token":"r"`), []byte(`"refresh_token":"r2"`), 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g, err := DecodeGrant(data)
 		if err != nil {

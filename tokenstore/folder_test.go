@@ -90,6 +90,7 @@ func TestEachKindOfKeyOpensItsFolderAgain(t *testing.T) {
 		"passphrase":                  {Passphrase: NewSecret(" pass phrase "), scryptWork: lightWork},
 		"identity":                    {Identity: NewIdentity(t)},
 		"identity file of age-keygen": {Identity: NewSecret("# created: 2026-01-01\n# public key: age1...\n" + NewIdentity(t).Reveal() + "\n")},
+		"with a byte order mark":      {Identity: NewSecret("\ufeff" + NewIdentity(t).Reveal())},
 		"keyring":                     {KeyringService: "test", gate: gate},
 	} {
 		t.Run(name, func(t *testing.T) {

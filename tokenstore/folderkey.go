@@ -246,11 +246,12 @@ func (f *Folder) checkKeyFile(op string) error {
 	return nil
 }
 
-// parseIdentity takes what age-keygen writes: one identity, comments around it.
+// parseIdentity takes what age-keygen writes: one identity, comments around it. An
+// editor may have put a byte order mark in front.
 func parseIdentity(text Secret) (*age.X25519Identity, error) {
 	// The library's errors may quote the text.
 	malformed := errors.New("the key is not an age X25519 identity (AGE-SECRET-KEY-1...)")
-	list, err := age.ParseIdentities(strings.NewReader(text.Reveal()))
+	list, err := age.ParseIdentities(strings.NewReader(strings.TrimPrefix(text.Reveal(), "\ufeff")))
 	if err != nil || len(list) != 1 {
 		return nil, malformed
 	}

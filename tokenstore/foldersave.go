@@ -189,6 +189,7 @@ func (f *Folder) Save(ctx context.Context, grant Grant) (revision string, err er
 		return "", err
 	}
 	return f.write(ctx, op, grant, func() (string, error) {
+		_ = f.locks.check(grant.Key.hash()) // ends a lease that is lost; what was issued is saved all the same
 		roomErr := atomicfile.Fill(f.room(grant.Key), f.file(grant.Key), sealed)
 		switch {
 		case roomErr == nil:
