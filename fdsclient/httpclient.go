@@ -19,7 +19,8 @@ import (
 // cover, and for generated API clients. A request to another origin than that of
 // Provider.APIURL fails, also when a redirect leads there, so that no token
 // leaves the provider. After HTTP 401 the token is renewed once and the request
-// sent again, if its body can be.
+// sent again, if its body can be. How long a live provider may take to answer is for
+// the request's context to say, or for http.Client.Timeout.
 func (o *Owner) RoundTripper() http.RoundTripper { return ownerTransport{o} }
 
 type ownerTransport struct{ owner *Owner }

@@ -136,7 +136,7 @@ func TestTheTimeOutStopsWhileAnAuthorizerIsAskedAfterARedirect(t *testing.T) {
 
 func TestTheTransportHasTheBoundsThatItPromises(t *testing.T) {
 	made := pull.NewTransport(nil)
-	if made.TLSHandshakeTimeout != 10*time.Second || made.ResponseHeaderTimeout != 30*time.Second || made.MaxResponseHeaderBytes != 64<<10 || !made.ForceAttemptHTTP2 ||
+	if made.TLSHandshakeTimeout != 10*time.Second || made.ResponseHeaderTimeout != 0 || made.HTTP2 == nil || made.HTTP2.SendPingTimeout == 0 || made.MaxResponseHeaderBytes != 64<<10 || !made.ForceAttemptHTTP2 ||
 		made.DialContext == nil || made.Proxy == nil || made.TLSClientConfig.MinVersion != tls.VersionTLS12 {
 		t.Errorf("%+v", made)
 	}

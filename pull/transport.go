@@ -3,34 +3,23 @@ package pull
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
-	"time"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // NewTransport makes a transport with this package's bounds: 10 s for the dial
-// and for the TLS handshake, 30 s for the response header, 64 KiB of header. It
-// speaks HTTP/2 where the provider does, and uses the proxy that the environment
-// names. Config is the TLS configuration, copied; nil means TLS 1.2 or newer and
-// the system's roots.
+// and for the TLS handshake, 64 KiB of response header. A connection whose peer is
+// gone without a word is left within 20 s; how long a live one may take to answer is
+// bounded by Config.Timeout, and elsewhere by the request's context. It speaks HTTP/2
+// where the provider does, and uses the proxy that the environment names. Config is
+// the TLS configuration, copied; nil means TLS 1.2 or newer and the system's roots.
 func NewTransport(config *tls.Config) *http.Transport {
 	if config == nil {
 		config = tlspolicy.ClientConfig(nil, false)
 	}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSClientConfig:        config.Clone(),
-		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           64,
-		MaxIdleConnsPerHost:    16,
-		IdleConnTimeout:        90 * time.Second,
-	}
+	return netpeer.NewTransport(config.Clone())
 }
 
 // checkTransport refuses what can be seen to break the rules.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,13 +14,13 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 const (
-	authTimeout    = 30 * time.Second // one request to the authorization server
-	maxAuthAnswer  = 256 << 10        // bytes of one of its answers
-	maxAuthHeaders = 64 << 10
+	authTimeout   = 30 * time.Second // one request to the authorization server
+	maxAuthAnswer = 256 << 10        // bytes of one of its answers
 )
 
 // transport is the one that all owners of a Client share. It connects anew when
@@ -86,19 +85,7 @@ func newTransport(roots *x509.CertPool, exactlyTLS12 bool, certificate func() *t
 		// that did not issue them, as for a self-signed one.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate(), nil }
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        config,
-		ForceAttemptHTTP2:      true,
-		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  authTimeout,
-		ExpectContinueTimeout:  time.Second,
-		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConnsPerHost:    16,
-		MaxResponseHeaderBytes: maxAuthHeaders,
-	}
+	return netpeer.NewTransport(config)
 }
 
 // newAuthHTTP makes the client for the authorization server: no redirects, since
