@@ -4,33 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/cli/browser"
-
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/internal/browser"
 	"github.com/fds-sdk/fds-go/internal/loopback"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
-
-// A browser's own output has no place on the standard output of the program that
-// embeds us.
-func init() {
-	browser.Stdout = io.Discard
-	browser.Stderr = io.Discard
-}
 
 // SignInOptions of SignIn and BeginSignIn. The zero value signs in with the
 // system's browser.
 type SignInOptions struct {
 	// OpenBrowser opens the URL where the owner's user signs in. Nil opens the
-	// system's browser. An error is logged and the sign-in goes on: the user may
+	// system's browser, which gets of this process's environment what a browser
+	// needs and no more. An error is logged and the sign-in goes on: the user may
 	// open the URL from ShowURL by hand.
 	OpenBrowser func(ctx context.Context, url string) error
 	// ShowURL is told the URL before the browser opens. Nil logs it.
@@ -429,7 +421,7 @@ func (c *Client) readRedirects(ctx context.Context, read func(context.Context) (
 
 func (c *Client) open(ctx context.Context, open func(context.Context, string) error, address string) {
 	if open == nil {
-		open = func(_ context.Context, address string) error { return browser.OpenURL(address) }
+		open = browser.Open
 	}
 	if err := open(ctx, address); err != nil && ctx.Err() == nil {
 		c.log.Warn("the browser did not open; open the URL by hand", "error", err)

@@ -1,0 +1,51 @@
+package browser
+
+import (
+	"slices"
+	"strings"
+)
+
+// passed are the variables that a browser gets, each by its whole name: what only
+// begins like one of them may be anything.
+var passed = strings.Fields(`
+	HOME USER LOGNAME SHELL PATH TMPDIR TZ
+	LANG LANGUAGE LC_ALL LC_ADDRESS LC_COLLATE LC_CTYPE LC_IDENTIFICATION LC_MEASUREMENT LC_MESSAGES LC_MONETARY LC_NAME
+	LC_NUMERIC LC_PAPER LC_TELEPHONE LC_TIME
+	BROWSER VSCODE_IPC_HOOK_CLI
+	DISPLAY XAUTHORITY WAYLAND_DISPLAY GDK_BACKEND MOZ_ENABLE_WAYLAND QT_QPA_PLATFORM
+	GTK_IM_MODULE QT_IM_MODULE XMODIFIERS
+	XDG_ACTIVATION_TOKEN XDG_CACHE_HOME XDG_CONFIG_DIRS XDG_CONFIG_HOME XDG_CURRENT_DESKTOP XDG_DATA_DIRS XDG_DATA_HOME
+	XDG_MENU_PREFIX XDG_RUNTIME_DIR XDG_SEAT XDG_SESSION_CLASS XDG_SESSION_DESKTOP XDG_SESSION_ID XDG_SESSION_TYPE
+	XDG_STATE_HOME XDG_VTNR
+	DBUS_SESSION_BUS_ADDRESS DESKTOP_SESSION DESKTOP_STARTUP_ID
+	GNOME_DESKTOP_SESSION_ID GNOME_SHELL_SESSION_MODE KDE_FULL_SESSION KDE_SESSION_UID KDE_SESSION_VERSION
+	KRB5CCNAME KRB5_CONFIG
+	http_proxy https_proxy ftp_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY
+	WSL_DISTRO_NAME WSL_INTEROP WSLENV
+	__CF_USER_TEXT_ENCODING
+`)
+
+// passedOnWindows are more of them there, whose case does not matter.
+var passedOnWindows = strings.Fields(`
+	ALLUSERSPROFILE APPDATA COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432 COMPUTERNAME COMSPEC DRIVERDATA
+	HOMEDRIVE HOMEPATH LOCALAPPDATA LOGONSERVER NUMBER_OF_PROCESSORS OS PATHEXT PROCESSOR_ARCHITECTURE PROCESSOR_IDENTIFIER
+	PROCESSOR_LEVEL PROCESSOR_REVISION PROGRAMDATA PROGRAMFILES PROGRAMFILES(X86) PROGRAMW6432 PUBLIC SESSIONNAME
+	SYSTEMDRIVE SYSTEMROOT TEMP TMP USERDNSDOMAIN USERDOMAIN USERDOMAIN_ROAMINGPROFILE USERNAME USERPROFILE WINDIR
+`)
+
+// environment is what a browser gets of one.
+func environment(system string, all []string) []string {
+	kept := []string{} // not nil, which means all
+	for _, variable := range all {
+		name, _, _ := strings.Cut(variable, "=")
+		if slices.Contains(passed, name) || system == "windows" && isPassedOnWindows(name) {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+func isPassedOnWindows(name string) bool {
+	same := func(other string) bool { return strings.EqualFold(name, other) }
+	return slices.ContainsFunc(passed, same) || slices.ContainsFunc(passedOnWindows, same)
+}
