@@ -45,8 +45,8 @@ var (
 	formInput  = regexp.MustCompile(`<input type="(hidden|checkbox)" name="([^"]*)" value="([^"]*)"`)
 )
 
-// approveByHand opens the URL, chooses the first owner on the page, approves, and
-// gives the page at the end.
+// approveByHand opens the URL, which leads to the provider, chooses the first owner
+// on the page, approves, and gives the page at the end.
 func approveByHand(t *testing.T, b *http.Client, address string) string {
 	t.Helper()
 	read := func(r *http.Response, err error) string {
@@ -61,7 +61,14 @@ func approveByHand(t *testing.T, b *http.Client, address string) string {
 		}
 		return string(page)
 	}
-	page := read(b.Get(address))
+	var at *url.URL // where redirects have led
+	noted := func(r *http.Response, err error) (*http.Response, error) {
+		if err == nil {
+			at = r.Request.URL
+		}
+		return r, err
+	}
+	page := read(noted(b.Get(address)))
 	action := formAction.FindStringSubmatch(page)
 	if action == nil {
 		t.Fatalf("no form on the page:\n%s", page)
@@ -72,11 +79,7 @@ func approveByHand(t *testing.T, b *http.Client, address string) string {
 			form.Set(name, html.UnescapeString(input[3]))
 		}
 	}
-	base, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := base.Parse(html.UnescapeString(action[1]))
+	target, err := at.Parse(html.UnescapeString(action[1]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,6 +72,7 @@ type OIDC struct {
 	process         *child
 	journal         string
 	subscriptionIDs []string
+	cookies         http.CookieJar // of applications on this machine
 }
 
 // script is what oidc/provider.mjs reads.
@@ -122,6 +124,10 @@ func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 	o.CAPEM, o.RootCAs = o.CA.PEM(), o.CA.Pool()
 	if len(o.subscriptionIDs) == 0 {
 		o.subscriptionIDs = []string{uuid.NewString()}
+	}
+	var err error
+	if o.cookies, err = cookiejar.New(nil); err != nil {
+		t.Fatalf("realtest: %v", err)
 	}
 	o.makeClients()
 

@@ -18,8 +18,9 @@ const (
 	maxSteps = 30      // pages and redirects until a sign-in is over
 )
 
-// Approve plays a person who opens address (an authorization URL, or a device grant's verification_uri_complete) in a new browser, signs
-// in as one who may read the subscriptions, and consents. It returns the URL that the browser is sent to at the end, the application's
+// Approve plays a person who opens address (an authorization URL, an application's page on this machine that redirects to one, or a device
+// grant's verification_uri_complete) in a new browser, signs in as one who may read the subscriptions, and consents. Cookies of the
+// application are kept for Open. It returns the URL that the browser is sent to at the end, the application's
 // redirect URI with code, state and iss, without opening it (see Open). For a device grant there is none, and it returns "".
 func (o *OIDC) Approve(ctx context.Context, address string, subscriptionIDs ...string) (callbackURL string, err error) {
 	if len(subscriptionIDs) == 0 {
@@ -37,13 +38,16 @@ func (o *OIDC) Deny(ctx context.Context, address string) (callbackURL string, er
 	return o.play(ctx, address, func(values url.Values) { values.Set("abort", "yes") })
 }
 
-// Open opens callbackURL as the browser does at the end of a sign-in, and returns the page that the application shows there.
+// Open opens callbackURL as the browser does at the end of a sign-in, with the application's cookies, and returns the page that the application shows there.
 func (o *OIDC) Open(ctx context.Context, callbackURL string) (page string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, callbackURL, nil)
 	if err != nil {
 		return "", errors.New("realtest: the callback URL is not a URL")
 	}
-	response, err := o.HTTPClient().Do(request)
+	browser := o.HTTPClient()
+	browser.Jar = o.cookies
+	defer browser.CloseIdleConnections()
+	response, err := browser.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("realtest: open the callback URL: %w", withoutURL(err))
 	}
@@ -65,6 +69,9 @@ func (o *OIDC) play(ctx context.Context, address string, fill func(url.Values)) 
 	current, err := url.Parse(address)
 	if err != nil {
 		return "", errors.New("realtest: the authorization URL is not a URL")
+	}
+	if current, err = o.leave(ctx, current); err != nil {
+		return "", err
 	}
 	var form url.Values // nil for a GET
 	for range maxSteps {
@@ -101,6 +108,25 @@ func (o *OIDC) play(ctx context.Context, address string, fill func(url.Values)) 
 		}
 	}
 	return "", fmt.Errorf("realtest: the sign-in did not end within %d steps", maxSteps)
+}
+
+// leave opens an application's page and returns where it leads; any other address is returned as it is.
+func (o *OIDC) leave(ctx context.Context, address *url.URL) (*url.URL, error) {
+	if address.Scheme != "http" {
+		return address, nil
+	}
+	browser := o.HTTPClient()
+	browser.Jar = o.cookies
+	defer browser.CloseIdleConnections()
+	response, page, err := visit(ctx, browser, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("realtest: the application's page: %w", err)
+	}
+	location, err := response.Location()
+	if err != nil {
+		return nil, fmt.Errorf("realtest: the application's page answers %d and leads nowhere: %.200q", response.StatusCode, page)
+	}
+	return location, nil
 }
 
 func visit(ctx context.Context, browser *http.Client, address *url.URL, form url.Values) (*http.Response, string, error) {
