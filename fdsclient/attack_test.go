@@ -91,7 +91,9 @@ func TestAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	owners, err := client.SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
-		redirect, state := redirectOf(t, address)
+		browser := newPerson(t)
+		authorization := browser.begin(address)
+		redirect, state := redirectOf(t, authorization)
 		denied := redirect + "?" + url.Values{"state": {state}, "error": {"access_denied"}, "iss": {p.Issuer()}}.Encode()
 		for name, change := range map[string]func(*http.Request){
 			"a foreign Host":       func(r *http.Request) { r.Host = "evil.example" },
@@ -110,7 +112,7 @@ func TestAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
 					return err
 				}
 				change(r)
-				response, err := http.DefaultTransport.RoundTrip(r)
+				response, err := browser.Do(r) // which has the cookie
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					break
@@ -121,7 +123,11 @@ func TestAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
 				}
 			}
 		}
-		return p.Approve(ctx, address)
+		callback, err := p.ApproveCallback(ctx, authorization)
+		if err == nil {
+			browser.visit(callback)
+		}
+		return err
 	}})
 	if err != nil || len(owners) != 1 {
 		t.Fatalf("the sign-in gave %v, %v", owners, err)

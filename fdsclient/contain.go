@@ -2,17 +2,20 @@ package fdsclient
 
 import (
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
-// contain calls code of the application, such as a hook or a certificate source, and
-// returns its panic as an error: one application's mistake about one owner must not end
-// the process, and with it everyone's connections.
-func contain(what string, call func()) (err error) {
+// contain calls what the application gave us by that name. A panic in it is
+// logged, with its place, and becomes an error: it harms what was asked of it and
+// not the process.
+func contain(log *slog.Logger, name string, call func()) (err error) {
 	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("fdsclient: %s panicked: %s", what, authserver.Describe(fmt.Sprint(cause)))
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s panicked: %q", name, authserver.Describe(fmt.Sprint(p)))
+			log.Error("a function of the application panicked", "error", err, "stack", string(debug.Stack()))
 		}
 	}()
 	call()

@@ -45,12 +45,15 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 	if err != nil {
 		return nil, err
 	}
-	show(DeviceCode{
+	shown := DeviceCode{
 		VerificationURI:         code.VerificationURI,
 		VerificationURIComplete: code.VerificationURIComplete,
 		UserCode:                code.UserCode,
 		Expires:                 code.Expires,
-	})
+	}
+	if err := contain(c.log, "what shows the code", func() { show(shown) }); err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
+	}
 	a, err := c.pollDevice(ctx, code, proof)
 	if err != nil {
 		return nil, err

@@ -41,14 +41,9 @@ type PageData struct {
 	Pending     bool // the sign-in goes on elsewhere
 }
 
-func (c *Client) render(status int, title, text string) loopback.Page {
-	data := PageData{
-		Application: c.cfg.Application.Name,
-		Title:       title,
-		Text:        text,
-		SignedIn:    title == signedInTitle,
-		Pending:     title == pendingTitle,
-	}
+// render makes a page of what happened.
+func (c *Client) render(status int, data PageData) loopback.Page {
+	data.Application = c.cfg.Application.Name
 	var b bytes.Buffer
 	if own := c.cfg.Application.Page; own != nil {
 		err := own.Execute(&b, data)
@@ -64,31 +59,64 @@ func (c *Client) render(status int, title, text string) loopback.Page {
 	return loopback.Page{Status: status, HTML: b.Bytes()}
 }
 
-const (
-	signedInTitle = "Signed in"
-	pendingTitle  = "Nothing to do here"
-)
-
 // closingPage says in plain words how the sign-in ended. It is shown after the
 // grant was saved, so that "signed in" is true.
 func (c *Client) closingPage(err error) loopback.Page {
-	const failed = "Not signed in"
-	application, render := c.cfg.Application.Name, c.render
+	application := c.cfg.Application.Name
+	render := func(status int, text string) loopback.Page {
+		return c.render(status, PageData{Title: "Not signed in", Text: text})
+	}
 	switch {
 	case err == nil:
-		return render(http.StatusOK, signedInTitle, "You are signed in to "+application+". You can close this window.")
+		return c.render(http.StatusOK, PageData{SignedIn: true, Title: "Signed in", Text: "You are signed in to " + application + ". You can close this window."})
 	case errors.Is(err, ErrDenied):
-		return render(http.StatusOK, failed, "Access was refused, so "+application+" got none. You can close this window, or start the sign-in again.")
+		return render(http.StatusOK, "Access was refused, so "+application+" got none. You can close this window, or start the sign-in again.")
 	case errors.Is(err, ErrIssuer):
-		return render(http.StatusBadRequest, failed, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run "+application+".")
+		return render(http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run "+application+".")
 	case errors.Is(err, ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
-		return render(http.StatusBadGateway, failed, "The provider did not say which subscription this is for, so nothing was stored. "+application+" shows the details.")
+		return render(http.StatusBadGateway, "The provider did not say which subscription this is for, so nothing was stored. "+application+" shows the details.")
 	case errors.Is(err, ErrAttemptExpired), errors.Is(err, ErrAttemptUsed):
-		return render(http.StatusBadRequest, failed, "This sign-in took too long or was done already. Please start it again in "+application+".")
+		return render(http.StatusBadRequest, "This sign-in took too long or was done already. Please start it again in "+application+".")
 	}
-	return render(http.StatusBadGateway, failed, "Something went wrong after you gave access, and nothing was stored. "+application+" shows the details.")
+	return render(http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. "+application+" shows the details.")
 }
 
+// openedTwicePage ends a sign-in whose browser cannot be told from a thief's.
+func (c *Client) openedTwicePage() loopback.Page {
+	return c.render(http.StatusForbidden, PageData{Title: "Not signed in", Text: "This page was opened before, in another browser or by another program or user of this machine. " +
+		"To be safe the sign-in was ended. Please start it again in " + c.cfg.Application.Name + ", and open its page only once."})
+}
+
+// pending makes a page after which the sign-in goes on.
+func (c *Client) pending(status int, title, text string) loopback.Page {
+	return c.render(status, PageData{Pending: true, Title: title, Text: text})
+}
+
+const notThisTitle = "Nothing to do here"
+
 func (c *Client) foreignPage() loopback.Page {
-	return c.render(http.StatusBadRequest, pendingTitle, "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened.")
+	return c.pending(http.StatusBadRequest, notThisTitle, "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened.")
+}
+
+func (c *Client) otherBrowserPage() loopback.Page {
+	return c.pending(http.StatusBadRequest, notThisTitle, "This is not the browser in which the sign-in began, or it keeps no cookies of this machine. The sign-in goes on; use the window that it opened. "+
+		"If this is that window, let the browser keep cookies of 127.0.0.1 and start the sign-in again in "+c.cfg.Application.Name+".")
+}
+
+func (c *Client) pastePage() loopback.Page {
+	return c.pending(http.StatusOK, "One step is left", "Copy the address of this page from the browser's address bar and paste it where "+c.cfg.Application.Name+" asks for it.")
+}
+
+func (c *Client) namelessPage() loopback.Page {
+	return c.pending(http.StatusBadRequest, "Access was refused", "The provider's answer does not say for which sign-in, so that "+c.cfg.Application.Name+" goes on waiting. You can stop it there, or go on in the provider's window.")
+}
+
+func (c *Client) otherUserPage() loopback.Page {
+	return c.pending(http.StatusForbidden, "This page is another user's", "A sign-in to "+c.cfg.Application.Name+" was begun by another user of this machine, and only their browser can go on with it. "+
+		"If that was you, begin it again in a way that does not need this page: by pasting an address.")
+}
+
+func (c *Client) tooLargePage() loopback.Page {
+	return c.pending(http.StatusRequestHeaderFieldsTooLarge, "Too many cookies", "Other programs of this machine have left so many cookies in this browser that this page cannot be used. "+
+		"Delete the cookies of 127.0.0.1 in the browser's settings and load this page again.")
 }

@@ -4,28 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
-	"github.com/fds-sdk/fds-go/internal/browser"
-	"github.com/fds-sdk/fds-go/internal/loopback"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // SignInOptions of SignIn and BeginSignIn. The zero value signs in with the
 // system's browser.
 type SignInOptions struct {
-	// OpenBrowser opens the URL where the owner's user signs in. Nil opens the
-	// system's browser, which gets of this process's environment what a browser
-	// needs and no more. An error is logged and the sign-in goes on: the user may
-	// open the URL from ShowURL by hand.
+	// OpenBrowser opens the address where the owner's user begins: a page of this
+	// process on the loopback, for one use in one browser, which leads on to the
+	// provider. Nil opens the system's browser, which gets of this process's
+	// environment what a browser needs and no more. An error is logged and the
+	// sign-in goes on: the user may open the address from ShowURL by hand.
 	OpenBrowser func(ctx context.Context, url string) error
-	// ShowURL is told the URL before the browser opens. Nil logs it.
+	// ShowURL is told that address before the browser opens; with ReadRedirect the
+	// provider's own, which a browser elsewhere can open. It is for this user's eyes
+	// alone, and so it is not logged. Nil shows nothing.
 	ShowURL func(url string)
 	// Parameters are added to the authorization request: login_hint, ui_locales,
 	// acr_values and whatever a provider asks for.
@@ -33,8 +31,9 @@ type SignInOptions struct {
 	// ReadRedirect lets a user sign in with a browser on another machine: it gives
 	// the URL that the browser ended at, which the user pastes. It is called again
 	// after a URL that does not belong to the sign-in, and no browser is opened
-	// unless OpenBrowser says how; the loopback listens all the same. Its context
-	// ends with the sign-in. An error of it ends the sign-in.
+	// unless OpenBrowser says how; the loopback listens all the same, and a browser
+	// of this machine that ends there shows what to paste. Its context ends with the
+	// sign-in. An error of it ends the sign-in. It needs ShowURL.
 	ReadRedirect func(ctx context.Context) (string, error)
 }
 
@@ -69,9 +68,10 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 // trades the code, reads whose grant it is, saves it, and only then gives the
 // owners. callbackURL is the whole URL of the redirect, or its path and query.
 // An error that matches ErrForeignRedirect leaves the attempt pending; any other
-// from after the provider's metadata are known uses it up. Others: ErrDenied and *OAuthError when the user or the provider
-// refused, ErrIssuer, ErrAttemptUsed, ErrAttemptExpired, ErrNoSubscription,
-// fds.ErrSubscriptionID, and those of the store.
+// from after the provider's metadata are known uses it up. Others: ErrDenied and
+// *OAuthError when the user or the provider refused, ErrIssuer, ErrAttemptUsed,
+// ErrAttemptExpired, ErrNoSubscription, fds.ErrSubscriptionID, and those of the
+// store.
 func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL string) ([]*Owner, error) {
 	if attempt.begun.Issuer != c.cfg.Provider.Issuer || attempt.begun.ClientID != c.cfg.Application.ClientID {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", ErrForeignRedirect)
@@ -332,98 +332,4 @@ func idSet(spellings []string) map[fds.SubscriptionID]bool {
 		}
 	}
 	return set
-}
-
-// SignIn signs an owner's user in with a browser on this machine and gives the
-// owners that the user let the application access. It waits on a loopback port
-// for the redirect (RFC 8252 section 7.3), until ctx ends: give ctx a deadline
-// that suits a person. Cancelling frees the port at once. Redirects that do not
-// belong to this sign-in are refused and do not end it. For the errors see
-// FinishSignIn; ErrForeignRedirect is never among them.
-func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, error) {
-	listener, err := loopback.Listen(ctx, c.cfg.Application.RedirectPorts, c.cfg.Application.RedirectPath)
-	if err != nil {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w; close what uses them, or change Application.RedirectPorts", err)
-	}
-	defer listener.Close()
-	attempt, err := c.beginAt(ctx, listener.RedirectURI(), options)
-	if err != nil {
-		return nil, err
-	}
-	if options.ShowURL != nil {
-		options.ShowURL(attempt.URL())
-	} else {
-		c.log.Info("open this URL to sign in", "url", attempt.URL())
-	}
-	ctx, cancel := context.WithDeadlineCause(ctx, attempt.begun.Expires, fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
-	defer cancel()
-	if options.ReadRedirect == nil || options.OpenBrowser != nil {
-		go c.open(ctx, options.OpenBrowser, attempt.URL())
-	}
-
-	var judging sync.Mutex // the loopback's redirects and the pasted ones
-	var result *signInResult
-	judge := func(redirect string) (*signInResult, bool) {
-		judging.Lock()
-		defer judging.Unlock()
-		if result != nil {
-			return result, true
-		}
-		owners, err := c.FinishSignIn(ctx, attempt, redirect)
-		if errors.Is(err, ErrForeignRedirect) {
-			c.log.Warn("ignored a redirect that does not belong to this sign-in", "error", err)
-			return nil, false
-		}
-		result = &signInResult{owners, err}
-		return result, true
-	}
-	listening, pasted := context.WithCancelCause(ctx)
-	defer pasted(nil)
-	if options.ReadRedirect != nil {
-		// Not waited for: reading from a terminal ends for no context.
-		go c.readRedirects(listening, options.ReadRedirect, judge, pasted)
-	}
-	err = listener.Serve(listening, func(redirect *url.URL) (loopback.Page, bool) {
-		result, done := judge(redirect.String())
-		if !done {
-			return c.foreignPage(), false
-		}
-		return c.closingPage(result.err), true
-	})
-	judging.Lock()
-	defer judging.Unlock()
-	if result == nil { // and what is pasted from now on comes too late
-		result = &signInResult{err: fmt.Errorf("fdsclient: sign-in: %w", err)}
-	}
-	return result.owners, result.err
-}
-
-// signInResult is how a sign-in ended.
-type signInResult struct {
-	owners []*Owner
-	err    error
-}
-
-// readRedirects judges what the user pastes until one ends the sign-in.
-func (c *Client) readRedirects(ctx context.Context, read func(context.Context) (string, error), judge func(string) (*signInResult, bool), end context.CancelCauseFunc) {
-	for ctx.Err() == nil {
-		pasted, err := read(ctx)
-		if err != nil {
-			end(err)
-			return
-		}
-		if _, done := judge(strings.TrimSpace(pasted)); done {
-			end(nil)
-			return
-		}
-	}
-}
-
-func (c *Client) open(ctx context.Context, open func(context.Context, string) error, address string) {
-	if open == nil {
-		open = browser.Open
-	}
-	if err := open(ctx, address); err != nil && ctx.Err() == nil {
-		c.log.Warn("the browser did not open; open the URL by hand", "error", err)
-	}
 }

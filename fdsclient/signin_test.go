@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -79,40 +78,23 @@ func TestTheSpellingOfTheTokenGoesOnTheWire(t *testing.T) {
 	}
 }
 
-// redirectOf gives the redirect URI and the state of an authorization URL.
-func redirectOf(t *testing.T, address string) (redirect, state string) {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Query().Get("redirect_uri"), u.Query().Get("state")
-}
-
-func visit(t *testing.T, address string) (int, string) {
-	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	response, err := client.Get(address)
-	if err != nil {
-		t.Error(err)
-		return 0, ""
-	}
-	defer response.Body.Close()
-	body, _ := io.ReadAll(response.Body)
-	return response.StatusCode, string(body)
-}
-
 func TestStrayRedirectsDoNotEndASignIn(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
 	owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
-		redirect, _ := redirectOf(t, address)
+		browser := newPerson(t)
+		authorization := browser.begin(address)
+		redirect, _ := redirectOf(t, authorization)
 		for _, stray := range []string{"?state=wrong&code=x", "?state=wrong&error=access_denied", "?error=access_denied", "", "?state=" + url.QueryEscape("\r\n<script>")} {
-			if status, body := visit(t, redirect+stray); status != http.StatusBadRequest || strings.Contains(body, "<script>") {
+			if status, body := browser.visit(redirect + stray); status != http.StatusBadRequest || strings.Contains(body, "<script>") {
 				t.Errorf("stray redirect %q got %d %q", stray, status, body)
 			}
 		}
-		return p.Approve(ctx, address)
+		callback, err := p.ApproveCallback(ctx, authorization)
+		if err == nil {
+			browser.visit(callback)
+		}
+		return err
 	}})
 	if err != nil || len(owners) != 1 {
 		t.Fatalf("the sign-in gave %v, %v", owners, err)
@@ -138,8 +120,9 @@ func TestErrorTextsOfAProviderAreTamed(t *testing.T) {
 	client := open(t, configure(t, p))
 	bodies := make(chan string, 1)
 	_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(_ context.Context, address string) error {
-		redirect, state := redirectOf(t, address)
-		_, body := visit(t, redirect+"?"+url.Values{
+		browser := newPerson(t)
+		redirect, state := redirectOf(t, browser.begin(address))
+		_, body := browser.visit(redirect + "?" + url.Values{
 			"state": {state}, "iss": {p.Issuer()}, "error": {"server_error"},
 			"error_description": {"<script>alert(1)</script>\r\nSet-Cookie: a=b " + state + strings.Repeat("x", 5000)},
 		}.Encode())
@@ -170,11 +153,12 @@ func TestThePageComesAfterTheExchange(t *testing.T) {
 			defer c.fault()()
 			pages := make(chan string, 1)
 			_, _ = client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
-				callback, err := p.ApproveCallback(ctx, address)
+				browser := newPerson(t)
+				callback, err := p.ApproveCallback(ctx, browser.begin(address))
 				if err != nil {
 					return err
 				}
-				_, page := visit(t, callback)
+				_, page := browser.visit(callback)
 				pages <- page
 				return nil
 			}})
@@ -197,8 +181,7 @@ func TestCancellingASignInFreesThePortAtOnce(t *testing.T) {
 	var port string
 	var cancelled time.Time
 	_, err := client.SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(_ context.Context, address string) error {
-		redirect, _ := redirectOf(t, address)
-		u, _ := url.Parse(redirect)
+		u, _ := url.Parse(address)
 		port, cancelled = u.Host, time.Now()
 		cancel()
 		return nil
@@ -381,8 +364,8 @@ func TestWhereIPv4IsTakenTheRedirectGoesToIPv6(t *testing.T) {
 	cfg := configure(t, p)
 	cfg.Application.RedirectPorts = []int{port}
 	owners, err := open(t, cfg).SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
-		if redirect, _ := redirectOf(t, address); !strings.HasPrefix(redirect, "http://[::1]:") {
-			t.Errorf("redirect URI %s", redirect)
+		if !strings.HasPrefix(address, "http://[::1]:") {
+			t.Errorf("the start page is at %s", address)
 		}
 		return p.Approve(ctx, address)
 	}})

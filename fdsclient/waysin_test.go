@@ -43,6 +43,78 @@ func TestARedirectMayBePastedBack(t *testing.T) {
 	token(t, owners[0])
 }
 
+func TestWhoPastesSeesTheProvidersAddressAndIsToldWhatToPaste(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	client := open(t, configure(t, p))
+	shown, opened := make(chan string, 1), make(chan string, 1)
+	owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{
+		ShowURL:     func(url string) { shown <- url },
+		OpenBrowser: func(_ context.Context, url string) error { opened <- url; return nil },
+		ReadRedirect: func(ctx context.Context) (string, error) {
+			authorization := <-shown
+			if !strings.HasPrefix(authorization, p.Issuer()+"/") {
+				t.Errorf("shown is %s", authorization)
+			}
+			if start := <-opened; !strings.HasPrefix(start, "http://127.0.0.1:") {
+				t.Errorf("opened is %s", start)
+			}
+			callback, err := p.ApproveCallback(ctx, authorization)
+			if err != nil {
+				return "", err
+			}
+			// With the browser on this machine after all, which has no cookie.
+			if _, page := newPerson(t).visit(callback); !strings.Contains(page, "paste it where test asks") {
+				t.Errorf("the page is %q", page)
+			}
+			return callback, nil
+		},
+	})
+	if err != nil || len(owners) != 1 {
+		t.Errorf("%d owners, %v", len(owners), err)
+	}
+	_, err = client.SignIn(t.Context(), fdsclient.SignInOptions{ReadRedirect: func(context.Context) (string, error) {
+		t.Error("nobody knows where to sign in")
+		return "", io.EOF
+	}})
+	if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), "ShowURL") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAFunctionOfTheApplicationThatPanicsEndsNoProcess(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	show := make(chan string, 1)
+	for name, c := range map[string]struct {
+		options fdsclient.SignInOptions
+		fails   bool
+	}{
+		"ShowURL":      {fdsclient.SignInOptions{ShowURL: func(string) { panic("no terminal") }}, true},
+		"ReadRedirect": {fdsclient.SignInOptions{ShowURL: func(string) {}, ReadRedirect: func(context.Context) (string, error) { panic("no terminal") }}, true},
+		"OpenBrowser": {fdsclient.SignInOptions{ShowURL: func(url string) { show <- url }, OpenBrowser: func(ctx context.Context, _ string) error {
+			go func() { _ = p.Approve(ctx, <-show) }() // by hand
+			panic("no terminal")
+		}}, false},
+	} {
+		cfg := configure(t, p)
+		log := logged(&cfg)
+		if c.options.OpenBrowser == nil {
+			c.options.OpenBrowser = func(context.Context, string) error { return nil }
+		}
+		_, err := open(t, cfg).SignIn(t.Context(), c.options)
+		if (err != nil) != c.fails || err != nil && !strings.Contains(err.Error(), "SignInOptions."+name+" panicked: \"no terminal\"") {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if text := log.String(); !strings.Contains(text, name+" panicked") || !strings.Contains(text, "waysin_test.go") {
+			t.Errorf("%s: the log does not tell where:\n%s", name, text)
+		}
+	}
+	device := start(t, fdstest.Options{DeviceGrant: true})
+	_, err := open(t, configure(t, device)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) { panic("no screen") })
+	if err == nil || !strings.Contains(err.Error(), "no screen") {
+		t.Errorf("SignInDevice: error %v", err)
+	}
+}
+
 func TestAPastedRefusalEndsTheSignIn(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
@@ -115,18 +187,14 @@ func TestAnOwnPageIsShownEscaped(t *testing.T) {
 	client := open(t, cfg)
 	shown := make(chan string, 1)
 	owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, url string) error {
-		callback, err := p.ApproveCallback(ctx, url)
+		browser := newPerson(t)
+		callback, err := p.ApproveCallback(ctx, browser.begin(url))
 		if err != nil {
 			return err
 		}
-		response, err := http.Get(callback)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		shown <- string(body)
-		return err
+		_, body := browser.visit(callback)
+		shown <- body
+		return nil
 	}})
 	if err != nil || len(owners) != 1 {
 		t.Fatal(err)

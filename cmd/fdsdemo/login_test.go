@@ -18,8 +18,8 @@ import (
 func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 	s := newSetup(t)
 	p := s.start("login", "--no-browser")
-	if url := p.signInURL(); !strings.HasPrefix(url, s.box.Issuer()+"/") {
-		t.Errorf("the URL is %q", url)
+	if url := p.signInURL(); !strings.HasPrefix(url, "http://127.0.0.1:") {
+		t.Errorf("the URL is %q, want that of the start page", url)
 	}
 	s.approve(p, s.north, s.south)
 	r := p.wait().expect(statusDone)
@@ -189,6 +189,9 @@ func TestTheAddressOfARedirectMayBePasted(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, c)
+	if url := p.signInURL(); !strings.HasPrefix(url, s.box.Issuer()+"/") {
+		t.Errorf("the URL is %q, want the provider's own, for a browser elsewhere", url)
+	}
 	callback, err := s.box.ApproveCallback(t.Context(), p.signInURL(), s.north)
 	if err != nil {
 		t.Fatal(err)

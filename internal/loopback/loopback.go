@@ -1,7 +1,10 @@
 // Package loopback receives the redirect that ends an authorization in a
 // browser on the same machine (RFC 8252 section 7.3): a listener on 127.0.0.1,
-// else on [::1], which answers one path to one host name and hands everything
-// else a refusal.
+// else on [::1], which answers two addresses of one host name and hands
+// everything else a refusal. The first is a start page, for one use, which leads
+// the browser to the provider and gives it a cookie; the second is the redirect
+// URI, where the browser must bring the cookie back. So nobody ends the
+// authorization but the browser that began it, whoever has seen its URL.
 package loopback
 
 import (
@@ -12,29 +15,58 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 )
 
-// Page is what the browser shows after the redirect.
+// Authorization is what a Listener waits for the end of.
+type Authorization struct {
+	URL      string        // the provider's, to which the start page leads
+	Lifetime time.Duration // of the browser's cookie
+
+	// Redirected judges a redirect that came with the cookie, one at a time. done
+	// false means that it does not belong to the authorization: the page is shown
+	// and the wait goes on.
+	Redirected func(redirect *url.URL) (page Page, done bool)
+	// Refused returns the page for a request that was turned away for one of the
+	// Err reasons below. It is called from several goroutines.
+	Refused func(why error) Page
+}
+
+// Reasons to turn a request away of which people should know.
+var (
+	// ErrNoCookie is about a redirect from elsewhere than the browser that opened
+	// the start page.
+	ErrNoCookie = errors.New("it does not come from the browser that opened the sign-in page: the page's cookie is missing")
+	// ErrOpenedTwice is about the start page, opened again from elsewhere. Whoever
+	// was first may not be the one it was made for: it ends Serve.
+	ErrOpenedTwice = errors.New("its page was opened a second time from elsewhere: by another program or user of this machine, or in another browser")
+	// ErrOtherUser is about the start page, opened by another user of this machine.
+	ErrOtherUser = errors.New("its page was refused to another user of this machine")
+	// ErrTooLarge is about cookies that other programs of this machine have set:
+	// browsers send them to every port.
+	ErrTooLarge = errors.New("the browser sent more than 256 KiB of cookies that other programs have set for this machine")
+)
+
+// Page is what the browser shows.
 type Page struct {
 	Status int
 	HTML   []byte
 }
 
-// Callback judges a redirect. done false means that the request does not belong
-// to the pending authorization: the page is shown and the wait goes on.
-type Callback func(redirect *url.URL) (page Page, done bool)
-
 // Listener waits for one redirect.
 type Listener struct {
-	net  net.Listener
-	path string
+	net   net.Listener
+	path  string
+	start *start
+
+	headerTimeout, readTimeout time.Duration // for a request's header, and for all of it
+	maxHeader                  int           // bytes that are read of one at all
 }
 
 const (
-	maxHeaderBytes = 32 << 10
-	readTimeout    = 5 * time.Second
+	maxHeaderBytes = 512 << 10
+	maxAnswered    = 256 << 10       // of a header; a larger one gets a page that says why
+	readTimeout    = 5 * time.Second // also for the header
 	lastPageTime   = 2 * time.Second // for the browser to fetch the closing page
 )
 
@@ -51,7 +83,10 @@ func Listen(ctx context.Context, ports []int, path string) (*Listener, error) {
 		for _, port := range ports {
 			l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 			if err == nil {
-				return &Listener{net: l, path: path}, nil
+				return &Listener{
+					net: l, path: path, start: newStart(path),
+					headerTimeout: readTimeout, readTimeout: readTimeout, maxHeader: maxHeaderBytes,
+				}, nil
 			}
 			errs = append(errs, err)
 		}
@@ -62,54 +97,47 @@ func Listen(ctx context.Context, ports []int, path string) (*Listener, error) {
 // RedirectURI is where the authorization server must send the browser.
 func (l *Listener) RedirectURI() string { return "http://" + l.host() + l.path }
 
+// StartURL is where the browser shall begin. It is a secret until it was opened.
+func (l *Listener) StartURL() string { return "http://" + l.host() + l.start.path }
+
 func (l *Listener) host() string { return l.net.Addr().String() }
 
 // Close frees the port. Serve does so too.
 func (l *Listener) Close() error { return l.net.Close() }
 
-// Serve answers requests until callback says done, or ctx ends. It returns once
-// the port is free: nil, or the cause that ended ctx. Requests for another path
-// or host, by another method, from a script or a frame are refused without
-// asking callback: any web page can make a browser send those.
-func (l *Listener) Serve(ctx context.Context, callback Callback) error {
-	finished := make(chan struct{}, 1)
-	one := make(chan struct{}, 1) // a redirect is judged alone
-	one <- struct{}{}
+// Serve answers requests until a redirect is done, or ctx ends. It returns once
+// the port is free: nil, ErrOpenedTwice, or the cause that ended ctx. Requests for
+// another path or host, by another method, from a script or a frame are refused
+// without asking anyone: any web page can make a browser send those. It serves
+// one authorization.
+func (l *Listener) Serve(ctx context.Context, authorization Authorization) error {
+	a := &attempt{
+		Authorization: authorization,
+		listener:      l,
+		expires:       time.Now().Add(authorization.Lifetime),
+		ended:         make(chan error, 1),
+		turn:          make(chan struct{}, 1),
+		connections:   newConnections(),
+	}
+	a.turn <- struct{}{}
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if status, ok := l.acceptable(r); !ok {
-				refuse(w, status)
-				return
-			}
-			select {
-			case <-one:
-			case <-r.Context().Done():
-				return
-			}
-			page, done := callback(r.URL)
-			show(w, page)
-			if done {
-				finished <- struct{}{} // and the judge is not given back
-				return
-			}
-			one <- struct{}{}
-		}),
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		Handler:           http.HandlerFunc(a.answer),
+		ReadHeaderTimeout: l.headerTimeout,
+		ReadTimeout:       l.readTimeout,
+		MaxHeaderBytes:    l.maxHeader,
+		ConnState:         a.connections.changed,
+		ConnContext:       withConnection,
 	}
 	server.SetKeepAlivesEnabled(false)
-	answering := newAnswering()
-	server.ConnState = answering.changed
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l.net) }()
 
 	var err error
 	select {
-	case <-finished:
+	case err = <-a.ended:
 		_ = l.net.Close()
 		closing, cancel := context.WithTimeout(ctx, lastPageTime)
-		answering.wait(closing)
+		a.connections.wait(closing)
 		cancel()
 	case <-ctx.Done():
 		err = context.Cause(ctx)
@@ -119,92 +147,4 @@ func (l *Listener) Serve(ctx context.Context, callback Callback) error {
 	_ = server.Close()
 	<-served
 	return err
-}
-
-// answering knows the connections with a request that is not answered yet.
-// Shutdown would wait for idle ones too, which browsers open ahead and never use.
-type answering struct {
-	mu   sync.Mutex
-	busy map[net.Conn]bool
-	none chan struct{} // sent to when one was answered
-}
-
-func newAnswering() *answering {
-	return &answering{busy: make(map[net.Conn]bool), none: make(chan struct{}, 1)}
-}
-
-func (a *answering) changed(c net.Conn, state http.ConnState) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if state == http.StateActive {
-		a.busy[c] = true
-		return
-	}
-	delete(a.busy, c)
-	select {
-	case a.none <- struct{}{}:
-	default:
-	}
-}
-
-// wait waits until all are answered, or ctx ends.
-func (a *answering) wait(ctx context.Context) {
-	for {
-		a.mu.Lock()
-		left := len(a.busy)
-		a.mu.Unlock()
-		if left == 0 {
-			return
-		}
-		select {
-		case <-a.none:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (l *Listener) acceptable(r *http.Request) (status int, ok bool) {
-	switch {
-	case r.Host != l.host(): // DNS rebinding: a foreign name that resolves to this machine
-		return http.StatusMisdirectedRequest, false
-	case r.URL.Path != l.path:
-		return http.StatusNotFound, false
-	case r.Method != http.MethodGet:
-		return http.StatusMethodNotAllowed, false
-	case r.Header.Get("Origin") != "":
-		return http.StatusForbidden, false
-	}
-	// Browsers say how a request came about (Fetch Metadata); a redirect is a
-	// top-level navigation. Older ones say nothing.
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
-		return http.StatusForbidden, false
-	}
-	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
-		return http.StatusForbidden, false
-	}
-	return 0, true
-}
-
-func refuse(w http.ResponseWriter, status int) {
-	setHeaders(w)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, http.StatusText(status))
-}
-
-func show(w http.ResponseWriter, page Page) {
-	setHeaders(w)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(page.Status)
-	_, _ = w.Write(page.HTML)
-}
-
-func setHeaders(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer") // the address holds the code
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 }
