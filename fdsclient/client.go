@@ -36,6 +36,8 @@ type Client struct {
 	positions positions
 	scheduler *scheduler
 
+	sharedPath sync.Once // it was warned of
+
 	mu         sync.Mutex
 	owners     map[fds.OwnerKey]*Owner
 	grants     map[tokenstore.Key]*grant
@@ -105,6 +107,9 @@ func New(cfg Config) (*Client, error) {
 		c.scheduler.watch = c.auth.Identities.Watch
 	}
 	if err := c.tryConfig(); err != nil {
+		return nil, err
+	}
+	if err := c.claimRedirectURL(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -194,6 +199,7 @@ func (c *Client) Close() error {
 		errs = append(errs, g.saveAtLast())
 	}
 	c.auth.Identities.CloseIdleConnections()
+	c.releaseRedirectURL()
 	return join(errs...)
 }
 

@@ -158,9 +158,18 @@ type Application struct {
 	PushRequests bool
 
 	// RedirectURL is the application's own https redirect URI, for BeginSignIn
-	// and FinishSignIn. Without it the redirect goes to the loopback.
+	// and FinishSignIn. Without it the redirect goes to the loopback. Each provider
+	// needs one of its own, or it could have another provider's code sent there as if
+	// it were its own (RFC 9700 section 4.4.2): New refuses one that an open Client of
+	// another provider has in this process; where processes share a host, see to it.
 	RedirectURL string
-	// RedirectPath is the path of the loopback redirect URI; default /callback.
+	// RedirectPath is the path of the loopback redirect URI. The default is that of
+	// the function RedirectPath, one for each issuer: register http://127.0.0.1 and
+	// http://[::1] with it, for any port. Setting "/callback" keeps a registration of
+	// earlier versions working. What is lost is the defence against another provider
+	// that sends its user on to this one, to be given the code (RFC 9700 section
+	// 4.4); this provider has to name itself in its redirects instead (RFC 9207), and
+	// a warning is logged where it does not promise to.
 	RedirectPath string
 	// RedirectPorts are tried in order for the loopback; empty: any free port.
 	RedirectPorts []int
@@ -272,6 +281,9 @@ func (c Config) validate() (Config, error) {
 	for _, why := range c.Application.complete() {
 		fault("%s", why)
 	}
+	if c.Application.RedirectPath == "" {
+		c.Application.RedirectPath = RedirectPath(p.Issuer)
+	}
 
 	c.Hooks = slices.Clone(c.Hooks)
 	c.Provider.BrokerFallbacks = slices.Clone(c.Provider.BrokerFallbacks)
@@ -331,11 +343,8 @@ func (a *Application) complete() (faults []string) {
 			fault("Application.RedirectURL %q must have no fragment (RFC 6749 section 3.1.2)", a.RedirectURL)
 		}
 	}
-	switch {
-	case a.RedirectPath == "":
-		a.RedirectPath = "/callback"
-	case !strings.HasPrefix(a.RedirectPath, "/") || strings.ContainsAny(a.RedirectPath, "?#% \\") || strings.Contains(a.RedirectPath, "//"):
-		fault("Application.RedirectPath %q is not a plain path such as /callback", a.RedirectPath)
+	if path := a.RedirectPath; path != "" && (path[0] != '/' || strings.ContainsAny(path, "?#% \\") || strings.Contains(path, "//")) {
+		fault("Application.RedirectPath %q is not a plain path such as /callback", path)
 	}
 	for _, port := range a.RedirectPorts {
 		if port < 1 || port > 65535 {

@@ -32,6 +32,23 @@
 // For requests of your own Owner.RoundTripper carries the token to the provider
 // and to nobody else.
 //
+// # What to register
+//
+// For SignIn a provider must know the redirect URIs http://127.0.0.1 and
+// http://[::1] with the path that RedirectPath gives for its issuer, for any port
+// (RFC 8252 section 7.3) or for those of Application.RedirectPorts. A provider that
+// knows the path /callback from an earlier version goes on with
+// Application.RedirectPath; see there for what that loses. For BeginSignIn it must
+// know Application.RedirectURL, and each provider one of its own. SignInDevice and
+// SignInApplication need no redirect URI.
+//
+// SignIn begins at a page on the loopback that works once and gives the browser a
+// cookie, which the redirect must bring back: so a sign-in ends in the browser in
+// which it began, whoever has seen its URL. On Linux the page is refused to other
+// users of the machine, and macOS and Windows do not show them its address; on other
+// systems one who reads the arguments of processes and is faster than the browser
+// is found out when the browser comes second, which ends a sign-in that is pending.
+//
 // # What it promises about grants
 //
 // A refresh token may be spent by the request that carries it, so before the provider is

@@ -39,6 +39,7 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 	if err != nil {
 		return nil, err
 	}
+	c.warnOfSharedPath(ctx)
 	ctx, cancel := context.WithDeadlineCause(ctx, attempt.Expires(), fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
 	defer cancel()
 	s := &pendingSignIn{client: c, attempt: attempt, pasted: options.ReadRedirect != nil, ignored: occurrences{log: c.log}}

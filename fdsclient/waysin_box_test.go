@@ -19,8 +19,6 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-const loopbackURI = "http://127.0.0.1/callback"
-
 // everyWay is a provider that offers all that it knows, and is strict about it.
 func everyWay() fdstest.Options {
 	return fdstest.Options{
@@ -43,7 +41,7 @@ func everyWay() fdstest.Options {
 func register(t *testing.T, p *fdstest.Provider, known fdstest.Application, application fdsclient.Application) fdsclient.Config {
 	t.Helper()
 	known.ID = "app"
-	known.RedirectURIs = []string{loopbackURI}
+	known.RedirectURIs = []string{"http://127.0.0.1" + fdsclient.RedirectPath(p.Issuer())}
 	if err := p.AddClient(known); err != nil {
 		t.Fatal(err)
 	}

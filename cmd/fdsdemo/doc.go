@@ -5,7 +5,8 @@
 //
 //	fdsdemo                          the tour
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it
-//	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application
+//	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;
+//	                                 --redirect-uri prints what to register with the provider and signs nobody in
 //	fdsdemo owners                   who is signed in
 //	fdsdemo get specifications       read the Web API; --ids, --from, --to, --language
 //	fdsdemo spaces --tree            sites, buildings, floors and what is in them
@@ -95,7 +96,9 @@
 //	  scopes: [openid, offline_access]
 //	  authorization_parameters: {}            # added to the request that login's browser opens, as {ui_locales: de};
 //	                                          # an empty value leaves out what is sent by default, as {prompt: ""}
-//	  redirect_path: /callback
+//	  redirect_path: ""                       # on 127.0.0.1 and [::1]; default one for each issuer, which login --redirect-uri
+//	                                          # prints for the registration. /callback keeps an earlier one working, and then
+//	                                          # only a provider that names itself in its redirects (iss) is told from others
 //	  redirect_ports: []                      # empty: any free port
 //	  subscription_claim: subscription_id
 //	tokens:

@@ -24,18 +24,22 @@ func (p *program) loginCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return p.login(c.Context(), how) },
 	}
-	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error")
+	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
-	c.MarkFlagsMutuallyExclusive("paste", "device", "application")
+	c.Flags().BoolVar(&how.redirectURI, "redirect-uri", false, "print the redirect URIs to register with the provider, and sign nobody in")
+	c.MarkFlagsMutuallyExclusive("paste", "device", "application", "redirect-uri")
 	return c
 }
 
 // loginFlags say how to sign in; by default with the browser on this machine.
-type loginFlags struct{ noBrowser, paste, device, application bool }
+type loginFlags struct{ noBrowser, paste, device, application, redirectURI bool }
 
 func (p *program) login(ctx context.Context, how loginFlags) error {
+	if how.redirectURI {
+		return p.printRedirectURIs()
+	}
 	client, err := p.open(ctx, slog.LevelWarn)
 	if err != nil {
 		return err
@@ -89,6 +93,33 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	for _, o := range owners {
 		if _, err := fmt.Fprintln(p.out, o.Key().SubscriptionID); err != nil {
 			return fmt.Errorf("signed in, but the subscription ID cannot be written to standard output: %w", err)
+		}
+	}
+	return nil
+}
+
+// printRedirectURIs prints what to register: without a port it stands for all.
+func (p *program) printRedirectURIs() error {
+	c, err := loadConfiguration(p.config, p.logger(slog.LevelWarn))
+	if err != nil {
+		return err
+	}
+	path := c.client.Application.RedirectPath
+	if path == "" {
+		path = fdsclient.RedirectPath(c.client.Provider.Issuer)
+	}
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		hosts := []string{host}
+		if ports := c.client.Application.RedirectPorts; len(ports) > 0 {
+			hosts = nil
+			for _, port := range ports {
+				hosts = append(hosts, fmt.Sprintf("%s:%d", host, port))
+			}
+		}
+		for _, host := range hosts {
+			if _, err := fmt.Fprintln(p.out, "http://"+host+path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
@@ -205,6 +206,22 @@ func TestTheAddressOfARedirectMayBePasted(t *testing.T) {
 
 	p = start(t, s.command("login", "--paste")) // with nothing on standard input
 	p.wait().expect(statusFailed).says("no address was pasted")
+}
+
+func TestWhatToRegisterIsPrinted(t *testing.T) {
+	s := newSetup(t)
+	for _, c := range []struct{ setting, host, path string }{
+		{"", "", fdsclient.RedirectPath(s.box.Issuer())},
+		{"\n  redirect_path: /callback\n  redirect_ports: [4711, 4712]", ":4711", "/callback"},
+	} {
+		s.configure("client_id: fdsdemo", "client_id: fdsdemo"+c.setting)
+		r := s.run("login", "--redirect-uri").expect(statusDone)
+		for _, want := range []string{"http://127.0.0.1" + c.host + c.path + "\n", "http://[::1]" + c.host + c.path + "\n"} {
+			if !strings.Contains(r.out, want) {
+				t.Errorf("stdout %q, want %q in it", r.out, want)
+			}
+		}
+	}
 }
 
 func TestASignInThatIsNotKeptIsWarnedAbout(t *testing.T) {

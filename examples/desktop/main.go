@@ -3,7 +3,9 @@
 //
 //	go run ./examples/desktop -issuer https://auth.example.com -api https://api.example.com -client-id my-app
 //
-// Run again, it asks nobody.
+// The application must be registered with the redirect URI http://127.0.0.1, for
+// any port, and the path that fdsclient.RedirectPath gives for the issuer. Run
+// again, it asks nobody.
 package main
 
 import (

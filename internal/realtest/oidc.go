@@ -31,7 +31,8 @@ type OIDCOptions struct {
 	SubscriptionClaim string
 	// AccessTokenTTL and RefreshTokenTTL are in whole seconds; by default an hour and 14 days.
 	AccessTokenTTL, RefreshTokenTTL time.Duration
-	// RedirectURIs are those of all clients; by default http://127.0.0.1/callback and http://[::1]/callback, each with any port.
+	// RedirectURIs are those of all clients; by default /callback and /callback/{issuer} on http://127.0.0.1 and http://[::1], each with
+	// any port. {issuer} stands for the first 20 hexadecimal digits of the SHA-256 of Issuer.
 	RedirectURIs []string
 	// OpaqueAccessTokens are not JWTs, so only the ID token carries the claim. They can be revoked, JWT access tokens cannot.
 	OpaqueAccessTokens bool
@@ -152,7 +153,9 @@ func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 		configuration.Claim = "subscription_id"
 	}
 	if len(configuration.RedirectURIs) == 0 {
-		configuration.RedirectURIs = []string{"http://127.0.0.1/callback", "http://[::1]/callback"}
+		configuration.RedirectURIs = []string{
+			"http://127.0.0.1/callback", "http://[::1]/callback", "http://127.0.0.1/callback/{issuer}", "http://[::1]/callback/{issuer}",
+		}
 	}
 	for _, client := range o.clients() {
 		configuration.Clients = append(configuration.Clients, scriptClient{

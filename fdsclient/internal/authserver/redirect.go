@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -43,6 +44,11 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return foreign("its query is malformed")
+	}
+	for name, own := range own.Query() { // which may be what tells providers apart
+		if !slices.Equal(values[name], own) {
+			return foreign("it has another query than the redirect URI")
+		}
 	}
 	for _, name := range []string{"state", "code", "error", "iss"} {
 		if len(values[name]) > 1 { // RFC 6749 section 3.1

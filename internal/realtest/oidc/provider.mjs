@@ -1,7 +1,7 @@
 // Runs oidc-provider for one Go test. The first line of standard input is the configuration (JSON, see the type script in
 // ../oidc.go); the process ends when standard input ends, so it cannot outlive the test. Standard output gets one line "ready PORT".
 // Each answered request adds one JSON line to the journal file before the answer leaves.
-import { generateKeyPairSync, createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
+import { createHash, generateKeyPairSync, createPublicKey, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
@@ -26,6 +26,8 @@ await new Promise((resolve, reject) => {
 });
 const { port } = server.address();
 const issuer = `https://127.0.0.1:${port}`;
+// By which applications have a redirect path for each issuer (RFC 9700 section 4.4.2).
+const issuerHash = createHash('sha256').update(issuer).digest('hex').slice(0, 20);
 
 // Who has signed in: the account's ID says nothing about the subscriptions that it may read.
 const accounts = new Map();
@@ -47,7 +49,7 @@ function clientMetadata({ id, secret, method, certificate }) {
     client_secret: secret || undefined,
     token_endpoint_auth_method: method,
     application_type: 'native', // a loopback redirect URI then fits with any port (RFC 8252 section 7.3)
-    redirect_uris: config.redirectURIs,
+    redirect_uris: config.redirectURIs.map((uri) => uri.replace('{issuer}', issuerHash)),
     response_types: ['code'],
     grant_types: [
       'authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code',
