@@ -1,0 +1,144 @@
+package fdsclient
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
+)
+
+// TestADiskThatCannotBeWrittenCostsNoGrant has a process keep twenty grants renewed whose
+// disk fills up, or becomes read-only, and which is killed while that lasts. Its successor
+// starts on the same disk, and goes on when there is room again.
+func TestADiskThatCannotBeWrittenCostsNoGrant(t *testing.T) {
+	for name, c := range map[string]struct {
+		disk  func(*testing.T) *realtest.Disk
+		spoil func(*realtest.Disk) (mend func())
+	}{
+		"a tmpfs that is full":                {func(t *testing.T) *realtest.Disk { return realtest.MemoryDisk(t, 2<<20) }, (*realtest.Disk).Fill},
+		"a disk that is full":                 {func(t *testing.T) *realtest.Disk { return realtest.Ext4Disk(t) }, (*realtest.Disk).Fill},
+		"a quota that is used up":             {func(t *testing.T) *realtest.Disk { return realtest.QuotaDisk(t, 8<<20) }, (*realtest.Disk).Fill},
+		"a disk that has become read-only":    {func(t *testing.T) *realtest.Disk { return realtest.MemoryDisk(t, 2<<20) }, (*realtest.Disk).ReadOnly},
+		"a small tmpfs that fills up by half": {func(t *testing.T) *realtest.Disk { return realtest.MemoryDisk(t, 256<<10) }, (*realtest.Disk).Fill},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk := c.disk(t)
+			var people []fdstest.Owner
+			for range 20 {
+				people = append(people, fdstest.Owner{SubscriptionID: fds.NewSubscriptionID()})
+			}
+			p := fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: people, AccessTokenLifetime: 2 * time.Second})
+			key, err := age.GenerateX25519Identity()
+			if err != nil {
+				t.Fatal(err)
+			}
+			process := child{Task: "serve", Folder: filepath.Join(disk.Path, "grants"), Identity: key.String(), Issuer: p.Issuer(), CA: p.CAPEM(), ClientID: p.PublicApplication().ID}
+			first, store, err := process.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, person := range p.Owners() {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				_, err := first.SignIn(ctx, SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, url string) error { return p.Approve(ctx, url, person) }})
+				cancel()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			requests := func() int { return p.Requests(fdstest.TokenEndpoint) }
+
+			running := process.start(t)
+			before := requests()
+			until(t, "renewals", func() bool { return requests() >= before+20 })
+			mend := c.spoil(disk)
+			restful(t, requests)
+			if err := running.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = running.Wait() // killed: the error says so
+
+			running = process.start(t)
+			restful(t, requests) // who cannot save does not ask
+			mend()
+			asked := requests()
+			until(t, "renewals once there is room", func() bool { return requests() >= asked+40 })
+			if err := running.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = running.Wait()
+
+			last, _, err := process.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer last.Close()
+			lapsed := &lapses{}
+			last.cfg.Hooks, last.cfg.Logger = []any{lapsed}, slog.New(slog.DiscardHandler)
+			owners, err := last.Owners(t.Context())
+			if err != nil || len(owners) != 20 {
+				t.Fatalf("%d owners, %v", len(owners), err)
+			}
+			for _, o := range owners {
+				until(t, fmt.Sprintf("a token of %s", o), func() bool {
+					_, err := o.Token(t.Context())
+					return err == nil || len(lapsed.told) > 0
+				})
+			}
+			for e, err := range store.List(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if g, err := store.Load(t.Context(), e.Key); err != nil || g.Renewal.Lapsed || !g.Renewal.Refused.IsZero() {
+					t.Errorf("%v: %+v, %v", e.Key, g.Renewal, err)
+				}
+			}
+			if len(lapsed.told) > 0 {
+				t.Errorf("must sign in again: %v", lapsed.told)
+			}
+		})
+	}
+}
+
+type lapses struct{ told []GrantEvent }
+
+func (l *lapses) OnSignInNeeded(e GrantEvent) { l.told = append(l.told, e) }
+func (l *lapses) OnRenewalFailing(e GrantEvent) {
+	if !Retryable(e.Err) {
+		l.told = append(l.told, e)
+	}
+}
+
+// until waits until a condition holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 60 s: %s", what)
+		}
+	}
+}
+
+// restful waits until nothing has been counted for a while.
+func restful(t *testing.T, count func() int) {
+	t.Helper()
+	last, since := count(), time.Now()
+	until(t, "quiet", func() bool {
+		if now := count(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 5*time.Second
+	})
+}
+
