@@ -40,7 +40,7 @@ func main() {
 func run() error {
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "%d cores\tfds-go\tx/oauth2\tratio\n", runtime.GOMAXPROCS(0))
-	for _, measure := range []func(*tabwriter.Writer) error{fresh, failing, fleet} {
+	for _, measure := range []func(*tabwriter.Writer) error{fresh, failing, renewing, fleet} {
 		if err := measure(out); err != nil {
 			return err
 		}
