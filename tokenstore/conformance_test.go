@@ -2,6 +2,7 @@ package tokenstore_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/fds-sdk/fds-go/internal/realtest"
@@ -29,6 +30,35 @@ func TestAFolderIsAStore(t *testing.T) {
 		}})
 }
 
+// Also when its disk is full.
+func TestAFolderOnASmallDiskIsAStore(t *testing.T) {
+	identity := tokenstore.NewIdentity(t)
+	disks := map[string]*realtest.Disk{} // by path
+	open := func(t *testing.T, path string) *tokenstore.Folder {
+		f, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: path, Identity: identity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	storetest.Run(t,
+		func(t *testing.T) tokenstore.Store {
+			disk := realtest.MemoryDisk(t, 8<<20)
+			f := open(t, filepath.Join(disk.Path, "grants"))
+			disks[tokenstore.FolderPath(f)] = disk
+			return f
+		},
+		storetest.Options{
+			Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
+				return open(t, tokenstore.FolderPath(s.(*tokenstore.Folder)))
+			},
+			Break: func(t *testing.T, s tokenstore.Store) func() {
+				return disks[tokenstore.FolderPath(s.(*tokenstore.Folder))].Fill()
+			},
+			SavesWhenBroken: true,
+		})
+}
+
 func TestAKeyringIsAStore(t *testing.T) {
 	for _, limit := range []int{
 		2400,     // as on Windows and macOS
@@ -36,15 +66,20 @@ func TestAKeyringIsAStore(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("entries of %d bytes", limit), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) tokenstore.Store { return tokenstore.OpenFakeKeyring(t, limit) },
-				storetest.Options{Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
-					return tokenstore.ReopenKeyring(t, s.(*tokenstore.Keyring))
-				}})
+				storetest.Options{
+					Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {
+						return tokenstore.ReopenKeyring(t, s.(*tokenstore.Keyring))
+					},
+					Break: func(t *testing.T, s tokenstore.Store) func() {
+						return tokenstore.BreakFakeKeyring(s.(*tokenstore.Keyring))
+					},
+				})
 		})
 	}
 }
 
 func TestARealKeyringIsAStore(t *testing.T) {
-	realtest.SecretService(t)
+	service := realtest.SecretService(t)
 	open := func(t *testing.T, service, locks string) tokenstore.Store {
 		k, err := tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: service, LockFolder: locks})
 		if err != nil {
@@ -55,5 +90,11 @@ func TestARealKeyringIsAStore(t *testing.T) {
 	locks := t.TempDir()
 	storetest.Run(t,
 		func(t *testing.T) tokenstore.Store { return open(t, t.Name(), locks) },
-		storetest.Options{Reopen: func(t *testing.T, _ tokenstore.Store) tokenstore.Store { return open(t, t.Name(), locks) }})
+		storetest.Options{
+			Reopen: func(t *testing.T, _ tokenstore.Store) tokenstore.Store { return open(t, t.Name(), locks) },
+			Break: func(*testing.T, tokenstore.Store) func() {
+				service.Lock()
+				return service.Unlock
+			},
+		})
 }

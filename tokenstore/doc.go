@@ -12,7 +12,9 @@
 // A grant is named by its [Key] and may be for several subscription IDs. It must
 // exist once only: providers rotate refresh tokens and treat the second use of an
 // old one as theft. So whoever renews a grant does it under [Store.Lock], reads
-// the grant again under that lock, and saves the new tokens before using them.
+// the grant again under that lock, has the store make sure of room for what will be
+// issued ([Store.Reserve]), and saves the new tokens before using them. [Store] has
+// the steps, and what a store of your own must promise.
 //
 // Nothing is ever stored in the clear, and no store falls back to a weaker one:
 // where a keyring is missing the error says so, and the choice of another store

@@ -12,8 +12,8 @@ var (
 	// ErrNotFound: the store has no such grant.
 	ErrNotFound = errors.New("no such grant")
 	// ErrUnavailable: the store cannot be used now. A locked or missing keyring,
-	// no D-Bus, a keyring that does not answer in time, a full disk. The error's
-	// text says what to do; the grants are not lost.
+	// no D-Bus, a keyring that does not answer in time, a full disk, a lock that
+	// was lost. The error's text says what to do; the grants are not lost.
 	ErrUnavailable = errors.New("store not available")
 	// ErrCorrupt: the record is damaged or was tampered with. The owner must
 	// sign in again, unless a backup of the store exists.

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"strings"
 	"testing"
 
 	"filippo.io/age"
@@ -24,6 +25,18 @@ func OpenFakeKeyring(t testing.TB, limit int) *Keyring {
 	fake := newFakeKeyring()
 	fake.limit = limit
 	return fakeStore(t, fake, limit)
+}
+
+// BreakFakeKeyring has a keyring of OpenFakeKeyring refuse all writes.
+func BreakFakeKeyring(k *Keyring) (mend func()) {
+	fake := k.items.gate.backend.(*fakeKeyring)
+	fake.fail(func(call string) error {
+		if strings.HasPrefix(call, "set") {
+			return errDied
+		}
+		return nil
+	})
+	return func() { fake.fail(nil) }
 }
 
 // ReopenKeyring gives another handle to what k keeps.

@@ -59,9 +59,17 @@ func (c FolderConfig) items() items { return newItems(c.gate, c.KeyringService, 
 // says is only what the files claim. Nobody can tell a whole folder, or one
 // record, from an older copy of itself that was put back.
 //
+// Reserve leaves a file of random bytes beside the grant, as large as two of its
+// records and of 64 KiB at least, which the next Save fills and renames: on a full
+// disk, or with a quota that is used up, it needs no other room. On file systems that
+// never write in place (Btrfs, ZFS) that file is given up first, and another program
+// may be faster to take its room; on Btrfs it is 512 KiB larger for that. A folder
+// keeps 64 KiB for each grant whose renewal was cut short, until the next one.
+//
 // On unix files have mode 0600 and folders 0700. Wider modes of files that belong
-// to the process's user are narrowed, files and folders of other users are refused
-// with [ErrUnsafe]. On Windows the access control list of the user's profile
+// to the process's user are narrowed. Files and folders of other users are refused
+// with [ErrUnsafe], those of locks at each lock too; so is a folder without grants
+// that others may be using. On Windows the access control list of the user's profile
 // protects them. Symbolic links are never followed; files that are not the store's
 // are left alone.
 type Folder struct {

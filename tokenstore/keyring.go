@@ -19,7 +19,9 @@ type KeyringConfig struct {
 	// them to its user, such as the application's name; at most 128 bytes.
 	Service string
 
-	// LockFolder holds the files that processes lock; it has no secrets.
+	// LockFolder holds the files that processes lock; it has no secrets, but whoever
+	// can write to it can stop the application, so that it must be this user's own
+	// ([ErrUnsafe] at each lock).
 	// Default: "fds-go/locks" in the user's configuration folder. All processes
 	// that use one service must name the same folder.
 	LockFolder string
@@ -42,6 +44,18 @@ type KeyringConfig struct {
 // cannot be stopped, so its goroutine stays until the keyring answers; until then
 // all further calls of this process fail at once, so that there is never more than
 // one such goroutine.
+//
+// A keyring keeps no room back. Reserve writes the grant's record with its mark, which
+// shows that one of its size can be written now: a keyring that is locked, or gone, or
+// full before that is found out before the server is asked. One that is locked, or
+// whose disk fills up, between Reserve and Save still loses what the server issued,
+// unless the process lives until it can be saved.
+//
+// With a context from [Unattended] no prompt is shown: on Linux and BSD the keyring is
+// looked at before each call, and while it is locked the call fails with
+// [ErrUnavailable]. Whether macOS's keychain would ask cannot be told without having
+// it ask, so there it may; Windows asks nobody. Some keyrings (KeePassXC) can be set
+// to ask about each access, also while they are unlocked; that is up to their user.
 //
 // Entries are named index, grant-... and probe. The index tells which grants there
 // are, since a keyring cannot be asked. A grant whose index entry someone removed is
@@ -228,8 +242,7 @@ func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (
 	return grant, nil
 }
 
-// Reserve implements [Store], as far as a keyring can: the record that was written
-// shows that one of its size can be written now.
+// Reserve implements [Store], as far as a keyring can: see [Keyring].
 func (k *Keyring) Reserve(ctx context.Context, grant Grant) (revision string, err error) {
 	return k.put(ctx, "reserve grant", grant, false)
 }

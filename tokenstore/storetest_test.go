@@ -29,6 +29,28 @@ var brokenStores = map[string]struct {
 	"ignores contexts":  {"AnEndedContextEndsEveryCall", func(s tokenstore.Store) tokenstore.Store { return deaf{s} }},
 	"mixes keys up":     {"KeysDoNotTouchOneAnother", func(s tokenstore.Store) tokenstore.Store { return mixing{s} }},
 	"finds anything":    {"AMissingGrantIsNotFound", func(s tokenstore.Store) tokenstore.Store { return inventive{s} }},
+
+	"saves over anything":        {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return unconditional{s, true, true} }},
+	"saves new ones over others": {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return unconditional{s, true, false} }},
+	"saves over later ones":      {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return unconditional{s, false, true} }},
+	"reserves over anything":     {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return rash{s} }},
+	"numbers each grant's saves": {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return &counting{Store: s} }},
+	"tells another revision":     {"ASaveReplacesOnlyTheGrantThatWasLoaded", func(s tokenstore.Store) tokenstore.Store { return misleading{s} }},
+	"looks, then saves":          {"OneOfManySavesOfOneRevisionSucceeds", func(s tokenstore.Store) tokenstore.Store { return slow{s} }},
+	"takes no repetition":        {"ASaveCanBeRepeated", func(s tokenstore.Store) tokenstore.Store { return strict{s} }},
+	"reserves nothing":           {"AReservationMarksTheGrantAndKeepsItsTokens", func(s tokenstore.Store) tokenstore.Store { return idleReserve{s} }},
+	"reserves without a mark":    {"AReservationMarksTheGrantAndKeepsItsTokens", func(s tokenstore.Store) tokenstore.Store { return unmarking{s} }},
+	"reserves what is there":     {"AReservationMarksTheGrantAndKeepsItsTokens", func(s tokenstore.Store) tokenstore.Store { return existing{s} }},
+	"keeps the mark":             {"ARenewalEndsWithItsRefreshToken", func(s tokenstore.Store) tokenstore.Store { return &clinging{Store: s} }},
+	"forgets the mark":           {"AMarkOutlivesItsHandle", func(s tokenstore.Store) tokenstore.Store { return &inMemory{Store: s} }},
+	"lets go after a while":      {"ALockIsHeldAsLongAsTheWorkTakes", func(s tokenstore.Store) tokenstore.Store { return expiringLocks{s} }},
+	"is never done":              {"ALockIsHeldAsLongAsTheWorkTakes", func(s tokenstore.Store) tokenstore.Store { return endless{s} }},
+	"is done too early":          {"ALockIsHeldAsLongAsTheWorkTakes", func(s tokenstore.Store) tokenstore.Store { return hasty{s} }},
+	"asks for someone":           {"WorkThatNobodyWaitsForIsDoneToo", func(s tokenstore.Store) tokenstore.Store { return asking{s} }},
+	"breaks what is reserved":    {"WhatWasReservedForIsNotLostInABrokenStore", func(s tokenstore.Store) tokenstore.Store { return fragile{s} }},
+	"breaks its promise":         {"WhatWasReservedForIsNotLostInABrokenStore", func(s tokenstore.Store) tokenstore.Store { return s }},
+	"reserves when it is broken": {"AReservationThatFailsChangesNothing", func(s tokenstore.Store) tokenstore.Store { return confident{s} }},
+	"reserves half":              {"AReservationThatFailsChangesNothing", func(s tokenstore.Store) tokenstore.Store { return halfway{s} }},
 }
 
 type forgetful struct{ tokenstore.Store }
@@ -109,7 +131,13 @@ func TestABrokenStore(t *testing.T) {
 	if !ok {
 		return // it is for the process that another test starts
 	}
-	storetest.Run(t, func(*testing.T) tokenstore.Store { return broken.make(tokenstore.OpenMemory()) }, storetest.Options{})
+	options := breakableOptions
+	options.SavesWhenBroken = os.Getenv(brokenStore) == "breaks its promise"
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return broken.make(openBreakable()) }, options)
+}
+
+func TestAStoreThatCanBreakIsAStore(t *testing.T) {
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return openBreakable() }, breakableOptions)
 }
 
 func TestABrokenStoreDoesNotPass(t *testing.T) {

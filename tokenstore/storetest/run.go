@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -16,6 +17,21 @@ type Options struct {
 	// open it, and is needed for the tests of durability and of locks between
 	// handles. Nil skips these: for a store that keeps nothing beyond itself.
 	Reopen func(t *testing.T, store tokenstore.Store) tokenstore.Store
+
+	// LeaseTime is how long a lock lasts in a store that must prolong it, such as a
+	// row with an expiry in a database. The test holds a lock three times as long.
+	// Zero: a lock lasts until it is released or its process ends.
+	LeaseTime time.Duration
+
+	// Break makes writing to the place where store keeps its records fail, as a full
+	// disk or a database without a primary does, until mend is called, and is needed
+	// for the tests of what Reserve is for. Reading may fail too. Nil skips these.
+	Break func(t *testing.T, store tokenstore.Store) (mend func())
+
+	// SavesWhenBroken says that a Save after a Reserve succeeds although the store is
+	// broken, as on a full disk, where room was made sure of. Without it such a Save
+	// may fail, but must leave what Reserve has written.
+	SavesWhenBroken bool
 }
 
 // Run checks the store that open gives. It is called for each part of the test and
@@ -50,11 +66,24 @@ func Run(t *testing.T, open func(t *testing.T) tokenstore.Store, options Options
 		{"SavesOfDifferentKeysDoNotDisturbOneAnother", concurrentKeys},
 		{"ReadersSeeTheOldOrTheNewGrantWhole", concurrentReaders},
 		{"ErrorsShowNoSecret", quietErrors},
+		{"ASaveReplacesOnlyTheGrantThatWasLoaded", conditionalSave},
+		{"ASaveCanBeRepeated", repeatedSave},
+		{"OneOfManySavesOfOneRevisionSucceeds", saveRace},
+		{"AReservationMarksTheGrantAndKeepsItsTokens", reservation},
+		{"ARenewalEndsWithItsRefreshToken", endOfRenewal},
+		{"ALockIsHeldAsLongAsTheWorkTakes", longLease},
+		{"WorkThatNobodyWaitsForIsDoneToo", unattended},
 	}
 	if options.Reopen != nil {
 		parts = append(parts,
 			part{"AGrantOutlivesItsHandle", durability},
-			part{"HandlesExcludeOneAnother", lockBetweenHandles})
+			part{"HandlesExcludeOneAnother", lockBetweenHandles},
+			part{"AMarkOutlivesItsHandle", markAfterCrash})
+	}
+	if options.Break != nil {
+		parts = append(parts,
+			part{"WhatWasReservedForIsNotLostInABrokenStore", brokenBetween},
+			part{"AReservationThatFailsChangesNothing", brokenBefore})
 	}
 	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open(t), options) })
