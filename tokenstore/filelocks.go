@@ -62,7 +62,7 @@ func (l *fileLocks) take(ctx context.Context, name string, remove bool) (*lease,
 	if err != nil {
 		return nil, err
 	}
-	ready := atomicfile.Folder
+	ready := atomicfile.ReadableFolder
 	if l.within {
 		ready = atomicfile.Subfolder
 	}

@@ -60,6 +60,37 @@ func TestAttackAFolderThatOthersUseIsRefusedAndNotChanged(t *testing.T) {
 	}
 }
 
+func TestAttackAReadableFolderIsOneThatOthersCannotWriteTo(t *testing.T) {
+	for _, c := range []struct {
+		mode, want os.FileMode // want 0: refused
+		file       string
+	}{
+		{0o755, 0o755, "theirs"},
+		{0o700, 0o700, "theirs"},
+		{0o775, 0, "theirs"},
+		{0o757, 0, "theirs"},
+		{0o775, 0o755, "ours.1"},
+		{os.ModeSticky | 0o777, 0, "ours.1"},
+	} {
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, c.file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(folder, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		err := ReadableFolder(folder, "ours.?")
+		info, statErr := os.Stat(folder)
+		if statErr != nil {
+			t.Fatal(statErr)
+		}
+		now := info.Mode() &^ os.ModeDir
+		if c.want != 0 && (err != nil || now != c.want) || c.want == 0 && (!errors.Is(err, ErrUnsafe) || now != c.mode) {
+			t.Errorf("a folder of mode %v with a file %s gives %v, and now has mode %v", c.mode, c.file, err, now)
+		}
+	}
+}
+
 func TestASubfolderIsNoLinkAndMakesNoFolderAboveIt(t *testing.T) {
 	folder := t.TempDir()
 	if err := Subfolder(filepath.Join(folder, "none", "sub")); !errors.Is(err, os.ErrNotExist) {

@@ -85,7 +85,13 @@ func Subfolder(name string, marks ...string) error {
 // knows a folder of its own. Any other is refused with [ErrUnsafe] and not changed:
 // it may be in use by others, as /tmp is. A symbolic link to a folder is followed:
 // it is the caller's configuration that names it.
-func Folder(path string, marks ...string) error {
+func Folder(path string, marks ...string) error { return folder(path, 0o700, marks) }
+
+// ReadableFolder is [Folder] for one whose files' names are no secret: others may read
+// it, but not write to it.
+func ReadableFolder(path string, marks ...string) error { return folder(path, 0o755, marks) }
+
+func folder(path string, mode fs.FileMode, marks []string) error {
 	fail := func(err error) error {
 		return fmt.Errorf("atomicfile: folder %s: %w", filepath.Base(path), err)
 	}
@@ -101,10 +107,10 @@ func Folder(path string, marks ...string) error {
 	if err := own(f, true); err != nil {
 		return fail(err)
 	}
-	if err := unshared(f, marks); err != nil {
+	if err := unshared(f, mode, marks); err != nil {
 		return fail(err)
 	}
-	if err := narrow(f, 0o700); err != nil {
+	if err := narrow(f, mode); err != nil {
 		return fail(err)
 	}
 	if os.IsNotExist(statErr) {

@@ -55,10 +55,11 @@ func narrow(f *os.File, mode fs.FileMode) error {
 	return f.Chmod(info.Mode().Perm() & mode)
 }
 
-// unshared refuses a folder that others may be using.
-func unshared(f *os.File, marks []string) error {
+// unshared refuses a folder that others may be using, since its mode grants more than
+// mode.
+func unshared(f *os.File, mode fs.FileMode, marks []string) error {
 	info, err := f.Stat()
-	if err != nil || info.Mode().Perm()&^0o700 == 0 {
+	if err != nil || info.Mode().Perm()&^mode == 0 {
 		return err
 	}
 	ours := false
@@ -68,7 +69,7 @@ func unshared(f *os.File, marks []string) error {
 		}
 	}
 	if !ours {
-		return fmt.Errorf("%w: others may use it (%v) and it has files of other programs; name a folder of its own, or take the others' rights away (chmod 700)", ErrUnsafe, info.Mode())
+		return fmt.Errorf("%w: others may use it (%v) and it has files of other programs; name a folder of its own, or take the others' rights away (chmod %o)", ErrUnsafe, info.Mode(), mode)
 	}
 	return nil
 }

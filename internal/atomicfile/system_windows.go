@@ -49,7 +49,7 @@ func own(f *os.File, folder bool) error {
 
 func narrow(*os.File, fs.FileMode) error { return nil }
 
-func unshared(*os.File, []string) error { return nil }
+func unshared(*os.File, fs.FileMode, []string) error { return nil }
 
 func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)

@@ -189,6 +189,9 @@ func (s *Secrets) Unlocks() (count func() int) {
 		for {
 			select {
 			case m := <-seen:
+				if m.Type != dbus.TypeMethodCall { // the bus takes a monitor's name away
+					continue
+				}
 				if paths, ok := m.Body[0].([]dbus.ObjectPath); ok && len(paths) == 0 {
 					return n
 				}
