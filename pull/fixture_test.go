@@ -143,6 +143,20 @@ func wait(t testing.TB, done <-chan struct{}, what string) {
 	}
 }
 
+// inTime gives what a call gives that must end within ten seconds. One that goes on for
+// ever, as what lacks a bound may, fails the test then, and not when all tests are out
+// of time.
+func inTime[T any](t testing.TB, call func() (T, error)) (value T, err error) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		value, err = call()
+	}()
+	wait(t, done, "it ended")
+	return value, err
+}
+
 // devices writes a list of n devices, each with a note of that many bytes.
 func devices(w io.Writer, n, note int) error {
 	text := bytes.Repeat([]byte("x"), note)
