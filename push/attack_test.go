@@ -2,7 +2,10 @@ package push_test
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,5 +151,96 @@ func TestAttackAPacketOverItsLimitIsRefusedBeforeItComes(t *testing.T) {
 				t.Errorf("error %v", s.Err)
 			}
 		})
+	})
+}
+
+// TestAttackAnAnswerToAnotherRequestIsNotTaken: a broker that says yes to what was not
+// asked would have the client believe that it is subscribed.
+func TestAttackAnAnswerToAnotherRequestIsNotTaken(t *testing.T) {
+	for name, answer := range map[string]func(p *peer, s *packets.Subscribe){
+		"another identifier": func(p *peer, s *packets.Subscribe) {
+			p.send(&packets.Suback{PacketID: s.PacketID + 1, Reasons: []byte{1}, Properties: &packets.Properties{}})
+		},
+		"no identifier": func(p *peer, _ *packets.Subscribe) {
+			p.send(&packets.Suback{Reasons: []byte{1}, Properties: &packets.Properties{}})
+		},
+		"an UNSUBACK": func(p *peer, s *packets.Subscribe) {
+			p.send(&packets.Unsuback{PacketID: s.PacketID, Reasons: []byte{0}, Properties: &packets.Properties{}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					p.connack(false, packets.Properties{})
+					answer(p, p.expect(packets.SUBSCRIBE).Content.(*packets.Subscribe))
+					p.stay()
+				})
+				s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil || s.Phase == push.Connected })
+				if !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "answers nothing") {
+					t.Errorf("phase %q, error %v", s.Phase, s.Err)
+				}
+			})
+		})
+	}
+}
+
+// TestAttackManySmallMessagesBeforeTheSUBACKTakeBoundedMemory: each takes far more than
+// its bytes on the network.
+func TestAttackManySmallMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
+	const sent, most = 20_000, 8192 + 10 // at half a KiB each
+	synctest.Test(t, func(t *testing.T) {
+		var taken atomic.Int64
+		b := newScripted(t, func(p *peer) {
+			p.connack(true, packets.Properties{})
+			p.expect(packets.SUBSCRIBE)
+			if p.n > 1 {
+				return
+			}
+			go func() {
+				for i := range uint16(sent) {
+					p.publish(i+1, false, "a", "")
+					taken.Add(1)
+				}
+			}()
+			for packet := p.next(); packet != nil; packet = p.next() {
+			}
+		})
+		cfg := b.config()
+		cfg.ReceiveMaximum = 1
+		s := start(t, cfg, discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
+		if !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+			t.Errorf("error %v", s.Err)
+		}
+		if n := taken.Load(); n > most {
+			t.Errorf("%d messages were kept", n)
+		}
+	})
+}
+
+// deafConn is a network on which, once TLS 1.2 is shaken hands on, nothing can be
+// written, and nothing comes.
+type deafConn struct{ net.Conn }
+
+func (c deafConn) Write(p []byte) (int, error) {
+	const applicationData = 23 // RFC 5246 section 6.2.1
+	if len(p) > 0 && p[0] == applicationData {
+		return 0, io.ErrClosedPipe
+	}
+	return c.Conn.Write(p)
+}
+
+// TestAttackAServerThatTakesNoCONNECTAndSaysNothingIsLeftSoon: its alert is not waited
+// for as long as for a CONNACK.
+func TestAttackAServerThatTakesNoCONNECTAndSaysNothingIsLeftSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.next() })
+		b.wrap = func(c net.Conn) net.Conn { return deafConn{c} }
+		cfg := b.config()
+		cfg.ExactlyTLS12, cfg.ConnectTimeout = true, time.Hour
+		began := time.Now()
+		s := start(t, cfg, discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
+		if took := s.Since.Sub(began); took > 2*time.Second {
+			t.Errorf("left after %v: %v", took, s.Err)
+		}
 	})
 }

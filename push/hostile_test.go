@@ -69,6 +69,13 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 		"no properties":                           {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1)...) }, 0x81, true, push.ErrProtocol},
 		"properties beyond the packet":            {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 9, 1)...) }, 0x81, true, push.ErrProtocol},
 		"a property length of five bytes":         {func(p *peer) []byte { return raw(0x30, append(topic(p), 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)...) }, 0x81, true, push.ErrProtocol},
+		"a length of five bytes that is 0":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 0x80, 0x80, 0x80, 0x80, 0)...) }, 0x81, true, push.ErrProtocol},
+		"a PUBREL cut in its properties":          {fixed(raw(0x62, 0, 1, 0, 5, 0x1F)...), 0x81, true, push.ErrProtocol},
+		"a PUBREL with a property of no PUBREL":   {fixed(raw(0x62, 0, 1, 0, 2, 0x01, 0)...), 0x81, true, push.ErrProtocol},
+		"a PUBREL with something behind":          {fixed(raw(0x62, 0, 1, 0, 0, 0)...), 0x81, true, push.ErrProtocol},
+		"half a PUBREL":                           {fixed(raw(0x62, 0)...), 0x81, true, push.ErrProtocol},
+		"a SUBACK that nobody waits for":          {fixed(raw(0x90, 0, 2, 0, 1)...), 0x82, true, push.ErrProtocol},
+		"an UNSUBACK that nobody waits for":       {fixed(raw(0xB0, 0, 1, 0, 0)...), 0x82, true, push.ErrProtocol},
 		"a property that is none, at once":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
 		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
 	} {
