@@ -153,7 +153,11 @@ func start(t *testing.T, cfg push.Config, h push.Handler) *running {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(patience):
+			panic(fmt.Sprintf("Run does not return, and the test cannot end; the connection is %+v", connection.State()))
+		}
 	})
 	return r
 }
