@@ -5,46 +5,98 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// Describe makes a text from outside fit for an error: bounded, without control
-// characters, without any of the secrets that we sent, plain or as in a URL.
+const (
+	longestText   = 200 // bytes of what a third party wrote, in an error
+	longestCode   = 64
+	shortestKnown = 8 // bytes of a secret that is looked for: shorter ones are in every text
+	cut           = "..."
+	redacted      = "[redacted]"
+)
+
+// Describe makes a text of a third party fit for an error: of 200 bytes at most,
+// without control characters, without any of the secrets that we sent, plain or as in
+// a URL. It looks at no more of the text than it gives.
 func Describe(text string, secrets ...tokenstore.Secret) string {
-	const limit = 200
-	for _, s := range secrets {
-		if !s.IsZero() {
-			for _, form := range []string{s.Reveal(), url.QueryEscape(s.Reveal()), url.PathEscape(s.Reveal())} {
-				text = strings.ReplaceAll(text, form, "[redacted]")
+	forms := formsOf(secrets)
+	var b strings.Builder
+	fits := 0 // so much of b leaves room for the cut
+	for len(text) > 0 {
+		piece, n := redacted, secretAt(text, forms)
+		if n == 0 {
+			var r rune
+			r, n = utf8.DecodeRuneInString(text)
+			switch {
+			case r == utf8.RuneError && n == 1:
+				piece = "?"
+			case !unicode.IsPrint(r): // also C1 controls and marks that turn the direction of text
+				piece = " "
+			default:
+				piece = text[:n]
+			}
+		}
+		if b.Len()+len(piece) > longestText {
+			return b.String()[:fits] + cut
+		}
+		b.WriteString(piece)
+		if b.Len() <= longestText-len(cut) {
+			fits = b.Len()
+		}
+		text = text[n:]
+	}
+	return b.String()
+}
+
+// formsOf gives the texts by which secrets would be recognized.
+func formsOf(secrets []tokenstore.Secret) (forms []string) {
+	for _, secret := range secrets {
+		plain := secret.Reveal()
+		if len(plain) < shortestKnown {
+			continue
+		}
+		forms = append(forms, plain)
+		for _, escaped := range []string{url.QueryEscape(plain), url.PathEscape(plain)} {
+			if escaped != plain {
+				forms = append(forms, escaped)
 			}
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // also C1 controls and marks that turn the direction of text
-			return ' '
+	return forms
+}
+
+// secretAt gives the length of the longest secret that text begins with, or 0.
+func secretAt(text string, forms []string) (longest int) {
+	for _, form := range forms {
+		if len(form) > longest && strings.HasPrefix(text, form) {
+			longest = len(form)
 		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "..."
 	}
-	return text
+	return longest
 }
 
 // errorCode gives code when it has the form of RFC 6749 section 5.2 and holds
 // none of the secrets that we sent, else "".
 func errorCode(code string, secrets ...tokenstore.Secret) string {
-	if len(code) > 64 || Describe(code, secrets...) != code {
+	if len(code) > longestCode || strings.ContainsFunc(code, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return ""
 	}
-	for _, r := range code {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return ""
-		}
+	if Describe(code, secrets...) != code {
+		return ""
 	}
 	return code
 }
+
+// describedError shows of an error only what Describe gives: its text may hold what
+// a third party wrote, as the names in a certificate.
+type describedError struct{ error }
+
+func (e describedError) Error() string { return Describe(e.error.Error()) }
+
+func (e describedError) Unwrap() error { return e.error }
 
 // URLFault says what is wrong with a URL, or "".
 func URLFault(value, scheme string) string {

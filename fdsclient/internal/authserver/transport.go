@@ -141,9 +141,9 @@ func unavailable(what string, err error) error {
 		err = wrapped.Err
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, err, hint)
+		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, describedError{err}, hint)
 	}
-	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, err)
+	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, describedError{err})
 }
 
 func newFormRequest(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {
