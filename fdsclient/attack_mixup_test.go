@@ -98,12 +98,27 @@ func mixedUp(t *testing.T, named bool, redirectURIs ...string) (honest *fdstest.
 	}
 	evil = newEvilProvider(t, honest)
 	if len(redirectURIs) == 0 {
-		redirectURIs = []string{"http://127.0.0.1" + fdsclient.RedirectPath(honest.Issuer())}
+		redirectURIs = []string{"http://127.0.0.1" + redirectPathAt(t, honest)}
 	}
 	if err := honest.AddClient(fdstest.Application{ID: "app", RedirectURIs: redirectURIs}); err != nil {
 		t.Fatal(err)
 	}
 	return honest, evil
+}
+
+// redirectPathAt gives the path that the application has to register at a
+// provider: the one that it uses there.
+func redirectPathAt(t *testing.T, p *fdstest.Provider) (path string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	_, _ = open(t, configure(t, p)).SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(_ context.Context, address string) error {
+		defer cancel()
+		redirect, _ := redirectOf(t, newPerson(t).begin(address))
+		u, err := url.Parse(redirect)
+		path = u.Path
+		return err
+	}})
+	return path
 }
 
 // at configures the application at one of them.

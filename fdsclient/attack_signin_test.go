@@ -93,7 +93,9 @@ func TestAttackWhoOpensTheStartPageFirstGainsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, fdstest.Options{})
 			cfg := configure(t, p)
-			_, err := open(t, cfg).SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := open(t, cfg).SignIn(ctx, fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
 				victim, thief := newPerson(t), newPerson(t)
 				callback, err := p.ApproveCallback(ctx, thief.begin(address), p.Owners()[1])
 				if err != nil {

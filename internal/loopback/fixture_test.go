@@ -86,6 +86,18 @@ func (s *served) turnedAway() error {
 	return errors.Join(s.refused...)
 }
 
+// end waits until Serve has returned.
+func (s *served) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-s.done:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("the wait does not end")
+		return nil
+	}
+}
+
 func (s *served) goesOn(t *testing.T, after string) {
 	t.Helper()
 	select {
@@ -105,7 +117,7 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	return &browser{http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{}, // it would keep connections alive
 		Timeout:       10 * time.Second,
 		Jar:           jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

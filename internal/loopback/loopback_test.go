@@ -51,7 +51,7 @@ func TestOnlyTheRightRedirectEndsTheWait(t *testing.T) {
 	if left := b.Jar.Cookies(a.Request.URL); len(left) != 0 {
 		t.Errorf("%d cookies are left behind", len(left))
 	}
-	if err := <-s.done; err != nil {
+	if err := s.end(t); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 }
@@ -103,7 +103,7 @@ func TestCancellingEndsTheWaitAtOnceAndFreesThePort(t *testing.T) {
 
 	began := time.Now()
 	cancel(gone)
-	if err := <-s.done; !errors.Is(err, gone) {
+	if err := s.end(t); !errors.Is(err, gone) {
 		t.Errorf("Serve gave %v, want the cause", err)
 	}
 	if took := time.Since(began); took > 100*time.Millisecond {
@@ -163,7 +163,7 @@ func TestIPv6ServesWhereIPv4IsTaken(t *testing.T) {
 	if a := b.get(t, s.RedirectURI()+"?state=right", nil); a.status != 200 || a.body != "welcome" {
 		t.Errorf("got %d %q", a.status, a.body)
 	}
-	if err := <-s.done; err != nil {
+	if err := s.end(t); err != nil {
 		t.Error(err)
 	}
 }
@@ -180,7 +180,7 @@ func TestAConnectionThatABrowserOpenedAheadHoldsNothingUp(t *testing.T) {
 		t.Errorf("status %d, %q", a.status, a.body)
 	}
 	answered := time.Now()
-	if err := <-s.done; err != nil {
+	if err := s.end(t); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(answered); took > lastPageTime/2 {

@@ -66,7 +66,7 @@ func TestAttackARedirectFromAnotherBrowserIsRefused(t *testing.T) {
 	if a := b.get(t, right, nil); a.body != "welcome" {
 		t.Errorf("the browser that began gets %d %q", a.status, a.body)
 	}
-	if err := <-s.done; err != nil {
+	if err := s.end(t); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,7 +78,7 @@ func TestAttackASecondOpeningOfTheStartPageEndsTheWait(t *testing.T) {
 	if a.status != http.StatusForbidden || a.header.Get("Location") != "" || len(a.Cookies()) != 0 {
 		t.Errorf("the second opening gets %d to %q with %d cookies", a.status, a.header.Get("Location"), len(a.Cookies()))
 	}
-	if err := <-s.done; !errors.Is(err, ErrOpenedTwice) {
+	if err := s.end(t); !errors.Is(err, ErrOpenedTwice) {
 		t.Errorf("Serve gave %v", err)
 	}
 	if why := s.turnedAway(); !errors.Is(why, ErrOpenedTwice) {
