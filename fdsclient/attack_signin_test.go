@@ -254,7 +254,7 @@ func TestCookiesOfOtherProgramsOfThisMachineDoASignInNoHarm(t *testing.T) {
 	if err != nil || len(owners) != 1 {
 		t.Fatalf("%v, %v", owners, err)
 	}
-	if !strings.Contains(log.String(), "more cookies") {
+	if !strings.Contains(log.String(), "delete the cookies of 127.0.0.1") {
 		t.Errorf("the log does not tell:\n%s", log)
 	}
 }

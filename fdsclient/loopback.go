@@ -113,7 +113,7 @@ func (s *pendingSignIn) open(open func(context.Context, string) error, address s
 		err = panicked
 	}
 	if err != nil && s.ctx.Err() == nil {
-		s.client.log.Warn("the browser did not open; open the address that SignInOptions.ShowURL is told by hand", "error", err)
+		s.client.log.Warn("the browser did not open", "error", fmt.Errorf("%w; open the address that SignInOptions.ShowURL is told by hand", err))
 	}
 }
 
@@ -163,7 +163,7 @@ func (s *pendingSignIn) redirected(redirect *url.URL) (loopback.Page, bool) {
 		return s.client.closingPage(result.err), true
 	}
 	if query := redirect.Query(); query.Has("error") && query.Get("state") == "" {
-		s.ignored.note("the provider refused, and its redirect does not name the sign-in: it is ignored", fmt.Errorf("%w; error=%q", err, authserver.Describe(query.Get("error"))))
+		s.ignored.note("ignored that the provider refused: its redirect does not name the sign-in", fmt.Errorf("%w; error=%q", err, authserver.Describe(query.Get("error"))))
 		return s.client.namelessPage(), false
 	}
 	s.ignored.note(ignoredRedirects, err)
@@ -181,10 +181,10 @@ func (s *pendingSignIn) refused(why error) loopback.Page {
 		s.cancel(why) // no redirect of whoever was first is traded any more
 		return c.openedTwicePage()
 	case errors.Is(why, loopback.ErrOtherUser):
-		s.ignored.note("the sign-in's page was refused to another user of this machine; if that was its person, use SignInOptions.ReadRedirect", why)
+		s.ignored.note("ignored another user", fmt.Errorf("%w; if it is the same person, SignIn with ReadRedirect needs no such page", why))
 		return c.otherUserPage()
 	case errors.Is(why, loopback.ErrTooLarge):
-		s.ignored.note("a browser sends more cookies of other programs than are read; delete its cookies of 127.0.0.1", why)
+		s.ignored.note("ignored a request", fmt.Errorf("%w; delete the cookies of 127.0.0.1 there", why))
 		return c.tooLargePage()
 	}
 	s.ignored.note(ignoredRedirects, why)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 )
 
 // RedirectPath returns the path of the redirect URI that SignIn uses at an issuer
@@ -32,7 +33,7 @@ func (c *Client) warnOfSharedPath(ctx context.Context) {
 		return
 	}
 	c.sharedPath.Do(func() {
-		c.log.Warn("the redirects of this provider cannot be told from another's: it does not promise to name itself in them (RFC 9207), and Application.RedirectPath was set; "+
-			"register the path of this issuer and leave RedirectPath empty", "path", own, "issuer_path", RedirectPath(issuer))
+		c.log.Warn("the redirects of this provider cannot be told from another's", "error",
+			fmt.Errorf("it does not promise to name itself in them (RFC 9207), and Application.RedirectPath is %q; register %q in its place and leave it out", own, RedirectPath(issuer)))
 	})
 }

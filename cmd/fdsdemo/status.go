@@ -151,6 +151,7 @@ var settingNames = strings.NewReplacer(
 	"a Certificate", "application.certificate_file",
 	"a Key", "application.key_file",
 	"SignIn with ReadRedirect", "fdsdemo login --paste",
+	"the address that SignInOptions.ShowURL is told", "the URL",
 	"Application.RedirectPath", "application.redirect_path",
 	"Application.RedirectPorts", "application.redirect_ports",
 	"SignInOptions.Parameters", "application.authorization_parameters",

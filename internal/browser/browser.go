@@ -86,7 +86,7 @@ func open(ctx context.Context, openers []opener) error {
 		}
 		missing = append(missing, o.program)
 	}
-	return fmt.Errorf("browser: none was opened by %s; install one of them, or open the address by hand", strings.Join(missing, ", "))
+	return fmt.Errorf("browser: none was opened by %s; install one of them", strings.Join(missing, ", "))
 }
 
 func (o opener) run(ctx context.Context) error {

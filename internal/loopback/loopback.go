@@ -41,10 +41,10 @@ var (
 	// was first may not be the one it was made for: it ends Serve.
 	ErrOpenedTwice = errors.New("its page was opened a second time from elsewhere: by another program or user of this machine, or in another browser")
 	// ErrOtherUser is about the start page, opened by another user of this machine.
-	ErrOtherUser = errors.New("its page was refused to another user of this machine")
+	ErrOtherUser = errors.New("the sign-in's page was opened by another user of this machine")
 	// ErrTooLarge is about cookies that other programs of this machine have set:
 	// browsers send them to every port.
-	ErrTooLarge = errors.New("the browser sent more than 256 KiB of cookies that other programs have set for this machine")
+	ErrTooLarge = errors.New("the browser sent more than 256 KiB, of cookies that other programs of this machine have set")
 )
 
 // Page is what the browser shows.
