@@ -57,7 +57,7 @@ type Config struct {
 	// Transport carries the requests; share one among all owners of a provider, so
 	// that they share its connections. Default: NewTransport(nil). It must verify
 	// certificates, speak TLS 1.2 or newer and not follow redirects, as
-	// http.Transport does.
+	// http.Transport does; one that can be seen not to is refused.
 	Transport http.RoundTripper
 
 	Dialect   fds.Dialect // the names that FDS leaves open

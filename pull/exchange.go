@@ -270,7 +270,7 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
-	failed.cause = err
+	failed.cause = tlspolicy.Shown(err)
 	if !isTLSFault(err) {
 		failed.class = ErrUnavailable
 	}

@@ -3,6 +3,7 @@ package pull
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/fds-sdk/fds-go/internal/netpeer"
@@ -26,6 +27,9 @@ func NewTransport(config *tls.Config) *http.Transport {
 func checkTransport(transport http.RoundTripper) error {
 	if t, ok := transport.(*http.Transport); ok && t.TLSClientConfig != nil {
 		config := t.TLSClientConfig
+		if err := tlspolicy.Verifies(config); err != nil {
+			return fmt.Errorf("pull: configuration: Transport %w", err)
+		}
 		if config.MinVersion != 0 && config.MinVersion < tls.VersionTLS12 || config.MaxVersion != 0 && config.MaxVersion < tls.VersionTLS12 {
 			return errors.New("pull: configuration: Transport allows TLS older than 1.2, which FDS forbids (W2)")
 		}

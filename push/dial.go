@@ -59,16 +59,16 @@ func (s *settings) unreachable(ctx context.Context, to server, err error) error 
 	case errors.As(err, &refused):
 		return err
 	case isCertificateAlert(err):
-		return &CertificateError{Owner: s.Owner, Reason: "the broker " + to.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: err}
+		return &CertificateError{Owner: s.Owner, Reason: "the broker " + to.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
 	case errors.Is(err, ErrClosed):
 		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", to.address, err)
 	case ctx.Err() != nil:
 		err = ctx.Err() // what it did to the connection says less
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("push: connect to %s: %s: %w", to.address, hint, err)
+		return fmt.Errorf("push: connect to %s: %s: %w", to.address, hint, tlspolicy.Shown(err))
 	}
-	return fmt.Errorf("push: connect to %s: %w", to.address, err)
+	return fmt.Errorf("push: connect to %s: %w", to.address, tlspolicy.Shown(err))
 }
 
 // isAlert says whether err is a TLS alert that the other side sent.
@@ -110,7 +110,7 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	leaf := certificate.Leaf
 	if leaf == nil {
 		if leaf, err = parseLeaf(certificate); err != nil {
-			return fail("it cannot be read", err)
+			return fail("it cannot be read", tlspolicy.Shown(err))
 		}
 	}
 	date := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
