@@ -2,13 +2,12 @@ package fdsclient
 
 import (
 	"crypto"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/internal/certfile"
 )
 
 // AuthMethod is how the application authenticates itself to the authorization
@@ -66,28 +65,14 @@ func (a *Application) methodFaults() (faults []string) {
 // ParsePrivateKey reads a private key in PEM: PKCS#8, PKCS#1 or SEC 1, not
 // encrypted.
 func ParsePrivateKey(data []byte) (crypto.Signer, error) {
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return nil, errors.New("fdsclient: private key: there is none in PEM form")
-		}
-		var key any
-		var err error
-		switch block.Type {
-		case "PRIVATE KEY":
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		case "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		case "ENCRYPTED PRIVATE KEY":
-			return nil, errors.New("fdsclient: private key: it is encrypted; decrypt it first, or use a crypto.Signer of your own")
-		default:
-			continue // parameters, certificates
-		}
-		if signer, ok := key.(crypto.Signer); err == nil && ok {
-			return signer, nil
-		}
-		return nil, errors.New("fdsclient: private key: it cannot be read") // the cause could hold parts of it
+	key, err := certfile.Key(data)
+	switch {
+	case errors.Is(err, certfile.ErrNoKey):
+		return nil, errors.New("fdsclient: private key: there is none in PEM form")
+	case errors.Is(err, certfile.ErrEncryptedKey):
+		return nil, fmt.Errorf("fdsclient: private key: %w; decrypt it first, or use a crypto.Signer of your own", err)
+	case err != nil:
+		return nil, fmt.Errorf("fdsclient: private key: %w", err)
 	}
+	return key, nil
 }

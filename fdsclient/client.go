@@ -2,6 +2,8 @@ package fdsclient
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +124,7 @@ func (c *Client) authSettings() authserver.Settings {
 		Issuer:          p.Issuer,
 		Endpoints:       authserver.Endpoints(p.Endpoints),
 		RootCAs:         p.RootCAs,
-		Roots:           p.Roots,
+		Roots:           containedRoots(p.Roots),
 		ExactlyTLS12:    p.ExactlyTLS12,
 		AssumedLifetime: p.AssumedLifetime,
 		Resources:       p.Resources,
@@ -131,7 +133,7 @@ func (c *Client) authSettings() authserver.Settings {
 		AuthMethod:        string(a.AuthMethod),
 		Scopes:            a.Scopes,
 		ClientSecret:      a.ClientSecret,
-		Certificate:       a.Certificate,
+		Certificate:       c.applicationCertificate(a.Certificate),
 		Key:               a.Key,
 		KeyID:             a.KeyID,
 		KeyAlgorithm:      a.KeyAlgorithm,
@@ -143,6 +145,29 @@ func (c *Client) authSettings() authserver.Settings {
 		Refused:    func(r authserver.Refusal) error { refused := OAuthError(r); return &refused },
 		OnError:    func(err error) { go c.certificateFailed(fds.OwnerKey{}, err) }, // outside the work that Close waits for
 		OnReplaced: c.certificateReplaced,
+	}
+}
+
+// applicationCertificate is the application's source, which may fail in any way, and warn.
+func (c *Client) applicationCertificate(source func(context.Context) (*tls.Certificate, error)) func(context.Context) (*tls.Certificate, error) {
+	if source == nil {
+		return nil
+	}
+	warn := func(err error) {
+		go c.certificateFailed(fds.OwnerKey{}, fmt.Errorf("fdsclient: Application.Certificate: %w", err)) // outside the work that Close waits for
+	}
+	return func(ctx context.Context) (*tls.Certificate, error) {
+		return contained("Application.Certificate", func() (*tls.Certificate, error) { return source(context.WithValue(ctx, warningKey{}, warn)) })
+	}
+}
+
+// containedRoots is the application's source of authorities, which may panic.
+func containedRoots(source func(context.Context) (*x509.CertPool, error)) func(context.Context) (*x509.CertPool, error) {
+	if source == nil {
+		return nil
+	}
+	return func(ctx context.Context) (*x509.CertPool, error) {
+		return contained("Provider.Roots", func() (*x509.CertPool, error) { return source(ctx) })
 	}
 }
 

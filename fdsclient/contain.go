@@ -8,16 +8,30 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
-// contain calls what the application gave us by that name. A panic in it is
-// logged, with its place, and becomes an error: it harms what was asked of it and
-// not the process.
-func contain(log *slog.Logger, name string, call func()) (err error) {
+// contained calls code that is the application's. That it panics harms no more than
+// that it fails.
+func contained[T any](what string, call func() (T, error)) (value T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%s panicked: %q", name, authserver.Describe(fmt.Sprint(p)))
+			err = panicked(what, p)
+		}
+	}()
+	return call()
+}
+
+// contain calls what the application gave us by that name, and logs a panic with its
+// place, besides that it becomes an error.
+func contain(log *slog.Logger, what string, call func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(what, p)
 			log.Error("a function of the application panicked", "error", err, "stack", string(debug.Stack()))
 		}
 	}()
 	call()
 	return nil
+}
+
+func panicked(what string, value any) error {
+	return fmt.Errorf("fdsclient: %s panicked: %q", what, authserver.Describe(fmt.Sprint(value)))
 }

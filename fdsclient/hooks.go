@@ -43,7 +43,8 @@ type HookConnection interface {
 }
 
 // HookCertificate is told when an owner's certificate, or with the zero owner the
-// application's own, cannot be read or used, and the one before it serves on.
+// application's own, cannot be read or used, and the one before it serves on; and once
+// when other users of this machine may read its private key, which is used all the same.
 type HookCertificate interface {
 	OnCertificate(fds.OwnerKey, error)
 }
@@ -81,7 +82,7 @@ func (c *Client) storeUnavailable(err error) {
 }
 
 func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, "certificate not taken", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "trouble with a certificate", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
 	tell(c, func(h HookCertificate) { h.OnCertificate(owner, err) })
 }
 

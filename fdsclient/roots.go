@@ -4,52 +4,51 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"os"
-	"sync"
+	"sync/atomic"
 
+	"github.com/fds-sdk/fds-go/internal/certfile"
+	"github.com/fds-sdk/fds-go/internal/single"
+	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // RootsFile gives the system's authorities with those of a PEM file added, for
 // Provider.Roots. The file is read anew when it has changed; while it cannot be read,
-// or holds no certificate, those read before are given.
+// or holds none that can be, those read before are given.
 func RootsFile(path string) func(context.Context) (*x509.CertPool, error) {
 	var (
-		mu    sync.Mutex
-		known *x509.CertPool
-		read  fileVersion
+		reading single.Flight[*x509.CertPool]
+		version textfile.Version
+		known   atomic.Pointer[x509.CertPool]
 	)
-	return func(context.Context) (*x509.CertPool, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		pool, version, err := readRoots(path, read)
-		if pool != nil {
-			known, read = pool, version
-		}
-		if known == nil {
+	load := func() (*x509.CertPool, error) {
+		now, err := textfile.Look(path)
+		if err != nil {
 			return nil, err
 		}
-		return known, nil
+		if pool := known.Load(); pool != nil && now == version {
+			return pool, nil
+		}
+		file, err := textfile.Read(path, certfile.MaxBytes)
+		if err != nil {
+			return nil, err
+		}
+		pool, err := tlspolicy.Roots(file.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		version = file.Version // only one reads at a time
+		known.Store(pool)
+		return pool, nil
 	}
-}
-
-// readRoots gives no pool when the file is of the known version.
-func readRoots(path string, known fileVersion) (*x509.CertPool, fileVersion, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, known, fmt.Errorf("fdsclient: roots: %w", err)
+	return func(ctx context.Context) (*x509.CertPool, error) {
+		pool, err := reading.Do(ctx, certificatePatience, load)
+		if err == nil {
+			return pool, nil
+		}
+		if before := known.Load(); before != nil {
+			return before, nil
+		}
+		return nil, fmt.Errorf("fdsclient: roots: %w", err)
 	}
-	version := fileVersion{info.Size(), info.ModTime()}
-	if version == known {
-		return nil, known, nil
-	}
-	data, err := readBounded(path)
-	if err != nil {
-		return nil, known, fmt.Errorf("fdsclient: roots: %w", err)
-	}
-	pool, ok := tlspolicy.Roots(data)
-	if !ok {
-		return nil, known, fmt.Errorf("fdsclient: roots: %s holds no certificate in PEM form", path)
-	}
-	return pool, version, nil
 }

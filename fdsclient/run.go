@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -385,6 +386,12 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 	// of the subscription ID are those of another session.
 	own := "fds/v2/" + root.ClientID() + "/"
 	known := slices.DeleteFunc(slices.Clone(state.Filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
+	roots := c.cfg.Provider.Roots
+	if roots != nil {
+		roots = func(ctx context.Context) (*x509.CertPool, error) {
+			return contained("Provider.Roots", func() (*x509.CertPool, error) { return c.cfg.Provider.Roots(ctx) })
+		}
+	}
 	return push.Config{
 		Owner:          key,
 		Root:           root,
@@ -392,10 +399,10 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
 		AllowedServers: c.cfg.Provider.AllowedServers,
 		RootCAs:        c.cfg.Provider.RootCAs,
-		Roots:          c.cfg.Provider.Roots,
+		Roots:          roots,
 		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
-			return c.cfg.Certificates.Certificate(ctx, key)
+			return c.ownersCertificate(ctx, key)
 		},
 		Topics:           settings.Topics,
 		Subscribed:       known,

@@ -173,12 +173,9 @@ func TestEachFaultGetsItsOwnSentence(t *testing.T) {
 
 func TestExactlyTLS12SpeaksNothingElse(t *testing.T) {
 	ca := issue(t, "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour), nil, 0)
-	roots, ok := Roots(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Leaf.Raw}))
-	if !ok {
-		t.Fatal("the authority's PEM was not read")
-	}
-	if _, ok := Roots([]byte("no certificate")); ok {
-		t.Error("a file without a certificate passed for one")
+	roots, err := Roots(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Leaf.Raw}))
+	if err != nil {
+		t.Fatal(err)
 	}
 	server := issue(t, "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour), &ca, x509.ExtKeyUsageServerAuth)
 	address := listen(t, &tls.Config{Certificates: []tls.Certificate{server}})
@@ -191,6 +188,49 @@ func TestExactlyTLS12SpeaksNothingElse(t *testing.T) {
 			t.Errorf("exactly 1.2 %v: negotiated %s", exactly, tls.VersionName(got))
 		}
 		c.Close()
+	}
+}
+
+func TestAllCertificatesOfAFileAreTrustedOrItIsRefused(t *testing.T) {
+	one := issue(t, "one", time.Now().Add(-time.Hour), time.Now().Add(time.Hour), nil, 0)
+	two := issue(t, "two", time.Now().Add(-time.Hour), time.Now().Add(time.Hour), nil, 0)
+	encode := func(kind string, data []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
+	}
+	first, second := encode("CERTIFICATE", one.Leaf.Raw), encode("CERTIFICATE", two.Leaf.Raw)
+	const mark = "\ufeff"
+	for name, file := range map[string]string{
+		"plain":                       first + second,
+		"a byte order mark":           mark + first + second,
+		"two of them":                 mark + first + mark + second,
+		"joined without a line break": strings.TrimSuffix(first, "\n") + second,
+		"indented, of Windows":        "  " + strings.ReplaceAll(first+second, "\n", "\r\n  "),
+		"the older name":              encode("X509 CERTIFICATE", one.Leaf.Raw) + second,
+		"with a key":                  first + encode("PRIVATE KEY", []byte("x")) + second,
+	} {
+		roots, err := Roots([]byte(file))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, c := range []tls.Certificate{one, two} {
+			if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+				t.Errorf("%s: %s is not trusted: %v", name, c.Leaf.Subject.CommonName, err)
+			}
+		}
+	}
+	for name, c := range map[string]struct{ file, says string }{
+		"a malformed one between": {first + encode("CERTIFICATE", []byte("x")) + second, "PEM block 2"},
+		"a damaged one":           {strings.Replace(first, "\n", "\n!", 1) + second, "PEM block 1"},
+		"one without its end":     {first + strings.Split(second, "-----END")[0], "PEM block 2"},
+		"OpenSSL's own":           {encode("TRUSTED CERTIFICATE", one.Leaf.Raw), "openssl x509"},
+		"UTF-16":                  {"\xff\xfe-\x00", "UTF-8"},
+		"none":                    {"no certificate", "no certificate"},
+		"empty":                   {"", "no certificate"},
+	} {
+		if _, err := Roots([]byte(c.file)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q in it", name, err, c.says)
+		}
 	}
 }
 
