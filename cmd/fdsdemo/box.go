@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
+	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
 const (
@@ -22,27 +24,50 @@ const (
 	boxPassphrase = "pass.txt"
 )
 
+// checkBox refuses a folder that this command may not write to: one that is there, is
+// not empty and was not made by it. Nothing in it is changed, nor is its mode.
+func checkBox(folder string) (ours bool, err error) {
+	entries, err := os.ReadDir(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, wrongUsage("--dir: %v; choose another folder", err)
+	}
+	config := filepath.Join(folder, configName)
+	before, err := textfile.Read(config, maxConfigBytes)
+	switch {
+	case err == nil && bytes.HasPrefix(before.Data, []byte(boxMark)):
+		return true, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, wrongUsage("%s was not written by this command and is not overwritten; choose another folder", config)
+	}
+	if i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return !atomicfile.IsTemp(e.Name()) }); i >= 0 {
+		return false, wrongUsage("%s was not made by this command: it holds %q, and others may use it; choose a folder that is new or empty", folder, entries[i].Name())
+	}
+	return false, nil
+}
+
 // writeBox writes what leads to the provider into a folder: its CA, a
 // certificate for each owner, and a configuration that needs nothing else.
 func writeBox(folder string, box *fdstest.Provider) error {
+	ours, err := checkBox(folder)
+	if err != nil {
+		return err
+	}
 	owners := filepath.Join(folder, boxOwners)
-	config := filepath.Join(folder, configName)
-	before, err := readBounded(config, maxConfigBytes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return err
-	case !bytes.HasPrefix(before, []byte(boxMark)):
-		return wrongUsage("%s was not written by this command and is not overwritten; choose another folder", config)
+	for _, own := range []struct{ path, name string }{{folder, configName}, {owners, "*.pem"}} { // by which it is this command's
+		if err := atomicfile.Folder(own.path, own.name); errors.Is(err, atomicfile.ErrUnsafe) {
+			return wrongUsage("--dir: %v", err)
+		} else if err != nil {
+			return err
+		}
 	}
-	// A folder with that configuration is this command's own.
-	if err := atomicfile.Folder(folder, configName); err != nil {
+	// First, though the rest is not there yet: it says whose the folder is.
+	if err := atomicfile.Write(filepath.Join(folder, configName), boxConfig(box)); err != nil {
 		return err
 	}
-	if err := atomicfile.Folder(owners, "*.pem"); err != nil {
-		return err
-	}
-	if before != nil {
+	if ours {
 		if err := removeCertificates(owners); err != nil { // of owners that are gone
 			return err
 		}
@@ -63,11 +88,9 @@ func writeBox(folder string, box *fdstest.Provider) error {
 	// Kept when it is there: what the folder of grants holds is under it.
 	passphrase := filepath.Join(folder, boxPassphrase)
 	if _, err := os.Stat(passphrase); errors.Is(err, fs.ErrNotExist) {
-		if err := atomicfile.Write(passphrase, []byte(rand.Text()+"\n")); err != nil {
-			return err
-		}
+		return atomicfile.Write(passphrase, []byte(rand.Text()+"\n"))
 	}
-	return atomicfile.Write(config, boxConfig(box))
+	return nil
 }
 
 func removeCertificates(folder string) error {

@@ -25,7 +25,7 @@ type ownersCertificates struct {
 
 func newOwnersCertificates(folder *fdsclient.CertificateFolder, log *slog.Logger) *ownersCertificates {
 	folder.OnError = func(owner fds.OwnerKey, err error) {
-		log.Warn("certificate not read anew", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
+		log.Warn("trouble with a certificate", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
 	}
 	return &ownersCertificates{folder: folder, log: log, warned: make(map[fds.OwnerKey]fds.SubscriptionID)}
 }

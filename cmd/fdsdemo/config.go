@@ -14,14 +14,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const (
 	defaultName    = "fdsdemo"
 	maxSecretBytes = 4 << 10
-	maxCABytes     = 1 << 20
-	byteOrderMark  = '\ufeff' // which some editors begin a file with
+	maxKeyBytes    = 1 << 20
 
 	// MQTT 5.0 section 3.1.2.11.2: whole seconds in four bytes, of which the
 	// highest means never.
@@ -52,7 +52,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	if err != nil {
 		return nil, wrongUsage("%s: %v", path, err)
 	}
-	r := &reader{file: file, base: base}
+	r := &reader{file: file, base: base, log: log}
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
@@ -75,6 +75,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 type reader struct {
 	file   configFile
 	base   string // relative paths begin here
+	log    *slog.Logger
 	faults []string
 }
 
@@ -167,9 +168,12 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 		}
 	}
 	if f.CertificateFile == "" || a.AuthMethod == fdsclient.AuthPrivateKeyJWT {
-		data, err := readBounded(key, maxCABytes)
+		data, err := textfile.Read(key, maxKeyBytes)
 		if err == nil {
-			a.Key, err = fdsclient.ParsePrivateKey(data)
+			a.Key, err = fdsclient.ParsePrivateKey(data.Data)
+		}
+		if err == nil && f.CertificateFile == "" { // else fdsclient warns
+			r.warn("application.key_file", data, key)
 		}
 		if err != nil {
 			r.fault("application.key_file: %v", err)
@@ -177,24 +181,37 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 	}
 }
 
-// secret reads a file of one line; the newline at its end is not part of it.
+// warn tells that others may read a secret, which is used all the same.
+func (r *reader) warn(setting string, file *textfile.File, name string) {
+	if why := file.OpenToOthers(name); why != "" {
+		r.log.Warn(setting + ": " + why)
+	}
+}
+
+// secret reads a file of one line; line breaks at its end, and a byte order mark in
+// front, are an editor's.
 func (r *reader) secret(setting, name string) fdsclient.Secret {
 	if name == "" {
 		return fdsclient.Secret{}
 	}
-	data, err := readBounded(r.path(name), maxSecretBytes)
+	file, err := textfile.Read(r.path(name), maxSecretBytes)
 	if err != nil {
 		r.fault("%s: %v", setting, err)
 		return fdsclient.Secret{}
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	data, err := textfile.Text(file.Data)
+	text := strings.TrimRight(string(data), "\r\n")
 	switch {
+	case err != nil:
+		r.fault("%s: %s is not plain text; save it as UTF-8", setting, r.path(name))
 	case text == "":
 		r.fault("%s: %s is empty", setting, r.path(name))
 	case strings.ContainsAny(text, "\r\n"):
 		r.fault("%s: %s has more than one line", setting, r.path(name))
-	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) || c == byteOrderMark }):
-		r.fault("%s: %s is not plain text; save it as UTF-8 without a byte order mark", setting, r.path(name))
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) || c == textfile.Mark }):
+		r.fault("%s: %s is not plain text; save it as UTF-8", setting, r.path(name))
+	default:
+		r.warn(setting, file, r.path(name))
 	}
 	return fdsclient.NewSecret(text)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
 const (
@@ -96,14 +98,14 @@ func defaultConfigPath() (string, error) {
 // readConfigFile reads the file at path. The error says which line is wrong.
 func readConfigFile(path string) (configFile, error) {
 	var c configFile
-	data, err := readBounded(path, maxConfigBytes)
+	file, err := textfile.Read(path, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, wrongUsage("there is no configuration at %s; write one, name another with --config, or run: fdsdemo provider --dir DIR, which writes DIR/%s", path, configName)
 	}
 	if err != nil {
 		return c, wrongUsage("the configuration cannot be read: %v", err)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder := yaml.NewDecoder(bytes.NewReader(file.Data)) // it takes a byte order mark, and UTF-16
 	decoder.KnownFields(true)
 	switch err := decoder.Decode(&c); {
 	case errors.Is(err, io.EOF):
@@ -154,24 +156,4 @@ func kindNeeded(goType string) string {
 		return "a text"
 	}
 	return "keys with values below it"
-}
-
-// readBounded reads a whole file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a folder", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, nil
 }

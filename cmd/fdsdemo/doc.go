@@ -106,8 +106,8 @@
 //	  folder: grants/                         # for store: file
 //	  passphrase_file: pass.txt               # one line; without it the folder's key is kept in the keyring
 //	push:
-//	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12
-//	  certificate_password_file: p12.txt      # one line, for .p12
+//	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12, .pfx
+//	  certificate_password_file: p12.txt      # one line, for .p12 and .pfx
 //	  topics: ["#"]                           # below fds/v2/<subscription-id>/
 //	  session_expiry: 24h                     # 1s to 136 years
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
@@ -115,6 +115,9 @@
 //	poll:                                     # for watch with a provider without a broker: without broker_url
 //	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
 //	  margin: 5m                              # how late the provider may show an event; up to 720h
+//
+// Text is UTF-8, with a byte order mark or without. All files are regular ones. That
+// other users of this machine may read one that holds a secret is warned about.
 //
 // Without tokens.folder, grants are in NAME/grants of the user's configuration
 // folder, and without push.certificates those in NAME/owners are used if that

@@ -25,11 +25,16 @@ func (p *program) providerCommand() *cobra.Command {
 			return untilSignal(c.Context(), p.provider(c.Context(), folder))
 		},
 	}
-	c.Flags().StringVar(&folder, "dir", "", "write ca.pem, the owners' certificates and a ready fdsdemo.yaml to this `folder`")
+	c.Flags().StringVar(&folder, "dir", "", "write ca.pem, the owners' certificates and a ready fdsdemo.yaml to this `folder`, which is new, empty or of an earlier start")
 	return c
 }
 
 func (p *program) provider(ctx context.Context, folder string) error {
+	if folder != "" {
+		if _, err := checkBox(folder); err != nil {
+			return err
+		}
+	}
 	box, err := fdstest.Start(fdstest.Options{Logger: p.logger(slog.LevelWarn)})
 	if err != nil {
 		return err

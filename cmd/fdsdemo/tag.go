@@ -15,6 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -290,6 +291,9 @@ func readJSON(ctx context.Context, name string) (json.RawMessage, error) {
 	case err != nil:
 		return nil, wrongUsage("%s cannot be read: %v", inputName(name), err)
 	}
+	if data, err = textfile.Text(data); err != nil {
+		return nil, wrongUsage("%s is not JSON in UTF-8: %v", inputName(name), err)
+	}
 	text, ok := compact(data)
 	if !ok {
 		return nil, wrongUsage("%s is not JSON in UTF-8%s", inputName(name), jsonFault(data))
@@ -307,20 +311,38 @@ func jsonFault(data []byte) string {
 	return fmt.Sprintf(": line %d: %v", 1+strings.Count(string(before), "\n"), fault)
 }
 
-func readInput(ctx context.Context, name string) (data []byte, err error) {
-	if name != "-" {
-		return readBounded(name, maxInputBytes)
+// readInput reads a file, which may be a pipe as a shell makes one, or standard input.
+func readInput(ctx context.Context, name string) ([]byte, error) {
+	type input struct {
+		data []byte
+		err  error
 	}
-	read := make(chan struct{})
+	read := make(chan input, 1)
 	go func() { // which a signal does not wait for
-		defer close(read)
-		data, err = io.ReadAll(io.LimitReader(os.Stdin, maxInputBytes+1))
+		data, err := readAll(name)
+		read <- input{data, err}
 	}()
 	select {
-	case <-read:
+	case in := <-read:
+		return in.data, in.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func readAll(name string) ([]byte, error) {
+	from := os.Stdin
+	if name != "-" {
+		var err error
+		if from, err = os.Open(name); err != nil {
+			return nil, err
+		}
+		defer from.Close()
+		if info, err := from.Stat(); err == nil && info.IsDir() {
+			return nil, errors.New("it is a folder")
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(from, maxInputBytes+1))
 	if err == nil && len(data) > maxInputBytes {
 		err = fmt.Errorf("it has more than %d bytes", maxInputBytes)
 	}

@@ -87,7 +87,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 	s.write("large.txt", strings.Repeat("x", maxSecretBytes+1))
 	s.write("file", "")
 	s.write("utf16.txt", "\xff\xfes\x00e\x00c\x00")
-	s.write("bom.txt", "\ufeffsecret")
+	s.write("bom.txt", "sec\ufeffret")
 	http := strings.Replace(s.box.Issuer(), "https://", "http://", 1)
 	mqtt := strings.Replace(s.box.BrokerURL(), "mqtts://", "mqtt://", 1)
 	for _, c := range []struct {
@@ -122,7 +122,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"an empty client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: empty.txt"}, []string{"application.client_secret_file", "is empty"}},
 		{"a client secret of two lines", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: lines.txt"}, []string{"application.client_secret_file", "more than one line"}},
 		{"a client secret in UTF-16", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: utf16.txt"}, []string{"application.client_secret_file", "is not plain text; save it as UTF-8"}},
-		{"a client secret after a byte order mark", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: bom.txt"}, []string{"application.client_secret_file", "without a byte order mark"}},
+		{"a byte order mark within a client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: bom.txt"}, []string{"application.client_secret_file", "is not plain text; save it as UTF-8"}},
 		{"a huge client secret", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: large.txt"}, []string{"application.client_secret_file", "more than 4096 bytes"}},
 		{"a certificate without its key", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  certificate_file: ca.pem"}, []string{"application.key_file"}},
 		{"a certificate with a wrong key", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  certificate_file: ca.pem\n  key_file: pass.txt"}, []string{"application.certificate_file", "no private key"}},
