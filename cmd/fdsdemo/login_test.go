@@ -39,7 +39,12 @@ func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 func TestAParameterOfTheConfigurationIsInTheRequest(t *testing.T) {
 	s := newSetup(t)
 	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: select_account, login_hint: \"a&b=ü\", max_age: 3600}")
-	p := s.start("login", "--no-browser")
+	c := s.command("login", "--paste") // which prints the provider's own address
+	terminal, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c)
 	address, err := url.Parse(p.signInURL())
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,13 @@ func TestAParameterOfTheConfigurationIsInTheRequest(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	s.approve(p, s.north)
+	callback, err := s.box.ApproveCallback(t.Context(), p.signInURL(), s.north)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(terminal, callback+"\n"); err != nil {
+		t.Fatal(err)
+	}
 	p.wait().expect(statusDone)
 }
 
