@@ -82,17 +82,18 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 		}
 		delay := spacing.Next()
 		if next := due(nil); errors.As(err, &next) {
-			if wait := next.RetryAfter(); wait > 0 {
-				delay += wait
-				if time.Since(failing)+delay > dueWithin {
-					return err
-				}
-				a.waiting(err, wait)
-				if err := sleep(ctx, delay); err != nil {
-					return err
-				}
-				continue
+			wait := next.RetryAfter()
+			delay += wait
+			if time.Since(failing)+delay > dueWithin {
+				return err
 			}
+			if wait >= time.Second { // a moment after the time the same error may still be given
+				a.waiting(err, wait)
+			}
+			if err := sleep(ctx, delay); err != nil {
+				return err
+			}
+			continue
 		}
 		left, first := a.failed(began)
 		delay += askedFor(err)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
 )
 
 // later is an error after which nobody is asked before a time.
@@ -54,7 +57,7 @@ func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
 		"after a lost answer":          {[]func() error{in(time.Minute), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"waiting 1m0s", "waiting 30s"}, 90 * time.Second, 93 * time.Second},
 		"never to an end":              {[]func() error{in(50 * time.Second)}, fdsclient.ErrUnavailable, []string{"waiting 50s", "waiting 50s"}, 100 * time.Second, 104 * time.Second},
 		"a time that is far off":       {[]func() error{in(time.Hour)}, fdsclient.ErrUnavailable, nil, 0, 0},
-		"a time that has come already": {[]func() error{in(0), fail(nil)}, nil, []string{"retrying"}, 0, time.Second},
+		"a time that has come already": {[]func() error{in(0), in(0), in(0), fail(nil)}, nil, nil, time.Second / 2, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -91,4 +94,30 @@ func TestARefusalsRetryAfterIsKept(t *testing.T) {
 			t.Errorf("after %v: %v", took, err)
 		}
 	})
+}
+
+func TestARefusedGrantIsAskedAboutOnceMoreBeforeItIsASignIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		refusals, status int
+	}{
+		"refused once":  {1, statusDone},
+		"refused twice": {2, statusSignIn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.box.SetTokenLifetimes(time.Millisecond, 0)
+			s.signIn(s.north)
+			s.box.SetTokenLifetimes(10*time.Minute, 0)
+			s.box.Inject(fdstest.RefuseRefresh("invalid_grant", "busy").Times(c.refusals))
+			r := s.run("get", "statuses").expect(c.status)
+			first, rest, _ := strings.Cut(r.err, "\n")
+			says := regexp.MustCompile(`^fdsdemo: asking the provider again in \d+s, before you have to sign in again: .*invalid_grant.*` + north.Spelling)
+			if !says.MatchString(first) || strings.Contains(first, "login") || strings.Contains(rest, "again in") || strings.Contains(rest, "for up to") {
+				t.Errorf("stderr %s", r.err)
+			}
+			if sends := strings.Contains(rest, "sign in again: fdsdemo login"); sends != (c.status == statusSignIn) {
+				t.Errorf("it sends to a sign-in: %v; stderr %s", sends, r.err)
+			}
+		})
+	}
 }
