@@ -108,6 +108,8 @@ func (r *reader) provider() fdsclient.Provider {
 		APIURL:    f.APIURL,
 		BrokerURL: f.BrokerURL,
 		Dialect:   f.Dialect.dialect(),
+
+		ReplaysRefreshTokens: f.ReplaysRefreshTokens,
 	}
 	switch f.TLS {
 	case "", "1.2+":

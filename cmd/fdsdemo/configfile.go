@@ -39,6 +39,7 @@ type configFile struct {
 		Dialect               dialectFile `yaml:"dialect"`
 		CAFile                string      `yaml:"ca_file"`
 		TLS                   string      `yaml:"tls"`
+		ReplaysRefreshTokens  bool        `yaml:"replays_refresh_tokens"`
 	} `yaml:"provider"`
 	Application struct {
 		Name              string   `yaml:"name"`
@@ -152,6 +153,8 @@ func kindNeeded(goType string) string {
 		return "a list of numbers such as [8080, 8081]"
 	case "int":
 		return "a number"
+	case "bool":
+		return "true or false"
 	case "string":
 		return "a text"
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -38,30 +39,18 @@ func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 
 func TestAParameterOfTheConfigurationIsInTheRequest(t *testing.T) {
 	s := newSetup(t)
-	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: select_account, login_hint: \"a&b=ü\", max_age: 3600}")
-	c := s.command("login", "--paste") // which prints the provider's own address
-	terminal, err := c.StdinPipe()
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: login, login_hint: \"a&b=ü\", max_age: 3600}")
+	p := s.start("login", "--paste")
+	address, err := url.Parse(p.signInURL()) // the provider's own
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, c)
-	address, err := url.Parse(p.signInURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string][]string{"prompt": {"select_account"}, "login_hint": {"a&b=ü"}, "max_age": {"3600"}, "response_type": {"code"}} {
+	for name, want := range map[string][]string{"prompt": {"login"}, "login_hint": {"a&b=ü"}, "max_age": {"3600"}, "response_type": {"code"}} {
 		if got := address.Query()[name]; !slices.Equal(got, want) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
-	callback, err := s.box.ApproveCallback(t.Context(), p.signInURL(), s.north)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(terminal, callback+"\n"); err != nil {
-		t.Fatal(err)
-	}
-	p.wait().expect(statusDone)
+	p.wait().expect(statusFailed) // nothing was pasted
 }
 
 func TestAParameterThatUndoesTheSignInIsAFaultOfTheConfiguration(t *testing.T) {
@@ -298,6 +287,20 @@ func TestAServerWithoutTLSThatIsAllowedFailsAtOnce(t *testing.T) {
 		s.run("watch").expect(statusFailed).says(says)
 		if took := time.Since(began); took > patience/2 {
 			t.Errorf("%s: it took %v, which is a try again", says, took)
+		}
+	}
+}
+
+func TestWhatAProviderDoesWithRefreshTokensIsASetting(t *testing.T) {
+	s := newSetup(t)
+	for setting, want := range map[string]bool{"": false, "\n  replays_refresh_tokens: true": true} {
+		s.configure("ca_file: ca.pem", "ca_file: ca.pem"+setting)
+		c, err := loadConfiguration(s.config, slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.client.Provider.ReplaysRefreshTokens; got != want {
+			t.Errorf("with %q it is %v", setting, got)
 		}
 	}
 }
