@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,6 +26,7 @@ func TestAPageThatLeadsToItselfEndsTheList(t *testing.T) {
 	} {
 		w := newWay(fdstest.WebAPI{ListMember: "items", Paging: paging}, nil, 0)
 		p, config := filled(t, w, 7)
+		config.MaxPages = 100 // so that a list without end fails soon
 		off := p.Inject(fdstest.NextPageIsItself(fdstest.APIEndpoint))
 		got, err := raws(newClient(t, config).Items(t.Context(), pull.Specifications, pull.Query{}))
 		// The first page is asked for without the parameter that it names itself by.
@@ -56,7 +58,7 @@ func TestACircleOfPagesEndsTheList(t *testing.T) {
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
 			asked++
 			return test.answer(r), nil
-		}), test.dialect, func(c *pull.Config) { c.Dialect.ListMember = "list" })
+		}), test.dialect, func(c *pull.Config) { c.Dialect.ListMember, c.MaxPages = "list", 100 })
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
 		if len(got) != 4 || asked != 4 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "leads back") {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), asked, err)
@@ -82,7 +84,9 @@ func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
 		for _, bound := range []int{0, 1, 25} {
 			asked := 0
 			client := offline(t, script(func(r *http.Request) (*http.Response, error) {
-				asked++
+				if asked++; asked > pull.DefaultMaxPages+100 {
+					return nil, errors.New("there is no end")
+				}
 				return test.answer(r, asked), nil
 			}), test.dialect, func(c *pull.Config) { c.MaxPages = bound })
 			_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
@@ -133,7 +137,7 @@ func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
 			asked++
 			return reply(r, 200, test.pages(pageOf(r))), nil
-		}), func(c *pull.Config) { c.Dialect = test.dialect })
+		}), func(c *pull.Config) { c.Dialect, c.MaxPages = test.dialect, 100 })
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
 		if len(got) != test.items || (err != nil) != test.fails || test.fails && (!isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "Dialect.Paging")) {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), asked, err)

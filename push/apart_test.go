@@ -122,7 +122,14 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 						_ = c.Run(ctx, handle)
 						t.Error("Run returned")
 					}()
-					<-done
+					select {
+					case <-done:
+					case <-time.After(time.Hour):
+						t.Error("nothing went wrong within an hour")
+						cancel()
+						<-done
+						return
+					}
 					if s := c.State(); s.Phase != push.Stopped {
 						t.Errorf("state %+v", s)
 					}

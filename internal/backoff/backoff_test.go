@@ -121,3 +121,47 @@ func TestSuccessesInARowResetTheDelay(t *testing.T) {
 		}
 	})
 }
+
+// Who failed together a short while ago does not come again together, though the time
+// that has passed bounds all their delays.
+func TestDelaysThatTheTimePassedBoundsAreSpread(t *testing.T) {
+	const runs, parts = 2000, 4
+	var counts [parts]int
+	var over int
+	synctest.Test(t, func(t *testing.T) {
+		for range runs {
+			b := New(policy)
+			for range 30 { // at once: each delay is bounded by twice the first
+				b.Next()
+			}
+			delay := b.Next()
+			if delay >= 2*policy.Initial {
+				over++
+				continue
+			}
+			counts[int(delay*parts/(2*policy.Initial))]++
+		}
+	})
+	if over > 0 {
+		t.Errorf("%d of %d delays are at the bound or beyond", over, runs)
+	}
+	for i, n := range counts {
+		if n < runs/parts*8/10 || n > runs/parts*12/10 {
+			t.Errorf("%d of %d delays lie in quarter %d of the bound", n, runs, i+1)
+		}
+	}
+}
+
+// A success counts once: what fails long after it is not taken for its end.
+func TestASuccessThatHasEndedDoesNotResetTheDelayAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mean := meanOf(func(b *Backoff) {
+			b.Up()
+			time.Sleep(policy.StableAfter)
+			failing(20)(b)
+		})
+		if mean < 20*time.Second {
+			t.Errorf("after 20 failures in a row the mean delay is %v", mean)
+		}
+	})
+}
