@@ -159,13 +159,60 @@ func TestOnAFullDiskTheRoomOfAnEarlierReservationWillDo(t *testing.T) {
 		g = reserve(t, f, g)
 		lease.Release()
 	}
+	// Less than twice the record, but enough, is left of one by a writer who was faster.
 	f := openFolder(t, config)
+	if err := atomicfile.Shrink(f.room(g.Key), 40<<10); err != nil {
+		t.Fatal(err)
+	}
+	writeUp(t, filepath.Join(disk.Path, "filler 2"))
 	g = renewed(reserve(t, f, g), 10_000)
 	var err error
 	if g.Revision, err = f.Save(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, f, g)
+}
+
+// writeUp writes a file until the disk is full.
+func writeUp(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for err == nil {
+		_, err = file.Write(make([]byte, 1<<10))
+	}
+	if !atomicfile.IsFull(err) {
+		t.Fatal(err)
+	}
+}
+
+func TestAReservationWithoutRoomForItsMarkLeavesNothingBehind(t *testing.T) {
+	disk := realtest.MemoryDisk(t, 256<<10)
+	f := openFolder(t, FolderConfig{Path: filepath.Join(disk.Path, "grants"), Identity: NewIdentity(t)})
+	g := crashGrant(1, "old", 30<<10)
+	saveAll(t, f, g)
+	g, err := loaded(t.Context(), f, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gap := filepath.Join(disk.Path, "gap")
+	if err := atomicfile.Reserve(gap, leastRoom+4<<10); err != nil {
+		t.Fatal(err)
+	}
+	disk.Fill()
+	if err := os.Remove(gap); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Reserve gives %v", err)
+	}
+	wantStored(t, f, g)
+	if _, err := os.Stat(f.room(g.Key)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was reserved is still there: %v", err)
+	}
 }
 
 func TestInAReadOnlyFolderWhoseLocksAreWritableNothingIsReserved(t *testing.T) {
@@ -227,6 +274,9 @@ func TestARecordBeyondTheReservationSavesItsRefreshTokenFirst(t *testing.T) {
 }
 
 func TestALockFileThatIsGoneEndsItsLeaseAndStopsAReservation(t *testing.T) {
+	if !pathsAreUnlinked {
+		t.Skip("Windows removes no open file")
+	}
 	for _, c := range []struct {
 		name   string
 		change func(path string) error
@@ -235,41 +285,67 @@ func TestALockFileThatIsGoneEndsItsLeaseAndStopsAReservation(t *testing.T) {
 		{"replaced", func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if !pathsAreUnlinked {
-				t.Skip("Windows removes no open file")
-			}
-			f := openFolder(t, FolderConfig{Path: t.TempDir(), Identity: NewIdentity(t)})
-			g := crashGrant(1, "old", 10)
-			saveAll(t, f, g)
-			g, err := loaded(t.Context(), f, g)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lease := lockGrant(t, f, g.Key)
-			g = reserve(t, f, g)
-			file := filepath.Join(f.locks.folder, g.hash()+lockSuffix)
-			if err := c.change(file); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := f.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
-				t.Errorf("Reserve gives %v", err)
-			}
-			select {
-			case <-lease.Done():
-			default:
-				t.Error("the lease is not done")
-			}
-			// What the server has issued is saved all the same.
-			g = renewed(g, 10)
-			if g.Revision, err = f.Save(t.Context(), g); err != nil {
-				t.Error(err)
-			}
-			lease.Release()
-			if _, err := os.Lstat(file); c.name == "replaced" && err != nil {
-				t.Errorf("the other holder's file went too: %v", err)
-			}
+			eachSharedStore(t, func(t *testing.T, kind, folder string, _ Secret, s Store) {
+				g := crashGrant(1, "old", 10)
+				file := filepath.Join(folder, locksName, g.hash()+lockSuffix)
+				if k, ok := s.(*Keyring); ok {
+					file = filepath.Join(folder, k.lockName(g.Key)+lockSuffix)
+				}
+				lease := lockGrant(t, s, g.Key)
+				g = reserve(t, s, g)
+				if err := c.change(file); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
+					t.Errorf("Reserve gives %v", err)
+				}
+				select {
+				case <-lease.Done():
+				default:
+					t.Error("the lease is not done")
+				}
+				// What the server has issued is saved all the same.
+				g = renewed(g, 10)
+				var err error
+				if g.Revision, err = s.Save(t.Context(), g); err != nil {
+					t.Error(err)
+				}
+				wantStored(t, s, g)
+				lease.Release()
+				if _, err := os.Lstat(file); c.name == "replaced" && err != nil {
+					t.Errorf("the other holder's file went too: %v", err)
+				}
+			})
 		})
 	}
+}
+
+func TestASaveUnderALostLockSaysSoThroughTheLease(t *testing.T) {
+	if !pathsAreUnlinked {
+		t.Skip("Windows removes no open file")
+	}
+	eachSharedStore(t, func(t *testing.T, kind, folder string, _ Secret, s Store) {
+		g := crashGrant(1, "old", 10)
+		lease := lockGrant(t, s, g.Key)
+		locks, err := filepath.Glob(filepath.Join(folder, "*"+lockSuffix))
+		if kind == "folder" {
+			locks, err = filepath.Glob(filepath.Join(folder, locksName, "*"+lockSuffix))
+		}
+		if err != nil || len(locks) != 1 {
+			t.Fatalf("lock files %q, %v", locks, err)
+		}
+		if err := os.Remove(locks[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := saveError(t, s, g); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-lease.Done():
+		default:
+			t.Error("the lease is not done")
+		}
+	})
 }
 
 func TestAReservationOfADeletedGrantGoes(t *testing.T) {
