@@ -141,8 +141,13 @@ func (c *Client) authSettings() authserver.Settings {
 		DPoP:              a.DPoP,
 		PushRequests:      a.PushRequests,
 		SubscriptionClaim: a.SubscriptionClaim,
+		UserAgent:         userAgent(a.Name),
 
-		Refused:    func(r authserver.Refusal) error { refused := OAuthError(r); return &refused },
+		FinalErrors: p.FinalErrors,
+
+		Refused: func(r authserver.Refusal) error {
+			return &OAuthError{Endpoint: r.Endpoint, Code: r.Code, Description: r.Description, HTTPStatus: r.HTTPStatus, RetryAfter: r.RetryAfter, final: r.Final}
+		},
 		OnError:    func(err error) { go c.certificateFailed(fds.OwnerKey{}, err) }, // outside the work that Close waits for
 		OnReplaced: c.certificateReplaced,
 	}

@@ -107,6 +107,13 @@ type Provider struct {
 	// other provider it would end the grant.
 	ReplaysRefreshTokens bool
 
+	// FinalErrors are further error codes of the token endpoint after which a grant is
+	// of no more use, besides invalid_grant, its OpenID kin (login_required,
+	// consent_required, interaction_required, account_selection_required) and
+	// bad_refresh_token: what this provider says in their place. They match
+	// ErrSignInRequired.
+	FinalErrors []string
+
 	// Resources are the APIs that tokens are asked for (RFC 8707): absolute URIs
 	// without fragment. Empty: the parameter is not sent.
 	Resources []string
@@ -262,6 +269,11 @@ func (c Config) validate() (Config, error) {
 	} else if p.RefreshInterval == 0 {
 		p.RefreshInterval = 24 * time.Hour
 	}
+	for _, code := range p.FinalErrors {
+		if why := authserver.FinalErrorFault(code); why != "" {
+			fault("Provider.FinalErrors: %q %s", code, why)
+		}
+	}
 	for _, resource := range p.Resources {
 		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
 			fault("Provider.Resources %q is not an absolute URI without fragment (RFC 8707 section 2)", resource)
@@ -289,6 +301,7 @@ func (c Config) validate() (Config, error) {
 	c.Provider.BrokerFallbacks = slices.Clone(c.Provider.BrokerFallbacks)
 	c.Provider.AllowedServers = slices.Clone(c.Provider.AllowedServers)
 	c.Provider.Resources = slices.Clone(c.Provider.Resources)
+	c.Provider.FinalErrors = slices.Clone(c.Provider.FinalErrors)
 	if c.Push.Topics = slices.Clone(c.Push.Topics); len(c.Push.Topics) == 0 {
 		c.Push.Topics = []string{"#"}
 	}

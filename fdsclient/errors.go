@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -56,6 +57,8 @@ type OAuthError struct {
 	Description string        // the server's words, cut, without the secrets that we sent
 	HTTPStatus  int           // 0 for the authorization endpoint
 	RetryAfter  time.Duration // 0 when the server named none
+
+	final bool // by Provider.FinalErrors
 }
 
 // Error names the endpoint, the code and the server's words.
@@ -77,19 +80,9 @@ func (e *OAuthError) Is(target error) bool {
 	case ErrDenied:
 		return e.Code == "access_denied"
 	case ErrSignInRequired:
-		return e.Endpoint == "token" && endsGrant[e.Code]
+		return e.Endpoint == "token" && (e.final || authserver.EndsGrant(e.Code))
 	}
 	return false
-}
-
-// endsGrant holds the codes after which a refresh token is of no more use:
-// RFC 6749's and its OpenID kin (OpenID Connect Core section 3.1.2.6).
-var endsGrant = map[string]bool{
-	"invalid_grant":              true,
-	"login_required":             true,
-	"consent_required":           true,
-	"interaction_required":       true,
-	"account_selection_required": true,
 }
 
 var oauthHints = map[string]string{

@@ -89,7 +89,7 @@ func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration) (*p
 		Authorizer: authorizer,
 		Transport:  c.auth.Identities,
 		Dialect:    c.cfg.Provider.Dialect,
-		UserAgent:  headerText(c.cfg.Application.Name),
+		UserAgent:  headerText(c.cfg.Application.Name), // to which pull adds this SDK's
 		MaxPages:   c.cfg.Pull.MaxPages,
 		RetryFor:   retryFor,
 		Limit:      c.cfg.Pull.Limit,
@@ -109,6 +109,16 @@ func headerText(name string) string {
 		}
 		return r
 	}, name)
+}
+
+// userAgent is how an application of that name calls itself to the authorization
+// server: as pull does to the Web API.
+func userAgent(name string) string {
+	const sdk = "fds-go"
+	if name = strings.TrimSpace(headerText(name)); name == sdk {
+		return sdk
+	}
+	return strings.TrimSpace(name + " " + sdk)
 }
 
 // noAPI fails every request of a Client that was given no Provider.APIURL.

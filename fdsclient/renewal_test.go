@@ -191,6 +191,11 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 		"bad_refresh_token":          {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"error":"bad_refresh_token"}`), true},
 		"the provider's own code":    {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/json", `{"error":"session_gone"}`), true},
 		"500":                        {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"server_error"}`), false},
+		"500 with the code":          {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"invalid_grant"}`), true},
+		"the code as text":           {fdstest.Answer(fdstest.TokenEndpoint, 400, "text/plain", `{"error":"invalid_grant"}`), true},
+		"the code in a form":         {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/x-www-form-urlencoded", "error=invalid_grant"), true},
+		"bad_refresh_token with 200": {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"error":"bad_refresh_token"}`), true},
+		"500 with another code":      {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"internal"}`), false},
 		"HTML with 200":              {fdstest.Answer(fdstest.TokenEndpoint, 200, "text/html", "<html>Welcome to the hotel"), false},
 		"a cut answer":               {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"access_token":"a`), false},
 		"a redirect":                 {fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"), false},
@@ -199,7 +204,7 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := configure(t, p)
-			//cfg.Provider.FinalErrors = []string{"session_gone"}
+			cfg.Provider.FinalErrors = []string{"session_gone"}
 			seen := &hooks{}
 			cfg.Hooks = []any{seen}
 			signIn(t, open(t, cfg), p)

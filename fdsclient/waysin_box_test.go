@@ -323,17 +323,15 @@ func TestARenewalWhoseAnswerWasLostIsRepeatedWhereTheProviderAllowsIt(t *testing
 			cfg := configure(t, p)
 			signIn(t, open(t, cfg), p)
 			expire(t, cfg.Store)
-			off := p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint))
-			client, owner := restart(t, cfg)
-			if _, err := owner.Token(t.Context()); !fdsclient.Retryable(err) {
-				t.Fatalf("a lost answer gives %v", err)
-			}
-			off()
-			client.Close()
-			_, owner = restart(t, cfg)
+			defer p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))()
+			before := p.Requests(fdstest.TokenEndpoint)
+			_, owner := restart(t, cfg)
 			_, err := owner.Token(t.Context())
 			if recovered := err == nil; recovered != (grace > 0) || err != nil && !errors.Is(err, fdsclient.ErrSignInRequired) {
-				t.Errorf("afterwards: %v", err)
+				t.Errorf("a lost answer gives %v", err)
+			}
+			if n := p.Requests(fdstest.TokenEndpoint) - before; n != 2 {
+				t.Errorf("%d requests, want one and its retry", n)
 			}
 		})
 	}

@@ -1,12 +1,10 @@
 package authserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -45,6 +43,10 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 	fail := func(err error) (Attempt, error) { return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", err) }
 	if m.AuthorizationEndpoint == "" {
 		return fail(fmt.Errorf("%w: the provider names no authorization_endpoint; ask it how to sign in, or give Provider.Endpoints", fds.ErrUnavailable))
+	}
+	// Before anyone signs in: the code would be lost without the other one.
+	if err := cmp.Or(m.judge("authorization_endpoint", m.AuthorizationEndpoint), m.judge("token_endpoint", m.TokenEndpoint)); err != nil {
+		return Attempt{}, err
 	}
 	a := Attempt{
 		Issuer:      s.settings.Issuer,
@@ -110,25 +112,21 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 // it (RFC 9126).
 func (s *Server) push(ctx context.Context, m *Metadata, request url.Values) (url.Values, error) {
 	const what = "pushed authorization request"
-	response, err := s.post(ctx, m, what, m.PushEndpoint, request)
+	r, err := s.send(ctx, m, &call{
+		what: what, endpoint: what, name: "pushed_authorization_request_endpoint", address: m.PushEndpoint, form: request,
+		names: []string{"request_uri"},
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
-		return nil, s.readRefusal(response, what, request)
+	if !r.ok() {
+		return nil, s.refusal(&r)
 	}
-	var pushed struct {
-		URI string `json:"request_uri"`
+	address, twice := r.text("request_uri"), r.twice("request_uri")
+	if r.fault != nil || twice != "" || address == "" || len(address) > maxRequestURI {
+		return nil, s.unfit(&r, twice, "RFC 9126 section 2.2")
 	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, unavailable(what, err)
-	}
-	if json.Unmarshal(body, &pushed) != nil || pushed.URI == "" || len(pushed.URI) > maxRequestURI {
-		return nil, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 9126 section 2.2; check the endpoint", what, fds.ErrUnavailable)
-	}
-	return url.Values{"client_id": {s.settings.ClientID}, "request_uri": {pushed.URI}}, nil
+	return url.Values{"client_id": {s.settings.ClientID}, "request_uri": {address}}, nil
 }
 
 // ownParameters are those on which a request's safety rests, and why nobody else

@@ -1,7 +1,6 @@
 package authserver
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -141,22 +140,4 @@ func KeyAlgorithms(key crypto.Signer) []string {
 		}
 	}
 	return nil
-}
-
-// post sends a form to an endpoint of the authorization server other than the
-// token endpoint. The caller closes the answer's body.
-func (s *Server) post(ctx context.Context, m *Metadata, what, endpoint string, form url.Values) (*http.Response, error) {
-	if err := s.authenticate(m, form); err != nil {
-		return nil, err
-	}
-	request, err := newFormRequest(ctx, endpoint, form)
-	if err != nil {
-		return nil, fmt.Errorf("fdsclient: %s: %w", what, err)
-	}
-	s.authenticateHeader(m, request.Header)
-	response, err := s.http.Do(request)
-	if err != nil {
-		return nil, unavailable(what, err)
-	}
-	return response, nil
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,6 +23,9 @@ const maxSubscriptions = 1000
 // their subscription IDs. The tokens must be bound to proof, if there is one, and an
 // ID token must have the nonce.
 func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret, proof *Prover) ([]string, error) {
+	if proof != nil && a.Kind != KindDPoP {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
+	}
 	if a.Unusable != nil {
 		return nil, a.Unusable
 	}
@@ -34,9 +35,6 @@ func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce toke
 		if idClaims, err = s.verifyIDToken(ctx, m, a.ID, nonce); err != nil {
 			return nil, err
 		}
-	}
-	if proof != nil && a.Kind != KindDPoP {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
 	}
 	claim := s.settings.SubscriptionClaim
 	ids, found, err := subscriptions(claim, a, idClaims)
@@ -63,12 +61,8 @@ func (s *Server) Subscriptions(a Answer) (ids []string, found bool, err error) {
 // the claim; each must be a UUID of version 4 (W6). They are given as the
 // provider spelt them. found is false when no source has the claim.
 func subscriptions(claim string, a Answer, idClaims map[string]json.RawMessage) (ids []string, found bool, err error) {
-	if v := a.extra(claim); v != nil {
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return nil, false, err
-		}
-		ids, err = readSubscriptions(raw, "token response")
+	if a.subscriptions != nil {
+		ids, err = readSubscriptions(a.subscriptions, "token response")
 		return ids, true, err
 	}
 	for _, source := range []struct {
@@ -89,28 +83,26 @@ func subscriptions(claim string, a Answer, idClaims map[string]json.RawMessage) 
 // introspect asks the server about a token that says nothing itself (RFC 7662).
 func (s *Server) introspect(ctx context.Context, m *Metadata, access tokenstore.Secret) (ids []string, found bool, err error) {
 	const what = "introspection"
+	claim := s.settings.SubscriptionClaim
 	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}
-	response, err := s.post(ctx, m, what, m.IntrospectionEndpoint, form)
+	r, err := s.send(ctx, m, &call{
+		what: what, endpoint: what, name: "introspection_endpoint", address: m.IntrospectionEndpoint, form: form,
+		names: []string{"active", claim},
+	})
 	if err != nil {
 		return nil, false, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, false, s.readRefusal(response, what, form)
+	if !r.ok() {
+		return nil, false, s.refusal(&r)
 	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, false, unavailable(what, err)
+	if twice := r.twice("active", claim); r.fault != nil || twice != "" || r.raw("active") == nil {
+		return nil, false, s.unfit(&r, twice, "RFC 7662 section 2.2")
 	}
-	var claims map[string]json.RawMessage
-	if json.Unmarshal(body, &claims) != nil {
-		return nil, false, fmt.Errorf("fdsclient: %s: %w: the answer is not that of RFC 7662 section 2.2; check the endpoint", what, fds.ErrUnavailable)
-	}
-	if string(claims["active"]) != "true" {
+	if string(r.raw("active")) != "true" {
 		return nil, false, fmt.Errorf("fdsclient: %s: %w: the provider calls the token that it has just issued inactive; ask it", what, fds.ErrUnavailable)
 	}
-	raw, found := claims[s.settings.SubscriptionClaim]
-	if !found {
+	raw := r.raw(claim)
+	if raw == nil {
 		return nil, false, nil
 	}
 	ids, err = readSubscriptions(raw, what)

@@ -2,10 +2,7 @@ package authserver
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -42,6 +39,9 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 	if m.DeviceEndpoint == "" {
 		return fail("the provider has no device authorization endpoint; ask it, or use SignIn with ReadRedirect")
 	}
+	if err := m.judge("token_endpoint", m.TokenEndpoint); err != nil { // before anyone signs in
+		return DeviceCode{}, err
+	}
 	form := url.Values{}
 	if len(s.settings.Scopes) > 0 {
 		form.Set("scope", strings.Join(s.settings.Scopes, " "))
@@ -50,37 +50,38 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 		form["resource"] = s.settings.Resources
 	}
 	form.Set("client_id", s.settings.ClientID)
-	response, err := s.post(ctx, m, what, m.DeviceEndpoint, form)
+	c := &call{
+		what: what, endpoint: what, name: "device_authorization_endpoint", address: m.DeviceEndpoint, form: form,
+		names: []string{"device_code", "user_code", "verification_uri", "verification_url", "verification_uri_complete", "expires_in", "interval"},
+	}
+	r, err := s.send(ctx, m, c)
 	if err != nil {
 		return DeviceCode{}, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return DeviceCode{}, s.readRefusal(response, what, form)
+	if !r.ok() {
+		return DeviceCode{}, s.refusal(&r)
 	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return DeviceCode{}, unavailable(what, err)
+	code := DeviceCode{
+		Secret:                  tokenstore.NewSecret(r.text("device_code")),
+		VerificationURI:         r.text("verification_uri"),
+		VerificationURIComplete: r.text("verification_uri_complete"),
+		UserCode:                r.text("user_code"),
 	}
-	var object struct {
-		DeviceCode string  `json:"device_code"`
-		UserCode   string  `json:"user_code"`
-		URI        string  `json:"verification_uri"`
-		Complete   string  `json:"verification_uri_complete"`
-		ExpiresIn  float64 `json:"expires_in"`
-		Interval   float64 `json:"interval"`
+	if code.VerificationURI == "" {
+		code.VerificationURI = r.text("verification_url") // of drafts before the RFC
 	}
-	if json.Unmarshal(body, &object) != nil || object.DeviceCode == "" || object.UserCode == "" {
-		return fail("the answer is not that of RFC 8628 section 3.2; check the endpoint")
+	twice := r.twice("device_code", "user_code", "verification_uri", "verification_uri_complete")
+	if r.fault != nil || twice != "" || code.Secret.IsZero() || code.UserCode == "" {
+		return DeviceCode{}, s.unfit(&r, twice, "RFC 8628 section 3.2")
 	}
 	// Both are shown to a person, perhaps on a terminal.
-	if len(object.UserCode) > maxUserCode || strings.ContainsFunc(object.UserCode, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if len(code.UserCode) > maxUserCode || strings.ContainsFunc(code.UserCode, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fail("the user code cannot be shown")
 	}
-	for _, address := range []string{object.URI, object.Complete} {
+	for _, address := range []string{code.VerificationURI, code.VerificationURIComplete} {
 		why := URLFault(address, "https")
 		switch {
-		case address == "" && object.URI != "":
+		case address == "" && code.VerificationURI != "":
 			continue
 		case why == "" && len(address) > maxVerificationURI:
 			why = "is too long"
@@ -91,25 +92,14 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 			return fail(fmt.Sprintf("the verification URI %q %s", Describe(WithoutUser(address)), why))
 		}
 	}
-	lifetime := seconds(object.ExpiresIn, maxDeviceLifetime)
-	if lifetime <= 0 {
-		lifetime = maxDeviceLifetime
+	lifetime := maxDeviceLifetime
+	if said := r.seconds("expires_in"); said > 0 {
+		lifetime = min(said, maxDeviceLifetime)
 	}
-	interval := defaultPollInterval
-	if object.Interval > 0 {
-		interval = max(time.Second, seconds(object.Interval, time.Minute))
+	code.Expires = time.Now().Add(lifetime).Round(0)
+	code.Interval = defaultPollInterval
+	if said := r.seconds("interval"); said > 0 {
+		code.Interval = min(max(said, time.Second), time.Minute)
 	}
-	return DeviceCode{
-		Secret:                  tokenstore.NewSecret(object.DeviceCode),
-		Interval:                interval,
-		VerificationURI:         object.URI,
-		VerificationURIComplete: object.Complete,
-		UserCode:                object.UserCode,
-		Expires:                 time.Now().Add(lifetime).Round(0),
-	}, nil
-}
-
-// seconds is a number of seconds from outside, bounded.
-func seconds(n float64, most time.Duration) time.Duration {
-	return time.Duration(min(n, most.Seconds()) * float64(time.Second))
+	return code, nil
 }

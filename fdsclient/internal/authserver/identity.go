@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // identity is a client certificate of the application at work: the connections
@@ -177,13 +179,14 @@ func (i *Identities) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			r.Body.Close()
 		}
-		return nil, err
+		return nil, unsent{err}
 	}
 	response, err := now.transport.RoundTrip(r)
-	if err == nil {
-		i.nonces.learn(response)
+	if err != nil {
+		return nil, tlspolicy.Shown(err) // it may hold what the peer wrote
 	}
-	return response, err
+	i.nonces.learn(response)
+	return response, nil
 }
 
 // CloseIdleConnections closes connections that no request uses.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,24 +16,79 @@ import (
 )
 
 // Metadata is what we read of an authorization server's metadata (RFC 8414
-// section 2, OpenID Connect Discovery section 3, RFC 9207 section 3).
+// section 2, OpenID Connect Discovery section 3, RFC 9207 section 3). One member
+// that cannot be read costs no other: it counts as missing. Endpoints stand as they
+// were written, and are judged when they are used.
 type Metadata struct {
-	Issuer                string         `json:"issuer"`
-	AuthorizationEndpoint string         `json:"authorization_endpoint"`
-	TokenEndpoint         string         `json:"token_endpoint"`
-	RevocationEndpoint    string         `json:"revocation_endpoint"`
-	JWKSURI               string         `json:"jwks_uri"`
-	IntrospectionEndpoint string         `json:"introspection_endpoint"`
-	DeviceEndpoint        string         `json:"device_authorization_endpoint"`         // RFC 8628 section 4
-	PushEndpoint          string         `json:"pushed_authorization_request_endpoint"` // RFC 9126 section 5
-	PushRequired          bool           `json:"require_pushed_authorization_requests"`
-	Aliases               map[string]any `json:"mtls_endpoint_aliases"` // RFC 8705 section 5
-	AuthMethods           []string       `json:"token_endpoint_auth_methods_supported"`
-	AuthAlgorithms        []string       `json:"token_endpoint_auth_signing_alg_values_supported"`
-	ProofAlgorithms       []string       `json:"dpop_signing_alg_values_supported"` // RFC 9449 section 5.1
-	ChallengeMethods      []string       `json:"code_challenge_methods_supported"`
-	IDTokenAlgorithms     []string       `json:"id_token_signing_alg_values_supported"`
-	IssInResponse         bool           `json:"authorization_response_iss_parameter_supported"`
+	Issuer                string
+	AuthorizationEndpoint string
+	TokenEndpoint         string
+	RevocationEndpoint    string
+	JWKSURI               string
+	IntrospectionEndpoint string
+	DeviceEndpoint        string // RFC 8628 section 4
+	PushEndpoint          string // RFC 9126 section 5
+	PushRequired          bool
+	AuthMethods           []string
+	AuthAlgorithms        []string
+	ProofAlgorithms       []string // RFC 9449 section 5.1
+	ChallengeMethods      []string
+	IDTokenAlgorithms     []string
+	IssInResponse         bool
+
+	aliases    map[string]any // RFC 8705 section 5
+	configured bool           // the endpoints are those of the settings, and nothing was fetched
+}
+
+var metadataMembers = []string{
+	"issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint", "jwks_uri", "introspection_endpoint",
+	"device_authorization_endpoint", "pushed_authorization_request_endpoint", "require_pushed_authorization_requests",
+	"mtls_endpoint_aliases", "token_endpoint_auth_methods_supported", "token_endpoint_auth_signing_alg_values_supported",
+	"dpop_signing_alg_values_supported", "code_challenge_methods_supported", "id_token_signing_alg_values_supported",
+	"authorization_response_iss_parameter_supported",
+}
+
+func readMetadata(o *object) Metadata {
+	m := Metadata{
+		Issuer:                o.text("issuer"),
+		AuthorizationEndpoint: o.text("authorization_endpoint"),
+		TokenEndpoint:         o.text("token_endpoint"),
+		RevocationEndpoint:    o.text("revocation_endpoint"),
+		JWKSURI:               o.text("jwks_uri"),
+		IntrospectionEndpoint: o.text("introspection_endpoint"),
+		DeviceEndpoint:        o.text("device_authorization_endpoint"),
+		PushEndpoint:          o.text("pushed_authorization_request_endpoint"),
+		PushRequired:          o.flag("require_pushed_authorization_requests"),
+		AuthMethods:           o.list("token_endpoint_auth_methods_supported", ", "),
+		AuthAlgorithms:        o.list("token_endpoint_auth_signing_alg_values_supported", ", "),
+		ProofAlgorithms:       o.list("dpop_signing_alg_values_supported", ", "),
+		ChallengeMethods:      o.list("code_challenge_methods_supported", ", "),
+		IDTokenAlgorithms:     o.list("id_token_signing_alg_values_supported", ", "),
+		IssInResponse:         o.flag("authorization_response_iss_parameter_supported"),
+	}
+	if json.Unmarshal(o.raw("mtls_endpoint_aliases"), &m.aliases) != nil {
+		m.aliases = nil
+	}
+	return m
+}
+
+// judge says why an endpoint cannot be used. What it is used for fails then, and
+// nothing else.
+func (m *Metadata) judge(name, address string) error {
+	why := URLFault(address, "https")
+	switch {
+	case address == "":
+		why = "is missing"
+	case why == "" && strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' }):
+		// It may be shown to a person, on a terminal that obeys some of them.
+		why = "holds characters that no URL has"
+	case why == "" && strings.Contains(address, "#"):
+		why = "must have no fragment (RFC 6749 section 3.1)"
+	}
+	if why == "" {
+		return nil
+	}
+	return fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s; tell the provider, or give Provider.Endpoints", m.Issuer, fds.ErrUnavailable, name, Describe(WithoutUser(address)), why)
 }
 
 // metadataAge is how long fetched metadata are used before they are fetched
@@ -43,8 +97,7 @@ const metadataAge = time.Hour
 
 // discovery fetches a provider's metadata once and keeps them.
 type discovery struct {
-	settings *Settings
-	http     *http.Client
+	server *Server
 
 	mu      sync.Mutex // guards what follows; never held over the network
 	known   *Metadata
@@ -55,8 +108,9 @@ type discovery struct {
 
 // get gives the metadata with the configured endpoints laid over them.
 func (d *discovery) get(ctx context.Context) (*Metadata, error) {
-	if e := d.settings.Endpoints; e.Authorization != "" && e.Token != "" {
-		return d.override(Metadata{Issuer: d.settings.Issuer})
+	settings := d.server.settings
+	if e := settings.Endpoints; e.Authorization != "" && e.Token != "" {
+		return d.override(Metadata{Issuer: settings.Issuer, configured: true})
 	}
 	d.mu.Lock()
 	if d.known != nil && time.Since(d.fetched) < metadataAge {
@@ -73,7 +127,7 @@ func (d *discovery) get(ctx context.Context) (*Metadata, error) {
 
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w", d.settings.Issuer, context.Cause(ctx))
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w", settings.Issuer, context.Cause(ctx))
 	case <-wait:
 	}
 	d.mu.Lock()
@@ -100,9 +154,10 @@ func (d *discovery) fetch(ctx context.Context, done chan struct{}) {
 }
 
 // discover asks the well-known place of RFC 8414 section 3.1, then that of
-// OpenID Connect Discovery section 4.
+// OpenID Connect Discovery section 4: whatever is wrong with what lies at the one,
+// the other may be right.
 func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
-	issuer, err := url.Parse(d.settings.Issuer)
+	issuer, err := url.Parse(d.server.settings.Issuer)
 	if err != nil {
 		return nil, err // validated before
 	}
@@ -117,7 +172,7 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 		if err == nil {
 			return d.override(found)
 		}
-		if errors.Is(err, fds.ErrIssuer) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return nil, err
 		}
 		errs = append(errs, err)
@@ -129,71 +184,66 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 }
 
 func (d *discovery) read(ctx context.Context, address string) (Metadata, error) {
-	var found Metadata
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	var none Metadata
+	settings := d.server.settings
+	request, err := d.server.newRequest(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return found, fmt.Errorf("fdsclient: metadata: %w", err)
+		return none, fmt.Errorf("fdsclient: metadata: %w", err)
 	}
-	request.Header.Set("Accept", "application/json")
-	response, err := d.http.Do(request)
+	response, err := d.server.http.Do(request)
 	if err != nil {
-		return found, unavailable("metadata of "+d.settings.Issuer, err)
+		return none, unavailable("metadata of "+settings.Issuer, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, fds.ErrUnavailable, response.StatusCode)
+		return none, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, fds.ErrUnavailable, response.StatusCode)
 	}
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return found, unavailable("metadata at "+address, err)
-	}
-	if err := json.Unmarshal(body, &found); err != nil {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414; check the issuer, or give the endpoints", address, fds.ErrUnavailable)
-	}
-	if found.Issuer != d.settings.Issuer {
-		return found, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, fds.ErrIssuer, Describe(found.Issuer), d.settings.Issuer)
+	o := readObject(response.Body, metadataMembers...)
+	found := readMetadata(&o)
+	switch {
+	case errors.Is(o.fault, errCut), errors.Is(o.fault, errTooLarge):
+		return none, fmt.Errorf("fdsclient: metadata at %s: %w: %w", address, fds.ErrUnavailable, o.fault)
+	case o.fault != nil || found.Issuer == "" || found.TokenEndpoint == "" && settings.Endpoints.Token == "":
+		return none, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414 with issuer and token_endpoint; check the issuer, or give the endpoints", address, fds.ErrUnavailable)
+	case found.Issuer != settings.Issuer:
+		return none, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, fds.ErrIssuer, Describe(found.Issuer), settings.Issuer)
 	}
 	return found, nil
 }
 
-// override lays the configured endpoints over m and checks what is left.
+// override lays the configured endpoints over m and checks what no sign-in goes
+// without.
 func (d *discovery) override(m Metadata) (*Metadata, error) {
-	given := d.settings.Endpoints
+	settings := d.server.settings
+	given := settings.Endpoints
 	for _, e := range []struct {
 		name, given string
 		field       *string
-		needed      bool
 	}{
-		{"authorization_endpoint", given.Authorization, &m.AuthorizationEndpoint, false},
-		{"token_endpoint", given.Token, &m.TokenEndpoint, true},
-		{"revocation_endpoint", given.Revocation, &m.RevocationEndpoint, false},
-		{"jwks_uri", given.JWKS, &m.JWKSURI, false},
-		{"pushed_authorization_request_endpoint", given.PushedAuthorization, &m.PushEndpoint, d.settings.PushRequests || m.PushRequired},
-		{"device_authorization_endpoint", given.DeviceAuthorization, &m.DeviceEndpoint, false},
-		{"introspection_endpoint", given.Introspection, &m.IntrospectionEndpoint, false},
+		{"authorization_endpoint", given.Authorization, &m.AuthorizationEndpoint},
+		{"token_endpoint", given.Token, &m.TokenEndpoint},
+		{"revocation_endpoint", given.Revocation, &m.RevocationEndpoint},
+		{"jwks_uri", given.JWKS, &m.JWKSURI},
+		{"pushed_authorization_request_endpoint", given.PushedAuthorization, &m.PushEndpoint},
+		{"device_authorization_endpoint", given.DeviceAuthorization, &m.DeviceEndpoint},
+		{"introspection_endpoint", given.Introspection, &m.IntrospectionEndpoint},
 	} {
-		alias, _ := m.Aliases[e.name].(string)
+		alias, _ := m.aliases[e.name].(string)
 		switch {
 		case e.given != "":
 			*e.field = e.given
 		case e.field == &m.AuthorizationEndpoint: // the browser's; RFC 8705 section 5 has its alias ignored
-		case alias != "" && d.settings.Certificate != nil:
+		case alias != "" && settings.Certificate != nil:
 			*e.field = alias
-		}
-		if *e.field == "" && !e.needed {
-			continue
-		}
-		if why := URLFault(*e.field, "https"); why != "" {
-			return nil, fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s", d.settings.Issuer, fds.ErrUnavailable, e.name, Describe(WithoutUser(*e.field)), why)
 		}
 	}
 	// A server that lists its methods without S256 would have PKCE off; one that
 	// lists nothing may well do it (RFC 9700 section 2.1.1).
 	if m.ChallengeMethods != nil && !slices.Contains(m.ChallengeMethods, "S256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", d.settings.Issuer, fds.ErrUnavailable)
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", settings.Issuer, fds.ErrUnavailable)
 	}
-	if d.settings.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", d.settings.Issuer, fds.ErrUnavailable)
+	if settings.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
+		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", settings.Issuer, fds.ErrUnavailable)
 	}
 	return &m, nil
 }

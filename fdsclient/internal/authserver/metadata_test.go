@@ -21,7 +21,7 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 			}
 			return http.StatusOK, `{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/a","token_endpoint":"` + issuer + `/t"}`
 		})
-		d := &discovery{settings: &Settings{Issuer: issuer}, http: newAuthHTTP(server)}
+		d := New(Settings{Issuer: issuer, Transport: server}).discovery
 		get := func(want int, when string) {
 			t.Helper()
 			m, err := d.get(t.Context())
@@ -48,7 +48,7 @@ func TestMetadataAreFetchedOnceAnHourAndOutliveTheirServer(t *testing.T) {
 		down = false
 		get(5, "a minute later")
 
-		d = &discovery{settings: &Settings{Issuer: issuer}, http: newAuthHTTP(server)}
+		d = New(Settings{Issuer: issuer, Transport: server}).discovery
 		down = true
 		if _, err := d.get(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 			t.Fatalf("with none known: %v", err)

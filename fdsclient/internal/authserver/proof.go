@@ -180,30 +180,3 @@ func WantsNonce(response *http.Response) bool {
 	}
 	return false
 }
-
-// provingTransport adds a proof without an access token to each request.
-type provingTransport struct {
-	base   http.RoundTripper
-	prover *Prover
-}
-
-func (t provingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	proven := r.Clone(r.Context())
-	if err := t.prover.Prove(proven, tokenstore.Secret{}); err != nil {
-		if r.Body != nil {
-			r.Body.Close()
-		}
-		return nil, err
-	}
-	return t.base.RoundTrip(proven)
-}
-
-// httpClient gives the client whose requests carry proofs of p, which may be nil.
-func (s *Server) httpClient(p *Prover) *http.Client {
-	if p == nil {
-		return s.http
-	}
-	client := *s.http
-	client.Transport = provingTransport{s.http.Transport, p}
-	return &client
-}

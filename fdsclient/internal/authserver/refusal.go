@@ -1,43 +1,54 @@
 package authserver
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// refusal makes the error for an answer that is no success. Only a well-formed
-// OAuth error with a client error's status counts as the server's word: a proxy's
-// 403, a page in HTML or a 5xx says nothing about the grant.
-func (s *Server) refusal(response *http.Response, endpoint, code, description string, secrets ...tokenstore.Secret) error {
-	if r := response.Request; r != nil { // what authenticated the request
-		_, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		secrets = append(secrets, tokenstore.NewSecret(credentials), tokenstore.NewSecret(r.Header.Get("DPoP")))
-	}
-	code = errorCode(code, secrets...)
-	status := response.StatusCode
+const longestWait = time.Hour // that a server's Retry-After can ask for
+
+// finalCodes are those after which a refresh token is of no more use: RFC 6749's,
+// its OpenID kin (OpenID Connect Core section 3.1.2.6), and one that is in use.
+var finalCodes = []string{
+	"invalid_grant",
+	"login_required",
+	"consent_required",
+	"interaction_required",
+	"account_selection_required",
+	"bad_refresh_token",
+}
+
+// EndsGrant says whether an error code of the token endpoint means that a refresh
+// token is of no more use, at any provider.
+func EndsGrant(code string) bool { return slices.Contains(finalCodes, code) }
+
+// knownCodes are others that have a meaning whatever the status they come under: of
+// RFC 6749 sections 4.1.2.1 and 5.2, RFC 7009 section 2.2.1, RFC 8628 section 3.5,
+// RFC 8707 section 2 and RFC 9449 sections 5 and 8.
+var knownCodes = []string{
+	"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
+	"access_denied", "server_error", "temporarily_unavailable", "unsupported_token_type",
+	"authorization_pending", "slow_down", "expired_token", "invalid_target", "invalid_dpop_proof", "use_dpop_nonce",
+}
+
+// passingCodes are those after which the same request may succeed.
+var passingCodes = []string{"server_error", "temporarily_unavailable", "authorization_pending", "slow_down", "use_dpop_nonce"}
+
+// FinalErrorFault says why a code cannot be one that ends a grant, or "".
+func FinalErrorFault(code string) string {
 	switch {
-	case status >= 300 && status < 400:
-		return fmt.Errorf("fdsclient: %s endpoint: %w: it redirects (HTTP status %d), which is refused because it would carry secrets elsewhere; configure the endpoint's own URL", endpoint, fds.ErrUnavailable, status)
-	case code == "" || status >= 500 || status == http.StatusTooManyRequests:
-		return &unavailableError{endpoint: endpoint, status: status, retryAfter: backoff.Asked(response.Header, longestWait)}
+	case code == "" || errorCode(code) != code:
+		return "is no error code (RFC 6749 section 5.2)"
+	case slices.Contains(passingCodes, code):
+		return "passes by itself: nobody has to sign in again after it"
 	}
-	return s.refused(Refusal{
-		Endpoint:    endpoint,
-		Code:        code,
-		Description: Describe(description, secrets...),
-		HTTPStatus:  status,
-		RetryAfter:  backoff.Asked(response.Header, longestWait),
-	})
+	return ""
 }
 
 // Refusal is an error answer of the server (RFC 6749 sections 4.1.2.1 and 5.2).
@@ -47,6 +58,7 @@ type Refusal struct {
 	Description string
 	HTTPStatus  int           // 0 for the authorization endpoint
 	RetryAfter  time.Duration // 0 when the server named none
+	Final       bool          // the code ends a grant, by EndsGrant or by Settings.FinalErrors
 }
 
 // refusedError is the error that the settings make for a Refusal.
@@ -59,46 +71,88 @@ func (e *refusedError) Error() string { return "fdsclient: " + e.public.Error() 
 
 func (e *refusedError) Unwrap() error { return e.public }
 
-func (s *Server) refused(r Refusal) error { return &refusedError{r, s.settings.Refused(r)} }
-
-// RetryAfter gives the wait that the server asked for, or 0.
-func RetryAfter(err error) time.Duration {
-	var unavailable *unavailableError
-	var refused *refusedError
+// refusal makes the error for an answer that is no success. An OAuth error counts as
+// the server's word under any status and content type, but for a code that nobody
+// knows where the server is down or busy: that, a proxy's 403 and a page in HTML say
+// nothing about the grant.
+func (s *Server) refusal(r *reply) error {
+	code := errorCode(r.text("error"), r.sent...)
+	final := EndsGrant(code) || slices.Contains(s.settings.FinalErrors, code)
+	asked := backoff.Asked(r.header, longestWait)
+	down := r.status >= 500 || r.status == http.StatusTooManyRequests
 	switch {
-	case errors.As(err, &unavailable):
-		return unavailable.retryAfter
-	case errors.As(err, &refused):
-		return refused.RetryAfter
+	case code == "" && r.status >= 300 && r.status < 400:
+		return fmt.Errorf("fdsclient: %s endpoint: %w: it redirects (HTTP status %d), which is refused because it would carry secrets elsewhere; configure the endpoint's own URL", r.call.endpoint, fds.ErrUnavailable, r.status)
+	case code == "" || down && !final && !slices.Contains(knownCodes, code):
+		err := &unavailableError{endpoint: r.call.endpoint, status: r.status, code: code, retryAfter: asked}
+		if r.status == http.StatusBadGateway || r.status == http.StatusGatewayTimeout {
+			return lostAnswer{err} // which a gateway waited for
+		}
+		return err
 	}
-	return 0
+	refusal := Refusal{
+		Endpoint:    r.call.endpoint,
+		Code:        code,
+		Description: Describe(r.text("error_description"), r.sent...),
+		HTTPStatus:  r.status,
+		RetryAfter:  asked,
+		Final:       final,
+	}
+	return &refusedError{refusal, s.settings.Refused(refusal)}
+}
+
+// unfit makes the error for an answer with a status of success that lacks what it
+// must hold, or holds it twice (the name of which is twice then).
+func (s *Server) unfit(r *reply, twice, section string) error {
+	c := r.call
+	switch {
+	case errors.Is(r.fault, errCut) && r.ended != nil:
+		return fmt.Errorf("fdsclient: %s: %w", c.what, r.ended)
+	case errors.Is(r.fault, errCut):
+		return fmt.Errorf("fdsclient: %s: %w: %w", c.what, fds.ErrUnavailable, r.fault)
+	case twice != "":
+		return fmt.Errorf("fdsclient: %s: %w: the %s endpoint's answer has %s more than once; tell the provider", c.what, fds.ErrUnavailable, c.endpoint, twice)
+	case r.fault == nil && errorCode(r.text("error"), r.sent...) != "":
+		return s.refusal(r)
+	case errors.Is(r.fault, errTooLarge):
+		return fmt.Errorf("fdsclient: %s: %w: %w", c.what, fds.ErrUnavailable, r.fault)
+	}
+	return fmt.Errorf("fdsclient: %s: %w: the %s endpoint's answer is not that of %s; a proxy or a wrong endpoint may be in the way", c.what, fds.ErrUnavailable, c.endpoint, section)
 }
 
 // unavailableError is an HTTP status that tells nothing about a grant.
 type unavailableError struct {
 	endpoint   string
 	status     int
+	code       string // that nobody knows, or ""
 	retryAfter time.Duration
 }
 
 func (e *unavailableError) Error() string {
-	return fmt.Sprintf("fdsclient: %s endpoint: %v: HTTP status %d without an OAuth error; trying again later may help", e.endpoint, fds.ErrUnavailable, e.status)
+	said := "without an OAuth error"
+	if e.code != "" {
+		said = fmt.Sprintf("with the error %q", e.code)
+	}
+	return fmt.Sprintf("fdsclient: %s endpoint: %v: HTTP status %d %s; trying again later may help", e.endpoint, fds.ErrUnavailable, e.status, said)
 }
 
 func (e *unavailableError) Unwrap() error { return fds.ErrUnavailable }
 
-// readRefusal reads an error answer to a form that x/oauth2 has not sent.
-func (s *Server) readRefusal(response *http.Response, endpoint string, form url.Values) error {
-	secrets := []tokenstore.Secret{s.settings.ClientSecret}
-	for _, name := range []string{"token", "client_assertion", "state", "nonce"} {
-		secrets = append(secrets, tokenstore.NewSecret(form.Get(name)))
+// asked gives the status and the Retry-After of an answer that an error tells of.
+func asked(err error) (status int, wait time.Duration) {
+	var unavailable *unavailableError
+	var refused *refusedError
+	switch {
+	case errors.As(err, &unavailable):
+		return unavailable.status, unavailable.retryAfter
+	case errors.As(err, &refused):
+		return refused.HTTPStatus, refused.RetryAfter
 	}
-	var object struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	if body, err := io.ReadAll(response.Body); err == nil {
-		_ = json.Unmarshal(body, &object) // what is no JSON has no code
-	}
-	return s.refusal(response, endpoint, object.Error, object.Description, secrets...)
+	return 0, 0
+}
+
+// RetryAfter gives the wait that the server asked for, or 0.
+func RetryAfter(err error) time.Duration {
+	_, wait := asked(err)
+	return wait
 }

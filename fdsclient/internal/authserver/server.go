@@ -35,6 +35,9 @@ type Settings struct {
 	DPoP              bool
 	PushRequests      bool
 	SubscriptionClaim string
+	UserAgent         string
+
+	FinalErrors []string // further codes of the token endpoint that end a grant
 
 	Refused    func(Refusal) error // makes the error for an answer that refuses
 	OnError    func(error)         // a new certificate cannot be used
@@ -63,6 +66,7 @@ type Server struct {
 
 	settings  *Settings
 	http      *http.Client
+	patient   *http.Client // for requests that spend what cannot be had again
 	discovery *discovery
 }
 
@@ -73,8 +77,8 @@ func New(settings Settings) *Server {
 	if transport == nil {
 		transport = s.Identities
 	}
-	s.http = newAuthHTTP(transport)
-	s.discovery = &discovery{settings: &settings, http: s.http}
+	s.http, s.patient = newAuthHTTP(transport, authTimeout), newAuthHTTP(transport, spendTimeout)
+	s.discovery = &discovery{server: s}
 	return s
 }
 

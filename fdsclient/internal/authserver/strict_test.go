@@ -73,7 +73,7 @@ func TestTheBrowserIsNotSentToAnAliasForCertificates(t *testing.T) {
 			"mtls_endpoint_aliases":{"authorization_endpoint":"https://mtls.example/a","token_endpoint":"https://mtls.example/t","revocation_endpoint":7}}`
 	})
 	certificate := func(context.Context) (*tls.Certificate, error) { return nil, nil }
-	d := &discovery{settings: &Settings{Issuer: issuer, Certificate: certificate}, http: newAuthHTTP(server)}
+	d := New(Settings{Issuer: issuer, Certificate: certificate, Transport: server}).discovery
 	m, err := d.get(t.Context())
 	if err != nil || m.AuthorizationEndpoint != issuer+"/a" || m.TokenEndpoint != "https://mtls.example/t" {
 		t.Errorf("%+v, %v", m, err)

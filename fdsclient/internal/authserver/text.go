@@ -90,14 +90,6 @@ func errorCode(code string, secrets ...tokenstore.Secret) string {
 	return code
 }
 
-// describedError shows of an error only what Describe gives: its text may hold what
-// a third party wrote, as the names in a certificate.
-type describedError struct{ error }
-
-func (e describedError) Error() string { return Describe(e.error.Error()) }
-
-func (e describedError) Unwrap() error { return e.error }
-
 // URLFault says what is wrong with a URL, or "".
 func URLFault(value, scheme string) string {
 	u, err := url.Parse(value)

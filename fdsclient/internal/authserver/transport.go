@@ -6,21 +6,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
-)
-
-const (
-	authTimeout   = 30 * time.Second // one request to the authorization server
-	maxAuthAnswer = 256 << 10        // bytes of one of its answers
 )
 
 // transport is the one that all owners of a Client share. It connects anew when
@@ -52,7 +45,7 @@ func (t *transport) now(ctx context.Context) (*http.Transport, error) {
 	if t.settings.Roots != nil {
 		var err error
 		if roots, err = t.settings.Roots(ctx); err != nil {
-			return nil, fmt.Errorf("fdsclient: Provider.Roots: %w", err)
+			return nil, unsent{fmt.Errorf("fdsclient: Provider.Roots: %w", err)}
 		}
 	}
 	t.mu.Lock()
@@ -88,49 +81,14 @@ func newTransport(roots *x509.CertPool, exactlyTLS12 bool, certificate func() *t
 	return netpeer.NewTransport(config)
 }
 
-// newAuthHTTP makes the client for the authorization server: no redirects, since
-// a 307 or 308 would post a refresh token to wherever it points, and answers
-// with a bound.
-func newAuthHTTP(transport http.RoundTripper) *http.Client {
+// newAuthHTTP makes a client for the authorization server: no redirects, since a 307
+// or 308 would post a refresh token to wherever it points.
+func newAuthHTTP(transport http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
-		Transport:     boundedTransport{transport},
-		Timeout:       authTimeout,
+		Transport:     transport,
+		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// errAnswerTooLarge ends the reading of an answer that has no end.
-var errAnswerTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxAuthAnswer)
-
-type boundedTransport struct{ base http.RoundTripper }
-
-func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.base.RoundTrip(r)
-	if err == nil {
-		response.Body = &boundedBody{ReadCloser: response.Body, left: maxAuthAnswer}
-	}
-	return response, err
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		var one [1]byte
-		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
-			return 0, err
-		}
-		return 0, errAnswerTooLarge
-	}
-	if len(p) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= n
-	return n, err
 }
 
 // unavailable wraps the failure of a request with a sentence on what to do. The
@@ -140,17 +98,10 @@ func unavailable(what string, err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, describedError{err}, hint)
+	hint := tlspolicy.Explain(err)
+	err = tlspolicy.Shown(err)
+	if hint != "" {
+		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, err, hint)
 	}
-	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, describedError{err})
-}
-
-func newFormRequest(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err == nil {
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		request.Header.Set("Accept", "application/json")
-	}
-	return request, err
+	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, err)
 }
