@@ -138,21 +138,30 @@ func (e *unavailableError) Error() string {
 
 func (e *unavailableError) Unwrap() error { return fds.ErrUnavailable }
 
-// asked gives the status and the Retry-After of an answer that an error tells of.
-func asked(err error) (status int, wait time.Duration) {
+// RetryAfter gives the wait that the server asked for, or 0.
+func RetryAfter(err error) time.Duration {
 	var unavailable *unavailableError
 	var refused *refusedError
 	switch {
 	case errors.As(err, &unavailable):
-		return unavailable.status, unavailable.retryAfter
+		return unavailable.retryAfter
 	case errors.As(err, &refused):
-		return refused.HTTPStatus, refused.RetryAfter
+		return refused.RetryAfter
 	}
-	return 0, 0
+	return 0
 }
 
-// RetryAfter gives the wait that the server asked for, or 0.
-func RetryAfter(err error) time.Duration {
-	_, wait := asked(err)
-	return wait
+// busy says that the server is busy or down: it has done nothing yet of what it was
+// asked for.
+func busy(err error) bool {
+	var unavailable *unavailableError
+	var refused *refusedError
+	status := 0
+	switch {
+	case errors.As(err, &unavailable):
+		status = unavailable.status
+	case errors.As(err, &refused) && !refused.Final:
+		status = refused.HTTPStatus
+	}
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 }

@@ -29,9 +29,10 @@ type Answer struct {
 }
 
 // Exchange trades an authorization code (RFC 6749 section 4.1.3, RFC 7636
-// section 4.5).
+// section 4.5). A server that is busy or down has not spent it, and is asked again;
+// so is one whose answer was lost, once.
 func (s *Server) Exchange(ctx context.Context, attempt Attempt, code tokenstore.Secret) (Answer, error) {
-	return s.token(ctx, "exchange of the authorization code", url.Values{
+	return s.insist(ctx, "exchange of the authorization code", 3, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code.Reveal()},
 		"redirect_uri":  {attempt.RedirectURI},
@@ -50,9 +51,9 @@ func (s *Server) Refresh(ctx context.Context, refreshToken tokenstore.Secret, pr
 }
 
 // DeviceToken asks for the tokens of a device code that the user may have entered by
-// now (RFC 8628 section 3.4).
+// now (RFC 8628 section 3.4). A server whose answer was lost is asked again, once.
 func (s *Server) DeviceToken(ctx context.Context, code tokenstore.Secret, proof *Prover) (Answer, error) {
-	return s.token(ctx, "device sign-in", url.Values{
+	return s.insist(ctx, "device sign-in", 0, url.Values{
 		"grant_type":  {"urn:ietf:params:oauth:grant-type:device_code"},
 		"device_code": {code.Reveal()},
 	}, proof)
@@ -78,6 +79,42 @@ func (s *Server) ClientCredentials(ctx context.Context, proof *Prover) (Answer, 
 	a, err := s.token(ctx, "client credentials", form, proof)
 	a.Refresh, a.RefreshExpiry = tokenstore.Secret{}, time.Time{} // of no use: the application can always ask again (section 4.4.3)
 	return a, err
+}
+
+const (
+	lostWait    = time.Second      // before a lost answer is asked for again: servers replay it for a few seconds
+	longestBusy = 30 * time.Second // that a person in front of a browser waits for a busy server, each time
+)
+
+// insist is token for what cannot be had again without a person: a server that is
+// busy or down is waited for at most so often.
+func (s *Server) insist(ctx context.Context, what string, most int, form url.Values, proof *Prover) (Answer, error) {
+	lost := false
+	for waited := 0; ; {
+		a, err := s.token(ctx, what, form, proof)
+		var wait time.Duration
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return a, err
+		case LostAnswer(err) && !lost:
+			lost, wait = true, lostWait
+		case busy(err) && waited < most:
+			wait = min(max(RetryAfter(err), time.Second<<waited), longestBusy)
+			waited++
+		default:
+			return a, err
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return a, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return a, fmt.Errorf("fdsclient: %s: %w", what, context.Cause(ctx))
+		}
+	}
 }
 
 // token sends a request to the token endpoint.
