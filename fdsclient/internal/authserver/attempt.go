@@ -92,6 +92,10 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 		if why := ownParameters[name]; why != "" {
 			return fail(fmt.Errorf("%w: SignInOptions.Parameters: %q %s", fds.ErrConfig, name, why))
 		}
+		if value == "" { // not asked for, whatever is asked for by default
+			request.Del(name)
+			continue
+		}
 		request.Set(name, value)
 	}
 	if s.settings.PushRequests || m.PushRequired {

@@ -41,11 +41,13 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 	if u.Host != "" && (u.Scheme != own.Scheme || !strings.EqualFold(u.Host, own.Host)) {
 		return foreign("it went to another place than the redirect URI")
 	}
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return foreign("its query is malformed")
+	// Only what is needed counts: nothing else in the query, however it is written, costs
+	// a code that cannot be had twice.
+	values, wanted := make(url.Values), own.Query()
+	for name, value := range pairs(u.RawQuery, true) {
+		values.Add(name, value)
 	}
-	for name, own := range own.Query() { // which may be what tells providers apart
+	for name, own := range wanted { // which may be what tells providers apart
 		if !slices.Equal(values[name], own) {
 			return foreign("it has another query than the redirect URI")
 		}

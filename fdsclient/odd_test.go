@@ -1,0 +1,124 @@
+package fdsclient_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+// What real servers are known to do, from the lists of fdstest: what is harmless in it
+// costs nothing, and the rest costs no refresh token.
+
+func TestNoOddTokenAnswerCostsARefreshToken(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	for _, odd := range fdstest.OddTokenAnswers() {
+		t.Run(odd.Name, func(t *testing.T) {
+			cfg := configure(t, p)
+			signIn(t, open(t, cfg), p)
+			expire(t, cfg.Store)
+			before := stored(t, cfg.Store).RefreshToken
+			off := p.Inject(odd.Fault.Times(1))
+			client, owner := restart(t, cfg)
+			_, err := owner.Token(t.Context())
+			off()
+			if odd.Harmless && err != nil {
+				t.Errorf("a renewal gives %v", err)
+			}
+			if errors.Is(err, fdsclient.ErrSignInRequired) && odd.RefreshToken {
+				t.Errorf("an odd answer is taken for a refusal: %v", err)
+			}
+			client.Close()
+			if kept := !stored(t, cfg.Store).RefreshToken.Equal(before); odd.RefreshToken && !kept {
+				t.Error("the refresh token of the answer was not saved")
+			}
+			if !odd.RefreshToken {
+				return
+			}
+			_, owner = restart(t, cfg)
+			eventually(t, "a renewal with what was kept", func() bool {
+				_, err := owner.Token(t.Context())
+				return err == nil
+			})
+		})
+	}
+}
+
+func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
+	for list, odds := range map[string][]fdstest.Odd{
+		"token answers": fdstest.OddTokenAnswers(),
+		"metadata":      fdstest.OddMetadata(),
+		"key sets":      fdstest.OddKeySets(),
+		"ID tokens":     fdstest.OddIDTokens(),
+		"redirects":     fdstest.OddRedirects(),
+	} {
+		p := start(t, fdstest.Options{})
+		for _, odd := range odds {
+			t.Run(list+"/"+odd.Name, func(t *testing.T) {
+				client := open(t, configure(t, p))
+				defer p.Inject(odd.Fault)()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				options := approve(p)
+				if list == "redirects" && !odd.Harmless { // one that is ignored is waited for in vain
+					ctx, cancel = context.WithTimeout(ctx, time.Second)
+					defer cancel()
+				}
+				owners, err := client.SignIn(ctx, options)
+				switch {
+				case odd.Harmless && err != nil:
+					t.Error(err)
+				case !odd.Harmless && err == nil && list != "token answers":
+					t.Errorf("%v are signed in", owners)
+				}
+			})
+		}
+	}
+}
+
+func TestARefusalIsReadWhateverItsStatusAndType(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	fdsclient.LookAgainAfter(t, 100*time.Millisecond)
+	for _, odd := range fdstest.OddRefusals("invalid_grant") {
+		t.Run(odd.Name, func(t *testing.T) {
+			cfg := configure(t, p)
+			signIn(t, open(t, cfg), p)
+			expire(t, cfg.Store)
+			defer p.Inject(odd.Fault)()
+			_, owner := restart(t, cfg)
+			if !odd.Harmless {
+				if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fdsclient.ErrSignInRequired) {
+					t.Error(err)
+				}
+				return
+			}
+			eventually(t, "two looks", func() bool {
+				_, err := owner.Token(t.Context())
+				return errors.Is(err, fdsclient.ErrSignInRequired)
+			})
+		})
+	}
+}
+
+func TestAnOddDeviceAnswerIsTakenWhenItIsHarmless(t *testing.T) {
+	p := start(t, fdstest.Options{DeviceGrant: true})
+	for _, odd := range fdstest.OddDeviceAnswers() {
+		t.Run(odd.Name, func(t *testing.T) {
+			client := open(t, configure(t, p))
+			defer p.Inject(odd.Fault)()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := client.SignInDevice(ctx, func(code fdsclient.DeviceCode) {
+				if err := p.ApproveDevice(ctx, code.UserCode); err != nil {
+					t.Error(err)
+				}
+			})
+			if (err == nil) != odd.Harmless {
+				t.Error(err)
+			}
+		})
+	}
+}
