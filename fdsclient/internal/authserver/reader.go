@@ -118,7 +118,8 @@ func (r *reader) expect(wanted string) (c byte, err error) {
 	return c, nil
 }
 
-// object reads the object whose brace was read, and that nothing follows it.
+// object reads the object whose brace was read. What follows it is nobody's business: the
+// object is whole.
 func (r *reader) object() error {
 	for wanted := `"}`; ; wanted = `"` {
 		c, err := r.expect(wanted)
@@ -134,13 +135,9 @@ func (r *reader) object() error {
 			}
 		}
 		if c == '}' {
-			break
+			return nil
 		}
 	}
-	if _, ok := r.pastSpace(); ok {
-		return errMalformed
-	}
-	return r.end(nil)
 }
 
 // member reads a member from behind the first quotation mark of its name.

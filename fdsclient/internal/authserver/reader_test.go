@@ -78,17 +78,30 @@ var broken = map[string]struct {
 	"two values":            {`,"b":1 2}`, errMalformed},
 	"an array not closed":   {`,"b":[1}`, errMalformed},
 	"an object not closed":  {`,"b":{"c":[}]}`, errMalformed},
-	"closed twice":          {`}}`, errMalformed},
-	"followed by a page":    {`}<!-- 0.2 s -->`, errMalformed},
-	"followed by another":   {`}{"a":"y"}`, errMalformed},
 	"a word that runs on":   {`,"b":tru"e"}`, errMalformed},
 	"larger than is taken":  {`,"b":"` + strings.Repeat("b", maxAnswer) + `"}`, errTooLarge},
 	"without end":           {`,"b":"` + strings.Repeat("b", 2*maxRead), errTooLarge},
-	"white space, no end":   {`}` + strings.Repeat(" ", 2*maxRead), errTooLarge},
 	"nested without end":    {`,"b":` + strings.Repeat("[", 2*maxRead), errTooLarge},
 	"a scalar without end":  {`,"b":` + strings.Repeat("1", 2*maxRead), errTooLarge},
 	"members without end":   {strings.Repeat(`,"b":1`, 2*maxRead/6), errTooLarge},
 	"asked for without end": {strings.Repeat(`,"a":"x"`, 2*maxRead/8), errTooLarge},
+}
+
+func TestWhatFollowsAWholeObjectHarmsNothing(t *testing.T) {
+	for name, rest := range map[string]string{
+		"closed twice":        `}}`,
+		"followed by a page":  `}<!-- 0.2 s -->`,
+		"followed by another": `}{"a":"y"}`,
+		"white space, no end": `}` + strings.Repeat(" ", 2*maxRead),
+	} {
+		if o := read(`{"a":"x"`+rest, "a"); o.fault != nil || o.text("a") != "x" {
+			t.Errorf("%s: %q, %v", name, o.text("a"), o.fault)
+		}
+	}
+	o := readObject(io.MultiReader(strings.NewReader(`{"a":"x"}`), iotest.ErrReader(errors.New("connection reset"))), "a")
+	if o.fault != nil || o.text("a") != "x" {
+		t.Errorf("a connection that is reset: %q, %v", o.text("a"), o.fault)
+	}
 }
 
 func TestWhatABrokenAnswerHeldBeforeIsFound(t *testing.T) {
