@@ -18,8 +18,15 @@ const writerFolder = "ATOMICFILE_TEST_WRITER_FOLDER"
 // TestMain runs the endless writer that TestAKilledWriterLeavesAWholeFile kills.
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(writerFolder); folder != "" {
+		path, reserved := filepath.Join(folder, "file"), filepath.Join(folder, "reserved")
 		for n := 1; ; n++ {
-			if err := Write(filepath.Join(folder, "file"), content(n)); err != nil {
+			var err error
+			if n%2 == 0 {
+				err = Write(path, content(n))
+			} else if err = Reserve(reserved, int64(len(content(n)))+1000); err == nil {
+				err = Fill(reserved, path, content(n))
+			}
+			if err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
@@ -88,7 +95,7 @@ func TestAKilledWriterLeavesAWholeFile(t *testing.T) {
 			t.Fatalf("after the kill the file has %d bytes, not a whole content (%v)", len(now), err)
 		}
 	}
-	if err := CleanTemp(folder, -time.Minute); err != nil {
+	if err := errors.Join(CleanTemp(folder, -time.Minute), Remove(filepath.Join(folder, "reserved"))); err != nil {
 		t.Fatal(err)
 	}
 	names(t, folder, "file")
