@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -139,6 +140,10 @@ func start(t *testing.T, cfg push.Config, h push.Handler) *running {
 	t.Helper()
 	r := &running{t: t, result: make(chan error, 1), states: make(chan push.State, 10_000)}
 	cfg.OnState = func(s push.State) { r.states <- s }
+	var dialled connections
+	if cfg.Dial != nil {
+		cfg.Dial = dialled.keep(cfg.Dial)
+	}
 	connection, err := push.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -155,11 +160,43 @@ func start(t *testing.T, cfg push.Config, h push.Handler) *running {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(patience):
-			panic(fmt.Sprintf("Run does not return, and the test cannot end; the connection is %+v", connection.State()))
+		case <-time.After(patience): // without an end of Run there is none of the test
+			t.Errorf("Run does not return; the connection is %+v", connection.State())
+			dialled.close()
+			select {
+			case <-done:
+			case <-time.After(patience):
+				panic("Run does not return though its connections are closed")
+			}
 		}
 	})
 	return r
+}
+
+// connections are those of a client.
+type connections struct {
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (c *connections) keep(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.all = append(c.all, conn)
+		}
+		return conn, err
+	}
+}
+
+func (c *connections) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.all {
+		_ = conn.Close()
+	}
 }
 
 // waitState waits for a state that want accepts, among those told since the last one.
