@@ -117,7 +117,7 @@ func hostileChains() map[string]string {
 func TestAHostileChainTakesLinearTime(t *testing.T) {
 	fastest := func(do func()) time.Duration {
 		best := time.Duration(math.MaxInt64)
-		for range 3 {
+		for range 10 { // the machine may be busy with something else
 			start := time.Now()
 			do()
 			best = min(best, time.Since(start))

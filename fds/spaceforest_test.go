@@ -345,20 +345,27 @@ func largeLists(t testing.TB, n int) map[string][]fds.Space {
 }
 
 func TestAnyLargeListTakesLinearTime(t *testing.T) {
+	const tries = 5 // the machine may be busy with something else
 	for name, spaces := range largeLists(t, 20_000) {
-		start := time.Now()
-		for _, s := range spaces {
-			mustSpace(t, string(s.Raw()))
+		for try := 1; ; try++ {
+			start := time.Now()
+			for _, s := range spaces {
+				mustSpace(t, string(s.Raw()))
+			}
+			parse := time.Since(start)
+			start = time.Now()
+			tree := fds.NewSpaceTree(spaces)
+			build := time.Since(start)
+			t.Logf("%s: %v, parsing %v; %v", name, build, parse, tree)
+			// A few times as long as parsing; thousands of times, when each space costs a look at all.
+			if build <= 25*parse {
+				break
+			}
+			if try == tries {
+				t.Errorf("%s: the tree took %v, parsing its spaces %v", name, build, parse)
+				break
+			}
 		}
-		parse := time.Since(start)
-		start = time.Now()
-		tree := fds.NewSpaceTree(spaces)
-		build := time.Since(start)
-		// A few times as long as parsing; thousands of times, when each space costs a look at all.
-		if build > 25*parse {
-			t.Errorf("%s: the tree took %v, parsing its spaces %v", name, build, parse)
-		}
-		t.Logf("%s: %v, parsing %v; %v", name, build, parse, tree)
 	}
 }
 

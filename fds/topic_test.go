@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -277,4 +278,43 @@ func FuzzFiltersStayBelowTheRoot(f *testing.F) {
 			t.Fatalf("%q reaches above the root", filter)
 		}
 	})
+}
+
+// TestAttackErrorsAboutTopicsForgeNoLineAndFloodNone: a topic comes from a broker, and
+// levels and filters may come from whoever configures an application.
+func TestAttackErrorsAboutTopicsForgeNoLineAndFloodNone(t *testing.T) {
+	const odd = "\n\x1b[31m\u009b\u202eodd"
+	root := mustRoot(t, lower)
+	topic := func(levels ...string) error { _, err := root.Topic(levels...); return err }
+	filter := func(below string) error { _, err := root.Filter(below); return err }
+	levels := func(topic string) error { _, err := root.Levels(topic); return err }
+	for name, makes := range map[string]func(odd string) error{
+		"a level with a slash":         func(odd string) error { return topic(odd + "/") },
+		"a level with a wildcard":      func(odd string) error { return topic(odd + "+") },
+		"a level that begins with $":   func(odd string) error { return topic("$" + odd) },
+		"a level with NUL":             func(odd string) error { return topic(odd + "\x00") },
+		"a level that is no UTF-8":     func(odd string) error { return topic(odd + "\xff") },
+		"a filter that goes on":        func(odd string) error { return filter("#/" + odd) },
+		"a filter with half a level":   func(odd string) error { return filter(odd + "+") },
+		"a filter that begins with $":  func(odd string) error { return filter("$" + odd) },
+		"a filter with an empty level": func(odd string) error { return filter(odd + "//") },
+		"a filter with NUL":            func(odd string) error { return filter(odd + "\x00") },
+		"a foreign topic":              func(odd string) error { return levels("fds/v2/" + other + "/" + odd) },
+		"no topic of FDS":              func(odd string) error { return levels(odd) },
+		"a topic of no owner":          func(odd string) error { return levels("fds/v2/" + odd + "/a") },
+		"a topic without levels":       func(odd string) error { return levels("fds/v2/" + odd) },
+		"a topic with a wildcard":      func(odd string) error { return levels("fds/v2/" + lower + "/+" + odd) },
+		"a topic with NUL":             func(odd string) error { return levels("fds/v2/" + lower + "/\x00" + odd) },
+	} {
+		for _, odd := range []string{odd, odd + strings.Repeat("x", 60_000), strings.Repeat(odd, 10_000)} {
+			err := makes(odd)
+			if err == nil {
+				t.Errorf("%s: no error", name)
+				continue
+			}
+			if text := err.Error(); len(text) > 500 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%s: an error of %d bytes: %.500q", name, len(text), text)
+			}
+		}
+	}
 }
