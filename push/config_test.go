@@ -29,50 +29,80 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 		change func(*push.Config)
 		says   string
 	}{
-		"no owner":             {func(c *push.Config) { c.Owner, c.Root = fds.OwnerKey{}, fds.Root{} }, "Owner has no subscription ID"},
-		"another owner's root": {func(c *push.Config) { c.Root = other }, "Root must be made from"},
-		"no root":              {func(c *push.Config) { c.Root = fds.Root{} }, "Root must be made from"},
-		"no certificate":       {func(c *push.Config) { c.Certificate = nil }, "Certificate is missing"},
-		"no URL":               {url(""), "it is empty"},
-		"mqtt":                 {url("mqtt://broker.example.com:1883"), "mqtt has no TLS"},
-		"tcp":                  {url("tcp://broker.example.com:1883"), "tcp has no TLS"},
-		"http":                 {url("http://broker.example.com"), "http has no TLS"},
-		"https":                {url("https://broker.example.com"), "the scheme must be mqtts"},
-		"no scheme":            {url("broker.example.com:8883"), "the scheme must be mqtts"},
-		"no host":              {url("mqtts://:8883"), "names no host"},
-		"no such port":         {url("mqtts://broker.example.com:99999"), `port "99999"`},
-		"port 0":               {url("mqtts://broker.example.com:0"), `port "0"`},
-		"a path":               {url("mqtts://broker.example.com/x"), "host and port only"},
-		"a query":              {url("mqtts://broker.example.com?x"), "host and port only"},
-		"ws":                   {url("ws://broker.example.com"), "ws has no TLS"},
-		"wss, no host":         {url("wss:///mqtt"), "names no host"},
-		"wss, a query":         {url("wss://broker.example.com/mqtt?token=hunter2"), "it may hold host"},
-		"wss, a password":      {url("wss://user:hunter2@broker.example.com/mqtt"), "user name or password"},
-		"a password":           {url("mqtts://user:hunter2@broker.example.com"), "user name or password"},
-		"a password, no URL":   {url("mqtts://user:hunter2@broker.example.com:x"), "not a URL"},
-		"a foreign topic":      {func(c *push.Config) { c.Topics = []string{"#", "a/#/b"} }, "# stands only at the end"},
-		"an empty topic":       {func(c *push.Config) { c.Topics = []string{""} }, "empty level"},
-		"a foreign filter":     {func(c *push.Config) { c.Subscribed = []string{other.String() + "#"} }, "stored for another owner"},
-		"the prefix alone":     {func(c *push.Config) { c.Subscribed = []string{root.String()} }, "stored for another owner"},
-		"session expiry":       {func(c *push.Config) { c.SessionExpiry = time.Millisecond }, "SessionExpiry is 1ms"},
-		"negative expiry":      {func(c *push.Config) { c.SessionExpiry = -1 }, "SessionExpiry is -1ns"},
-		"keep-alive":           {func(c *push.Config) { c.KeepAlive = 19 * time.Hour }, "KeepAlive is 19h"},
-		"packet size":          {func(c *push.Config) { c.MaxPacketSize = 100 }, "MaxPacketSize is 100"},
-		"huge packets":         {func(c *push.Config) { c.MaxPacketSize = 1 << 29 }, "MaxPacketSize is 536870912"},
-		"connect time-out":     {func(c *push.Config) { c.ConnectTimeout = -time.Second }, "ConnectTimeout is -1s"},
-		"back-off":             {func(c *push.Config) { c.Backoff = push.Backoff{Initial: time.Minute, Max: time.Second} }, "Backoff.Initial is 1m0s"},
+		"no owner":              {func(c *push.Config) { c.Owner, c.Root = fds.OwnerKey{}, fds.Root{} }, "Owner has no subscription ID"},
+		"another owner's root":  {func(c *push.Config) { c.Root = other }, "Root must be made from"},
+		"no root":               {func(c *push.Config) { c.Root = fds.Root{} }, "Root must be made from"},
+		"no certificate":        {func(c *push.Config) { c.Certificate = nil }, "Certificate is missing"},
+		"no URL":                {url(""), "it is empty"},
+		"mqtt":                  {url("mqtt://broker.example.com:1883"), "mqtt has no TLS"},
+		"tcp":                   {url("tcp://broker.example.com:1883"), "tcp has no TLS"},
+		"http":                  {url("http://broker.example.com"), "http has no TLS"},
+		"https":                 {url("https://broker.example.com"), "the scheme must be mqtts"},
+		"no scheme":             {url("broker.example.com:8883"), "the scheme must be mqtts"},
+		"no host":               {url("mqtts://:8883"), "names no host"},
+		"no such port":          {url("mqtts://broker.example.com:99999"), `port "99999"`},
+		"port 0":                {url("mqtts://broker.example.com:0"), `port "0"`},
+		"a path":                {url("mqtts://broker.example.com/x"), "host and port only"},
+		"a query":               {url("mqtts://broker.example.com?x"), "host and port only"},
+		"ws":                    {url("ws://broker.example.com"), "ws has no TLS"},
+		"wss, no host":          {url("wss:///mqtt"), "names no host"},
+		"wss, a query":          {url("wss://broker.example.com/mqtt?token=hunter2"), "it may hold host"},
+		"wss, a password":       {url("wss://user:hunter2@broker.example.com/mqtt"), "user name or password"},
+		"a password":            {url("mqtts://user:hunter2@broker.example.com"), "user name or password"},
+		"a password, no URL":    {url("mqtts://user:hunter2@broker.example.com:x"), "not a URL"},
+		"a foreign topic":       {func(c *push.Config) { c.Topics = []string{"#", "a/#/b"} }, "# stands only at the end"},
+		"an empty topic":        {func(c *push.Config) { c.Topics = []string{""} }, "empty level"},
+		"a foreign filter":      {func(c *push.Config) { c.Subscribed = []string{other.String() + "#"} }, "stored for another owner"},
+		"the prefix alone":      {func(c *push.Config) { c.Subscribed = []string{root.String()} }, "stored for another owner"},
+		"session expiry":        {func(c *push.Config) { c.SessionExpiry = time.Millisecond }, "SessionExpiry is 1ms"},
+		"negative expiry":       {func(c *push.Config) { c.SessionExpiry = -1 }, "SessionExpiry is -1ns"},
+		"keep-alive":            {func(c *push.Config) { c.KeepAlive = 19 * time.Hour }, "KeepAlive is 19h"},
+		"packet size":           {func(c *push.Config) { c.MaxPacketSize = 100 }, "MaxPacketSize is 100"},
+		"huge packets":          {func(c *push.Config) { c.MaxPacketSize = 1 << 29 }, "MaxPacketSize is 536870912"},
+		"connect time-out":      {func(c *push.Config) { c.ConnectTimeout = -time.Second }, "ConnectTimeout is -1s"},
+		"a fragment":            {url("mqtts://broker.example.com#x"), "host and port only"},
+		"a bare ?":              {url("mqtts://broker.example.com?"), "host and port only"},
+		"an opaque URL":         {url("mqtts:broker.example.com"), "names no host"},
+		"a long port":           {url("mqtts://broker.example.com:" + strings.Repeat("9", 10_000)), `port "99999`},
+		"write time-out":        {func(c *push.Config) { c.WriteTimeout = 25 * time.Hour }, "WriteTimeout is 25h"},
+		"drain time-out":        {func(c *push.Config) { c.DrainTimeout = -1 }, "DrainTimeout is -1ns"},
+		"certificate check":     {func(c *push.Config) { c.CertificateCheck = 1 }, "CertificateCheck is 1ns"},
+		"slow handler":          {func(c *push.Config) { c.SlowHandler = -1 }, "SlowHandler is -1ns"},
+		"taken over":            {func(c *push.Config) { c.TakenOverRetry = time.Second }, "TakenOverRetry is 1s"},
+		"negative attempts":     {func(c *push.Config) { c.MaxAttempts = -1 }, "MaxAttempts is -1"},
+		"a slow back-off":       {func(c *push.Config) { c.Backoff.Slow = -1 }, "Backoff.Slow is -1ns"},
+		"handler back-off":      {func(c *push.Config) { c.HandlerBackoff.Initial = 48 * time.Hour }, "HandlerBackoff.Initial is 48h"},
+		"a long foreign filter": {func(c *push.Config) { c.Subscribed = []string{other.String() + strings.Repeat("x", 10_000)} }, "stored for another owner"},
+		"back-off":              {func(c *push.Config) { c.Backoff = push.Backoff{Initial: time.Minute, Max: time.Second} }, "Backoff.Initial is 1m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := good()
 			c.change(&cfg)
 			_, err := push.New(cfg)
-			if !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("error %v, want %q", err, c.says)
+			if !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") || !isSafe(err.Error()) {
+				t.Errorf("error %.1000q, want %q", err, c.says)
 			}
 		})
 	}
 	if _, err := push.New(push.Config{}); strings.Count(err.Error(), "\n") < 2 {
 		t.Errorf("only one fault of several is named: %v", err)
+	}
+}
+
+// TestAttackAnAllowedServerIsAHostAndNothingElse: what else it held would decide where
+// an owner's certificate is shown.
+func TestAttackAnAllowedServerIsAHostAndNothingElse(t *testing.T) {
+	b := newScripted(t, nil)
+	for _, allowed := range []string{
+		"", " ", "https://other.test", "mqtts://other.test:8883", "other.test/mqtt", "user@other.test", "user:hunter2@other.test:8883", "other.test?x", "other.test#x",
+		"a b", "[::1", "::1]:1:2", "1:2:3", "other.test:0", "other.test:99999", "other.test:-1", "other.test:mqtt", ":8883", "[other.test", "other.test,third.test",
+		"line\nforged\x1b[31m\u202e/" + strings.Repeat("x", 10_000),
+	} {
+		cfg := b.config()
+		cfg.AllowedServers = []string{"fine.test", allowed}
+		if _, err := push.New(cfg); !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), "AllowedServers") || !isSafe(err.Error()) {
+			t.Errorf("%.40q: error %.1000q", allowed, err)
+		}
 	}
 }
 

@@ -100,12 +100,23 @@ func (r *route) allowed(to server) (server, bool) {
 func parseServer(text string) (server, bool) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		host, port = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"), "8883"
+		host, port = text, "8883"
+		if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
+			host = strings.TrimSuffix(inner, "]")
+		}
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || number == 0 || host == "" || strings.ContainsAny(host, "/@?#[] ") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+	if err != nil || number == 0 || !isHost(host) {
 		return server{}, false
 	}
 	host = strings.ToLower(host)
 	return server{host: host, address: net.JoinHostPort(host, port)}, true
+}
+
+// isHost says whether a text is an IP address or may be a name in DNS.
+func isHost(text string) bool {
+	odd := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '.' || r == '_')
+	}
+	return net.ParseIP(text) != nil || text != "" && !strings.ContainsFunc(text, odd)
 }
