@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,7 +84,11 @@ func defaultStateFolder(application string) string {
 			return ""
 		}
 	}
-	return filepath.Join(base, url.PathEscape(application), "state")
+	name := url.PathEscape(application)
+	if strings.Trim(name, ".") == "" { // a step in a path
+		name = strings.ReplaceAll(name, ".", "%2E")
+	}
+	return filepath.Join(base, name, "state")
 }
 
 // stateFile is the form of a file: the key is inside, because its name is only a
