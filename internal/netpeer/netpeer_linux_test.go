@@ -43,7 +43,8 @@ type world struct {
 	client *http.Client
 	url    string
 	came   chan struct{} // a request for /slow has
-	answer chan struct{} // lets it be answered
+	wait   chan struct{} // until answer is called
+	answer func()
 
 	mu     sync.Mutex
 	ends   []net.Conn      // of all connections, both of each
@@ -52,12 +53,13 @@ type world struct {
 
 func newWorld(t *testing.T, http2 bool, through func(address string) string) *world {
 	t.Helper()
-	w := &world{t: t, came: make(chan struct{}, 1), answer: make(chan struct{})}
+	w := &world{t: t, came: make(chan struct{}, 1), wait: make(chan struct{})}
+	w.answer = sync.OnceFunc(func() { close(w.wait) })
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.URL.Path == "/slow" {
 			w.came <- struct{}{}
-			<-w.answer
+			<-w.wait
 		}
 		_, _ = io.WriteString(out, r.Proto)
 	}))
@@ -83,13 +85,10 @@ func newWorld(t *testing.T, http2 bool, through func(address string) string) *wo
 		w.mu.Unlock()
 		return &watched{c, sync.OnceFunc(func() { close(closed) })}, nil
 	}
-	w.client, w.url = &http.Client{Transport: transport}, server.URL
+	w.client = &http.Client{Transport: transport, Timeout: timings().within + timings().slow} // which no test comes near
+	w.url = server.URL
 	t.Cleanup(func() {
-		select {
-		case <-w.answer:
-		default:
-			close(w.answer)
-		}
+		w.answer()
 		transport.CloseIdleConnections()
 		server.CloseClientConnections()
 		server.Close()
@@ -289,7 +288,7 @@ func TestALivePeerThatIsSlowToAnswerIsWaitedFor(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, http2, nil)
-			time.AfterFunc(timings().slow, func() { close(w.answer) })
+			time.AfterFunc(timings().slow, w.answer)
 			if got, err := w.ask("/slow"); err != nil || got != protocol {
 				t.Errorf("after %v: %q, %v", timings().slow, got, err)
 			}
