@@ -140,6 +140,7 @@ func (c *Client) authSettings() authserver.Settings {
 		AssertionAudience: a.AssertionAudience,
 		DPoP:              a.DPoP,
 		PushRequests:      a.PushRequests,
+		SymmetricIDTokens: a.SymmetricIDTokens,
 		SubscriptionClaim: a.SubscriptionClaim,
 		UserAgent:         userAgent(a.Name),
 

@@ -125,7 +125,7 @@ type Endpoints struct {
 	Authorization       string
 	Token               string
 	Revocation          string // RFC 7009; without it a sign-out deletes and revokes nothing
-	JWKS                string // keys of ID tokens (OpenID Connect Core section 10.1.1)
+	JWKS                string // keys of ID tokens (OpenID Connect Core section 10.1.1); needed where the metadata name none
 	PushedAuthorization string // RFC 9126
 	DeviceAuthorization string // RFC 8628
 	Introspection       string // RFC 7662; asked for the subscription ID when no token has it
@@ -184,6 +184,11 @@ type Application struct {
 	// executed with a PageData; nil: a plain page of ours. It can load nothing
 	// from elsewhere: the page's address holds the code.
 	Page *template.Template
+
+	// SymmetricIDTokens takes ID tokens that are signed by HS256 with the ClientSecret,
+	// of 32 bytes or more, besides those signed with the provider's keys. By default a
+	// token that anyone with the secret could have made is refused.
+	SymmetricIDTokens bool
 
 	// SubscriptionClaim is the claim that holds the subscription ID, a string,
 	// or IDs, an array of strings (W7; FDS does not name it); default
@@ -363,6 +368,9 @@ func (a *Application) complete() (faults []string) {
 		if port < 1 || port > 65535 {
 			fault("Application.RedirectPorts: %d is no port", port)
 		}
+	}
+	if a.SymmetricIDTokens && len(a.ClientSecret.Reveal()) < authserver.MinSymmetricSecret {
+		fault("Application.SymmetricIDTokens needs a ClientSecret of at least %d bytes (RFC 7518 section 3.2)", authserver.MinSymmetricSecret)
 	}
 	if a.SubscriptionClaim == "" {
 		a.SubscriptionClaim = "subscription_id"

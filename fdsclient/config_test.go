@@ -46,6 +46,11 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"http redirect":    {func(c *fdsclient.Config) { c.Application.RedirectURL = "http://app.example/cb" }, "Application.RedirectURL"},
 		"redirect path":    {func(c *fdsclient.Config) { c.Application.RedirectPath = "callback" }, "Application.RedirectPath"},
 		"port":             {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{70000} }, "70000"},
+		"no error code":    {func(c *fdsclient.Config) { c.Provider.FinalErrors = []string{"a\nb"} }, "Provider.FinalErrors"},
+		"an error for now": {func(c *fdsclient.Config) { c.Provider.FinalErrors = []string{"temporarily_unavailable"} }, "passes by itself"},
+		"a short secret": {func(c *fdsclient.Config) {
+			c.Application.SymmetricIDTokens, c.Application.ClientSecret = true, fdsclient.NewSecret(strings.Repeat("x", 31))
+		}, "Application.SymmetricIDTokens"},
 		"topic above root": {func(c *fdsclient.Config) { c.Push.Topics = []string{"a/#/b"} }, "Push.Topics"},
 	} {
 		cfg := good()

@@ -195,6 +195,7 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 		"the code as text":           {fdstest.Answer(fdstest.TokenEndpoint, 400, "text/plain", `{"error":"invalid_grant"}`), true},
 		"the code in a form":         {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/x-www-form-urlencoded", "error=invalid_grant"), true},
 		"bad_refresh_token with 200": {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"error":"bad_refresh_token"}`), true},
+		"this provider's own code":   {fdstest.Answer(fdstest.TokenEndpoint, 400, "application/json", `{"error":"token_revoked"}`), true},
 		"500 with another code":      {fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"internal"}`), false},
 		"HTML with 200":              {fdstest.Answer(fdstest.TokenEndpoint, 200, "text/html", "<html>Welcome to the hotel"), false},
 		"a cut answer":               {fdstest.Answer(fdstest.TokenEndpoint, 200, "application/json", `{"access_token":"a`), false},
@@ -204,7 +205,7 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := configure(t, p)
-			cfg.Provider.FinalErrors = []string{"session_gone"}
+			cfg.Provider.FinalErrors = []string{"session_gone", "token_revoked"}
 			seen := &hooks{}
 			cfg.Hooks = []any{seen}
 			signIn(t, open(t, cfg), p)

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -103,16 +104,32 @@ func (o *object) list(name, separators string) []string {
 // longestTime is what a server can say in seconds; more is nonsense.
 const longestTime = 100 * 366 * 24 * time.Hour
 
-// seconds gives a member that is a number of seconds, or a text with one; 0 when it is
-// missing, not positive, beyond measure, or not readable.
-func (o *object) seconds(name string) time.Duration {
+// number gives a member that is a finite number, or a text with one.
+func (o *object) number(name string) (n float64, ok bool) {
 	text := string(o.raw(name))
 	if quoted := o.text(name); quoted != "" {
 		text = strings.TrimSpace(quoted)
 	}
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n > 0) || n > longestTime.Seconds() {
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+}
+
+// seconds gives a member that is a number of seconds, or a text with one; 0 when it is
+// missing, not positive, beyond measure, or not readable.
+func (o *object) seconds(name string) time.Duration {
+	n, ok := o.number(name)
+	if !ok || n <= 0 || n > longestTime.Seconds() {
 		return 0
 	}
 	return time.Duration(n * float64(time.Second))
+}
+
+// date gives a member that is a NumericDate (RFC 7519 section 2); zero when it is
+// missing or not readable.
+func (o *object) date(name string) time.Time {
+	n, ok := o.number(name)
+	if !ok || n <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(min(n, 1<<40)), 0) // beyond any time that matters
 }

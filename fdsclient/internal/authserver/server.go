@@ -34,6 +34,7 @@ type Settings struct {
 	AssertionAudience string
 	DPoP              bool
 	PushRequests      bool
+	SymmetricIDTokens bool // ID tokens may be signed by HS256 with the ClientSecret
 	SubscriptionClaim string
 	UserAgent         string
 

@@ -78,6 +78,7 @@ func (s *Server) ClientCredentials(ctx context.Context, proof *Prover) (Answer, 
 	}
 	a, err := s.token(ctx, "client credentials", form, proof)
 	a.Refresh, a.RefreshExpiry = tokenstore.Secret{}, time.Time{} // of no use: the application can always ask again (section 4.4.3)
+	a.ID = tokenstore.Secret{}                                    // which nobody asked for
 	return a, err
 }
 

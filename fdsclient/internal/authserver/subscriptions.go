@@ -1,0 +1,150 @@
+package authserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+// maxSubscriptions bounds the owners of one grant.
+const maxSubscriptions = 1000
+
+// SignedIn reads whose grant an answer that begins one is, as the provider spells
+// their subscription IDs. The tokens must be bound to proof, if there is one. The nonce
+// is that of a sign-in that asked for an ID token; zero: it asked for none.
+//
+// An ID token is judged where one is needed, and only there: where it was asked for and
+// the answer does not say that openid was not granted, and where a device's is the last
+// to name the subscription.
+func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret, proof *Prover) ([]string, error) {
+	if proof != nil && a.Kind != KindDPoP {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
+	}
+	if a.Unusable != nil {
+		return nil, a.Unusable
+	}
+	granted := a.Scopes == nil || slices.Contains(a.Scopes, "openid")
+	needed := granted && !nonce.IsZero()
+	var claims object
+	var err error
+	if needed {
+		if claims, err = s.verifyIDToken(ctx, m, a, nonce); err != nil {
+			return nil, err
+		}
+	}
+	ids, found, err := s.Subscriptions(a)
+	if err == nil && !found {
+		if !needed && granted && !a.ID.IsZero() && slices.Contains(s.settings.Scopes, "openid") {
+			claims, err = s.verifyIDToken(ctx, m, a, nonce)
+		}
+		if err == nil {
+			ids, found, err = s.claimed(&claims, "ID token")
+		} else if m.IntrospectionEndpoint != "" {
+			err = nil // there is one more to ask
+		}
+	}
+	if err == nil && !found && m.IntrospectionEndpoint != "" {
+		ids, found, err = s.introspect(ctx, m, a.Access)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: none of token response, access token, ID token and introspection has the claim %q; ask the provider for its name and set Application.SubscriptionClaim", fds.ErrNoSubscription, s.settings.SubscriptionClaim)
+	}
+	return ids, nil
+}
+
+// Subscriptions reads which owners an answer is for (W7), from the token response or
+// else the access token where it is a JWT; each must be a UUID of version 4 (W6). They
+// are given as the provider spelt them. found is false when neither has the claim.
+//
+// The access token's signature is not checked, since it came straight from the token
+// endpoint over TLS and its check is the API's (RFC 9068 section 4); of its claims no
+// other is read.
+func (s *Server) Subscriptions(a Answer) (ids []string, found bool, err error) {
+	if a.subscriptions != nil {
+		ids, err = readSubscriptions(a.subscriptions, "token response")
+		return ids, true, err
+	}
+	_, claims, _ := readJWT(a.Access, s.settings.SubscriptionClaim)
+	return s.claimed(&claims, "access token")
+}
+
+// claimed reads the claim.
+func (s *Server) claimed(claims *object, where string) (ids []string, found bool, err error) {
+	name := s.settings.SubscriptionClaim
+	claim := claims.members[name]
+	switch {
+	case claim == nil:
+		return nil, false, nil
+	case claim.times > 1:
+		return nil, true, fmt.Errorf("fdsclient: subscription ID in the %s: %w: the claim %q is there more than once", where, fds.ErrSubscriptionID, name)
+	}
+	ids, err = readSubscriptions(claim.raw, where)
+	return ids, true, err
+}
+
+// introspect asks the server about a token that says nothing itself (RFC 7662).
+func (s *Server) introspect(ctx context.Context, m *Metadata, access tokenstore.Secret) (ids []string, found bool, err error) {
+	const what = "introspection"
+	claim := s.settings.SubscriptionClaim
+	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}
+	r, err := s.send(ctx, m, &call{
+		what: what, endpoint: what, name: "introspection_endpoint", address: m.IntrospectionEndpoint, form: form,
+		names: []string{"active", claim},
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if !r.ok() {
+		return nil, false, s.refusal(&r)
+	}
+	if twice := r.twice("active", claim); r.fault != nil || twice != "" || r.raw("active") == nil {
+		return nil, false, s.unfit(&r, twice, "RFC 7662 section 2.2")
+	}
+	if string(r.raw("active")) != "true" {
+		return nil, false, fmt.Errorf("fdsclient: %s: %w: the provider calls the token that it has just issued inactive; ask it", what, fds.ErrUnavailable)
+	}
+	raw := r.raw(claim)
+	if raw == nil {
+		return nil, false, nil
+	}
+	ids, err = readSubscriptions(raw, what)
+	return ids, true, err
+}
+
+// readSubscriptions takes a string or an array of strings.
+func readSubscriptions(raw json.RawMessage, where string) ([]string, error) {
+	var one string
+	var all []string
+	if json.Unmarshal(raw, &one) == nil {
+		all = []string{one}
+	} else if json.Unmarshal(raw, &all) != nil {
+		return nil, fmt.Errorf("fdsclient: subscription ID in the %s: %w: it is neither a string nor an array of strings", where, fds.ErrSubscriptionID)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("fdsclient: %w: the claim in the %s is empty", fds.ErrNoSubscription, where)
+	}
+	if len(all) > maxSubscriptions {
+		return nil, fmt.Errorf("fdsclient: subscription IDs in the %s: %w: %d of them, the bound is %d", where, fds.ErrSubscriptionID, len(all), maxSubscriptions)
+	}
+	seen := make(map[fds.SubscriptionID]bool)
+	var ids []string
+	for _, spelling := range all {
+		id, err := fds.ParseSubscriptionID(spelling)
+		if err != nil {
+			return nil, fmt.Errorf("fdsclient: subscription ID in the %s: %w", where, err)
+		}
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, spelling)
+		}
+	}
+	return ids, nil
+}
