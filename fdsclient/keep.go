@@ -37,7 +37,24 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	}
 	var gone []fds.SubscriptionID
 	if failed == nil {
-		record.Subscriptions, gone, failed = g.stillFor(record.Subscriptions, a)
+		ids, found, err := g.client.auth.Subscriptions(a)
+		if err == nil && !found && g.client.auth.Introspects(ctx) {
+			// Before anyone is asked again, what cannot be had again is saved.
+			safe := record
+			safe.AccessToken, safe.AccessExpiry = Secret{}, time.Time{}
+			saved, err := g.save(ctx, safe, spent)
+			if err != nil {
+				return renewed{}, err
+			}
+			record.Revision, spent = saved.Revision, saved.RefreshToken
+			ids, found, err = g.client.auth.Introspected(ctx, a)
+		}
+		switch {
+		case err != nil:
+			failed = fmt.Errorf("fdsclient: renewal: %w: it cannot be told whose the renewed token is: %w", ErrUnavailable, err)
+		case found:
+			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, idSet(ids))
+		}
 	}
 	if failed != nil {
 		// The refresh token was rotated all the same; the access token is no good
@@ -47,7 +64,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	if errors.Is(failed, ErrSubscriptionChanged) { // nothing that time mends
 		record.Renewal.Refused, record.Renewal.Looked, record.Renewal.Lapsed = record.Renewed, record.Renewed, true
 	}
-	if err := g.save(ctx, record, spent); err != nil {
+	if _, err := g.save(ctx, record, spent); err != nil {
 		return renewed{ended: gone}, err
 	}
 	if failed != nil {
@@ -57,19 +74,10 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	return renewed{credential: c, fromServer: true, ended: gone}, err
 }
 
-// stillFor compares whom a renewed token names with those whom the grant is for. An owner
-// whom the provider took out of the grant ends, and the others go on. A token that names
-// nobody is taken; one that names strangers alone is refused, since an owner's ID never
-// changes.
-func (g *grant) stillFor(subscriptions []string, a authserver.Answer) (kept []string, gone []fds.SubscriptionID, err error) {
-	ids, found, err := g.client.auth.Subscriptions(a)
-	if err != nil {
-		return subscriptions, nil, fmt.Errorf("fdsclient: renewal: %w: it cannot be told whose the renewed token is: %w", ErrUnavailable, err)
-	}
-	if !found {
-		return subscriptions, nil, nil
-	}
-	named := idSet(ids)
+// stillFor compares those whom a renewed token names with those whom the grant is for. An
+// owner whom the provider took out of the grant ends, and the others go on. A token that
+// names strangers alone is refused, since an owner's ID never changes.
+func stillFor(subscriptions []string, named map[fds.SubscriptionID]bool) (kept []string, gone []fds.SubscriptionID, err error) {
 	for _, spelling := range subscriptions {
 		id, err := fds.ParseSubscriptionID(spelling)
 		switch {
@@ -88,7 +96,7 @@ func (g *grant) stillFor(subscriptions []string, a authserver.Answer) (kept []st
 // save stores a rotated grant on a time of its own: no caller may cancel it. What
 // the store will not take is kept in memory and saved before anything else is
 // tried, since the stored refresh token is spent.
-func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret) error {
+func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret) (tokenstore.Grant, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	var err error
@@ -96,9 +104,10 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 		if attempt > 0 {
 			_ = sleep(ctx, time.Duration(attempt)*200*time.Millisecond)
 		}
-		_, err = g.client.store.Save(ctx, record)
+		saved := record
+		saved.Revision, err = g.client.store.Save(ctx, record)
 		if errors.Is(err, tokenstore.ErrConflict) {
-			record, err = g.rebase(ctx, record, spent)
+			saved, err = g.rebase(ctx, record, spent)
 		}
 		if errors.Is(err, tokenstore.ErrPartlySaved) { // what cannot be had again is safe
 			g.storeFailed(err)
@@ -108,14 +117,14 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 			g.mu.Lock()
 			g.unsaved = nil
 			g.mu.Unlock()
-			return nil
+			return saved, nil
 		}
 	}
 	g.mu.Lock()
 	g.unsaved = &unsaved{spent: spent, record: record}
 	g.mu.Unlock()
 	g.storeFailed(err)
-	return fmt.Errorf("fdsclient: renewal: the renewed grant is not saved yet, and kept in memory: %w", err)
+	return record, fmt.Errorf("fdsclient: renewal: the renewed grant is not saved yet, and kept in memory: %w", err)
 }
 
 // rebase saves a record upon one that was stored by someone who does not hold the grant's
@@ -130,7 +139,8 @@ func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent Secre
 	}
 	record.Revision = stored.Revision
 	record.Subscriptions = slices.DeleteFunc(slices.Clone(record.Subscriptions), func(spelling string) bool { return !slices.Contains(stored.Subscriptions, spelling) })
-	_, err = g.client.store.Save(ctx, record)
+	revision, err := g.client.store.Save(ctx, record)
+	record.Revision = revision
 	return record, err
 }
 
@@ -141,10 +151,11 @@ func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (token
 	if !newer {
 		return stored, nil
 	}
-	if err := g.save(ctx, record, stored.RefreshToken); err != nil {
+	saved, err := g.save(ctx, record, stored.RefreshToken)
+	if err != nil {
 		return stored, err
 	}
-	return g.load(ctx)
+	return saved, nil
 }
 
 // newest gives the stored grant with the tokens that could not be saved yet, and

@@ -75,3 +75,28 @@ func TestAttackAnOwnerWhoLeftASharedGrantGetsNoTokenOfIt(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAttackAnOpaqueTokenForSomeoneElseIsNotUsed(t *testing.T) {
+	p := start(t, fdstest.Options{OpaqueTokens: true, Introspection: true})
+	cfg := configure(t, p)
+	cfg.Application.Scopes = []string{"offline_access"} // no ID token says whose it is
+	cfg.Application.ClientID, cfg.Application.ClientSecret = p.ConfidentialApplication().ID, fdsclient.NewSecret(p.ConfidentialApplication().Secret)
+	all := p.Owners()
+	signIn(t, open(t, cfg), p, all[0])
+	expire(t, cfg.Store)
+	client, owner := restart(t, cfg)
+	token(t, owner)
+	client.Close()
+
+	expire(t, cfg.Store)
+	before := stored(t, cfg.Store).RefreshToken
+	defer p.Inject(fdstest.RenewalSubscription(all[1].Spelling))()
+	client, owner = restart(t, cfg)
+	if got, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrSubscriptionChanged) {
+		t.Errorf("%v, %v", got, err)
+	}
+	client.Close()
+	if g := stored(t, cfg.Store); !g.AccessToken.IsZero() || g.RefreshToken.Equal(before) {
+		t.Error("someone else's token was kept, or the rotated refresh token was not")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -69,6 +70,8 @@ type Server struct {
 	http      *http.Client
 	patient   *http.Client // for requests that spend what cannot be had again
 	discovery *discovery
+
+	noIntrospection atomic.Bool // the server does not let this application ask about renewed tokens
 }
 
 // New makes a Server; it opens no connection.

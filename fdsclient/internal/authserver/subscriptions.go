@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -74,6 +75,34 @@ func (s *Server) Subscriptions(a Answer) (ids []string, found bool, err error) {
 	}
 	_, claims, _ := readJWT(a.Access, s.settings.SubscriptionClaim)
 	return s.claimed(&claims, "access token")
+}
+
+// Introspected asks the server which owners a renewed access token is for that does not
+// say so itself (RFC 7662). found is false where the server has no introspection, does not
+// let this application ask, or gives no answer.
+func (s *Server) Introspected(ctx context.Context, a Answer) (ids []string, found bool, err error) {
+	m, err := s.discovery.get(ctx)
+	if err != nil || !s.Introspects(ctx) {
+		return nil, false, nil
+	}
+	ids, found, err = s.introspect(ctx, m, a.Access)
+	switch {
+	case errors.Is(err, fds.ErrSubscriptionID), errors.Is(err, fds.ErrNoSubscription):
+		return nil, false, err
+	case err != nil:
+		var refused *refusedError
+		if errors.As(err, &refused) {
+			s.noIntrospection.Store(true) // and it will not be any other time
+		}
+		return nil, false, nil
+	}
+	return ids, found, nil
+}
+
+// Introspects reports whether Introspected would ask.
+func (s *Server) Introspects(ctx context.Context) bool {
+	m, err := s.discovery.get(ctx)
+	return err == nil && m.IntrospectionEndpoint != "" && !s.noIntrospection.Load()
 }
 
 // claimed reads the claim.
