@@ -93,8 +93,10 @@ var oauthHints = map[string]string{
 	"access_denied":          "the user refused, or may not give access",
 }
 
-// Retryable says whether doing the same again later may help, with no one signing
-// in and nothing configured anew.
+// Retryable reports whether doing the same again later may help, with no one signing
+// in and nothing configured anew. An error of a renewal that is not tried again before some
+// time has, anywhere in its chain, a method RetryAfter() time.Duration that returns how
+// long that is.
 func Retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, ErrSignInRequired), errors.Is(err, ErrConfig), errors.Is(err, ErrClosed),
