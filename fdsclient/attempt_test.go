@@ -110,7 +110,6 @@ func TestARedirectMustBeTheAttempts(t *testing.T) {
 		"no state":      change(func(_ *url.URL, q url.Values) { q.Del("state") }),
 		"two states":    callback + "&state=x",
 		"two codes":     callback + "&code=x",
-		"broken query":  callback + "&%zz",
 		"far too long":  callback + "&x=" + strings.Repeat("x", 20000),
 		"state altered": change(func(_ *url.URL, q url.Values) { q.Set("state", q.Get("state")+"x") }),
 	} {
@@ -122,8 +121,9 @@ func TestARedirectMustBeTheAttempts(t *testing.T) {
 	if _, err := client.FinishSignIn(t.Context(), other, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
 		t.Errorf("another session's redirect: %v", err)
 	}
-	// None of it has used the attempt up; a server passes path and query alone.
-	if _, err := client.FinishSignIn(t.Context(), attempt, u.RequestURI()); err != nil {
+	// None of it has used the attempt up; a server passes path and query alone, in which
+	// there may be more.
+	if _, err := client.FinishSignIn(t.Context(), attempt, u.RequestURI()+"&%zz;&x=100%"); err != nil {
 		t.Errorf("the right redirect: %v", err)
 	}
 }

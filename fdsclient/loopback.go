@@ -162,8 +162,9 @@ func (s *pendingSignIn) redirected(redirect *url.URL) (loopback.Page, bool) {
 	if result != nil {
 		return s.client.closingPage(result.err), true
 	}
-	if query := redirect.Query(); query.Has("error") && query.Get("state") == "" {
-		s.ignored.note("ignored that the provider refused: its redirect does not name the sign-in", fmt.Errorf("%w; error=%q", err, authserver.Describe(query.Get("error"))))
+	var nameless *authserver.StatelessDenial
+	if errors.As(err, &nameless) {
+		s.ignored.note("ignored that the provider refused: its redirect does not name the sign-in", err)
 		return s.client.namelessPage(), false
 	}
 	s.ignored.note(ignoredRedirects, err)

@@ -26,9 +26,10 @@ type SignInOptions struct {
 	// alone, and so it is not logged. Nil shows nothing.
 	ShowURL func(url string)
 	// Parameters are added to the authorization request: login_hint, ui_locales,
-	// acr_values and whatever a provider asks for. An empty value leaves out what is
-	// sent by default: prompt, which with the scope offline_access is "consent"
-	// (OpenID Connect Core section 11), scope, or resource.
+	// acr_values and whatever a provider asks for. One replaces what the SDK would
+	// send by that name, and an empty value takes that away: {"prompt": ""} leaves out
+	// the prompt=consent that goes with offline_access. Those on which a sign-in's
+	// safety rests are refused.
 	Parameters map[string]string
 	// ReadRedirect lets a user sign in with a browser on another machine: it gives
 	// the URL that the browser ended at, which the user pastes. It is called again

@@ -38,7 +38,8 @@ type Attempt struct {
 
 // NewAttempt makes the authorization request: state, PKCE with S256 (RFC 7636
 // section 4), nonce (OpenID Connect Core section 3.1.2.1), and prompt=consent
-// with offline_access (section 11).
+// with offline_access (section 11). A parameter replaces a default, or takes it away
+// when it is empty.
 func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string, parameters map[string]string) (Attempt, error) {
 	fail := func(err error) (Attempt, error) { return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", err) }
 	if m.AuthorizationEndpoint == "" {
@@ -67,10 +68,6 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 	if len(s.settings.Scopes) > 0 {
 		request.Set("scope", strings.Join(s.settings.Scopes, " "))
 	}
-	if slices.Contains(s.settings.Scopes, "openid") {
-		a.Nonce = tokenstore.NewSecret(rand.Text())
-		request.Set("nonce", a.Nonce.Reveal())
-	}
 	if slices.Contains(s.settings.Scopes, "offline_access") {
 		request.Set("prompt", "consent")
 	}
@@ -97,6 +94,10 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 			continue
 		}
 		request.Set(name, value)
+	}
+	if slices.Contains(strings.Fields(request.Get("scope")), "openid") {
+		a.Nonce = tokenstore.NewSecret(rand.Text())
+		request.Set("nonce", a.Nonce.Reveal())
 	}
 	if s.settings.PushRequests || m.PushRequired {
 		if request, err = s.push(ctx, m, request); err != nil {

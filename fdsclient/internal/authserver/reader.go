@@ -322,8 +322,8 @@ func (r *reader) form() error {
 }
 
 // pairs gives those of a query or form, split at & alone. A pair whose name cannot be
-// decoded is passed over, and a value that cannot is left as it stands; either harms no
-// other pair. Unless the text is whole its last pair may not be.
+// decoded is passed over, and what cannot be decoded of a value is left as it stands;
+// either harms no other pair. Unless the text is whole its last pair may not be.
 func pairs(text string, whole bool) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for more := true; more; {
@@ -337,12 +337,32 @@ func pairs(text string, whole bool) iter.Seq2[string, string] {
 			if err != nil || pair == "" {
 				continue
 			}
-			if decoded, err := url.QueryUnescape(value); err == nil {
-				value = decoded
-			}
+			value = unescape(value)
 			if !yield(name, value) {
 				return
 			}
 		}
 	}
+}
+
+// unescape decodes a value of a query or form, but for a percent sign that begins no
+// escape.
+func unescape(text string) string {
+	if decoded, err := url.QueryUnescape(text); err == nil {
+		return decoded
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		n := 1
+		if text[0] == '%' && len(text) >= 3 {
+			n = 3
+		}
+		decoded, err := url.QueryUnescape(text[:n])
+		if err != nil {
+			decoded, n = text[:1], 1
+		}
+		b.WriteString(decoded)
+		text = text[n:]
+	}
+	return b.String()
 }
