@@ -3,6 +3,7 @@ package push_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,6 +199,91 @@ func TestAttackReconnectsWhileTheHandlerHangsTakeNoMemory(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if took := heap() - before; took > 8*messages*size {
 			t.Errorf("%d connections take %d MiB", connects, took>>20)
+		}
+	})
+}
+
+// TestAttackAWebSocketThatIsReadNoMoreIsLeftWithinTheWriteTimeout: also by a client that
+// hardly ever pings.
+func TestAttackAWebSocketThatIsReadNoMoreIsLeftWithinTheWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			reader := acceptWebSocket(p)
+			frame := func(packet packets.Packet) {
+				var b bytes.Buffer
+				_, _ = packet.WriteTo(&b)
+				p.sendRaw(append([]byte{0x82, byte(b.Len())}, b.Bytes()...)...) // short, and not masked (RFC 6455 section 5.2)
+			}
+			skip := func() { // the client's are short as well, and masked
+				header := make([]byte, 2)
+				if _, err := io.ReadFull(reader, header); err != nil {
+					p.fatal("%v", err)
+				}
+				length := int(header[1] & 0x7F)
+				if length == 126 {
+					more := make([]byte, 2)
+					if _, err := io.ReadFull(reader, more); err != nil {
+						p.fatal("%v", err)
+					}
+					length = int(more[0])<<8 | int(more[1])
+				}
+				if _, err := reader.Discard(4 + length); err != nil {
+					p.fatal("%v", err)
+				}
+			}
+			skip()
+			frame(&packets.Connack{Properties: &packets.Properties{}})
+			skip()
+			frame(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+			frame(&packets.Publish{Topic: p.root.String() + "a", PacketID: 1, QoS: 1, Properties: &packets.Properties{}})
+			time.Sleep(24 * time.Hour)
+		})
+		cfg := b.config()
+		cfg.BrokerURL, cfg.KeepAlive, cfg.WriteTimeout = "wss://broker.test:8883", 10*time.Hour, 5*time.Second
+		r := start(t, cfg, func(context.Context, push.Message) error { return nil })
+		up := r.waitPhase(push.Connected)
+		s := r.waitState(func(s push.State) bool { return s.Err != nil })
+		if took := s.Since.Sub(up.Since); took > 7*time.Second {
+			t.Errorf("left after %v: %v", took, s.Err)
+		}
+	})
+}
+
+// TestAttackASourceThatPanicsOverACertificateForgesNoLine: a panic of a parser may quote
+// the file, and only the log tells of it while the connection is up.
+func TestAttackASourceThatPanicsOverACertificateForgesNoLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		cfg := b.config()
+		good, asked := cfg.Certificate, 0
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if asked++; asked > 1 {
+				panic(strings.Repeat("line\nforged \x1b[31m\u009b\u202e", 1000))
+			}
+			return good(ctx)
+		}
+		var log bytes.Buffer
+		cfg.Logger = slog.New(slog.NewJSONHandler(&log, nil))
+		r := start(t, cfg, discard(t))
+		time.Sleep(24 * time.Hour)
+		if s := r.State(); s.Phase != push.Connected || s.Connects != 1 {
+			t.Errorf("state %+v", s)
+		}
+		r.stop()
+		told := 0
+		for line := range strings.Lines(log.String()) {
+			var record struct {
+				Error string `json:"error"`
+			}
+			if err := json.Unmarshal([]byte(line), &record); err != nil || !isSafe(record.Error) {
+				t.Errorf("%v in the log: %.1000q", err, line)
+			}
+			if strings.Contains(record.Error, "panicked") {
+				told++
+			}
+		}
+		if told != 1 { // once, however often it is asked
+			t.Errorf("told %d times: %.1000s", told, log.String())
 		}
 	})
 }

@@ -100,3 +100,58 @@ func TestAttackServersThatReferToEachOtherLeadNoClientOnForEver(t *testing.T) {
 		})
 	}
 }
+
+// TestAttackAReferralForGoodToADeadServerIsNotFollowedForGood: a broker that was taken
+// over for a moment would else lock its owners out for as long as Run lasts.
+func TestAttackAReferralForGoodToADeadServerIsNotFollowedForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			if p.n == 1 {
+				p.expect(packets.CONNECT)
+				p.send(&packets.Connack{ReasonCode: packets.ConnackServerMoved, Properties: &packets.Properties{ServerReference: "other.test"}})
+				return
+			}
+			p.accept(false)
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.AllowedServers = []string{"other.test"}
+		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address != "broker.test:8883" {
+				return nil, errors.New("no route")
+			}
+			return b.dial(ctx, network, address)
+		}
+		r := start(t, cfg, discard(t))
+		if s := r.waitPhase(push.Connected); s.Broker != "broker.test:8883" {
+			t.Errorf("connected to %s", s.Broker)
+		}
+	})
+}
+
+// TestAttackAReferralToAServerThatIsNotAllowedShowsNoCertificate: nor does one whose
+// name only looks like that of an allowed one.
+func TestAttackAReferralToAServerThatIsNotAllowedShowsNoCertificate(t *testing.T) {
+	for _, reference := range []string{
+		"evil.example", "evil.example:8883", "other.test.evil.example", "evilother.test", "other.test@evil.example", "other.test:8883@evil.example", "other.test/evil.example",
+		"other.test:1", "[other.test]:8884", "evil.example#other.test", "evil.example other.test.evil.example", "\u043ether.test", "other.test\x00.evil.example", "127.0.0.1", "::1", "[::1]:8883",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newScripted(t, func(p *peer) {
+				p.expect(packets.CONNECT)
+				p.send(&packets.Connack{ReasonCode: packets.ConnackUseAnotherServer, Properties: &packets.Properties{ServerReference: reference}})
+			})
+			cfg := b.config()
+			cfg.AllowedServers = []string{"other.test:8883"}
+			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address != "broker.test:8883" {
+					t.Errorf("a referral to %q is followed to %s", reference, address)
+				}
+				return b.dial(ctx, network, "broker.test:8883")
+			}
+			r := start(t, cfg, discard(t))
+			time.Sleep(10 * time.Minute)
+			r.stop()
+		})
+	}
+}

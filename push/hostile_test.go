@@ -316,6 +316,19 @@ func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 	})
 }
 
+// acceptWebSocket has the connection become a WebSocket, of which it gives what comes.
+func acceptWebSocket(p *peer) *bufio.Reader {
+	reader := bufio.NewReader(p.conn)
+	request, err := http.ReadRequest(reader)
+	if err != nil {
+		p.fatal("%v", err)
+	}
+	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 section 1.3
+	p.sendRaw([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")...)
+	return reader
+}
+
 func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) {
 	for url, script := range map[string]func(p *peer){
 		"mqtts://broker.test": func(p *peer) {
@@ -324,14 +337,7 @@ func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) 
 			p.expect(packets.DISCONNECT) // and not the end of TLS
 		},
 		"wss://broker.test:8883": func(p *peer) {
-			reader := bufio.NewReader(p.conn)
-			request, err := http.ReadRequest(reader)
-			if err != nil {
-				p.fatal("%v", err)
-			}
-			sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 section 1.3
-			p.sendRaw([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n" +
-				"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")...)
+			reader := acceptWebSocket(p)
 			if _, err := reader.Peek(60); err != nil { // most of the CONNECT
 				p.fatal("%v", err)
 			}

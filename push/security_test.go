@@ -86,6 +86,20 @@ func TestAnUnusableCertificateIsNamedBeforeTheDialAndReplacedWithoutARestart(t *
 	}
 }
 
+func TestACertificateOfTheCallersIsNotChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		shared := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
+		shared.Leaf = nil // as tls.X509KeyPair left it once; other owners may use it at this moment
+		cfg := b.config()
+		cfg.Certificate = source(&shared)
+		start(t, cfg, discard(t)).waitPhase(push.Connected)
+		if shared.Leaf != nil {
+			t.Error("its Leaf was set")
+		}
+	})
+}
+
 func TestTheCertificateIsAskedForBeforeEveryDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var names []string

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strings"
@@ -135,6 +136,20 @@ func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
 type limiterFunc func(context.Context) error
 
 func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+
+func TestRunEndsAtOnceWhileAServerIsAskedForAWebSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { _, _ = io.Copy(io.Discard, p.conn) })
+		cfg := b.config()
+		cfg.BrokerURL, cfg.ConnectTimeout = "wss://broker.test:8883", time.Hour
+		r := start(t, cfg, discard(t))
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := r.stop(); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("Run ended after %v: %v", time.Since(began), err)
+		}
+	})
+}
 
 func TestOnStateMayAskWakeAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
