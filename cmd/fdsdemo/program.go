@@ -130,8 +130,11 @@ func ownerFlag(c *cobra.Command) ([]fds.SubscriptionID, error) {
 
 // ofOwner has an error name the owner.
 func ofOwner(err error, owner *fdsclient.Owner) error {
-	id := owner.Key().SubscriptionID.String()
-	if err == nil || strings.Contains(err.Error(), id) {
+	return ofSubscription(err, owner.Key().SubscriptionID)
+}
+
+func ofSubscription(err error, id fds.SubscriptionID) error {
+	if err == nil || strings.Contains(err.Error(), id.String()) {
 		return err
 	}
 	return fmt.Errorf("%w (subscription %s)", err, id)

@@ -57,19 +57,22 @@ type due interface{ RetryAfter() time.Duration }
 // errNoAnswer is why an attempt was ended.
 var errNoAnswer = fmt.Errorf("the provider did not answer within %v; check its URLs in the configuration and this machine's network", patience)
 
-// do calls attempt until it succeeds, fails for good, or there is no time left. Its
-// errors name the owner whose work it is, if any. An attempt calls answered when the
-// provider has begun to answer; until then it is ended when patience runs out.
+// do calls attempt until it succeeds, fails for good, or there is no time left. What is
+// told meanwhile names the owner whose work it is, if any. An attempt calls answered when
+// the provider has begun to answer; until then it is ended when patience runs out.
 func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(ctx context.Context, answered func()) error) error {
 	var before error
 	var failing time.Time // since when
+	told := func(err error) error {
+		if owner == nil {
+			return err
+		}
+		return ofOwner(err, owner)
+	}
 	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
 	for {
 		began := time.Now()
 		err := a.once(ctx, began, attempt)
-		if owner != nil {
-			err = ofOwner(err, owner)
-		}
 		if errors.Is(err, errNoAnswer) && before != nil {
 			return fmt.Errorf("%w; before that: %w", err, before)
 		}
@@ -88,7 +91,7 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 				return err
 			}
 			if wait >= time.Second { // a moment after the time the same error may still be given
-				a.waiting(err, wait)
+				a.waiting(told(err), wait)
 			}
 			if err := sleep(ctx, delay); err != nil {
 				return err
@@ -101,7 +104,7 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 			return err
 		}
 		if first {
-			a.retrying(err)
+			a.retrying(told(err))
 		}
 		if err := sleep(ctx, delay); err != nil {
 			return err

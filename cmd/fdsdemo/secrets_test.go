@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -35,6 +36,7 @@ func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
 	keep := func(r result) { output.WriteString(r.out + r.err) }
 	verbose := func(args ...string) *process { return s.start(append([]string{"--verbose"}, args...)...) }
 
+	s.box.SetTokenLifetimes(time.Millisecond, 0) // so that the grants are renewed below
 	for _, owners := range [][]fdstest.Owner{{s.north}, {s.south}, {s.north, s.south}} {
 		p := verbose("login", "--no-browser")
 		s.approve(p, owners...)
@@ -52,8 +54,13 @@ func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
 	keep(p.wait().expect(statusFailed))
 
 	keep(verbose("owners", "--json").wait().expect(statusDone))
+	s.box.SetTokenLifetimes(10*time.Minute, 0)
+	before := s.box.Requests(fdstest.TokenEndpoint)
 	keep(verbose("get", "specifications", "--json").wait().expect(statusDone))
-	s.box.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1)) // forces a renewal
+	if s.box.Requests(fdstest.TokenEndpoint) == before {
+		t.Error("no grant was renewed")
+	}
+	s.box.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1))
 	keep(verbose("get", "statuses").wait().expect(statusDone))
 	watch := verbose("watch", "--json")
 	watch.await(watch.err, "Connected: ")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +14,8 @@ import (
 
 // watcher follows the owners of watch, who are connected or polled. While none has
 // been heard of yet, it ends the command when waiting cannot help, or when patience
-// has run out; later it ends it only when every connection has stopped for good.
+// has run out and no error names a time that is still to come; later it ends it only
+// when every connection has stopped for good.
 type watcher struct {
 	end   context.CancelCauseFunc
 	tell  func(format string, args ...any)
@@ -24,6 +26,7 @@ type watcher struct {
 	had    bool // one has been up
 	told   bool // that all are
 	timer  *time.Timer
+	began  time.Time
 }
 
 // condition is how an owner's messages come in.
@@ -40,7 +43,7 @@ func (w *watcher) begin(owners []fds.OwnerKey, polls bool) {
 	for _, key := range owners {
 		w.owners[key] = condition{}
 	}
-	w.polls = polls
+	w.polls, w.began = polls, time.Now()
 	w.timer = time.AfterFunc(patience, w.giveUp)
 }
 
@@ -67,6 +70,19 @@ func (w *watcher) OnPoll(e fdsclient.PollEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.owners[e.Owner] = condition{up: e.Err == nil, hopeless: e.Err != nil && !worthRetrying(e.Err), err: e.Err}
+	w.judge()
+}
+
+// OnSignInNeeded is told of grants without which nothing can be read. The next read of
+// their owners would tell the same, later.
+func (w *watcher) OnSignInNeeded(e fdsclient.GrantEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range e.Owners {
+		if _, watched := w.owners[key]; watched && w.polls {
+			w.owners[key] = condition{hopeless: true, err: ofSubscription(e.Err, key.SubscriptionID)}
+		}
+	}
 	w.judge()
 }
 
@@ -103,6 +119,10 @@ func (w *watcher) giveUp() {
 	if w.had {
 		return
 	}
+	if left := w.due(); left > 0 {
+		w.timer.Reset(left)
+		return
+	}
 	what := pick(w.polls, "nothing could be read", "no connection")
 	for _, c := range w.owners {
 		if c.err != nil {
@@ -111,4 +131,18 @@ func (w *watcher) giveUp() {
 		}
 	}
 	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, patience, pick(w.polls, "Web API", "broker")))
+}
+
+// due returns how long to wait for an owner about whom the provider is asked again at a
+// time that it is worth waiting for; the caller holds the lock.
+func (w *watcher) due() (left time.Duration) {
+	for _, c := range w.owners {
+		if next := due(nil); errors.As(c.err, &next) {
+			wait := next.RetryAfter() + patience/3
+			if time.Since(w.began)+wait <= dueWithin {
+				left = max(left, wait)
+			}
+		}
+	}
+	return left
 }
