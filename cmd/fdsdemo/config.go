@@ -109,6 +109,7 @@ func (r *reader) provider() fdsclient.Provider {
 		BrokerURL: f.BrokerURL,
 		Dialect:   f.Dialect.dialect(),
 
+		FinalErrors:          f.FinalErrors,
 		ReplaysRefreshTokens: f.ReplaysRefreshTokens,
 	}
 	switch f.TLS {

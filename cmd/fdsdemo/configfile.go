@@ -39,6 +39,7 @@ type configFile struct {
 		Dialect               dialectFile `yaml:"dialect"`
 		CAFile                string      `yaml:"ca_file"`
 		TLS                   string      `yaml:"tls"`
+		FinalErrors           []string    `yaml:"final_errors"`
 		ReplaysRefreshTokens  bool        `yaml:"replays_refresh_tokens"`
 	} `yaml:"provider"`
 	Application struct {

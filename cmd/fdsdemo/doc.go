@@ -81,6 +81,7 @@
 //	      size: 0                             # the number
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
 //	  tls: "1.2+"                             # or "1.2" to pin
+//	  final_errors: []                        # further codes with which the provider ends a grant, besides invalid_grant and its kin
 //	  replays_refresh_tokens: false           # true: a refresh token that was spent gives the same answer again for a while
 //	application:
 //	  name: fdsdemo                           # also the keyring's service name

@@ -98,20 +98,23 @@ func TestARefusalsRetryAfterIsKept(t *testing.T) {
 
 func TestARefusedGrantIsAskedAboutOnceMoreBeforeItIsASignIn(t *testing.T) {
 	for name, c := range map[string]struct {
+		code             string
 		refusals, status int
 	}{
-		"refused once":  {1, statusDone},
-		"refused twice": {2, statusSignIn},
+		"refused once":                      {"invalid_grant", 1, statusDone},
+		"refused twice":                     {"invalid_grant", 2, statusSignIn},
+		"refused in the words of one's own": {"session_gone", 2, statusSignIn},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
 			s.box.SetTokenLifetimes(time.Millisecond, 0)
 			s.signIn(s.north)
 			s.box.SetTokenLifetimes(10*time.Minute, 0)
-			s.box.Inject(fdstest.RefuseRefresh("invalid_grant", "busy").Times(c.refusals))
+			s.configure("  ca_file:", "  final_errors: [session_gone]\n  ca_file:")
+			s.box.Inject(fdstest.RefuseRefresh(c.code, "busy").Times(c.refusals))
 			r := s.run("get", "statuses").expect(c.status)
 			first, rest, _ := strings.Cut(r.err, "\n")
-			says := regexp.MustCompile(`^fdsdemo: asking the provider again in \d+s, before you have to sign in again: .*invalid_grant.*` + north.Spelling)
+			says := regexp.MustCompile(`^fdsdemo: asking the provider again in \d+s, before you have to sign in again: .*` + c.code + `.*` + north.Spelling)
 			if !says.MatchString(first) || strings.Contains(first, "login") || strings.Contains(rest, "again in") || strings.Contains(rest, "for up to") {
 				t.Errorf("stderr %s", r.err)
 			}

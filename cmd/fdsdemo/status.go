@@ -140,6 +140,7 @@ var settingNames = strings.NewReplacer(
 	"Provider.Endpoints.DeviceAuthorization", "provider.device_authorization_endpoint",
 	"Provider.Endpoints.Introspection", "provider.introspection_endpoint",
 	"Provider.Resources", "provider.resources",
+	"Provider.FinalErrors", "provider.final_errors",
 	"Provider.APIURL", "provider.api_url",
 	"Provider.BrokerURL", "provider.broker_url",
 	"Application.ClientID", "application.client_id",

@@ -99,6 +99,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`line 5: unknown key "cafile"`}},
 		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`line 8: unknown key "client_secret"`}},
 		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{"line 6", "already defined"}},
+		{"a final error that passes", []string{"  ca_file:", "  final_errors: [server_error]\n  ca_file:"}, []string{`provider.final_errors: "server_error" `}},
 		{"a text for a switch", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  dpop: maybe"}, []string{"line 8: the value is of the wrong kind; needed is true or false"}},
 		{"a list of parameters", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: [prompt]"}, []string{"line 8: the value is of the wrong kind; needed is keys with values below it"}},
 		{"a list for a parameter", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: [login]}"}, []string{"line 8: the value is of the wrong kind; needed is a text"}},
