@@ -37,20 +37,27 @@ func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 	}
 }
 
-func TestAParameterOfTheConfigurationIsInTheRequest(t *testing.T) {
+func TestParametersOfTheConfigurationAreInTheRequest(t *testing.T) {
 	s := newSetup(t)
-	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: login, login_hint: \"a&b=ü\", max_age: 3600}")
-	p := s.start("login", "--paste")
-	address, err := url.Parse(p.signInURL()) // the provider's own
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string][]string{"prompt": {"login"}, "login_hint": {"a&b=ü"}, "max_age": {"3600"}, "response_type": {"code"}} {
-		if got := address.Query()[name]; !slices.Equal(got, want) {
-			t.Errorf("%s is %q, want %q", name, got, want)
+	for setting, want := range map[string]map[string][]string{
+		"": {"prompt": {"consent"}},
+		`{prompt: login, login_hint: "a&b=ü", max_age: 3600}`: {"prompt": {"login"}, "login_hint": {"a&b=ü"}, "max_age": {"3600"}, "response_type": {"code"}},
+		`{prompt: ""}`: {"prompt": nil, "response_type": {"code"}},
+		`{prompt: }`:   {"prompt": nil, "response_type": {"code"}},
+	} {
+		s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: "+setting)
+		p := s.start("login", "--paste")
+		address, err := url.Parse(p.signInURL()) // the provider's own
+		if err != nil {
+			t.Fatal(err)
 		}
+		for name, want := range want {
+			if got := address.Query()[name]; !slices.Equal(got, want) {
+				t.Errorf("with %q %s is %q, want %q", setting, name, got, want)
+			}
+		}
+		p.wait().expect(statusFailed) // nothing was pasted
 	}
-	p.wait().expect(statusFailed) // nothing was pasted
 }
 
 func TestAParameterThatUndoesTheSignInIsAFaultOfTheConfiguration(t *testing.T) {
