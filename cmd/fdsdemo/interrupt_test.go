@@ -12,9 +12,7 @@ import (
 // until answer is called.
 func (s *setup) renewing(args ...string) (p *process, answer func()) {
 	s.t.Helper()
-	s.box.SetTokenLifetimes(time.Millisecond, 0)
-	s.signIn(s.north)
-	s.box.SetTokenLifetimes(10*time.Minute, 0)
+	s.expire(func() { s.signIn(s.north) })
 	before := s.box.Requests(fdstest.TokenEndpoint)
 	answer = s.box.Inject(fdstest.Slow(fdstest.TokenEndpoint, time.Minute))
 	s.t.Cleanup(answer)

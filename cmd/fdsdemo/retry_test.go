@@ -107,9 +107,7 @@ func TestARefusedGrantIsAskedAboutOnceMoreBeforeItIsASignIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
-			s.box.SetTokenLifetimes(time.Millisecond, 0)
-			s.signIn(s.north)
-			s.box.SetTokenLifetimes(10*time.Minute, 0)
+			s.expire(func() { s.signIn(s.north) })
 			s.configure("  ca_file:", "  final_errors: [session_gone]\n  ca_file:")
 			s.box.Inject(fdstest.RefuseRefresh(c.code, "busy").Times(c.refusals))
 			r := s.run("get", "statuses").expect(c.status)

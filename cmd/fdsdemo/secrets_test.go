@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -36,12 +35,13 @@ func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
 	keep := func(r result) { output.WriteString(r.out + r.err) }
 	verbose := func(args ...string) *process { return s.start(append([]string{"--verbose"}, args...)...) }
 
-	s.box.SetTokenLifetimes(time.Millisecond, 0) // so that the grants are renewed below
-	for _, owners := range [][]fdstest.Owner{{s.north}, {s.south}, {s.north, s.south}} {
-		p := verbose("login", "--no-browser")
-		s.approve(p, owners...)
-		keep(p.wait().expect(statusDone))
-	}
+	s.expire(func() { // so that the grants are renewed below
+		for _, owners := range [][]fdstest.Owner{{s.north}, {s.south}, {s.north, s.south}} {
+			p := verbose("login", "--no-browser")
+			s.approve(p, owners...)
+			keep(p.wait().expect(statusDone))
+		}
+	})
 	// What fails shows more than what works.
 	p := verbose("login", "--no-browser")
 	s.box.Inject(fdstest.Answer(fdstest.TokenEndpoint, 500, "application/json", `{"error":"server_error"}`).Times(1))
@@ -54,7 +54,6 @@ func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
 	keep(p.wait().expect(statusFailed))
 
 	keep(verbose("owners", "--json").wait().expect(statusDone))
-	s.box.SetTokenLifetimes(10*time.Minute, 0)
 	before := s.box.Requests(fdstest.TokenEndpoint)
 	keep(verbose("get", "specifications", "--json").wait().expect(statusDone))
 	if s.box.Requests(fdstest.TokenEndpoint) == before {
