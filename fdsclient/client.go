@@ -163,7 +163,11 @@ func (c *Client) applicationCertificate(source func(context.Context) (*tls.Certi
 		go c.certificateFailed(fds.OwnerKey{}, fmt.Errorf("fdsclient: Application.Certificate: %w", err)) // outside the work that Close waits for
 	}
 	return func(ctx context.Context) (*tls.Certificate, error) {
-		return contained("Application.Certificate", func() (*tls.Certificate, error) { return source(context.WithValue(ctx, warningKey{}, warn)) })
+		certificate, err := contained("Application.Certificate", func() (*tls.Certificate, error) { return source(context.WithValue(ctx, warningKey{}, warn)) })
+		if certificate == nil || err != nil {
+			return nil, err
+		}
+		return withContainedKey(certificate), nil
 	}
 }
 

@@ -24,7 +24,7 @@ func (e *later) RetryAfter() time.Duration { return max(0, time.Until(e.at)) }
 
 // tried runs attempts that give those errors, one after the other, and returns what do
 // returns, what was told, and how long it took.
-func tried(ctx context.Context, errs ...func() error) (err error, told []string, took time.Duration) {
+func tried(ctx context.Context, errs ...func() error) (told []string, took time.Duration, err error) {
 	a := &attempts{
 		retrying: func(err error) { told = append(told, "retrying") },
 		waiting:  func(err error, wait time.Duration) { told = append(told, fmt.Sprint("waiting ", wait)) },
@@ -35,7 +35,7 @@ func tried(ctx context.Context, errs ...func() error) (err error, told []string,
 		n++
 		return errs[min(n, len(errs))-1]()
 	})
-	return err, told, time.Since(began)
+	return told, time.Since(began), err
 }
 
 func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
@@ -61,7 +61,7 @@ func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				err, told, took := tried(t.Context(), c.errs...)
+				told, took, err := tried(t.Context(), c.errs...)
 				if !errors.Is(err, c.want) || !slices.Equal(told, c.told) || took < c.least || took > c.most {
 					t.Errorf("after %v: %v; told %q", took, err, told)
 				}
@@ -74,7 +74,7 @@ func TestASignalEndsTheWaitForASecondLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(7*time.Second, cancel)
-		err, _, took := tried(ctx, func() error { return &later{time.Now().Add(30 * time.Second)} })
+		_, took, err := tried(ctx, func() error { return &later{time.Now().Add(30 * time.Second)} })
 		if !errors.Is(err, context.Canceled) || took != 7*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -84,7 +84,7 @@ func TestASignalEndsTheWaitForASecondLook(t *testing.T) {
 func TestARefusalsRetryAfterIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		err, _, took := tried(t.Context(), func() error {
+		_, took, err := tried(t.Context(), func() error {
 			if n++; n > 1 {
 				return nil
 			}
