@@ -42,9 +42,9 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 			// Before anyone is asked again, what cannot be had again is saved.
 			safe := record
 			safe.AccessToken, safe.AccessExpiry = Secret{}, time.Time{}
-			saved, err := g.save(ctx, safe, spent)
-			if err != nil {
-				return renewed{}, err
+			saved, unsaved := g.save(ctx, safe, spent)
+			if unsaved != nil {
+				return renewed{}, unsaved
 			}
 			record.Revision, spent = saved.Revision, saved.RefreshToken
 			ids, found, err = g.client.auth.Introspected(ctx, a)
