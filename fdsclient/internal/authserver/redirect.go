@@ -79,8 +79,8 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 	refused := func(secrets ...tokenstore.Secret) (code, description string) {
 		return errorCode(values["error"], secrets...), Describe(values["error_description"], secrets...)
 	}
-	state, hasState := values["state"]
-	if _, denied := values["error"]; denied && !hasState {
+	state := values["state"]
+	if _, denied := values["error"]; denied && state == "" {
 		code, description := refused()
 		return tokenstore.Secret{}, &StatelessDenial{Code: code, Description: description}
 	}
