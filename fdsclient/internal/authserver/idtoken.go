@@ -34,17 +34,14 @@ var publicAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
 }
 
-// idTokenAlgorithms are those by which an ID token may be signed: of the public ones
-// those that the server lists, or all where it lists none; HS256 where the user says so.
-func (s *Server) idTokenAlgorithms(m *Metadata) []jose.SignatureAlgorithm {
+// idTokenAlgorithms are those by which a key may sign an ID token: of the public ones
+// those that the server lists, or all where it lists none.
+func (m *Metadata) idTokenAlgorithms() []jose.SignatureAlgorithm {
 	kept := slices.DeleteFunc(slices.Clone(publicAlgorithms), func(a jose.SignatureAlgorithm) bool {
 		return !slices.Contains(m.IDTokenAlgorithms, string(a))
 	})
 	if len(kept) == 0 {
-		kept = slices.Clone(publicAlgorithms)
-	}
-	if s.settings.SymmetricIDTokens {
-		kept = append(kept, jose.HS256)
+		return publicAlgorithms
 	}
 	return kept
 }
@@ -156,12 +153,13 @@ func (e refusedSignature) Error() string { return string(e) }
 
 // verifySignature checks an ID token's signature.
 func (s *Server) verifySignature(ctx context.Context, m *Metadata, token tokenstore.Secret, algorithm, keyID string) error {
-	allowed := s.idTokenAlgorithms(m)
+	allowed := m.idTokenAlgorithms()
 	symmetric := algorithm == string(jose.HS256) && s.settings.SymmetricIDTokens
 	switch {
 	case algorithm == "" || strings.EqualFold(algorithm, "none"):
 		return refusedSignature("nobody has signed it")
 	case symmetric: // and no key is needed
+		allowed = []jose.SignatureAlgorithm{jose.HS256}
 	case m.JWKSURI == "" && m.configured:
 		// Endpoints given by hand, without keys: section 3.1.3.7 point 6 lets the TLS
 		// connection to the token endpoint stand in for the signature.

@@ -134,6 +134,7 @@ func TestAttackAnEndpointIsJudgedWhenItIsUsed(t *testing.T) {
 		_, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
 		refused("a renewal", err)
 		if m != nil {
+			m.DeviceEndpoint = issuer + "/d"
 			_, err = s.DeviceCode(t.Context(), m)
 			refused("a device sign-in", err)
 		}

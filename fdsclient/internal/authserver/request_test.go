@@ -46,6 +46,8 @@ func (s silent) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // so that this test ends, whatever is wrong
+		defer cancel()
 		never := at(silent{}, Settings{ClientSecret: tokenstore.NewSecret("s"), PushRequests: true})
 		m, err := never.Metadata(t.Context())
 		if err != nil {
@@ -57,18 +59,18 @@ func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 			want time.Duration
 			lost bool
 		}{
-			"a renewal":          {func() error { _, err := never.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); return err }, 3 * time.Minute, true},
-			"an exchange":        {func() error { _, err := never.Exchange(t.Context(), attempt, tokenstore.NewSecret("c")); return err }, 6*time.Minute + lostWait, true},
-			"a device's":         {func() error { _, err := never.DeviceToken(t.Context(), tokenstore.NewSecret("d"), nil); return err }, 6*time.Minute + lostWait, true},
-			"client credentials": {func() error { _, err := never.ClientCredentials(t.Context(), nil); return err }, 30 * time.Second, true},
-			"a revocation":       {func() error { return never.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token") }, 30 * time.Second, true},
-			"a device code":      {func() error { _, err := never.DeviceCode(t.Context(), m); return err }, 30 * time.Second, true},
+			"a renewal":          {func() error { _, err := never.Refresh(ctx, tokenstore.NewSecret("r"), nil); return err }, 3 * time.Minute, true},
+			"an exchange":        {func() error { _, err := never.Exchange(ctx, attempt, tokenstore.NewSecret("c")); return err }, 6*time.Minute + lostWait, true},
+			"a device's":         {func() error { _, err := never.DeviceToken(ctx, tokenstore.NewSecret("d"), nil); return err }, 6*time.Minute + lostWait, true},
+			"client credentials": {func() error { _, err := never.ClientCredentials(ctx, nil); return err }, 30 * time.Second, true},
+			"a revocation":       {func() error { return never.Revoke(ctx, tokenstore.NewSecret("r"), "refresh_token") }, 30 * time.Second, true},
+			"a device code":      {func() error { _, err := never.DeviceCode(ctx, m); return err }, 30 * time.Second, true},
 			"a pushed request": {func() error {
-				_, err := never.NewAttempt(t.Context(), m, "https://app.example/callback", nil)
+				_, err := never.NewAttempt(ctx, m, "https://app.example/callback", nil)
 				return err
 			}, 30 * time.Second, true},
-			"an introspection": {func() error { _, _, err := never.introspect(t.Context(), m, tokenstore.NewSecret("a")); return err }, 30 * time.Second, true},
-			"metadata":         {func() error { _, err := discovering(silent{}, Settings{}).Metadata(t.Context()); return err }, 30 * time.Second, false},
+			"an introspection": {func() error { _, _, err := never.introspect(ctx, m, tokenstore.NewSecret("a")); return err }, 30 * time.Second, true},
+			"metadata":         {func() error { _, err := discovering(silent{}, Settings{}).Metadata(ctx); return err }, 30 * time.Second, false},
 		} {
 			begun := time.Now()
 			err := c.ask()
@@ -80,9 +82,9 @@ func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 		if a, err := slow.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); err != nil || a.Refresh.Reveal() != "r2" {
 			t.Errorf("a slow one: %+v, %v", a, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if _, err := never.Refresh(ctx, tokenstore.NewSecret("r"), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) || !LostAnswer(err) {
+		short, leave := context.WithTimeout(t.Context(), time.Minute)
+		defer leave()
+		if _, err := never.Refresh(short, tokenstore.NewSecret("r"), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) || !LostAnswer(err) {
 			t.Errorf("a caller who leaves: %v", err)
 		}
 	})
@@ -230,6 +232,35 @@ func TestNetHTTPSendsNothingAgainThatSpendsAToken(t *testing.T) {
 	}
 }
 
+// TestAttackARedirectOfTheTokenEndpointCarriesNothingElsewhere: a 307 has net/http post
+// the same form to wherever it points.
+func TestAttackARedirectOfTheTokenEndpointCarriesNothingElsewhere(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		server := &scripted{answers: []scriptedAnswer{{status: status, header: http.Header{"Location": {"https://evil.example/"}}}, {text: `{"access_token":"a"}`}}}
+		s := at(server, Settings{})
+		_, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+		if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") || len(server.requests) != 1 {
+			t.Errorf("a renewal, %d: %d requests, %v", status, len(server.requests), err)
+		}
+		server.requests = nil
+		err = s.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token")
+		if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") || len(server.requests) != 1 {
+			t.Errorf("a revocation, %d: %d requests, %v", status, len(server.requests), err)
+		}
+	}
+}
+
+func TestWhatFailsBeforeARequestIsSentLosesNoAnswer(t *testing.T) {
+	none := errors.New("the file is being written, " + strings.Repeat("long ", 100))
+	s := New(Settings{
+		Issuer: issuer, ClientID: "app", Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"},
+		Roots: func(context.Context) (*x509.CertPool, error) { return nil, none },
+	})
+	if _, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); !errors.Is(err, none) || LostAnswer(err) || !strings.Contains(err.Error(), none.Error()) {
+		t.Errorf("lost %v, %v", LostAnswer(err), err)
+	}
+}
+
 // serverCertificate is for auth.example, and is trusted by itself.
 func serverCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
@@ -298,7 +329,9 @@ func TestARequestAtWhichTheServerHasNotLookedIsSentOnceMore(t *testing.T) {
 			}()
 			s := over(listener.Addr().String(), roots)
 			defer s.Identities.CloseIdleConnections()
-			a, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			a, err := s.Refresh(ctx, tokenstore.NewSecret("r"), nil)
 			listener.Close()
 			<-done
 			if (err == nil) != c.ok || LostAnswer(err) || c.ok && a.Refresh.Reveal() != "r2" {

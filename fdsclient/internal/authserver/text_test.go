@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
+	"net"
 	"net/url"
 	"runtime"
 	"strings"
@@ -131,6 +132,10 @@ func TestAttackNamesInACertificateForgeNoLog(t *testing.T) {
 	cause := &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{leaf}, Err: x509.HostnameError{Certificate: leaf, Host: "auth.example"}}
 	told := unavailable("renewal", &url.Error{Op: "Post", URL: "https://auth.example/t?code=1", Err: cause})
 	if text := told.Error(); len(text) > 600 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+	long := &net.OpError{Op: "remote error", Err: errors.New("x\x1b[2J" + strings.Repeat("x", 50_000))}
+	if text := unavailable("renewal", long).Error(); len(text) > 600 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("%d bytes: %q", len(text), text)
 	}
 	var hostname x509.HostnameError
