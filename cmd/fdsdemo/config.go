@@ -143,6 +143,7 @@ func (r *reader) application() fdsclient.Application {
 		AssertionAudience: f.AssertionAudience,
 		DPoP:              f.DPoP,
 		PushRequests:      f.PushRequests,
+		SymmetricIDTokens: f.SymmetricIDTokens,
 	}
 	if a.Name == "" {
 		a.Name = defaultName

@@ -58,6 +58,7 @@ type configFile struct {
 		RedirectPorts     []int    `yaml:"redirect_ports"`
 		SubscriptionClaim string   `yaml:"subscription_claim"`
 
+		SymmetricIDTokens       bool              `yaml:"symmetric_id_tokens"`
 		AuthorizationParameters map[string]string `yaml:"authorization_parameters"`
 	} `yaml:"application"`
 	Tokens struct {

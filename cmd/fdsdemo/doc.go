@@ -102,6 +102,7 @@
 //	                                          # prints for the registration. /callback keeps an earlier one working, and then
 //	                                          # only a provider that names itself in its redirects (iss) is told from others
 //	  redirect_ports: []                      # empty: any free port
+//	  symmetric_id_tokens: false              # true: ID tokens may be signed by HS256 with the client secret, of 32 bytes or more
 //	  subscription_claim: subscription_id
 //	tokens:
 //	  store: keyring                          # keyring, file, memory

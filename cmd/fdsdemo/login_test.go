@@ -298,16 +298,26 @@ func TestAServerWithoutTLSThatIsAllowedFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatAProviderDoesWithRefreshTokensIsASetting(t *testing.T) {
+func TestWhatAProviderDoesItsOwnWayIsASetting(t *testing.T) {
 	s := newSetup(t)
-	for setting, want := range map[string]bool{"": false, "\n  replays_refresh_tokens: true": true} {
-		s.configure("ca_file: ca.pem", "ca_file: ca.pem"+setting)
+	s.write("secret.txt", strings.Repeat("x", 32))
+	set := func(replace ...string) fdsclient.Config {
+		t.Helper()
+		s.configure(replace...)
 		c, err := loadConfiguration(s.config, slog.Default())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.client.Provider.ReplaysRefreshTokens; got != want {
-			t.Errorf("with %q it is %v", setting, got)
-		}
+		return c.client
 	}
+	if c := set(); c.Provider.ReplaysRefreshTokens || c.Application.SymmetricIDTokens || c.Provider.FinalErrors != nil {
+		t.Errorf("by default they are %+v, %+v", c.Provider, c.Application)
+	}
+	c := set("  ca_file:", "  final_errors: [session_gone]\n  replays_refresh_tokens: true\n  ca_file:",
+		"client_id: fdsdemo", "client_id: fdsdemo\n  client_secret_file: secret.txt\n  symmetric_id_tokens: true")
+	if !c.Provider.ReplaysRefreshTokens || !c.Application.SymmetricIDTokens || !slices.Equal(c.Provider.FinalErrors, []string{"session_gone"}) {
+		t.Errorf("they are %+v, %+v", c.Provider, c.Application)
+	}
+	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  symmetric_id_tokens: true")
+	s.run("owners").expect(statusUsage).says("application.symmetric_id_tokens needs application.client_secret_file")
 }

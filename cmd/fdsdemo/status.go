@@ -155,6 +155,7 @@ var settingNames = strings.NewReplacer(
 	"the address that SignInOptions.ShowURL is told", "the URL",
 	"Application.RedirectPath", "application.redirect_path",
 	"Application.RedirectPorts", "application.redirect_ports",
+	"Application.SymmetricIDTokens", "application.symmetric_id_tokens",
 	"SignInOptions.Parameters", "application.authorization_parameters",
 	"Application.SubscriptionClaim", "application.subscription_claim",
 	"Config.Certificates", "push.certificates",
