@@ -213,8 +213,8 @@ func TestTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
 		z := start(t, b.config(owner, root), newCollector().handle)
 
 		loser, winner := a, z
-		for deadline := time.Now().Add(2 * patience); loser.State().Phase != push.TakenOver; loser, winner = winner, loser {
-			if time.Now().After(deadline) {
+		for deadline := time.Now().Add(patience); loser.State().Phase != push.TakenOver; loser, winner = winner, loser {
+			if time.Now().After(deadline) || a.State().Connects+z.State().Connects > 20 {
 				t.Fatalf("both go on: %+v, %+v", a.State(), z.State())
 			}
 			time.Sleep(10 * time.Millisecond)
