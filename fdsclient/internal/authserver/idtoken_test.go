@@ -256,6 +256,8 @@ func TestAnIDTokenIsJudgedWhereItIsNeededAndOnlyThere(t *testing.T) {
 		"asked for and granted, none":     {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"openid", "x"}}, false, false},
 		"asked for and not granted, none": {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"x"}}, true, false},
 		"asked for and not granted, bad":  {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"x"}, ID: bad}, true, false},
+		"not granted, good and alone":     {[]string{"openid"}, Answer{ID: tokenstore.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(nil))), Scopes: []string{"x"}}, true, false},
+		"not granted, bad and alone":      {[]string{"openid"}, Answer{ID: bad, Scopes: []string{"x"}}, false, false},
 		"not asked for, none":             {[]string{"x"}, Answer{subscriptions: named}, true, true},
 		"not asked for, bad":              {[]string{"x"}, Answer{subscriptions: named, ID: bad}, true, true},
 		"not asked for, and alone":        {[]string{"x"}, Answer{ID: good}, false, true},

@@ -102,7 +102,7 @@ func (s *Server) sendOnce(ctx context.Context, m *Metadata, c *call) (reply, err
 		call:   c,
 		status: response.StatusCode,
 		header: response.Header,
-		sent:   secretsOf(c.form, request.Header),
+		sent:   append(secretsOf(c.form, request.Header), s.settings.ClientSecret),
 	}
 	if ctx.Err() != nil {
 		r.ended = context.Cause(ctx)

@@ -28,7 +28,7 @@ func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 		server := answering(func(r *http.Request) (int, string) {
 			body, _ := io.ReadAll(r.Body)
 			form, _ := url.ParseQuery(string(body))
-			echo := []string{r.Header.Get("DPoP"), strings.TrimPrefix(r.Header.Get("Authorization"), "Basic "), form.Get("client_assertion"), form.Get("state"), form.Get("token"), form.Get("refresh_token")}
+			echo := []string{r.Header.Get("DPoP"), strings.TrimPrefix(r.Header.Get("Authorization"), "Basic "), form.Get("client_assertion"), form.Get("state"), form.Get("token"), form.Get("refresh_token"), secretOf(r)}
 			sent = append(sent, echo...)
 			description, _ := json.Marshal(strings.Join(echo, " "))
 			return http.StatusBadRequest, `{"error":"invalid_request","error_description":` + string(description) + `}`
@@ -64,6 +64,13 @@ func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 			}
 		}
 	}
+}
+
+// secretOf gives the secret of a request that has one in its header.
+func secretOf(r *http.Request) string {
+	_, secret, _ := r.BasicAuth()
+	secret, _ = url.QueryUnescape(secret)
+	return secret
 }
 
 func TestTheBrowserIsNotSentToAnAliasForCertificates(t *testing.T) {

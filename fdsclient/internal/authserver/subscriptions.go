@@ -19,9 +19,9 @@ const maxSubscriptions = 1000
 // their subscription IDs. The tokens must be bound to proof, if there is one. The nonce
 // is that of a sign-in that asked for an ID token; zero: it asked for none.
 //
-// An ID token is judged where one is needed, and only there: where it was asked for and
-// the answer does not say that openid was not granted, and where a device's is the last
-// to name the subscription.
+// An ID token is judged where one is needed, and only there: by a sign-in that asked for
+// it, unless the answer says that openid was not granted, and by another one that asked
+// for openid where nothing else names the subscription.
 func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret, proof *Prover) ([]string, error) {
 	if proof != nil && a.Kind != KindDPoP {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
@@ -40,7 +40,7 @@ func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce toke
 	}
 	ids, found, err := s.Subscriptions(a)
 	if err == nil && !found {
-		if !needed && granted && !a.ID.IsZero() && slices.Contains(s.settings.Scopes, "openid") {
+		if !needed && !a.ID.IsZero() && slices.Contains(s.settings.Scopes, "openid") {
 			claims, err = s.verifyIDToken(ctx, m, a, nonce)
 		}
 		if err == nil {

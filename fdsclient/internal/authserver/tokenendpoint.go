@@ -205,7 +205,7 @@ func (s *Server) kind(r *reply, a Answer, proven bool) (kind string, unusable er
 	unusableFor := func(format string, args ...any) (string, error) {
 		return kind, fmt.Errorf("fdsclient: token endpoint: %w: "+format, append([]any{fds.ErrUnavailable}, args...)...)
 	}
-	said := r.text(memberKind)
+	said := strings.TrimSpace(r.text(memberKind))
 	if kind = "Bearer"; strings.EqualFold(said, KindDPoP) {
 		kind = KindDPoP
 	}
