@@ -30,6 +30,7 @@ const dueWithin = 2 * time.Minute
 type attempts struct {
 	retrying func(err error)                     // told before the first repetition
 	waiting  func(err error, wait time.Duration) // told of each wait for a time that an error names
+	renewing func(owner *fdsclient.Owner)        // told of a renewal that takes long; may be nil
 
 	mu    sync.Mutex
 	until time.Time // zero: nothing has failed yet
@@ -37,7 +38,7 @@ type attempts struct {
 
 // attempts makes those of a command, which tell the user.
 func (p *program) attempts() *attempts {
-	return &attempts{retrying: p.tellRetrying, waiting: p.tellWaiting}
+	return &attempts{retrying: p.tellRetrying, waiting: p.tellWaiting, renewing: p.tellRenewing}
 }
 
 func (p *program) tellRetrying(err error) {
@@ -47,6 +48,10 @@ func (p *program) tellRetrying(err error) {
 // tellWaiting is about a grant on which the provider's word is not final yet.
 func (p *program) tellWaiting(err error, wait time.Duration) {
 	p.tell("fdsdemo: asking the provider again in %v, before you have to sign in again: %s", wait.Round(time.Second), p.sentence(err))
+}
+
+func (p *program) tellRenewing(owner *fdsclient.Owner) {
+	p.tell("fdsdemo: waiting for the provider to renew the grant of %s; it is given 3 minutes, since its answer may be had once only", owner.Key().SubscriptionID)
 }
 
 // due is an error that names the time of the next attempt: until then a repetition is
@@ -71,8 +76,11 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 	}
 	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
 	for {
+		err := a.renewed(ctx, owner)
 		began := time.Now()
-		err := a.once(ctx, began, attempt)
+		if err == nil {
+			err = a.once(ctx, began, attempt)
+		}
 		if errors.Is(err, errNoAnswer) && before != nil {
 			return fmt.Errorf("%w; before that: %w", err, before)
 		}
@@ -133,6 +141,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// slowRenewal is how long a renewal may take before the user is told.
+const slowRenewal = 5 * time.Second
+
+// renewed has the owner's token at hand, before patience begins to run out: a renewal is
+// waited for as long as the provider lives, since its answer may be had once only.
+func (a *attempts) renewed(ctx context.Context, owner *fdsclient.Owner) error {
+	if owner == nil {
+		return nil
+	}
+	if a.renewing != nil {
+		defer time.AfterFunc(slowRenewal, func() { a.renewing(owner) }).Stop()
+	}
+	_, err := owner.Token(ctx)
+	return err
 }
 
 func (a *attempts) once(ctx context.Context, began time.Time, attempt func(context.Context, func()) error) error {
