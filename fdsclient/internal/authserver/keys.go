@@ -72,11 +72,11 @@ func (s *Server) fetchKeys(ctx context.Context, address string) (set []object, a
 	response, err := s.http.Do(request)
 	if err != nil {
 		var untrusted *tls.CertificateVerificationError
-		if err, final := failure(ctx, what, err), errors.As(err, &untrusted); final || ctx.Err() != nil {
-			return nil, 0, err
-		} else {
-			return nil, 0, busyKeys{err}
+		final := ctx.Err() != nil || errors.As(err, &untrusted)
+		if err = failure(ctx, what, err); !final {
+			err = busyKeys{err}
 		}
+		return nil, 0, err
 	}
 	defer response.Body.Close()
 	if status := response.StatusCode; status != http.StatusOK {

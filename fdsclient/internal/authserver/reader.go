@@ -161,7 +161,8 @@ func (r *reader) member() error {
 	if err := r.value(&r.one); err != nil {
 		return err
 	}
-	r.found.add(name, slices.Clone(r.one.bytes))
+	r.found.add(name, r.one.bytes)
+	r.one.bytes = nil // which is the member's now
 	return nil
 }
 
@@ -258,6 +259,9 @@ func (k *kept) add(c byte) {
 		k.reset(0)
 		return
 	}
+	if n := len(k.bytes); n == cap(k.bytes) { // twice as many: append copies far more often
+		k.bytes = append(make([]byte, 0, max(64, min(2*n, k.most))), k.bytes...)
+	}
 	k.bytes = append(k.bytes, c)
 }
 
@@ -286,7 +290,7 @@ func (b *brackets) pop(brace bool) bool {
 
 // form reads the pairs of a form. A text that no form is, as a page in HTML, has none.
 func (r *reader) form() error {
-	var text strings.Builder
+	r.one.reset(maxAnswer)
 	ends, none := false, false
 	for r.read <= maxAnswer {
 		c, ok := r.next()
@@ -298,15 +302,15 @@ func (r *reader) form() error {
 			ends = true // and nothing may follow
 		case ends, c <= ' ', c > '~', strings.IndexByte(`<>"{}\`, c) >= 0:
 			none = true // it is read to its end all the same, so that the connection serves on
-		case !none:
-			text.WriteByte(c)
+		case !none && r.read <= maxAnswer:
+			r.one.add(c)
 		}
 	}
 	if none {
 		return r.end(errNoObject)
 	}
 	whole := r.failed == nil && r.read <= maxAnswer
-	for name, value := range pairs(text.String(), whole) {
+	for name, value := range pairs(string(r.one.bytes), whole) {
 		if slices.Contains(r.names, name) {
 			raw, err := json.Marshal(value)
 			if err != nil {

@@ -122,8 +122,11 @@ func TestWhatABrokenAnswerHeldBeforeIsFound(t *testing.T) {
 	if o := read(`{"b":"`+strings.Repeat("b", maxAnswer)+`","a":"x"}`, "a"); !errors.Is(o.fault, errTooLarge) || o.text("a") != "x" {
 		t.Errorf("behind what is too large: %q, %v", o.text("a"), o.fault)
 	}
-	if o := read("b=x&a=", "a", "b"); o.text("b") != "x" {
-		t.Errorf("a form: %v", o.text("b"))
+	if o := read("b=x&a=", "a", "b"); o.text("b") != "x" || o.fault != nil {
+		t.Errorf("a form: %q, %v", o.text("b"), o.fault)
+	}
+	if o := read("b=x&c="+strings.Repeat("c", maxAnswer)+"&a=y", "a", "b"); o.text("b") != "x" || !errors.Is(o.fault, errTooLarge) {
+		t.Errorf("a form that is too large: %q, %v", o.text("b"), o.fault)
 	}
 	if o := readObject(io.MultiReader(strings.NewReader(`b=x&a=hal`), iotest.ErrReader(failed)), "a", "b"); !errors.Is(o.fault, errCut) || o.text("b") != "x" || o.text("a") != "" {
 		t.Errorf("a form that is cut: %v, %v", o.members, o.fault)
@@ -210,11 +213,11 @@ func TestAttackAnAnswerWithoutEndIsReadNoFurtherThanItsBound(t *testing.T) {
 	for _, text := range []string{" ", "x", "<p>", `{"a":"x",`, `{"a":`, `{"a":"`, `[`} {
 		const most = 16 * maxRead // so that this test ends, whatever is wrong
 		body := &counted{Reader: io.MultiReader(strings.NewReader(`{"b":`), io.LimitReader(forever(text), most))}
-		if n := allocated(func() { readObject(body, "a", "b") }); n > 2<<20 {
+		if n := allocated(func() { readObject(body, "a", "b") }); n > 1<<20 {
 			t.Errorf("%q without end costs %d bytes", text, n)
 		}
 		page := &counted{Reader: io.LimitReader(forever(text), most)}
-		if n := allocated(func() { readObject(page, "a", "b") }); n > 2<<20 {
+		if n := allocated(func() { readObject(page, "a", "b") }); n > 1<<20 {
 			t.Errorf("%q without end, no object, costs %d bytes", text, n)
 		}
 		if body.n > maxRead || page.n > maxRead {

@@ -249,7 +249,7 @@ func TestACodeThatPassesByItselfEndsNoGrant(t *testing.T) {
 func TestAttackAServersWordsAreFitForAnError(t *testing.T) {
 	body := `{"error":"invalid_request","error_description":"\u001b[2J\u009b\u202e the first refresh token ` + strings.Repeat("x", 200<<10) + `"}`
 	var err error
-	if n := allocated(func() { _, err = refresh(t, Settings{}, scriptedAnswer{status: 400, text: body}) }); n > 3<<20 {
+	if n := allocated(func() { _, err = refresh(t, Settings{}, scriptedAnswer{status: 400, text: body}) }); n > 1<<20 {
 		t.Errorf("it costs %d bytes", n)
 	}
 	text := err.Error()
