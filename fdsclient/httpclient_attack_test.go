@@ -143,7 +143,7 @@ func TestAttackAWebAPIThatAlwaysChallengesIsNotAskedForEver(t *testing.T) {
 			})
 			cfg.Application.DPoP = dpop
 			owner := signIn(t, open(t, cfg), p)[0]
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Provider.APIURL+"/fds/v2/spaces", nil)
 			if err != nil {

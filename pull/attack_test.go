@@ -188,7 +188,12 @@ func TestAttackNoAnswerKeepsWhatItsRequestHeld(t *testing.T) {
 				c.Dialect.TagParameter = "tag"
 				c.Authorizer = &bearer{token: token, renew: func(*http.Response) (string, bool, error) { return token, true, nil }}
 			})
-			test.ask(context.Background(), client) // which never ends
+			asked := make(chan struct{})
+			go func() {
+				defer close(asked)
+				test.ask(context.Background(), client) // which never ends
+			}()
+			wait(t, asked, "the provider was given up")
 			h.mu.Lock()
 			contexts := h.contexts
 			h.mu.Unlock()
