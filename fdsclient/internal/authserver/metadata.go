@@ -164,11 +164,12 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
 	origin := issuer.Scheme + "://" + issuer.Host
 	var errs []error
-	for _, address := range []string{
+	addresses := []string{
 		origin + "/.well-known/oauth-authorization-server" + path,
 		origin + path + "/.well-known/openid-configuration",
-	} {
-		found, err := d.read(ctx, address)
+	}
+	for n, address := range addresses {
+		found, err := d.within(ctx, len(addresses)-n, address)
 		if err == nil {
 			return d.override(found)
 		}
@@ -181,6 +182,17 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 		return nil, errs[0]
 	}
 	return nil, fmt.Errorf("%w; %w", errs[0], errs[1])
+}
+
+// within is read in its share of the time that is left, so that a place which gives no
+// answer takes none from the other.
+func (d *discovery) within(ctx context.Context, share int, address string) (Metadata, error) {
+	if end, ok := ctx.Deadline(); ok {
+		bounded, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(share))
+		defer cancel()
+		ctx = bounded
+	}
+	return d.read(ctx, address)
 }
 
 func (d *discovery) read(ctx context.Context, address string) (Metadata, error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -170,3 +171,23 @@ func TestAttackWhatASignInRestsOnIsNotReadLeniently(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlaceOfMetadataThatGivesNoAnswerTakesNoTimeFromTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		right := places(scriptedAnswer{}, scriptedAnswer{text: document("")})
+		m, err := discovering(roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "oauth-authorization-server") {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return right.RoundTrip(r)
+		}), Settings{}).Metadata(t.Context())
+		if err != nil || m.TokenEndpoint != issuer+"/t" {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
