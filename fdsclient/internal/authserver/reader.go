@@ -41,10 +41,7 @@ const byteOrderMark = "\xef\xbb\xbf"
 // is not: brackets must match. Depth costs a bit each, so the bound on bytes bounds it.
 func readObject(body io.Reader, names ...string) object {
 	r := &reader{in: bufio.NewReader(io.LimitReader(body, maxRead)), names: names}
-	if start, _ := r.in.Peek(len(byteOrderMark)); string(start) == byteOrderMark {
-		_, _ = r.in.Discard(len(byteOrderMark))
-	}
-	c, ok := r.pastSpace()
+	c, ok := r.pastMarks()
 	switch {
 	case !ok:
 		r.found.fault = r.end(errNoObject)
@@ -94,6 +91,22 @@ func (r *reader) pastSpace() (c byte, ok bool) {
 	for {
 		if c, ok = r.next(); !ok || (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
 			return c, ok
+		}
+	}
+}
+
+// pastMarks passes over white space and byte order marks, however many editors and
+// proxies have put there.
+func (r *reader) pastMarks() (c byte, ok bool) {
+	for {
+		if c, ok = r.pastSpace(); !ok || c != byteOrderMark[0] {
+			return c, ok
+		}
+		if rest, _ := r.in.Peek(len(byteOrderMark) - 1); string(rest) != byteOrderMark[1:] {
+			return c, ok
+		}
+		for range len(byteOrderMark) - 1 {
+			_, _ = r.next()
 		}
 	}
 }

@@ -23,6 +23,8 @@ func TestAMemberIsReadAtTheTopLevelByItsExactName(t *testing.T) {
 		"plain":                 {`{"a":"x","b":1}`, "x"},
 		"white space":           {"\r\n\t { \"b\" : [ 1 , 2 ] ,\n\"a\" : \"x\" } \n", "x"},
 		"a byte order mark":     {"\xef\xbb\xbf{\"a\":\"x\"}", "x"},
+		"two of them":           {"\xef\xbb\xbf\xef\xbb\xbf{\"a\":\"x\"}", "x"},
+		"one behind a line":     {"\r\n\xef\xbb\xbf {\"a\":\"x\"}", "x"},
 		"one and white space":   {"\xef\xbb\xbf \n{\"a\":\"x\"}", "x"},
 		"escapes":               {`{"\u0061":"\"x\\\u00e4"}`, `"x\ä`},
 		"below others":          {`{"b":{"a":"y","c":[{"a":"z"}]},"a":"x"}`, "x"},

@@ -133,6 +133,9 @@ func TestAnAnswerIsLostWhenItMayHaveBeenGivenAndDidNotCome(t *testing.T) {
 		"a refusal":                    {scriptedAnswer{status: 400, text: `{"error":"invalid_grant"}`}, false},
 		"a refusal under 502":          {scriptedAnswer{status: 502, text: `{"error":"invalid_grant"}`}, false},
 		"a refusal that is cut":        {scriptedAnswer{status: 400, body: cut(`{"err`)}, false},
+		"an object without tokens":     {scriptedAnswer{text: `{"data":{"access_token":"a","refresh_token":"r2"}}`}, true},
+		"one that is malformed":        {scriptedAnswer{text: `{"access_token" "a","refresh_token":"r2"}`}, true},
+		"a refusal under 200":          {scriptedAnswer{text: `{"error":"invalid_grant"}`}, false},
 		"a page":                       {scriptedAnswer{text: "<html>Welcome"}, false},
 		"an empty answer":              {scriptedAnswer{text: ""}, false},
 	} {

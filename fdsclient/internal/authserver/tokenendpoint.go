@@ -182,7 +182,9 @@ func (s *Server) read(r *reply) (Answer, error) {
 	twice := r.twice(memberAccess, memberRefresh, memberID, memberKind, s.settings.SubscriptionClaim)
 	if r.fault != nil || twice != "" || access == "" {
 		err := s.unfit(r, twice, "RFC 6749 section 5.1")
-		if errors.Is(r.fault, errCut) && a.Refresh.IsZero() {
+		var refused *refusedError
+		// A success with an object says that it was processed; a page may be any proxy's.
+		if a.Refresh.IsZero() && !errors.As(err, &refused) && !errors.Is(r.fault, errNoObject) {
 			err = lostAnswer{err}
 		}
 		return a, err
