@@ -237,6 +237,9 @@ func (g *grant) landed(f *flight, work renewed) (tell func()) {
 	since, next, relook, lapsed, over := g.since, g.notBefore, g.relook, g.lapsed != nil, g.over != nil
 	g.mu.Unlock()
 	parted := g.client.takenAway(g, work.ended)
+	if work.stored != nil {
+		g.client.leftElsewhere(g, work)
+	}
 
 	outcome := func() {}
 	switch {

@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -134,6 +135,18 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 	return func() {
 		for _, part := range parts {
 			go part()
+		}
+	}
+}
+
+// leftElsewhere forgets the owners who have left a grant that goes on for others without
+// this process's doing: another one signed them out, or noticed that the provider took them
+// away. What renews the grant from now on is not theirs.
+func (c *Client) leftElsewhere(g *grant, work renewed) {
+	stored := idSet(work.stored)
+	for _, key := range c.ownersOf(g.key) {
+		if o := c.knownOwner(key.SubscriptionID); o != nil && !stored[key.SubscriptionID] && !slices.Contains(work.ended, key.SubscriptionID) {
+			c.drop(o, g, errSignedOut)
 		}
 	}
 }

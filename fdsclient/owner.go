@@ -50,11 +50,16 @@ func (o *Owner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String(
 // whether a later call may succeed. The rotated refresh token is saved before
 // the token is given out, also when ctx ends meanwhile.
 func (o *Owner) Token(ctx context.Context) (Token, error) {
-	t, err := o.grant.Load().token(ctx)
-	if err != nil {
-		return Token{}, fmt.Errorf("%w (subscription %s)", err, o.key.SubscriptionID)
+	for {
+		g := o.grant.Load()
+		t, err := g.token(ctx)
+		if err != nil {
+			return Token{}, fmt.Errorf("%w (subscription %s)", err, o.key.SubscriptionID)
+		}
+		if o.grant.Load() == g { // else the owner has left it meanwhile, and the token is for others
+			return t, nil
+		}
 	}
-	return t, nil
 }
 
 // Pull is the client of the owner's part of the provider's Web API. Without

@@ -29,6 +29,7 @@ type renewed struct {
 	credential *credential
 	fromServer bool
 	ended      []fds.SubscriptionID // owners whom the provider took out of the grant
+	stored     []string             // whose the record says the grant is; nil: it was not read
 	relook     time.Duration        // until a lapsed grant is asked about again
 }
 
@@ -37,7 +38,7 @@ type renewed struct {
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
 // the second use of one for theft. Close ends it until the server is about to be asked.
-func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (renewed, error) {
+func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (work renewed, err error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", ErrClosed)) })()
@@ -45,6 +46,7 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (renewed
 	if err != nil {
 		return renewed{}, err
 	}
+	defer func() { work.stored = record.Subscriptions }()
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
 	_ = g.client.auth.Identities.Ready(waiting)

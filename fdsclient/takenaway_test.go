@@ -100,3 +100,52 @@ func TestAttackAnOpaqueTokenForSomeoneElseIsNotUsed(t *testing.T) {
 		t.Error("someone else's token was kept, or the rotated refresh token was not")
 	}
 }
+
+func TestAttackARenewalGivesNoTokenToTheOwnerWhomItTookAway(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	first := open(t, cfg)
+	all := p.Owners()
+	signIn(t, first, p, all[0], all[1])
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expire(t, cfg.Store)
+	defer p.Inject(fdstest.RenewalSubscription([]string{all[0].Spelling}))()
+	o, err := open(t, cfg).Owner(t.Context(), all[1].SubscriptionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := o.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) { // the call that renews
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestAttackWhoLeftASharedGrantElsewhereGetsNoTokenOfItsNextRenewal(t *testing.T) {
+	p := start(t, fdstest.Options{AccessTokenLifetime: time.Second})
+	cfg := configure(t, p)
+	here, elsewhere := open(t, cfg), open(t, cfg)
+	all := p.Owners()
+	for _, o := range signIn(t, elsewhere, p, all[0], all[1]) {
+		if o.Key().SubscriptionID != all[1].SubscriptionID {
+			continue
+		}
+		same, err := here.Owner(t.Context(), o.Key().SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := token(t, same)
+		if err := o.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "its token's end", func() bool { return time.Now().After(known.Expiry()) })
+		if got, err := same.Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+			t.Errorf("who signed out elsewhere gets %v, %v", got, err)
+		}
+	}
+	o, err := here.Owner(t.Context(), all[0].SubscriptionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token(t, o)
+}
