@@ -115,7 +115,7 @@ func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {
 				return true, sleep(ctx, grown-age)
 			}
 		}
-		if c.renewed && age < rejectedAgain {
+		if c.renewed && age >= 0 && age < rejectedAgain {
 			return false, nil // a newer one would fare no better
 		}
 	}
