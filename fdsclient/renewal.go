@@ -72,6 +72,11 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (work re
 	if relook, err := g.hopeless(record); err != nil {
 		return renewed{relook: relook}, err
 	}
+	// What can be waited for without having asked for tokens is waited for before the
+	// record says that they were.
+	if _, err := g.client.auth.Metadata(waiting); err != nil {
+		return renewed{}, err
+	}
 	if waiting.Err() != nil {
 		return renewed{}, context.Cause(waiting)
 	}
