@@ -15,6 +15,9 @@ const (
 	leadShare   = 5                // or a fifth of its lifetime
 	maxMargin   = 10 * time.Second // and not handed out any more this shortly before,
 	marginShare = 10               // or a tenth
+	// leastRest is how long after a renewal the next ahead of expiry comes at the earliest:
+	// each spends a rotation, and a server can say of its tokens that they live for no time.
+	leastRest = 10 * time.Second
 )
 
 // credential is an access token with the times that matter. It is immutable but
@@ -79,14 +82,20 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 		c.token.proof = proof
 	}
 	if r.RefreshToken.IsZero() {
+		if r.GrantType != grantClientCredentials { // nothing renews it: it serves as long as it can
+			c.due = c.usable
+		}
 		return c, nil
 	}
 	lapses := r.RefreshExpiry
-	if lapses.IsZero() {
+	if !lapses.After(r.Renewed) { // not said; or it has worked since, or the clock was set
 		lapses = r.Renewed.Add(g.client.cfg.Provider.RefreshInterval)
 	}
 	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
 		c.due = due
+	}
+	if earliest := r.Renewed.Add(leastRest); c.due.Before(earliest) && c.renewed {
+		c.due = earliest
 	}
 	return c, nil
 }
@@ -109,7 +118,10 @@ func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	return g.proof, nil
 }
 
-// spread gives between one and one and a half times d.
+// spread gives between one and one and a half times d, or 0 where d is not positive.
 func spread(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
 	return d + time.Duration(rand.Int64N(int64(d/2)+1))
 }

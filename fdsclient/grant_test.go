@@ -34,9 +34,9 @@ func TestARenewalIsDueAheadOfWhateverExpiresFirst(t *testing.T) {
 		"a refresh token for weeks":              {10 * time.Minute, 500 * time.Hour, 7 * time.Minute, 8 * time.Minute, 10*time.Minute - 10*time.Second},
 	} {
 		for range 50 {
-			r := tokenstore.Grant{Renewed: now, AccessExpiry: now.Add(c.access)}
+			r := tokenstore.Grant{Renewed: now, AccessExpiry: now.Add(c.access), GrantType: grantClientCredentials}
 			if c.refresh != 0 {
-				r.RefreshToken = NewSecret("r")
+				r.RefreshToken, r.GrantType = NewSecret("r"), ""
 			}
 			if c.refresh > 0 {
 				r.RefreshExpiry = now.Add(c.refresh)
