@@ -14,6 +14,7 @@ type attempt struct {
 	expires     time.Time
 	ended       chan error    // how it ended, once
 	turn        chan struct{} // a redirect is judged alone
+	last        *Page         // of the one that was done; whoever has the turn may look at it
 	connections *connections
 }
 
@@ -75,16 +76,19 @@ func (a *attempt) redirected(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	page, done := a.Redirected(r.URL)
-	if done {
-		a.listener.start.setCookie(w, -1) // what is left behind burdens the requests of other sign-ins
+	defer func() { a.turn <- struct{}{} }()
+	if a.last == nil {
+		page, done := a.Redirected(r.URL)
+		if !done {
+			show(w, page)
+			return
+		}
+		a.last = &page
+		defer a.end(nil)
 	}
-	show(w, page)
-	if done {
-		a.end(nil) // and the next one does not get its turn
-		return
-	}
-	a.turn <- struct{}{}
+	// Who has loaded the page again meanwhile sees how it ended, too.
+	a.listener.start.setCookie(w, -1) // what is left behind burdens the requests of other sign-ins
+	show(w, *a.last)
 }
 
 // navigates reports whether a person goes to the address, as far as the browser

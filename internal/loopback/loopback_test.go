@@ -187,3 +187,32 @@ func TestAConnectionThatABrowserOpenedAheadHoldsNothingUp(t *testing.T) {
 		t.Errorf("it returned %v after its answer", took)
 	}
 }
+
+func TestWhoLoadsTheRedirectAgainWhileItIsJudgedSeesHowItEnded(t *testing.T) {
+	judging := make(chan struct{}, 2)
+	on := make(chan struct{})
+	s := serveWith(t, t.Context(), listen(t), func() { judging <- struct{}{}; <-on })
+	b := newBrowser(t)
+	b.begin(t, s.Listener)
+	right := s.RedirectURI() + "?state=right"
+	impatient, gone := context.WithCancel(t.Context())
+	go func() {
+		r, err := http.NewRequestWithContext(impatient, http.MethodGet, right, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if answer, err := b.Do(r); err == nil {
+			answer.Body.Close()
+		}
+	}()
+	<-judging
+	gone()
+	time.AfterFunc(200*time.Millisecond, func() { close(on) })
+	if a := b.get(t, right, nil); a.status != 200 || a.body != "welcome" {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	if err := s.end(t); err != nil || len(judging) != 0 {
+		t.Errorf("%v, judged %d times more", err, len(judging))
+	}
+}
