@@ -90,7 +90,7 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 	if err := checkResponseIssuer(values, m); err != nil {
 		return tokenstore.Secret{}, err
 	}
-	if _, denied := values["error"]; denied {
+	if _, denied := values["error"]; denied && (values["error"] != "" || values["code"] == "") { // an empty one beside a code is none
 		code, description := refused(a.State, a.Verifier, a.Nonce)
 		if code == "" {
 			code = "an error without a name"

@@ -81,6 +81,7 @@ func secretAt(text string, forms []string) (longest int) {
 // errorCode gives code when it has the form of RFC 6749 section 5.2 and holds
 // none of the secrets that we sent, else "".
 func errorCode(code string, secrets ...tokenstore.Secret) string {
+	code = strings.TrimSpace(code)
 	if len(code) > longestCode || strings.ContainsFunc(code, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return ""
 	}

@@ -201,6 +201,7 @@ func TestAnErrorBodyCountsUnderAnyStatusAndType(t *testing.T) {
 		final      bool
 	}{
 		"as it should be":        {400, `{"error":"invalid_grant"}`, "invalid_grant", true},
+		"with white space":       {400, `{"error":" invalid_grant\n"}`, "invalid_grant", true},
 		"under 500":              {500, `{"error":"invalid_grant"}`, "invalid_grant", true},
 		"under 503":              {503, `{"error":"login_required"}`, "login_required", true},
 		"under 200":              {200, `{"error":"bad_refresh_token"}`, "bad_refresh_token", true},
