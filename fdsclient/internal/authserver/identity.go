@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // identity is a client certificate of the application at work: the connections
@@ -183,7 +181,7 @@ func (i *Identities) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	response, err := now.transport.RoundTrip(r)
 	if err != nil {
-		return nil, tlspolicy.Shown(err) // it may hold what the peer wrote
+		return nil, shown(err)
 	}
 	i.nonces.learn(response)
 	return response, nil

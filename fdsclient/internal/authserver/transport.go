@@ -99,9 +99,18 @@ func unavailable(what string, err error) error {
 		err = wrapped.Err
 	}
 	hint := tlspolicy.Explain(err)
-	err = tlspolicy.Shown(err)
+	err = shown(err)
 	if hint != "" {
 		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, err, hint)
 	}
 	return fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, err)
+}
+
+// shown is tlspolicy.Shown for what the peer may have written, and not for our own words.
+func shown(err error) error {
+	var own unsent
+	if errors.As(err, &own) {
+		return err
+	}
+	return tlspolicy.Shown(err)
 }
