@@ -183,8 +183,9 @@ func (s *Server) read(r *reply) (Answer, error) {
 	if r.fault != nil || twice != "" || access == "" {
 		err := s.unfit(r, twice, "RFC 6749 section 5.1")
 		var refused *refusedError
-		// A success with an object says that it was processed; a page may be any proxy's.
-		if a.Refresh.IsZero() && !errors.As(err, &refused) && !errors.Is(r.fault, errNoObject) {
+		// A success with an object says that it was processed; a page, or what has no end,
+		// may be any proxy's.
+		if a.Refresh.IsZero() && !errors.As(err, &refused) && !errors.Is(r.fault, errNoObject) && !errors.Is(r.fault, errTooLarge) {
 			err = lostAnswer{err}
 		}
 		return a, err
