@@ -32,9 +32,11 @@ import (
 // A store writes what [Grant.Encode] gives, encrypted, as one value, and reads it with
 // [DecodeGrant]; both see to the mark. Package storetest checks the rest.
 //
-// In a database a grant is one row: the key, the subscription IDs, the record, and a
-// number that each write raises, which is the revision. Save is one statement,
-// "update ... where key = ? and number = ?" or an insert that fails where there is a
+// In a database a grant is one row: the key, the subscription IDs, the record, and the
+// revision, which each write takes anew from a sequence, or at random: none is ever given
+// again for a key, not after a Delete either, since a Save with the revision of a deleted
+// record would replace its successor. Save is one statement,
+// "update ... where key = ? and revision = ?" or an insert that fails where there is a
 // row; when it changed none, read the row: equal to the grant, the save was done
 // before, else it is a conflict. Reserve is the same statement. It has reserved when
 // the marked record is committed as durably as Save commits: that shows that this
@@ -87,7 +89,7 @@ type Store interface {
 	// matches [ErrConflict]: load the grant again. But when the stored record equals
 	// grant it succeeds, so that a Save whose outcome was lost can be repeated. Of
 	// several Saves at once with one revision one succeeds. A record that cannot be
-	// read is in the way too: delete it first.
+	// read is in the way too, which is [ErrConflict] as well: delete it first.
 	//
 	// After a crash at any moment the old record or the new one is there, whole.
 	// When Save has returned nil the record is durable. Change a grant that was
