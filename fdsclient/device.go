@@ -25,7 +25,8 @@ const slowDown = 5 * time.Second // what slow_down adds to the interval (RFC 862
 // SignInDevice signs an owner's user in who has a browser on another device, for
 // machines without one (RFC 8628): show tells the user where to go and what to
 // type there. It asks the provider until the user has answered, the code has
-// expired (ErrAttemptExpired) or ctx ends. Other errors are those of FinishSignIn.
+// expired (ErrAttemptExpired) or ctx ends. A provider that has no device authorization
+// endpoint gives ErrConfig. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
 	if c.isClosed() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)

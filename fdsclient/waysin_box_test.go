@@ -289,7 +289,7 @@ func TestADeviceCodeThatNobodyEntersExpires(t *testing.T) {
 func TestAProviderWithoutTheDeviceGrantSaysSo(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	_, err := open(t, configure(t, p)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) { t.Error("shown") })
-	if err == nil || !strings.Contains(err.Error(), "no device authorization endpoint") {
+	if !errors.Is(err, fdsclient.ErrConfig) || fdsclient.Retryable(err) || !strings.Contains(err.Error(), "no device authorization endpoint") {
 		t.Errorf("error %v", err)
 	}
 }

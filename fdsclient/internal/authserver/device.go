@@ -37,7 +37,7 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 		return DeviceCode{}, fmt.Errorf("fdsclient: %s: %w: %s", what, fds.ErrUnavailable, why)
 	}
 	if m.DeviceEndpoint == "" {
-		return fail("the provider has no device authorization endpoint; ask it, or use SignIn with ReadRedirect")
+		return DeviceCode{}, fmt.Errorf("fdsclient: %s: %w: the provider has no device authorization endpoint; ask it, or use SignIn with ReadRedirect", what, fds.ErrConfig)
 	}
 	if err := m.judge("token_endpoint", m.TokenEndpoint); err != nil { // before anyone signs in
 		return DeviceCode{}, err
