@@ -36,8 +36,9 @@ var (
 	ErrIssuer = fds.ErrIssuer
 	// ErrNoSubscription: what the provider issued names no subscription ID (W7).
 	ErrNoSubscription = fds.ErrNoSubscription
-	// ErrSubscriptionChanged: a renewed token names other subscription IDs than
-	// the grant. It is not used.
+	// ErrSubscriptionChanged: a renewed token does not name all subscription IDs of
+	// the grant. It is not used for the owners that it no longer names, who must sign
+	// in again: the error matches ErrSignInRequired too.
 	ErrSubscriptionChanged = errors.New("renewed token is for another owner")
 	// ErrUnavailable: the provider could not be reached or did not answer as it
 	// should. Trying again later helps.

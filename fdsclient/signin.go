@@ -28,8 +28,9 @@ type SignInOptions struct {
 	// Parameters are added to the authorization request: login_hint, ui_locales,
 	// acr_values and whatever a provider asks for. One replaces what the SDK would
 	// send by that name, and an empty value takes that away: {"prompt": ""} leaves out
-	// the prompt=consent that goes with offline_access. Those on which a sign-in's
-	// safety rests are refused.
+	// the prompt=consent that goes with offline_access, without which some providers
+	// issue no refresh token. An ID token is needed where the scope that is sent has
+	// openid. Those on which a sign-in's safety rests are refused.
 	Parameters map[string]string
 	// ReadRedirect lets a user sign in with a browser on another machine: it gives
 	// the URL that the browser ended at, which the user pastes. It is called again

@@ -205,6 +205,22 @@ func TestAnOwnPageIsShownEscaped(t *testing.T) {
 	}
 }
 
+func TestASignInThatDidNotAskForAnIDTokenNeedsNone(t *testing.T) {
+	p := start(t, everyWay())
+	for _, push := range []bool{false, true} {
+		cfg := configure(t, p)
+		cfg.Application.Scopes = []string{"openid", "offline_access"}
+		cfg.Application.PushRequests = push
+		for _, scope := range []string{"", "offline_access"} {
+			options := approve(p)
+			options.Parameters = map[string]string{"scope": scope}
+			if _, err := open(t, cfg).SignIn(t.Context(), options); err != nil {
+				t.Errorf("with the scope %q, pushed %v: %v", scope, push, err)
+			}
+		}
+	}
+}
+
 func TestParametersThatUndoTheFlowAreRefusedWithTheReason(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, web(t, p))
