@@ -10,6 +10,9 @@
 //	err := p.Approve(ctx, authorizationURL, owner)
 //	off := p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))
 //
+// The Example of package fdsclient is a whole round with that client, which in a test
+// has a Store and a State of its own instead of the user's keyring and folder.
+//
 // # What it is like
 //
 // All servers speak TLS 1.2 or newer (W1, W2, M1) on 127.0.0.1, with
@@ -56,6 +59,10 @@
 // there follows what the server does, where it is known from, and what a client
 // ought to do. Faults that take an Endpoint fit every HTTP server; for those that
 // begin with Odd, see Odd: they are lists, for a test to range over.
+//
+// With fdsclient: the second look at a refused grant comes after 30 s, a dead connection
+// is found after about 16 s, and a young token is waited for up to 6 s. Give a test that
+// meets them the time.
 //
 // Answers that are late, lost or not the provider's, at any endpoint:
 //
