@@ -19,10 +19,37 @@
 //	fdsdemo logout ID                sign out
 //
 // Data goes to standard output, everything else to standard error. With --json
-// both are one JSON object a line, and what a provider sent is passed on as it
-// was sent, without the white space between its tokens. spaces --tree --json
-// prints the place of each space instead: owner, issuer, id, type, listed, depth,
-// parent, site, building and floor.
+// standard output, and only that, is JSON, one object a line, and what a provider
+// sent is passed on as it was sent, without the white space between its tokens.
+// spaces --tree --json prints the place of each space instead: owner, issuer, id,
+// type, listed, depth, parent, site, building and floor.
+//
+// watch --json prints of each message:
+//
+//	owner           the subscription ID
+//	issuer          the provider's
+//	topic           as sent; "" where the Web API was read
+//	levels          of the topic, below fds/v2/<subscription-id>/; [] where the Web API was read
+//	qos             quality of service, 0 to 2
+//	retained        true: the broker had kept it, a last known state
+//	duplicate       true: it may have been printed before
+//	source          push; backfill, read after an outage; poll, read at an interval
+//	kind            event or status; only where the Web API was read
+//	received_at     by this machine's clock
+//	payload         as sent, if that is JSON in UTF-8; else
+//	payload_base64  the same bytes in base64
+//
+// owners --json prints of each owner, null standing for a time that is not known:
+//
+//	owner                the subscription ID
+//	issuer               the provider's
+//	token                fresh; renewable, by the next command that needs it; lapsed: sign in
+//	                     again; unreadable
+//	token_expiry         of the access token
+//	refresh_expiry       of the refresh token
+//	certificate_expiry   of the owner's certificate
+//	problem              why the grant cannot be read; only then
+//	certificate_problem  none, expired and when, or why it cannot be read; only then
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
 // reached. A tag is not made again when its making may have succeeded: that is
