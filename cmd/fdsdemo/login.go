@@ -22,19 +22,40 @@ func (p *program) loginCommand() *cobra.Command {
 		Use:   "login",
 		Short: "Sign in through the browser; prints the subscription IDs",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return p.login(c.Context(), how) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if alternatives := how.clash(); alternatives != "" {
+				return wrongUsage("choose one of %s; see: %s --help", alternatives, c.CommandPath())
+			}
+			return p.login(c.Context(), how)
+		},
 	}
 	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
 	c.Flags().BoolVar(&how.redirectURI, "redirect-uri", false, "print the redirect URIs to register with the provider, and sign nobody in")
-	c.MarkFlagsMutuallyExclusive("paste", "device", "application", "redirect-uri")
 	return c
 }
 
 // loginFlags say how to sign in; by default with the browser on this machine.
 type loginFlags struct{ noBrowser, paste, device, application, redirectURI bool }
+
+// clash names the flags of which only one may be given and more are, or is empty.
+func (how loginFlags) clash() string {
+	ways := 0
+	for _, given := range []bool{how.paste, how.device, how.application, how.redirectURI} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return "--paste, --device, --application, --redirect-uri"
+	case how.redirectURI && how.noBrowser:
+		return "--no-browser, --redirect-uri"
+	}
+	return ""
+}
 
 func (p *program) login(ctx context.Context, how loginFlags) error {
 	if how.redirectURI {
@@ -138,10 +159,16 @@ func (p *program) showDeviceCode(code fdsclient.DeviceCode) {
 	}
 }
 
-// readRedirect reads the address that a person pastes.
+// readRedirect reads the address that a person pastes. It is called again after a wrong
+// one, of which the log tells less when there are several.
 func (p *program) readRedirect() func(context.Context) (string, error) {
 	lines := bufio.NewReader(io.LimitReader(os.Stdin, maxPasted))
+	again := false
 	return func(context.Context) (string, error) {
+		if again {
+			fmt.Fprintln(p.err, "That is not the address of this sign-in.")
+		}
+		again = true
 		fmt.Fprintln(p.err, "Paste the address that the browser ends at, which it cannot open there:")
 		line, err := lines.ReadString('\n')
 		if err != nil && line == "" {

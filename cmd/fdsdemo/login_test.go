@@ -128,7 +128,7 @@ func TestAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
 	s.write("other.pem", string(other.CAPEM()))
 	s.configure("ca_file: ca.pem", "ca_file: other.pem")
 	began := time.Now()
-	s.run("login", "--no-browser").expect(statusFailed).says("authority that is not trusted")
+	s.run("login", "--no-browser").expect(statusFailed).says("authority that is not trusted", "provider.ca_file")
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("it took %v, which is a try again", took)
 	}
@@ -204,11 +204,12 @@ func TestTheAddressOfARedirectMayBePasted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(terminal, "http://127.0.0.1/callback?error=access_denied\n"+callback+"\n"); err != nil {
+	const wrong = "http://127.0.0.1/callback?error=access_denied\n"
+	if _, err := io.WriteString(terminal, wrong+wrong+callback+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	if r := p.wait().expect(statusDone); r.out != north.Spelling+"\n" {
-		t.Errorf("stdout %q", r.out)
+	if r := p.wait().expect(statusDone); r.out != north.Spelling+"\n" || strings.Count(r.err, "not the address of this sign-in") != 2 {
+		t.Errorf("stdout %q, stderr %q", r.out, r.err)
 	}
 
 	p = start(t, s.command("login", "--paste")) // with nothing on standard input

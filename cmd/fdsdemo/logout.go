@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
 func (p *program) logoutCommand() *cobra.Command {
@@ -27,6 +31,9 @@ func (p *program) logout(ctx context.Context, text string) error {
 	}
 	defer p.close(ctx, client)
 	owner, err := client.Owner(ctx, id)
+	if errors.Is(err, fdsclient.ErrNoOwner) {
+		return fmt.Errorf("%s %w; who is: %s", id, errNotSignedIn, p.invocation("owners"))
+	}
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ var (
 	errUsage = errors.New("wrong usage")
 	// errNobody is said where an owner is needed and none is stored.
 	errNobody = fmt.Errorf("%w: nobody has signed in", fdsclient.ErrNoOwner)
+	// errNotSignedIn is about an owner who is to be signed out.
+	errNotSignedIn = errors.New("is not signed in")
 	// errInterrupted is how a signal ends a command that was not done.
 	errInterrupted = errors.New("interrupted; nothing more was done")
 )
@@ -47,7 +49,7 @@ func statusOf(err error) int {
 		return statusDone
 	case isAny(err, errUsage, fdsclient.ErrConfig, push.ErrConfig, pull.ErrQuery, tokenstore.ErrWrongKey):
 		return statusUsage
-	case isAny(err, fdsclient.ErrNoOwner, fdsclient.ErrSignInRequired):
+	case isAny(err, fdsclient.ErrNoOwner, fdsclient.ErrSignInRequired, errNotSignedIn):
 		return statusSignIn
 	}
 	return statusFailed
@@ -152,6 +154,7 @@ var settingNames = strings.NewReplacer(
 	"a Certificate", "application.certificate_file",
 	"a Key", "application.key_file",
 	"SignIn with ReadRedirect", "fdsdemo login --paste",
+	"name its CA file in the configuration", "name its CA file as provider.ca_file",
 	"the address that SignInOptions.ShowURL is told", "the URL",
 	"Application.RedirectPath", "application.redirect_path",
 	"Application.RedirectPorts", "application.redirect_ports",
