@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,86 +22,69 @@ import (
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
-const (
-	keyAttempts = 4
-	keyTimeout  = 10 * time.Second // of one
-	keyWait     = 10 * time.Second // at most, before the next
-)
+const keyTimeout = 10 * time.Second // of one question for the keys
 
-// keys gives those of the server's keys that may have signed an ID token. The code was
-// spent for it, so that a server that is busy or down for a moment is asked again; so is
-// one whose set lacks the key that the token names, since others may keep an old set for
-// it a while.
-func (s *Server) keys(ctx context.Context, m *Metadata, algorithm, keyID string) ([]jose.JSONWebKey, error) {
+// errKeyMissing: others may keep an old set of keys for the server a while.
+var errKeyMissing = errors.New("the set lacks the key that the token names")
+
+// keys gives those of the server's keys that may have signed an ID token.
+func (s *Server) keys(ctx context.Context, m *Metadata, algorithm, keyID string) (fit []jose.JSONWebKey, err error) {
 	if err := m.judge("jwks_uri", m.JWKSURI); err != nil {
 		return nil, err
 	}
-	for attempt := 0; ; attempt++ {
-		set, asked, err := s.fetchKeys(ctx, m.JWKSURI)
-		fit, named := fitting(set, algorithm, keyID)
-		var again busyKeys
-		if last := attempt == keyAttempts-1; last || (err == nil && named) || (err != nil && !errors.As(err, &again)) {
-			return fit, err
+	err = persist(ctx, func() error {
+		set, err := s.fetchKeys(ctx, m.JWKSURI)
+		if err != nil {
+			return err
 		}
-		timer := time.NewTimer(min(max(asked, 250*time.Millisecond<<attempt), keyWait))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("fdsclient: sign-in: %w", context.Cause(ctx))
+		var named bool
+		if fit, named = fitting(set, algorithm, keyID); !named {
+			return momentary{errKeyMissing, 0}
 		}
+		return nil
+	})
+	if errors.Is(err, errKeyMissing) {
+		return fit, nil
 	}
+	return fit, err
 }
-
-// busyKeys is a failure that may be over in a moment.
-type busyKeys struct{ error }
-
-func (e busyKeys) Unwrap() error { return e.error }
 
 // fetchKeys reads the set of keys at jwks_uri (RFC 7517 section 5). A key that cannot be
 // read is passed over: it says nothing about the others.
-func (s *Server) fetchKeys(ctx context.Context, address string) (set []object, asked time.Duration, err error) {
+func (s *Server) fetchKeys(ctx context.Context, address string) (set []object, err error) {
 	const what = "sign-in: the keys of ID tokens"
 	within, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	request, err := s.newRequest(within, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("fdsclient: %s: %w", what, tlspolicy.Shown(err))
+		return nil, fmt.Errorf("fdsclient: %s: %w", what, tlspolicy.Shown(err))
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		var untrusted *tls.CertificateVerificationError
-		final := ctx.Err() != nil || errors.As(err, &untrusted)
-		if err = failure(ctx, what, err); !final {
-			err = busyKeys{err}
-		}
-		return nil, 0, err
+		return nil, failure(ctx, what, err)
 	}
 	defer response.Body.Close()
 	if status := response.StatusCode; status != http.StatusOK {
 		err := fmt.Errorf("fdsclient: %s: %w: HTTP status %d at jwks_uri", what, fds.ErrUnavailable, status)
 		if status >= 500 || status == http.StatusTooManyRequests {
-			err = busyKeys{err}
+			err = momentary{err, backoff.Asked(response.Header, longestWait)}
 		}
-		return nil, backoff.Asked(response.Header, longestWait), err
+		return nil, err
 	}
 	answer := readObject(response.Body, "keys")
 	if errors.Is(answer.fault, errCut) {
-		if ctx.Err() != nil {
-			return nil, 0, failure(ctx, what, answer.fault)
-		}
-		return nil, 0, busyKeys{fmt.Errorf("fdsclient: %s: %w: %w", what, fds.ErrUnavailable, answer.fault)}
+		return nil, failure(ctx, what, answer.fault)
 	}
 	var keys []json.RawMessage
 	if answer.fault != nil || json.Unmarshal(answer.raw("keys"), &keys) != nil {
-		return nil, 0, fmt.Errorf("fdsclient: %s: %w: the answer at jwks_uri is not a set of keys (RFC 7517)", what, fds.ErrUnavailable)
+		return nil, fmt.Errorf("fdsclient: %s: %w: the answer at jwks_uri is not a set of keys (RFC 7517)", what, fds.ErrUnavailable)
 	}
 	for _, raw := range keys {
 		if key := readObject(bytes.NewReader(raw), "kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y"); key.fault == nil {
 			set = append(set, key)
 		}
 	}
-	return set, 0, nil
+	return set, nil
 }
 
 // fitting gives the keys of a set that may have signed a token by an algorithm, with the

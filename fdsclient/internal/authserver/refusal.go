@@ -84,9 +84,12 @@ func (s *Server) refusal(r *reply) error {
 	case code == "" && r.status >= 300 && r.status < 400:
 		return fmt.Errorf("fdsclient: %s endpoint: %w: it redirects (HTTP status %d), which is refused because it would carry secrets elsewhere; configure the endpoint's own URL", r.call.endpoint, fds.ErrUnavailable, r.status)
 	case code == "" || down && !final && !slices.Contains(knownCodes, code):
-		err := &unavailableError{endpoint: r.call.endpoint, status: r.status, code: code, retryAfter: asked}
+		var err error = &unavailableError{endpoint: r.call.endpoint, status: r.status, code: code, retryAfter: asked}
+		if down {
+			err = momentary{err, asked}
+		}
 		if r.status == http.StatusBadGateway || r.status == http.StatusGatewayTimeout {
-			return lostAnswer{err} // which a gateway waited for
+			err = lostAnswer{err} // which a gateway waited for
 		}
 		return err
 	}
@@ -109,7 +112,7 @@ func (s *Server) unfit(r *reply, twice, section string) error {
 	case errors.Is(r.fault, errCut) && r.ended != nil:
 		return fmt.Errorf("fdsclient: %s: %w", c.what, r.ended)
 	case errors.Is(r.fault, errCut):
-		return fmt.Errorf("fdsclient: %s: %w: %w", c.what, fds.ErrUnavailable, r.fault)
+		return momentary{fmt.Errorf("fdsclient: %s: %w: %w", c.what, fds.ErrUnavailable, r.fault), 0}
 	case twice != "":
 		return fmt.Errorf("fdsclient: %s: %w: the %s endpoint's answer has %s more than once; tell the provider", c.what, fds.ErrUnavailable, c.endpoint, twice)
 	case r.fault == nil && errorCode(r.text("error"), r.sent...) != "":

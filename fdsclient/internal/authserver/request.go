@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -139,7 +140,52 @@ func failure(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("fdsclient: %s: %w", what, context.Cause(ctx))
 	}
-	return unavailable(what, err)
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return unavailable(what, err)
+	}
+	return momentary{unavailable(what, err), 0}
+}
+
+// momentary is a failure that may be over in a moment, or after what the server asked
+// for.
+type momentary struct {
+	error
+	wait time.Duration
+}
+
+func (e momentary) Unwrap() error { return e.error }
+
+const (
+	persistence = 4                // attempts
+	longestPass = 10 * time.Second // of a server's wait that is waited for
+)
+
+// persist repeats for a while what fails for a moment. It is for what a sign-in needs
+// whose code is spent by then.
+func persist(ctx context.Context, try func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := try()
+		var passing momentary
+		var wait time.Duration
+		switch {
+		case attempt == persistence-1:
+			return err
+		case errors.As(err, &passing):
+			wait = passing.wait
+		case busy(err):
+			wait = RetryAfter(err)
+		default:
+			return err
+		}
+		timer := time.NewTimer(min(max(wait, 250*time.Millisecond<<attempt), longestPass))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("fdsclient: sign-in: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // LostAnswer says that the request behind an error may have been processed and that

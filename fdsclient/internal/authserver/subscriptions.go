@@ -50,7 +50,10 @@ func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce toke
 		}
 	}
 	if err == nil && !found && m.IntrospectionEndpoint != "" {
-		ids, found, err = s.introspect(ctx, m, a.Access)
+		err = persist(ctx, func() (err error) {
+			ids, found, err = s.introspect(ctx, m, a.Access)
+			return err
+		})
 	}
 	if err != nil {
 		return nil, err

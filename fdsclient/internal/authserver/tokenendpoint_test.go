@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 
@@ -333,6 +334,40 @@ func TestAttackATokenThatIsNotActiveNamesNobody(t *testing.T) {
 		if (err == nil && found && len(ids) == 1) != ok || !ok && len(ids) > 0 {
 			t.Errorf("active %s: %v, %v, %v", active, ids, found, err)
 		}
+	}
+}
+
+func TestAnIntrospectionThatFailsForAMomentCostsNoSignIn(t *testing.T) {
+	const id = "9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"
+	good := scriptedAnswer{text: `{"active":true,"subscription_id":"` + id + `"}`}
+	for name, c := range map[string]struct {
+		first scriptedAnswer
+		asked int
+	}{
+		"as it should be": {good, 1},
+		"down":            {scriptedAnswer{status: 503}, 2},
+		"busy":            {scriptedAnswer{status: 429, header: http.Header{"Retry-After": {"3"}}}, 2},
+		"dead":            {scriptedAnswer{err: io.ErrUnexpectedEOF}, 2},
+		"cut":             {scriptedAnswer{text: `{"active":tr`}, 2},
+		"behind a gate":   {scriptedAnswer{status: 502}, 2},
+		"busy by a code":  {scriptedAnswer{status: 503, text: `{"error":"temporarily_unavailable"}`}, 2},
+		"not allowed":     {scriptedAnswer{status: 401, text: `{"error":"invalid_client"}`}, 0},
+		"not active":      {scriptedAnswer{text: `{"active":false}`}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &scripted{answers: []scriptedAnswer{c.first, good}}
+				s := at(server, Settings{})
+				m, err := s.Metadata(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids, err := s.SignedIn(t.Context(), m, Answer{Access: tokenstore.NewSecret("opaque"), Kind: "Bearer"}, tokenstore.Secret{}, nil)
+				if (err == nil && len(ids) == 1 && len(server.requests) == c.asked) != (c.asked > 0) || c.asked == 0 && len(server.requests) != 1 {
+					t.Errorf("%v, %v; %d requests", ids, err, len(server.requests))
+				}
+			})
+		})
 	}
 }
 
