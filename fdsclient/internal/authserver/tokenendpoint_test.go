@@ -403,3 +403,24 @@ func TestAttackANonceWithoutMeasureIsNotKept(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackAVerificationAddressIsFitToBeShown: a person opens it, and reads it on a
+// terminal.
+func TestAttackAVerificationAddressIsFitToBeShown(t *testing.T) {
+	for _, member := range []string{"verification_uri", "verification_url", "verification_uri_complete"} {
+		for _, address := range []string{`http://auth.example/`, `file:///etc/passwd`, `https://auth.example/\u009b2J`, `https://auth.example/\u202e`, `https://auth.example/ or call 555`, `https://\u0430uth.example/`, `https://auth.example@evil.example/`, `https://auth.example/` + strings.Repeat("x", maxVerificationURI)} {
+			body := `{"device_code":"the device code","user_code":"ABCD","` + member + `":"` + address + `"`
+			if member == "verification_uri_complete" {
+				body += `,"verification_uri":"https://auth.example/d"`
+			}
+			s := at(&scripted{answers: []scriptedAnswer{{text: body + `}`}}}, Settings{})
+			m, err := s.Metadata(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code, err := s.DeviceCode(t.Context(), m); !errors.Is(err, fds.ErrUnavailable) || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%s %s: %+v, %v", member, address, code, err)
+			}
+		}
+	}
+}
