@@ -2,7 +2,9 @@ package fds_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -37,6 +39,23 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 	} {
 		if faults := test.dialect.Faults(); !slices.Equal(faults, test.want) {
 			t.Errorf("%+v: %q, want %q", test.dialect, faults, test.want)
+		}
+	}
+}
+
+// TestAttackFaultsOfADialectForgeNoLine: it may come from a file that someone else wrote.
+func TestAttackFaultsOfADialectForgeNoLine(t *testing.T) {
+	odd := strings.Repeat("odd\n\x1b[31m\u009b\u202e", 1000)
+	faults := fds.Dialect{
+		FromParameter: odd, ToParameter: odd, LanguageParameter: odd, ListMember: odd,
+		Paging: fds.Paging{PageParameter: odd, CursorParameter: odd, CursorMember: odd, SizeParameter: odd},
+	}.Faults()
+	if len(faults) < 7 {
+		t.Errorf("%d faults", len(faults))
+	}
+	for _, fault := range faults {
+		if len(fault) > 1500 || strings.ContainsFunc(fault, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("a fault of %d bytes: %.500q", len(fault), fault)
 		}
 	}
 }

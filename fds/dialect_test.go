@@ -1,6 +1,7 @@
 package fds_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -26,5 +27,32 @@ func TestTheDialectSaysWhereAnItemsTimeIs(t *testing.T) {
 		if found != test.found || found && !at.Equal(want) {
 			t.Errorf("%+v in %s: %v, %v", test.dialect, test.item, at, found)
 		}
+	}
+}
+
+// TestAttackAnItemThatNamesNoOwnerNamesNone: an ID that is none is not that of whoever
+// asks.
+func TestAttackAnItemThatNamesNoOwnerNamesNone(t *testing.T) {
+	id := fds.NewSubscriptionID()
+	named := fds.Dialect{SubscriptionMember: "owner.id"}
+	for item, want := range map[string]bool{
+		`{"owner":{"id":"` + id.String() + `"}}`:                  true,
+		`{"owner":{"id":"` + strings.ToUpper(id.String()) + `"}}`: true,
+		`{"owner":{"id":"{` + id.String() + `}"}}`:                false,
+		`{"owner":{"id":" ` + id.String() + `"}}`:                 false,
+		`{"owner":{"id":["` + id.String() + `"]}}`:                false,
+		`{"owner":{"id":""}}`:                                     false,
+		`{"owner":"` + id.String() + `"}`:                         false,
+		`{"id":"` + id.String() + `"}`:                            false,
+		`{"owner.id":"` + id.String() + `"}`:                      false,
+		`{}`:                                                      false,
+	} {
+		got, found := named.Subscription(mustItem(t, item))
+		if found != want || found && got != id || !found && !got.IsZero() {
+			t.Errorf("%s: %v, %v", item, got, found)
+		}
+	}
+	if _, found := (fds.Dialect{}).Subscription(mustItem(t, `{"":"`+id.String()+`"}`)); found {
+		t.Error("a member that nobody named was read")
 	}
 }

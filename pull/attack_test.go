@@ -46,20 +46,23 @@ func TestAttackNoErrorForgesALineOrFloodsALog(t *testing.T) {
 	}
 	paging := fds.Paging{CursorParameter: "after", CursorMember: long + ".next"}
 	for name, err := range map[string]error{
-		"a redirect":                    answered(307, "", "Location", "https://evil\u202e\u009b"+strings.Repeat("x", 10_000)+".example/"),
-		"a redirect without a target":   answered(307, "", "Location", long),
-		"a link":                        answered(200, "[]", "Link", `<https://evil`+"\u202e\u009b"+strings.Repeat("x", 7_000)+`.example/>; rel="next"`),
-		"a content type":                answered(200, "[]", "Content-Type", "text/"+long),
-		"a media type":                  answered(200, "[]", "Content-Type", "text/"+strings.Repeat("x", 10_000)),
-		"a content coding":              answered(200, "[]", "Content-Encoding", long),
-		"a request ID":                  answered(403, "", "X-Request-Id", long),
-		"a refusal":                     answered(403, `{"status":403,"message":"`+strings.Repeat(`odd\r\n\u001b[31m\u009b\u202e`, 1000)+`"}`),
-		"a refusal in another form":     answered(403, `{"title":"`+strings.Repeat(`odd\r\n\u001b[31m\u009b\u202e`, 1000)+`"}`, "Content-Type", "application/problem+json"),
-		"a refusal in words":            answered(403, long, "Content-Type", "text/plain"),
-		"an answer that is no JSON":     answered(200, "["+long),
-		"an answer that is no list":     answered(200, `"`+strings.Repeat("x", 10_000)+`"`),
-		"a network":                     failing(func(*pull.Config) {}),
-		"a network, and a long host":    failing(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 10_000) + ".example" }),
+		"a redirect":                  answered(307, "", "Location", "https://evil\u202e\u009b"+strings.Repeat("x", 10_000)+".example/"),
+		"a redirect without a target": answered(307, "", "Location", long),
+		"a link":                      answered(200, "[]", "Link", `<https://evil`+"\u202e\u009b"+strings.Repeat("x", 7_000)+`.example/>; rel="next"`),
+		"a content type":              answered(200, "[]", "Content-Type", "text/"+long),
+		"a media type":                answered(200, "[]", "Content-Type", "text/"+strings.Repeat("x", 10_000)),
+		"a content coding":            answered(200, "[]", "Content-Encoding", long),
+		"a request ID":                answered(403, "", "X-Request-Id", long),
+		"a refusal":                   answered(403, `{"status":403,"message":"`+strings.Repeat(`odd\r\n\u001b[31m\u009b\u202e`, 1000)+`"}`),
+		"a refusal in another form":   answered(403, `{"title":"`+strings.Repeat(`odd\r\n\u001b[31m\u009b\u202e`, 1000)+`"}`, "Content-Type", "application/problem+json"),
+		"a refusal in words":          answered(403, long, "Content-Type", "text/plain"),
+		"an answer that is no JSON":   answered(200, "["+long),
+		"an answer that is no list":   answered(200, `"`+strings.Repeat("x", 10_000)+`"`),
+		"a network":                   failing(func(*pull.Config) {}),
+		"a network, and a long host":  failing(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 10_000) + ".example" }),
+		"a redirect, and a long host": items(offline(t, script(func(r *http.Request) (*http.Response, error) {
+			return reply(r, 307, "", "Location", "https://evil.example/"), nil
+		}), func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 10_000) + ".example" }), pull.Query{}),
 		"a list member that is none":    list(fds.Dialect{ListMember: long}, `{}`),
 		"a list member that is no list": list(fds.Dialect{ListMember: strings.Repeat("x", 10_000)}, `{"`+strings.Repeat("x", 10_000)+`":1}`),
 		"a list member twice":           list(fds.Dialect{ListMember: strings.Repeat("x", 10_000)}, `{"`+strings.Repeat("x", 10_000)+`":[],"`+strings.Repeat("x", 10_000)+`":[]}`),
@@ -69,6 +72,7 @@ func TestAttackNoErrorForgesALineOrFloodsALog(t *testing.T) {
 		"a long ID":                     asked(pull.Query{IDs: []string{long}}),
 		"a tag's ID":                    tagged(odd),
 		"a long tag's ID":               tagged(long),
+		"a tag's ID as it may be":       tagged(strings.Repeat("x", 2000)),
 		"a kind": func() error {
 			_, err := raws(offline(t, script(nil)).Items(t.Context(), pull.Kind(long), pull.Query{}))
 			return err
@@ -79,7 +83,7 @@ func TestAttackNoErrorForgesALineOrFloodsALog(t *testing.T) {
 		"a URL that is one too long": configured(func(c *pull.Config) {
 			c.BaseURL = "https://api.example.com/" + strings.Repeat("x", 10_000) + "/fds/v2"
 		}),
-		"a URL with a query": configured(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x\u202e", 3_000) + "/?" + long }),
+		"a URL with a query": configured(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x\u202e", 3_000) + "/?a=b" }),
 		"a user agent":       configured(func(c *pull.Config) { c.UserAgent = long }),
 		"a dialect": configured(func(c *pull.Config) {
 			c.Dialect = fds.Dialect{FromParameter: long, ToParameter: long, ListMember: long, Paging: fds.Paging{CursorParameter: "x", CursorMember: long}}

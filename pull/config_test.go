@@ -41,6 +41,9 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 		{"TLS 1.1", func(c *pull.Config) {
 			c.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS11}}
 		}, []string{"1.2", "W2"}},
+		{"at most TLS 1.1", func(c *pull.Config) {
+			c.Transport = &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS11}}
+		}, []string{"1.2", "W2"}},
 		{"one parameter for two things", func(c *pull.Config) { c.Dialect = fds.Dialect{FromParameter: "at", ToParameter: "at"} },
 			[]string{"Dialect.ToParameter", `"at"`, "Dialect.FromParameter"}},
 		{"the parameter of the IDs", func(c *pull.Config) { c.Dialect.LanguageParameter = "ids" }, []string{"Dialect.LanguageParameter", "FDS"}},

@@ -1,0 +1,71 @@
+package fdsclient
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// TestAttackWhatBoundsAConnectionReachesIt: else what an operator sets protects nothing.
+func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
+	client := gapClient(t, func(cfg *Config) {
+		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.ExactlyTLS12 = []string{"mqtts://second.example"}, []string{"third.example"}, true
+		cfg.Push = Push{
+			Topics: []string{"a"}, MaxPacketSize: 2 << 10, KeepAlive: time.Hour, SessionExpiry: time.Hour, CertificateCheck: time.Hour,
+			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour,
+			DeadLetter: func(context.Context, push.Message, error) error { return nil },
+		}
+	})
+	id := fds.NewSubscriptionID()
+	key := fds.OwnerKey{Issuer: client.cfg.Provider.Issuer, SubscriptionID: id}
+	got := client.pushConfig(key, id.Root(), OwnerState{})
+	for name, ok := range map[string]bool{
+		"Owner":            got.Owner == key && got.Root == id.Root(),
+		"BrokerURL":        got.BrokerURL == "mqtts://broker.example",
+		"Fallbacks":        slices.Equal(got.Fallbacks, []string{"mqtts://second.example"}),
+		"AllowedServers":   slices.Equal(got.AllowedServers, []string{"third.example"}),
+		"ExactlyTLS12":     got.ExactlyTLS12,
+		"Topics":           slices.Equal(got.Topics, []string{"a"}),
+		"MaxPacketSize":    got.MaxPacketSize == 2<<10,
+		"KeepAlive":        got.KeepAlive == time.Hour,
+		"SessionExpiry":    got.SessionExpiry == time.Hour,
+		"CertificateCheck": got.CertificateCheck == time.Hour,
+		"TakenOverRetry":   got.TakenOverRetry == time.Hour,
+		"MaxAttempts":      got.MaxAttempts == 7 && got.DeadLetter != nil,
+		"SlowHandler":      got.SlowHandler == time.Hour,
+		"Limiter":          got.Limiter == client.limiter && got.Limiter != nil,
+		"Certificate":      got.Certificate != nil,
+	} {
+		if !ok {
+			t.Errorf("%s is another: %+v", name, got)
+		}
+	}
+}
+
+// TestAttackManyOwnersStormNoProviderByDefault: what nobody set is bounded as well.
+func TestAttackManyOwnersStormNoProviderByDefault(t *testing.T) {
+	client := gapClient(t, nil)
+	connects := 0
+	for connects < 1000 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		err := client.limiter.Wait(ctx)
+		cancel()
+		if err != nil {
+			break
+		}
+		connects++
+	}
+	if connects > 100 {
+		t.Errorf("%d connects at once", connects)
+	}
+	if client.cfg.Pull.Limit == nil {
+		t.Error("requests of the Web API are not bounded")
+	}
+	if client.backfills.most != 16 {
+		t.Errorf("%d owners are backfilled at once", client.backfills.most)
+	}
+}
