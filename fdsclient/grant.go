@@ -171,7 +171,8 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 	g.flight = f
 	go func() {
 		var work renewed
-		work, f.err = g.renew(context.WithoutCancel(ctx), rejected, ahead)
+		// The store and the keys that sign may be the application's own.
+		work, f.err = contained("what a renewal calls", func() (renewed, error) { return g.renew(context.WithoutCancel(ctx), rejected, ahead) })
 		f.got = work.credential
 		tell := g.landed(f, work)
 		g.client.end()

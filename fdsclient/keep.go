@@ -12,6 +12,10 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
+// oddClaimRest is how long a grant rests whose renewed tokens name their owner in no way
+// that can be read.
+const oddClaimRest = 10 * time.Minute
+
 // keep saves what the server issued and only then gives it out. Failed is what is wrong
 // with the answer besides; the refresh token in it is saved all the same.
 func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (renewed, error) {
@@ -33,11 +37,11 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	if failed == nil {
 		failed = a.Unusable
 	} else if errors.Is(failed, ErrSignInRequired) { // in an answer that renewed the grant all the same
-		failed = &firstRefusal{text: failed.Error(), said: failed}
+		failed = &unconfirmed{text: failed.Error(), said: failed}
 	}
 	var gone []fds.SubscriptionID
 	if failed == nil {
-		ids, found, err := g.client.auth.Subscriptions(a)
+		ids, found, err := g.client.auth.Renewed(a)
 		if err == nil && !found && g.client.auth.Introspects(ctx) {
 			// Before anyone is asked again, what cannot be had again is saved.
 			safe := record
@@ -51,7 +55,10 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 		}
 		switch {
 		case err != nil:
-			failed = fmt.Errorf("fdsclient: renewal: %w: it cannot be told whose the renewed token is: %w", ErrUnavailable, err)
+			failed = &laterError{ // each attempt spends a rotation
+				err:  &unconfirmed{text: fmt.Sprintf("fdsclient: renewal: it cannot be told whose the renewed token is; ask the provider: %v", err), said: err},
+				when: record.Renewed.Add(oddClaimRest),
+			}
 		case found:
 			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, idSet(ids))
 		}

@@ -206,7 +206,7 @@ func refusedOnce(said error, r tokenstore.Renewal) error {
 		text = said.Error()
 	}
 	return &laterError{
-		err:  &firstRefusal{text: text, said: said},
+		err:  &unconfirmed{text: text, said: said},
 		when: r.Refused.Add(secondLook),
 	}
 }
@@ -221,16 +221,16 @@ func (e *laterError) Unwrap() error { return e.err }
 // RetryAfter returns how long it is until then.
 func (e *laterError) RetryAfter() time.Duration { return max(0, time.Until(e.when)) }
 
-// firstRefusal matches ErrUnavailable, since it may pass, and gives the *OAuthError that
-// it was to errors.As.
-type firstRefusal struct {
+// unconfirmed is a failure that may pass, whatever was said: it matches ErrUnavailable, and
+// gives what the server said to errors.As alone.
+type unconfirmed struct {
 	text string
 	said error
 }
 
-func (e *firstRefusal) Error() string        { return e.text }
-func (e *firstRefusal) Is(target error) bool { return target == ErrUnavailable }
-func (e *firstRefusal) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
+func (e *unconfirmed) Error() string        { return e.text }
+func (e *unconfirmed) Is(target error) bool { return target == ErrUnavailable }
+func (e *unconfirmed) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
 
 // ask gets new tokens from the server. With an error too there may be a refresh token.
 func (g *grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken Secret) (authserver.Answer, error) {

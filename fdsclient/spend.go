@@ -105,6 +105,9 @@ func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error
 	r.Lapsed = r.Lapsed || again || r.Sent > 0
 	if r.Lapsed && !r.Former.IsZero() && g.client.cfg.Provider.ReplaysRefreshTokens {
 		if a, err := g.ask(ctx, record, r.Former); err == nil || !a.Refresh.IsZero() {
+			if a.Refresh.IsZero() {
+				a.Refresh = r.Former // which serves on
+			}
 			return g.keep(ctx, record, a, err)
 		}
 		r.Former = Secret{} // it was worth one try

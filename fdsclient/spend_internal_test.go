@@ -363,6 +363,51 @@ func TestWhatIsWrongWithAnAnswerDoesNotCostTheRefreshTokenInIt(t *testing.T) {
 	}
 }
 
+func TestOneOddEntryOfAClaimHidesNoOwner(t *testing.T) {
+	for name, c := range map[string]struct {
+		claim string
+		ended bool
+	}{
+		"beside an odd one": {`["OWNER",null,7,"x"]`, false},
+		"nobody":            {`[]`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &scripted{}
+				client, owner := bubble(t, server)
+				defer client.Close()
+				claim := strings.ReplaceAll(c.claim, "OWNER", owner.key.SubscriptionID.String())
+				server.answers = []func() (*http.Response, error){said(http.StatusOK, `{"access_token":"a1","refresh_token":"r1","expires_in":3600,"subscription_id":`+claim+`}`)}
+				if _, err := owner.Token(t.Context()); errors.Is(err, ErrSubscriptionChanged) != c.ended || (err == nil) == c.ended {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestAStoreThatPanicsEndsNoProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, owner := bubble(t, &scripted{answers: []func() (*http.Response, error){renewal(1)}})
+		defer c.Close()
+		whole := c.store
+		c.store = panicking{whole}
+		if _, err := owner.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") {
+			t.Error(err)
+		}
+		c.store = whole
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
+			t.Errorf("%v, %v", token, err)
+		}
+	})
+}
+
+type panicking struct{ tokenstore.Store }
+
+func (panicking) Reserve(context.Context, tokenstore.Grant) (string, error) { panic("a defect") }
+
 func TestAFormerRefreshTokenIsSentOnlyToAProviderThatReplays(t *testing.T) {
 	for _, replays := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -98,8 +99,14 @@ func (s *Server) sendOnce(ctx context.Context, m *Metadata, c *call) (reply, err
 		}
 	}
 	defer response.Body.Close()
+	body := io.Reader(response.Body)
+	if strings.EqualFold(response.Header.Get("Content-Encoding"), "x-gzip") { // gzip by another name (RFC 9110 section 8.4.1.3), which net/http leaves alone
+		if plain, err := gzip.NewReader(io.LimitReader(body, maxRead)); err == nil {
+			body = plain
+		}
+	}
 	r := reply{
-		object: readObject(response.Body, append([]string{"error", "error_description"}, c.names...)...),
+		object: readObject(body, append([]string{"error", "error_description"}, c.names...)...),
 		call:   c,
 		status: response.StatusCode,
 		header: response.Header,

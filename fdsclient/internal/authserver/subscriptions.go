@@ -80,6 +80,37 @@ func (s *Server) Subscriptions(a Answer) (ids []string, found bool, err error) {
 	return s.claimed(&claims, "access token")
 }
 
+// Renewed reads which owners the answer to a renewal is for, as Subscriptions does, but
+// takes of the claim what can be read: one odd entry does not hide the others. Without any
+// that can be, and in any other form than a text or an array, it is an error; an empty
+// array names nobody.
+func (s *Server) Renewed(a Answer) (ids []string, found bool, err error) {
+	ids, found, err = s.Subscriptions(a)
+	if err == nil {
+		return ids, found, nil
+	}
+	raw := a.subscriptions
+	if raw == nil {
+		_, claims, _ := readJWT(a.Access, s.settings.SubscriptionClaim)
+		raw = claims.raw(s.settings.SubscriptionClaim)
+	}
+	var all []any
+	if json.Unmarshal(raw, &all) != nil || len(all) > maxSubscriptions {
+		return nil, true, err
+	}
+	for _, entry := range all {
+		if spelling, ok := entry.(string); ok {
+			if _, err := fds.ParseSubscriptionID(spelling); err == nil {
+				ids = append(ids, spelling)
+			}
+		}
+	}
+	if len(ids) == 0 && len(all) > 0 {
+		return nil, true, err
+	}
+	return ids, true, nil
+}
+
 // Introspected asks the server which owners a renewed access token is for that does not
 // say so itself (RFC 7662). found is false where the server has no introspection, does not
 // let this application ask, or gives no answer.
