@@ -1,13 +1,19 @@
 package pull_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 
@@ -141,8 +147,9 @@ func (h *held) RoundTrip(r *http.Request) (*http.Response, error) {
 // challenges for as long as an application lives would else take its connections and
 // its memory.
 func TestAttackNoAnswerKeepsWhatItsRequestHeld(t *testing.T) {
+	var read atomic.Int64
 	endless := func(r *http.Request, status int, header ...string) *http.Response {
-		return stream(r, status, io.MultiReader(strings.NewReader(`{"status":401,"message":"`), endlessly{}), header...)
+		return stream(r, status, io.MultiReader(strings.NewReader(`{"status":401,"message":"`), &endlessly{read: &read}), header...)
 	}
 	version := new(pull.Version)
 	items := func(ctx context.Context, c *pull.Client) {
@@ -186,6 +193,7 @@ func TestAttackNoAnswerKeepsWhatItsRequestHeld(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
+			read.Store(0)
 			h := &held{answer: test.answer}
 			client := offline(t, h, func(c *pull.Config) {
 				c.MaxPages, c.MaxItemBytes, c.RetryFor = 5, 10_000, time.Second
@@ -206,6 +214,9 @@ func TestAttackNoAnswerKeepsWhatItsRequestHeld(t *testing.T) {
 			}
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			if n, most := read.Load(), int64(len(contexts))*(64<<10); n > most {
+				t.Errorf("%d bytes of %d answers were read, want %d at most", n, len(contexts), most)
+			}
 			if h.open > 0 || h.most > 1 {
 				t.Errorf("%d of %d bodies were never closed, %d were open at once", h.open, len(contexts), h.most)
 			}
@@ -213,14 +224,145 @@ func TestAttackNoAnswerKeepsWhatItsRequestHeld(t *testing.T) {
 	}
 }
 
-// endlessly reads as x for ever.
-type endlessly struct{}
+// endlessly is a body of x that hardly ends, and counts what was read of it.
+type endlessly struct {
+	read *atomic.Int64
+	text string // instead of x
+}
 
-func (endlessly) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
+func (e *endlessly) Read(p []byte) (int, error) {
+	const end = 256 << 20
+	if e.read.Load() > end {
+		return 0, io.EOF
 	}
+	text, at := cmp.Or(e.text, "x"), int(e.read.Load())
+	for i := range p {
+		p[i] = text[(at+i)%len(text)]
+	}
+	e.read.Add(int64(len(p)))
 	return len(p), nil
+}
+
+// TestAttackTheBoundsHoldByDefault: nobody has to set them.
+func TestAttackTheBoundsHoldByDefault(t *testing.T) {
+	for name, test := range map[string]struct {
+		begin, text string
+		least, most int64
+		says        string
+	}{
+		"an item":            {`[{"a":"`, "x", pull.DefaultMaxItemBytes, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
+		"white space":        {`[{}`, " ", 0, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
+		"an answer":          {`[{}`, ",{}", pull.DefaultMaxBodyBytes - 10, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
+		"a deep answer":      {``, "[", 0, 1 << 20, "not valid JSON"},
+		"a name":             {`{"`, "x", 0, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
+		"members of no list": {`{"a":1`, `,"a":1`, pull.DefaultMaxItemBytes, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var read atomic.Int64
+			client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+				return stream(r, 200, io.MultiReader(strings.NewReader(test.begin), &endlessly{&read, test.text})), nil
+			}))
+			_, err := inTime(t, func() (int, error) {
+				for _, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
+					if err != nil && !errors.Is(err, fds.ErrItem) {
+						return 0, err
+					}
+				}
+				return 0, nil
+			})
+			if n := read.Load(); !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), test.says) || n < test.least || n > test.most {
+				t.Errorf("%d bytes were read: %.500v", n, err)
+			}
+		})
+	}
+	t.Run("an answer that does not come", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client := offline(t, script(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }))
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if _, err := raws(client.Items(ctx, pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrUnavailable) || time.Since(began) != pull.DefaultTimeout {
+				t.Errorf("given up after %v: %v", time.Since(began), err)
+			}
+		})
+	})
+	t.Run("a provider that is away", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			lasting := &failing{times: -1, answer: status(503)}
+			client := offline(t, lasting, func(c *pull.Config) { c.RetryFor = 0 })
+			began := time.Now()
+			if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrUnavailable) || time.Since(began) > pull.DefaultRetryFor {
+				t.Errorf("given up after %v: %v", time.Since(began), err)
+			}
+		})
+	})
+}
+
+// TestAttackWhatIsNoTagOfTheOwnersIsNotTakenNorSent: a tag's ID is part of an address.
+func TestAttackWhatIsNoTagOfTheOwnersIsNotTakenNorSent(t *testing.T) {
+	asked := 0
+	var answer func(r *http.Request) *http.Response
+	client := offline(t, script(func(r *http.Request) (*http.Response, error) { asked++; return answer(r), nil }), func(c *pull.Config) {
+		c.MaxItemBytes, c.Dialect = 1000, fds.Dialect{TagParameter: "tag", ListMember: "list"}
+	})
+	answer = func(r *http.Request) *http.Response { return reply(r, 200, `{"tag_id":"T"}`) }
+	for name, ask := range map[string]func() error{
+		"no ID":         func() error { _, err := client.Tag(t.Context(), ""); return err },
+		"a step":        func() error { return client.DeleteTag(t.Context(), ".") },
+		"a step up":     func() error { return client.SetEntities(t.Context(), "..", 1) },
+		"a long ID":     func() error { return client.DeleteTag(t.Context(), strings.Repeat("x", 5000)) },
+		"a large tag":   func() error { _, err := client.CreateTag(t.Context(), strings.Repeat("x", 1000)); return err },
+		"large content": func() error { return client.SetEntities(t.Context(), "T", strings.Repeat("x", 1000)) },
+		"no JSON":       func() error { _, err := client.CreateTag(t.Context(), json.RawMessage(`{"a":`)); return err },
+		"no UTF-8":      func() error { _, err := client.CreateTag(t.Context(), json.RawMessage("\"\xff\"")); return err },
+	} {
+		if err := ask(); !isOnly(err, pull.ErrQuery) || asked > 0 {
+			t.Errorf("%s: %d requests, %v", name, asked, err)
+		}
+	}
+	for name, test := range map[string]struct {
+		body   string
+		header []string
+		class  error
+	}{
+		"the tag":             {`{"tag_id":"T"}`, nil, nil},
+		"a page":              {`{"tag_id":"T"}`, []string{"Content-Type", "text/html"}, pull.ErrAnswer},
+		"another coding":      {`{"tag_id":"T"}`, []string{"Content-Encoding", "br"}, pull.ErrAnswer},
+		"another tag":         {`{"tag_id":"U"}`, nil, pull.ErrAnswer},
+		"an error object":     {`{"status":404,"message":"gone"}`, nil, pull.ErrNotFound},
+		"a tag and a refusal": {`{"tag_id":"T","status":403,"message":"no"}`, nil, nil},
+		"a list":              {`{"list":[{"tag_id":"U"},{"tag_id":"T"}]}`, nil, nil},
+		"a list of others":    {`{"list":[{"tag_id":"U"}]}`, nil, pull.ErrNotFound},
+		"a list refused":      {`{"list":[{"tag_id":"T"}],"status":401,"message":"unauthorized_request"}`, nil, pull.ErrUnauthorized},
+	} {
+		answer = func(r *http.Request) *http.Response { return reply(r, 200, test.body, test.header...) }
+		tag, err := client.Tag(t.Context(), "T")
+		refused := name == "a tag and a refusal"
+		if !refused && (!isOnly(err, test.class) || (err == nil) != (test.class == nil)) || refused && err == nil || err == nil && tag.ID() != "T" {
+			t.Errorf("%s: %v, %v", name, tag, err)
+		}
+	}
+}
+
+func TestAClientPrintsItsAddressWhateverTheVerb(t *testing.T) {
+	client := offline(t, script(nil), func(c *pull.Config) { c.Authorizer = &bearer{token: token} })
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, client); got != client.String() {
+			t.Errorf("with %s: %.200q", verb, got)
+		}
+	}
+}
+
+func TestATransportKeepsItsOwnTLSConfiguration(t *testing.T) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	made := pull.NewTransport(config)
+	config.InsecureSkipVerify, config.MinVersion = true, tls.VersionTLS10
+	if made.TLSClientConfig.InsecureSkipVerify || made.TLSClientConfig.MinVersion != tls.VersionTLS13 {
+		t.Error("what is changed afterwards changes it")
+	}
+	if made.MaxIdleConns == 0 || made.MaxIdleConnsPerHost == 0 || made.IdleConnTimeout == 0 {
+		t.Errorf("connections that nobody uses stay without bound: %+v", made)
+	}
 }
 
 // hung is a transport that heeds no context.

@@ -30,11 +30,17 @@ type failing struct {
 
 func (f *failing) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.attempts = append(f.attempts, time.Now())
+	if len(f.attempts) > tooMany {
+		return reply(r, 400, ""), nil // so that what has no end fails its test
+	}
 	if f.times < 0 || len(f.attempts) <= f.times {
 		return f.answer(r)
 	}
 	return reply(r, 200, `[{}]`), nil
 }
+
+// tooMany are more attempts than any request may take.
+const tooMany = 1000
 
 func retryFor(d time.Duration) func(*pull.Config) {
 	return func(c *pull.Config) { c.RetryFor = d }

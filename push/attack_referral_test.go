@@ -133,7 +133,7 @@ func TestAttackAReferralForGoodToADeadServerIsNotFollowedForGood(t *testing.T) {
 // name only looks like that of an allowed one.
 func TestAttackAReferralToAServerThatIsNotAllowedShowsNoCertificate(t *testing.T) {
 	for _, reference := range []string{
-		"evil.example", "evil.example:8883", "other.test.evil.example", "evilother.test", "other.test@evil.example", "other.test:8883@evil.example", "other.test/evil.example",
+		"evilother.test", "an.other.test", "evilthird.test", "a.third.test", "third.test.evil.example", "other.test.evil.example", "other.tes", "ther.test", "evil.example", "evil.example:8883", "other.test@evil.example", "other.test:8883@evil.example", "other.test/evil.example",
 		"other.test:1", "[other.test]:8884", "evil.example#other.test", "evil.example other.test.evil.example", "\u043ether.test", "other.test\x00.evil.example", "127.0.0.1", "::1", "[::1]:8883",
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestAttackAReferralToAServerThatIsNotAllowedShowsNoCertificate(t *testing.T
 				p.send(&packets.Connack{ReasonCode: packets.ConnackUseAnotherServer, Properties: &packets.Properties{ServerReference: reference}})
 			})
 			cfg := b.config()
-			cfg.AllowedServers = []string{"other.test:8883"}
+			cfg.AllowedServers = []string{"other.test:8883", "third.test"}
 			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				if address != "broker.test:8883" {
 					t.Errorf("a referral to %q is followed to %s", reference, address)
