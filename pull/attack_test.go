@@ -356,8 +356,8 @@ func TestAClientPrintsItsAddressWhateverTheVerb(t *testing.T) {
 func TestATransportKeepsItsOwnTLSConfiguration(t *testing.T) {
 	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	made := pull.NewTransport(config)
-	config.InsecureSkipVerify, config.MinVersion = true, tls.VersionTLS10
-	if made.TLSClientConfig.InsecureSkipVerify || made.TLSClientConfig.MinVersion != tls.VersionTLS13 {
+	config.ServerName, config.MinVersion = "another", tls.VersionTLS10
+	if made.TLSClientConfig.ServerName != "" || made.TLSClientConfig.MinVersion != tls.VersionTLS13 {
 		t.Error("what is changed afterwards changes it")
 	}
 	if made.MaxIdleConns == 0 || made.MaxIdleConnsPerHost == 0 || made.IdleConnTimeout == 0 {
