@@ -128,7 +128,8 @@ func TestAttackAPrivateKeyThatCannotBeReadIsNotShown(t *testing.T) {
 	for _, kind := range []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "CERTIFICATE"} {
 		for _, content := range []string{secret, "\x30\x15" + secret, ""} {
 			_, err := fdsclient.ParsePrivateKey(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte(content)}))
-			if err == nil || err.Error() != "fdsclient: private key: it cannot be read" && !strings.Contains(err.Error(), "encrypted") && !strings.Contains(err.Error(), "there is none") {
+			if err == nil || strings.Contains(err.Error(), "hunter2") || len(err.Error()) > 120 ||
+				!strings.Contains(err.Error(), "cannot be read") && !strings.Contains(err.Error(), "encrypted") && !strings.Contains(err.Error(), "there is none") {
 				t.Errorf("%s: error %v", kind, err)
 			}
 		}
