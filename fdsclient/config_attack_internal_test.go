@@ -69,3 +69,19 @@ func TestAttackManyOwnersStormNoProviderByDefault(t *testing.T) {
 		t.Errorf("%d owners are backfilled at once", client.backfills.most)
 	}
 }
+
+// TestAttackAListThatIsChangedAfterNewChangesNothing: it may be that of another Client.
+func TestAttackAListThatIsChangedAfterNewChangesNothing(t *testing.T) {
+	hooks, fallbacks, allowed := []any{nil}, []string{"mqtts://second.example"}, []string{"third.example"}
+	resources, topics, ports := []string{"https://api.example"}, []string{"a"}, []int{1}
+	client := gapClient(t, func(cfg *Config) {
+		cfg.Hooks, cfg.Push.Topics, cfg.Application.RedirectPorts = hooks, topics, ports
+		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.Resources = fallbacks, allowed, resources
+	})
+	hooks[0], fallbacks[0], allowed[0], resources[0], topics[0], ports[0] = 1, "x", "x", "x", "x", 2
+	cfg := client.cfg
+	if cfg.Hooks[0] != nil || cfg.Provider.BrokerFallbacks[0] == "x" || cfg.Provider.AllowedServers[0] == "x" || cfg.Provider.Resources[0] == "x" ||
+		cfg.Push.Topics[0] == "x" || cfg.Application.RedirectPorts[0] == 2 {
+		t.Errorf("%+v", cfg)
+	}
+}

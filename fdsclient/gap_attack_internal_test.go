@@ -1,14 +1,22 @@
 package fdsclient
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 )
 
 // TestAttackWhatABackfillFetchesOfAnotherOwnerIsNotHandedOver: one token may read the
@@ -32,4 +40,105 @@ func TestAttackWhatABackfillFetchesOfAnotherOwnerIsNotHandedOver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAttackAHandlerThatEndsItsGoroutineInABackfillLosesNothing: nor does it cost a
+// worker.
+func TestAttackAHandlerThatEndsItsGoroutineInABackfillLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, func(cfg *Config) { cfg.Push.Gaps.Concurrent = 1 })
+		var got handled
+		exits := 3
+		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m push.Message) error {
+			if exits--; exits >= 0 {
+				runtime.Goexit()
+			}
+			return got.handle(ctx, m)
+		})
+		defer f.stop()
+		filled := outage(t, f)
+		select {
+		case <-filled:
+		case <-time.After(time.Hour):
+			t.Error("what was missed is not fetched any more")
+		}
+		got.mu.Lock()
+		defer got.mu.Unlock()
+		if len(got.messages) != 2 {
+			t.Errorf("handed over %d messages, want an event and a status", len(got.messages))
+		}
+	})
+}
+
+// gapErrors keeps what HookGap is told of failures.
+type gapErrors struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (g *gapErrors) OnGap(e GapEvent) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.Err != nil {
+		g.errs = append(g.errs, e.Err)
+	}
+}
+
+// TestAttackAPanicOfABackfillsHandlerShowsNoMessage: hooks and logs get its error.
+func TestAttackAPanicOfABackfillsHandlerShowsNoMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook, panics := new(gapErrors), 1
+		client := gapClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} })
+		var got handled
+		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m push.Message) error {
+			if panics--; panics >= 0 {
+				panic("what is \x1b[31m\nhunter2?")
+			}
+			return got.handle(ctx, m)
+		})
+		defer f.stop()
+		<-outage(t, f)
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		if len(hook.errs) != 1 || !strings.Contains(hook.errs[0].Error(), "panicked") || strings.ContainsFunc(hook.errs[0].Error(), func(r rune) bool { return !unicode.IsPrint(r) }) || strings.Contains(hook.errs[0].Error(), "hunter2") {
+			t.Errorf("told %q", hook.errs)
+		}
+	})
+}
+
+// TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents: a provider may have as
+// many as it likes, and then fail.
+func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events = maxHandedOver + 5000
+		var list strings.Builder
+		for i := range events {
+			fmt.Fprintf(&list, `,{"message_id":"%d"}`, i)
+		}
+		down, all := true, []string{list.String()[1:]}
+		client := gapClient(t, nil)
+		calls := 0
+		f := followed(t, client, withoutStatuses(&down, &all), func(context.Context, push.Message) error { calls++; return nil })
+		defer f.stop()
+		filled := outage(t, f)
+		time.Sleep(time.Second)
+		f.turn.lock()
+		if n := len(f.gap.handed); n > maxHandedOver || calls != events {
+			t.Errorf("%d of %d events are remembered, after %d calls", n, events, calls)
+		}
+		f.turn.unlock()
+		down = false
+		<-filled
+	})
+}
+
+// TestAttackAnOutageIsStoredInAFewWords: a broker may have caused it, and given a reason
+// of any length.
+func TestAttackAnOutageIsStoredInAFewWords(t *testing.T) {
+	for _, cause := range []string{strings.Repeat("x", 100_000), strings.Repeat("\u20ac", 100_000)} {
+		why := whyGap(push.Subscribed{Last: errors.New(cause), SessionPresent: true})
+		if len(why) > 2*maxWhyBytes || !utf8.ValidString(why) || !strings.Contains(why, "it had kept the session") {
+			t.Errorf("%d bytes: %.300q", len(why), why)
+		}
+	}
 }

@@ -1,0 +1,96 @@
+package fdsclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// TestAttackOwnersArePolledApart: who were found together would else come together for
+// ever.
+func TestAttackOwnersArePolledApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := new(polls)
+		client := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} })
+		f := poller(t, client, fds.NewSubscriptionID(), &polledAPI{from: true}, new(had).handle)
+		time.Sleep(3 * time.Hour)
+		f.stop()
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		early, late := 0, 0
+		for i := 1; i < len(hook.all); i++ {
+			switch between := hook.all[i].NextAt.Sub(hook.all[i-1].NextAt); {
+			case between < 54*time.Second || between > 66*time.Second:
+				t.Errorf("%v from one read to the next", between)
+			case between < 58*time.Second:
+				early++
+			case between > 62*time.Second:
+				late++
+			}
+		}
+		if early < 10 || late < 10 {
+			t.Errorf("of %d reads %d came early and %d late", len(hook.all), early, late)
+		}
+	})
+}
+
+// TestAttackAnAnswerThatTheHandlerGotIsNotTheProviders: a handler that asks the Web API
+// itself may fail with what that says, which is no reason to go on with another list.
+func TestAttackAnAnswerThatTheHandlerGotIsNotTheProviders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refusing, err := pull.New(pull.Config{BaseURL: "https://api.example", Authorizer: anyone{}, RetryFor: -1, Transport: answering(func(*http.Request) (int, string) {
+			return http.StatusForbidden, `{"status":403,"message":"no"}`
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, refusal := pull.Collect(refusing.Spaces(t.Context(), pull.Query{}))
+		hook := new(polls)
+		client, api := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} }), &polledAPI{from: true}
+		statuses := 0
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(_ context.Context, m push.Message) error {
+			if m.Kind == push.KindStatus {
+				statuses++
+				return nil
+			}
+			return refusal
+		})
+		defer f.stop()
+		synctest.Wait()
+		api.event("one", time.Now())
+		api.change(func() { api.statuses = []string{`{"device_id":"a"}`} })
+		time.Sleep(10 * time.Minute)
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		if last := hook.all[len(hook.all)-1]; !errors.Is(last.Err, errHandler) || statuses > 0 {
+			t.Errorf("told %v, and %d statuses were handed over", last.Err, statuses)
+		}
+	})
+}
+
+// TestAttackAHandlerThatEndsItsGoroutineIsPolledMoreAndMoreSeldom: it has failed.
+func TestAttackAHandlerThatEndsItsGoroutineIsPolledMoreAndMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hook := new(polls)
+		client, api := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook}; cfg.Poll.Interval = time.Second }), &polledAPI{from: true}
+		calls := 0
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error { calls++; runtime.Goexit(); return nil })
+		synctest.Wait()
+		api.event("one", time.Now())
+		time.Sleep(10 * time.Hour)
+		f.stop()
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		if last := hook.all[len(hook.all)-1]; !errors.Is(last.Err, errExited) || calls > 1000 {
+			t.Errorf("told %v after %d calls", last.Err, calls)
+		}
+	})
+}
