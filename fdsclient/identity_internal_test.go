@@ -97,6 +97,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	if again, _ := get(); again.Reveal() != first.Reveal() {
 		t.Error("a file that cannot be read ended the use of the certificate before")
 	}
+	until(t, "the bad file told", func() bool { return hook.count() > 0 })
 	if n := hook.count(); n != 1 {
 		t.Errorf("told %d times of one bad file", n)
 	}

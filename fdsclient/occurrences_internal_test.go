@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 func TestWhatHappensAgainAndAgainIsLoggedOnceInAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var text bytes.Buffer
+		var text lockedBuffer
 		drop := func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
 				return slog.Attr{}
@@ -22,10 +23,9 @@ func TestWhatHappensAgainAndAgainIsLoggedOnceInAWhile(t *testing.T) {
 		expect := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if got := text.String(); got != want {
+			if got := text.take(); got != want {
 				t.Errorf("after %v the log is\n%swant\n%s", time.Now(), got, want)
 			}
-			text.Reset()
 		}
 		first, second := errors.New("first"), errors.New("second")
 
@@ -49,4 +49,24 @@ func TestWhatHappensAgainAndAgainIsLoggedOnceInAWhile(t *testing.T) {
 		time.Sleep(10 * tellEvery)
 		expect("") // nor does it go on after its end
 	})
+}
+
+// lockedBuffer is one that a timer's goroutine may write to.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// take gives what was written since it was last asked.
+func (b *lockedBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.text.Reset()
+	return b.text.String()
 }

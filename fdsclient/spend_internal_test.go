@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +22,24 @@ import (
 // was sent and when.
 type scripted struct {
 	answers []func() (*http.Response, error)
-	tokens  []string // the refresh tokens that came
-	times   []time.Time
+
+	mu    sync.Mutex
+	sent  []string // the refresh tokens that came
+	asked []time.Time
+}
+
+// tokens are the refresh tokens that came.
+func (s *scripted) tokens() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sent)
+}
+
+// times are when requests came.
+func (s *scripted) times() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
 }
 
 func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -32,8 +51,11 @@ func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.tokens, s.times = append(s.tokens, form.Get("refresh_token")), append(s.times, time.Now())
-	response, err := s.answers[min(len(s.tokens), len(s.answers))-1]()
+	s.mu.Lock()
+	s.sent, s.asked = append(s.sent, form.Get("refresh_token")), append(s.asked, time.Now())
+	answer := s.answers[min(len(s.sent), len(s.answers))-1]
+	s.mu.Unlock()
+	response, err := answer()
 	if response != nil {
 		response.Request = r
 	}
@@ -72,7 +94,7 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 			if time.Since(began) == 0 && (!errors.As(err, &refused) || refused.Code != "invalid_grant") {
 				t.Fatalf("the first refusal does not say what the provider said: %v", err)
 			}
-			if n := len(server.times); n != 1 {
+			if n := len(server.times()); n != 1 {
 				t.Fatalf("%d requests after %v", n, time.Since(began))
 			}
 			time.Sleep(time.Second)
@@ -82,8 +104,8 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrSignInRequired) || Retryable(err) {
 			t.Fatalf("after the second refusal: %v", err)
 		}
-		if n := len(server.times); n != 2 || server.times[1].Sub(server.times[0]) < secondLook {
-			t.Errorf("%d looks, at %v", n, server.times)
+		if n := len(server.times()); n != 2 || server.times()[1].Sub(server.times()[0]) < secondLook {
+			t.Errorf("%d looks, at %v", n, server.times())
 		}
 		if r := load(t, c).Renewal; !r.Lapsed || r.Refused.IsZero() || r.Sent != 0 {
 			t.Errorf("the record notes %+v", r)
@@ -133,7 +155,7 @@ func TestTheFirstLookOfAProcessThatEndedCounts(t *testing.T) {
 			if _, err := next.Token(t.Context()); errors.Is(err, ErrSignInRequired) != step.lapsed || err == nil {
 				t.Errorf("%v after the first look: %v", step.after, err)
 			}
-			if n := len(server.times); n != step.looks {
+			if n := len(server.times()); n != step.looks {
 				t.Errorf("%v after the first look: %d requests, want %d", step.after, n, step.looks)
 			}
 			next.client.Close()
@@ -178,8 +200,8 @@ func TestALostAnswerIsAskedForOnceMoreAtOnce(t *testing.T) {
 				if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 					t.Fatalf("%v, %v", token, err)
 				}
-				if n := len(server.times); n != 2 || server.times[1].Sub(server.times[0]) > 5*time.Second {
-					t.Errorf("requests at %v", server.times)
+				if n := len(server.times()); n != 2 || server.times()[1].Sub(server.times()[0]) > 5*time.Second {
+					t.Errorf("requests at %v", server.times())
 				}
 			})
 		})
@@ -201,7 +223,7 @@ func TestAfterALostAnswerOneRefusalIsFinal(t *testing.T) {
 		}
 		time.Sleep(12 * time.Hour)
 		synctest.Wait()
-		if n := len(server.times); n != 2 {
+		if n := len(server.times()); n != 2 {
 			t.Errorf("%d requests with a token that may be spent, want 2", n)
 		}
 	})
@@ -230,7 +252,7 @@ func TestAProcessThatDiedAtARequestLeavesTheNextOneRetry(t *testing.T) {
 				}
 				time.Sleep(time.Hour / 2)
 				synctest.Wait()
-				if n := len(server.times); n != 1 {
+				if n := len(server.times()); n != 1 {
 					t.Errorf("%d requests, want its one retry", n)
 				}
 			})
@@ -256,8 +278,8 @@ func TestAnOutageOfTheGatewayCostsNoGrant(t *testing.T) {
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
 		}
-		for n, at := range server.times[1:] {
-			if wait := at.Sub(server.times[n]); n > 0 && wait < afterLost { // the first is repeated at once
+		for n, at := range server.times()[1:] {
+			if wait := at.Sub(server.times()[n]); n > 0 && wait < afterLost { // the first is repeated at once
 				t.Errorf("request %d came %v after the one before", n+2, wait)
 			}
 		}
@@ -291,11 +313,15 @@ func TestTheRecordSaysWhoIsAskingMeanwhile(t *testing.T) {
 // roomless is a store without room for another record.
 type roomless struct {
 	tokenstore.Store
-	reserved int
+	reserved atomic.Int64
+	freed    atomic.Bool
 }
 
-func (s *roomless) Reserve(context.Context, tokenstore.Grant) (string, error) {
-	s.reserved++
+func (s *roomless) Reserve(ctx context.Context, g tokenstore.Grant) (string, error) {
+	if s.freed.Load() {
+		return s.Store.Reserve(ctx, g)
+	}
+	s.reserved.Add(1)
 	return "", &tokenstore.Error{Op: "reserve", Class: tokenstore.ErrUnavailable, Err: errors.New("disk full")}
 }
 
@@ -311,10 +337,10 @@ func TestAServerIsNotAskedWhenItsAnswerCouldNotBeSaved(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(server.times) != 0 || full.reserved < 10 {
-			t.Errorf("%d requests, %d reservations tried", len(server.times), full.reserved)
+		if len(server.times()) != 0 || full.reserved.Load() < 10 {
+			t.Errorf("%d requests, %d reservations tried", len(server.times()), full.reserved.Load())
 		}
-		c.store = full.Store
+		full.freed.Store(true)
 		time.Sleep(2 * renewalBackoff.Max)
 		synctest.Wait()
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
@@ -355,8 +381,8 @@ func TestWhatIsWrongWithAnAnswerDoesNotCostTheRefreshTokenInIt(t *testing.T) {
 				}
 				time.Sleep(time.Hour)
 				synctest.Wait()
-				if foreign := name == "somebody else's"; foreign != (len(server.tokens) == 1) {
-					t.Errorf("%d requests", len(server.tokens))
+				if foreign := name == "somebody else's"; foreign != (len(server.tokens()) == 1) {
+					t.Errorf("%d requests", len(server.tokens()))
 				}
 			})
 		})
@@ -390,12 +416,12 @@ func TestAStoreThatPanicsEndsNoProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, owner := bubble(t, &scripted{answers: []func() (*http.Response, error){renewal(1)}})
 		defer c.Close()
-		whole := c.store
-		c.store = panicking{whole}
+		store := &panicking{Store: c.store}
+		c.store = store
 		if _, err := owner.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") {
 			t.Error(err)
 		}
-		c.store = whole
+		store.mended.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
@@ -404,9 +430,17 @@ func TestAStoreThatPanicsEndsNoProcess(t *testing.T) {
 	})
 }
 
-type panicking struct{ tokenstore.Store }
+type panicking struct {
+	tokenstore.Store
+	mended atomic.Bool
+}
 
-func (panicking) Reserve(context.Context, tokenstore.Grant) (string, error) { panic("a defect") }
+func (s *panicking) Reserve(ctx context.Context, g tokenstore.Grant) (string, error) {
+	if !s.mended.Load() {
+		panic("a defect")
+	}
+	return s.Store.Reserve(ctx, g)
+}
 
 func TestAFormerRefreshTokenIsSentOnlyToAProviderThatReplays(t *testing.T) {
 	for _, replays := range []bool{false, true} {
@@ -424,7 +458,7 @@ func TestAFormerRefreshTokenIsSentOnlyToAProviderThatReplays(t *testing.T) {
 			if replays {
 				want = "[r0 r1 r1 r0 r2]"
 			}
-			if got := fmt.Sprint(server.tokens[:min(len(server.tokens), 5)]); got != want {
+			if got := fmt.Sprint(server.tokens()[:min(len(server.tokens()), 5)]); got != want {
 				t.Errorf("replays %v: sent %v, want %v", replays, got, want)
 			}
 			if _, err := owner.Token(t.Context()); (err == nil) != replays {
@@ -462,14 +496,14 @@ func TestLapsedGrantsAreLookedAtDailyUnderOneBudget(t *testing.T) {
 		}
 		began := time.Now()
 		for time.Since(began) < 6*24*time.Hour {
-			before := len(server.times)
+			before := len(server.times())
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if n := len(server.times) - before; n > int(time.Hour/relookRest)+1 {
+			if n := len(server.times()) - before; n > int(time.Hour/relookRest)+1 {
 				t.Fatalf("%d questions in an hour", n)
 			}
 		}
-		if n := len(server.times); n < 4*more || n > 7*more {
+		if n := len(server.times()); n < 4*more || n > 7*more {
 			t.Errorf("%d questions about %d lapsed grants in six days", n, more)
 		}
 	})

@@ -252,10 +252,10 @@ func TestAttackTheBoundsHoldByDefault(t *testing.T) {
 	}{
 		"an item":            {`[{"a":"`, "x", pull.DefaultMaxItemBytes, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
 		"white space":        {`[{}`, " ", 0, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
-		"an answer":          {`[{}`, ",{}", pull.DefaultMaxBodyBytes - 10, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
+		"an answer":          {`[{}`, `,{"a":"` + strings.Repeat("x", 64<<10) + `"}`, pull.DefaultMaxBodyBytes - 10, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
 		"a deep answer":      {``, "[", 0, 1 << 20, "not valid JSON"},
 		"a name":             {`{"`, "x", 0, 2 * pull.DefaultMaxItemBytes, "an item is larger than 1048576 bytes"},
-		"members of no list": {`{"a":1`, `,"a":1`, pull.DefaultMaxItemBytes, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
+		"members of no list": {`{"a":1`, `,"a":"` + strings.Repeat("x", 64<<10) + `"`, pull.DefaultMaxItemBytes, pull.DefaultMaxBodyBytes + 10, "larger than 67108864 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var read atomic.Int64
