@@ -123,7 +123,7 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 		filled := outage(t, f)
 		time.Sleep(time.Second)
 		f.turn.lock()
-		if n := len(f.gap.handed); n > maxHandedOver || calls != events {
+		if n := len(f.gap.handed); n > maxHandedOver || calls < events {
 			t.Errorf("%d of %d events are remembered, after %d calls", n, events, calls)
 		}
 		f.turn.unlock()
