@@ -94,3 +94,49 @@ func TestAttackAHandlerThatEndsItsGoroutineIsPolledMoreAndMoreSeldom(t *testing.
 		}
 	})
 }
+
+// TestAttackWhatIsRememberedOfPollingFitsIntoAStateFile: however many events a provider
+// has, takes away and has again.
+func TestAttackWhatIsRememberedOfPollingFitsIntoAStateFile(t *testing.T) {
+	digests := func(from, n int) []uint64 {
+		all := make([]uint64, n)
+		for i := range all {
+			all[i] = uint64(from+i)<<1 | lasting
+		}
+		return all
+	}
+	l := polledList{kind: pull.Events}
+	for i := range 3 * maxHanded {
+		l.hand(uint64(i), uint64(i))
+	}
+	if n := len(l.store().Handed); n > 2*digestBytes*maxHanded {
+		t.Errorf("%d bytes are stored of what was handed over in a read", n)
+	}
+	at := 0
+	for _, n := range []int{maxSeen, 0, maxSeen, 100, maxSeen / 2, maxSeen, 3, 2, 1, 0, 0} {
+		l.take(time.Now(), digests(at, n), false)
+		at += n
+		if len(l.seen)+len(l.gone) > maxSeen {
+			t.Errorf("%d events are remembered, and %d that are gone", len(l.seen), len(l.gone))
+		}
+		if most := max(maxGone, n); len(l.gone) > most {
+			t.Errorf("%d events that are gone are remembered beside %d", len(l.gone), n)
+		}
+	}
+	full := polledList{kind: pull.Events, seen: digests(0, maxSeen)}
+	for i := range maxHanded {
+		full.hand(uint64(i)<<32, uint64(i))
+	}
+	list := full.store()
+	folder, err := OpenStateFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := fds.OwnerKey{Issuer: "https://auth.example", SubscriptionID: fds.NewSubscriptionID()}
+	if err := folder.Save(t.Context(), owner, OwnerState{Polled: &Polled{Events: list, Statuses: list}}); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := folder.Load(t.Context(), owner); err != nil || len(state.Polled.Statuses.Seen) != digestBytes*maxSeen {
+		t.Errorf("what was stored cannot be read: %v", err)
+	}
+}
