@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,88 @@ func TestAttackASlowStoreIsGivenFewPositionsAtOnce(t *testing.T) {
 		defer store.mu.Unlock()
 		if store.most > positionSaves || store.done < owners {
 			t.Errorf("%d positions of %d were stored, %d at once", store.done, owners, store.most)
+		}
+	})
+}
+
+// hangingState does nothing, once it hangs, until its context ends.
+type hangingState struct {
+	MemoryState
+	hangs atomic.Bool
+}
+
+func (s *hangingState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.MemoryState.Save(ctx, owner, state)
+}
+
+func (s *hangingState) Delete(ctx context.Context, owner fds.OwnerKey) error {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.MemoryState.Delete(ctx, owner)
+}
+
+func TestAttackAStoreThatHangsHoldsUpNoEnd(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, f *follower){
+		"of a run":                       func(_ *testing.T, f *follower) { f.stop() },
+		"of an owner who signs out":      func(_ *testing.T, f *follower) { f.stop(); _ = f.forget(context.Background(), true) },
+		"of one whose session goes on":   func(_ *testing.T, f *follower) { f.stop(); _ = f.forget(context.Background(), false) },
+		"of one whose caller has no end": func(t *testing.T, f *follower) { f.stop(); _ = f.forget(t.Context(), true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := new(hangingState)
+				client := gapClient(t, func(cfg *Config) { cfg.State = store })
+				f := followed(t, client, new(webAPI), nil)
+				time.Sleep(time.Second)
+				f.mu.Lock()
+				f.position = f.position.Add(time.Minute)
+				f.mu.Unlock()
+				store.hangs.Store(true)
+				began := time.Now()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					end(t, f)
+				}()
+				select {
+				case <-ended:
+				case <-time.After(time.Hour):
+					t.Fatal("it never ends")
+				}
+				if took := time.Since(began); took > 2*lastSaveTimeout+time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+func TestAttackWhoSignedOutIsNotStoredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, nil)
+		f := followed(t, client, new(webAPI), nil)
+		defer f.stop()
+		if err := f.forget(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		for name, late := range map[string]func() error{
+			"a filter":   func() error { return f.saveFilters(t.Context(), []string{"late"}) },
+			"a gap":      func() error { _, err := f.openGap(t.Context(), "late"); return err },
+			"a position": func() error { f.storePosition(t.Context()); return nil },
+		} {
+			if err := late(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			state, err := client.state.Load(t.Context(), f.owner.key)
+			if err != nil || state.Filters != nil || state.Gap != nil || !state.Position.IsZero() {
+				t.Errorf("%s that comes late is stored: %+v, %v", name, state, err)
+			}
 		}
 	})
 }
