@@ -127,6 +127,7 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 			t.Errorf("%d of %d events are remembered, after %d calls", n, events, calls)
 		}
 		f.turn.unlock()
+		synctest.Wait() // nobody reads it now
 		down = false
 		<-filled
 	})
