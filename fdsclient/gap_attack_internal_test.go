@@ -126,9 +126,9 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 		if n := len(f.gap.handed); n > maxHandedOver || calls < events {
 			t.Errorf("%d of %d events are remembered, after %d calls", n, events, calls)
 		}
-		f.turn.unlock()
-		synctest.Wait() // nobody reads it now
+		synctest.Wait() // nobody reads it now, nor before the turn is given back
 		down = false
+		f.turn.unlock()
 		<-filled
 	})
 }
