@@ -37,7 +37,7 @@ ended() {
 tests() {
 	mkdir -p "$kept"
 	go build -o "$kept/testreport" ./.ci/testreport
-	FDS_REQUIRE_REAL=1 go test -race -count=1 -json "$@" ./... | tee "$kept/test.json" | "$kept/testreport" | tee "$kept/test.txt"
+	FDS_REQUIRE_REAL=1 go test -race -count=1 -timeout 20m -parallel 8 -json "$@" ./... | tee "$kept/test.json" | "$kept/testreport" | tee "$kept/test.txt"
 }
 
 # summary repeats the line that counts the tests: it is the last one.

@@ -14,9 +14,10 @@ import (
 // costs nothing, and the rest costs no refresh token.
 
 func TestNoOddTokenAnswerCostsARefreshToken(t *testing.T) {
-	p := start(t, fdstest.Options{})
 	for _, odd := range fdstest.OddTokenAnswers() {
 		t.Run(odd.Name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, fdstest.Options{})
 			cfg := configure(t, p)
 			signIn(t, open(t, cfg), p)
 			expire(t, cfg.Store)
@@ -55,16 +56,17 @@ func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
 		"ID tokens":     fdstest.OddIDTokens(),
 		"redirects":     fdstest.OddRedirects(),
 	} {
-		p := start(t, fdstest.Options{})
 		for _, odd := range odds {
 			t.Run(list+"/"+odd.Name, func(t *testing.T) {
+				t.Parallel()
+				p := start(t, fdstest.Options{})
 				client := open(t, configure(t, p))
 				defer p.Inject(odd.Fault)()
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				options := approve(p)
 				if list == "redirects" && !odd.Harmless { // one that is ignored is waited for in vain
-					ctx, cancel = context.WithTimeout(ctx, time.Second)
+					ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
 					defer cancel()
 				}
 				owners, err := client.SignIn(ctx, options)
@@ -80,10 +82,11 @@ func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
 }
 
 func TestARefusalIsReadWhateverItsStatusAndType(t *testing.T) {
-	p := start(t, fdstest.Options{})
 	fdsclient.LookAgainAfter(t, 100*time.Millisecond)
 	for _, odd := range fdstest.OddRefusals("invalid_grant") {
 		t.Run(odd.Name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, fdstest.Options{})
 			cfg := configure(t, p)
 			signIn(t, open(t, cfg), p)
 			expire(t, cfg.Store)
@@ -104,9 +107,10 @@ func TestARefusalIsReadWhateverItsStatusAndType(t *testing.T) {
 }
 
 func TestAnOddDeviceAnswerIsTakenWhenItIsHarmless(t *testing.T) {
-	p := start(t, fdstest.Options{DeviceGrant: true})
 	for _, odd := range fdstest.OddDeviceAnswers() {
 		t.Run(odd.Name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, fdstest.Options{DeviceGrant: true})
 			client := open(t, configure(t, p))
 			defer p.Inject(odd.Fault)()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -174,7 +174,6 @@ func TestManyCallersShareOneRenewal(t *testing.T) {
 
 func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 	fdsclient.LookAgainAfter(t, time.Second)
-	p := start(t, fdstest.Options{})
 	for name, c := range map[string]struct {
 		fault  fdstest.Fault
 		lapsed bool
@@ -204,6 +203,8 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 		"no new refresh token":       {fdstest.NoNewRefreshToken(), false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, fdstest.Options{})
 			cfg := configure(t, p)
 			cfg.Provider.FinalErrors = []string{"session_gone", "token_revoked"}
 			seen := &hooks{}
