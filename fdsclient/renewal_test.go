@@ -224,6 +224,7 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 					_, err = owner.Token(t.Context())
 					return errors.Is(err, fdsclient.ErrSignInRequired)
 				})
+				eventually(t, "the hook told", func() bool { return seen.count(func() int { return len(seen.needed) }) > 0 })
 			}
 			if name == "no new refresh token" {
 				if err != nil {
