@@ -1,9 +1,11 @@
 package push_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +127,28 @@ func TestAMessagePrintsWithoutItsContent(t *testing.T) {
 		if strings.Contains(text, "secret") || strings.Contains(text, "115 101 99") {
 			t.Errorf("%s", text)
 		}
+	}
+}
+
+// TestAttackATopicForgesNoLineOfALog: it is the broker's, and up to 64 KiB long.
+func TestAttackATopicForgesNoLineOfALog(t *testing.T) {
+	owner, _ := newOwner()
+	m := push.Message{Owner: owner, Topic: strings.Repeat("a/\n\x1b[31m\u009b\u202e\"", 1000), Payload: []byte("secret")}
+	for _, handler := range []func(*bytes.Buffer) slog.Handler{
+		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+		func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+	} {
+		var log bytes.Buffer
+		slog.New(handler(&log)).Info("x", "message", m)
+		if text := strings.TrimSuffix(log.String(), "\n"); !isSafe(text) || strings.Contains(text, "secret") || !strings.Contains(text, owner.SubscriptionID.String()) {
+			t.Errorf("%.1500q", text)
+		}
+	}
+	if !isSafe(m.String()) {
+		t.Errorf("%.1500q", m.String())
+	}
+	m.Topic = "fds/v2/x/devices/S 1"
+	if got := m.LogValue().String(); !strings.Contains(got, m.Topic) {
+		t.Errorf("a topic as usual is logged as %s", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -48,17 +49,19 @@ type Message struct {
 // Item parses the payload. Errors match fds.ErrItem.
 func (m Message) Item() (fds.Item, error) { return fds.ParseItem(m.Payload) }
 
-// String names the message without its content.
+// String names the message without its content. A long topic is cut.
 func (m Message) String() string {
-	return fmt.Sprintf("message of %d bytes from %s for %s on %q", len(m.Payload), m.Source, m.Owner, m.Topic)
+	return fmt.Sprintf("message of %d bytes from %s for %s on %q", len(m.Payload), m.Source, m.Owner, cut(m.Topic))
 }
 
-// LogValue logs the message without its content.
+// LogValue logs the message without its content. What a topic holds that is not to be
+// printed is escaped, and a long one is cut.
 func (m Message) LogValue() slog.Value {
+	topic := strconv.Quote(cut(m.Topic))
 	return slog.GroupValue(
 		slog.String("subscription_id", m.Owner.SubscriptionID.String()),
 		slog.String("source", string(m.Source)),
-		slog.String("topic", m.Topic),
+		slog.String("topic", topic[1:len(topic)-1]),
 		slog.Int("bytes", len(m.Payload)),
 		slog.Bool("duplicate", m.Duplicate),
 	)
