@@ -65,10 +65,10 @@ func TestAttackNoErrorForgesALineOrFloodsALog(t *testing.T) {
 		"an answer that is no JSON":   answered(200, "["+long),
 		"an answer that is no list":   answered(200, `"`+strings.Repeat("x", 10_000)+`"`),
 		"a network":                   failing(func(*pull.Config) {}),
-		"a network, and a long host":  failing(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 10_000) + ".example" }),
+		"a network, and a long host":  failing(func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 3_000) + ".example" }),
 		"a redirect, and a long host": items(offline(t, script(func(r *http.Request) (*http.Response, error) {
 			return reply(r, 307, "", "Location", "https://evil.example/"), nil
-		}), func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 10_000) + ".example" }), pull.Query{}),
+		}), func(c *pull.Config) { c.BaseURL = "https://" + strings.Repeat("x", 3_000) + ".example" }), pull.Query{}),
 		"a list member that is none":    list(fds.Dialect{ListMember: long}, `{}`),
 		"a list member that is no list": list(fds.Dialect{ListMember: strings.Repeat("x", 10_000)}, `{"`+strings.Repeat("x", 10_000)+`":1}`),
 		"a list member twice":           list(fds.Dialect{ListMember: strings.Repeat("x", 10_000)}, `{"`+strings.Repeat("x", 10_000)+`":[],"`+strings.Repeat("x", 10_000)+`":[]}`),
