@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 func TestAttackMessagesOfALongLifeAreRememberedInBoundedMemory(t *testing.T) {
@@ -161,6 +163,113 @@ func TestAttackWhoSignedOutIsNotStoredAgain(t *testing.T) {
 			if err != nil || state.Filters != nil || state.Gap != nil || !state.Position.IsZero() {
 				t.Errorf("%s that comes late is stored: %+v, %v", name, state, err)
 			}
+		}
+	})
+}
+
+// slowGrants takes a second to load each grant, and counts those under way.
+type slowGrants struct {
+	tokenstore.Store
+	mu              sync.Mutex
+	now, most, done int
+}
+
+func (s *slowGrants) Load(ctx context.Context, key tokenstore.Key) (tokenstore.Grant, error) {
+	s.mu.Lock()
+	s.now++
+	s.most = max(s.most, s.now)
+	s.mu.Unlock()
+	time.Sleep(time.Second)
+	s.mu.Lock()
+	s.now--
+	s.done++
+	s.mu.Unlock()
+	return s.Store.Load(ctx, key)
+}
+
+func TestAttackARunOfManyOwnersLooksAtFewGrantsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const owners = 200
+		store := &slowGrants{Store: tokenstore.OpenMemory()}
+		client := gapClient(t, func(cfg *Config) { cfg.Store = store })
+		for range owners {
+			id := fds.NewSubscriptionID().String()
+			if _, err := store.Save(t.Context(), tokenstore.Grant{
+				Key: tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id}, Subscriptions: []string{id},
+				AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer", AccessExpiry: time.Now().Add(24 * time.Hour), Created: time.Now(), Renewed: time.Now(),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := client.Run(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if store.most > renewalWorkers || store.done < owners {
+			t.Errorf("%d grants of %d were looked at, %d at once", store.done, owners, store.most)
+		}
+	})
+}
+
+func TestAfterCloseNothingRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := gapClient(t, nil)
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := client.Run(ctx, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// departingState has the owner signed out, by whoever does it, once a run reads what it
+// remembers of it.
+type departingState struct {
+	MemoryState
+	depart func()
+}
+
+func (s *departingState) Load(ctx context.Context, owner fds.OwnerKey) (OwnerState, error) {
+	if s.depart != nil {
+		s.depart()
+		s.depart = nil
+	}
+	return s.MemoryState.Load(ctx, owner)
+}
+
+func TestAttackWhoSignsOutWhileARunStartsIsNotPolledOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state, store := new(departingState), tokenstore.OpenMemory()
+		client := pollClient(t, func(cfg *Config) { cfg.State, cfg.Store, cfg.Poll.Interval = state, store, time.Second })
+		api := &polledAPI{from: true}
+		speakThrough(client, api)
+		id := fds.NewSubscriptionID()
+		key := tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id.String()}
+		if _, err := store.Save(t.Context(), tokenstore.Grant{
+			Key: key, Subscriptions: []string{id.String()}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+			AccessExpiry: time.Now().Add(24 * time.Hour), Created: time.Now(), Renewed: time.Now(),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		state.depart = func() {
+			o := client.knownOwner(id)
+			if err := store.Delete(t.Context(), key); err != nil || o == nil {
+				t.Errorf("owner %v, %v", o, err)
+				return
+			}
+			client.drop(o, o.grant.Load())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), client.cfg.Push.Rescan-5*time.Second) // then it is noticed anyway
+		defer cancel()
+		if err := client.Run(ctx, new(had).handle); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(api.requests); n > 4 {
+			t.Errorf("%d requests for an owner who is gone", n)
 		}
 	})
 }

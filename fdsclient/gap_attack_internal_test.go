@@ -116,9 +116,9 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 			fmt.Fprintf(&list, `,{"message_id":"%d"}`, i)
 		}
 		down, all := true, []string{list.String()[1:]}
-		client := gapClient(t, nil)
+		client, api := gapClient(t, nil), withoutStatuses(&down, &all)
 		calls := 0
-		f := followed(t, client, withoutStatuses(&down, &all), func(context.Context, push.Message) error { calls++; return nil })
+		f := followed(t, client, api, func(context.Context, push.Message) error { calls++; return nil })
 		defer f.stop()
 		filled := outage(t, f)
 		time.Sleep(time.Second)
@@ -126,9 +126,8 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 		if n := len(f.gap.handed); n > maxHandedOver || calls < events {
 			t.Errorf("%d of %d events are remembered, after %d calls", n, events, calls)
 		}
-		synctest.Wait() // nobody reads it now, nor before the turn is given back
-		down = false
 		f.turn.unlock()
+		api.change(func() { down = false })
 		<-filled
 	})
 }

@@ -189,7 +189,9 @@ func TestRunSaysWhatItLacks(t *testing.T) {
 	} {
 		cfg := configure(t, p)
 		change(&cfg)
-		err := open(t, cfg).Run(t.Context(), (&inbox{}).handle)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		err := open(t, cfg).Run(ctx, (&inbox{}).handle)
+		cancel()
 		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)
 		}
