@@ -241,7 +241,7 @@ func (s *departingState) Load(ctx context.Context, owner fds.OwnerKey) (OwnerSta
 	return s.MemoryState.Load(ctx, owner)
 }
 
-func TestAttackWhoSignsOutWhileARunStartsIsNotPolledOn(t *testing.T) {
+func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state, store := new(departingState), tokenstore.OpenMemory()
 		client := pollClient(t, func(cfg *Config) { cfg.State, cfg.Store, cfg.Poll.Interval = state, store, time.Second })
@@ -263,13 +263,93 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotPolledOn(t *testing.T) {
 			}
 			client.drop(o, o.grant.Load())
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), client.cfg.Push.Rescan-5*time.Second) // then it is noticed anyway
-		defer cancel()
-		if err := client.Run(ctx, new(had).handle); err != nil {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- client.Run(ctx, new(had).handle) }()
+		time.Sleep(client.cfg.Push.Rescan - 5*time.Second) // then it is noticed anyway
+		for _, r := range client.runs() {
+			r.mu.Lock()
+			if len(r.active) > 0 {
+				t.Errorf("%d owners who are gone are followed", len(r.active))
+			}
+			r.mu.Unlock()
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAttackAHandlerThatHangsHoldsUpNoSignOut: though whoever signs out has all the time
+// there is.
+func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
+	for name, end := range map[string]func(c *Client, f *follower, a *connected){
+		"here": func(c *Client, f *follower, a *connected) { _ = c.endSession(context.Background(), f.owner, a) },
+		"in another process": func(c *Client, f *follower, a *connected) {
+			r := &run{client: c}
+			r.retire(f.owner.key, a)
+			r.work.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := gapClient(t, nil)
+				f := followed(t, client, new(webAPI), nil)
+				defer f.stop()
+				hangs := make(chan struct{})
+				defer close(hangs)
+				began, ended := time.Now(), make(chan struct{})
+				go func() {
+					defer close(ended)
+					end(client, f, &connected{follower: f, cancel: func() {}, done: hangs})
+				}()
+				select {
+				case <-ended:
+				case <-time.After(time.Hour):
+					t.Fatal("it never ends")
+				}
+				if took := time.Since(began); took > sessionEndTimeout+time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// hangingGrants deletes and saves nothing until its context ends.
+type hangingGrants struct{ tokenstore.Store }
+
+func (hangingGrants) Delete(ctx context.Context, _ tokenstore.Key) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAttackAStoreThatHangsHoldsUpNoSignOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := tokenstore.OpenMemory()
+		client := gapClient(t, func(cfg *Config) { cfg.Store = hangingGrants{store} })
+		id := fds.NewSubscriptionID()
+		if _, err := store.Save(t.Context(), tokenstore.Grant{
+			Key:           tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id.String()},
+			Subscriptions: []string{id.String()}, TokenType: "Bearer", Created: time.Now(), Renewed: time.Now(),
+		}); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(api.requests); n > 4 {
-			t.Errorf("%d requests for an owner who is gone", n)
+		o, err := client.Owner(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, ended := time.Now(), make(chan error, 1)
+		go func() { ended <- o.SignOut(context.Background()) }()
+		select {
+		case err := <-ended:
+			var failed *SignOutError
+			if !errors.As(err, &failed) || failed.Deleted || time.Since(began) > time.Minute {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		case <-time.After(time.Hour):
+			t.Fatal("it never ends")
 		}
 	})
 }
