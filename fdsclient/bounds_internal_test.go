@@ -3,11 +3,14 @@ package fdsclient
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
@@ -352,4 +355,85 @@ func TestAttackAStoreThatHangsHoldsUpNoSignOut(t *testing.T) {
 			t.Fatal("it never ends")
 		}
 	})
+}
+
+func TestAttackASlowServerIsAskedToRenewFewGrantsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const owners = 500
+		store := tokenstore.OpenMemory()
+		client := gapClient(t, func(cfg *Config) { cfg.Store, cfg.Push.Rescan = store, time.Hour })
+		for range owners {
+			id := fds.NewSubscriptionID().String()
+			if _, err := store.Save(t.Context(), tokenstore.Grant{
+				Key:           tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id},
+				Subscriptions: []string{id}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+				AccessExpiry: time.Now().Add(10 * time.Minute), Created: time.Now(), Renewed: time.Now(),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server := &scriptedServer{answerAfter: 10 * time.Second, requests: make(map[int64]int)}
+		speakThrough(client, server)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		if err := client.Run(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if issued, _, top := server.seen(); top > renewalWorkers || top < renewalWorkers/2 || issued < owners {
+			t.Errorf("%d of %d grants were renewed, %d at once", issued, owners, top)
+		}
+	})
+}
+
+// TestAttackAnAnswerThatNobodyAskedForRenewsNothing: not even a transport of one's own
+// may end a program.
+func TestAttackAnAnswerThatNobodyAskedForRenewsNothing(t *testing.T) {
+	retry, err := bearer{}.Challenged(t.Context(), &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{}})
+	if retry || err != nil {
+		t.Errorf("again %v, %v", retry, err)
+	}
+}
+
+// TestAttackTheWordsOfAServerForgeNoLine: they are quoted where they are shown.
+func TestAttackTheWordsOfAServerForgeNoLine(t *testing.T) {
+	err := &OAuthError{Endpoint: "token", Code: "invalid_client", Description: "line\nforged \x1b[31m\u009b\u202e"}
+	if text := err.Error(); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(text, `line\nforged`) {
+		t.Errorf("%q", text)
+	}
+}
+
+// TestAttackAGrantOfAnotherProviderOrApplicationIsNotTaken: several share a store.
+func TestAttackAGrantOfAnotherProviderOrApplicationIsNotTaken(t *testing.T) {
+	store := tokenstore.OpenMemory()
+	client := gapClient(t, func(cfg *Config) { cfg.Store = store })
+	own := tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID}
+	ids := make(map[string]fds.SubscriptionID)
+	for name, key := range map[string]tokenstore.Key{
+		"own":                       own,
+		"another provider's":        {Issuer: "https://other.example", ClientID: own.ClientID},
+		"another application's":     {Issuer: own.Issuer, ClientID: "other"},
+		"one with a longer issuer":  {Issuer: own.Issuer + "/", ClientID: own.ClientID},
+		"one in upper case":         {Issuer: strings.ToUpper(own.Issuer), ClientID: strings.ToUpper(own.ClientID)},
+		"another's of both of them": {Issuer: "https://other.example", ClientID: "other"},
+	} {
+		ids[name] = fds.NewSubscriptionID()
+		key.GrantID = ids[name].String()
+		if _, err := store.Save(t.Context(), tokenstore.Grant{
+			Key: key, Subscriptions: []string{ids[name].String()}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+			AccessExpiry: time.Now().Add(time.Hour), Created: time.Now(), Renewed: time.Now(),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owners, err := client.Owners(t.Context())
+	if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != ids["own"] {
+		t.Errorf("owners %v, %v", owners, err)
+	}
+	for name, id := range ids {
+		o, err := client.Owner(t.Context(), id)
+		if name == "own" && err != nil || name != "own" && !errors.Is(err, ErrNoOwner) {
+			t.Errorf("%s: %v, %v", name, o, err)
+		}
+	}
 }

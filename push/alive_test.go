@@ -16,6 +16,14 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
+// mustNotSpin ends the tests when what follows takes half a minute by a real clock: a
+// timer that is due at once, again and again, stops that of a bubble. Call it outside.
+func mustNotSpin(t *testing.T) {
+	t.Helper()
+	limit := time.AfterFunc(30*time.Second, func() { panic(t.Name() + " spins") })
+	t.Cleanup(func() { limit.Stop() })
+}
+
 func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 	const keepAlive = 20 * time.Second
 	for name, silence := range map[string]func(p *peer){
@@ -24,6 +32,7 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 	} {
 		for _, handler := range []string{"idle", "blocked"} {
 			t.Run(name+", handler "+handler, func(t *testing.T) {
+				mustNotSpin(t)
 				synctest.Test(t, func(t *testing.T) {
 					var last atomic.Pointer[time.Time]
 					b := newScripted(t, func(p *peer) {
