@@ -264,7 +264,7 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 				t.Errorf("owner %v, %v", o, err)
 				return
 			}
-			client.drop(o, o.grant.Load())
+			client.drop(o, o.grant.Load(), errSignedOut)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
