@@ -2,7 +2,7 @@ package fds
 
 // Message is an item about an event: the change of state of a device or a space
 // at a point in time. It is small; what its code means stands in the event
-// specifications. (push.Message is the delivery of one.)
+// specifications. (delivery.Message is the delivery of one.)
 type Message struct {
 	Item
 	id string

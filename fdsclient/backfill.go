@@ -8,10 +8,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 const (
@@ -276,7 +276,7 @@ func earlier(t time.Time, by time.Duration) time.Time {
 
 // handOver gives one item to the handler, between two live messages.
 func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) error {
-	m := f.fetched(push.FromBackfill, kind, item)
+	m := f.fetched(delivery.FromBackfill, kind, item)
 	settings := &f.client.cfg.Push
 	d, named := digestsOf(m, item, f.client.cfg.Provider.Dialect)
 	_, dated := f.client.cfg.Provider.Dialect.Time(item)
@@ -311,7 +311,7 @@ func (f *follower) handOver(ctx context.Context, kind pull.Kind, item fds.Item) 
 
 // give hands a message to the handler once and, when it has failed too often on
 // what it is known by, to the dead letters.
-func (f *follower) give(ctx context.Context, m push.Message, what uint64) (dead bool, err error) {
+func (f *follower) give(ctx context.Context, m delivery.Message, what uint64) (dead bool, err error) {
 	settings := &f.client.cfg.Push
 	defer func() {
 		if err == nil && f.gap.failedOn == what {
@@ -323,7 +323,7 @@ func (f *follower) give(ctx context.Context, m push.Message, what uint64) (dead 
 		return false, err
 	}
 	last := err
-	err = f.call(ctx, func(ctx context.Context, m push.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
+	err = f.call(ctx, func(ctx context.Context, m delivery.Message) error { return settings.DeadLetter(ctx, m, last) }, m)
 	return err == nil, err
 }
 
@@ -337,7 +337,7 @@ func (f *follower) failedOn(item uint64) int {
 
 // call calls the handler, or what stands in for it, once. A panic is an error. When
 // the run ends, a handler at work has a while to finish.
-func (f *follower) call(ctx context.Context, handler push.Handler, m push.Message) (err error) {
+func (f *follower) call(ctx context.Context, handler delivery.Handler, m delivery.Message) (err error) {
 	handling, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer context.AfterFunc(ctx, func() {

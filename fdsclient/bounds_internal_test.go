@@ -12,8 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -77,7 +77,7 @@ func TestAttackASlowStoreIsGivenFewPositionsAtOnce(t *testing.T) {
 			f.mu.Lock()
 			f.reached = f.position.Add(time.Hour)
 			f.mu.Unlock()
-			f.acknowledged(push.Message{})
+			f.acknowledged(delivery.Message{})
 		}
 		time.Sleep(time.Minute)
 		store.mu.Lock()

@@ -18,6 +18,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -154,7 +155,7 @@ func TestAttackACertificateSourceThatPanicsEndsNothing(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			done := make(chan error, 1)
-			go func() { done <- client.Run(ctx, func(context.Context, push.Message) error { return nil }) }()
+			go func() { done <- client.Run(ctx, func(context.Context, delivery.Message) error { return nil }) }()
 			for s := range states {
 				if s.Err != nil {
 					if !strings.Contains(s.Err.Error(), c.says) || strings.Contains(s.Err.Error(), "\x1b") {

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -58,7 +58,7 @@ func comeAndGo(b *testing.B, owners int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- client.Run(ctx, func(context.Context, push.Message) error { return nil })
+		ended <- client.Run(ctx, func(context.Context, delivery.Message) error { return nil })
 	}()
 	active := func() (n int) {
 		for _, r := range client.runs() {

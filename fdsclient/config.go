@@ -15,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
@@ -214,7 +215,7 @@ type Push struct {
 	// MaxAttempts is how often a message is handed over before DeadLetter gets it;
 	// both or neither. By default it is handed over until it succeeds.
 	MaxAttempts int
-	DeadLetter  func(ctx context.Context, m push.Message, err error) error
+	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
 	Gaps        Gaps          // how what an outage lost is made good
 	Limiter     push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once

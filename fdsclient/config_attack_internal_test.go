@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // TestAttackWhatBoundsAConnectionReachesIt: else what an operator sets protects nothing.
@@ -17,7 +17,7 @@ func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
 		cfg.Push = Push{
 			Topics: []string{"a"}, MaxPacketSize: 2 << 10, KeepAlive: time.Hour, SessionExpiry: time.Hour, CertificateCheck: time.Hour,
 			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour,
-			DeadLetter: func(context.Context, push.Message, error) error { return nil },
+			DeadLetter: func(context.Context, delivery.Message, error) error { return nil },
 		}
 	})
 	id := fds.NewSubscriptionID()

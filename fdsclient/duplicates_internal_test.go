@@ -8,9 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // Where each item's own ID and its device's have one name, a device's next status
@@ -60,7 +60,7 @@ func TestABrokersQueueIsMarkedHoweverSlowTheHandlerIs(t *testing.T) {
 		api := withoutStatuses(&down, &events)
 		var got handled
 		slow := time.Duration(0)
-		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 			time.Sleep(slow)
 			return got.handle(ctx, m)
 		})

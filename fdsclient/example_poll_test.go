@@ -6,9 +6,9 @@ import (
 	"log"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -37,7 +37,7 @@ func ExamplePoll() {
 		log.Fatal(err)
 	}
 	seen := 0
-	err = client.Run(ctx, func(_ context.Context, m push.Message) error {
+	err = client.Run(ctx, func(_ context.Context, m delivery.Message) error {
 		fmt.Println(m.Source, m.Kind)
 		if seen++; seen == 3 {
 			stop()

@@ -6,10 +6,10 @@ import (
 	"log"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -55,7 +55,7 @@ func Example() {
 	fmt.Println(len(devices), "devices")
 
 	running, stop := context.WithCancel(ctx)
-	err = client.Run(running, func(_ context.Context, m push.Message) error {
+	err = client.Run(running, func(_ context.Context, m delivery.Message) error {
 		if running.Err() == nil {
 			fmt.Println("a message of quality of service", m.QoS)
 		}

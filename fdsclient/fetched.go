@@ -4,16 +4,16 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // fetched makes a message of an item of the Web API.
-func (f *follower) fetched(source push.Source, kind pull.Kind, item fds.Item) push.Message {
-	m := push.Message{Owner: f.owner.key, Source: source, Kind: push.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
+func (f *follower) fetched(source delivery.Source, kind pull.Kind, item fds.Item) delivery.Message {
+	m := delivery.Message{Owner: f.owner.key, Source: source, Kind: delivery.KindEvent, ReceivedAt: time.Now(), Payload: item.Raw()}
 	if kind == pull.Statuses {
-		m.Kind = push.KindStatus
+		m.Kind = delivery.KindStatus
 	}
 	return m
 }

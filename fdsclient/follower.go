@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -24,7 +25,7 @@ const (
 type follower struct {
 	client  *Client
 	owner   *Owner
-	handler push.Handler
+	handler delivery.Handler
 	began   time.Time       // see clock
 	ctx     context.Context // of its backfills; ends with stop
 	cancel  context.CancelFunc
@@ -73,7 +74,7 @@ func (b baton) lockWithin(ctx context.Context) error {
 
 // follow makes the follower of an owner. h may be nil when only the session is to
 // be ended.
-func (c *Client) follow(ctx context.Context, o *Owner, h push.Handler) *follower {
+func (c *Client) follow(ctx context.Context, o *Owner, h delivery.Handler) *follower {
 	state, err := c.state.Load(ctx, o.key)
 	if err != nil {
 		// Filters of an earlier run that are no longer wanted may go on
@@ -139,7 +140,7 @@ func (f *follower) saveFilters(ctx context.Context, filters []string) error {
 }
 
 // live hands one message of the connection to the handler.
-func (f *follower) live(ctx context.Context, m push.Message) error {
+func (f *follower) live(ctx context.Context, m delivery.Message) error {
 	if err := f.turn.lockWithin(ctx); err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (f *follower) overlapping(received time.Time) bool {
 }
 
 // acknowledged is push.Config.OnAcknowledged.
-func (f *follower) acknowledged(push.Message) {
+func (f *follower) acknowledged(delivery.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.done = time.Now()

@@ -17,7 +17,7 @@ import (
 // the position, up to which all messages were handled, to the provider's time
 // once the owner is subscribed again. The gap is stored before live messages flow,
 // and removed when what it may lack was fetched from the Web API's events and
-// statuses and handed to the handler, as messages of push.FromBackfill. A process
+// statuses and handed to the handler, as messages of delivery.FromBackfill. A process
 // that dies in between begins again.
 //
 // Provider.Dialect says how much is fetched: with FromParameter, what is dated in

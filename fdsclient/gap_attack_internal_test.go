@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
@@ -49,7 +50,7 @@ func TestAttackAHandlerThatEndsItsGoroutineInABackfillLosesNothing(t *testing.T)
 		client := gapClient(t, func(cfg *Config) { cfg.Push.Gaps.Concurrent = 1 })
 		var got handled
 		exits := 3
-		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m delivery.Message) error {
 			if exits--; exits >= 0 {
 				runtime.Goexit()
 			}
@@ -90,7 +91,7 @@ func TestAttackAPanicOfABackfillsHandlerShowsNoMessage(t *testing.T) {
 		hook, panics := new(gapErrors), 1
 		client := gapClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} })
 		var got handled
-		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, &webAPI{answer: oneEach}, func(ctx context.Context, m delivery.Message) error {
 			if panics--; panics >= 0 {
 				panic("what is \x1b[31m\nhunter2?")
 			}
@@ -118,7 +119,7 @@ func TestAttackABackfillThatFailsRemembersABoundedNumberOfEvents(t *testing.T) {
 		down, all := true, []string{list.String()[1:]}
 		client, api := gapClient(t, nil), withoutStatuses(&down, &all)
 		calls := 0
-		f := followed(t, client, api, func(context.Context, push.Message) error { calls++; return nil })
+		f := followed(t, client, api, func(context.Context, delivery.Message) error { calls++; return nil })
 		defer f.stop()
 		filled := outage(t, f)
 		time.Sleep(time.Second)

@@ -8,9 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
@@ -31,7 +31,7 @@ func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
 				}}
 				failing := true
 				var got handled
-				f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+				f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 					if failing {
 						return fmt.Errorf("read the device's statistics: %w", class)
 					}
@@ -72,7 +72,7 @@ func TestABackfillDoesNotWaitAsLongAsAHandlerWasTold(t *testing.T) {
 		}}
 		failed := false
 		var got handled
-		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 			if !failed {
 				failed = true
 				return fmt.Errorf("tag the device at another provider: %w", &pull.Error{HTTPStatus: 429, RetryAfter: 24 * time.Hour})

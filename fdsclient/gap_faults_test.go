@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
@@ -64,9 +64,9 @@ func TestABackfilledMessageThatTheHandlerNeverTakesGoesToTheDeadLetters(t *testi
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
 	var mu sync.Mutex
-	var dead []push.Message
+	var dead []delivery.Message
 	cfg.Push.MaxAttempts = 2
-	cfg.Push.DeadLetter = func(_ context.Context, m push.Message, err error) error {
+	cfg.Push.DeadLetter = func(_ context.Context, m delivery.Message, err error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if !errors.Is(err, errNotYet) {
@@ -83,7 +83,7 @@ func TestABackfilledMessageThatTheHandlerNeverTakesGoesToTheDeadLetters(t *testi
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	bad := "" // its ID
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		mu.Lock()
 		refused := bad != "" && strings.Contains(string(m.Payload), bad)
 		mu.Unlock()
@@ -108,7 +108,7 @@ func TestABackfilledMessageThatTheHandlerNeverTakesGoesToTheDeadLetters(t *testi
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(dead) != 1 || dead[0].Source != push.FromBackfill || !strings.Contains(string(dead[0].Payload), bad) {
+	if len(dead) != 1 || dead[0].Source != delivery.FromBackfill || !strings.Contains(string(dead[0].Payload), bad) {
 		t.Errorf("dead letters: %v", dead)
 	}
 }

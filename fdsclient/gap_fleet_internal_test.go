@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
@@ -133,7 +134,7 @@ func TestTenThousandGapsAtOnceAreAllClosedInTurnAndWithinTheBound(t *testing.T) 
 		var mu sync.Mutex
 		had := make(map[fds.SubscriptionID]int)
 		slow := make(map[fds.SubscriptionID]bool)
-		handler := func(_ context.Context, m push.Message) error {
+		handler := func(_ context.Context, m delivery.Message) error {
 			switch {
 			case m.Owner == fleet[hangs].owner.key:
 				<-healed

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestTheBackfillsOfManyOwnersShareABoundAndLeaveNoGoroutineBehind(t *testing.T) {
@@ -58,7 +58,7 @@ func TestTheBackfillsOfManyOwnersShareABoundAndLeaveNoGoroutineBehind(t *testing
 		eventually(t, "all subscribed", func() bool { return len(p.Subscriber(o).Subscriptions) > 0 })
 		publish(t, p, o, "1")
 	}
-	eventually(t, "a message each", func() bool { return len(box.from(push.FromPush)) == owners })
+	eventually(t, "a message each", func() bool { return len(box.from(delivery.FromPush)) == owners })
 	inject(t, p, fdstest.LoseSessions())
 	eventually(t, "all gaps closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) == owners })
 	mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
@@ -105,7 +106,7 @@ func gapClient(t *testing.T, change func(*Config)) *Client {
 
 // followed gives an owner whose messages up to now were handled, as a run follows
 // it.
-func followed(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
+func followed(t *testing.T, c *Client, api *webAPI, h delivery.Handler) *follower {
 	t.Helper()
 	id := fds.NewSubscriptionID()
 	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
@@ -122,7 +123,7 @@ func followed(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
 }
 
 // newcomer gives an owner who was never subscribed, as a run follows it.
-func newcomer(t *testing.T, c *Client, api *webAPI, h push.Handler) *follower {
+func newcomer(t *testing.T, c *Client, api *webAPI, h delivery.Handler) *follower {
 	t.Helper()
 	f := followed(t, c, api, h)
 	f.stop()
@@ -170,10 +171,10 @@ var byDate = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "
 // handled keeps what the handler had.
 type handled struct {
 	mu       sync.Mutex
-	messages []push.Message
+	messages []delivery.Message
 }
 
-func (h *handled) handle(_ context.Context, m push.Message) error {
+func (h *handled) handle(_ context.Context, m delivery.Message) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.messages = append(h.messages, m)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -140,7 +141,7 @@ func TestNoEventIsMissingWhateverMosquittoLoses(t *testing.T) {
 			s.events.publish(20)
 			s.run(t)
 			s.done(t, "had kept")
-			if n := len(s.box.from(push.FromPush)); n >= 26 {
+			if n := len(s.box.from(delivery.FromPush)); n >= 26 {
 				t.Errorf("the broker delivered all %d messages by itself: its limit was not hit", n)
 			}
 		})
@@ -157,7 +158,7 @@ func (s *onMosquitto) done(t *testing.T, session string) {
 	if why := s.gaps.all(fdsclient.GapClosed)[0].Gap.Why; !strings.Contains(why, session) {
 		t.Errorf("why: %s; want that the broker %s the session", why, session)
 	}
-	if len(s.box.from(push.FromBackfill)) == 0 {
+	if len(s.box.from(delivery.FromBackfill)) == 0 {
 		t.Error("nothing was fetched")
 	}
 }
@@ -220,8 +221,8 @@ func (c consumer) run() error {
 		return err
 	}
 	n := 0
-	return client.Run(context.Background(), func(_ context.Context, m push.Message) error {
-		if m.Source != push.FromPush {
+	return client.Run(context.Background(), func(_ context.Context, m delivery.Message) error {
+		if m.Source != delivery.FromPush {
 			if n++; c.HangAfter > 0 && n > c.HangAfter {
 				fmt.Println("hangs")
 				select {}
@@ -285,7 +286,7 @@ func TestAConsumerKilledInTheMiddleOfABackfillBeginsItAgain(t *testing.T) {
 
 // killConsumer runs a consumer until it hangs, kills it, and puts into the box what
 // it has handled.
-func killConsumer(t *testing.T, task string, source push.Source, box *inbox) (handled int) {
+func killConsumer(t *testing.T, task string, source delivery.Source, box *inbox) (handled int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -300,7 +301,7 @@ func killConsumer(t *testing.T, task string, source push.Source, box *inbox) (ha
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "hangs"; handled++ {
-		_ = box.handle(ctx, push.Message{Source: source, Payload: append([]byte(nil), lines.Bytes()...)})
+		_ = box.handle(ctx, delivery.Message{Source: source, Payload: append([]byte(nil), lines.Bytes()...)})
 	}
 	_ = child.Process.Kill()
 	_ = child.Wait() // it was killed

@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // oneEach answers with an event and a status.
@@ -24,8 +24,8 @@ func TestAHandlerThatHangsOnALiveMessageHoldsUpNoOtherOwnersBackfill(t *testing.
 		client := gapClient(t, func(c *Config) { c.Push.Gaps.Concurrent = 1 })
 		api := &webAPI{answer: oneEach}
 		goOn := make(chan struct{})
-		stuck := followed(t, client, api, func(_ context.Context, m push.Message) error {
-			if m.Source == push.FromPush {
+		stuck := followed(t, client, api, func(_ context.Context, m delivery.Message) error {
+			if m.Source == delivery.FromPush {
 				<-goOn
 			}
 			return nil
@@ -33,7 +33,7 @@ func TestAHandlerThatHangsOnALiveMessageHoldsUpNoOtherOwnersBackfill(t *testing.
 		defer stuck.stop()
 		live := make(chan error)
 		go func() {
-			live <- stuck.live(t.Context(), push.Message{Source: push.FromPush, QoS: 1, ReceivedAt: time.Now()})
+			live <- stuck.live(t.Context(), delivery.Message{Source: delivery.FromPush, QoS: 1, ReceivedAt: time.Now()})
 		}()
 		synctest.Wait()
 		held := outage(t, stuck) // the message that the handler has is of the connection before
@@ -64,7 +64,7 @@ func TestADeadLetterFunctionThatPanicsOrHangsInABackfillHarmsNoOther(t *testing.
 		client := gapClient(t, func(c *Config) {
 			c.Push.Gaps.Concurrent = 1
 			c.Push.MaxAttempts = 1
-			c.Push.DeadLetter = func(context.Context, push.Message, error) error {
+			c.Push.DeadLetter = func(context.Context, delivery.Message, error) error {
 				switch calls++; calls {
 				case 1:
 					panic("there is no room")
@@ -75,7 +75,7 @@ func TestADeadLetterFunctionThatPanicsOrHangsInABackfillHarmsNoOther(t *testing.
 			}
 		})
 		api := &webAPI{answer: oneEach}
-		bad := followed(t, client, api, func(context.Context, push.Message) error { return errors.New("never") })
+		bad := followed(t, client, api, func(context.Context, delivery.Message) error { return errors.New("never") })
 		defer bad.stop()
 		held := outage(t, bad)
 		time.Sleep(time.Minute) // it has panicked, and now hangs
@@ -99,7 +99,7 @@ func TestTwoItemsThatTheHandlerNeverTakesDoNotKeepAGapOpen(t *testing.T) {
 		var dead handled
 		client := gapClient(t, func(c *Config) {
 			c.Push.MaxAttempts = 3
-			c.Push.DeadLetter = func(ctx context.Context, m push.Message, _ error) error { return dead.handle(ctx, m) }
+			c.Push.DeadLetter = func(ctx context.Context, m delivery.Message, _ error) error { return dead.handle(ctx, m) }
 		})
 		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
 			if kind == pull.Events {
@@ -108,7 +108,7 @@ func TestTwoItemsThatTheHandlerNeverTakesDoNotKeepAGapOpen(t *testing.T) {
 			return 200, "[" + dated("first", time.Time{}) + "," + dated("second", time.Time{}) + "," + dated("last", time.Time{}) + "]"
 		}}
 		var got handled
-		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 			if item, err := m.Item(); err != nil || textMember(item, "device_id") != "last" {
 				return errors.New("never")
 			}

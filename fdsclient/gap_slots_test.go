@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // One backfill at a time, and the handler of the first takes for ever: what it
@@ -26,8 +26,8 @@ func TestAHandlerThatHangsInABackfillHoldsUpNoOtherOwnerAndNoSignOut(t *testing.
 	stuck := signIn(t, client, p, p.Owners()[0])[0]
 	signIn(t, client, p, p.Owners()[1])
 	hanging, left := make(chan struct{}, 1), make(chan struct{})
-	stop := runClient(t, client, func(ctx context.Context, m push.Message) error {
-		if m.Owner == stuck.Key() && m.Source == push.FromBackfill {
+	stop := runClient(t, client, func(ctx context.Context, m delivery.Message) error {
+		if m.Owner == stuck.Key() && m.Source == delivery.FromBackfill {
 			select {
 			case hanging <- struct{}{}:
 			default:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -100,7 +101,7 @@ func (e *events) arrive(b *inbox) {
 	eventually(e.t, "no event missing", func() bool { return len(e.missing(b)) == 0 })
 }
 
-func (b *inbox) from(source push.Source) (found []push.Message) {
+func (b *inbox) from(source delivery.Source) (found []delivery.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.messages {
@@ -187,8 +188,8 @@ func TestNoEventIsMissingAfterAnyOutageInTheBox(t *testing.T) {
 				if opened.Gap.From.IsZero() || !opened.Gap.From.Before(opened.Gap.Since) || opened.Gap.Why == "" || closed.Gap.To.Before(closed.Gap.Since.Truncate(time.Second)) {
 					t.Errorf("opened %+v, closed %+v", opened, closed)
 				}
-				for _, m := range box.from(push.FromBackfill) {
-					if m.Kind != push.KindEvent || m.Topic != "" || m.Levels != nil || m.QoS != 0 || m.Owner != opened.Owner {
+				for _, m := range box.from(delivery.FromBackfill) {
+					if m.Kind != delivery.KindEvent || m.Topic != "" || m.Levels != nil || m.QoS != 0 || m.Owner != opened.Owner {
 						t.Errorf("a backfilled message is %+v", m)
 					}
 				}
@@ -342,7 +343,7 @@ func TestAPositionIsNeverAheadOfAnAcknowledgement(t *testing.T) {
 	key := signIn(t, client, p)[0].Key()
 	o := p.Owners()[0]
 	begun, goOn := make(chan time.Time, 10), make(chan struct{})
-	stop := runClient(t, client, func(_ context.Context, m push.Message) error {
+	stop := runClient(t, client, func(_ context.Context, m delivery.Message) error {
 		begun <- m.ReceivedAt
 		<-goOn
 		return nil
@@ -406,7 +407,7 @@ func TestDuplicatesAreMarkedOrDroppedAndAChangedStatusIsNone(t *testing.T) {
 			status(device, "full")
 		}
 		must(p.AddEvent(o, []byte(fmt.Sprintf(`{"message_id":"seen","generic":{"date_time":%q,"device_id":"A"}}`, time.Now().UTC().Format(time.RFC3339)))))
-		eventually(t, "three messages", func() bool { return len(box.from(push.FromPush)) == 3 })
+		eventually(t, "three messages", func() bool { return len(box.from(delivery.FromPush)) == 3 })
 		off := inject(t, p, fdstest.RefuseConnections(o))
 		inject(t, p, fdstest.LoseSessions(o))
 		status("B", "empty")
@@ -414,7 +415,7 @@ func TestDuplicatesAreMarkedOrDroppedAndAChangedStatusIsNone(t *testing.T) {
 		off()
 		eventually(t, "the gap closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) == 1 })
 		var got []string
-		for _, m := range box.from(push.FromBackfill) {
+		for _, m := range box.from(delivery.FromBackfill) {
 			for _, what := range []string{`"seen"`, `"missed"`, `"full"`, `"empty"`} {
 				if strings.Contains(string(m.Payload), what) {
 					got = append(got, fmt.Sprintf("%s %s %v", m.Kind, what, m.Duplicate))
@@ -444,8 +445,8 @@ func TestAHandlerThatFailsOnABackfilledMessageGetsItAgain(t *testing.T) {
 	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 	var box inbox
 	failures := 0
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
-		if m.Source == push.FromBackfill && strings.Contains(string(m.Payload), "event-2-") {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
+		if m.Source == delivery.FromBackfill && strings.Contains(string(m.Payload), "event-2-") {
 			if failures++; failures == 1 {
 				return errors.New("not now")
 			} else if failures == 2 {
@@ -461,7 +462,7 @@ func TestAHandlerThatFailsOnABackfilledMessageGetsItAgain(t *testing.T) {
 	off()
 	e.arrive(&box)
 	eventually(t, "the gap closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) == 1 })
-	if n := len(box.from(push.FromBackfill)); n != 5 || len(gaps.all(fdsclient.GapFailing)) != 2 {
+	if n := len(box.from(delivery.FromBackfill)); n != 5 || len(gaps.all(fdsclient.GapFailing)) != 2 {
 		t.Errorf("%d were handed over with success, %d attempts failed; want each of 5 once, and 2", n, len(gaps.all(fdsclient.GapFailing)))
 	}
 }

@@ -9,20 +9,20 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // pushed hands one message of the connection to the owner's handler, and
 // acknowledges it.
 func pushed(t *testing.T, f *follower, topic, payload string, received time.Time) {
 	t.Helper()
-	if err := f.live(t.Context(), push.Message{Topic: topic, QoS: 1, Source: push.FromPush, ReceivedAt: received, Payload: []byte(payload)}); err != nil {
+	if err := f.live(t.Context(), delivery.Message{Topic: topic, QoS: 1, Source: delivery.FromPush, ReceivedAt: received, Payload: []byte(payload)}); err != nil {
 		t.Error(err)
 		return
 	}
-	f.acknowledged(push.Message{})
+	f.acknowledged(delivery.Message{})
 }
 
 // A page is asked for while the one before is handed over, so that its date is old
@@ -51,7 +51,7 @@ func TestAHandlerSlowerThanThePagesComeClosesAGap(t *testing.T) {
 					return 200, "[" + strings.Join(items, ",") + "]"
 				}}
 				var got handled
-				f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+				f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 					time.Sleep(time.Second)
 					return got.handle(ctx, m)
 				})
@@ -79,8 +79,8 @@ func TestAClockThatIsLearntWhileAHandlerIsAtWorkKeepsThePositionBehind(t *testin
 		api := withoutStatuses(&down, &events)
 		api.ahead = -10 * time.Minute
 		var got handled
-		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
-			if m.Source == push.FromPush {
+		f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
+			if m.Source == delivery.FromPush {
 				time.Sleep(time.Minute)
 			}
 			return got.handle(ctx, m)

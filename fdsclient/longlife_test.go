@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -28,7 +29,7 @@ func TestADeadLetterOfOneOwnerHoldsUpNoOther(t *testing.T) {
 	seen := &connects{}
 	cfg.Hooks = []any{seen}
 	cfg.Push.MaxAttempts = 1
-	cfg.Push.DeadLetter = func(_ context.Context, m push.Message, err error) error {
+	cfg.Push.DeadLetter = func(_ context.Context, m delivery.Message, err error) error {
 		if string(m.Payload) != `"poison"` || err == nil {
 			t.Errorf("dead letter %v: %v", m, err)
 		}
@@ -38,7 +39,7 @@ func TestADeadLetterOfOneOwnerHoldsUpNoOther(t *testing.T) {
 	client := open(t, cfg)
 	owner := signIn(t, client, p)[0]
 	var box inbox
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		if string(m.Payload) == `"poison"` {
 			return errors.New("cannot digest")
 		}

@@ -8,15 +8,15 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // Poll has Run read the owners' events and statuses from the Web API at an
 // interval, for a provider without a broker: what is new since the last read goes
-// to the same handler, as messages of push.FromPoll, in the order of the lists and
+// to the same handler, as messages of delivery.FromPoll, in the order of the lists and
 // one at a time per owner. What the handler fails on ends the read and comes again
 // with the next one; Push.MaxAttempts and Push.DeadLetter hold. Push.Gaps.Concurrent
 // bounds the owners that are read at once, Pull.Limit the requests.
@@ -286,7 +286,7 @@ func (f *follower) pollList(l *polledList) error {
 			old = true
 			continue
 		}
-		m := f.fetched(push.FromPoll, l.kind, item)
+		m := f.fetched(delivery.FromPoll, l.kind, item)
 		whose, d := stableDigests(m, item, dated, dialect)
 		read = append(read, polledItem{d, at, dated})
 		if baseline || l.knows(whose, d) {
@@ -339,7 +339,7 @@ func (f *follower) pollList(l *polledList) error {
 }
 
 // giveLong gives a message, and lets another owner be read when that takes long.
-func (f *follower) giveLong(m push.Message, what uint64) error {
+func (f *follower) giveLong(m delivery.Message, what uint64) error {
 	defer f.client.backfills.takesLong()()
 	_, err := f.give(f.ctx, m, what)
 	return err

@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // TestAttackOwnersArePolledApart: who were found together would else come together for
@@ -56,8 +56,8 @@ func TestAttackAnAnswerThatTheHandlerGotIsNotTheProviders(t *testing.T) {
 		hook := new(polls)
 		client, api := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook} }), &polledAPI{from: true}
 		statuses := 0
-		f := poller(t, client, fds.NewSubscriptionID(), api, func(_ context.Context, m push.Message) error {
-			if m.Kind == push.KindStatus {
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(_ context.Context, m delivery.Message) error {
+			if m.Kind == delivery.KindStatus {
 				statuses++
 				return nil
 			}
@@ -82,7 +82,7 @@ func TestAttackAHandlerThatEndsItsGoroutineIsPolledMoreAndMoreSeldom(t *testing.
 		hook := new(polls)
 		client, api := pollClient(t, func(cfg *Config) { cfg.Hooks = []any{hook}; cfg.Poll.Interval = time.Second }), &polledAPI{from: true}
 		calls := 0
-		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error { calls++; runtime.Goexit(); return nil })
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, delivery.Message) error { calls++; runtime.Goexit(); return nil })
 		synctest.Wait()
 		api.event("one", time.Now())
 		time.Sleep(10 * time.Hour)

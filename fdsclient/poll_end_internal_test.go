@@ -14,9 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // through is a transport that a test stands in front of.
@@ -133,7 +133,7 @@ func TestARunThatEndsInTheMiddleOfAPoll(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, api, h, id := pollClient(t, nil), &polledAPI{from: true}, new(had), fds.NewSubscriptionID()
 				began := make(chan struct{}, 1)
-				f := poller(t, client, id, api, func(ctx context.Context, m push.Message) error {
+				f := poller(t, client, id, api, func(ctx context.Context, m delivery.Message) error {
 					if strings.Contains(string(m.Payload), `"2"`) {
 						began <- struct{}{}
 						if err := c.work(ctx); err != nil {
@@ -166,7 +166,7 @@ func TestAHandlerThatEndsItsGoroutineGetsThePolledMessageAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, api, h := pollClient(t, nil), &polledAPI{from: true}, new(had)
 		var exits atomic.Int64
-		f := poller(t, client, fds.NewSubscriptionID(), api, func(ctx context.Context, m push.Message) error {
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(ctx context.Context, m delivery.Message) error {
 			if exits.Add(-1) >= 0 {
 				runtime.Goexit()
 			}

@@ -15,9 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
@@ -189,7 +189,7 @@ func TestAReadOfAnyLengthThatIsBrokenOffIsRemembered(t *testing.T) {
 		for i := range maxSeen {
 			api.event(fmt.Sprint("old ", i), time.Now())
 		}
-		f := poller(t, client, id, api, func(context.Context, push.Message) error {
+		f := poller(t, client, id, api, func(context.Context, delivery.Message) error {
 			if n++; n > events {
 				return errors.New("no")
 			}
@@ -205,7 +205,7 @@ func TestAReadOfAnyLengthThatIsBrokenOffIsRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := 0
-		f = poller(t, client, id, api, func(context.Context, push.Message) error { again++; return nil })
+		f = poller(t, client, id, api, func(context.Context, delivery.Message) error { again++; return nil })
 		time.Sleep(2 * time.Minute)
 		f.stop()
 		if again != 10 {
@@ -227,10 +227,10 @@ func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing
 		on, off := `{"device_id":"a","on":true}`, `{"device_id":"a","on":false}`
 		client := pollClient(t, func(cfg *Config) {
 			cfg.Push.MaxAttempts = 3
-			cfg.Push.DeadLetter = func(context.Context, push.Message, error) error { dead.Add(1); return nil }
+			cfg.Push.DeadLetter = func(context.Context, delivery.Message, error) error { dead.Add(1); return nil }
 		})
 		api := &polledAPI{statuses: []string{on}}
-		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error {
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, delivery.Message) error {
 			if fails.Add(-1) >= 0 {
 				return errors.New("no")
 			}

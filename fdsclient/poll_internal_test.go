@@ -16,9 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // polledAPI is a Web API that is polled: its lists, with entity tags.
@@ -97,7 +97,7 @@ func pollClient(t *testing.T, change func(*Config)) *Client {
 }
 
 // poller has an owner polled until its stop is called.
-func poller(t *testing.T, c *Client, id fds.SubscriptionID, api http.RoundTripper, h push.Handler) (f *follower) {
+func poller(t *testing.T, c *Client, id fds.SubscriptionID, api http.RoundTripper, h delivery.Handler) (f *follower) {
 	t.Helper()
 	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
 	o.pulls.Do(func() {
@@ -118,7 +118,7 @@ type had struct {
 	fail func(payload string) error
 }
 
-func (h *had) handle(_ context.Context, m push.Message) error {
+func (h *had) handle(_ context.Context, m delivery.Message) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.fail != nil {
@@ -126,7 +126,7 @@ func (h *had) handle(_ context.Context, m push.Message) error {
 			return err
 		}
 	}
-	if m.Source != push.FromPoll || m.Kind == "" || m.Topic != "" || m.QoS != 0 {
+	if m.Source != delivery.FromPoll || m.Kind == "" || m.Topic != "" || m.QoS != 0 {
 		return fmt.Errorf("a message that no poll gives: %+v", m)
 	}
 	item, err := m.Item()
@@ -134,7 +134,7 @@ func (h *had) handle(_ context.Context, m push.Message) error {
 		return err
 	}
 	name := textMember(item, "message_id")
-	if m.Kind == push.KindStatus {
+	if m.Kind == delivery.KindStatus {
 		name = string(m.Payload)
 	}
 	h.list = append(h.list, name)
@@ -275,7 +275,7 @@ func TestADeadLetterEndsWhatIsPolledAgain(t *testing.T) {
 		}
 		client := pollClient(t, func(cfg *Config) {
 			cfg.Push.MaxAttempts = 3
-			cfg.Push.DeadLetter = func(_ context.Context, m push.Message, _ error) error {
+			cfg.Push.DeadLetter = func(_ context.Context, m delivery.Message, _ error) error {
 				dead = append(dead, string(m.Payload))
 				return nil
 			}
@@ -375,7 +375,7 @@ func TestAListTooLongToRememberIsAnErrorUnlessItIsDated(t *testing.T) {
 				api.statuses = append(api.statuses, fmt.Sprintf(`{"n":%d}`, i))
 			}
 		})
-		f = poller(t, client, id, api, func(context.Context, push.Message) error { return nil })
+		f = poller(t, client, id, api, func(context.Context, delivery.Message) error { return nil })
 		time.Sleep(2 * time.Minute)
 		f.stop()
 		hook.mu.Lock()
@@ -394,7 +394,7 @@ func TestManyPolledOwnersCostNoGoroutineBetweenReads(t *testing.T) {
 		counts := make(chan fds.OwnerKey, owners*2)
 		var fleet []*follower
 		for range owners {
-			fleet = append(fleet, poller(t, client, fds.NewSubscriptionID(), api, func(_ context.Context, m push.Message) error { counts <- m.Owner; return nil }))
+			fleet = append(fleet, poller(t, client, fds.NewSubscriptionID(), api, func(_ context.Context, m delivery.Message) error { counts <- m.Owner; return nil }))
 		}
 		synctest.Wait()
 		if n := runtime.NumGoroutine() - before; n > 5 {

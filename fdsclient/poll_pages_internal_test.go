@@ -13,8 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // linkedAPI gives its events in pages of two, to which Link headers lead, with entity
@@ -111,7 +111,7 @@ func TestAnEventThatWasMissingInOneReadDoesNotComeAgain(t *testing.T) {
 func TestAnEventOfNoNameAndDateThatComesAgainIsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, api, n := pollClient(t, nil), &polledAPI{from: true}, 0
-		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, push.Message) error { n++; return nil })
+		f := poller(t, client, fds.NewSubscriptionID(), api, func(context.Context, delivery.Message) error { n++; return nil })
 		synctest.Wait()
 		for i := range 6 {
 			api.change(func() { api.events = []string{[]string{`{"code":"open"}`, `{"code":"closed"}`}[i%2]} })

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -124,7 +124,7 @@ func TestEveryEventIsPolledOnceOverRestarts(t *testing.T) {
 					t.Errorf("%s was handed over %d times", id, n)
 				}
 			}
-			if n := len(box.from(push.FromPoll)); n != len(e.ids) {
+			if n := len(box.from(delivery.FromPoll)); n != len(e.ids) {
 				t.Errorf("%d messages for %d events; the %d from before the first read were for nobody", n, len(e.ids), old)
 			}
 		})
@@ -151,7 +151,7 @@ func TestAnOwnerWhoComesIsPolledAndOneWhoGoesIsForgotten(t *testing.T) {
 	theirs.publish(2)
 	ours.arrive(&box)
 	theirs.arrive(&box)
-	for _, m := range box.from(push.FromPoll) {
+	for _, m := range box.from(delivery.FromPoll) {
 		if mine := strings.Contains(fmt.Sprint(ours.ids), eventID(t, m)); mine != (m.Owner.SubscriptionID == stays.SubscriptionID) {
 			t.Errorf("%s was handed over as that of %s", m.Payload, m.Owner.SubscriptionID)
 		}
@@ -183,7 +183,7 @@ func TestAnOwnerWhoComesIsPolledAndOneWhoGoesIsForgotten(t *testing.T) {
 	}
 }
 
-func eventID(t *testing.T, m push.Message) string {
+func eventID(t *testing.T, m delivery.Message) string {
 	t.Helper()
 	item, err := m.Item()
 	if err != nil {
@@ -227,7 +227,7 @@ func TestAConsumerKilledInTheMiddleOfAPollMissesNothing(t *testing.T) {
 	const kills = 4
 	for range kills {
 		e.publish(5)
-		handled := killConsumer(t, string(task), push.FromPoll, &box)
+		handled := killConsumer(t, string(task), delivery.FromPoll, &box)
 		if handled != c.HangAfter {
 			t.Fatalf("the consumer handled %d messages before it was killed, want %d", handled, c.HangAfter)
 		}

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // Polled is what poll mode remembers of an owner.
@@ -216,10 +216,10 @@ func (l *polledList) missing(seen []uint64) (gone []uint64) {
 
 // stableDigests are what an item is known by, the same in every process, and whose it
 // is: the device's whose state it tells, else its own.
-func stableDigests(m push.Message, item fds.Item, dated bool, dialect fds.Dialect) (whose, d uint64) {
+func stableDigests(m delivery.Message, item fds.Item, dated bool, dialect fds.Dialect) (whose, d uint64) {
 	d = stableDigest(m.Payload)
 	switch m.Kind {
-	case push.KindEvent:
+	case delivery.KindEvent:
 		id := textMember(item, dialect.MessageID)
 		if id != "" {
 			d = stableDigest([]byte("id " + id))
@@ -227,7 +227,7 @@ func stableDigests(m push.Message, item fds.Item, dated bool, dialect fds.Dialec
 		if d &^= lasting; id != "" || dated {
 			d |= lasting
 		}
-	case push.KindStatus:
+	case delivery.KindStatus:
 		if id := textMember(item, dialect.DeviceID); id != "" {
 			return stableDigest([]byte("device " + id)), d
 		}

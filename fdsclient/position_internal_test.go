@@ -7,9 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // A broker that lets one message be unacknowledged (Mosquitto's
@@ -21,7 +21,7 @@ func TestThePositionStaysBehindWhatTheBrokerHasQueued(t *testing.T) {
 		client := gapClient(t, func(c *Config) { c.Provider.Dialect = fds.Dialect{FromParameter: "from"} })
 		api := &webAPI{answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return 200, "[]" }}
 		takes := time.Duration(0)
-		f := followed(t, client, api, func(ctx context.Context, m push.Message) error {
+		f := followed(t, client, api, func(ctx context.Context, m delivery.Message) error {
 			time.Sleep(takes)
 			return nil
 		})
@@ -29,7 +29,7 @@ func TestThePositionStaysBehindWhatTheBrokerHasQueued(t *testing.T) {
 		deliver := func() (arrived time.Time) {
 			t.Helper()
 			time.Sleep(50 * time.Millisecond) // on its way
-			m := push.Message{Owner: f.owner.key, Topic: f.owner.root.String() + "a", QoS: 1, Source: push.FromPush, ReceivedAt: time.Now(), Payload: []byte(`1`)}
+			m := delivery.Message{Owner: f.owner.key, Topic: f.owner.root.String() + "a", QoS: 1, Source: delivery.FromPush, ReceivedAt: time.Now(), Payload: []byte(`1`)}
 			if err := f.live(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}

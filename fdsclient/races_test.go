@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -203,7 +203,7 @@ func TestAHandlerMaySignItsOwnerOut(t *testing.T) {
 	owner := signIn(t, client, p)[0]
 	results := make(chan error, 1)
 	var first sync.Once
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		first.Do(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
 			defer cancel()

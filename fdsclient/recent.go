@@ -5,8 +5,8 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 const (
@@ -31,14 +31,14 @@ type digests struct {
 // digestsOf reads what a message with that item is compared by. named: by an ID of
 // its own. Where the provider calls a device's ID and a message's the same, none
 // is taken for a message's: the statuses of a device are no duplicates.
-func digestsOf(m push.Message, item fds.Item, dialect fds.Dialect) (d digests, named bool) {
-	if m.Kind != push.KindStatus && dialect.MessageID != dialect.DeviceID {
+func digestsOf(m delivery.Message, item fds.Item, dialect fds.Dialect) (d digests, named bool) {
+	if m.Kind != delivery.KindStatus && dialect.MessageID != dialect.DeviceID {
 		if id := textMember(item, dialect.MessageID); id != "" {
 			return digests{what: maphash.String(digestSeed, "id "+id)}, true
 		}
 	}
 	d.what = maphash.Bytes(digestSeed, m.Payload)
-	if m.Kind != push.KindEvent {
+	if m.Kind != delivery.KindEvent {
 		subject := "topic " + m.Topic
 		if id := textMember(item, dialect.DeviceID); id != "" {
 			subject = "device " + id

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -122,7 +123,7 @@ func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
 	}
 	var box inbox
 	var ready atomic.Bool
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		if !ready.Load() {
 			return errors.New("the database is down")
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -34,12 +35,12 @@ import (
 // on a locked one is an error that is told to hooks and log (tokenstore.Unattended).
 //
 // An error means that Run could not begin.
-func (c *Client) Run(ctx context.Context, h push.Handler) error {
+func (c *Client) Run(ctx context.Context, h delivery.Handler) error {
 	return c.run(ctx, nil, h)
 }
 
 // RunOwners is Run for the named owners alone.
-func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h push.Handler) error {
+func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h delivery.Handler) error {
 	only := make(map[fds.OwnerKey]bool, len(owners))
 	for _, key := range owners {
 		only[key] = true
@@ -51,7 +52,7 @@ func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h push.Ha
 type run struct {
 	client  *Client
 	only    map[fds.OwnerKey]bool // nil: all
-	handler push.Handler
+	handler delivery.Handler
 	wake    chan struct{}
 	work    sync.WaitGroup
 
@@ -93,7 +94,7 @@ func (o *Owner) signedInSince(ctx context.Context, a *connected) bool {
 	return err == nil && record.Created.After(a.connection.State().Since)
 }
 
-func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h push.Handler) error {
+func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery.Handler) error {
 	switch {
 	case h == nil || c.polls():
 	case c.cfg.Provider.BrokerURL == "":
@@ -362,7 +363,7 @@ func (r *run) arrive(owners ...*Owner) {
 
 // connection makes the push connection of an owner, and its follower, to be
 // stopped. h is nil when it serves only to end the session.
-func (c *Client) connection(ctx context.Context, o *Owner, h push.Handler) (*push.Connection, *follower, error) {
+func (c *Client) connection(ctx context.Context, o *Owner, h delivery.Handler) (*push.Connection, *follower, error) {
 	f := c.follow(ctx, o, h)
 	cfg := c.pushConfig(o.key, o.root, f.stored)
 	cfg.SaveSubscribed = f.saveFilters

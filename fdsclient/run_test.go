@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -20,10 +21,10 @@ import (
 // inbox is a handler that keeps what arrives.
 type inbox struct {
 	mu       sync.Mutex
-	messages []push.Message
+	messages []delivery.Message
 }
 
-func (b *inbox) handle(_ context.Context, m push.Message) error {
+func (b *inbox) handle(_ context.Context, m delivery.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.messages = append(b.messages, m)
@@ -44,7 +45,7 @@ func (b *inbox) payloads(id fds.SubscriptionID) string {
 }
 
 // runClient runs a Client until stop, which waits for its end.
-func runClient(t *testing.T, client *fdsclient.Client, h push.Handler) (stop func()) {
+func runClient(t *testing.T, client *fdsclient.Client, h delivery.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -216,7 +217,7 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 	cfg.Store = store
 	cfg.Push.Rescan = time.Hour
 	client := open(t, cfg)
-	runClient(t, client, func(context.Context, push.Message) error { return nil })
+	runClient(t, client, func(context.Context, delivery.Message) error { return nil })
 	eventually(t, "a first look", func() bool { return store.n.Load() > 0 })
 	o := p.Owners()[0]
 	for range 3 {
@@ -253,7 +254,7 @@ func TestASignInWhileTheSignOutWaitsForTheHandlerIsNotUndone(t *testing.T) {
 	o := p.Owners()[0]
 	working, goOn := make(chan struct{}, 1), make(chan struct{})
 	var box inbox
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		if string(m.Payload) == `"first"` {
 			working <- struct{}{}
 			<-goOn

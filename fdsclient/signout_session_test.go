@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
@@ -97,7 +98,7 @@ func TestASignOutWaitsForAHandlerThatTakesAllItsTime(t *testing.T) {
 	owner := signIn(t, client, p)[0]
 	o := p.Owners()[0]
 	working := make(chan struct{}, 1)
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		working <- struct{}{}
 		<-ctx.Done()
 		time.Sleep(500 * time.Millisecond) // it rolls back
@@ -127,7 +128,7 @@ func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
 	defer finish()
 	var box inbox
 	var now, most atomic.Int64
-	runClient(t, client, func(ctx context.Context, m push.Message) error {
+	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
 		}

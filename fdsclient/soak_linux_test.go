@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // tally knows which numbers each owner's handler has had.
@@ -29,7 +29,7 @@ type tally struct {
 }
 
 // handle takes a message in, or fails in one of the ways that handlers do.
-func (c *tally) handle(_ context.Context, m push.Message) error {
+func (c *tally) handle(_ context.Context, m delivery.Message) error {
 	switch n := rand.IntN(2000); {
 	case n < 10:
 		return errNotYet

@@ -13,6 +13,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -59,7 +60,7 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 						defer close(finish)
 					}
 					got := newCollector()
-					r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+					r := start(t, cfg, func(ctx context.Context, m delivery.Message) error {
 						<-finish
 						return got.handle(ctx, m)
 					})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -34,7 +35,7 @@ func TestAPanicOrAnExitInOnStateReachesTheCallerOfRun(t *testing.T) {
 		go func() {
 			defer close(done)
 			defer func() { panicked = recover() }()
-			_ = c.Run(t.Context(), func(context.Context, push.Message) error { return nil })
+			_ = c.Run(t.Context(), func(context.Context, delivery.Message) error { return nil })
 			returned = true
 		}()
 		<-done
@@ -112,7 +113,7 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 						t.Fatal(err)
 					}
 					handled := make(chan struct{}, 2)
-					handle := func(context.Context, push.Message) error { handled <- struct{}{}; return nil }
+					handle := func(context.Context, delivery.Message) error { handled <- struct{}{}; return nil }
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					done := make(chan struct{})

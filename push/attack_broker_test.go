@@ -18,6 +18,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -184,7 +185,7 @@ func TestAttackReconnectsWhileTheHandlerHangsTakeNoMemory(t *testing.T) {
 		cfg.Backoff.Max = 10 * time.Second
 		finish := make(chan struct{})
 		defer close(finish)
-		r := start(t, cfg, func(context.Context, push.Message) error { <-finish; return nil })
+		r := start(t, cfg, func(context.Context, delivery.Message) error { <-finish; return nil })
 		r.waitPhase(push.Connected)
 		heap := func() int64 {
 			var now runtime.MemStats
@@ -240,7 +241,7 @@ func TestAttackAWebSocketThatIsReadNoMoreIsLeftWithinTheWriteTimeout(t *testing.
 		})
 		cfg := b.config()
 		cfg.BrokerURL, cfg.KeepAlive, cfg.WriteTimeout = "wss://broker.test:8883", 10*time.Hour, 5*time.Second
-		r := start(t, cfg, func(context.Context, push.Message) error { return nil })
+		r := start(t, cfg, func(context.Context, delivery.Message) error { return nil })
 		up := r.waitPhase(push.Connected)
 		s := r.waitState(func(s push.State) bool { return s.Err != nil })
 		if took := s.Since.Sub(up.Since); took > 7*time.Second {

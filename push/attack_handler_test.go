@@ -12,6 +12,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -49,7 +50,7 @@ func TestAttackAnotherMessageThatPassesForARedeliveryIsHandedOver(t *testing.T) 
 				})
 				var mu sync.Mutex
 				var calls []string
-				start(t, b.config(), func(_ context.Context, m push.Message) error {
+				start(t, b.config(), func(_ context.Context, m delivery.Message) error {
 					mu.Lock()
 					calls = append(calls, m.Levels[0]+" "+string(m.Payload))
 					mu.Unlock()
@@ -93,7 +94,7 @@ func TestAttackAPanicThatQuotesAMessageForgesNoLine(t *testing.T) {
 		cfg := b.config()
 		cfg.Hooks = hook
 		calls := 0
-		start(t, cfg, func(_ context.Context, m push.Message) error {
+		start(t, cfg, func(_ context.Context, m delivery.Message) error {
 			if calls++; calls == 1 {
 				panic(fmt.Sprintf("what is %s?", m.Payload))
 			}
@@ -124,7 +125,7 @@ func TestAttackLongTopicsThatWaitForTheHandlerAreBoundedInBytes(t *testing.T) {
 		})
 		finish := make(chan struct{})
 		defer close(finish)
-		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
 		r.waitPhase(push.Connected)
 		time.Sleep(time.Second) // until another goroutine reads
 		synctest.Wait()

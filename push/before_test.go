@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -33,8 +34,8 @@ func TestMessagesWaitUnacknowledgedForBeforeMessages(t *testing.T) {
 		cfg := b.config()
 		var told []push.Subscribed
 		var acknowledged []string
-		handled := make(chan push.Message, 10)
-		cfg.OnAcknowledged = func(m push.Message) { acknowledged = append(acknowledged, string(m.Payload)) }
+		handled := make(chan delivery.Message, 10)
+		cfg.OnAcknowledged = func(m delivery.Message) { acknowledged = append(acknowledged, string(m.Payload)) }
 		var returned time.Time
 		cfg.BeforeMessages = func(ctx context.Context, s push.Subscribed) error {
 			if told = append(told, s); len(told) == 2 {
@@ -46,7 +47,7 @@ func TestMessagesWaitUnacknowledgedForBeforeMessages(t *testing.T) {
 			returned = time.Now()
 			return nil
 		}
-		r := start(t, cfg, func(_ context.Context, m push.Message) error { handled <- m; return nil })
+		r := start(t, cfg, func(_ context.Context, m delivery.Message) error { handled <- m; return nil })
 		for len(handled) < 3 {
 			time.Sleep(time.Second)
 		}
@@ -156,8 +157,8 @@ func TestAMessageThatTheHandlerHasNotBegunWithIsHandledWhenItComesAgain(t *testi
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		handled := make(chan push.Message, 10)
-		r := start(t, cfg, func(_ context.Context, m push.Message) error { handled <- m; return nil })
+		handled := make(chan delivery.Message, 10)
+		r := start(t, cfg, func(_ context.Context, m delivery.Message) error { handled <- m; return nil })
 		r.waitPhase(push.BackingOff)
 		r.waitPhase(push.Connected)
 		time.Sleep(time.Second)

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
@@ -66,15 +67,15 @@ func source(certificate *tls.Certificate) func(context.Context) (*tls.Certificat
 // collector is a handler that keeps what it was given.
 type collector struct {
 	mu       sync.Mutex
-	messages []push.Message
+	messages []delivery.Message
 	changed  chan struct{}
-	fail     func(m push.Message, n int) error // n: how often the handler was called before
+	fail     func(m delivery.Message, n int) error // n: how often the handler was called before
 	calls    int
 }
 
 func newCollector() *collector { return &collector{changed: make(chan struct{})} }
 
-func (c *collector) handle(_ context.Context, m push.Message) error {
+func (c *collector) handle(_ context.Context, m delivery.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.calls
@@ -90,14 +91,14 @@ func (c *collector) handle(_ context.Context, m push.Message) error {
 	return nil
 }
 
-func (c *collector) all() []push.Message {
+func (c *collector) all() []delivery.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.messages)
 }
 
 // wait waits until n messages were handled and gives them.
-func (c *collector) wait(t *testing.T, n int) []push.Message {
+func (c *collector) wait(t *testing.T, n int) []delivery.Message {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -116,7 +117,7 @@ func (c *collector) wait(t *testing.T, n int) []push.Message {
 }
 
 // payloads gives the payloads without repetitions that are marked as such.
-func payloads(messages []push.Message) []string {
+func payloads(messages []delivery.Message) []string {
 	var texts []string
 	for _, m := range messages {
 		if text := string(m.Payload); !m.Duplicate || !slices.Contains(texts, text) {
@@ -136,7 +137,7 @@ type running struct {
 }
 
 // start makes and runs a connection until the test ends.
-func start(t *testing.T, cfg push.Config, h push.Handler) *running {
+func start(t *testing.T, cfg push.Config, h delivery.Handler) *running {
 	t.Helper()
 	r := &running{t: t, result: make(chan error, 1), states: make(chan push.State, 10_000)}
 	cfg.OnState = func(s push.State) { r.states <- s }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -98,7 +99,7 @@ type Config struct {
 	// acknowledged. Both or neither must be set; by default a handler is called
 	// until it succeeds.
 	MaxAttempts int
-	DeadLetter  func(ctx context.Context, m Message, err error) error
+	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	// SlowHandler is how long a call of the handler may take until it is reported:
 	// in the log, and to SlowHook. Default 1 minute.
 	SlowHandler time.Duration
@@ -117,7 +118,7 @@ type Config struct {
 	BeforeMessages func(ctx context.Context, s Subscribed) error
 	// OnAcknowledged is told each message of quality of service 1 or 2 whose
 	// acknowledgement was written, in order. It must not block.
-	OnAcknowledged func(Message)
+	OnAcknowledged func(delivery.Message)
 
 	Hooks any // see AttemptHook, HandledHook, DiscardHook; nil: none
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -122,7 +123,7 @@ func TestAnUpperCaseFilterOfAnEarlierRunIsTheOwnersToo(t *testing.T) {
 
 func TestAMessagePrintsWithoutItsContent(t *testing.T) {
 	owner, _ := newOwner()
-	m := push.Message{Owner: owner, Topic: "t", Payload: []byte("secret")}
+	m := delivery.Message{Owner: owner, Topic: "t", Payload: []byte("secret")}
 	for _, text := range []string{m.String(), m.LogValue().String()} {
 		if strings.Contains(text, "secret") || strings.Contains(text, "115 101 99") {
 			t.Errorf("%s", text)
@@ -133,7 +134,7 @@ func TestAMessagePrintsWithoutItsContent(t *testing.T) {
 // TestAttackATopicForgesNoLineOfALog: it is the broker's, and up to 64 KiB long.
 func TestAttackATopicForgesNoLineOfALog(t *testing.T) {
 	owner, _ := newOwner()
-	m := push.Message{Owner: owner, Topic: strings.Repeat("a/\n\x1b[31m\u009b\u202e\"", 1000), Payload: []byte("secret")}
+	m := delivery.Message{Owner: owner, Topic: strings.Repeat("a/\n\x1b[31m\u009b\u202e\"", 1000), Payload: []byte("secret")}
 	for _, handler := range []func(*bytes.Buffer) slog.Handler{
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
 		func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },

@@ -13,6 +13,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -300,7 +301,7 @@ func TestOnStateIsToldBeforeTheFirstMessage(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			done <- connection.Run(ctx, func(context.Context, push.Message) error {
+			done <- connection.Run(ctx, func(context.Context, delivery.Message) error {
 				handled <- told.Load()
 				return nil
 			})

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
@@ -65,7 +67,7 @@ func (c *Connection) State() State {
 // returns when the handler has returned. It may be called again afterwards, one
 // call at a time (ErrRunning). A panic in a function of the Config that Run calls
 // ends it in the same way, and reaches the caller.
-func (c *Connection) Run(ctx context.Context, h Handler) error {
+func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
 	if h == nil {
 		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -44,7 +45,7 @@ func TestAFailedMessageIsNeverAcknowledged(t *testing.T) {
 					p.stay() // which fails on a PUBACK
 				})
 				failing := newCollector()
-				failing.fail = func(push.Message, int) error { return errNotNow }
+				failing.fail = func(delivery.Message, int) error { return errNotNow }
 				r := start(t, b.config(), failing.handle)
 				r.waitPhase(push.Connected)
 				time.Sleep(3 * time.Second)
@@ -96,7 +97,7 @@ func TestARedeliveryJoinsTheFirstDelivery(t *testing.T) {
 				var mu sync.Mutex
 				var calls []string
 				running := 0
-				r := start(t, b.config(), func(_ context.Context, m push.Message) error {
+				r := start(t, b.config(), func(_ context.Context, m delivery.Message) error {
 					mu.Lock()
 					calls = append(calls, fmt.Sprintf("%s %v", m.Payload, m.Duplicate))
 					if running++; running > 1 {
@@ -143,7 +144,7 @@ func TestAMessageInHandOutlivesTheSession(t *testing.T) {
 			p.stay()
 		})
 		got := newCollector()
-		r := start(t, b.config(), func(ctx context.Context, m push.Message) error {
+		r := start(t, b.config(), func(ctx context.Context, m delivery.Message) error {
 			<-finish
 			return got.handle(ctx, m)
 		})
@@ -171,7 +172,7 @@ func TestAHandlerThatIgnoresTheDrainTimeIsWaitedForButNotByTheBroker(t *testing.
 		cfg.DrainTimeout = 3 * time.Second
 		var told, cancelled time.Time
 		atWork := make(chan struct{})
-		r := start(t, cfg, func(ctx context.Context, _ push.Message) error {
+		r := start(t, cfg, func(ctx context.Context, _ delivery.Message) error {
 			close(atWork)
 			<-ctx.Done()
 			cancelled = time.Now()
@@ -237,7 +238,7 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 		cfg.Hooks = hooks
 		got := newCollector()
 		begun := sync.OnceFunc(func() { close(atWork) })
-		r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+		r := start(t, cfg, func(ctx context.Context, m delivery.Message) error {
 			begun()
 			<-finish
 			return got.handle(ctx, m)
@@ -275,7 +276,7 @@ func TestTheBytesOfWaitingMessagesAreBounded(t *testing.T) {
 		})
 		defer close(finish)
 		begun := sync.OnceFunc(func() { close(atWork) })
-		r := start(t, b.config(), func(context.Context, push.Message) error { begun(); <-finish; return nil })
+		r := start(t, b.config(), func(context.Context, delivery.Message) error { begun(); <-finish; return nil })
 		r.waitPhase(push.Connected)
 		time.Sleep(time.Second)
 		if s := r.State(); s.Dropped != 20-1-4 {
@@ -373,7 +374,7 @@ func TestABrokerThatSendsFarAheadLosesNothing(t *testing.T) {
 		cfg.KeepAlive = 10 * time.Second
 		finish := make(chan struct{})
 		got := newCollector()
-		r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+		r := start(t, cfg, func(ctx context.Context, m delivery.Message) error {
 			<-finish
 			return got.handle(ctx, m)
 		})
@@ -429,7 +430,7 @@ func TestAPanicHarmsItsOwnerAlone(t *testing.T) {
 		cfg := wrong.config()
 		hooks := &discards{}
 		cfg.Hooks, cfg.Logger = hooks, slog.New(slog.NewTextHandler(&logged, nil))
-		a := start(t, cfg, func(context.Context, push.Message) error { panic("a defect") })
+		a := start(t, cfg, func(context.Context, delivery.Message) error { panic("a defect") })
 		got := newCollector()
 		start(t, right.config(), got.handle)
 		got.wait(t, 1)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -95,7 +96,7 @@ func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 		panicked := make(chan any, 1)
 		go func() {
 			defer func() { panicked <- recover() }()
-			_ = c.Run(ctx, func(context.Context, push.Message) error {
+			_ = c.Run(ctx, func(context.Context, delivery.Message) error {
 				time.Sleep(5 * time.Second)
 				returned = time.Now()
 				return nil
@@ -152,7 +153,7 @@ func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 				cfg := b.config()
 				cfg.Hooks, cfg.BeforeMessages = told, c.before
 				got := newCollector()
-				got.fail = func(_ push.Message, n int) error {
+				got.fail = func(_ delivery.Message, n int) error {
 					if c.handler != nil {
 						c.handler(n)
 					}

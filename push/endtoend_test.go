@@ -11,6 +11,7 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -36,7 +37,7 @@ func TestMessagesArriveInOrderWithAllThatIsKnownOfThem(t *testing.T) {
 			t.Errorf("got %v", payloads(messages))
 		}
 		m := messages[8]
-		if m.Owner != owner || m.Topic != root.String()+"devices/d1/status" || strings.Join(m.Levels, "/") != "devices/d1/status" || m.QoS != 1 || m.Retained || m.Duplicate || m.Source != push.FromPush || time.Since(m.ReceivedAt) > time.Minute {
+		if m.Owner != owner || m.Topic != root.String()+"devices/d1/status" || strings.Join(m.Levels, "/") != "devices/d1/status" || m.QoS != 1 || m.Retained || m.Duplicate || m.Source != delivery.FromPush || time.Since(m.ReceivedAt) > time.Minute {
 			t.Errorf("message 8: %+v", m)
 		}
 		if item, err := m.Item(); err != nil || string(item.Raw()) != `{"n":8}` {
@@ -55,7 +56,7 @@ func TestAMessageIsHandedOverAgainUntilTheHandlerSucceedsBeforeAnyOther(t *testi
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
 		got := newCollector()
-		got.fail = func(m push.Message, n int) error {
+		got.fail = func(m delivery.Message, n int) error {
 			switch {
 			case n == 1:
 				return errNotNow
@@ -108,7 +109,7 @@ func TestAnAcknowledgementIsOutBeforeTheDisconnect(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
 		atWork, finish := make(chan struct{}), make(chan struct{})
-		first := start(t, b.config(owner, root), func(ctx context.Context, m push.Message) error {
+		first := start(t, b.config(owner, root), func(ctx context.Context, m delivery.Message) error {
 			close(atWork)
 			<-finish
 			return nil
@@ -137,7 +138,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
 		got := newCollector()
-		got.fail = func(m push.Message, n int) error {
+		got.fail = func(m delivery.Message, n int) error {
 			if n%7 == 3 {
 				return errNotNow
 			}
@@ -359,7 +360,7 @@ func TestALowerReceiveMaximumThanBeforeLocksNoOwnerOut(t *testing.T) {
 		ReceiveMaximum: 1000, DrainTimeout: time.Millisecond, ConnectTimeout: 10 * time.Second,
 	}
 	atWork := make(chan struct{}, 1)
-	r := start(t, cfg, func(ctx context.Context, _ push.Message) error {
+	r := start(t, cfg, func(ctx context.Context, _ delivery.Message) error {
 		atWork <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -134,7 +135,7 @@ func TestAPacketIdentifierInUseIsNotTakenTwice(t *testing.T) {
 			p.publish(1, true, "events", `"x"`)
 			p.stay()
 		})
-		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
 		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
 			t.Errorf("error %v", s.Err)
 		}
@@ -222,7 +223,7 @@ func TestABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
 			p.publish(1, false, "events", `"y"`) // for ever, each kept in memory
 			p.stay()
 		})
-		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
 		defer close(finish)
 		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "identifier") {
 			t.Errorf("error %v", s.Err)

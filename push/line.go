@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
@@ -41,20 +42,20 @@ const (
 // reads meanwhile.
 type line struct {
 	settings *settings
-	handler  Handler
+	handler  delivery.Handler
 	dropped  func(reason error)
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
 
 	mu          sync.Mutex
-	queue       []*delivery
-	waiting     int       // messages of quality of service 0 in queue
-	bytes       int       // and what they take
-	serving     bool      // a goroutine is at work
-	lend        func()    // it is a reader: has another one read in its place; nil: it is none
-	inHand      *delivery // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
-	slowBegan   time.Time // of the call at work
-	slowMessage *Message  // nil: none is at work
+	queue       []*inbound
+	waiting     int               // messages of quality of service 0 in queue
+	bytes       int               // and what they take
+	serving     bool              // a goroutine is at work
+	lend        func()            // it is a reader: has another one read in its place; nil: it is none
+	inHand      *inbound          // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	slowBegan   time.Time         // of the call at work
+	slowMessage *delivery.Message // nil: none is at work
 	slow        *time.Timer
 
 	closed  bool
@@ -62,9 +63,9 @@ type line struct {
 	idle    chan struct{} // closed: closed, and the handler has returned
 }
 
-// delivery is one message on its way to the handler.
-type delivery struct {
-	message  Message
+// inbound is one message on its way to the handler.
+type inbound struct {
+	message  delivery.Message
 	packetID uint16
 	session  *session
 	handled  bool // under the line's lock: nothing is left to do but to acknowledge
@@ -72,11 +73,11 @@ type delivery struct {
 }
 
 // size is the memory that a waiting message takes, roughly.
-func (d *delivery) size() int {
+func (d *inbound) size() int {
 	return len(d.message.Payload) + len(d.message.Topic) + levelBytes*len(d.message.Levels)
 }
 
-func newLine(ctx context.Context, s *settings, h Handler, dropped func(reason error)) *line {
+func newLine(ctx context.Context, s *settings, h delivery.Handler, dropped func(reason error)) *line {
 	l := &line{settings: s, handler: h, dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
@@ -88,7 +89,7 @@ func newLine(ctx context.Context, s *settings, h Handler, dropped func(reason er
 // first delivery, running or done but never acknowledged, instead of being handled
 // a second time. Without that, a handler slower than connections last would never
 // get past its message.
-func (l *line) offer(d *delivery) (serve bool) {
+func (l *line) offer(d *inbound) (serve bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || d.session.wire.hasEnded() {
@@ -105,7 +106,7 @@ func (l *line) offer(d *delivery) (serve bool) {
 // repeats says whether d is a redelivery of first: marked so, with the same packet
 // identifier (MQTT 5.0 section 4.4), and equal. That it is in the same session
 // sessionLost sees to.
-func (d *delivery) repeats(first *delivery) bool {
+func (d *inbound) repeats(first *inbound) bool {
 	a, b := &d.message, &first.message
 	return a.Duplicate && d.packetID == first.packetID && a.QoS == b.QoS && a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload)
 }
@@ -115,7 +116,7 @@ func (d *delivery) repeats(first *delivery) bool {
 func (l *line) withdraw(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.DeleteFunc(l.queue, func(d *delivery) bool {
+	l.queue = slices.DeleteFunc(l.queue, func(d *inbound) bool {
 		out := d.session == s && d.message.QoS > 0
 		d.again = d.again && !out
 		return out
@@ -124,7 +125,7 @@ func (l *line) withdraw(s *session) {
 
 // offerAtMostOnce puts a message of quality of service 0 into the line, as offer
 // does. When too many wait, the oldest is dropped.
-func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
+func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 	l.mu.Lock()
 	var drop int
 	reason := ErrQueueFull
@@ -134,7 +135,7 @@ func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 			reason = errNotHandedOver
 			break
 		}
-		i := slices.IndexFunc(l.queue, func(d *delivery) bool { return d.message.QoS == 0 })
+		i := slices.IndexFunc(l.queue, func(d *inbound) bool { return d.message.QoS == 0 })
 		l.forget(l.queue[i])
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
@@ -152,7 +153,7 @@ func (l *line) offerAtMostOnce(d *delivery) (serve bool) {
 }
 
 // forget takes a message of quality of service 0 out of the counts. l.mu is held.
-func (l *line) forget(d *delivery) {
+func (l *line) forget(d *inbound) {
 	l.waiting--
 	l.bytes -= d.size()
 }
@@ -178,7 +179,7 @@ func (l *line) work(lend func()) {
 	l.mu.Lock()
 	l.lend = lend
 	l.mu.Unlock()
-	var d *delivery
+	var d *inbound
 	defer func() {
 		if d != nil {
 			l.abandon(d)
@@ -247,7 +248,7 @@ func (l *line) free() {
 
 // take makes d the message in hand, which a redelivery joins; false: its
 // connection has ended before the handler began with it, and it comes again.
-func (l *line) take(d *delivery) bool {
+func (l *line) take(d *inbound) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d.session.wire.hasEnded() {
@@ -260,7 +261,7 @@ func (l *line) take(d *delivery) bool {
 // acknowledge tells the broker that d was handled, on the connection on which it
 // came last, unless it is in the queue for that. If the connection has ended, the
 // redelivery will join d.
-func (l *line) acknowledge(d *delivery) {
+func (l *line) acknowledge(d *inbound) {
 	l.mu.Lock()
 	d.handled = true
 	session, again := d.session, d.again
@@ -286,7 +287,7 @@ var errExited = errors.New("push: the handler ended its goroutine")
 
 // abandon replaces the goroutine that the handler ended. The connection ends, so
 // that the broker sends the message again, unless it is of quality of service 0.
-func (l *line) abandon(d *delivery) {
+func (l *line) abandon(d *inbound) {
 	l.free()
 	l.mu.Lock()
 	if l.inHand == d {
@@ -304,7 +305,7 @@ func (l *line) abandon(d *delivery) {
 // handle calls the handler until it succeeds, or after as many failures as are
 // allowed the dead-letter function until that does; false: the line was closed
 // before.
-func (l *line) handle(d *delivery) bool {
+func (l *line) handle(d *inbound) bool {
 	m, handler := d.message, l.handler
 	var b *backoff.Backoff // made when it is needed
 	for failures := 1; ; failures++ {
@@ -315,7 +316,7 @@ func (l *line) handle(d *delivery) bool {
 		if failures == l.settings.MaxAttempts {
 			l.settings.Logger.LogAttrs(l.ctx, slog.LevelError, "push: the handler failed too often, the message goes to the dead letters", slog.Any("message", m), slog.Any("error", err), slog.Int("attempts", failures))
 			last := err
-			handler = func(ctx context.Context, m Message) error { return l.settings.DeadLetter(ctx, m, last) }
+			handler = func(ctx context.Context, m delivery.Message) error { return l.settings.DeadLetter(ctx, m, last) }
 			continue
 		}
 		if b == nil {
@@ -336,7 +337,7 @@ func (l *line) handle(d *delivery) bool {
 }
 
 // call calls the handler once. A panic harms this owner alone.
-func (l *line) call(handler Handler, m Message, d *delivery) (err error) {
+func (l *line) call(handler delivery.Handler, m delivery.Message, d *inbound) (err error) {
 	err = errExited // unless it returns
 	began := time.Now()
 	defer func() {
@@ -356,7 +357,7 @@ func (l *line) call(handler Handler, m Message, d *delivery) (err error) {
 // watchSlow has a call noticed that takes long, and a reader that is long away from
 // its connection; with nil, the call has ended. One timer serves all calls, which
 // come one at a time.
-func (l *line) watchSlow(began time.Time, m *Message) {
+func (l *line) watchSlow(began time.Time, m *delivery.Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slowBegan, l.slowMessage = began, m

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -26,7 +27,7 @@ func TestTopicsThatWaitForTheHandlerTakeBoundedMemory(t *testing.T) {
 			p.stay()
 		})
 		finish := make(chan struct{})
-		r := start(t, b.config(), func(context.Context, push.Message) error { <-finish; return nil })
+		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
 		defer close(finish)
 		r.waitPhase(push.Connected)
 		time.Sleep(time.Second) // until another goroutine reads

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -32,7 +33,7 @@ func TestARedeliveryThatJoinsIsAcknowledgedInItsTurn(t *testing.T) {
 		cfg := b.config()
 		cfg.Backoff = push.Backoff{StableAfter: time.Second}
 		got := newCollector()
-		r := start(t, cfg, func(ctx context.Context, m push.Message) error {
+		r := start(t, cfg, func(ctx context.Context, m delivery.Message) error {
 			if string(m.Payload) == `"b"` {
 				<-finish
 			}

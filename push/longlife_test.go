@@ -16,6 +16,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -368,7 +369,7 @@ func TestAMessageThatAlwaysFailsGoesToTheDeadLettersAndIsThenAcknowledged(t *tes
 		done := make(chan struct{})
 		cfg := b.config()
 		cfg.MaxAttempts = 3
-		cfg.DeadLetter = func(_ context.Context, m push.Message, err error) error {
+		cfg.DeadLetter = func(_ context.Context, m delivery.Message, err error) error {
 			if !errors.Is(err, refused) || m.Levels[0] != "poison" || calls.Load() != 3 {
 				t.Errorf("dead letter %v: %v after %d calls", m, err, calls.Load())
 			}
@@ -381,7 +382,7 @@ func TestAMessageThatAlwaysFailsGoesToTheDeadLettersAndIsThenAcknowledged(t *tes
 			buried.Store(true)
 			return nil
 		}
-		start(t, cfg, func(_ context.Context, m push.Message) error {
+		start(t, cfg, func(_ context.Context, m delivery.Message) error {
 			if m.Levels[0] == "good" {
 				close(done)
 				return nil
@@ -421,7 +422,7 @@ func TestAHandlerThatHangsIsReported(t *testing.T) {
 		cfg.Hooks = hook
 		cfg.SlowHandler = 2 * time.Second
 		done := make(chan struct{})
-		start(t, cfg, func(_ context.Context, m push.Message) error {
+		start(t, cfg, func(_ context.Context, m delivery.Message) error {
 			if m.Levels[0] == "fast" {
 				time.Sleep(time.Second)
 				return nil
@@ -464,11 +465,13 @@ func TestSettingsThatContradictEachOtherAreRefused(t *testing.T) {
 	b := newScripted(t, nil)
 	for what, change := range map[string]func(*push.Config){
 		"MaxAttempts and DeadLetter": func(c *push.Config) { c.MaxAttempts = 1 },
-		"DeadLetter go together":     func(c *push.Config) { c.DeadLetter = func(context.Context, push.Message, error) error { return nil } },
-		"TakenOverRetry":             func(c *push.Config) { c.TakenOverRetry = time.Second },
-		"Fallbacks":                  func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
-		"AllowedServers":             func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
-		"RootCAs and Roots":          func(c *push.Config) { c.Roots = func(context.Context) (*x509.CertPool, error) { return nil, nil } },
+		"DeadLetter go together": func(c *push.Config) {
+			c.DeadLetter = func(context.Context, delivery.Message, error) error { return nil }
+		},
+		"TakenOverRetry":    func(c *push.Config) { c.TakenOverRetry = time.Second },
+		"Fallbacks":         func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
+		"AllowedServers":    func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
+		"RootCAs and Roots": func(c *push.Config) { c.Roots = func(context.Context) (*x509.CertPool, error) { return nil, nil } },
 	} {
 		cfg := b.config()
 		change(&cfg)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
@@ -26,7 +27,7 @@ const (
 // not waiting is work, done on another one.
 type run struct {
 	connection *Connection
-	handler    Handler
+	handler    delivery.Handler
 	done       chan struct{}
 
 	ctx     context.Context // until start, the caller's
@@ -59,7 +60,7 @@ type run struct {
 }
 
 // begin makes a call of Run the one that is at work; nil: there is another.
-func (c *Connection) begin(ctx context.Context, h Handler) *run {
+func (c *Connection) begin(ctx context.Context, h delivery.Handler) *run {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.run != nil {

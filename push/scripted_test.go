@@ -14,6 +14,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
@@ -210,8 +211,8 @@ func (p *peer) stay() *packets.Disconnect {
 }
 
 // discard handles no message, because there must be none.
-func discard(t *testing.T) push.Handler {
-	return func(_ context.Context, m push.Message) error {
+func discard(t *testing.T) delivery.Handler {
+	return func(_ context.Context, m delivery.Message) error {
 		t.Errorf("unexpected: %v", m)
 		return nil
 	}

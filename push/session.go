@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/fds-sdk/fds-go/delivery"
 )
 
 // session is one connection from its dial to its end. (What MQTT calls a session
@@ -259,7 +261,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 	if s.line == nil {
 		return false
 	}
-	d := &delivery{session: s, packetID: p.PacketID}
+	d := &inbound{session: s, packetID: p.PacketID}
 	levels, err := s.connection.settings.Root.Levels(p.Topic)
 	if err != nil {
 		s.connection.discardForeign(s, err)
@@ -269,9 +271,9 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 		d.handled = true
 		d.message.QoS = p.QoS
 	} else {
-		d.message = Message{
+		d.message = delivery.Message{
 			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
-			Source: FromPush, ReceivedAt: at, Payload: p.Payload,
+			Source: delivery.FromPush, ReceivedAt: at, Payload: p.Payload,
 		}
 	}
 	if p.QoS == 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -234,7 +235,7 @@ func TestAMessageThatStillWaitsWhenItsConnectionEndsIsHandledOnce(t *testing.T) 
 			p.stay()
 		})
 		got := newCollector()
-		r := start(t, b.config(), func(ctx context.Context, m push.Message) error {
+		r := start(t, b.config(), func(ctx context.Context, m delivery.Message) error {
 			<-finish
 			return got.handle(ctx, m)
 		})
@@ -258,7 +259,7 @@ func TestAHandlerThatEndsItsGoroutineWedgesNothing(t *testing.T) {
 			p.stay() // which fails on a PUBACK
 		})
 		got := newCollector()
-		got.fail = func(_ push.Message, n int) error {
+		got.fail = func(_ delivery.Message, n int) error {
 			if n == 0 {
 				runtime.Goexit() // as t.Fatal does
 			}
@@ -306,7 +307,7 @@ func TestEndingTheSessionLetsTheHandlerFinishAndGivesUpWithItsContext(t *testing
 			goodbyes <- p.stay()
 		})
 		atWork, finish := make(chan struct{}), make(chan struct{})
-		r := start(t, b.config(), func(context.Context, push.Message) error {
+		r := start(t, b.config(), func(context.Context, delivery.Message) error {
 			close(atWork)
 			<-finish
 			return nil
@@ -369,7 +370,7 @@ func TestASessionIsEndedOnceHoweverManyAsk(t *testing.T) {
 					return nil
 				}
 				atWork, finish := make(chan struct{}), make(chan struct{})
-				r := start(t, cfg, func(context.Context, push.Message) error {
+				r := start(t, cfg, func(context.Context, delivery.Message) error {
 					close(atWork)
 					<-finish // Run does not end before all have asked
 					return nil

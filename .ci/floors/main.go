@@ -16,8 +16,9 @@ import (
 // floors are the rooms from the ground up. Each may import the rooms of lower floors.
 var floors = [][]string{
 	{"fds"},
+	{"delivery"},
 	{"internal"},
-	{"tokenstore", "pull", "push"},
+	{"tokenstore", "statestore", "pull", "push"},
 	{"fdsclient"},
 	{"conformance"},
 	{"cmd", "examples", "benchmarks"},

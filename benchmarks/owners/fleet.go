@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/push"
@@ -66,7 +67,7 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 	}
 	message := all[0].message // one function for all
 	return func() {
-		err := client.Run(context.Background(), func(_ context.Context, m push.Message) error {
+		err := client.Run(context.Background(), func(_ context.Context, m delivery.Message) error {
 			message(m.Payload)
 			return nil
 		})

@@ -4,12 +4,12 @@ import (
 	"strings"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // eyesLine shows a message to a person: when, whose, where, what.
-func (p *program) eyesLine(m push.Message) []byte {
+func (p *program) eyesLine(m delivery.Message) []byte {
 	where := strings.Join(m.Levels, "/")
 	if where == "" { // it did not come by a topic, which names the device
 		where = string(m.Kind)
@@ -18,7 +18,7 @@ func (p *program) eyesLine(m push.Message) []byte {
 		}
 	}
 	var marks []string
-	if m.Source != push.FromPush {
+	if m.Source != delivery.FromPush {
 		marks = append(marks, string(m.Source))
 	}
 	if m.Retained {

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/delivery"
 )
 
 func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
@@ -19,7 +19,7 @@ func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 		p := &program{err: &b}
 		log := p.logger(slog.LevelWarn)
 		log.Info("not shown")
-		log.With("server", "x").WithGroup("g").Warn("it failed", "error", errors.New("first\nsecond\x1b"), "nothing", nil, "n", 3, "m", push.Message{Topic: "t"})
+		log.With("server", "x").WithGroup("g").Warn("it failed", "error", errors.New("first\nsecond\x1b"), "nothing", nil, "n", 3, "m", delivery.Message{Topic: "t"})
 		want := `fdsdemo: warning: it failed: first; second\u001b (server x, g.n 3, g.m.subscription_id , g.m.source , g.m.topic t, g.m.bytes 0, g.m.duplicate false)` + "\n"
 		if b.String() != want {
 			t.Errorf("got\n%swant\n%s", b.String(), want)

@@ -8,13 +8,13 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/delivery"
 )
 
 // messageLine writes a message as one line of JSON. The payload is in it byte for
 // byte, without the white space between its tokens; what is not JSON in valid
 // UTF-8 is in it as base64.
-func messageLine(m push.Message) []byte {
+func messageLine(m delivery.Message) []byte {
 	var b bytes.Buffer
 	text := func(name, value string) {
 		b.WriteString(`"` + name + `":`)
@@ -39,7 +39,7 @@ func messageLine(m push.Message) []byte {
 	flag("retained", m.Retained)
 	flag("duplicate", m.Duplicate)
 	text("source", string(m.Source))
-	if m.Source != push.FromPush {
+	if m.Source != delivery.FromPush {
 		text("kind", string(m.Kind))
 	}
 	text("received_at", m.ReceivedAt.UTC().Format(time.RFC3339Nano))

@@ -8,8 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestAMessageThatWasNotPushedNamesItsKind(t *testing.T) {
@@ -17,8 +17,8 @@ func TestAMessageThatWasNotPushedNamesItsKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := push.Message{
-		Owner: fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: id}, Source: push.FromBackfill, Kind: push.KindEvent, Duplicate: true,
+	m := delivery.Message{
+		Owner: fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: id}, Source: delivery.FromBackfill, Kind: delivery.KindEvent, Duplicate: true,
 		ReceivedAt: time.Date(2026, 3, 1, 14, 0, 0, 120e6, time.FixedZone("", 3600)), Payload: []byte(" 1.0 "),
 	}
 	want := `{"owner":"` + strings.ToLower(south.Spelling) + `","issuer":"https://a.example","topic":"","levels":[],"qos":0,"retained":false,"duplicate":true,` +
@@ -35,7 +35,7 @@ func FuzzMessageLine(f *testing.F) {
 		f.Add([]byte(seed), "level")
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, level string) {
-		line := messageLine(push.Message{Source: push.FromPush, Payload: payload, Levels: []string{level}})
+		line := messageLine(delivery.Message{Source: delivery.FromPush, Payload: payload, Levels: []string{level}})
 		checkLine(t, line, payload)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -158,7 +159,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 	defer late.Stop()
 	var first sync.Once
 	out := &lineWriter{out: t.out}
-	err := client.Run(running, func(ctx context.Context, m push.Message) error {
+	err := client.Run(running, func(ctx context.Context, m delivery.Message) error {
 		if err := out.write(ctx, t.eyesLine(m)); err != nil {
 			if ctx.Err() == nil {
 				t.ending.Store(true)

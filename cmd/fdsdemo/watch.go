@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 func (p *program) watchCommand() *cobra.Command {
@@ -64,7 +64,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	p.tell("Watching %s%s. Ctrl-C ends.", count(len(keys), "owner"), every)
 
 	out := &lineWriter{out: p.out}
-	handler := func(ctx context.Context, m push.Message) error {
+	handler := func(ctx context.Context, m delivery.Message) error {
 		line := messageLine(m)
 		if !asJSON {
 			line = p.eyesLine(m)

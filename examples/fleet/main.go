@@ -20,9 +20,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -68,7 +68,7 @@ func open(ctx context.Context, issuer, broker, clientID, grants, folder string, 
 
 // handle takes one message; nil acknowledges it. Messages of one owner come in
 // order, those of several owners at once.
-func handle(_ context.Context, m push.Message) error {
+func handle(_ context.Context, m delivery.Message) error {
 	item, err := m.Item()
 	if errors.Is(err, fds.ErrItem) { // it will never be better: take note and go on
 		log.Printf("%v: %v", m, err)

@@ -1,10 +1,13 @@
-package push
+// Package delivery has what an application is handed, whichever way it came: by an owner's
+// push connection, fetched from the Web API, or posted to a webhook.
+package delivery
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -51,13 +54,13 @@ func (m Message) Item() (fds.Item, error) { return fds.ParseItem(m.Payload) }
 
 // String names the message without its content. A long topic is cut.
 func (m Message) String() string {
-	return fmt.Sprintf("message of %d bytes from %s for %s on %q", len(m.Payload), m.Source, m.Owner, cut(m.Topic))
+	return fmt.Sprintf("message of %d bytes from %s for %s on %q", len(m.Payload), m.Source, m.Owner, shortened(m.Topic))
 }
 
 // LogValue logs the message without its content. What a topic holds that is not to be
 // printed is escaped, and a long one is cut.
 func (m Message) LogValue() slog.Value {
-	topic := strconv.Quote(cut(m.Topic))
+	topic := strconv.Quote(shortened(m.Topic))
 	return slog.GroupValue(
 		slog.String("subscription_id", m.Owner.SubscriptionID.String()),
 		slog.String("source", string(m.Source)),
@@ -67,11 +70,21 @@ func (m Message) LogValue() slog.Value {
 	)
 }
 
-// Handler is the application's: nil acknowledges the message, an error has it
-// handed over again after a while, before any other message of that owner; a
-// panic counts as an error. The end of its goroutine costs the connection: the
-// message comes again on the next one, where MaxAttempts begins anew, and one of
-// quality of service 0 does not. The context ends when the connection is being
-// stopped and its drain time is over; a handler must then return soon, since Run
-// waits for it. Handlers of different owners run at the same time.
+// Handler is the application's: nil says that the message is done with, which is then
+// acknowledged where there is someone to tell; an error has it handed over again after a
+// while, before any other message of that owner; a panic counts as an error. The end of its
+// goroutine costs a push connection: the message comes again on the next one, where
+// attempts are counted anew, and one of quality of service 0 does not. The context ends
+// when delivery is being stopped and its drain time is over; a handler must then return
+// soon, since it is waited for. Handlers of different owners run at the same time.
 type Handler func(ctx context.Context, m Message) error
+
+const maxShown = 256 // bytes
+
+// shortened cuts what may be long, for a text.
+func shortened(s string) string {
+	if len(s) > maxShown {
+		return strings.ToValidUTF8(s[:maxShown], "")
+	}
+	return s
+}
