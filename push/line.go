@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
 // ErrQueueFull is the reason why a message of quality of service 0 was dropped:
@@ -27,12 +25,6 @@ const (
 	queueBytes = 4 << 20 // bytes of them; one message may always wait
 	smallQueue = 4       // room for messages that a line keeps while none waits
 	levelBytes = 16      // what a level of a topic takes in memory besides its text
-
-	// readerLent is how long the reader of a connection spends with the handler. The
-	// timer that is set for it before each call wakes the network poller, which is
-	// another thread, when nothing else is due earlier: a shorter time costs latency.
-	// A longer one would come near to the half of a keep-alive of one second.
-	readerLent = 200 * time.Millisecond
 )
 
 // line is where an owner's messages wait for the handler: one at a time, in the
@@ -42,7 +34,7 @@ const (
 // reads meanwhile.
 type line struct {
 	settings *settings
-	handler  delivery.Handler
+	hand     *handoff.Hand
 	dropped  func(reason error)
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
@@ -78,7 +70,7 @@ func (d *inbound) size() int {
 }
 
 func newLine(ctx context.Context, s *settings, h delivery.Handler, dropped func(reason error)) *line {
-	l := &line{settings: s, handler: h, dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
+	l := &line{settings: s, hand: handoff.New(s.handoff(h)), dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
 }
@@ -176,9 +168,7 @@ func (l *line) begin() bool {
 // work serves the line until it is empty. A reader gives lend, which is called at
 // most once: from then on, another goroutine reads.
 func (l *line) work(lend func()) {
-	l.mu.Lock()
-	l.lend = lend
-	l.mu.Unlock()
+	l.hand.Lend(lend)
 	var d *inbound
 	defer func() {
 		if d != nil {
@@ -188,10 +178,8 @@ func (l *line) work(lend func()) {
 	for {
 		l.mu.Lock()
 		if len(l.queue) == 0 || l.closed && !l.queue[0].handled {
-			l.serving, l.lend = false, nil
-			if l.slow != nil {
-				l.slow.Stop()
-			}
+			l.serving = false
+			l.hand.Rest()
 			if cap(l.queue) > smallQueue {
 				l.queue = nil
 			}
@@ -216,7 +204,7 @@ func (l *line) work(lend func()) {
 		l.mu.Unlock()
 
 		if handled || !session.isUp() { // no call will notice that it takes long
-			l.free()
+			l.hand.Free()
 		}
 		up := session.waitUp(l.closing)
 		if up && !atMostOnce && !handled {
@@ -227,22 +215,11 @@ func (l *line) work(lend func()) {
 			l.dropped(errNotHandedOver)
 		case !up: // it comes again
 		case atMostOnce:
-			l.handle(d)
-		case handled || l.handle(d):
+			l.hand.Until(l.ctx, &d.message, l.closing)
+		case handled || l.hand.Until(l.ctx, &d.message, l.closing):
 			l.acknowledge(d)
 		}
 		d = nil
-	}
-}
-
-// free has another goroutine read, if a reader is at work here.
-func (l *line) free() {
-	l.mu.Lock()
-	lend := l.lend
-	l.lend = nil
-	l.mu.Unlock()
-	if lend != nil {
-		lend()
 	}
 }
 
@@ -282,120 +259,40 @@ func (l *line) acknowledge(d *inbound) {
 	}
 }
 
-// errExited: the handler called runtime.Goexit, as a test does that fails.
-var errExited = errors.New("push: the handler ended its goroutine")
-
 // abandon replaces the goroutine that the handler ended. The connection ends, so
 // that the broker sends the message again, unless it is of quality of service 0.
 func (l *line) abandon(d *inbound) {
-	l.free()
+	l.hand.Free()
 	l.mu.Lock()
 	if l.inHand == d {
 		l.inHand = nil
 	}
 	wire := d.session.wire
 	l.mu.Unlock()
-	wire.fail(errExited)
+	wire.fail(handoff.ErrExited)
 	go l.work(nil)
 	if d.message.QoS == 0 {
-		l.dropped(errExited)
+		l.dropped(handoff.ErrExited)
 	}
 }
 
-// handle calls the handler until it succeeds, or after as many failures as are
-// allowed the dead-letter function until that does; false: the line was closed
-// before.
-func (l *line) handle(d *inbound) bool {
-	m, handler := d.message, l.handler
-	var b *backoff.Backoff // made when it is needed
-	for failures := 1; ; failures++ {
-		err := l.call(handler, m, d)
-		if err == nil {
-			return true
-		}
-		if failures == l.settings.MaxAttempts {
-			l.settings.Logger.LogAttrs(l.ctx, slog.LevelError, "push: the handler failed too often, the message goes to the dead letters", slog.Any("message", m), slog.Any("error", err), slog.Int("attempts", failures))
-			last := err
-			handler = func(ctx context.Context, m delivery.Message) error { return l.settings.DeadLetter(ctx, m, last) }
-			continue
-		}
-		if b == nil {
-			b = backoff.New(backoff.Policy{Initial: l.settings.HandlerBackoff.Initial, Max: l.settings.HandlerBackoff.Max, StableAfter: l.settings.HandlerBackoff.StableAfter})
-		}
-		delay := b.Next()
-		l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler failed, the message stays unacknowledged", slog.Any("message", m), slog.Any("error", err), slog.Duration("retry_in", delay))
-		l.free()
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-			m.Duplicate = true
-		case <-l.closing:
-			timer.Stop()
-			return false
-		}
+// handoff returns how a handler is called.
+func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
+	calling := &handoff.Settings{
+		Handler:     h,
+		MaxAttempts: s.MaxAttempts,
+		DeadLetter:  s.DeadLetter,
+		Backoff:     backoff.Policy{Initial: s.HandlerBackoff.Initial, Max: s.HandlerBackoff.Max, StableAfter: s.HandlerBackoff.StableAfter},
+		SlowAfter:   s.SlowHandler,
+		Logger:      s.Logger,
 	}
-}
-
-// call calls the handler once. A panic harms this owner alone.
-func (l *line) call(handler delivery.Handler, m delivery.Message, d *inbound) (err error) {
-	err = errExited // unless it returns
-	began := time.Now()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("push: the handler panicked: %q", cut(fmt.Sprint(p)))
-			l.settings.Logger.LogAttrs(l.ctx, slog.LevelError, "push: the handler panicked", slog.Any("error", err), slog.String("stack", string(debug.Stack())))
-		}
-		if hook, ok := l.settings.Hooks.(HandledHook); ok {
-			hook.MessageHandled(time.Since(began), err)
-		}
-	}()
-	l.watchSlow(began, &d.message)
-	defer l.watchSlow(time.Time{}, nil)
-	return handler(l.ctx, m)
-}
-
-// watchSlow has a call noticed that takes long, and a reader that is long away from
-// its connection; with nil, the call has ended. One timer serves all calls, which
-// come one at a time.
-func (l *line) watchSlow(began time.Time, m *delivery.Message) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.slowBegan, l.slowMessage = began, m
-	after := l.settings.SlowHandler
-	switch {
-	case m == nil && l.lend == nil:
-		l.slow.Stop()
-		return
-	case m == nil: // the reader has yet to acknowledge
-		return
-	case l.lend != nil:
-		after = min(after, readerLent)
+	if hook, ok := s.Hooks.(HandledHook); ok {
+		calling.Handled = func(_ delivery.Message, took time.Duration, err error) { hook.MessageHandled(took, err) }
 	}
-	if l.slow != nil {
-		l.slow.Reset(after)
-	} else {
-		l.slow = time.AfterFunc(after, l.noticeSlow)
+	if hook, ok := s.Hooks.(SlowHook); ok {
+		calling.Slow = func(_ delivery.Message, took time.Duration) { hook.HandlerSlow(took) }
 	}
-}
-
-func (l *line) noticeSlow() {
-	l.mu.Lock()
-	took, m := time.Since(l.slowBegan), l.slowMessage
-	if m != nil {
-		if left := l.settings.SlowHandler - took; left > 0 {
-			l.slow.Reset(left)
-			m = nil
-		}
-	}
-	l.mu.Unlock()
-	l.free()
-	if m == nil {
-		return
-	}
-	l.settings.Logger.LogAttrs(l.ctx, slog.LevelWarn, "push: the handler takes long; later messages of this owner wait", slog.Any("message", *m), slog.Duration("so_far", took))
-	if hook, ok := l.settings.Hooks.(SlowHook); ok {
-		hook.HandlerSlow(took)
-	}
+	return calling
 }
 
 // close lets the handler finish with the message at work and begin with no other.

@@ -1,0 +1,190 @@
+// Package handoff calls an application's handler, the same for every way by which a message
+// comes: a panic harms one owner alone, the end of the goroutine is no success, a call that
+// takes long is told of, and what the handler fails on too often goes to the dead letters.
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/internal/backoff"
+)
+
+// ErrExited: the handler called runtime.Goexit, as a test does that fails.
+var ErrExited = errors.New("the handler ended its goroutine")
+
+// Settings are what the hands of many owners share. Handler is required.
+type Settings struct {
+	Handler delivery.Handler
+	// MaxAttempts is how often Handler is called for a message before DeadLetter gets it;
+	// 0: without end.
+	MaxAttempts int
+	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
+	Backoff     backoff.Policy // between the calls of Until
+	SlowAfter   time.Duration  // what a call may take until it is told of
+	Logger      *slog.Logger
+
+	Handled func(m delivery.Message, took time.Duration, err error) // told of each call; may be nil
+	Slow    func(m delivery.Message, took time.Duration)            // told of a call that has taken SlowAfter; may be nil
+}
+
+// Failing is what the handler of an owner fails on.
+type Failing struct {
+	Message  delivery.Message
+	Attempts int
+	Err      error // of the last one
+	Since    time.Time
+}
+
+// failing is one more failure; it is not changed.
+type failing struct {
+	Failing
+	known   uint64 // what the message is known by
+	handler error  // what the handler itself last failed with on it
+}
+
+// Hand hands one owner's messages over, one at a time.
+type Hand struct {
+	settings *Settings
+	failing  atomic.Pointer[failing] // nil: nothing fails
+
+	mu      sync.Mutex
+	began   time.Time         // of the call at work
+	message *delivery.Message // nil: none is at work
+	timer   *time.Timer
+	lent    func() // see Lend
+}
+
+// New returns the hand of an owner.
+func New(s *Settings) *Hand { return &Hand{settings: s} }
+
+// Failing returns what the handler fails on at this moment; false: on nothing.
+func (h *Hand) Failing() (Failing, bool) {
+	if f := h.failing.Load(); f != nil {
+		return f.Failing, true
+	}
+	return Failing{}, false
+}
+
+// Once calls the handler once, or in its place the dead-letter function when it has failed
+// too often on the message that is known by that number. It reports whether the message
+// went to the dead letters. An error means that it must come again. The message is not
+// changed, and must not be while the handler is at work.
+func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dead bool, err error) {
+	before := h.failing.Load()
+	if before != nil && before.known != known {
+		before = nil
+	}
+	dead = h.givenUp(before)
+	for {
+		handler := h.settings.Handler
+		if dead {
+			last := before.handler
+			handler = func(ctx context.Context, m delivery.Message) error { return h.settings.DeadLetter(ctx, m, last) }
+		}
+		err := h.call(ctx, handler, m)
+		if err == nil {
+			if h.failing.Load() != nil {
+				h.failing.Store(nil)
+			}
+			return dead, nil
+		}
+		if ctx.Err() != nil {
+			return false, err
+		}
+		before = before.next(m, known, err, dead)
+		h.failing.Store(before)
+		if dead || !h.givenUp(before) {
+			return false, err
+		}
+		dead = true
+		h.settings.Logger.LogAttrs(ctx, slog.LevelError, "the handler failed too often, the message goes to the dead letters", slog.Any("message", *m), slog.Any("error", err), slog.Int("attempts", before.Attempts))
+	}
+}
+
+// givenUp reports whether a message is for the dead letters.
+func (h *Hand) givenUp(f *failing) bool {
+	return h.settings.MaxAttempts > 0 && f != nil && f.Attempts >= h.settings.MaxAttempts
+}
+
+// next returns what is known after one more failure.
+func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) *failing {
+	if f == nil {
+		f = &failing{Failing: Failing{Message: *m, Since: time.Now()}, known: known}
+	}
+	now := *f
+	now.Attempts++
+	now.Err = err
+	if !dead {
+		now.handler = err
+	}
+	return &now
+}
+
+// Until calls the handler until the message is done with; false: closing was closed before.
+// Between two calls the goroutine is no longer lent.
+func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) bool {
+	if h.failing.Load() != nil {
+		h.failing.Store(nil)
+	}
+	var b *backoff.Backoff // made when it is needed
+	for {
+		_, err := h.Once(ctx, m, 0)
+		if err == nil {
+			return true
+		}
+		if b == nil {
+			b = backoff.New(h.settings.Backoff)
+		}
+		delay := b.Next()
+		h.settings.Logger.LogAttrs(ctx, slog.LevelWarn, "the handler failed, the message stays unacknowledged", slog.Any("message", *m), slog.Any("error", err), slog.Duration("retry_in", delay))
+		h.Free()
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+			if !m.Duplicate {
+				again := *m
+				again.Duplicate = true
+				m = &again
+			}
+		case <-closing:
+			timer.Stop()
+			return false
+		}
+	}
+}
+
+// call calls the handler, or what stands in for it, once.
+func (h *Hand) call(ctx context.Context, handler delivery.Handler, m *delivery.Message) (err error) {
+	err = ErrExited // unless it returns
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the handler panicked: %q", shortened(fmt.Sprint(p)))
+			h.settings.Logger.LogAttrs(ctx, slog.LevelError, "the handler panicked", slog.Any("message", *m), slog.Any("error", err), slog.String("stack", string(debug.Stack())))
+		}
+		if h.settings.Handled != nil {
+			h.settings.Handled(*m, time.Since(began), err)
+		}
+	}()
+	h.watch(began, m)
+	defer h.watch(time.Time{}, nil)
+	return handler(ctx, *m)
+}
+
+const maxShown = 256 // bytes of a panic's value
+
+func shortened(s string) string {
+	if len(s) > maxShown {
+		return strings.ToValidUTF8(s[:maxShown], "")
+	}
+	return s
+}
