@@ -97,7 +97,8 @@ func readLink(b []byte, i, depth int) (*chainLink, int) {
 	end := walkMembers(b, i, func(name []byte, at int) int {
 		switch string(name) {
 		case "space_id":
-			end, _ := text(&link.id, at)
+			end := skipValue(b, at)
+			link.id, _ = scalar(b[at:end])
 			return end
 		case "space_type":
 			end, _ := text(&link.rootType, at)

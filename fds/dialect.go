@@ -21,19 +21,27 @@ type Dialect struct {
 	// read.
 	FromParameter, ToParameter string
 	// TimeMember is the member of a status or an event message that holds its
-	// date-time, a string; below the root with dots, as generic.date_time. Default
-	// none: items have no known date-time.
+	// date-time, a string or the number of seconds or milliseconds since 1970; below the
+	// root with dots, as generic.date_time. Default none: items have no known date-time.
 	TimeMember string
 	// TimeLayout is the form of these date-times, as package time writes layouts; one
 	// without a zone is in UTC. Default time.RFC3339, which also reads fractions of
-	// a second.
+	// a second. What names its zone in another form of ISO 8601 is read whatever the
+	// layout.
 	TimeLayout string
 
 	// SubscriptionMember is the member of an item that holds its owner's subscription
-	// ID, a string; below the root with dots. Default none. Where several owners sign
-	// in together, one token reads the data of all of them, and nothing else says
-	// whose an item is.
-	SubscriptionMember string
+	// ID, a string; below the root with dots. SubscriptionParameter is the query
+	// parameter by which a request asks for the items of one owner; its value is the
+	// subscription ID. Default none. Where several owners sign in together, one token
+	// reads the data of all of them, and nothing else says whose an item is.
+	SubscriptionMember, SubscriptionParameter string
+
+	// EventTopic and StatusTopic are the topics below fds/v2/<subscription_id>/ on which
+	// events and statuses are published, as devices/{device_id}/events: {...} stands for
+	// a member of the item, a string or a number, below the root with dots. Default none:
+	// on which topic an item was published nobody knows.
+	EventTopic, StatusTopic string
 
 	LanguageParameter string // query parameter that chooses the language of texts; default none: it is not sent
 	TagParameter      string // query parameter that chooses a tag by its ID; default none: all tags are read and the one is picked
@@ -72,7 +80,7 @@ func (d Dialect) Faults() (faults []string) {
 	p := d.Paging
 	taken := map[string]string{"ids": "FDS itself"}
 	for _, named := range []struct{ setting, name string }{
-		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter},
+		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter}, {"SubscriptionParameter", d.SubscriptionParameter},
 		{"Paging.PageParameter", p.PageParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
 	} {
 		if by, twice := taken[named.name]; twice {
@@ -80,6 +88,14 @@ func (d Dialect) Faults() (faults []string) {
 		}
 		if named.name != "" {
 			taken[named.name] = "Dialect." + named.setting
+		}
+	}
+	if d.SubscriptionParameter != "" && d.TagParameter == d.SubscriptionParameter {
+		fault("TagParameter is %.100q, which is given a meaning by Dialect.SubscriptionParameter already", d.TagParameter)
+	}
+	for _, topic := range []struct{ setting, template string }{{"EventTopic", d.EventTopic}, {"StatusTopic", d.StatusTopic}} {
+		if _, why := parseTemplate(topic.template); topic.template != "" && why != "" {
+			fault("%s is %.100q, which is no topic below fds/v2/<subscription_id>/: %s", topic.setting, topic.template, why)
 		}
 	}
 	if cursor, _, _ := strings.Cut(p.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
@@ -113,17 +129,6 @@ func (d Dialect) WithDefaults() Dialect {
 	fill(&d.IDsSeparator, ",")
 	fill(&d.TimeLayout, time.RFC3339)
 	return d
-}
-
-// Time reads the date-time of a status or an event message; false: it has none
-// that the dialect names.
-func (d Dialect) Time(item Item) (time.Time, bool) {
-	if d.TimeMember == "" {
-		return time.Time{}, false
-	}
-	text := item.text(strings.Split(d.TimeMember, "."))
-	at, err := time.Parse(d.WithDefaults().TimeLayout, text)
-	return at, text != "" && err == nil
 }
 
 // Subscription reads whose an item is; false: it does not say.

@@ -15,6 +15,7 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		{FromParameter: "from", ToParameter: "to", TimeMember: "at", TimeLayout: "20060102", LanguageParameter: "lang", TagParameter: "tag"},
 		{ListMember: "list", Paging: fds.Paging{CursorParameter: "after", CursorMember: "paging.next", SizeParameter: "n", Size: 10}},
 		{Paging: fds.Paging{PageParameter: "page", FirstPage: 1}},
+		{SubscriptionMember: "owner", SubscriptionParameter: "owner", EventTopic: "devices/{device_id}/events", StatusTopic: "{generic.kind}-{id}/x"},
 	} {
 		if faults := d.Faults(); len(faults) > 0 {
 			t.Errorf("%+v: %q", d, faults)
@@ -25,6 +26,8 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		want    []string
 	}{
 		{fds.Dialect{FromParameter: "at", ToParameter: "at"}, []string{`Dialect.ToParameter is "at", which is given a meaning by Dialect.FromParameter already`}},
+		{fds.Dialect{SubscriptionParameter: "ids"}, []string{`Dialect.SubscriptionParameter is "ids", which is given a meaning by FDS itself already`}},
+		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`Dialect.TagParameter is "a", which is given a meaning by Dialect.SubscriptionParameter already`}},
 		{fds.Dialect{LanguageParameter: "ids"}, []string{`Dialect.LanguageParameter is "ids", which is given a meaning by FDS itself already`}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}},
 			[]string{"Dialect.Paging: PageParameter and CursorParameter are both set; a provider pages in one way"}},
@@ -47,10 +50,10 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 func TestAttackFaultsOfADialectForgeNoLine(t *testing.T) {
 	odd := strings.Repeat("odd\n\x1b[31m\u009b\u202e", 1000)
 	faults := fds.Dialect{
-		FromParameter: odd, ToParameter: odd, LanguageParameter: odd, ListMember: odd,
+		FromParameter: odd, ToParameter: odd, LanguageParameter: odd, ListMember: odd, SubscriptionParameter: odd, TagParameter: odd, EventTopic: odd + "#", StatusTopic: odd + "{",
 		Paging: fds.Paging{PageParameter: odd, CursorParameter: odd, CursorMember: odd, SizeParameter: odd},
 	}.Faults()
-	if len(faults) < 7 {
+	if len(faults) < 11 {
 		t.Errorf("%d faults", len(faults))
 	}
 	for _, fault := range faults {

@@ -88,7 +88,10 @@ func (i Item) text(paths ...[]string) string {
 	return ""
 }
 
-// id gives the ID of an item whose member the standard or the dialect names.
-func (i Item) id(member string) string {
-	return i.text([]string{member})
+// id returns the ID of an item whose member the standard or the dialect names. A number
+// is one as it is spelt.
+func (i Item) id(name string) string {
+	raw, _ := member(i.raw, name)
+	text, _ := scalar(raw)
+	return text
 }

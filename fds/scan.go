@@ -67,6 +67,14 @@ func stringValue(value []byte) (string, bool) {
 	return string(unquote(value)), true
 }
 
+// scalar returns the text of a JSON string or number.
+func scalar(value []byte) (string, bool) {
+	if len(value) > 0 && (value[0] == '-' || value[0] >= '0' && value[0] <= '9') {
+		return string(value), true
+	}
+	return stringValue(value)
+}
+
 // unquote gives the text of a JSON string; without an escape it does not copy.
 func unquote(quoted []byte) []byte {
 	if len(quoted) < 2 {

@@ -61,12 +61,32 @@ func (s Space) IsVoid() bool { return s.Type() == SpaceNothing || s.ID() == Void
 // gives none. Errors match ErrItem.
 func (s Space) ComposedOf() ([]string, error) {
 	for _, path := range [][]string{{"generic", "composed_of"}, {"composed_of"}} {
-		ids, err := As[[]string](s.Item, path...)
+		if ids, ok := s.ids(path); ok {
+			return ids, nil
+		}
+		ids, err := As[[]string](s.Item, path...) // for its error, or none
 		if !errors.Is(err, ErrNoMember) {
 			return ids, err
 		}
 	}
 	return nil, nil
+}
+
+// ids reads a list of IDs, strings or numbers; false: it is none.
+func (s Space) ids(path []string) ([]string, bool) {
+	list, err := As[[]json.RawMessage](s.Item, path...)
+	if err != nil || len(list) == 0 {
+		return nil, false
+	}
+	var ids []string
+	for _, raw := range list {
+		id, ok := scalar(raw)
+		if !ok {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
 }
 
 // Geolocation is a point on the Earth, in degrees. FDS does not say which

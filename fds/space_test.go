@@ -160,7 +160,8 @@ func TestComposedOfListsTheSpacesInside(t *testing.T) {
 		{`{"generic":{"composed_of":null}}`, nil, nil},
 		{`{}`, nil, nil},
 		{`{"generic":{"composed_of":"a"}}`, nil, fds.ErrItem},
-		{`{"generic":{"composed_of":["a",1]}}`, nil, fds.ErrItem},
+		{`{"generic":{"composed_of":["a",1]}}`, []string{"a", "1"}, nil},
+		{`{"generic":{"composed_of":["a",true]}}`, nil, fds.ErrItem},
 		{`{"generic":{"composed_of":{"space_id":"a"}}}`, nil, fds.ErrItem},
 	} {
 		ids, err := mustSpace(t, test.data).ComposedOf()

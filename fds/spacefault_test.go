@@ -137,7 +137,7 @@ func TestAMalformedSpaceFallsBackToWhatOthersSay(t *testing.T) {
 		{"a chain that breaks off", id + `{"space_id":"b","generic":{"part_of":7}}}}`, "p site < void = a", "p(a)", `fds: space "a": generic.part_of of space "b": malformed item: it is not a JSON object`},
 		{"a chain too long", id + chainOf(fds.MaxChain+1, void) + `}}`, "p site < void = a", "p(a)", `fds: space "a": generic.part_of of space "a": malformed item: over 64 spaces in the chain`},
 		{"a chain without an ID", id + `{"generic":{"space_type":"site"}}}}`, "p site < void = a", "p(a)", `fds: space "a": generic.part_of: malformed item: space 0 of the chain has no space_id`},
-		{"a chain with an ID that is a number", id + `{"space_id":7}}}`, "r floor < a building < p site", "p?(a(r))", `fds: space "a": generic.part_of: malformed item: space 0 of the chain has no space_id`},
+		{"a chain with an ID that is true", id + `{"space_id":true}}}`, "r floor < a building < p site", "p?(a(r))", `fds: space "a": generic.part_of: malformed item: space 0 of the chain has no space_id`},
 		{"a chain whose second space has no ID", id + `{"space_id":"p","generic":{"space_type":"site","part_of":{"generic":{"part_of":` + void + `}}}}}}`, "p site < void", "p(a)", `fds: space "a": generic.part_of: malformed item: space 1 of the chain has no space_id`},
 		{"composed_of is a text", id + `{"space_id":"p","generic":{"space_type":"site"}},"composed_of":"f"}}`, "p site < void \n f floor < a building < p site", "p(a(f))", `fds: space "a": generic.composed_of: malformed item: it does not fit []string`},
 	} {
