@@ -60,8 +60,24 @@ type Config struct {
 	// http.Transport does; one that can be seen not to is refused.
 	Transport http.RoundTripper
 
-	Dialect   fds.Dialect // the names that FDS leaves open
-	UserAgent string      // default "fds-go"; "fds-go" is appended to another one
+	Dialect fds.Dialect // the names that FDS leaves open
+
+	// Root says whose data is wanted. Every request but for event specifications, which
+	// belong to nobody, then carries its subscription ID where
+	// Dialect.SubscriptionParameter names a parameter; an item of another owner, as
+	// Dialect.SubscriptionMember tells, is left out; and Shared counts. The zero Root
+	// stands for whatever the credentials can read.
+	Root fds.Root
+
+	// Shared reports whether the credentials are at this moment those of other owners
+	// too, as those of owners who signed in together are. Then an item that names no
+	// owner is an error that matches ErrOwner, unless the request named one; so is a
+	// list, before anything is sent, where the dialect has neither the parameter nor the
+	// member, and a change that names nobody. It is asked twice for each request without
+	// the parameter. Nil: they are not.
+	Shared func(context.Context) (bool, error)
+
+	UserAgent string // default "fds-go"; "fds-go" is appended to another one
 
 	MaxBodyBytes int64 // bound of one answer, decompressed; default 64 MiB
 	MaxItemBytes int64 // bound of one item; default 1 MiB
@@ -91,6 +107,8 @@ type Client struct {
 	authorizer Authorizer
 	transport  http.RoundTripper
 	dialect    fds.Dialect
+	root       fds.Root
+	shared     func(context.Context) (bool, error)
 	userAgent  string
 	maxBody    int64
 	maxItem    int64
@@ -147,6 +165,8 @@ func New(config Config) (*Client, error) {
 		authorizer: config.Authorizer,
 		transport:  config.Transport,
 		dialect:    config.Dialect.WithDefaults(),
+		root:       config.Root,
+		shared:     config.Shared,
 		userAgent:  config.UserAgent,
 		maxBody:    config.MaxBodyBytes,
 		maxItem:    config.MaxItemBytes,

@@ -35,6 +35,14 @@
 // which a long list is split, is one fds.Dialect. A parameter that it does not name
 // is not sent, since a provider refuses what it does not know.
 //
+// # Owners
+//
+// One access token may be that of several owners, who signed in together. With
+// Config.Root a client reads the data of one, as far as the dialect knows how to ask for
+// it (SubscriptionParameter) or to tell it (SubscriptionMember): what names another owner
+// is left out, and what could be another's is an error that matches ErrOwner, in its
+// place, and not an item.
+//
 // # Manners
 //
 // A request that fails for a reason that may pass is repeated, with jitter, for

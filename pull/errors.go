@@ -28,6 +28,9 @@ var (
 	ErrUnavailable      = errors.New("the provider is unavailable") // no answer, half an answer, or HTTP 408 or 5xx
 	ErrAnswer           = errors.New("unusable answer")             // not JSON, not a list, over a bound, a circle of pages, or a redirect elsewhere
 	ErrQuery            = errors.New("malformed query")             // found before anything was sent
+	// ErrOwner: nobody can tell whose an item is, or for whom a change would be, and it
+	// may be another owner's. Where it is the error of an item the list goes on after it.
+	ErrOwner = errors.New("nobody can tell whose it is")
 	// ErrUnknownOutcome: what was to be created may have been. Look before you
 	// create it again.
 	ErrUnknownOutcome = errors.New("the provider may have done it, or not")

@@ -14,7 +14,7 @@ import (
 
 var classes = []error{
 	pull.ErrUnauthorized, pull.ErrInvalidParameter, pull.ErrNotImplemented, pull.ErrNotFound, pull.ErrRateLimited, pull.ErrUnavailable,
-	pull.ErrAnswer, pull.ErrQuery,
+	pull.ErrAnswer, pull.ErrQuery, pull.ErrOwner,
 }
 
 // isOnly says that err is of one class, or of none when it is nil.

@@ -25,6 +25,8 @@ var errTimeout = errors.New("pull: time-out")
 // request is what is asked of the provider, in as many exchanges as it takes.
 type request struct {
 	operation  string // "get statistics"
+	kind       Kind   // of what it is about
+	names      bool   // the content names the owner
 	method     string
 	target     *url.URL
 	path       string   // what errors call it; a next page's own comes from outside. "": target's
@@ -39,6 +41,9 @@ type request struct {
 // carried out (RFC 9110 section 9.2.2).
 func (r *request) repeatable() bool { return r.method != http.MethodPost }
 
+// reads reports whether the request changes nothing.
+func (r *request) reads() bool { return r.method == http.MethodGet }
+
 // exchange is one request and its answer, with the redirects and the renewal of
 // credentials in between. Whoever has it closes it.
 type exchange struct {
@@ -47,7 +52,8 @@ type exchange struct {
 	ctx    context.Context // of this exchange; its cause is errTimeout when the provider took too long
 	end    context.CancelFunc
 	wait   patience
-	made   int // the attempts up to this one, once it was answered as expected
+	made   int  // the attempts up to this one, once it was answered as expected
+	shared bool // the credentials are those of several owners, and nothing sent says for whom
 
 	response *http.Response
 }
@@ -142,6 +148,7 @@ func (e *exchange) send(target *url.URL) error {
 	if e.content != nil {
 		content = bytes.NewReader(e.content)
 	}
+	target = e.client.forOwner(e.kind, target)
 	request, err := http.NewRequestWithContext(e.ctx, e.method, target.String(), content)
 	if err != nil {
 		return e.broken(failed, err, "")
@@ -158,7 +165,13 @@ func (e *exchange) send(target *url.URL) error {
 	if err := e.client.limit.begin(e.ctx); err != nil {
 		return e.withheld(failed, err)
 	}
+	if err := e.askShared(e.ctx); err != nil {
+		return e.withheld(failed, err)
+	}
 	if err := e.client.authorizer.Authorize(e.ctx, request); err != nil {
+		return e.withheld(failed, err)
+	}
+	if err := e.askShared(e.ctx); err != nil {
 		return e.withheld(failed, err)
 	}
 	if _, secret, _ := strings.Cut(request.Header.Get("Authorization"), " "); len(secret) >= shortestSecret && !slices.Contains(e.secrets, secret) {
@@ -253,6 +266,9 @@ func (e *exchange) late() bool { return errors.Is(context.Cause(e.ctx), errTimeo
 func (e *exchange) withheld(failed *Error, err error) *Error {
 	if e.late() { // over an answer before, such as a redirect
 		return e.broken(failed, err, "")
+	}
+	if own := (*Error)(nil); errors.As(err, &own) {
+		return own
 	}
 	failed.cause = err
 	return failed

@@ -20,7 +20,10 @@ type entry struct {
 	raw    json.RawMessage
 }
 
-type answerBegan struct{ date time.Time }
+type answerBegan struct {
+	date   time.Time
+	shared bool // as exchange.shared
+}
 
 // feed carries what a reader reads to the loop that uses it. They run side by side,
 // so that the provider's time and the loop's are not added up: the reader is ahead
@@ -187,7 +190,7 @@ func (f *feed) next() error {
 }
 
 // began notes that an answer is there.
-func (f *feed) began(date time.Time) {
+func (f *feed) began(e *exchange) {
 	f.pendingAnswers++
-	f.put(entry{answer: &answerBegan{date}})
+	f.put(entry{answer: &answerBegan{e.date(), e.shared}})
 }

@@ -12,38 +12,39 @@ import (
 
 // Specifications lists devices with their identity and lifelong properties.
 func (c *Client) Specifications(ctx context.Context, query Query) iter.Seq2[fds.Device, error] {
-	return list(ctx, c, Specifications, query, c.device)
+	return list(ctx, c, Specifications, query, c.device, itemOfDevice)
 }
 
 // Statuses lists the latest status of devices.
 func (c *Client) Statuses(ctx context.Context, query Query) iter.Seq2[fds.Device, error] {
-	return list(ctx, c, Statuses, query, c.device)
+	return list(ctx, c, Statuses, query, c.device, itemOfDevice)
 }
 
 // Statistics lists figures of devices, aggregated over a period. FDS V2 has none
 // for dispensers: ErrNotImplemented.
 func (c *Client) Statistics(ctx context.Context, query Query) iter.Seq2[fds.Device, error] {
-	return list(ctx, c, Statistics, query, c.device)
+	return list(ctx, c, Statistics, query, c.device, itemOfDevice)
 }
 
 // Diagnostics lists the future state of devices: service, refill schedule.
 func (c *Client) Diagnostics(ctx context.Context, query Query) iter.Seq2[fds.Device, error] {
-	return list(ctx, c, Diagnostics, query, c.device)
+	return list(ctx, c, Diagnostics, query, c.device, itemOfDevice)
 }
 
 // Spaces lists spaces with their specifications.
 func (c *Client) Spaces(ctx context.Context, query Query) iter.Seq2[fds.Space, error] {
-	return list(ctx, c, Spaces, query, fds.ParseSpace)
+	return list(ctx, c, Spaces, query, fds.ParseSpace, func(s fds.Space) fds.Item { return s.Item })
 }
 
 // Events lists the messages of past events.
 func (c *Client) Events(ctx context.Context, query Query) iter.Seq2[fds.Message, error] {
-	return list(ctx, c, Events, query, func(data []byte) (fds.Message, error) { return fds.ParseMessage(data, c.dialect) })
+	parse := func(data []byte) (fds.Message, error) { return fds.ParseMessage(data, c.dialect) }
+	return list(ctx, c, Events, query, parse, func(m fds.Message) fds.Item { return m.Item })
 }
 
 // EventSpecifications lists what the codes of events mean.
 func (c *Client) EventSpecifications(ctx context.Context, query Query) iter.Seq2[fds.Item, error] {
-	return list(ctx, c, EventSpecifications, query, fds.ParseItem)
+	return list(ctx, c, EventSpecifications, query, fds.ParseItem, itself)
 }
 
 // Items lists the collection of that kind as the items that all kinds share.
@@ -53,7 +54,7 @@ func (c *Client) Items(ctx context.Context, kind Kind, query Query) iter.Seq2[fd
 			yield(fds.Item{}, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: "FDS has no collection of that name"})
 		}
 	}
-	return list(ctx, c, kind, query, fds.ParseItem)
+	return list(ctx, c, kind, query, fds.ParseItem, itself)
 }
 
 // Collect gathers a list: the items that came whole, in order, and the first
@@ -76,7 +77,11 @@ func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 
 func (c *Client) device(data []byte) (fds.Device, error) { return fds.ParseDevice(data, c.dialect) }
 
-func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse func([]byte) (T, error)) iter.Seq2[T, error] {
+func itemOfDevice(d fds.Device) fds.Item { return d.Item }
+
+func itself(i fds.Item) fds.Item { return i }
+
+func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse func([]byte) (T, error), itemOf func(T) fds.Item) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		targets, err := c.targets(kind, query)
@@ -90,18 +95,27 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 		}
 		r.known = query.Version.pagesOf(r.asked)
 		progress := reporter{tell: query.Progress}
-		inAnswer := 0
+		inAnswer, shared, doubt := 0, false, false
 		whole, err := r.feed.run(ctx, func(ctx context.Context) error { return r.lists(ctx, targets) }, func(e entry) bool {
 			if e.answer != nil {
 				progress.now.Answers++
-				inAnswer = 0
+				inAnswer, shared = 0, e.answer.shared
 				if query.Answered != nil {
 					query.Answered(e.answer.date)
 				}
 				return true
 			}
 			item, err := parse(e.raw)
+			if err == nil {
+				err = c.judge(kind, itemOf(item), shared)
+			}
+			if errors.Is(err, errOthers) {
+				inAnswer++
+				progress.other()
+				return true
+			}
 			if err != nil {
+				item, doubt = none, doubt || errors.Is(err, ErrOwner)
 				err = fmt.Errorf("pull: get %s: item %d of the answer: %w", kind, inAnswer, err)
 			}
 			inAnswer++
@@ -117,7 +131,7 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 			progress.done()
 			yield(none, err)
 		case whole:
-			if query.Version != nil {
+			if query.Version != nil && !doubt {
 				query.Version.set(r.asked, r.read)
 			}
 			progress.done()

@@ -8,6 +8,7 @@ import (
 type Progress struct {
 	Answers int   // pages and parts that the loop has begun
 	Items   int   // that the loop was given
+	Others  int   // items that were left out, being other owners'
 	Bytes   int64 // of their JSON
 	Done    bool  // nothing more comes: all was read, or an error ended it
 }
@@ -24,6 +25,16 @@ type reporter struct {
 func (r *reporter) item(bytes int) {
 	r.now.Items++
 	r.now.Bytes += int64(bytes)
+	r.soon()
+}
+
+// other notes an item of another owner.
+func (r *reporter) other() {
+	r.now.Others++
+	r.soon()
+}
+
+func (r *reporter) soon() {
 	if r.tell != nil && time.Since(r.last) >= progressInterval {
 		r.last = time.Now()
 		r.tell(r.now)

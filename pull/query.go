@@ -77,7 +77,7 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 	fail := func(format string, args ...any) ([]*url.URL, error) {
 		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}
 	}
-	parameters, err := c.parameters(query)
+	parameters, err := c.parameters(kind, query)
 	if err != nil {
 		return fail("%w", err)
 	}
@@ -137,7 +137,7 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 
 // parameters gives the query parameters but for ids, each once: FDS refuses one that
 // is given twice.
-func (c *Client) parameters(query Query) (map[string]string, error) {
+func (c *Client) parameters(kind Kind, query Query) (map[string]string, error) {
 	all := make(map[string]string)
 	for name, value := range query.Parameters {
 		switch name {
@@ -150,7 +150,7 @@ func (c *Client) parameters(query Query) (map[string]string, error) {
 	}
 	d := c.dialect
 	for _, named := range []struct{ name, by string }{
-		{d.FromParameter, "Query.From"}, {d.ToParameter, "Query.To"}, {d.LanguageParameter, "Query.Language"},
+		{d.FromParameter, "Query.From"}, {d.ToParameter, "Query.To"}, {d.LanguageParameter, "Query.Language"}, {d.SubscriptionParameter, "Config.Root"},
 		{d.Paging.PageParameter, "Dialect.Paging"}, {d.Paging.CursorParameter, "Dialect.Paging"}, {d.Paging.SizeParameter, "Dialect.Paging"},
 	} {
 		if _, given := all[named.name]; given && named.name != "" {
@@ -172,6 +172,7 @@ func (c *Client) parameters(query Query) (map[string]string, error) {
 		set(d.ToParameter, atLeast(query.To, d.TimeLayout))
 	}
 	set(d.LanguageParameter, query.Language)
+	set(c.ownerParameter(kind), c.root.ClientID())
 	if d.Paging.PageParameter != "" {
 		set(d.Paging.PageParameter, strconv.Itoa(d.Paging.FirstPage))
 	}

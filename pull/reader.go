@@ -50,7 +50,7 @@ func (r *reader) path() string { return r.client.base.Path + string(r.kind) }
 
 // request asks for the page at that URL; known is its entity tag, or "".
 func (r *reader) request(at *url.URL, known string) *request {
-	return &request{operation: r.operation(), method: http.MethodGet, target: at, path: r.path(), known: known}
+	return &request{operation: r.operation(), kind: r.kind, method: http.MethodGet, target: at, path: r.path(), known: known}
 }
 
 // lists reads one list after the other, each with its pages.
@@ -92,9 +92,8 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 			e.close()
 			return nil, nil
 		case n == len(r.known)-1:
-			date := e.date()
 			e.close()
-			r.feed.began(date)
+			r.feed.began(e)
 			failed := e.failure()
 			failed.class = ErrUnchanged
 			return nil, failed
@@ -179,7 +178,7 @@ func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n int) (pag
 	if err := e.checkContent(); err != nil {
 		return page{}, err
 	}
-	r.feed.began(e.date())
+	r.feed.began(e)
 	now := page{tag: entityTag(e.response.Header)}
 	decoder := newListDecoder(e.response.Body, r.client.dialect.ListMember, r.client.maxBody, r.client.maxItem, func() error { return r.feed.flush(ctx, &e.wait) })
 	cursor := strings.Split(r.client.dialect.Paging.CursorMember, ".")
@@ -303,18 +302,4 @@ func readCursor(raw json.RawMessage, path []string) (string, error) {
 		return number.String(), nil
 	}
 	return "", errors.New("is neither a string nor a number")
-}
-
-// with gives the URL with one query parameter set to another value.
-func with(at *url.URL, name, value string) *url.URL {
-	next := *at
-	parameter := escape(name) + "="
-	var kept []string
-	for part := range strings.SplitSeq(at.RawQuery, "&") {
-		if part != "" && !strings.HasPrefix(part, parameter) {
-			kept = append(kept, part)
-		}
-	}
-	next.RawQuery = strings.Join(append(kept, parameter+escape(value)), "&")
-	return &next
 }

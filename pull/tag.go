@@ -22,8 +22,11 @@ const tags Kind = "tag"
 
 // Tags lists the tags, the groups that consumers make of devices and spaces.
 func (c *Client) Tags(ctx context.Context, query Query) iter.Seq2[fds.Tag, error] {
-	return list(ctx, c, tags, query, func(data []byte) (fds.Tag, error) { return fds.ParseTag(data, c.dialect) })
+	parse := func(data []byte) (fds.Tag, error) { return fds.ParseTag(data, c.dialect) }
+	return list(ctx, c, tags, query, parse, itemOfTag)
 }
+
+func itemOfTag(t fds.Tag) fds.Item { return t.Item }
 
 // Tag reads one tag. Where Dialect.TagParameter is not set all tags are read, and
 // the one is picked. ErrNotFound: there is none with that ID.
@@ -37,7 +40,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	}
 	target := c.under(string(tags))
 	target.RawQuery = escape(c.dialect.TagParameter) + "=" + escape(id)
-	e, err := c.ask(ctx, &request{operation: operation, method: http.MethodGet, target: target})
+	e, err := c.ask(ctx, &request{operation: operation, kind: tags, method: http.MethodGet, target: target})
 	if err != nil {
 		return fds.Tag{}, err
 	}
@@ -60,13 +63,23 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 		if err == nil && tag.ID() != "" && tag.ID() != id {
 			return fds.Tag{}, e.unusable("it is another tag: check Dialect.TagParameter")
 		}
-		return tag, err
+		if err != nil {
+			return fds.Tag{}, err
+		}
+		if err := c.judge(tags, tag.Item, e.shared); err != nil {
+			return c.pick(operation, id, func(yield func(fds.Tag, error) bool) { yield(fds.Tag{}, err) })
+		}
+		return tag, nil
 	}
 	return c.pick(operation, id, func(yield func(fds.Tag, error) bool) { // a list, of one tag in all likelihood
 		more := true
 		err := newListDecoder(bytes.NewReader(body), c.dialect.ListMember, c.maxBody, c.maxItem, nil).each(func(raw json.RawMessage) {
 			if more {
-				more = yield(fds.ParseTag(raw, c.dialect))
+				tag, err := fds.ParseTag(raw, c.dialect)
+				if err == nil {
+					err = c.judge(tags, tag.Item, e.shared)
+				}
+				more = yield(tag, err)
 			}
 		})
 		if err != nil && more {
@@ -75,18 +88,21 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	})
 }
 
-// pick gives the tag with that ID.
+// pick gives the tag with that ID. An error that is no *Error is about one tag.
 func (c *Client) pick(operation, id string, list iter.Seq2[fds.Tag, error]) (fds.Tag, error) {
+	failed := &Error{Operation: operation, Path: c.under(string(tags)).Path, class: ErrNotFound, detail: fmt.Sprintf("no tag has the ID %q; tags whose member %q is not a string have none", cut(id), c.dialect.TagID)}
 	for tag, err := range list {
 		switch {
-		case errors.Is(err, fds.ErrItem): // not the one
+		case errors.Is(err, fds.ErrItem), errors.Is(err, errOthers): // not the one
+		case errors.Is(err, errNobody): // it may be the one
+			failed.class, failed.detail, failed.cause = nil, "", errNobody
 		case err != nil:
 			return fds.Tag{}, err
 		case tag.ID() == id:
 			return tag, nil
 		}
 	}
-	return fds.Tag{}, &Error{Operation: operation, Path: c.under(string(tags)).Path, class: ErrNotFound, detail: fmt.Sprintf("no tag has the ID %q; tags whose member %q is not a string have none", cut(id), c.dialect.TagID)}
+	return fds.Tag{}, failed
 }
 
 // Created is what a provider says of a tag that it has made.
@@ -105,12 +121,21 @@ func (c *Client) CreateTag(ctx context.Context, tag any) (Created, error) {
 	if err != nil {
 		return Created{}, err
 	}
-	e, body, err := c.change(ctx, &request{operation: operation, method: http.MethodPost, target: c.under(string(tags)), content: content})
+	names, err := c.checkBody(operation, content)
+	if err != nil {
+		return Created{}, err
+	}
+	e, body, err := c.change(ctx, &request{operation: operation, kind: tags, names: names, method: http.MethodPost, target: c.under(string(tags)), content: content})
 	if err != nil {
 		return Created{}, err
 	}
 	var created Created
 	if answer, err := fds.ParseTag(body, c.dialect); err == nil && answer.ID() != "" {
+		if c.judge(tags, answer.Item, e.shared) != nil {
+			failed := e.failure()
+			failed.class, failed.detail = ErrOwner, fmt.Sprintf("the provider answers with a tag of another owner, %q: look before you create it again", e.shown(answer.ID()))
+			return Created{}, failed
+		}
 		created = Created{ID: answer.ID(), Tag: answer}
 	}
 	if at, err := e.target.Parse(e.response.Header.Get("Location")); err == nil && created.ID == "" {
@@ -133,7 +158,11 @@ func (c *Client) SetEntities(ctx context.Context, id string, entities any) error
 	if err != nil {
 		return err
 	}
-	_, _, err = c.change(ctx, &request{operation: operation, method: http.MethodPut, target: c.under(string(tags), id, "entities"), content: content})
+	names, err := c.checkBody(operation, content)
+	if err != nil {
+		return err
+	}
+	_, _, err = c.change(ctx, &request{operation: operation, kind: tags, names: names, method: http.MethodPut, target: c.under(string(tags), id, "entities"), content: content})
 	return err
 }
 
@@ -143,7 +172,7 @@ func (c *Client) DeleteTag(ctx context.Context, id string) error {
 	if err := checkID(operation, id); err != nil {
 		return err
 	}
-	r := &request{operation: operation, method: http.MethodDelete, target: c.under(string(tags), id)}
+	r := &request{operation: operation, kind: tags, method: http.MethodDelete, target: c.under(string(tags), id)}
 	_, _, err := c.change(ctx, r)
 	if errors.Is(err, ErrNotFound) && r.doubt {
 		return nil // an attempt before this one did it

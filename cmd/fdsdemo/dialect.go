@@ -10,19 +10,22 @@ import (
 // dialectFile is the form of provider.dialect: the names and forms that FDS
 // leaves open.
 type dialectFile struct {
-	DeviceID           string     `yaml:"device_id"`
-	MessageID          string     `yaml:"message_id"`
-	TagID              string     `yaml:"tag_id"`
-	FromParameter      string     `yaml:"from_parameter"`
-	ToParameter        string     `yaml:"to_parameter"`
-	TimeMember         string     `yaml:"time_member"`
-	TimeLayout         string     `yaml:"time_layout"`
-	SubscriptionMember string     `yaml:"subscription_member"`
-	LanguageParameter  string     `yaml:"language_parameter"`
-	TagParameter       string     `yaml:"tag_parameter"`
-	IDsSeparator       string     `yaml:"ids_separator"`
-	ListMember         string     `yaml:"list_member"`
-	Paging             pagingFile `yaml:"paging"`
+	DeviceID              string     `yaml:"device_id"`
+	MessageID             string     `yaml:"message_id"`
+	TagID                 string     `yaml:"tag_id"`
+	FromParameter         string     `yaml:"from_parameter"`
+	ToParameter           string     `yaml:"to_parameter"`
+	TimeMember            string     `yaml:"time_member"`
+	TimeLayout            string     `yaml:"time_layout"`
+	SubscriptionMember    string     `yaml:"subscription_member"`
+	SubscriptionParameter string     `yaml:"subscription_parameter"`
+	EventTopic            string     `yaml:"event_topic"`
+	StatusTopic           string     `yaml:"status_topic"`
+	LanguageParameter     string     `yaml:"language_parameter"`
+	TagParameter          string     `yaml:"tag_parameter"`
+	IDsSeparator          string     `yaml:"ids_separator"`
+	ListMember            string     `yaml:"list_member"`
+	Paging                pagingFile `yaml:"paging"`
 }
 
 // pagingFile is the form of provider.dialect.paging.
@@ -37,19 +40,22 @@ type pagingFile struct {
 
 func (f dialectFile) dialect() fds.Dialect {
 	return fds.Dialect{
-		DeviceID:           f.DeviceID,
-		MessageID:          f.MessageID,
-		TagID:              f.TagID,
-		FromParameter:      f.FromParameter,
-		ToParameter:        f.ToParameter,
-		TimeMember:         f.TimeMember,
-		TimeLayout:         f.TimeLayout,
-		SubscriptionMember: f.SubscriptionMember,
-		LanguageParameter:  f.LanguageParameter,
-		TagParameter:       f.TagParameter,
-		IDsSeparator:       f.IDsSeparator,
-		ListMember:         f.ListMember,
-		Paging:             fds.Paging(f.Paging),
+		DeviceID:              f.DeviceID,
+		MessageID:             f.MessageID,
+		TagID:                 f.TagID,
+		FromParameter:         f.FromParameter,
+		ToParameter:           f.ToParameter,
+		TimeMember:            f.TimeMember,
+		TimeLayout:            f.TimeLayout,
+		SubscriptionMember:    f.SubscriptionMember,
+		SubscriptionParameter: f.SubscriptionParameter,
+		EventTopic:            f.EventTopic,
+		StatusTopic:           f.StatusTopic,
+		LanguageParameter:     f.LanguageParameter,
+		TagParameter:          f.TagParameter,
+		IDsSeparator:          f.IDsSeparator,
+		ListMember:            f.ListMember,
+		Paging:                fds.Paging(f.Paging),
 	}
 }
 

@@ -97,6 +97,9 @@
 //	    tag_id: ""                            # a tag's; default tag_id
 //	    tag_parameter: ""                     # query parameter that chooses one tag; without it all are read
 //	    subscription_member: ""               # where an item names its owner, as generic.subscription_id
+//	    subscription_parameter: ""            # query parameter that asks for one owner's items
+//	    event_topic: ""                       # on which topic below fds/v2/<subscription ID>/ an event is published,
+//	    status_topic: ""                      # and a status, as devices/{device_id}/events
 //	    ids_separator: ""                     # between the IDs of get --ids; default a comma
 //	    list_member: ""                       # member of an answer that holds the list; default: the answer is the list
 //	    paging:                               # default one answer, or Link headers (RFC 8288); by number or by cursor
