@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
+
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -98,4 +100,62 @@ func TestARotationDoesNotForgetThatTheConnectionWasStable(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a broker must have kept while a connection was made anew by plan is no outage.
+func TestOnlyAReconnectByPlanThatSucceedsAtOnceIsToldAsPlanned(t *testing.T) {
+	for name, c := range map[string]struct {
+		qos     byte          // granted
+		refused bool          // the first attempt to be back
+		late    time.Duration // until the answer to it
+		want    bool
+	}{
+		"at once":         {qos: 1, want: true},
+		"after a refusal": {qos: 1, refused: true},
+		"after long":      {qos: 1, late: 25 * time.Second},
+		"of a subscription that keeps no messages": {qos: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newScripted(t, func(p *peer) {
+					if p.n == 2 {
+						if c.refused {
+							p.connack(false, packets.Properties{})
+							p.busy()
+							return
+						}
+						time.Sleep(c.late)
+					}
+					p.connack(p.n > 1, packets.Properties{})
+					p.suback(c.qos)
+					p.stay()
+				})
+				cfg := b.config()
+				cfg.ConnectTimeout = 30 * time.Second
+				if c.late > 0 { // the limiter of a fleet that renews at once
+					cfg.Limiter = limiterFunc(func(context.Context) error { time.Sleep(c.late); return nil })
+				}
+				first := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
+				second := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
+				var rotated atomic.Bool
+				cfg.Certificate = func(context.Context) (*tls.Certificate, error) {
+					if rotated.Load() {
+						return &second, nil
+					}
+					return &first, nil
+				}
+				told := make(chan push.Subscribed, 9)
+				cfg.BeforeMessages = func(_ context.Context, s push.Subscribed) error { told <- s; return nil }
+				r := start(t, cfg, discard(t))
+				if s := <-told; s.Planned {
+					t.Errorf("the first connection is told as %+v", s)
+				}
+				rotated.Store(true)
+				if s := <-told; s.Planned != c.want || !s.SessionPresent || s.Last == nil {
+					t.Errorf("told %+v, want Planned %v", s, c.want)
+				}
+				r.stop()
+			})
+		})
+	}
 }

@@ -47,9 +47,10 @@ type run struct {
 
 	route   *route
 	backoff *backoff.Backoff
-	last    error // why the connection before ended
-	endings int   // see suspicious
-	faults  int   // see patience
+	last    error     // why the connection before ended
+	planned time.Time // when we ended it ourselves, and nothing has failed since; else zero
+	endings int       // see suspicious
+	faults  int       // see patience
 
 	drained bool
 	over    bool // Run returns err
@@ -135,6 +136,7 @@ func (r *run) step() {
 			return
 		}
 		soon := false
+		r.planned = time.Time{}
 		if came {
 			r.last = err
 			r.connection.woken.Store(false)
@@ -145,6 +147,9 @@ func (r *run) step() {
 		switch {
 		case r.ctx.Err() != nil:
 		case errors.Is(err, errNewCertificate):
+			if !r.session.granted.atMostOnce() {
+				r.planned = time.Now()
+			}
 			r.session = nil
 		default:
 			r.session = nil
@@ -232,7 +237,8 @@ func (r *run) attempt() (came bool, err error) {
 	r.backoff.Up()
 	r.up = time.Now()
 	c.cameUp(s)
-	if err := s.begin(r.ctx, r.last); err != nil {
+	planned := !r.planned.IsZero() && r.up.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
+	if err := s.begin(r.ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
 		return true, err
 	}
 	r.renewal = c.watchCertificate(s)

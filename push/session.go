@@ -53,6 +53,12 @@ func (g *granted) refused() (err error, all bool) {
 	return err, all && err != nil
 }
 
+// atMostOnce reports whether a filter has quality of service 0, of which the broker keeps
+// nothing for a client that is away.
+func (g *granted) atMostOnce() bool {
+	return slices.ContainsFunc(g.subscriptions, func(s Subscription) bool { return s.Err == nil && s.QoS == 0 })
+}
+
 // open dials, connects and subscribes. On an error nothing is left behind.
 func (c *Connection) open(ctx context.Context, to server, l *line, this *run) (*session, error) {
 	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
@@ -211,7 +217,7 @@ func (s *session) subscribe(ctx context.Context) error {
 
 // begin lets messages flow once BeforeMessages has returned. On an error the
 // session is closed, unless Run's context has ended, which drain sees to.
-func (s *session) begin(run context.Context, last error) error {
+func (s *session) begin(run context.Context, what Subscribed) error {
 	if before := s.connection.settings.BeforeMessages; before != nil {
 		ctx, cancel := context.WithCancel(run)
 		defer cancel()
@@ -222,7 +228,7 @@ func (s *session) begin(run context.Context, last error) error {
 			case <-ctx.Done():
 			}
 		}()
-		err := before(ctx, Subscribed{SessionPresent: s.present, Last: last})
+		err := before(ctx, what)
 		switch {
 		case run.Err() != nil:
 			return run.Err()

@@ -48,6 +48,13 @@ type State struct {
 type Subscribed struct {
 	SessionPresent bool  // the broker had kept the session of an earlier connection
 	Last           error // why the connection before this one ended; nil for the first of a Run
+	// Planned reports that this side ended the connection before, for a new client
+	// certificate, and was back at the first attempt and within Config.ConnectTimeout.
+	// Where SessionPresent holds too, the broker had to keep all that was published
+	// meanwhile with quality of service 1: no outage. It is false where a filter has
+	// quality of service 0. A referral to another server is not planned: which session
+	// that server has kept, nobody says.
+	Planned bool
 }
 
 // Subscription is one topic filter and the broker's answer to it.
