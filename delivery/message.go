@@ -62,7 +62,7 @@ func (m Message) String() string {
 func (m Message) LogValue() slog.Value {
 	topic := strconv.Quote(shortened(m.Topic))
 	return slog.GroupValue(
-		slog.String("subscription_id", m.Owner.SubscriptionID.String()),
+		slog.Any("owner", m.Owner),
 		slog.String("source", string(m.Source)),
 		slog.String("topic", topic[1:len(topic)-1]),
 		slog.Int("bytes", len(m.Payload)),

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/google/uuid"
@@ -99,6 +100,12 @@ type OwnerKey struct {
 
 // String is for people and logs: the subscription ID, then the issuer.
 func (k OwnerKey) String() string { return k.SubscriptionID.String() + " at " + k.Issuer }
+
+// LogValue is a group of issuer and subscription_id. In every log of this SDK its key
+// is "owner".
+func (k OwnerKey) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("issuer", k.Issuer), slog.String("subscription_id", k.SubscriptionID.String()))
+}
 
 // quoteBounded quotes s for an error text: escaped, so that a hostile value
 // cannot forge a log line, and cut, so that it cannot flood one.

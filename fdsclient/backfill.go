@@ -355,7 +355,7 @@ func (f *follower) call(ctx context.Context, handler delivery.Handler, m deliver
 			err = errors.New("the handler panicked")
 			f.client.log.LogAttrs(ctx, slog.LevelError, "backfill: the handler panicked", slog.Any("message", m), slog.String("stack", string(debug.Stack())))
 		}
-		pushHooks{f.client}.MessageHandled(time.Since(began), err)
+		pushHooks{f.client}.MessageHandled(f.owner.key, time.Since(began), err)
 	}()
 	return handler(handling, m)
 }

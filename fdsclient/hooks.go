@@ -98,18 +98,18 @@ func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 // implement push.AttemptHook, push.HandledHook, push.DiscardHook and push.SlowHook.
 type pushHooks struct{ client *Client }
 
-func (hooks pushHooks) ConnectAttempt(took time.Duration, err error) {
-	tell(hooks.client, func(h push.AttemptHook) { h.ConnectAttempt(took, err) })
+func (hooks pushHooks) ConnectAttempt(owner fds.OwnerKey, took time.Duration, err error) {
+	tell(hooks.client, func(h push.AttemptHook) { h.ConnectAttempt(owner, took, err) })
 }
 
-func (hooks pushHooks) MessageHandled(took time.Duration, err error) {
-	tell(hooks.client, func(h push.HandledHook) { h.MessageHandled(took, err) })
+func (hooks pushHooks) MessageHandled(owner fds.OwnerKey, took time.Duration, err error) {
+	tell(hooks.client, func(h push.HandledHook) { h.MessageHandled(owner, took, err) })
 }
 
-func (hooks pushHooks) MessageDiscarded(reason error) {
-	tell(hooks.client, func(h push.DiscardHook) { h.MessageDiscarded(reason) })
+func (hooks pushHooks) MessageDiscarded(owner fds.OwnerKey, reason error) {
+	tell(hooks.client, func(h push.DiscardHook) { h.MessageDiscarded(owner, reason) })
 }
 
-func (hooks pushHooks) HandlerSlow(took time.Duration) {
-	tell(hooks.client, func(h push.SlowHook) { h.HandlerSlow(took) })
+func (hooks pushHooks) HandlerSlow(owner fds.OwnerKey, took time.Duration) {
+	tell(hooks.client, func(h push.SlowHook) { h.HandlerSlow(owner, took) })
 }

@@ -184,7 +184,7 @@ func TestAuthoritiesAreReadAgainWhenTheirFileChanges(t *testing.T) {
 // failures counts attempts that failed.
 type failures struct{ n atomic.Int64 }
 
-func (f *failures) ConnectAttempt(_ time.Duration, err error) {
+func (f *failures) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err != nil {
 		f.n.Add(1)
 	}

@@ -300,6 +300,7 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	r.mu.Unlock()
 	switch {
 	case err != nil:
+		r.client.log.LogAttrs(ctx, slog.LevelWarn, "an owner cannot be connected", slog.Any("owner", o.key), slog.Any("error", err))
 		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
 		fallthrough
 	case a.follower == nil:
@@ -422,12 +423,8 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) p
 	}
 }
 
+// connectionChanged tells hooks; the log has it from the connection itself.
 func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
-	level := slog.LevelDebug
-	if s.Err != nil {
-		level = slog.LevelWarn
-	}
-	c.log.LogAttrs(context.Background(), level, "connection "+string(s.Phase), slog.String("subscription", key.SubscriptionID.String()), slog.Any("error", s.Err))
 	tell(c, func(h HookConnection) { h.OnConnection(key, s) })
 }
 

@@ -168,7 +168,7 @@ func (c careful) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 
 type exits struct{}
 
-func (exits) MessageDiscarded(error) { runtime.Goexit() }
+func (exits) MessageDiscarded(fds.OwnerKey, error) { runtime.Goexit() }
 
 func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

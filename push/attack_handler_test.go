@@ -13,6 +13,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -74,7 +75,7 @@ type handled struct {
 	errs []error
 }
 
-func (h *handled) MessageHandled(_ time.Duration, err error) {
+func (h *handled) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.errs = append(h.errs, err)

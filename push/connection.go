@@ -27,7 +27,8 @@ type Connection struct {
 	state  State
 	run    *run // nil: not running
 
-	known []string // filters the broker may know; for Run, or EndSession when it does not run
+	known  []string // filters the broker may know; for Run, or EndSession when it does not run
+	logged string   // why it is not connected, as it was logged last; Run's alone
 }
 
 // New makes a connection that Run opens. A configuration that cannot work gives
@@ -188,6 +189,7 @@ func (c *Connection) cameUp(s *session) {
 		state.CertificateExpiry = s.certificate.Leaf.NotAfter
 		state.Connects++
 	})
+	c.logged = ""
 	c.log(slog.LevelInfo, "push: connected", slog.Bool("session_present", s.present))
 	for _, subscription := range s.granted.subscriptions {
 		if subscription.Err == nil && subscription.QoS == 0 && !c.settings.AtMostOnce {
@@ -211,8 +213,19 @@ func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
 		s.RetryAt = retryAt
 	})
 	if err != nil {
-		c.log(slog.LevelWarn, "push: not connected", slog.String("phase", string(phase)), slog.Any("error", err), slog.Time("retry_at", retryAt))
+		c.logOutage(phase, err, slog.Time("retry_at", retryAt))
 	}
+}
+
+// logOutage logs why there is no connection: the first time, and when that has changed. What
+// further attempts say again is for debugging.
+func (c *Connection) logOutage(phase Phase, err error, more ...slog.Attr) {
+	level, why := slog.LevelWarn, string(phase)+" "+err.Error()
+	if why == c.logged {
+		level = slog.LevelDebug
+	}
+	c.logged = why
+	c.log(level, "push: not connected", append(more, slog.String("phase", string(phase)), slog.Any("error", err))...)
 }
 
 // update changes the state and tells OnState, one change after the other.
@@ -255,7 +268,7 @@ func (c *Connection) discardLate(reason error) {
 
 func (c *Connection) discarded(err error) {
 	if hook, ok := c.settings.Hooks.(DiscardHook); ok {
-		hook.MessageDiscarded(err)
+		hook.MessageDiscarded(c.settings.Owner, err)
 	}
 }
 
@@ -264,6 +277,6 @@ func (c *Connection) warn(event string, err error) {
 }
 
 func (c *Connection) log(level slog.Level, event string, attributes ...slog.Attr) {
-	attributes = append(attributes, slog.String("subscription_id", c.settings.Owner.SubscriptionID.String()))
+	attributes = append(attributes, slog.Any("owner", c.settings.Owner))
 	c.settings.Logger.LogAttrs(context.Background(), level, event, attributes...)
 }

@@ -204,13 +204,13 @@ type discards struct {
 	failed int
 }
 
-func (d *discards) MessageDiscarded(err error) {
+func (d *discards) MessageDiscarded(_ fds.OwnerKey, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.errors = append(d.errors, err)
 }
 
-func (d *discards) MessageHandled(_ time.Duration, err error) {
+func (d *discards) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++

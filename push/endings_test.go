@@ -13,6 +13,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -73,7 +74,7 @@ func TestASessionIsNotEndedOnANetworkThatIsDead(t *testing.T) {
 
 type bursts struct{}
 
-func (bursts) MessageDiscarded(error) { panic("a hook") }
+func (bursts) MessageDiscarded(fds.OwnerKey, error) { panic("a hook") }
 
 func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 // reasons is told why messages were not handed over.
 type reasons chan error
 
-func (r reasons) MessageDiscarded(err error) { r <- err }
+func (r reasons) MessageDiscarded(_ fds.OwnerKey, err error) { r <- err }
 
 func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -287,10 +287,10 @@ func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
 		Logger:      s.Logger,
 	}
 	if hook, ok := s.Hooks.(HandledHook); ok {
-		calling.Handled = func(_ delivery.Message, took time.Duration, err error) { hook.MessageHandled(took, err) }
+		calling.Handled = func(m delivery.Message, took time.Duration, err error) { hook.MessageHandled(m.Owner, took, err) }
 	}
 	if hook, ok := s.Hooks.(SlowHook); ok {
-		calling.Slow = func(_ delivery.Message, took time.Duration) { hook.HandlerSlow(took) }
+		calling.Slow = func(m delivery.Message, took time.Duration) { hook.HandlerSlow(m.Owner, took) }
 	}
 	return calling
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -405,7 +406,9 @@ func TestAMessageThatAlwaysFailsGoesToTheDeadLettersAndIsThenAcknowledged(t *tes
 // slowness keeps what SlowHook is told.
 type slowness struct{ told atomic.Int64 }
 
-func (s *slowness) HandlerSlow(took time.Duration) { s.told.Add(int64(took / time.Second)) }
+func (s *slowness) HandlerSlow(_ fds.OwnerKey, took time.Duration) {
+	s.told.Add(int64(took / time.Second))
+}
 
 func TestAHandlerThatHangsIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -176,6 +176,9 @@ func (r *run) finish(err error) {
 			s.Phase, s.Err = TakenOver, err
 		}
 	})
+	if err != nil {
+		r.connection.logOutage(TakenOver, err)
+	}
 	r.over, r.err = true, err
 }
 
@@ -228,7 +231,7 @@ func (r *run) attempt() (came bool, err error) {
 	began := time.Now()
 	s, err := c.open(r.ctx, to, r.line, r)
 	if hook, ok := c.settings.Hooks.(AttemptHook); ok && r.ctx.Err() == nil {
-		hook.ConnectAttempt(time.Since(began), err)
+		hook.ConnectAttempt(c.settings.Owner, time.Since(began), err)
 	}
 	if err != nil {
 		r.session = nil

@@ -208,7 +208,7 @@ func TestTheHookIsToldOfEveryAttempt(t *testing.T) {
 
 type attempts struct{ told []string }
 
-func (a *attempts) ConnectAttempt(took time.Duration, err error) {
+func (a *attempts) ConnectAttempt(_ fds.OwnerKey, took time.Duration, err error) {
 	result := "succeeded"
 	if err != nil {
 		result = "failed"

@@ -96,7 +96,7 @@ func (t *turns) Wait(ctx context.Context) error {
 }
 
 // ConnectAttempt ends a turn.
-func (t *turns) ConnectAttempt(_ time.Duration, err error) {
+func (t *turns) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
 	select {
 	case <-t.free:
 	default: // it did not wait

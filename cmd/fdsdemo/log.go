@@ -87,8 +87,11 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	attrs := append([]string(nil), h.attrs...)
 	var whose, why string
 	r.Attrs(func(a slog.Attr) bool {
-		if strings.HasPrefix(a.Key, "subscription") {
+		switch {
+		case strings.HasPrefix(a.Key, "subscription"):
 			whose = strings.Trim(a.Value.String(), "[]")
+		case a.Key == "owner":
+			whose = ownerIn(a.Value)
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
 			why = h.sentence(err)
@@ -109,6 +112,20 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	_, err := io.WriteString(h.out, terminal.Escape(line)+"\n")
 	return err
+}
+
+// ownerIn returns the subscription ID out of an fds.OwnerKey as it is logged, or the text
+// of any other value.
+func ownerIn(value slog.Value) string {
+	value = value.Resolve()
+	if value.Kind() == slog.KindGroup {
+		for _, inner := range value.Group() {
+			if inner.Key == "subscription_id" {
+				return inner.Value.String()
+			}
+		}
+	}
+	return value.String()
 }
 
 func appendAttr(to []string, prefix string, a slog.Attr) []string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
@@ -20,7 +21,7 @@ func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 		log := p.logger(slog.LevelWarn)
 		log.Info("not shown")
 		log.With("server", "x").WithGroup("g").Warn("it failed", "error", errors.New("first\nsecond\x1b"), "nothing", nil, "n", 3, "m", delivery.Message{Topic: "t"})
-		want := `fdsdemo: warning: it failed: first; second\u001b (server x, g.n 3, g.m.subscription_id , g.m.source , g.m.topic t, g.m.bytes 0, g.m.duplicate false)` + "\n"
+		want := `fdsdemo: warning: it failed: first; second\u001b (server x, g.n 3, g.m.owner.issuer , g.m.owner.subscription_id , g.m.source , g.m.topic t, g.m.bytes 0, g.m.duplicate false)` + "\n"
 		if b.String() != want {
 			t.Errorf("got\n%swant\n%s", b.String(), want)
 		}
@@ -93,9 +94,12 @@ func TestAnOwnersErrorIsToldOnceAMinute(t *testing.T) {
 		log.Warn("not connected", "subscription_id", "a", "error", down)
 		log.Warn("grant not renewed", "subscriptions", []string{"a"}, "error", down)
 		log.Warn("not connected", "subscription_id", "b", "error", down)
+		log.Warn("not connected", "owner", fds.OwnerKey{}, "error", down)
+		log.Warn("connection lost", "owner", fds.OwnerKey{}, "error", down)
 		log.Warn("not connected", "subscription_id", "a", "error", other)
 		want := "fdsdemo: warning: connection lost: down (subscription a)\n" +
 			"fdsdemo: warning: not connected: down (subscription_id b)\n" +
+			"fdsdemo: warning: not connected: down (owner.issuer , owner.subscription_id )\n" +
 			"fdsdemo: warning: not connected: other (subscription_id a)\n"
 		if b.String() != want {
 			t.Errorf("got\n%swant\n%s", b.String(), want)

@@ -89,13 +89,13 @@ func (c *counts) OnSignInNeeded(e fdsclient.GrantEvent) {
 	log.Printf("sign in again: %v: %v", e.Owners, e.Err)
 }
 
-func (c *counts) ConnectAttempt(_ time.Duration, err error) {
+func (c *counts) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err == nil {
 		c.connected.Add(1)
 	}
 }
 
-func (c *counts) MessageHandled(_ time.Duration, err error) {
+func (c *counts) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err == nil {
 		c.handled.Add(1)
 	}
