@@ -38,13 +38,31 @@ func Read(path string, limit int64) ([]byte, error) {
 }
 
 // Open opens the file at path for reading, as Read does; the caller closes it.
-func Open(path string) (*os.File, error) {
+func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY) }
+
+// OpenShared opens the file at path for reading and writing in place, as processes do that
+// share it, and makes an empty one where there is none; the caller closes it. The folder must
+// exist. Errors are those of Open.
+func OpenShared(path string) (*os.File, error) {
+	for {
+		f, err := open(path, os.O_RDWR)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) { // else someone else was faster
+			return f, err
+		}
+	}
+}
+
+func open(path string, access int) (*os.File, error) {
 	fail := func(err error) (*os.File, error) {
 		return nil, fmt.Errorf("atomicfile: open %s: %w", filepath.Base(path), err)
 	}
 	var f *os.File
 	err := persistently(func() (err error) {
-		f, err = openRegular(path, os.O_RDONLY)
+		f, err = openRegular(path, access)
 		return err
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // Reserve makes sure that the disk has room for a file of size bytes at least, which
@@ -89,7 +90,7 @@ func Fill(reserved, path string, data []byte) error {
 	err := fill(reserved, path, data)
 	if IsFull(err) {
 		if err = os.Remove(reserved); err == nil {
-			err = write(path, data)
+			err = write(path, data, time.Time{})
 		}
 	}
 	if err != nil {

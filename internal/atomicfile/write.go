@@ -17,13 +17,19 @@ const tempPrefix = ".tmp-"
 // returned nil the content is durable. The folder must exist. A symbolic link at
 // path is replaced, not followed; a folder there is an error.
 func Write(path string, data []byte) error {
-	if err := write(path, data); err != nil {
+	return WriteDated(path, data, time.Time{})
+}
+
+// WriteDated is [Write] for a file that says it was modified at that time, where the file
+// system keeps one. The zero time is that of the write.
+func WriteDated(path string, data []byte, modified time.Time) error {
+	if err := write(path, data, modified); err != nil {
 		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }
 
-func write(path string, data []byte) (err error) {
+func write(path string, data []byte, modified time.Time) (err error) {
 	folder := filepath.Dir(path)
 	f, err := os.CreateTemp(folder, tempPrefix+"*") // mode 0600
 	if err != nil {
@@ -37,6 +43,9 @@ func write(path string, data []byte) (err error) {
 	}()
 	if _, err = f.Write(data); err != nil {
 		return err
+	}
+	if !modified.IsZero() {
+		_ = os.Chtimes(f.Name(), time.Time{}, modified) // some file systems keep no times
 	}
 	if err = f.Sync(); err != nil {
 		return err

@@ -1,0 +1,96 @@
+package statestore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// Memory keeps records and claims until the process ends, for tests and tours. The zero value
+// is ready.
+type Memory struct {
+	mu      sync.Mutex
+	records map[Key]Record // whose data is shared with no caller
+	saved   int            // saves so far, which are the revisions
+	claimed map[fds.OwnerKey]bool
+}
+
+var (
+	_ Store   = (*Memory)(nil)
+	_ Claimer = (*Memory)(nil)
+)
+
+// Load implements [Store].
+func (m *Memory) Load(ctx context.Context, key Key) (Record, error) {
+	if err := key.check(ctx); err != nil {
+		return Record{}, key.wrap("load", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record := m.records[key]
+	record.Data = bytes.Clone(record.Data)
+	return record, nil
+}
+
+// Save implements [Store].
+func (m *Memory) Save(ctx context.Context, key Key, data []byte, revision string) (newRevision string, err error) {
+	if err = key.check(ctx); err == nil {
+		err = checkSize(data)
+	}
+	if err != nil {
+		return "", key.wrap("save", err)
+	}
+	data = append([]byte{}, data...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if stored := m.records[key].Revision; stored != revision {
+		return "", key.wrap("save", conflict(stored, revision))
+	}
+	if m.records == nil {
+		m.records = map[Key]Record{}
+	}
+	m.saved++
+	newRevision = strconv.Itoa(m.saved)
+	m.records[key] = Record{Data: data, Revision: newRevision}
+	return newRevision, nil
+}
+
+// Delete implements [Store].
+func (m *Memory) Delete(ctx context.Context, key Key, revision string) error {
+	if err := key.check(ctx); err != nil {
+		return key.wrap("delete", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if stored := m.records[key].Revision; stored != revision {
+		return key.wrap("delete", conflict(stored, revision))
+	}
+	delete(m.records, key)
+	return nil
+}
+
+// Claim implements [Claimer].
+func (m *Memory) Claim(ctx context.Context, owner fds.OwnerKey) (release func(), err error) {
+	if err := checkOwner(ctx, owner); err != nil {
+		return nil, fmt.Errorf("statestore: claim %s: %w", shownOwner(owner), err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.claimed[owner] {
+		return nil, &ClaimedError{Owner: owner, PID: os.Getpid()}
+	}
+	if m.claimed == nil {
+		m.claimed = map[fds.OwnerKey]bool{}
+	}
+	m.claimed[owner] = true
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.claimed, owner)
+	}), nil
+}
