@@ -79,6 +79,14 @@ func (m Message) LogValue() slog.Value {
 // soon, since it is waited for. Handlers of different owners run at the same time.
 type Handler func(ctx context.Context, m Message) error
 
+// Failing is a message that the handler fails on, again and again.
+type Failing struct {
+	Message  Message
+	Attempts int
+	Err      error // of the last one
+	Since    time.Time
+}
+
 const maxShown = 256 // bytes
 
 // shortened cuts what may be long, for a text.

@@ -17,7 +17,9 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -28,15 +30,14 @@ type Client struct {
 	cfg       Config
 	log       *slog.Logger
 	store     tokenstore.Store
-	state     StateStore
 	limiter   push.Limiter
 	auth      *authserver.Server
 	used      usedAttempts
-	backfills backfills
-	positions positions
+	followers *following.Followers
 	scheduler *scheduler
 
 	sharedPath sync.Once // it was warned of
+	noClaims   sync.Once // it was warned that there are none
 
 	mu         sync.Mutex
 	owners     map[fds.OwnerKey]*Owner
@@ -76,17 +77,19 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	if cfg.State == nil {
-		if cfg.State, err = OpenStateFolder(defaultStateFolder(cfg.Application.Name)); err != nil {
-			return nil, err
+		folder := defaultStateFolder(cfg.Application.Name)
+		if folder == "" {
+			return nil, fmt.Errorf("fdsclient: state folder: %w: this user has no home folder; set Config.State", ErrConfig)
+		}
+		if cfg.State, err = statestore.OpenFolder(folder); err != nil {
+			return nil, fmt.Errorf("fdsclient: %w: %w", ErrConfig, err)
 		}
 	}
 	c := &Client{
 		cfg:        cfg,
 		log:        cfg.Logger,
 		store:      cfg.Store,
-		state:      cfg.State,
 		limiter:    cfg.Push.Limiter,
-		backfills:  backfills{most: cfg.Push.Gaps.Concurrent},
 		scheduler:  newScheduler(),
 		owners:     make(map[fds.OwnerKey]*Owner),
 		grants:     make(map[tokenstore.Key]*grant),
@@ -95,6 +98,7 @@ func New(cfg Config) (*Client, error) {
 		gone:       make(map[grantedOwner]struct{}),
 		relooks:    rate.NewLimiter(rate.Every(relookRest), 1),
 	}
+	c.followers = following.New(c.followSettings())
 	c.closing, c.close = context.WithCancel(context.Background())
 	if c.limiter == nil {
 		c.limiter = rate.NewLimiter(200, 50)
@@ -117,11 +121,11 @@ func New(cfg Config) (*Client, error) {
 
 // tryConfig finds out what pull and push would refuse once they are needed.
 func (c *Client) tryConfig() error {
-	if _, err := c.newPull(noAPI{}, c.cfg.Pull.RetryFor); err != nil {
+	if _, err := c.newPull(noAPI{}, c.cfg.Pull.RetryFor, nil); err != nil {
 		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", ErrConfig, err)
 	}
 	id := fds.NewSubscriptionID()
-	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), OwnerState{})
+	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), nil)
 	if trial.BrokerURL == "" {
 		trial.BrokerURL = "mqtts://broker.invalid"
 	}
@@ -398,6 +402,13 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 		}
 	}
 	return keys
+}
+
+// ownersIn returns the owners of a grant.
+func (c *Client) ownersIn(g *grant) []*Owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(g.owners)
 }
 
 // drop forgets an owner that has left g, and g when no owner is left. What was handed out

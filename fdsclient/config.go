@@ -20,6 +20,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -40,7 +41,7 @@ type Config struct {
 
 	// State remembers what a run needs besides grants. Nil means a folder named
 	// for the application in the user's state folder.
-	State StateStore
+	State statestore.Store
 
 	Push Push
 	Pull Pull
@@ -200,7 +201,9 @@ type Application struct {
 // Push settings of all owners' connections. See push.Config for each field; the
 // zero value gives its defaults.
 type Push struct {
-	Topics        []string      // below fds/v2/<subscription_id>/; default "#"
+	// Topics below fds/v2/<subscription_id>/ are what is wanted, also of what is fetched
+	// or polled; default "#", everything. See Gaps and Provider.Dialect.
+	Topics        []string
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
 	MaxPacketSize int // bytes
@@ -218,8 +221,12 @@ type Push struct {
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
 	Gaps        Gaps          // how what an outage lost is made good
-	Limiter     push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once
-	Rescan      time.Duration // how often Run looks for owners that came or went in another process; default 30 s
+	// KeepWithoutGrant keeps the connection of an owner whose user has withdrawn consent,
+	// or whom the provider took out of the grant, as long as the broker does. By default
+	// it ends, with the reason in Owner.Connection, and messages wait in the session.
+	KeepWithoutGrant bool
+	Limiter          push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once
+	Rescan           time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 }
 
 // validate gives a copy with its defaults, or an error that names every fault.

@@ -28,6 +28,7 @@ type credential struct {
 	due     time.Time // renewed from then on
 	issued  time.Time
 	renewed bool         // it came of a renewal, not of the sign-in itself
+	shared  bool         // it is that of several owners
 	bound   string       // thumbprint of the client certificate that the token goes with
 	sure    atomic.Int64 // since epoch, 0 before the first question; until then the wall clock need not be asked
 }
@@ -73,6 +74,7 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 	}
 	c := &credential{
 		token:  Token{&issued{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry}},
+		shared: isShared(r),
 		bound:  r.CertificateThumbprint,
 		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
 		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -43,6 +44,11 @@ var (
 	// ErrUnavailable: the provider could not be reached or did not answer as it
 	// should. Trying again later helps.
 	ErrUnavailable = fds.ErrUnavailable
+	// ErrGrantShared: the grant of an owner who signed out lives on for others who signed
+	// in together with this one.
+	ErrGrantShared = errors.New("the grant is held for others still")
+	// ErrRunning: a Run of this Client, or another process, has the owner already.
+	ErrRunning = push.ErrRunning
 	// ErrNoCertificate: a certificate source has none for this owner.
 	ErrNoCertificate = errors.New("no certificate for this owner")
 	// ErrClosed: the Client was closed.

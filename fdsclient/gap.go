@@ -2,28 +2,38 @@ package fdsclient
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/push"
 )
 
 // Gaps says how Run makes good what an outage may have lost. No broker says
 // reliably that it has lost something (Mosquitto reports a session as present
-// after its queue's limit dropped messages), so every outage opens a gap: from
-// the position, up to which all messages were handled, to the provider's time
-// once the owner is subscribed again. The gap is stored before live messages flow,
-// and removed when what it may lack was fetched from the Web API's events and
-// statuses and handed to the handler, as messages of delivery.FromBackfill. A process
-// that dies in between begins again.
+// after its queue's limit dropped messages), so outages open a gap: from the
+// position, up to which all messages were handled, to the provider's time once the
+// owner is subscribed again. It is removed when what it may lack was fetched from
+// the Web API's events and statuses and handed to the handler, as messages of
+// delivery.FromBackfill. Live messages wait for that, up to Wait; before they flow
+// while the gap is open it is stored, so that a process that dies in between begins
+// again.
+//
+// What Push.Topics does not name is not handed over. Where they name some topics
+// only, Provider.Dialect.EventTopic and StatusTopic say on which an item was
+// published; without them nothing is fetched and the gap stays open with an error.
+//
+// A connection that was made anew for another certificate, and whose session the
+// broker kept, is no outage. After a restart with a kept session the events alone are
+// looked through, and only when one of them was not handled, or they cannot be read,
+// is there a gap that hooks and log are told of. Statuses that were dropped from a
+// session's queue while no event was are not noticed then.
 //
 // Provider.Dialect says how much is fetched: with FromParameter, what is dated in
 // the gap; without, the whole collection is read, and what TimeMember dates
 // outside of the gap is left out; without that too, everything is handed over.
-// An item that has no date is always handed over.
+// An item that has no date is always handed over, unless its ID is known.
 //
 // A status that was fetched may come after a newer one that was pushed meanwhile:
 // where statuses are dated, the later date counts.
@@ -42,13 +52,19 @@ type Gaps struct {
 	// Retry spaces the attempts to close a gap: Initial, default 2 s, and Max,
 	// default 5 minutes. The rest is not used.
 	Retry push.Backoff
-	// DropDuplicates leaves out what is known to have been handled: events by the
-	// ID that Provider.Dialect names, all else when it has a date, is equal to the
-	// byte, and nothing else of its device or topic was handled since. By default it
-	// is handed over with Duplicate set. Known are the last 200 messages of an owner,
-	// and up to 8192 while a gap is open and for Margin after it; what an earlier
-	// process handled is not.
+	// DropDuplicates leaves out messages of the connection that are known to have been
+	// handled: events by the ID that Provider.Dialect names, all else when it has a date,
+	// is equal to the byte, and nothing else of its device or topic was handled since. By
+	// default they are handed over with Duplicate set. What is fetched and known in that
+	// way is always left out. Known are the last 200 messages of an owner, also those of
+	// an earlier process but for its last second if it was killed, and up to 8192 while a
+	// gap is open and for Margin after it.
 	DropDuplicates bool
+	// Off: no outage opens a gap, and nothing is fetched. What a broker has lost stays lost.
+	Off bool
+	// TrustSession: an outage over which the broker says that it kept the session opens no
+	// gap. What the broker dropped meanwhile, as from a full queue, stays lost.
+	TrustSession bool
 }
 
 func (g *Gaps) complete(fault func(string, ...any)) {
@@ -73,15 +89,6 @@ func (g *Gaps) complete(fault func(string, ...any)) {
 	}
 }
 
-// asWritten gives a time as the dialect's layout can say it, where that is earlier:
-// an item of that moment is dated so.
-func asWritten(dialect fds.Dialect, t time.Time) time.Time {
-	if back, err := time.Parse(dialect.TimeLayout, t.UTC().Format(dialect.TimeLayout)); err == nil && back.Before(t) {
-		return back
-	}
-	return t
-}
-
 // Gap is a span of time of which messages may have been lost.
 type Gap struct {
 	From  time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
@@ -95,7 +102,7 @@ type GapChange string
 
 // What happens to a gap.
 const (
-	GapOpened  GapChange = "opened"  // stored; or found in the store, or wider after another outage
+	GapOpened  GapChange = "opened"  // by an outage; or found in the store, or wider after another outage
 	GapFailing GapChange = "failing" // an attempt to close it failed
 	GapClosed  GapChange = "closed"  // all that was missed was handled
 )
@@ -121,10 +128,13 @@ var gapLines = map[GapChange]string{
 	GapClosed:  "what was missed is fetched",
 }
 
-func (c *Client) gapChanged(e GapEvent) {
+var gapChanges = map[following.Change]GapChange{following.Opened: GapOpened, following.Failing: GapFailing, following.Closed: GapClosed}
+
+func (c *Client) gapChanged(of following.GapEvent) {
+	e := GapEvent{Owner: of.Owner, Change: gapChanges[of.Change], Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
-		slog.String("subscription", e.Owner.SubscriptionID.String()),
+		slog.Any("owner", e.Owner),
 		slog.String("why", e.Gap.Why),
 	}
 	for name, at := range map[string]time.Time{"from": e.Gap.From, "to": e.Gap.To, "retry_at": e.RetryAt} {
@@ -143,21 +153,4 @@ func (c *Client) gapChanged(e GapEvent) {
 	}
 	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
 	tell(c, func(h HookGap) { h.OnGap(e) })
-}
-
-const maxWhyBytes = 256
-
-// whyGap words an outage.
-func whyGap(s push.Subscribed) string {
-	session := "the broker had not kept the session"
-	if s.SessionPresent {
-		session = "the broker says it had kept the session"
-	}
-	cause := "first connection of this run"
-	if s.Last != nil {
-		if cause = s.Last.Error(); len(cause) > maxWhyBytes {
-			cause = strings.ToValidUTF8(cause[:maxWhyBytes], "")
-		}
-	}
-	return fmt.Sprintf("%s; %s", cause, session)
 }

@@ -209,7 +209,7 @@ func (g *grant) landed(f *flight, work renewed) (tell func()) {
 		return told
 	}
 	c, err, now := f.got, f.err, time.Now()
-	wasLapsed := g.lapsed != nil
+	wasLapsed, back := g.lapsed != nil, false
 	switch {
 	case err == nil:
 		if g.failures != nil {
@@ -217,6 +217,7 @@ func (g *grant) landed(f *flight, work renewed) (tell func()) {
 		}
 		g.healthy()
 		g.fresh.Store(c)
+		back = wasLapsed
 	case errors.Is(err, ErrSignInRequired):
 		if work.relook == 0 {
 			work.relook = spread(lapsedRelook)
@@ -257,8 +258,13 @@ func (g *grant) landed(f *flight, work renewed) (tell func()) {
 		outcome = func() { g.client.renewalFailing(g.key, since, err) }
 	default:
 		g.client.scheduler.plan(g, c.due)
-		if work.fromServer {
-			outcome = func() { g.client.renewed(g.key, c) }
+		outcome = func() {
+			if work.fromServer {
+				g.client.renewed(g.key, c)
+			}
+			if back {
+				g.client.arrived(g.client.ownersIn(g))
+			}
 		}
 	}
 	return func() {

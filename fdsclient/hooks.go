@@ -73,6 +73,7 @@ func (c *Client) renewalFailing(key tokenstore.Key, since time.Time, err error) 
 func (c *Client) signInNeeded(owners []fds.OwnerKey, err error) {
 	event := GrantEvent{Owners: owners, Err: err}
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant lapsed, sign in again", ownersAttr(event.Owners), slog.Any("error", err))
+	c.lapsed(owners, err)
 	tell(c, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
 }
 
@@ -82,7 +83,7 @@ func (c *Client) storeUnavailable(err error) {
 }
 
 func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, "trouble with a certificate", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
+	c.log.LogAttrs(context.Background(), slog.LevelWarn, "trouble with a certificate", slog.Any("owner", owner), slog.Any("error", err))
 	tell(c, func(h HookCertificate) { h.OnCertificate(owner, err) })
 }
 

@@ -61,6 +61,9 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 			}
 		case found:
 			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, idSet(ids))
+			if failed == nil {
+				record.Others = otherThan(record.Subscriptions, ids)
+			}
 		}
 	}
 	if failed != nil {
@@ -98,6 +101,34 @@ func stillFor(subscriptions []string, named map[fds.SubscriptionID]bool) (kept [
 		return subscriptions, nil, fmt.Errorf("fdsclient: renewal: %w: %w: none of %s is named in it; ask the provider", ErrSignInRequired, ErrSubscriptionChanged, authserver.Describe(fmt.Sprint(subscriptions)))
 	}
 	return kept, gone, nil
+}
+
+// otherThan returns those of the spelled IDs that are not among the subscriptions.
+func otherThan(subscriptions, ids []string) (others []string) {
+	known := idSet(subscriptions)
+	for _, spelling := range ids {
+		if id, err := fds.ParseSubscriptionID(spelling); err == nil && !known[id] {
+			known[id] = true
+			others = append(others, spelling)
+		}
+	}
+	return others
+}
+
+// without takes owners out of a grant whose tokens go on to read their data.
+func without(record tokenstore.Grant, gone map[fds.SubscriptionID]bool) tokenstore.Grant {
+	var kept, others []string
+	for _, spelling := range record.Subscriptions {
+		switch id, err := fds.ParseSubscriptionID(spelling); {
+		case err != nil: // not stored by us
+		case gone[id]:
+			others = append(others, spelling)
+		default:
+			kept = append(kept, spelling)
+		}
+	}
+	record.Subscriptions, record.Others = kept, slices.Concat(record.Others, others)
+	return record
 }
 
 // save stores a rotated grant on a time of its own: no caller may cancel it. What
@@ -145,7 +176,11 @@ func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent Secre
 		return record, nil // nothing to save any more
 	}
 	record.Revision = stored.Revision
-	record.Subscriptions = slices.DeleteFunc(slices.Clone(record.Subscriptions), func(spelling string) bool { return !slices.Contains(stored.Subscriptions, spelling) })
+	left := idSet(record.Subscriptions)
+	for id := range idSet(stored.Subscriptions) {
+		delete(left, id)
+	}
+	record = without(record, left)
 	revision, err := g.client.store.Save(ctx, record)
 	record.Revision = revision
 	return record, err
@@ -176,7 +211,7 @@ func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer 
 		return stored, false
 	}
 	record = g.unsaved.record
-	record.Subscriptions, record.Revision = stored.Subscriptions, stored.Revision
+	record.Subscriptions, record.Others, record.Revision = stored.Subscriptions, stored.Others, stored.Revision
 	return record, true
 }
 

@@ -39,7 +39,7 @@ func (r *run) retire(key fds.OwnerKey, a *connected) {
 		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 		defer cancel()
 		if err := r.client.endConnected(ctx, a); err != nil {
-			r.client.log.Warn("the broker's session was not ended", "subscription", key.SubscriptionID.String(), "error", err)
+			r.client.log.Warn("the broker's session was not ended", "owner", key, "error", err)
 		}
 	})
 }
@@ -92,16 +92,16 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 	if a != nil {
 		return c.endConnected(ctx, a)
 	}
-	state, err := c.state.Load(ctx, o.key)
-	if err != nil || len(state.Filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
-		return join(err, c.state.Delete(ctx, o.key))
+	filters, err := c.followers.Stored(ctx, o.key)
+	if err != nil || len(filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
+		return join(err, c.followers.Delete(ctx, o.key))
 	}
-	connection, f, err := c.connection(ctx, o, nil)
-	if err != nil {
+	brief := &connected{follower: c.follow(ctx, o, nil)}
+	defer brief.follower.Stop()
+	if brief.connection, err = c.connection(o, brief); err != nil {
 		return err
 	}
-	defer f.stop()
-	return c.endConnected(ctx, &connected{connection: connection, follower: f})
+	return c.endConnected(ctx, brief)
 }
 
 // takenAway ends the owners whom the provider took out of a grant that goes on for others.
@@ -117,8 +117,16 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 		left := c.leave(o.key)
 		var connection *connected
 		again := c.drop(o, g, why)
+		if kept := c.cfg.Push.KeepWithoutGrant && c.keepConnected(o.key); kept {
+			parts = append(parts, func() {
+				left()
+				c.signInNeeded([]fds.OwnerKey{o.key}, why)
+			})
+			continue
+		}
 		if !again {
 			connection = c.takeConnected(o.key)
+			o.ended.Store(&push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
 		}
 		parts = append(parts, func() {
 			defer connection.whenOver(left)
@@ -128,7 +136,7 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 			c.signInNeeded([]fds.OwnerKey{o.key}, why)
 			c.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
 			if err := c.endSession(context.Background(), o, connection); err != nil {
-				c.log.Warn("the broker's session was not ended", "subscription", o.key.SubscriptionID.String(), "error", err)
+				c.log.Warn("the broker's session was not ended", "owner", o.key, "error", err)
 			}
 		})
 	}
@@ -147,6 +155,39 @@ func (c *Client) leftElsewhere(g *grant, work renewed) {
 	for _, key := range c.ownersOf(g.key) {
 		if o := c.knownOwner(key.SubscriptionID); o != nil && !stored[key.SubscriptionID] && !slices.Contains(work.ended, key.SubscriptionID) {
 			c.drop(o, g, errSignedOut)
+		}
+	}
+}
+
+// keepConnected has runs keep the connection of an owner who is in no grant any more, and
+// reports whether there is one.
+func (c *Client) keepConnected(key fds.OwnerKey) bool {
+	kept := false
+	for _, r := range c.runs() {
+		r.mu.Lock()
+		if a := r.active[key]; a != nil && a.follower != nil {
+			a.kept, kept = true, true
+		}
+		r.mu.Unlock()
+	}
+	return kept
+}
+
+// lapsed ends the connections of owners whose grant is no longer honoured, or was never
+// another's to use. The broker keeps their sessions.
+func (c *Client) lapsed(owners []fds.OwnerKey, why error) {
+	if c.cfg.Push.KeepWithoutGrant {
+		return
+	}
+	for _, r := range c.runs() {
+		for _, key := range owners {
+			r.mu.Lock()
+			a := r.active[key]
+			r.mu.Unlock()
+			if a != nil && a.follower != nil {
+				a.why.CompareAndSwap(nil, &why)
+				a.cancel()
+			}
 		}
 	}
 }
@@ -181,5 +222,5 @@ func (c *Client) endConnected(ctx context.Context, a *connected) error {
 		case <-ctx.Done():
 		}
 	}
-	return join(err, a.follower.forget(ctx, err == nil))
+	return join(err, a.follower.Forget(ctx, err == nil))
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -25,9 +28,12 @@ type Owner struct {
 	root   fds.Root
 	grant  atomic.Pointer[grant]
 
-	pulls    sync.Once
-	pull     *pull.Client
-	pullOnes *pull.Client // which repeats no request
+	pulls     sync.Once
+	pull      *pull.Client
+	pullOnes  *pull.Client // which repeats no request
+	pullGrant *pull.Client
+
+	ended atomic.Pointer[push.State] // why its connection is no more; nil: nothing to say
 }
 
 // Key names the owner.
@@ -62,11 +68,23 @@ func (o *Owner) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// Pull is the client of the owner's part of the provider's Web API. Without
-// Provider.APIURL each of its calls fails with an error that says so.
+// Pull is the client of the owner's part of the provider's Web API: of the owner's items
+// and no others. Where several owners signed in together, Provider.Dialect has to say how
+// items name their owner, by SubscriptionMember or SubscriptionParameter; without, all
+// calls but those for event specifications fail with an error that matches pull.ErrOwner,
+// and so does each item that names nobody. Without Provider.APIURL each call fails with an
+// error that says so.
 func (o *Owner) Pull() *pull.Client {
 	o.makePulls()
 	return o.pull
+}
+
+// PullGrant is the client of all that the owner's grant can read, whichever of its owners
+// an item belongs to: GrantInfo.Owners and GrantInfo.Others name them. It is as Pull where
+// the grant has one owner.
+func (o *Owner) PullGrant() *pull.Client {
+	o.makePulls()
+	return o.pullGrant
 }
 
 // pullOnce is Pull for what repeats failed requests by itself.
@@ -78,17 +96,36 @@ func (o *Owner) pullOnce() *pull.Client {
 func (o *Owner) makePulls() {
 	o.pulls.Do(func() {
 		var err error
-		if o.pull, err = o.client.newPull(bearer{o}, o.client.cfg.Pull.RetryFor); err != nil {
-			panic(err) // New has tried the same values
-		}
-		if o.pullOnes, err = o.client.newPull(bearer{o}, -1); err != nil {
-			panic(err)
+		for _, made := range []struct {
+			client   **pull.Client
+			retryFor time.Duration
+			of       *Owner
+		}{{&o.pull, o.client.cfg.Pull.RetryFor, o}, {&o.pullOnes, -1, o}, {&o.pullGrant, o.client.cfg.Pull.RetryFor, nil}} {
+			if *made.client, err = o.client.newPull(bearer{o}, made.retryFor, made.of); err != nil {
+				panic(err) // New has tried the same values
+			}
 		}
 	})
 }
 
-// newPull makes a client of the provider's Web API.
-func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration) (*pull.Client, error) {
+// shared reports whether the owner's access token is that of other owners too.
+func (o *Owner) shared(ctx context.Context) (bool, error) {
+	for {
+		if c := o.grant.Load().fresh.Load(); c != nil {
+			return c.shared, nil
+		}
+		if _, err := o.Token(ctx); err != nil {
+			return false, err
+		}
+		if o.grant.Load().fresh.Load() == nil { // it was given up at once: whoever it is of, it is not used
+			return true, nil
+		}
+	}
+}
+
+// newPull makes a client of the provider's Web API, for the items of one owner; nil: for
+// all.
+func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration, of *Owner) (*pull.Client, error) {
 	settings := pull.Config{
 		BaseURL:    c.cfg.Provider.APIURL,
 		Authorizer: authorizer,
@@ -99,6 +136,9 @@ func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration) (*p
 		RetryFor:   retryFor,
 		Limit:      c.cfg.Pull.Limit,
 		Logger:     c.log,
+	}
+	if of != nil {
+		settings.Root, settings.Shared = of.root, of.shared
 	}
 	if settings.BaseURL == "" {
 		settings.BaseURL, settings.Authorizer = "https://provider.invalid", noAPI{}
@@ -166,11 +206,17 @@ type GrantInfo struct {
 	RefreshExpiry time.Time // zero when the provider does not say
 	Renewable     bool      // a refresh token is stored
 	Scopes        []string
-	Created       time.Time // the sign-in
-	Renewed       time.Time // the last renewal
-	Lapsed        error     // matches ErrSignInRequired when this process knows that the grant is dead
-	Failing       error     // the last renewal failed and will be tried again
-	FailingSince  time.Time
+	// Owners are those who signed in together with one grant, this one among them. Others
+	// have signed out here, though the provider lets the grant read their data too.
+	Owners, Others []fds.SubscriptionID
+	// Untold is why Pull does not read this owner's data: the grant is that of several and
+	// nothing says whose an item is. It matches pull.ErrOwner and names the setting.
+	Untold       error
+	Created      time.Time // the sign-in
+	Renewed      time.Time // the last renewal
+	Lapsed       error     // matches ErrSignInRequired when this process knows that the grant is dead
+	Failing      error     // the last renewal failed and will be tried again
+	FailingSince time.Time
 }
 
 // Grant reads what the store holds; it renews nothing.
@@ -192,9 +238,32 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		RefreshExpiry: record.RefreshExpiry,
 		Renewable:     !record.RefreshToken.IsZero(),
 		Scopes:        record.Scopes,
+		Owners:        sorted(idSet(record.Subscriptions)),
+		Others:        sorted(idSet(record.Others)),
 		Created:       record.Created,
 		Renewed:       record.Renewed,
 	}
+	info.Untold = o.client.untold(record)
 	info.Lapsed, info.Failing, info.FailingSince = state.lapsed, state.failing, state.since
 	return info, nil
+}
+
+// untold returns why the data of one owner of a grant cannot be told from others'; nil: it
+// can.
+func (c *Client) untold(record tokenstore.Grant) error {
+	dialect := c.cfg.Provider.Dialect
+	if !isShared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
+		return nil
+	}
+	return fmt.Errorf("fdsclient: %w: one grant is that of several owners who signed in together, and nothing says whose an item of the Web API is; set Provider.Dialect.SubscriptionMember or SubscriptionParameter to the provider's name for it", pull.ErrOwner)
+}
+
+// isShared reports whether the tokens of a grant read the data of several owners.
+func isShared(record tokenstore.Grant) bool {
+	return len(record.Subscriptions)+len(record.Others) > 1
+}
+
+// sorted returns the IDs of a set in the order of their text.
+func sorted(ids map[fds.SubscriptionID]bool) []fds.SubscriptionID {
+	return slices.SortedFunc(maps.Keys(ids), func(a, b fds.SubscriptionID) int { return strings.Compare(a.String(), b.String()) })
 }

@@ -4,17 +4,23 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -31,6 +37,12 @@ import (
 //
 // With Config.Poll owners are polled instead of connected.
 //
+// An owner is had by one Run at a time. A second call for some of the same owners
+// fails with ErrRunning. Where Config.State is a statestore.Claimer, as a folder is,
+// that holds for all processes that use it: an owner whom another process has is
+// reported with a *statestore.ClaimedError, which names the process, and tried again
+// each Push.Rescan; when it is so of all, Run fails.
+//
 // Only the first look at the store may have a keyring ask its user to unlock it; from then
 // on a locked one is an error that is told to hooks and log (tokenstore.Unattended).
 //
@@ -39,10 +51,17 @@ func (c *Client) Run(ctx context.Context, h delivery.Handler) error {
 	return c.run(ctx, nil, h)
 }
 
-// RunOwners is Run for the named owners alone.
+// RunOwners is Run for the named owners alone: at least one, all of this Client's issuer.
+// One who is not signed in yet is had once that is so.
 func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h delivery.Handler) error {
+	if len(owners) == 0 {
+		return fmt.Errorf("fdsclient: run: %w: no owner is named; Run is for all", ErrConfig)
+	}
 	only := make(map[fds.OwnerKey]bool, len(owners))
 	for _, key := range owners {
+		if key.Issuer != c.cfg.Provider.Issuer {
+			return fmt.Errorf("fdsclient: run: %w: subscription %s is named with the issuer %q, and this Client's is %q", ErrConfig, key.SubscriptionID, authserver.Describe(key.Issuer), c.cfg.Provider.Issuer)
+		}
 		only[key] = true
 	}
 	return c.run(ctx, only, h)
@@ -52,12 +71,13 @@ func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h deliver
 type run struct {
 	client  *Client
 	only    map[fds.OwnerKey]bool // nil: all
-	handler delivery.Handler
+	calling *handoff.Settings     // nil: no one is connected
 	wake    chan struct{}
 	work    sync.WaitGroup
 
 	mu      sync.Mutex
 	active  map[fds.OwnerKey]*connected
+	claimed map[fds.OwnerKey]error  // whom others have
 	arrived []*Owner                // signed in since the last look
 	cold    []*Owner                // whose grants are to be looked at
 	warming int                     // goroutines that do
@@ -66,14 +86,16 @@ type run struct {
 
 // connected is an owner's connection in a run.
 type connected struct {
-	connection *push.Connection // nil without push
-	follower   *follower        // nil without push or poll
-	grant      *grant           // that the owner had when it began
+	connection *push.Connection      // nil without push
+	follower   *following.Follower   // nil without push or poll
+	grant      *grant                // that the owner had when it began
+	why        atomic.Pointer[error] // it was ended for; nil: it was not
+	kept       bool                  // though its owner is in no grant any more; the run's mu
 	cancel     context.CancelFunc
 	done       chan struct{}
 }
 
-// isOver says whether it has ended though its owner is signed in, as after a
+// isOver reports whether it has ended though its owner is signed in, as after a
 // take-over.
 func (a *connected) isOver() bool {
 	select {
@@ -84,10 +106,25 @@ func (a *connected) isOver() bool {
 	}
 }
 
-// signedInSince says whether the owner signed in after its connection had ended, be
-// it to the same grant and in another process.
-func (o *Owner) signedInSince(ctx context.Context, a *connected) bool {
-	if a.connection == nil {
+// state is a state of its connection, with the reason for which it was ended.
+func (a *connected) state(s push.State) push.State {
+	if why := a.why.Load(); why != nil && s.Phase == push.Stopped && s.Err == nil {
+		s.Err = *why
+	}
+	return s
+}
+
+// isBack reports whether what has ended is wanted again: its owner signed in anew, here
+// (arrived) or elsewhere, or the grant that had lapsed is honoured again.
+func (o *Owner) isBack(ctx context.Context, a *connected, arrived bool) bool {
+	switch {
+	case !a.isOver():
+		return false
+	case arrived, a.grant != o.grant.Load():
+		return true
+	case a.why.Load() != nil:
+		return o.grant.Load().state().lapsed == nil
+	case a.connection == nil:
 		return false
 	}
 	record, err := o.client.store.Load(ctx, a.grant.key)
@@ -96,6 +133,8 @@ func (o *Owner) signedInSince(ctx context.Context, a *connected) bool {
 
 func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery.Handler) error {
 	switch {
+	case ctx.Err() != nil:
+		return nil
 	case h == nil || c.polls():
 	case c.cfg.Provider.BrokerURL == "":
 		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; for a provider without a broker set Poll.Interval; with a nil handler Run only renews grants", ErrConfig)
@@ -105,24 +144,28 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 	r := &run{
 		client:  c,
 		only:    only,
-		handler: h,
 		wake:    make(chan struct{}, 1),
 		active:  make(map[fds.OwnerKey]*connected),
+		claimed: make(map[fds.OwnerKey]error),
 		later:   make(map[fds.OwnerKey]*Owner),
 	}
+	if h != nil {
+		r.calling = c.calling(h)
+	}
 	owners, unread, err := c.listOwners(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("fdsclient: run: %w", err)
 	}
 	ctx = tokenstore.Unattended(ctx) // nobody sits before what is done from now on
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return fmt.Errorf("fdsclient: run: %w", ErrClosed)
+	if err := c.beginRun(r); err != nil {
+		return fmt.Errorf("fdsclient: run: %w", err)
 	}
-	c.running[r] = struct{}{}
-	c.mu.Unlock()
+	ctx, stop := context.WithCancel(ctx)
 	defer func() {
+		stop()
 		c.mu.Lock()
 		delete(c.running, r)
 		c.mu.Unlock()
@@ -131,6 +174,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 
 	timer := time.NewTimer(c.cfg.Push.Rescan)
 	defer timer.Stop()
+	first := true
 look:
 	for {
 		if err == nil {
@@ -141,6 +185,10 @@ look:
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
 		}
+		if all := r.allClaimed(); first && all != nil {
+			return fmt.Errorf("fdsclient: run: %w: %w", ErrRunning, all)
+		}
+		first = false
 		timer.Reset(c.cfg.Push.Rescan)
 		for {
 			select {
@@ -156,6 +204,36 @@ look:
 	}
 }
 
+// beginRun makes a call of Run one that is at work, unless another one has some of its
+// owners.
+func (c *Client) beginRun(r *run) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	for other := range c.running {
+		if r.calling != nil && other.calling != nil && overlap(r.only, other.only) {
+			return fmt.Errorf("%w: another Run of this Client has some of the same owners; end that one first", ErrRunning)
+		}
+	}
+	c.running[r] = struct{}{}
+	return nil
+}
+
+// overlap reports whether two sets have an owner in common; nil stands for all there are.
+func overlap(a, b map[fds.OwnerKey]bool) bool {
+	if a == nil || b == nil {
+		return true
+	}
+	for key := range a {
+		if b[key] {
+			return true
+		}
+	}
+	return false
+}
+
 // follow starts what is new among the owners, and what had ended and is wanted
 // again: since its owner signed in anew, here (arrived) or elsewhere.
 func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
@@ -166,7 +244,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		r.mu.Lock()
 		a := r.active[o.key]
 		r.mu.Unlock()
-		if a != nil && a.isOver() && (arrived || a.grant != o.grant.Load() || o.signedInSince(ctx, a)) {
+		if a != nil && o.isBack(ctx, a, arrived) {
 			r.mu.Lock()
 			if r.active[o.key] == a {
 				delete(r.active, o.key)
@@ -230,9 +308,14 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 	gone := make(map[fds.OwnerKey]bool)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key := range r.active {
-		if !present[key] {
+	for key, a := range r.active {
+		if !present[key] && !a.kept {
 			gone[key] = true
+		}
+	}
+	for key := range r.claimed {
+		if !present[key] {
+			delete(r.claimed, key)
 		}
 	}
 	return gone
@@ -284,43 +367,100 @@ func (r *run) nextCold(ctx context.Context) *Owner {
 // while it reads state and tells hooks.
 func (r *run) start(ctx context.Context, o *Owner) {
 	a := &connected{grant: o.grant.Load(), done: make(chan struct{}), cancel: func() {}}
-	var err error
-	switch {
-	case r.handler == nil:
-	case r.client.polls():
-		a.follower = r.client.follow(ctx, o, r.handler)
-	default:
-		a.connection, a.follower, err = r.client.connection(ctx, o, r.handler)
-	}
-	if a.follower != nil {
+	release := func() {}
+	if r.calling != nil {
+		var has bool
+		if release, has = r.claim(ctx, o); !has {
+			return
+		}
+		a.follower = r.client.follow(ctx, o, r.calling)
 		ctx, a.cancel = context.WithCancel(ctx)
 	}
+	var err error
+	if r.calling != nil && !r.client.polls() {
+		if a.connection, err = r.client.connection(o, a); err != nil {
+			a.follower.Stop()
+			a.follower = nil
+			release()
+		}
+	}
+	o.ended.Store(nil)
 	r.mu.Lock()
 	r.active[o.key] = a
 	r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.client.log.LogAttrs(ctx, slog.LevelWarn, "an owner cannot be connected", slog.Any("owner", o.key), slog.Any("error", err))
 		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
 		fallthrough
 	case a.follower == nil:
 		close(a.done)
 	case a.connection == nil:
 		r.work.Add(1)
-		a.follower.startPolling()
+		a.follower.Poll()
 		context.AfterFunc(ctx, func() { // an owner between two reads costs no goroutine
 			defer r.work.Done()
 			defer close(a.done)
-			a.follower.stop()
+			defer release()
+			a.follower.Stop()
+			o.ended.Store(new(a.state(push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()})))
 		})
 	default:
 		r.work.Go(func() {
 			defer close(a.done)
+			defer release()
 			// The connection reports how it ended through OnState.
-			_ = a.connection.Run(ctx, a.follower.live)
-			a.follower.stop()
+			_ = a.connection.Run(ctx, a.follower.Live)
+			a.follower.Stop()
+			o.ended.Store(new(a.state(a.connection.State())))
 		})
 	}
+}
+
+// claim takes an owner for this run, where the store of states knows of others who have it.
+// That one has it is told once.
+func (r *run) claim(ctx context.Context, o *Owner) (release func(), has bool) {
+	claimer, ok := r.client.cfg.State.(statestore.Claimer)
+	if !ok {
+		return func() {}, true
+	}
+	release, err := claimer.Claim(ctx, o.key)
+	switch {
+	case errors.Is(err, statestore.ErrNoClaims):
+		r.client.noClaims.Do(func() {
+			r.client.log.LogAttrs(ctx, slog.LevelWarn, "nothing keeps another process from having the same owners", slog.Any("error", err))
+		})
+		return release, true
+	case err == nil:
+		r.mu.Lock()
+		delete(r.claimed, o.key)
+		r.mu.Unlock()
+		return release, true
+	case ctx.Err() != nil:
+		return nil, false
+	}
+	r.mu.Lock()
+	_, told := r.claimed[o.key]
+	r.claimed[o.key] = err
+	r.mu.Unlock()
+	if !told {
+		state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err}
+		o.ended.Store(&state)
+		r.client.connectionChanged(o.key, state)
+	}
+	return nil, false
+}
+
+// allClaimed returns why nobody can be had, if others have all owners there are.
+func (r *run) allClaimed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.active) > 0 {
+		return nil
+	}
+	for _, err := range r.claimed {
+		return err
+	}
+	return nil
 }
 
 // polls says whether owners are polled.
@@ -362,32 +502,26 @@ func (r *run) arrive(owners ...*Owner) {
 	}
 }
 
-// connection makes the push connection of an owner, and its follower, to be
-// stopped. h is nil when it serves only to end the session.
-func (c *Client) connection(ctx context.Context, o *Owner, h delivery.Handler) (*push.Connection, *follower, error) {
-	f := c.follow(ctx, o, h)
-	cfg := c.pushConfig(o.key, o.root, f.stored)
-	cfg.SaveSubscribed = f.saveFilters
-	cfg.BeforeMessages = f.subscribed
-	cfg.OnAcknowledged = f.acknowledged
+// connection makes the push connection of an owner, whose follower a has.
+func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
+	f := a.follower
+	cfg := c.pushConfig(o.key, o.root, f.Filters())
+	cfg.SaveSubscribed = f.SaveFilters
+	cfg.BeforeMessages = f.Subscribed
+	cfg.OnAcknowledged = f.Acknowledged
 	cfg.OnState = func(s push.State) {
-		f.connectionIs(s.Phase)
-		c.connectionChanged(o.key, s)
+		f.ConnectionIs(s.Phase)
+		c.connectionChanged(o.key, a.state(s))
 	}
-	connection, err := push.New(cfg)
-	if err != nil {
-		f.stop()
-		return nil, nil, err
-	}
-	return connection, f, nil
+	return push.New(cfg)
 }
 
-func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, state OwnerState) push.Config {
+func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) push.Config {
 	settings := c.cfg.Push
 	// A session is its client ID's, to the letter: filters below another spelling
 	// of the subscription ID are those of another session.
 	own := "fds/v2/" + root.ClientID() + "/"
-	known := slices.DeleteFunc(slices.Clone(state.Filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
+	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
 	roots := c.cfg.Provider.Roots
 	if roots != nil {
 		roots = func(ctx context.Context) (*x509.CertPool, error) {
@@ -435,17 +569,29 @@ func (c *Client) runs() []*run {
 	return slices.Collect(maps.Keys(c.running))
 }
 
-// Connection gives the state of the owner's push connection at this moment, with
-// since when and why; push.Stopped when no Run has it. HookConnection is told
-// every change.
+// Connection returns the state of the owner's push connection at this moment, with since
+// when and why; push.Stopped when no Run has it, with the reason where there is one: another
+// process has the owner, or the grant is no longer honoured. HookConnection is told every
+// change.
 func (o *Owner) Connection() push.State {
+	if a := o.connected(); a != nil && a.connection != nil {
+		return a.state(a.connection.State())
+	}
+	if ended := o.ended.Load(); ended != nil {
+		return *ended
+	}
+	return push.State{Owner: o.key, Phase: push.Stopped}
+}
+
+// connected returns what a run has of the owner; nil: none has.
+func (o *Owner) connected() *connected {
 	for _, r := range o.client.runs() {
 		r.mu.Lock()
 		a := r.active[o.key]
 		r.mu.Unlock()
-		if a != nil && a.connection != nil {
-			return a.connection.State()
+		if a != nil && a.follower != nil {
+			return a
 		}
 	}
-	return push.State{Owner: o.key, Phase: push.Stopped}
+	return nil
 }

@@ -272,10 +272,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 		return err
 	}
 	taken := idSet(ids)
-	record.Subscriptions = slices.DeleteFunc(record.Subscriptions, func(spelling string) bool {
-		id, err := fds.ParseSubscriptionID(spelling)
-		return err != nil || taken[id]
-	})
+	record = without(record, taken)
 	c.noteAllGone(taken, key)
 	if len(record.Subscriptions) > 0 {
 		_, err := c.store.Save(ctx, record)
@@ -316,7 +313,7 @@ func (c *Client) oneGrantEach(ctx context.Context, entries []tokenstore.Entry) [
 				newer, older = j, i
 			}
 			if err := c.takeOwners(ctx, entries[older].Key, []string{id.String()}); err != nil {
-				c.log.Warn("an older grant of the same owner was not removed", "subscription", id.String(), "error", err)
+				c.log.Warn("an older grant of the same owner was not removed", "owner", fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, "error", err)
 			}
 			of[id] = newer
 			entries[older].Subscriptions = slices.DeleteFunc(slices.Clone(entries[older].Subscriptions), func(spelling string) bool {

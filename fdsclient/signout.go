@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -18,7 +17,11 @@ type SignOutError struct {
 	Revoked      bool // the provider revoked the grant
 	Deleted      bool // the grant is no longer stored here
 	SessionEnded bool // the broker stopped queueing messages
-	Err          error
+	// HeldBy are the owners for whom the grant lives on, which was one for several: by it
+	// the provider lets this application read the data of Owner too, until they have
+	// signed out. Then Err matches ErrGrantShared.
+	HeldBy []fds.OwnerKey
+	Err    error
 }
 
 // Error says what worked and what did not.
@@ -51,7 +54,8 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // (RFC 7009, the refresh token first), deletes it from the store, and ends the
 // broker's session so that no messages queue up for nobody. All three are tried;
 // a *SignOutError says which did not work. Where one grant is for several owners
-// only this owner is removed, and the last one revokes. Who has signed in again
+// only this owner is removed, which is an error that matches ErrGrantShared and says who
+// holds the grant still, and the last one revokes. Who has signed in again
 // meanwhile stays signed in and connected. What is stored here goes also when ctx
 // ends while the provider is asked. A handler that signs its own owner out waits
 // in vain for the session's end, for as long as ctx allows and 15 s at most: let
@@ -127,17 +131,16 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 		return nil, err
 	default:
 		record, _ = g.newest(record)
-		others := slices.DeleteFunc(slices.Clone(record.Subscriptions), func(spelling string) bool {
-			id, err := fds.ParseSubscriptionID(spelling)
-			return err != nil || id == o.key.SubscriptionID
-		})
-		if len(others) > 0 {
-			record.Subscriptions = others
+		rest := without(record, map[fds.SubscriptionID]bool{o.key.SubscriptionID: true})
+		if holders := sorted(idSet(rest.Subscriptions)); len(holders) > 0 {
+			for _, id := range holders {
+				result.HeldBy = append(result.HeldBy, fds.OwnerKey{Issuer: o.key.Issuer, SubscriptionID: id})
+			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 			defer cancel()
-			_, err := store.Save(ctx, record)
-			result.Revoked, result.Deleted = true, err == nil
-			return []error{err}, nil
+			_, err := store.Save(ctx, rest)
+			result.Deleted = err == nil
+			return []error{err, stillHeld(holders)}, nil
 		}
 		err := o.client.revokeGrant(ctx, record)
 		result.Revoked = err == nil
@@ -148,6 +151,19 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 	err = store.Delete(ctx, g.key)
 	result.Deleted = err == nil
 	return append(errs, err), nil
+}
+
+// stillHeld says that a grant was not revoked, for whose sake, and what to do.
+func stillHeld(holders []fds.SubscriptionID) error {
+	const most = 5
+	names := make([]string, 0, most)
+	for _, id := range holders[:min(len(holders), most)] {
+		names = append(names, id.String())
+	}
+	if more := len(holders) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return fmt.Errorf("%w: subscription %s; sign them out too, or have the provider end this owner's part", ErrGrantShared, strings.Join(names, ", "))
 }
 
 // revokeGrant revokes the refresh token, by which most servers end the whole

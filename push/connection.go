@@ -57,8 +57,16 @@ func (c *Connection) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.St
 // State gives the condition at this moment.
 func (c *Connection) State() State {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state
+	state := c.state
+	var l *line
+	if c.run != nil {
+		l = c.run.line
+	}
+	c.mu.Unlock()
+	if l != nil {
+		state.Waiting, state.Failing = l.condition()
+	}
+	return state
 }
 
 // Run connects, keeps the connection up and hands every message to h, until ctx

@@ -295,6 +295,16 @@ func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
 	return calling
 }
 
+// condition returns how many messages wait, and what the handler fails on.
+func (l *line) condition() (waiting int, fails *delivery.Failing) {
+	if failing, ok := l.hand.Failing(); ok {
+		fails = &failing
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue), fails
+}
+
 // close lets the handler finish with the message at work and begin with no other.
 func (l *line) close() {
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package push
 import (
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -42,6 +43,11 @@ type State struct {
 	Connects uint64 // how often Connected was reached
 	Dropped  uint64 // messages of quality of service 0 that were not handed over: the handler fell behind, or the connection was ended before
 	Foreign  uint64 // messages on topics that are not the owner's or are malformed; never handed over
+
+	// At this moment, as Connection.State tells; OnState does not:
+
+	Waiting int               // messages that wait for the handler, without the one at work
+	Failing *delivery.Failing // what the handler fails on; nil: on nothing
 }
 
 // Subscribed says what Config.BeforeMessages is called for.

@@ -137,6 +137,7 @@ func grantFields(g *Grant) []field {
 		textField("client_id", &g.ClientID),
 		textField("grant_id", &g.GrantID),
 		listField("subscriptions", &g.Subscriptions),
+		listField("others", &g.Others),
 		textField("grant_type", &g.GrantType),
 		secretField("refresh_token", &g.RefreshToken),
 		secretField("access_token", &g.AccessToken),

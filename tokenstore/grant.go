@@ -44,6 +44,9 @@ type Grant struct {
 	// Subscriptions are the subscription IDs (W6, W7) the grant is for, as the
 	// token spelt them, in the token's order.
 	Subscriptions []string
+	// Others are further subscription IDs that the tokens are for, of owners who have
+	// signed out of this application or were never asked for.
+	Others []string
 	// GrantType is that of the request that obtained the grant (RFC 7591 section
 	// 2, grant_types), when it is not authorization_code: client_credentials
 	// needs no refresh token to be renewed.
@@ -90,6 +93,7 @@ func (g Grant) Entry() Entry {
 func (g Grant) Equal(o Grant) bool {
 	return g.Key == o.Key &&
 		slices.Equal(g.Subscriptions, o.Subscriptions) &&
+		slices.Equal(g.Others, o.Others) &&
 		g.GrantType == o.GrantType &&
 		g.RefreshToken.Equal(o.RefreshToken) &&
 		g.AccessToken.Equal(o.AccessToken) &&

@@ -36,17 +36,9 @@ type Settings struct {
 	Slow    func(m delivery.Message, took time.Duration)            // told of a call that has taken SlowAfter; may be nil
 }
 
-// Failing is what the handler of an owner fails on.
-type Failing struct {
-	Message  delivery.Message
-	Attempts int
-	Err      error // of the last one
-	Since    time.Time
-}
-
 // failing is one more failure; it is not changed.
 type failing struct {
-	Failing
+	delivery.Failing
 	known   uint64 // what the message is known by
 	handler error  // what the handler itself last failed with on it
 }
@@ -67,11 +59,11 @@ type Hand struct {
 func New(s *Settings) *Hand { return &Hand{settings: s} }
 
 // Failing returns what the handler fails on at this moment; false: on nothing.
-func (h *Hand) Failing() (Failing, bool) {
+func (h *Hand) Failing() (delivery.Failing, bool) {
 	if f := h.failing.Load(); f != nil {
 		return f.Failing, true
 	}
-	return Failing{}, false
+	return delivery.Failing{}, false
 }
 
 // Once calls the handler once, or in its place the dead-letter function when it has failed
@@ -118,7 +110,7 @@ func (h *Hand) givenUp(f *failing) bool {
 // next returns what is known after one more failure.
 func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) *failing {
 	if f == nil {
-		f = &failing{Failing: Failing{Message: *m, Since: time.Now()}, known: known}
+		f = &failing{Failing: delivery.Failing{Message: *m, Since: time.Now()}, known: known}
 	}
 	now := *f
 	now.Attempts++

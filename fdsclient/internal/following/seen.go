@@ -1,8 +1,7 @@
-package fdsclient
+package following
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -13,40 +12,19 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// Polled is what poll mode remembers of an owner.
-type Polled struct {
-	Events   PolledList `json:"events"`
-	Statuses PolledList `json:"statuses"`
-}
-
-// PolledList is what was read of one collection.
-type PolledList struct {
-	// From is the date of the last item, or else the provider's time, of the last read
-	// that held something new.
-	From time.Time `json:"from,omitzero"`
-	// Seen are digests of what was handled, 8 bytes each.
-	Seen []byte `json:"seen,omitempty"`
-	// Handed are pairs of digests of what was handed over since, in a read that did not
-	// come to its end: whose it is, a device's or an event's, and what.
-	Handed []byte `json:"handed,omitempty"`
-	// Part: Seen lacks what is dated before From, less the margin.
-	Part bool `json:"part,omitempty"`
-}
-
 const (
-	digestBytes = 8
-	// Two lists of both fit into a state file.
-	maxSeen   = 40_000  // digests of a list
-	maxGone   = 256     // of events that the last reads did not hold any more, or as many as they held
-	maxHanded = 1 << 16 // pairs of a list that are stored: after a restart in the middle, what is over that comes again
+	// Each list of digests fits into a record of its own.
+	maxSeen   = 40_000 // digests of a list
+	maxGone   = 256    // of events that the last reads did not hold any more, or as many as they held
+	maxHanded = 32_000 // pairs of a list that are stored: after a restart in the middle, what is over that comes again
 
 	// lasting is the bit in an event's digest that says that another one cannot have the
 	// same: it has an ID or a date.
 	lasting uint64 = 1
 )
 
-// polledList is one collection.
-type polledList struct {
+// list is one collection.
+type list struct {
 	kind      pull.Kind
 	from      time.Time
 	seen      []uint64 // sorted
@@ -62,7 +40,7 @@ type polledList struct {
 	ahead     time.Duration     // of our clock was the provider's then
 }
 
-func (l *polledList) load(stored PolledList) {
+func (l *list) load(stored listRecord) {
 	l.from, l.part = stored.From, stored.Part
 	l.seen = digestsIn(stored.Seen)
 	slices.Sort(l.seen)
@@ -72,16 +50,9 @@ func (l *polledList) load(stored PolledList) {
 	}
 }
 
-func digestsIn(stored []byte) (all []uint64) {
-	for ; len(stored) >= digestBytes; stored = stored[digestBytes:] {
-		all = append(all, binary.BigEndian.Uint64(stored))
-	}
-	return all
-}
-
 // store gives what load takes, with what was handed over of a read under way.
-func (l *polledList) store() PolledList {
-	stored := PolledList{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.gone)))}
+func (l *list) store() listRecord {
+	stored := listRecord{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.gone)))}
 	for _, some := range [][]uint64{l.seen, l.gone} {
 		for _, d := range some {
 			stored.Seen = binary.BigEndian.AppendUint64(stored.Seen, d)
@@ -97,7 +68,7 @@ func (l *polledList) store() PolledList {
 }
 
 // hand notes what was handed over.
-func (l *polledList) hand(whose, d uint64) {
+func (l *list) hand(whose, d uint64) {
 	if l.handed == nil {
 		l.handed = make(map[uint64]uint64)
 	}
@@ -106,7 +77,7 @@ func (l *polledList) hand(whose, d uint64) {
 
 // knows says whether the handler has had that. What came of a device before another
 // status of it is new again.
-func (l *polledList) knows(whose, d uint64) bool {
+func (l *list) knows(whose, d uint64) bool {
 	if last, found := l.handed[whose]; found {
 		return last == d
 	}
@@ -119,8 +90,8 @@ func holds(sorted []uint64, d uint64) bool {
 	return found
 }
 
-// polledItem is an item of a read.
-type polledItem struct {
+// readItem is an item of a read.
+type readItem struct {
 	digest uint64
 	at     time.Time
 	dated  bool
@@ -128,7 +99,7 @@ type polledItem struct {
 
 // latest gives the date of the last item of a read that is not dated past now, which
 // is not believed; zero: none is.
-func latest(read []polledItem, now time.Time) (last time.Time) {
+func latest(read []readItem, now time.Time) (last time.Time) {
 	for _, item := range read {
 		if item.dated && item.at.After(last) && !item.at.After(now) {
 			last = item.at
@@ -139,7 +110,7 @@ func latest(read []polledItem, now time.Time) (last time.Time) {
 
 // since gives the time from which items are of interest, as the dialect's layout
 // can say it; zero: all are.
-func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time {
+func (l *list) since(margin time.Duration, dialect fds.Dialect) time.Time {
 	if l.from.IsZero() {
 		return time.Time{}
 	}
@@ -149,7 +120,7 @@ func (l *polledList) since(margin time.Duration, dialect fds.Dialect) time.Time 
 // complete takes a read that came to its end; part: it left out what is old. What is
 // to come is dated by whoever dated the last item, whose clock may be another than
 // that of the answers, and who may take its time.
-func (l *polledList) complete(read []polledItem, part bool, margin time.Duration, dialect fds.Dialect) error {
+func (l *list) complete(read []readItem, part bool, margin time.Duration, dialect fds.Dialect) error {
 	part = part || l.kind == pull.Events && len(read) > maxSeen
 	from := l.date
 	if last := latest(read, l.date); !last.IsZero() {
@@ -161,15 +132,15 @@ func (l *polledList) complete(read []polledItem, part bool, margin time.Duration
 		seen = recurring(read, part, from, margin, dialect)
 	}
 	if len(seen) > maxSeen {
-		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", ErrConfig, l.kind, maxSeen)
+		return fmt.Errorf("fdsclient: poll: %w: the list of %s holds over %d items that may be new; Dialect.FromParameter and TimeMember, or a smaller Poll.Margin, make it shorter", fds.ErrConfig, l.kind, maxSeen)
 	}
 	l.take(from, seen, part)
 	return nil
 }
 
 // recurring gives the digests of the items that the next read may hold again.
-func recurring(read []polledItem, part bool, from time.Time, margin time.Duration, dialect fds.Dialect) (seen []uint64) {
-	next := polledList{from: from}
+func recurring(read []readItem, part bool, from time.Time, margin time.Duration, dialect fds.Dialect) (seen []uint64) {
+	next := list{from: from}
 	since := next.since(margin, dialect)
 	for _, item := range read {
 		if !part || !item.dated || !item.at.Before(since) {
@@ -180,7 +151,7 @@ func recurring(read []polledItem, part bool, from time.Time, margin time.Duratio
 	return slices.Clip(slices.Compact(seen))
 }
 
-func (l *polledList) take(from time.Time, seen []uint64, part bool) {
+func (l *list) take(from time.Time, seen []uint64, part bool) {
 	l.gone = l.missing(seen)
 	l.from, l.part, l.seen, l.handed = from, part, seen, nil
 }
@@ -188,7 +159,7 @@ func (l *polledList) take(from time.Time, seen []uint64, part bool) {
 // missing gives what was known and is not among seen. It may be back: where pages
 // shift while they are read, where the provider is several machines that do not all
 // have the same, where its clock is set back. A status that is back is news.
-func (l *polledList) missing(seen []uint64) (gone []uint64) {
+func (l *list) missing(seen []uint64) (gone []uint64) {
 	if l.kind != pull.Events {
 		return nil
 	}
@@ -216,26 +187,21 @@ func (l *polledList) missing(seen []uint64) (gone []uint64) {
 
 // stableDigests are what an item is known by, the same in every process, and whose it
 // is: the device's whose state it tells, else its own.
-func stableDigests(m delivery.Message, item fds.Item, dated bool, dialect fds.Dialect) (whose, d uint64) {
-	d = stableDigest(m.Payload)
+func stableDigests(m *delivery.Message, item fds.Item, dated bool, dialect fds.Dialect) (whose, d uint64) {
+	d = digest(m.Payload)
 	switch m.Kind {
 	case delivery.KindEvent:
 		id := textMember(item, dialect.MessageID)
 		if id != "" {
-			d = stableDigest([]byte("id " + id))
+			d = digest([]byte("id " + id))
 		}
 		if d &^= lasting; id != "" || dated {
 			d |= lasting
 		}
 	case delivery.KindStatus:
 		if id := textMember(item, dialect.DeviceID); id != "" {
-			return stableDigest([]byte("device " + id)), d
+			return digest([]byte("device " + id)), d
 		}
 	}
 	return d, d
-}
-
-func stableDigest(data []byte) uint64 {
-	sum := sha256.Sum256(data)
-	return binary.BigEndian.Uint64(sum[:])
 }

@@ -1,0 +1,41 @@
+package fdsclient
+
+import (
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// Condition is how an owner fares at one moment.
+type Condition struct {
+	// Connection is that of the push connection, as Owner.Connection returns it.
+	Connection push.State
+	Polled     bool      // a Run reads the owner's lists at intervals, and there is no connection
+	Gap        *Gap      // what may have been lost and was not fetched yet; nil: nothing
+	Last       time.Time // when the handler was done with a message last; zero: not in this Run
+	// Failing is the message that the handler fails on, with how often and why; nil: none.
+	Failing *delivery.Failing
+	Waiting int // messages that have come and wait for the handler
+}
+
+// Condition returns how the owner fares at this moment. Without a Run nothing but
+// Connection is known. It asks nobody and is cheap.
+func (o *Owner) Condition() Condition {
+	condition := Condition{Connection: o.Connection()}
+	condition.Failing, condition.Waiting = condition.Connection.Failing, condition.Connection.Waiting
+	a := o.connected()
+	if a == nil {
+		return condition
+	}
+	seen := a.follower.Seen()
+	condition.Polled, condition.Last = a.connection == nil, seen.Last
+	if seen.Gap != nil {
+		gap := Gap(*seen.Gap)
+		condition.Gap = &gap
+	}
+	if seen.Failing != nil {
+		condition.Failing = seen.Failing
+	}
+	return condition
+}

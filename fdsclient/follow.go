@@ -1,0 +1,57 @@
+package fdsclient
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/internal/handoff"
+)
+
+// followSettings are those of all owners' followers.
+func (c *Client) followSettings() following.Settings {
+	gaps := c.cfg.Push.Gaps
+	return following.Settings{
+		ClientID:       c.cfg.Application.ClientID,
+		Store:          c.cfg.State,
+		Dialect:        c.cfg.Provider.Dialect,
+		Topics:         c.cfg.Push.Topics,
+		HasAPI:         c.cfg.Provider.APIURL != "",
+		Margin:         gaps.Margin,
+		Wait:           gaps.Wait,
+		Concurrent:     gaps.Concurrent,
+		RetryInitial:   gaps.Retry.Initial,
+		RetryMax:       gaps.Retry.Max,
+		GapsOff:        gaps.Off,
+		TrustSession:   gaps.TrustSession,
+		DropDuplicates: gaps.DropDuplicates,
+		PollInterval:   c.cfg.Poll.Interval,
+		PollMargin:     c.cfg.Poll.Margin,
+		Log:            c.log,
+		Gap:            c.gapChanged,
+		Polled:         c.polled,
+	}
+}
+
+// calling is how a run's handler is called for what is fetched, as push does for what is
+// pushed.
+func (c *Client) calling(h delivery.Handler) *handoff.Settings {
+	hooks := pushHooks{c}
+	return &handoff.Settings{
+		Handler:     h,
+		MaxAttempts: c.cfg.Push.MaxAttempts,
+		DeadLetter:  c.cfg.Push.DeadLetter,
+		SlowAfter:   cmp.Or(c.cfg.Push.SlowHandler, time.Minute),
+		Logger:      c.log,
+		Handled:     func(m delivery.Message, took time.Duration, err error) { hooks.MessageHandled(m.Owner, took, err) },
+		Slow:        func(m delivery.Message, took time.Duration) { hooks.HandlerSlow(m.Owner, took) },
+	}
+}
+
+// follow makes the follower of an owner. Calling may be nil when only the session is to be
+// ended.
+func (c *Client) follow(ctx context.Context, o *Owner, calling *handoff.Settings) *following.Follower {
+	return c.followers.Follow(ctx, following.Owner{Key: o.key, Items: o.pullOnce().Items}, calling)
+}

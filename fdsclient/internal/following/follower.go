@@ -1,0 +1,197 @@
+package following
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// quiet is the time within which the next message of a broker's queue arrives once one is
+// acknowledged. Where it takes longer, the margin helps.
+const quiet = 2 * time.Second
+
+// handlerGrace is what a handler at work has when the run ends.
+const handlerGrace = 10 * time.Second
+
+// Follower keeps what a run must remember of one owner. The handler's calls for the owner
+// go through it, one at a time: those for live messages come by Live, from whoever repeats
+// them when they fail, and those for what is fetched by hand.
+type Follower struct {
+	shared  *Followers
+	owner   Owner
+	handler delivery.Handler
+	hand    *handoff.Hand
+	began   time.Time       // see clock
+	ctx     context.Context // of what is fetched; ends with Stop
+	cancel  context.CancelFunc
+
+	saving baton // held over the store's work, it guards what is stored
+	storedState
+
+	turn  baton // held over the handler's work
+	place place // among the workers
+
+	mu       sync.Mutex // guards what follows
+	stopped  bool
+	recent   recent    // what the handler had last
+	last     time.Time // when a message was handled
+	position position
+	gap      gap
+	polling  *polling // nil: the broker pushes
+}
+
+// baton is a mutex that a context can give up on, and testing/synctest knows.
+type baton chan struct{}
+
+func newBaton() baton { return make(baton, 1) }
+
+func (b baton) lock()   { b <- struct{}{} }
+func (b baton) unlock() { <-b }
+
+func (b baton) lockWithin(ctx context.Context) error {
+	select {
+	case b <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// clock returns a moment of this process by the wall clock of the follower's begin: one
+// that is set meanwhile would move the position.
+func (f *Follower) clock(at time.Time) time.Time { return f.began.Add(at.Sub(f.began)) }
+
+// Live hands one message of the connection to the handler.
+func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
+	if err := f.turn.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	var (
+		dialect = f.shared.Dialect
+		item, _ = m.Item() // the zero Item, which has no members, when the payload is none
+		d       digests
+		named   bool
+		drop    bool
+		at, ok  = dialect.Time(item)
+	)
+	if f.shared.remembers() {
+		d, named = digestsOf(&m, item, dialect)
+		f.mu.Lock()
+		if (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.recent.holds(d) {
+			m.Duplicate = true
+			drop = f.shared.DropDuplicates && (named || ok)
+		}
+		f.mu.Unlock()
+	}
+	if !drop {
+		if err := f.handler(ctx, m); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared.remembers() {
+		f.recent.add(d, f.overlapping(m.ReceivedAt))
+	}
+	f.last = time.Now()
+	if m.QoS > 0 {
+		f.position.handled(&m, f.clock(m.ReceivedAt), at, ok)
+	}
+	return nil
+}
+
+// remembers reports whether what the handler had is of use later.
+func (a *Followers) remembers() bool { return a.HasAPI && !a.GapsOff || a.DropDuplicates }
+
+// overlapping reports whether a backfill may hold a live message too: one is under way, or
+// was when it came, however long the handler took for those before it. f.mu is held.
+func (f *Follower) overlapping(received time.Time) bool {
+	return f.gap.open != nil && f.shared.HasAPI || received.Before(f.gap.overlap)
+}
+
+// Acknowledged is told that the broker has the acknowledgement of the message that Live
+// handed over last.
+func (f *Follower) Acknowledged(delivery.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.position.acknowledged() && !f.position.changed && !f.stopped {
+		f.position.changed = true
+		f.shared.positions.add(f)
+	}
+}
+
+// give hands over what was fetched: once, within the run, and when that ends a handler at
+// work has a while to finish.
+func (f *Follower) give(ctx context.Context, m *delivery.Message, known uint64) (dead bool, err error) {
+	handling, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(handlerGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end()
+		case <-handling.Done():
+		}
+	})()
+	dead, err = f.hand.Once(handling, m, known)
+	if err == nil {
+		f.mu.Lock()
+		f.last = time.Now()
+		f.mu.Unlock()
+	}
+	return dead, err
+}
+
+// ConnectionIs is told each phase of the connection. Once an attempt has failed that may
+// have subscribed, for all that its lost SUBACK would have said, the next one is no
+// newcomer's: the broker may have queued, and dropped or forgotten.
+func (f *Follower) ConnectionIs(phase push.Phase) {
+	if phase == push.Connecting || phase == push.Connected {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position.mayHaveSubscribed()
+}
+
+// Stop ends what is fetched and stores the position at last.
+func (f *Follower) Stop() {
+	f.cancel()
+	f.shared.workers.remove(f)
+	f.mu.Lock()
+	f.stopped = true
+	if f.gap.retry != nil {
+		f.gap.retry.Stop()
+	}
+	p := f.polling
+	if p != nil && p.timer != nil {
+		p.timer.Stop()
+	}
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), lastSaveTimeout)
+	defer cancel()
+	if p != nil {
+		p.storeAtLast(ctx)
+		return
+	}
+	f.storeAtLast(ctx)
+}
+
+// work is what a worker does for the owner: what the gap or the poll needs now.
+func (f *Follower) work() {
+	if f.polling != nil {
+		f.polling.read()
+		return
+	}
+	f.fill()
+}
+
+// ownerKey is for tests and logs.
+func (f *Follower) ownerKey() fds.OwnerKey { return f.owner.Key }

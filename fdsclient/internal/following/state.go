@@ -1,0 +1,321 @@
+package following
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
+)
+
+// stateName is the record of an owner in which all is, but for lists that are too long.
+const stateName = "state"
+
+// record is the content of that record, in JSON.
+type record struct {
+	// Filters are the topic filters that the broker's session may hold.
+	Filters []string `json:"filters,omitempty"`
+	// Position: all that was published before was handled. It is in the provider's time as
+	// far as that is known, and a lower bound.
+	Position time.Time `json:"position,omitzero"`
+	// Ahead is what the provider's clock was ahead of this machine's when Position was set,
+	// negative when it was behind; 0 where its time is not known.
+	Ahead time.Duration `json:"ahead,omitempty"`
+	// Gap is what may have been lost and was not fetched yet. What it points to is not
+	// changed.
+	Gap *Gap `json:"gap,omitempty"`
+	// Polled is what polling has handed over. What it points to is not changed.
+	Polled *polledRecord `json:"polled,omitempty"`
+	// Recent are digests of what was handled last, 8 bytes each.
+	Recent []byte `json:"recent,omitempty"`
+}
+
+// polledRecord is what polling remembers of an owner.
+type polledRecord struct {
+	Events   listRecord `json:"events"`
+	Statuses listRecord `json:"statuses"`
+	// Begun is when the first read was tried, by this machine's clock, while none has
+	// succeeded: what is dated before was for nobody.
+	Begun time.Time `json:"begun,omitzero"`
+}
+
+// listRecord is what was read of one collection.
+type listRecord struct {
+	// From is the date of the last item, or else the provider's time, of the last read
+	// that held something new.
+	From time.Time `json:"from,omitzero"`
+	// Seen are digests of what was handled, 8 bytes each.
+	Seen []byte `json:"seen,omitempty"`
+	// Handed are pairs of digests of what was handed over since, in a read that did not
+	// come to its end: whose it is, a device's or an event's, and what.
+	Handed []byte `json:"handed,omitempty"`
+	// Part: Seen lacks what is dated before From, less the margin.
+	Part bool `json:"part,omitempty"`
+	// SeenIn and HandedIn name the records that hold them, where they are too long.
+	SeenIn   string `json:"seen_in,omitempty"`
+	HandedIn string `json:"handed_in,omitempty"`
+}
+
+// long returns the parts of the record that may be too long, each with its place and the
+// names that its own record takes in turn.
+func (r *polledRecord) long() []longPart {
+	return []longPart{
+		{"polled.events.seen", &r.Events.Seen, &r.Events.SeenIn}, {"polled.events.handed", &r.Events.Handed, &r.Events.HandedIn},
+		{"polled.statuses.seen", &r.Statuses.Seen, &r.Statuses.SeenIn}, {"polled.statuses.handed", &r.Statuses.Handed, &r.Statuses.HandedIn},
+	}
+}
+
+type longPart struct {
+	name string
+	data *[]byte
+	in   *string
+}
+
+// storedState is what the store has of an owner.
+type storedState struct {
+	stored   record // but for the position
+	revision string
+	unread   error // why it is not what the store has
+	deleted  bool  // never to be stored again
+	unsaved  bool  // the last position could not be stored
+}
+
+// load reads what is stored. While that fails, nothing is known of the owner.
+func (f *Follower) load(ctx context.Context) error {
+	stored, revision, err := f.shared.read(ctx, f.owner.Key)
+	f.stored, f.revision, f.unread = stored, revision, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recent.restore(stored.Recent)
+	f.position.at, f.position.ahead = stored.Position, stored.Ahead
+	f.position.newcomer = err == nil && stored.Position.IsZero() && stored.Gap == nil && len(stored.Filters) == 0 && (stored.Polled == nil || !stored.Polled.Begun.IsZero())
+	return err
+}
+
+// read reads the record of an owner, the zero one where there is none.
+func (a *Followers) read(ctx context.Context, owner fds.OwnerKey) (record, string, error) {
+	var stored record
+	loaded, err := a.Store.Load(ctx, a.key(owner, stateName))
+	if err != nil {
+		return record{}, loaded.Revision, err
+	}
+	if loaded.Revision == "" {
+		return record{}, "", nil
+	}
+	if err := json.Unmarshal(loaded.Data, &stored); err != nil {
+		return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrCorrupt)
+	}
+	if stored.Polled != nil {
+		for _, part := range stored.Polled.long() {
+			if *part.in == "" {
+				continue
+			}
+			long, err := a.Store.Load(ctx, a.key(owner, *part.in))
+			if err != nil {
+				return record{}, loaded.Revision, err
+			}
+			*part.data = long.Data
+		}
+	}
+	return stored, loaded.Revision, nil
+}
+
+// save changes what is stored, together with the position of this moment.
+func (f *Follower) save(ctx context.Context, change func(*record)) error {
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	return f.saveLocked(ctx, change)
+}
+
+// maxConflicts is how often a record that others change is read again.
+const maxConflicts = 3
+
+// saveLocked is save while f.saving is held.
+func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
+	if f.deleted {
+		return nil
+	}
+	for conflicts := 0; ; conflicts++ {
+		next := f.stored
+		f.mu.Lock()
+		next.Position, next.Ahead, next.Recent = f.position.at, f.position.ahead, f.recent.bytes()
+		f.mu.Unlock()
+		if change != nil {
+			change(&next)
+		}
+		revision, err := f.shared.write(ctx, f.owner.Key, next, f.stored.Polled, f.revision)
+		switch {
+		case err == nil:
+			f.stored, f.revision, f.unread = next, revision, nil
+			return nil
+		case !errors.Is(err, statestore.ErrConflict) || conflicts == maxConflicts:
+			return err
+		}
+		theirs, revision, err := f.shared.read(ctx, f.owner.Key)
+		if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+			return err
+		}
+		f.revision = revision
+		f.join(theirs)
+	}
+}
+
+// join takes what another process has stored meanwhile of the same owner: of the two, what
+// forgets less.
+func (f *Follower) join(theirs record) {
+	for _, filter := range theirs.Filters {
+		if !slices.Contains(f.stored.Filters, filter) {
+			f.stored.Filters = append(slices.Clip(f.stored.Filters), filter)
+		}
+	}
+	if f.stored.Polled == nil {
+		f.stored.Polled = theirs.Polled
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !theirs.Position.IsZero() && (f.position.at.IsZero() || theirs.Position.Before(f.position.at)) {
+		f.position.at = theirs.Position
+	}
+	if theirs.Gap == nil {
+		return
+	}
+	gap := *theirs.Gap
+	if ours := cmp.Or(f.gap.open, f.stored.Gap); ours != nil && (ours.From.IsZero() || !gap.From.IsZero() && ours.From.Before(gap.From)) {
+		gap.From = ours.From
+	}
+	f.stored.Gap = &gap
+}
+
+// write stores a record where revision is what is stored. Before is what it had of polling.
+func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord, revision string) (string, error) {
+	data, err := json.Marshal(next)
+	if err != nil {
+		return "", err
+	}
+	if len(data) > statestore.MaxBytes && next.Polled != nil {
+		if data, err = a.writeLong(ctx, owner, next, before); err != nil {
+			return "", err
+		}
+	}
+	return a.Store.Save(ctx, a.key(owner, stateName), data, revision)
+}
+
+// writeLong stores the longest parts of a record in records of their own, until the rest
+// fits. Each has two names, of which what is stored at this moment uses one.
+func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord) ([]byte, error) {
+	polled := *next.Polled
+	next.Polled = &polled
+	if before == nil {
+		before = new(polledRecord)
+	}
+	parts, used := polled.long(), before.long()
+	for {
+		data, err := json.Marshal(next)
+		if err != nil || len(data) <= statestore.MaxBytes {
+			return data, err
+		}
+		longest := 0
+		for i, part := range parts {
+			if len(*part.data) > len(*parts[longest].data) {
+				longest = i
+			}
+		}
+		part := parts[longest]
+		if len(*part.data) == 0 {
+			return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrTooLarge)
+		}
+		name := part.name + ".a"
+		if *used[longest].in == name {
+			name = part.name + ".b"
+		}
+		key := a.key(owner, name)
+		there, err := a.Store.Load(ctx, key)
+		if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+			return nil, err
+		}
+		if _, err := a.Store.Save(ctx, key, *part.data, there.Revision); err != nil {
+			return nil, err
+		}
+		*part.in, *part.data = name, nil
+	}
+}
+
+// SaveFilters is push.Config.SaveSubscribed. The position of an owner who was never
+// subscribed begins here: before, there was nothing to receive.
+func (f *Follower) SaveFilters(ctx context.Context, filters []string) error {
+	f.mu.Lock()
+	if f.position.newcomer && f.position.at.IsZero() && len(filters) > 0 {
+		f.position.at = f.clock(time.Now())
+	}
+	f.mu.Unlock()
+	return f.save(ctx, func(r *record) { r.Filters = filters })
+}
+
+// Forget is for an owner who signs out: nothing is stored any more, but that the broker
+// has a session, unless it was ended.
+func (f *Follower) Forget(ctx context.Context, ended bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout) // ctx may have been used up
+	defer cancel()
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	if !ended && len(f.stored.Filters) > 0 {
+		// With its position, else who signs in next would be told of all there ever was.
+		err := f.saveLocked(ctx, func(r *record) { r.Gap, r.Polled, r.Recent = nil, nil, nil })
+		f.deleted = true
+		return err
+	}
+	f.deleted = true
+	if !ended && f.unread != nil && !errors.Is(f.unread, statestore.ErrCorrupt) {
+		return nil // it may name a session
+	}
+	return f.shared.Delete(ctx, f.owner.Key)
+}
+
+// Stored returns the filters that the broker's session of an owner may hold, for one who is
+// not followed.
+func (a *Followers) Stored(ctx context.Context, owner fds.OwnerKey) (filters []string, err error) {
+	stored, _, err := a.read(ctx, owner)
+	return stored.Filters, err
+}
+
+// Delete removes all that is stored of an owner.
+func (a *Followers) Delete(ctx context.Context, owner fds.OwnerKey) error {
+	stored, revision, err := a.read(ctx, owner)
+	if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+		return err
+	}
+	if stored.Polled != nil {
+		for _, part := range stored.Polled.long() {
+			if *part.in == "" {
+				continue
+			}
+			for _, name := range []string{part.name + ".a", part.name + ".b"} {
+				a.deleteLong(ctx, owner, name)
+			}
+		}
+	}
+	return a.Store.Delete(ctx, a.key(owner, stateName), revision)
+}
+
+// deleteLong removes a part of a record. What stays behind does no harm: it is no longer
+// named.
+func (a *Followers) deleteLong(ctx context.Context, owner fds.OwnerKey, name string) {
+	key := a.key(owner, name)
+	there, err := a.Store.Load(ctx, key)
+	if err == nil && there.Revision != "" {
+		err = a.Store.Delete(ctx, key, there.Revision)
+	}
+	if err != nil {
+		a.Log.LogAttrs(ctx, slog.LevelWarn, "a part of an owner's state was not deleted", ownerAttr(owner), slog.Any("error", err))
+	}
+}
