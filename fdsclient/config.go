@@ -311,6 +311,11 @@ func (c Config) validate() (Config, error) {
 	}
 
 	c.Hooks = slices.Clone(c.Hooks)
+	for i, hook := range c.Hooks {
+		if why := hookFault(hook); why != "" {
+			fault("Hooks[%d] %s", i, why)
+		}
+	}
 	c.Provider.BrokerFallbacks = slices.Clone(c.Provider.BrokerFallbacks)
 	c.Provider.AllowedServers = slices.Clone(c.Provider.AllowedServers)
 	c.Provider.Resources = slices.Clone(c.Provider.Resources)

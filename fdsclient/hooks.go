@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -49,6 +51,44 @@ type HookCertificate interface {
 	OnCertificate(fds.OwnerKey, error)
 }
 
+// hookTypes are all interfaces that a hook may implement, of one method each.
+var hookTypes = []reflect.Type{
+	reflect.TypeFor[HookRenewed](), reflect.TypeFor[HookRenewalFailing](), reflect.TypeFor[HookSignInNeeded](),
+	reflect.TypeFor[HookStoreUnavailable](), reflect.TypeFor[HookConnection](), reflect.TypeFor[HookCertificate](),
+	reflect.TypeFor[HookGap](), reflect.TypeFor[HookPoll](),
+	reflect.TypeFor[push.AttemptHook](), reflect.TypeFor[push.HandledHook](), reflect.TypeFor[push.DiscardHook](), reflect.TypeFor[push.SlowHook](),
+}
+
+// hookFault returns why a value is no hook, or "": it implements none of the interfaces, or
+// has a method that is called as a hook's and takes something else, so that it would never
+// be called.
+func hookFault(hook any) string {
+	if hook == nil {
+		return "is nil"
+	}
+	is := reflect.TypeOf(hook)
+	implements := false
+	var names []string
+	for _, one := range hookTypes {
+		wanted := one.Method(0)
+		names = append(names, wanted.Name)
+		if is.Implements(one) {
+			implements = true
+			continue
+		}
+		if has, ok := is.MethodByName(wanted.Name); ok {
+			return fmt.Sprintf("of type %v has a method %s that is %v besides its receiver; the hook is %v", is, wanted.Name, has.Type, wanted.Type)
+		}
+		if has, ok := reflect.PointerTo(is).MethodByName(wanted.Name); ok && has.Type.NumIn() > 0 {
+			return fmt.Sprintf("of type %v has its method %s on the pointer; give its address", is, wanted.Name)
+		}
+	}
+	if !implements {
+		return fmt.Sprintf("of type %v implements no hook; the methods of hooks are %s", is, strings.Join(names, ", "))
+	}
+	return ""
+}
+
 // tell calls the hooks that implement H. One that panics harms nothing but itself.
 func tell[H any](c *Client, call func(H)) {
 	for _, hook := range c.cfg.Hooks {
@@ -88,11 +128,14 @@ func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
 }
 
 func ownersAttr(owners []fds.OwnerKey) slog.Attr {
-	ids := make([]string, len(owners))
-	for i, o := range owners {
-		ids[i] = o.SubscriptionID.String()
+	if len(owners) == 1 {
+		return slog.Any("owner", owners[0])
 	}
-	return slog.Any("subscriptions", ids)
+	names := make([]string, len(owners))
+	for i, o := range owners {
+		names[i] = o.String()
+	}
+	return slog.Any("owners", names)
 }
 
 // pushHooks passes what connections measure on to the Client's hooks, which may
