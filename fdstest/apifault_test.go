@@ -174,7 +174,7 @@ func TestRetryAfterIsInSecondsOrADate(t *testing.T) {
 }
 
 func TestFaultsThatChangeABodyDoSoBeforeItIsCompressed(t *testing.T) {
-	r := newReader(t, fdstest.Options{WebAPI: fdstest.WebAPI{Compress: true}}, "A")
+	r := newReader(t, fdstest.Options{WebAPI: fdstest.WebAPI{Compress: true, SubscriptionParameter: "owner"}}, "A")
 	off := r.p.Inject(fdstest.Oversized(fdstest.APIEndpoint, 10))
 	if ans := r.read("specifications", "Accept-Encoding", "gzip", "If-None-Match", "*"); ans.header.Get("Content-Encoding") != "" || ans.body != `          [{"device_id":"A"}]` {
 		t.Errorf("Oversized: %d %q", ans.status, ans.body)

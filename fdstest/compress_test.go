@@ -71,7 +71,7 @@ func TestErrorsAndTagsAreInGzipToo(t *testing.T) {
 }
 
 func TestNothingIsInGzipUnlessTheOptionsSaySo(t *testing.T) {
-	ans := newReader(t, fdstest.Options{}, "A").read("specifications", "Accept-Encoding", "gzip")
+	ans := newReader(t, fdstest.Options{WebAPI: fdstest.WebAPI{SubscriptionParameter: "owner"}}, "A").read("specifications", "Accept-Encoding", "gzip")
 	if ans.header.Get("Content-Encoding") != "" || ans.header.Get("Vary") != "" || ans.body != `[{"device_id":"A"}]` {
 		t.Errorf("%v %s", ans.header, ans.body)
 	}

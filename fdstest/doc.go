@@ -52,6 +52,15 @@
 //		Paging:     fdstest.Paging{CursorParameter: "cursor", CursorMember: "next_cursor", Size: 50},
 //	}})
 //
+// # Whose an item is
+//
+// Every item but event specifications, which belong to nobody, and every message names
+// its owner in the member subscription_id, or as WebAPI.SubscriptionMember has it; or the
+// Web API takes a parameter with the owner, WebAPI.SubscriptionParameter. Provider.Dialect
+// tells all such names to a client under test:
+//
+//	client, err := pull.New(pull.Config{Dialect: p.Dialect(), ...})
+//
 // # What goes wrong
 //
 // Provider.Inject switches on a Fault, until its off function is called or as
@@ -145,6 +154,9 @@
 //     second refresh token.
 //   - [NextPageIsItself]: pages that lead in a circle (Glitchedpixel-io/media-api#66). A
 //     client notices and ends.
+//   - [NamelessItems], [ItemSubscription]: items name nobody, or somebody else, all or only
+//     some. Where a token covers several owners, a client hands no item to one of whom it
+//     is not certain, and says which setting is missing.
 //   - [LoseTagAnswer]: makes a tag and loses the answer. A client does not ask again by
 //     itself.
 //

@@ -16,14 +16,14 @@ func Example() {
 	p, err := fdstest.Start(fdstest.Options{
 		Quiet:   true,
 		Devices: -1,
-		Owners:  []fdstest.Owner{{Name: "Northside Hospital"}},
+		Owners:  []fdstest.Owner{{Name: "Northside Hospital", Spelling: "0b3f2a52-6f0d-4a7e-9c43-6d2b8f1e7a90"}},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer p.Close()
 	owner := p.Owners()[0]
-	if err := p.AddDevice(owner, []byte(`{"device_id":"soap-1","generic":{"device_type":"dispenser"}}`)); err != nil {
+	if err := p.AddDevice(owner, []byte(`{"device_id":"soap-1"}`)); err != nil {
 		log.Fatal(err)
 	}
 	tokens, err := p.IssueTokens("fdsdemo", owner)
@@ -54,6 +54,6 @@ func Example() {
 	p.Inject(fdstest.TooManyRequests(fdstest.APIEndpoint, "30").Times(1))
 	read()
 	// Output:
-	// 200 [map[device_id:soap-1 generic:map[device_type:dispenser]]]
+	// 200 [map[device_id:soap-1 subscription_id:0b3f2a52-6f0d-4a7e-9c43-6d2b8f1e7a90]]
 	// 429 map[message:too_many_requests status:429]
 }

@@ -36,8 +36,9 @@ func (p *Provider) publications(from []world.Publication) []Publication {
 }
 
 // AddDevice adds the specification of a device, or replaces it; its ID is the
-// member device_id. Like all items given by hand it is served exactly as given,
-// and nothing happens to it by itself. It publishes nothing.
+// member device_id. Like all items given by hand it is served exactly as given, but
+// for its owner (see WebAPI.SubscriptionMember), and nothing happens to it by itself.
+// It publishes nothing.
 func (p *Provider) AddDevice(o Owner, item []byte) error {
 	return byHand("add device", p.world.AddDevice(o.SubscriptionID, item))
 }
@@ -78,6 +79,11 @@ func byHand(what string, err error) error {
 		return fmt.Errorf("fdstest: %s: %w", what, err)
 	}
 	return nil
+}
+
+func (p *Provider) spellingOf(id fds.SubscriptionID) string {
+	o, _ := p.owner(id)
+	return o.Spelling
 }
 
 func (p *Provider) owner(id fds.SubscriptionID) (Owner, bool) {

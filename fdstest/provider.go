@@ -27,6 +27,7 @@ type Provider struct {
 	mutualTLSURL              string // "" without a second port of the authorization server
 	claim                     string
 	paging                    Paging
+	dialect                   fds.Dialect
 	log                       *slog.Logger
 	ca                        *root
 	foreignCA                 func() (*root, error)
@@ -39,6 +40,7 @@ type Provider struct {
 	http      httpFaults
 	conns     connections
 	mqtt      brokerFaults
+	items     itemFaults
 	keys      keyLog
 
 	mu        sync.Mutex
@@ -53,7 +55,7 @@ func Start(opts Options) (*Provider, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("fdstest: start: %w", err)
 	}
-	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, ownerByID: make(map[fds.SubscriptionID]Owner)}
+	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, dialect: opts.dialect(), ownerByID: make(map[fds.SubscriptionID]Owner)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -168,7 +170,10 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 	if err != nil {
 		return err
 	}
-	p.world = world.New(world.Config{Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld})
+	p.world = world.New(world.Config{
+		Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld,
+		SubscriptionMember: p.dialect.SubscriptionMember, Spelling: p.spellingOf, Alter: p.items.alter,
+	})
 	timeRange := webapi.TimeRange{From: "from", To: "to"}
 	if opts.TimeRange != nil {
 		timeRange = webapi.TimeRange(*opts.TimeRange)

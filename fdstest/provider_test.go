@@ -292,7 +292,7 @@ func TestOwnersAreSpeltAsAsked(t *testing.T) {
 func TestItemsGivenByHandAreServedAsGiven(t *testing.T) {
 	a := start(t, fdstest.Options{Devices: -1})
 	owner := a.p.Owners()[0]
-	item := `{"device_id":"d1", "generic":{"device_type":"dispenser"}, "extra":1.50}`
+	item := `{"device_id":"d1", "generic":{"device_type":"dispenser"}, "subscription_id":"` + owner.Spelling + `", "extra":1.50}`
 	if err := a.p.AddDevice(owner, []byte(item)); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,17 @@ type WebAPI struct {
 	// its ID; default none. The answer is then the tag itself and no list, and 404
 	// when there is no such tag; ids cannot be sent with it.
 	TagParameter string
+	// SubscriptionMember is the member, below the root with dots, in which every item
+	// but an event specification, and every message that tells one, names its owner's
+	// subscription ID as Owner.Spelling has it. Default "subscription_id", or none where
+	// there is a SubscriptionParameter. An item given by hand that lacks the member gets
+	// it in front of its others; one that has it keeps what it says. A tag belongs to
+	// the owner that it names, which must be one of the token's, or to the token's first.
+	SubscriptionMember string
+	// SubscriptionParameter is a query parameter of every request, tags' included, that
+	// names one of the token's owners, whose items are then the only ones; default none.
+	// An owner that the token does not cover is 403 forbidden.
+	SubscriptionParameter string
 	// Paging is how a long list is split; default not at all.
 	Paging Paging
 	// Compress sends every answer of the Web API in gzip to clients that accept it;
@@ -80,6 +91,10 @@ func (w WebAPI) faults(span *TimeRange, fault func(format string, args ...any)) 
 	if strings.ContainsFunc(w.IDsSeparator, func(c rune) bool { return c == '-' || c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }) {
 		fault("WebAPI.IDsSeparator is %.100q; choose one without letters, digits, - and _, which IDs are made of", w.IDsSeparator)
 	}
+	if root, _, below := strings.Cut(w.SubscriptionMember, "."); slices.Contains(ownMembers, root) || root == "generic" && !below ||
+		w.SubscriptionMember != "" && slices.Contains(strings.Split(w.SubscriptionMember, "."), "") {
+		fault("WebAPI.SubscriptionMember is %.100q; choose a member that items do not use for something else, with a name before, between and after dots", w.SubscriptionMember)
+	}
 	w.Paging.faults(fault)
 	if w.Paging.CursorMember != "" && w.ListMember == "" {
 		fault("WebAPI.Paging.CursorMember needs an object to be in; set WebAPI.ListMember too")
@@ -122,12 +137,24 @@ func (p Paging) faults(fault func(format string, args ...any)) {
 	}
 }
 
+// ownMembers are those at an item's root that hold something else.
+var ownMembers = []string{"device_id", "space_id", "tag_id", "message_id", "entities", "device_type_specific", "space_type_specific"}
+
+// subscriptionMember is SubscriptionMember with its default.
+func (w WebAPI) subscriptionMember() string {
+	if w.SubscriptionMember == "" && w.SubscriptionParameter == "" {
+		return "subscription_id"
+	}
+	return w.SubscriptionMember
+}
+
 type namedParameter struct{ field, name string }
 
 func (w WebAPI) parameters() []namedParameter {
 	named := []namedParameter{
 		{"LanguageParameter", w.LanguageParameter},
 		{"TagParameter", w.TagParameter},
+		{"SubscriptionParameter", w.SubscriptionParameter},
 		{"Paging.PageParameter", w.Paging.PageParameter},
 		{"Paging.CursorParameter", w.Paging.CursorParameter},
 		{"Paging.SizeParameter", w.Paging.SizeParameter},
@@ -140,11 +167,12 @@ func (w WebAPI) parameters() []namedParameter {
 
 func (w WebAPI) dialect() webapi.Dialect {
 	return webapi.Dialect{
-		IDsSeparator:      w.IDsSeparator,
-		ListMember:        w.ListMember,
-		LanguageParameter: w.LanguageParameter,
-		TagParameter:      w.TagParameter,
-		Paging:            webapi.Paging(w.Paging),
-		Compress:          w.Compress,
+		IDsSeparator:          w.IDsSeparator,
+		ListMember:            w.ListMember,
+		LanguageParameter:     w.LanguageParameter,
+		TagParameter:          w.TagParameter,
+		SubscriptionParameter: w.SubscriptionParameter,
+		Paging:                webapi.Paging(w.Paging),
+		Compress:              w.Compress,
 	}
 }

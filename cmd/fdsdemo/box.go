@@ -110,11 +110,9 @@ func removeCertificates(folder string) error {
 	return nil
 }
 
-// boxDialect names what FDS leaves open, as the box has it.
-var boxDialect = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time"}
-
 // boxConfig is the configuration; paths are relative to it.
 func boxConfig(box *fdstest.Provider) []byte {
+	dialect := box.Dialect()
 	return fmt.Appendf(nil, `%sprovider:
   issuer: %s
   api_url: %s
@@ -123,6 +121,9 @@ func boxConfig(box *fdstest.Provider) []byte {
     from_parameter: %s
     to_parameter: %s
     time_member: %s
+    subscription_member: %s
+    event_topic: %q
+    status_topic: %q
   ca_file: %s
 application:
   name: fdsdemo
@@ -135,5 +136,5 @@ tokens:
 push:
   certificates: %s/
   state_folder: state/
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), boxDialect.FromParameter, boxDialect.ToParameter, boxDialect.TimeMember, boxCA, box.PublicApplication().ID, box.SubscriptionClaim(), boxPassphrase, boxOwners)
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, box.PublicApplication().ID, box.SubscriptionClaim(), boxPassphrase, boxOwners)
 }

@@ -82,6 +82,9 @@ func newSetup(t *testing.T) *setup {
 func newSetupOf(t *testing.T, web fdstest.WebAPI) *setup {
 	t.Helper()
 	t.Parallel()
+	if web.SubscriptionMember == "" && web.SubscriptionParameter == "" {
+		web.SubscriptionParameter = "owner" // items are then served as they are given
+	}
 	s := &setup{t: t, folder: t.TempDir()}
 	s.box = fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: []fdstest.Owner{north, south}, WebAPI: web})
 	s.north, s.south = s.box.Owners()[0], s.box.Owners()[1]

@@ -69,7 +69,7 @@ func (t *tour) run(ctx context.Context) error {
 	certificates := newCertificates(box)
 	watched := new(phaseHook)
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider: fdsclient.Provider{Issuer: box.Issuer(), APIURL: box.APIURL(), BrokerURL: box.BrokerURL(), RootCAs: box.RootCAs(), Dialect: boxDialect},
+		Provider: fdsclient.Provider{Issuer: box.Issuer(), APIURL: box.APIURL(), BrokerURL: box.BrokerURL(), RootCAs: box.RootCAs(), Dialect: box.Dialect()},
 		Application: fdsclient.Application{
 			Name: defaultName, ClientID: box.PublicApplication().ID, SubscriptionClaim: box.SubscriptionClaim(),
 		},

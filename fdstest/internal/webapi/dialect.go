@@ -16,8 +16,11 @@ type Dialect struct {
 	ListMember        string // member of the answer that holds the array; "": the answer is the array
 	LanguageParameter string // chooses a language, which Content-Language then names; on every list
 	TagParameter      string // chooses one tag by its ID, which is then answered alone
-	Paging            Paging
-	Compress          bool // answers in gzip to who takes it
+
+	SubscriptionParameter string // names one of the token's owners; on every request
+
+	Paging   Paging
+	Compress bool // answers in gzip to who takes it
 }
 
 // answer gives the part of a list that is asked for, each item byte for byte.

@@ -32,9 +32,13 @@
 //     device asked for, under HTTP 200; see SetNotImplemented.
 //   - POST tag takes a tag without entities, an object with a generic object, of
 //     at most 64 KiB like every body, and answers 201 with it and its ID, and
-//     Location; it belongs to the first subscription of the token. PUT entities
+//     Location; it belongs to the owner whom Dialect.SubscriptionParameter or its
+//     member World's Config.SubscriptionMember names, else to the first of the token. PUT entities
 //     takes an array of IDs and answers 200 with the tag. DELETE answers 204
 //     without a body.
+//   - Dialect.SubscriptionParameter narrows every request to one of the token's
+//     owners; another owner's ID is 403, a malformed one 400
+//     "invalid_parameter_value". Event specifications belong to nobody.
 //   - Other errors have the HTTP code's name as message: 404 "not_found".
 //   - The token is checked before the path and the method.
 //   - Date is the world's clock.

@@ -74,6 +74,10 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	if message != "" {
 		return failure(http.StatusBadRequest, message)
 	}
+	owners, failed := q.narrow(owners)
+	if failed != nil {
+		return *failed
+	}
 	var ans answer
 	if q.tag != "" {
 		ans = a.oneTag(r, owners, q.tag)

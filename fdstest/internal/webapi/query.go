@@ -1,11 +1,13 @@
 package webapi
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest/internal/world"
 )
 
@@ -22,6 +24,33 @@ type query struct {
 	language string // "": none
 	tag      string // the one tag that is wanted; "": all
 	page     page
+	owner    fds.SubscriptionID // the one whose items are wanted; zero: all of the token's
+}
+
+// ownerReader adds the parameter that names an owner, where the dialect has one.
+func (a *API) ownerReader(known map[string]func(value string) bool, q *query) {
+	if a.cfg.Dialect.SubscriptionParameter == "" {
+		return
+	}
+	known[a.cfg.Dialect.SubscriptionParameter] = func(value string) bool {
+		id, err := fds.ParseSubscriptionID(value)
+		q.owner = id
+		return err == nil
+	}
+}
+
+// narrow gives the one of the token's owners whose items are wanted, or all. A token
+// that does not cover that one is refused, although what it does not cover is otherwise
+// as if it did not exist: who names an owner shall learn of a mistake.
+func (q query) narrow(owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
+	switch {
+	case q.owner.IsZero():
+		return owners, nil
+	case slices.Contains(owners, q.owner):
+		return []fds.SubscriptionID{q.owner}, nil
+	}
+	ans := failure(http.StatusForbidden, "")
+	return nil, &ans
 }
 
 // readers give the parameters that a list knows, each with what takes its value
@@ -53,6 +82,7 @@ func (a *API) readers(kind world.Kind, q *query) map[string]func(value string) b
 			return value != ""
 		}
 	}
+	a.ownerReader(known, q)
 	a.cfg.Dialect.Paging.readers(known, &q.page)
 	delete(known, "") // what has no name is not known
 	return known

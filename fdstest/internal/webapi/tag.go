@@ -21,14 +21,19 @@ func (a *API) oneTag(r *http.Request, owners []fds.SubscriptionID, id string) an
 }
 
 func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID) answer {
+	owners, failed := a.narrowed(r, owners)
+	if failed != nil {
+		return *failed
+	}
 	body, failed := readBody(w, r)
 	if failed != nil {
 		return *failed
 	}
-	if len(owners) == 0 {
-		return failure(http.StatusForbidden, "")
+	owner, err := a.cfg.World.TagOwner(owners, body)
+	if err != nil {
+		return tagFailure(err)
 	}
-	id, item, err := a.cfg.World.AddTag(owners[0], body)
+	id, item, err := a.cfg.World.AddTag(owner, body)
 	if err != nil {
 		return tagFailure(err)
 	}
@@ -38,8 +43,9 @@ func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.Sub
 }
 
 func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string) answer {
-	if message := take(r.URL.RawQuery, nil); message != "" {
-		return failure(http.StatusBadRequest, message)
+	owners, failed := a.narrowed(r, owners)
+	if failed != nil {
+		return *failed
 	}
 	if err := a.cfg.World.DeleteTag(owners, id); err != nil {
 		return tagFailure(err)
@@ -48,6 +54,10 @@ func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string)
 }
 
 func (a *API) setEntities(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID, id string) answer {
+	owners, failed := a.narrowed(r, owners)
+	if failed != nil {
+		return *failed
+	}
 	body, failed := readBody(w, r)
 	if failed != nil {
 		return *failed
@@ -79,15 +89,24 @@ func tagFailure(err error) answer {
 	return failure(http.StatusInternalServerError, "")
 }
 
-// readBody takes a JSON body of at most MaxBody bytes on a path without query
-// parameters.
+// narrowed takes the query of a request that knows no parameter but the one that names
+// an owner.
+func (a *API) narrowed(r *http.Request, owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
+	var q query
+	known := make(map[string]func(string) bool)
+	a.ownerReader(known, &q)
+	if message := take(r.URL.RawQuery, known); message != "" {
+		ans := failure(http.StatusBadRequest, message)
+		return nil, &ans
+	}
+	return q.narrow(owners)
+}
+
+// readBody takes a JSON body of at most MaxBody bytes.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
 	fail := func(status int, message string) ([]byte, *answer) {
 		ans := failure(status, message)
 		return nil, &ans
-	}
-	if message := take(r.URL.RawQuery, nil); message != "" {
-		return fail(http.StatusBadRequest, message)
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return fail(http.StatusUnsupportedMediaType, "")

@@ -77,7 +77,7 @@ func (w *World) byHand(what string, id fds.SubscriptionID, raw []byte, do func(o
 		}
 		o.settle()
 		var out []Publication
-		if out, err = do(o, h, bytes.Clone(raw), now); err != nil {
+		if out, err = do(o, h, o.named(bytes.Clone(raw)), now); err != nil {
 			err = fmt.Errorf("world: %s: %w", what, err)
 		}
 		return out
@@ -90,8 +90,8 @@ func (w *World) byHand(what string, id fds.SubscriptionID, raw []byte, do func(o
 // is replaced keeps its last status. Nothing is published.
 //
 // This and the following methods serve the bytes exactly as given, white space,
-// spelling and duplicate members included. Their errors match ErrOwner or
-// ErrItem.
+// spelling and duplicate members included, but for Config.SubscriptionMember where
+// that is missing. Their errors match ErrOwner or ErrItem.
 func (w *World) AddDevice(id fds.SubscriptionID, raw []byte) error {
 	return w.byHand("add device", id, raw, func(o *owner, h head, raw json.RawMessage, _ time.Time) ([]Publication, error) {
 		if h.DeviceID == "" {

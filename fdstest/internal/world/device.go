@@ -60,13 +60,13 @@ type statisticGeneric struct {
 
 func (d *device) alive() bool { return d.life != nil && !d.held }
 
-func (d *device) renderStatus() {
-	d.status = mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, d.life.status()})
+func (o *owner) renderStatus(d *device) {
+	d.status = o.named(mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, d.life.status()}))
 	d.statusAt = d.last
 }
 
 // statisticOf gives the KPIs of a time range, or nil.
-func (d *device) statisticOf(from, to time.Time) json.RawMessage {
+func (o *owner) statisticOf(d *device, from, to time.Time) json.RawMessage {
 	if d.statistic != nil || d.life == nil {
 		return d.statistic
 	}
@@ -74,11 +74,11 @@ func (d *device) statisticOf(from, to time.Time) json.RawMessage {
 	if specific == nil {
 		return nil
 	}
-	return mustJSON(deviceItem{d.id, statisticGeneric{d.deviceType, dateTime(from), dateTime(to)}, specific})
+	return o.named(mustJSON(deviceItem{d.id, statisticGeneric{d.deviceType, dateTime(from), dateTime(to)}, specific}))
 }
 
 // diagnosticOf gives the future state, or nil.
-func (d *device) diagnosticOf() json.RawMessage {
+func (o *owner) diagnosticOf(d *device) json.RawMessage {
 	if d.diagnostic != nil || d.life == nil {
 		return d.diagnostic
 	}
@@ -86,7 +86,7 @@ func (d *device) diagnosticOf() json.RawMessage {
 	if specific == nil {
 		return nil
 	}
-	return mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, specific})
+	return o.named(mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, specific}))
 }
 
 // offers says whether FDS V2 has this kind of information for this type of

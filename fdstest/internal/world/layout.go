@@ -217,7 +217,7 @@ func (o *owner) addDevice(l life, n int, spaceID string) {
 	}
 	produced := o.created.Add(-time.Duration(100+o.random.IntN(900)) * 24 * time.Hour)
 	registered := produced.Add(30 * 24 * time.Hour)
-	dev.specification = mustJSON(deviceItem{dev.id, specGeneric{
+	dev.specification = o.named(mustJSON(deviceItem{dev.id, specGeneric{
 		DeviceType:            about.deviceType,
 		Name:                  fmt.Sprintf("%s %d", about.name, n+1),
 		Manufacturer:          about.manufacturer,
@@ -227,6 +227,6 @@ func (o *owner) addDevice(l life, n int, spaceID string) {
 		RegistrationDate:      dateTime(registered),
 		StartConnectivityDate: dateTime(registered.Add(2 * time.Hour)),
 		SpaceID:               spaceID,
-	}, l.specification()})
+	}, l.specification()}))
 	o.devices = append(o.devices, dev)
 }

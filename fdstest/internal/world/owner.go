@@ -56,13 +56,16 @@ func (o *owner) settle() {
 			return
 		}
 		o.build()
+		for i := range o.spaces {
+			o.spaces[i].raw = o.named(o.spaces[i].raw)
+		}
 		for at := o.created.Add(-history + slice); !at.After(o.created); at = at.Add(slice) {
 			for _, dev := range o.devices {
 				o.live(dev, slice, at)
 			}
 		}
 		for _, dev := range o.devices {
-			dev.renderStatus()
+			o.renderStatus(dev)
 		}
 	})
 }
@@ -75,6 +78,14 @@ func (o *owner) device(id string) *device {
 		}
 	}
 	return nil
+}
+
+// named gives an item as the owner's own.
+func (o *owner) named(item json.RawMessage) json.RawMessage {
+	if o.cfg.SubscriptionMember == "" {
+		return item
+	}
+	return withMember(item, o.cfg.SubscriptionMember, o.cfg.Spelling(o.id))
 }
 
 // pick gives a device that lives, or nil.
@@ -105,7 +116,7 @@ func (o *owner) move(dev *device, d time.Duration, now time.Time, always bool) [
 		}
 	}
 	if changed || len(events) > 0 || always {
-		dev.renderStatus()
+		o.renderStatus(dev)
 		out = append(out, o.statusPublication(dev))
 	}
 	return out
@@ -130,7 +141,7 @@ func (o *owner) live(dev *device, d time.Duration, now time.Time) (changed bool,
 			if h.spaceID == "" {
 				h.deviceID = dev.id
 			}
-			h.raw = h.render(newUUID(o.random), at)
+			h.raw = o.named(h.render(newUUID(o.random), at))
 			o.remember(entry{id: h.about(), at: at, raw: h.raw})
 			events = append(events, h)
 		}

@@ -87,7 +87,7 @@ func (w *World) Read(owners []fds.SubscriptionID, kind Kind, q Query) ([]json.Ra
 					continue
 				}
 				asked = true
-				raw := dev.read(kind, q, w.cfg.Now)
+				raw := o.read(dev, kind, q, w.cfg.Now)
 				offered = offered || raw != nil || offers(kind, dev.deviceType)
 				if raw != nil && (kind != Statuses || inRange(dev.statusAt)) {
 					items = append(items, raw)
@@ -97,6 +97,9 @@ func (w *World) Read(owners []fds.SubscriptionID, kind Kind, q Query) ([]json.Ra
 	}
 	if asked && !offered {
 		return nil, ErrNotImplemented
+	}
+	for i, item := range items {
+		items[i] = w.cfg.Alter(item)
 	}
 	return items, nil
 }
@@ -113,14 +116,14 @@ func (w *World) known(ids []fds.SubscriptionID) []*owner {
 	return found
 }
 
-func (d *device) read(kind Kind, q Query, now func() time.Time) json.RawMessage {
+func (o *owner) read(d *device, kind Kind, q Query, now func() time.Time) json.RawMessage {
 	switch kind {
 	case Specifications:
 		return d.specification
 	case Statuses:
 		return d.status
 	case Diagnostics:
-		return d.diagnosticOf()
+		return o.diagnosticOf(d)
 	case Statistics:
 		from, to := q.From, q.To
 		if to.IsZero() {
@@ -129,7 +132,7 @@ func (d *device) read(kind Kind, q Query, now func() time.Time) json.RawMessage 
 		if from.IsZero() {
 			from = to.Add(-history)
 		}
-		return d.statisticOf(from, to)
+		return o.statisticOf(d, from, to)
 	}
 	return nil
 }

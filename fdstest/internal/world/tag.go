@@ -52,9 +52,32 @@ func (o *owner) tagEntries() []entry {
 	return entries
 }
 
+// TagOwner tells whose a new tag is: that of the owners whom its
+// Config.SubscriptionMember names, or without one the first. The error matches
+// ErrOwner.
+func (w *World) TagOwner(owners []fds.SubscriptionID, raw []byte) (fds.SubscriptionID, error) {
+	fail := fmt.Errorf("world: add tag: %w", ErrOwner)
+	if len(owners) == 0 {
+		return fds.SubscriptionID{}, fail
+	}
+	if _, err := readHead(raw); w.cfg.SubscriptionMember == "" || err != nil {
+		return owners[0], nil // AddTag refuses what is no object
+	}
+	at, ok := find(raw, w.cfg.SubscriptionMember)
+	if !ok || at.missing != nil {
+		return owners[0], nil
+	}
+	var named fds.SubscriptionID
+	if json.Unmarshal(raw[at.from:at.to], &named) != nil || !slices.Contains(owners, named) {
+		return fds.SubscriptionID{}, fail
+	}
+	return named, nil
+}
+
 // AddTag creates a tag and gives it as it is then served. The item must have a
 // generic object and no entities, which SetEntities sets; without a tag_id it
-// gets one as its first member, all else stays as it was sent. Errors match
+// gets one as its first member, and without its owner's subscription ID that, where
+// Config.SubscriptionMember names a member; all else stays as it was sent. Errors match
 // ErrOwner, ErrItem, ErrTagExists or ErrTooManyTags.
 func (w *World) AddTag(id fds.SubscriptionID, raw []byte) (tagID string, item json.RawMessage, err error) {
 	fail := func(err error) (string, json.RawMessage, error) {
@@ -97,6 +120,7 @@ func (w *World) AddTag(id fds.SubscriptionID, raw []byte) (tagID string, item js
 	if o.tag(t.id) != nil {
 		return fail(ErrTagExists)
 	}
+	t.item = o.named(t.item)
 	o.tags = append(o.tags, t)
 	return t.id, t.raw(), nil
 }

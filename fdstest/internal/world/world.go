@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -45,6 +46,17 @@ type Config struct {
 	// by hand.
 	Devices int
 
+	// SubscriptionMember is the member in which every item but event
+	// specifications names its owner, below the root with dots; default none.
+	// Spelling writes the subscription ID; default in lower case. An item given by
+	// hand, or a tag, that has such a member keeps it.
+	SubscriptionMember string
+	Spelling           func(fds.SubscriptionID) string
+
+	// Alter changes an owner's item before it is read or published, as a fault
+	// does; it must not change the bytes that it is given. May be nil.
+	Alter func(item json.RawMessage) json.RawMessage
+
 	// RetainStatuses asks for statuses to be published as retained messages.
 	RetainStatuses bool
 
@@ -86,6 +98,12 @@ func New(cfg Config) *World {
 		cfg.Devices = defaultDevices
 	}
 	cfg.Devices = min(cfg.Devices, maxDevices)
+	if cfg.Spelling == nil {
+		cfg.Spelling = fds.SubscriptionID.String
+	}
+	if cfg.Alter == nil {
+		cfg.Alter = func(item json.RawMessage) json.RawMessage { return item }
+	}
 	return &World{cfg: cfg, owners: make(map[fds.SubscriptionID]*owner), eventSpecs: eventSpecifications()}
 }
 
@@ -181,6 +199,9 @@ func (w *World) change(do func(now time.Time) []Publication) []Publication {
 		defer w.mu.Unlock()
 		return do(w.cfg.Now())
 	}()
+	for i := range out {
+		out[i].Payload = w.cfg.Alter(out[i].Payload)
+	}
 	if w.cfg.Publish != nil {
 		for _, p := range out {
 			w.cfg.Publish(p.Owner, p.Levels, p.Payload, p.QoS, p.Retain)

@@ -1,0 +1,37 @@
+package fdstest
+
+import "github.com/fds-sdk/fds-go/fds"
+
+// Dialect gives the names and forms that the provider has where FDS leaves them open,
+// as its Options say: for a client's configuration.
+func (p *Provider) Dialect() fds.Dialect { return p.dialect }
+
+func (o Options) dialect() fds.Dialect {
+	d := fds.Dialect{
+		FromParameter:     "from",
+		ToParameter:       "to",
+		TimeMember:        "generic.date_time",
+		LanguageParameter: o.WebAPI.LanguageParameter,
+		TagParameter:      o.WebAPI.TagParameter,
+		IDsSeparator:      o.WebAPI.IDsSeparator,
+		ListMember:        o.WebAPI.ListMember,
+		EventTopic:        "devices/{generic.device_id}/events",
+		StatusTopic:       "devices/{device_id}/status",
+
+		SubscriptionMember:    o.WebAPI.subscriptionMember(),
+		SubscriptionParameter: o.WebAPI.SubscriptionParameter,
+		Paging: fds.Paging{
+			PageParameter:   o.WebAPI.Paging.PageParameter,
+			FirstPage:       o.WebAPI.Paging.FirstPage,
+			CursorParameter: o.WebAPI.Paging.CursorParameter,
+			CursorMember:    o.WebAPI.Paging.CursorMember,
+		},
+	}
+	if size := o.WebAPI.Paging.Size; size > 0 && o.WebAPI.Paging.SizeParameter != "" {
+		d.Paging.SizeParameter, d.Paging.Size = o.WebAPI.Paging.SizeParameter, size
+	}
+	if o.TimeRange != nil {
+		d.FromParameter, d.ToParameter, d.TimeLayout = o.TimeRange.From, o.TimeRange.To, o.TimeRange.Layout
+	}
+	return d
+}
