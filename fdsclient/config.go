@@ -207,8 +207,9 @@ type Push struct {
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
 	MaxPacketSize int // bytes
-	// CertificateCheck is about how often a new certificate of a connected owner
-	// is looked for; default 10 minutes.
+	// CertificateCheck is about how often Config.Certificates is asked whether an owner
+	// has another certificate, connected or waiting for one; see push.Config. Default
+	// 30 s, so that a new one is taken up within a minute.
 	CertificateCheck time.Duration
 	// TakenOverRetry makes an owner that was taken over by another process try
 	// again after that long, at least a minute. 0: it stays stopped until it signs

@@ -49,11 +49,19 @@ var (
 	ErrGrantShared = errors.New("the grant is held for others still")
 	// ErrRunning: a Run of this Client, or another process, has the owner already.
 	ErrRunning = push.ErrRunning
-	// ErrNoCertificate: a certificate source has none for this owner.
-	ErrNoCertificate = errors.New("no certificate for this owner")
+	// ErrNoCertificate: a certificate source has none for this owner. It matches
+	// push.ErrCertificate: only a person can help.
+	ErrNoCertificate error = noCertificateError{}
 	// ErrClosed: the Client was closed.
 	ErrClosed = errors.New("client closed")
 )
+
+type noCertificateError struct{}
+
+func (noCertificateError) Error() string { return "no certificate for this owner" }
+
+// Is matches push.ErrCertificate too.
+func (noCertificateError) Is(target error) bool { return target == push.ErrCertificate }
 
 // OAuthError is an error answer of the provider's authorization server
 // (RFC 6749 sections 4.1.2.1 and 5.2). It matches ErrDenied or ErrSignInRequired

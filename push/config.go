@@ -56,14 +56,21 @@ type Config struct {
 	Roots        func(ctx context.Context) (*x509.CertPool, error)
 	ExactlyTLS12 bool // speak TLS 1.2 and nothing newer
 
-	// Certificate gives the owner's client certificate (M2). It is asked before
-	// every dial, so that a renewed one is taken up. What it gives is checked
-	// before the dial: dates, key, usage.
+	// Certificate returns the owner's client certificate (M2). It is asked before
+	// every dial, so that a renewed one is taken up. What it returns is checked
+	// before the dial: dates, key, usage. When it has none, or one that only a
+	// person can mend, its error is to match ErrCertificate, or it returns nil:
+	// that is waited for (NeedsCertificate). Any other error counts as one that
+	// passes, such as a vault's time-out, and is retried as Backoff spaces attempts.
 	Certificate func(ctx context.Context) (*tls.Certificate, error)
-	// CertificateCheck is about how often it is asked while connected, too. When
-	// it gives another certificate that can be used, the connection is made anew
-	// with that, at a moment drawn from as long again but well before the one in
-	// use expires. Default 10 minutes.
+	// CertificateCheck is about how often it is asked otherwise: at most that long
+	// passes between two questions, at least half of it. While connected: when it
+	// returns another certificate that can be used, the connection is made anew with
+	// that, within as long again but well before the one in use expires. While no
+	// certificate can be used, or the broker refuses it: the first questions follow
+	// within seconds, and with another certificate the broker is dialled at once.
+	// Default 30 s, so that a new certificate is taken up within a minute; choose
+	// longer where a question costs something.
 	CertificateCheck time.Duration
 
 	Topics     []string // below the root, see fds.Root.Filter; default "#", everything
@@ -220,7 +227,7 @@ func (c Config) validate() (settings, error) {
 	duration("ConnectTimeout", &s.ConnectTimeout, 30*time.Second, time.Millisecond, day)
 	duration("WriteTimeout", &s.WriteTimeout, 10*time.Second, time.Millisecond, day)
 	duration("DrainTimeout", &s.DrainTimeout, 10*time.Second, time.Millisecond, day)
-	duration("CertificateCheck", &s.CertificateCheck, 10*time.Minute, time.Millisecond, day)
+	duration("CertificateCheck", &s.CertificateCheck, 30*time.Second, time.Millisecond, day)
 	duration("SlowHandler", &s.SlowHandler, time.Minute, time.Millisecond, day)
 	if s.TakenOverRetry != 0 {
 		duration("TakenOverRetry", &s.TakenOverRetry, 0, time.Minute, 30*day)

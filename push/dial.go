@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -93,6 +94,16 @@ func isCertificateAlert(err error) bool {
 	return false
 }
 
+// isVersionFault reports whether the two sides have no version of TLS in common, which
+// stays so until a person changes one.
+func isVersionFault(err error) bool {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		return alert.Err.Error() == "tls: protocol version not supported"
+	}
+	return err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
+}
+
 // usableCertificate asks the source and checks what it gives, so that the error
 // is ours and clear, and no broker is bothered with a certificate that it must
 // refuse.
@@ -103,7 +114,7 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	certificate, err := s.Certificate(ctx)
 	switch {
 	case err != nil:
-		return fail("its source failed", err)
+		return nil, &CertificateError{Owner: s.Owner, Reason: "its source failed", Passing: !errors.Is(err, ErrCertificate), Err: err}
 	case certificate == nil || len(certificate.Certificate) == 0:
 		return fail("its source gave none", nil)
 	}

@@ -16,7 +16,8 @@ var (
 	// share one would throw each other off for ever. Run has ended.
 	ErrTakenOver = errors.New("taken over by another process with the same subscription ID")
 	// ErrCertificate: there is no client certificate that can be used, or the
-	// broker refuses it.
+	// broker refuses it. An error of Config.Certificate that matches it says that
+	// only a person can help.
 	ErrCertificate = errors.New("no usable client certificate")
 	// ErrDenied: the broker refuses this client or a filter; its administrator
 	// must change something.
@@ -58,6 +59,7 @@ type CertificateError struct {
 	Owner               fds.OwnerKey
 	Reason              string    // a sentence
 	NotBefore, NotAfter time.Time // of the certificate; zero when it could not be read
+	Passing             bool      // the source failed, and may not the next time: it is asked again soon
 	Err                 error     // the source's or the broker's error; may be nil
 }
 
@@ -67,6 +69,12 @@ func (e *CertificateError) Error() string {
 		text += ": " + e.Err.Error()
 	}
 	return text
+}
+
+// isPassing reports whether err is of a source of certificates that failed for now.
+func isPassing(err error) bool {
+	var unusable *CertificateError
+	return errors.As(err, &unusable) && unusable.Passing
 }
 
 // Unwrap gives ErrCertificate and the cause.

@@ -90,7 +90,9 @@ func actionOf(err error) action {
 		return reasonOf(refused.Code).action
 	case errors.Is(err, ErrTakenOver):
 		return stop
-	case errors.Is(err, ErrCertificate), errors.Is(err, ErrDenied):
+	case isPassing(err):
+		return again
+	case errors.Is(err, ErrCertificate), errors.Is(err, ErrDenied), isVersionFault(err):
 		return slowly
 	case errors.Is(err, ErrPacketTooLarge), errors.Is(err, ErrProtocol):
 		return fault

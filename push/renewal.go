@@ -8,29 +8,127 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
 
 var errNewCertificate = errors.New("push: the client certificate was replaced")
 
-// certificateWatch looks for a new client certificate while a connection is up.
-// It costs a timer and no goroutine.
-type certificateWatch struct {
+// firstLook is about how soon a certificate that is waited for is looked for again.
+const firstLook = 2 * time.Second
+
+// A source that issues a certificate at each call would have its owner connect anew all
+// the time: of the changes that follow one another within changePause, the first
+// swiftChanges are swift.
+const (
+	swiftChanges = 5
+	changePause  = 10 * time.Minute
+)
+
+// changes counts how often the certificate was another one.
+type changes struct {
+	n    int
+	last time.Time
+}
+
+func (c *changes) add() {
+	if time.Since(c.last) > changePause {
+		c.n = 0
+	}
+	c.n++
+	c.last = time.Now()
+}
+
+// tooMany reports whether the next change is to wait.
+func (c *changes) tooMany() bool { return c.n >= swiftChanges && time.Since(c.last) <= changePause }
+
+// looks are questions to the source of certificates, one after the other. They cost a
+// timer and no goroutine.
+type looks struct {
 	connection *Connection
-	session    *session
 
 	mu      sync.Mutex
-	due     bool // connect anew, with the new certificate
 	timer   *time.Timer
 	stopped bool
 	cancel  context.CancelFunc // of the look at work, or the last one
-	told    string             // the last failure that was logged
+	told    string             // the fault that was told last
+}
+
+// ask asks the source and calls then, with l.mu held, unless the looks were stopped.
+func (l *looks) ask(then func(found *tls.Certificate, err error)) {
+	settings := &l.connection.settings
+	ctx, cancel := context.WithTimeout(context.Background(), settings.ConnectTimeout)
+	defer cancel()
+	l.mu.Lock()
+	l.cancel = cancel
+	stopped := l.stopped
+	l.mu.Unlock()
+	if stopped {
+		return
+	}
+	var found *tls.Certificate
+	err := error(&CertificateError{Owner: settings.Owner, Reason: "its source ended its goroutine", Passing: true})
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.stopped {
+			then(found, err)
+		}
+	}()
+	found, err = usableUnlessPanic(ctx, settings)
+}
+
+// usableUnlessPanic is for a goroutine of our own: there a panic of the source
+// would end the process, though the connection is well.
+func usableUnlessPanic(ctx context.Context, s *settings) (found *tls.Certificate, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &CertificateError{Owner: s.Owner, Reason: "its source panicked", Passing: true, Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
+		}
+	}()
+	return s.usableCertificate(ctx)
+}
+
+// isNews reports whether a fault of the source is not yet told. Those that pass have
+// texts of the moment, and are one fault.
+func (l *looks) isNews(err error) bool {
+	text := err.Error()
+	if isPassing(err) {
+		text = "passing"
+	}
+	if text == l.told {
+		return false
+	}
+	l.told = text
+	return true
+}
+
+// stop ends the looking.
+func (l *looks) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.timer.Stop()
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// jittered returns a time between half of pause and pause.
+func jittered(pause time.Duration) time.Duration { return pause/2 + rand.N(pause/2+1) }
+
+// certificateWatch looks for a new client certificate while a connection is up.
+type certificateWatch struct {
+	looks
+	session *session
+	slow    bool // see swiftChanges
+	due     bool // connect anew, with the new certificate; under mu
 }
 
 // watchCertificate begins to look.
-func (c *Connection) watchCertificate(s *session) *certificateWatch {
-	w := &certificateWatch{connection: c, session: s}
+func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
+	w := &certificateWatch{looks: looks{connection: c}, session: s, slow: slow}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.again()
@@ -38,42 +136,40 @@ func (c *Connection) watchCertificate(s *session) *certificateWatch {
 }
 
 // again plans the next look. w.mu is held.
-func (w *certificateWatch) again() { w.timer = time.AfterFunc(w.pause(), w.look) }
+func (w *certificateWatch) again() {
+	w.timer = time.AfterFunc(jittered(w.inTime(w.connection.settings.CertificateCheck)), w.look)
+}
 
-// pause is the time until the next look: about CertificateCheck, less when the
-// certificate in use expires soon.
-func (w *certificateWatch) pause() time.Duration {
-	pause := w.connection.settings.CertificateCheck
+// inTime shortens a pause when the certificate in use expires soon.
+func (w *certificateWatch) inTime(pause time.Duration) time.Duration {
 	if left := time.Until(w.session.certificate.Leaf.NotAfter); left > 0 {
 		pause = min(pause, max(left/4, time.Millisecond))
 	}
-	return pause/2 + rand.N(pause/2+1)
+	return pause
 }
 
-func (w *certificateWatch) look() { w.ask(false) }
-
-// connectAnew looks once more before the connection is given up.
-func (w *certificateWatch) connectAnew() { w.ask(true) }
-
-func (w *certificateWatch) ask(planned bool) {
-	settings := &w.connection.settings
-	ctx, cancel := context.WithTimeout(context.Background(), settings.ConnectTimeout)
-	defer cancel()
-	w.mu.Lock()
-	w.cancel = cancel
-	stopped := w.stopped
-	w.mu.Unlock()
-	if stopped {
-		return
-	}
-	found, err := usableUnlessPanic(ctx, settings)
+// lookNow looks at once, and takes at once what is new.
+func (w *certificateWatch) lookNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.stopped && w.timer.Stop() { // else a look is at work
+		w.timer = time.AfterFunc(0, w.connectAnew)
+	}
+}
+
+func (w *certificateWatch) look() {
+	w.ask(func(c *tls.Certificate, err error) { w.found(c, err, false) })
+}
+
+// connectAnew looks once more before the connection is given up.
+func (w *certificateWatch) connectAnew() {
+	w.ask(func(c *tls.Certificate, err error) { w.found(c, err, true) })
+}
+
+func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool) {
 	switch {
-	case w.stopped:
 	case err != nil:
-		if text := err.Error(); text != w.told {
-			w.told = text
+		if w.isNews(err) {
 			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))
 		}
 		w.again()
@@ -83,38 +179,88 @@ func (w *certificateWatch) ask(planned bool) {
 	case planned:
 		w.due = true
 		w.connection.nudge()
-	default:
-		delay := w.pause()
+	default: // seen within one CertificateCheck, taken up within two
+		delay := rand.N(w.inTime(w.connection.settings.CertificateCheck)*3/4 + 1)
+		if w.slow {
+			delay = jittered(w.inTime(2 * changePause))
+		}
 		w.connection.log(slog.LevelInfo, "push: a new client certificate is there; connecting anew", slog.Duration("in", delay))
 		w.timer = time.AfterFunc(delay, w.connectAnew)
 	}
 }
 
-// usableUnlessPanic is for a goroutine of our own: there a panic of the source
-// would end the process, though the connection is well.
-func usableUnlessPanic(ctx context.Context, s *settings) (found *tls.Certificate, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &CertificateError{Owner: s.Owner, Reason: "its source panicked", Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
-		}
-	}()
-	return s.usableCertificate(ctx)
-}
-
-// stop ends the looking.
-func (w *certificateWatch) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopped = true
-	w.timer.Stop()
-	if w.cancel != nil {
-		w.cancel()
-	}
-}
-
-// isDue says whether the connection is to be made anew.
+// isDue reports whether the connection is to be made anew.
 func (w *certificateWatch) isDue() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.due
+}
+
+// certificateWait looks for a client certificate while there is none that the broker
+// takes. It dials nothing.
+type certificateWait struct {
+	looks
+	since   time.Time        // when the waiting began
+	refused *tls.Certificate // by the broker; nil: none was shown to it
+	slow    bool             // see swiftChanges
+
+	due  bool  // there is one to connect with; under mu
+	news error // another fault than the one that was told; under mu
+}
+
+// awaitCertificate begins to look, after an attempt that failed with err.
+func (c *Connection) awaitCertificate(since time.Time, refused *tls.Certificate, slow bool, err error) *certificateWait {
+	w := &certificateWait{looks: looks{connection: c, told: err.Error()}, since: since, refused: refused, slow: slow}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.again()
+	return w
+}
+
+// again plans the next look: the more rarely the longer the wait, up to
+// CertificateCheck. w.mu is held.
+func (w *certificateWait) again() {
+	pause := min(max(firstLook, time.Since(w.since)/2), w.connection.settings.CertificateCheck)
+	if w.slow {
+		pause = 2 * changePause
+	}
+	w.timer = time.AfterFunc(jittered(pause), func() { w.ask(w.found) })
+}
+
+func (w *certificateWait) found(found *tls.Certificate, err error) {
+	switch {
+	case err == nil && (w.refused == nil || !sameChain(found, w.refused)):
+		w.due = true
+		w.connection.nudge()
+		return
+	case err != nil && !isPassing(err) && w.isNews(err):
+		w.news = err
+		w.connection.nudge()
+	}
+	w.again()
+}
+
+// sameChain compares the certificates of the authorities too: a broker may have
+// refused a client for those that were missing.
+func sameChain(a, b *tls.Certificate) bool {
+	return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+}
+
+// hasNews reports whether the wait is over, or has another reason than before.
+func (w *certificateWait) hasNews() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.due || w.news != nil
+}
+
+// takeNews returns the new reason; nil: none, or the wait is over.
+func (w *certificateWait) takeNews() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.due {
+		return nil
+	}
+	news := w.news
+	w.news = nil
+	return news
 }

@@ -3,6 +3,7 @@ package push
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,11 @@ type run struct {
 	renewal *certificateWatch // nil: not connected
 	retryAt time.Time         // not connected: when the next attempt is
 	retry   *time.Timer
+
+	shown    *tls.Certificate // to the broker, in the last attempt; nil: there was none
+	awaiting *certificateWait // nil: no certificate is waited for
+	lacking  time.Time        // since when; zero: there was one that the broker took
+	changed  changes          // of the certificate
 
 	route   *route
 	backoff *backoff.Backoff
@@ -127,9 +133,12 @@ func (r *run) step() {
 	for r.ctx.Err() == nil {
 		var err error
 		came := r.connected()
-		if came {
+		switch {
+		case came:
 			err = r.happened()
-		} else {
+		case r.waitsOn():
+			return
+		default:
 			came, err = r.attempt()
 		}
 		if err == nil {
@@ -161,6 +170,12 @@ func (r *run) step() {
 			r.retryAt = time.Now().Add(delay)
 			r.connection.enter(phase, err, r.retryAt)
 			r.retry = time.AfterFunc(delay, r.connection.nudge)
+			if phase == NeedsCertificate || phase == Denied {
+				if r.lacking.IsZero() {
+					r.lacking = time.Now()
+				}
+				r.awaiting = r.connection.awaitCertificate(r.lacking, r.shown, r.changed.tooMany(), err)
+			}
 			return
 		}
 	}
@@ -202,9 +217,9 @@ func (r *run) toDo() bool {
 	case r.over, r.exited, r.panicked != nil, r.ctx.Err() != nil:
 		return true
 	case !r.connected():
-		return r.connection.woken.Load() || !time.Now().Before(r.retryAt)
+		return r.isDue() || r.awaiting != nil && r.awaiting.hasNews()
 	}
-	return r.session.wire.hasEnded() || r.renewal.isDue() || r.connection.untold(r.session)
+	return r.session.wire.hasEnded() || r.renewal.isDue() || r.connection.woken.Load() || r.connection.untold(r.session)
 }
 
 // untold says whether there is a foreign topic to tell of.
@@ -216,12 +231,42 @@ func (c *Connection) untold(s *session) bool {
 
 func (r *run) connected() bool { return r.renewal != nil }
 
+// isDue reports whether it is time for the next attempt.
+func (r *run) isDue() bool { return r.connection.woken.Load() || !time.Now().Before(r.retryAt) }
+
+// waitsOn tells what is new about a certificate that cannot be used, and reports
+// whether it is still waited for.
+func (r *run) waitsOn() bool {
+	if r.awaiting == nil || r.isDue() {
+		return false
+	}
+	news := r.awaiting.takeNews()
+	if news == nil {
+		return false
+	}
+	if soonest := time.Now().Add(r.slowly(news)); soonest.Before(r.retryAt) {
+		r.retryAt = soonest
+		r.retry.Reset(time.Until(soonest))
+	}
+	r.connection.enter(NeedsCertificate, news, r.retryAt)
+	return true
+}
+
+// stopAwaiting ends the wait for a certificate, if there is one.
+func (r *run) stopAwaiting() {
+	if r.awaiting != nil {
+		r.awaiting.stop()
+		r.awaiting = nil
+	}
+}
+
 // attempt connects; came says whether the broker let it, whatever came after.
 func (r *run) attempt() (came bool, err error) {
 	c := r.connection
 	if r.retry != nil {
 		r.retry.Stop()
 	}
+	r.stopAwaiting()
 	c.woken.Store(false) // this attempt is what it asked for
 	to := r.route.next()
 	c.mu.Lock()
@@ -233,18 +278,23 @@ func (r *run) attempt() (came bool, err error) {
 	if hook, ok := c.settings.Hooks.(AttemptHook); ok && r.ctx.Err() == nil {
 		hook.ConnectAttempt(c.settings.Owner, time.Since(began), err)
 	}
+	if now := r.session.certificate; now != nil && r.shown != nil && !sameChain(now, r.shown) {
+		r.changed.add()
+	}
+	r.shown = r.session.certificate
 	if err != nil {
 		r.session = nil
 		return false, err
 	}
 	r.backoff.Up()
+	r.lacking = time.Time{}
 	r.up = time.Now()
 	c.cameUp(s)
 	planned := !r.planned.IsZero() && r.up.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
 	if err := s.begin(r.ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
 		return true, err
 	}
-	r.renewal = c.watchCertificate(s)
+	r.renewal = c.watchCertificate(s, r.changed.tooMany())
 	return true, nil
 }
 
@@ -259,6 +309,9 @@ func (r *run) happened() error {
 	case r.renewal.isDue():
 		s.finish(false) // what is unacknowledged comes again on the next connection
 		err = errNewCertificate
+	case r.connection.woken.Swap(false):
+		r.renewal.lookNow()
+		return nil
 	default: // a foreign topic
 		refused, _ := s.granted.refused()
 		r.connection.update(func(state *State) { state.Err, s.told = cmp.Or(refused, s.foreign), true })
@@ -274,7 +327,7 @@ func (r *run) happened() error {
 // try again.
 func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
 	settings := &r.connection.settings
-	next, slow := r.backoff.Next(), settings.Backoff.Slow/2+rand.N(settings.Backoff.Slow/2+1)
+	next, slow := r.backoff.Next(), r.slowly(err)
 	r.route.ended(err)
 	switch {
 	case soon && isBare(err):
@@ -312,7 +365,7 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 	}
 	phase = BackingOff
 	switch {
-	case errors.Is(err, ErrCertificate):
+	case errors.Is(err, ErrCertificate) && !isPassing(err):
 		phase = NeedsCertificate
 	case errors.Is(err, ErrTakenOver):
 		phase = TakenOver
@@ -320,6 +373,17 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 		phase = Denied
 	}
 	return delay, phase, err
+}
+
+// slowly returns how long to wait while only a person can help, or the clock.
+func (r *run) slowly(err error) time.Duration {
+	var unusable *CertificateError
+	if errors.As(err, &unusable) {
+		if left := time.Until(unusable.NotBefore); left > 0 { // the dates are precise to the second
+			return left + time.Millisecond
+		}
+	}
+	return jittered(r.connection.settings.Backoff.Slow)
 }
 
 // drain lets the handler finish, sees its acknowledgement out and disconnects, if
@@ -335,6 +399,7 @@ func (r *run) drain() {
 	if r.retry != nil {
 		r.retry.Stop()
 	}
+	r.stopAwaiting()
 	c, l, s := r.connection, r.line, r.session
 	defer func() { // also when a hook panics that is told what was not handed over
 		l.cancel()

@@ -110,6 +110,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	if err != nil {
 		return err
 	}
+	s.certificate = certificate
 	conn, raw, err := settings.dial(ctx, s.to, certificate)
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	if s.line != nil {
 		w.work = s.line.work
 	}
-	s.wire, s.certificate = w, certificate
+	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
 
 	ack, err := w.connect(ctx, packet)

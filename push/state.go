@@ -15,8 +15,8 @@ const (
 	Connecting       Phase = "connecting"        // dialling, or waiting for the shared limiter
 	Connected        Phase = "connected"         // subscribed: messages flow
 	BackingOff       Phase = "backing off"       // waiting to try again; RetryAt says until when
-	NeedsCertificate Phase = "needs certificate" // no usable client certificate, or the broker refuses it; retried slowly
-	Denied           Phase = "denied"            // the broker refuses this client or all its filters; retried slowly
+	NeedsCertificate Phase = "needs certificate" // no usable client certificate, or the broker refuses it; retried slowly, and at once when there is another one
+	Denied           Phase = "denied"            // the broker refuses this client or all its filters; retried slowly, and at once with another certificate
 	TakenOver        Phase = "taken over"        // another process uses this owner's connection; Run has ended, or waits for long
 	Stopped          Phase = "stopped"           // Run is not running
 )

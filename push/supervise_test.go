@@ -62,7 +62,7 @@ func TestAWakeDuringAnAttemptThatFailsIsNotForgotten(t *testing.T) {
 			}
 			close(asking)
 			<-woken // the new certificate arrives just after the old one was read
-			return nil, errNotNow
+			return nil, push.ErrCertificate
 		}
 		r = start(t, cfg, discard(t))
 		<-asking
