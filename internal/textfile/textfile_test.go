@@ -2,6 +2,8 @@ package textfile
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 )
 
 func block(kind, content string) string {
@@ -25,8 +28,43 @@ var (
 
 const mark = "\xef\xbb\xbf"
 
+func utf16Text(text string, order binary.AppendByteOrder) string {
+	var data []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		data = order.AppendUint16(data, unit)
+	}
+	return string(data)
+}
+
+// lines puts something before and behind each line.
+func lines(text, before, behind string) string {
+	var all strings.Builder
+	for line := range strings.Lines(text) {
+		all.WriteString(before + strings.TrimSuffix(line, "\n") + behind + "\n")
+	}
+	return all.String()
+}
+
+// wrapped is a block with lines of another length.
+func wrapped(text string, width int) string {
+	content := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	body := strings.Join(content[1:len(content)-1], "")
+	var all strings.Builder
+	all.WriteString(content[0] + "\n")
+	for len(body) > width {
+		all.WriteString(body[:width] + "\n")
+		body = body[width:]
+	}
+	return all.String() + body + "\n" + content[len(content)-1] + "\n"
+}
+
 func TestPEMIsReadAsItsEditorMeantIt(t *testing.T) {
 	both := first + second
+	escaped := strings.ReplaceAll(both, "\n", `\n`)
+	quotedJSON, err := json.Marshal(map[string]string{"cert": both, "name": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"plain":                        both,
 		"a byte order mark":            mark + both,
@@ -43,6 +81,50 @@ func TestPEMIsReadAsItsEditorMeantIt(t *testing.T) {
 		"a comment that mentions it":   "# each certificate begins with -----BEGIN CERTIFICATE-----\n" + both,
 		"headers":                      strings.Replace(both, "CERTIFICATE-----\n", "CERTIFICATE-----\nfriendlyName: one\n\n", 1),
 		"all on one line, with spaces": strings.ReplaceAll(both, "\n", " "),
+
+		"UTF-16":                     "\xff\xfe" + utf16Text(strings.ReplaceAll(both, "\n", "\r\n"), binary.LittleEndian),
+		"UTF-16, the other order":    "\xfe\xff" + utf16Text(both, binary.BigEndian),
+		"UTF-16 without a mark":      utf16Text(both, binary.LittleEndian),
+		"UTF-16, appended by Add":    "\xff\xfe" + utf16Text("\ufeff"+first+"\ufeff"+second, binary.LittleEndian),
+		"quotes around":              `"` + both + `"`,
+		"quotes around, one line":    "'" + strings.ReplaceAll(both, "\n", " ") + "'\n",
+		"quotes of a word processor": "\u201c" + both + "\u201d",
+		"line ends written out":      escaped,
+		"written out, quoted":        `"` + escaped + `"`,
+		"written out, for Windows":   strings.ReplaceAll(both, "\n", `\r\n`),
+		"written out twice":          strings.ReplaceAll(both, "\n", `\\n`),
+		"a variable":                 "# CERT=" + first + "export CERT=\"" + both + "\"\n",
+		"a variable, written out":    "CERT=" + escaped + "\n",
+		"a variable of PowerShell":   "$env:CERT = '" + both + "'",
+		"JSON":                       string(quotedJSON),
+		"JSON of PHP":                strings.ReplaceAll(string(quotedJSON), "/", `\/`),
+		"JSON of .NET":               strings.NewReplacer("+", `\u002B`, "=", `\u003d`).Replace(string(quotedJSON)),
+		"JSON, an array of lines":    "[\n" + lines(both, `  "`, `",`) + "]",
+		"JSON, an array of blocks":   `["` + strings.ReplaceAll(first, "\n", `\n`) + `", "` + strings.ReplaceAll(second, "\n", `\n`) + `"]`,
+		"YAML":                       "cert: |\n" + lines(both, "    ", ""),
+		"YAML, in quotes":            `cert: "` + escaped + `"`,
+		"a program of C":             "const char *pem =\n" + lines(both, `  "`, `\n"`) + ";",
+		"a program of Java":          "String pem =\n" + lines(both, `  "`, `\n" +`) + `  "";`,
+		"a program of JavaScript":    lines(both, "  '", "',") + "].join('\\n')",
+		"continued by backslashes":   lines(both, "", ` \`),
+		"answered by mail":           lines(both, "> ", ""),
+		"answered twice":             lines(both, "> > ", ""),
+		"forwarded by mail":          strings.ReplaceAll(both, "=\n", "=3D\n"),
+		"a table":                    lines(both, "| ", ""),
+		"of Markdown":                "```\n" + both + "```\n",
+		"no blanks at all":           strings.NewReplacer("\n", "", " ", "").Replace(both),
+		"a hyphen less":              strings.ReplaceAll(both, "-----BEGIN", "----BEGIN"),
+		"a hyphen less at the end":   strings.TrimSuffix(both, "-\n"),
+		"dashes":                     strings.ReplaceAll(both, "-----", "\u2014\u2013"),
+		"a dash for two hyphens":     strings.ReplaceAll(both, "-----", "\u2014\u2014-"),
+		"blanks inside the hyphens":  strings.NewReplacer("-----BEGIN CERTIFICATE-----", "----- BEGIN CERTIFICATE -----", "-----END CERTIFICATE-----", "----- END CERTIFICATE -----").Replace(both),
+		"blanks without width":       lines(both, "\u200b", "\u200b\u00a0"),
+		"a soft hyphen":              strings.ReplaceAll(both, "ZS", "Z\u00adS"),
+		"no padding":                 strings.ReplaceAll(both, "=", ""),
+		"short lines":                wrapped(first, 17) + wrapped(second, 20),
+		"long lines":                 wrapped(first, 76) + wrapped(second, 10_000),
+		"bag attributes":             "Bag Attributes\n    localKeyID: 01 02 \n    friendlyName: it's mine\nsubject=C = DE, CN = one\n\nissuer=CN = -----\n" + first + "Bag Attributes: <No Attributes>\n" + second,
+		"what s_client shows":        "---\nCertificate chain\n 0 s:CN = one\n   i:CN = ca\n" + first + " 1 s:CN = ca\n" + second + "---\nServer certificate\n",
 	} {
 		blocks, err := PEM([]byte(text))
 		if err != nil || len(blocks) != 2 || blocks[0].Err != nil || blocks[1].Err != nil {
@@ -89,6 +171,15 @@ func TestAttackAFileOfNothingButBeginningsIsReadInTime(t *testing.T) {
 		"blanks too":    "-----BEGIN A-----" + strings.Repeat(" ", 50),
 		"empty blocks":  "-----BEGIN A----------END A-----",
 		"ends":          "-----END A-----",
+		"hyphens":       "-",
+		"dashes":        "\u2014",
+		"backslashes":   `\`,
+		"line ends":     `\n-----BEGIN A-----`,
+		"codes":         `\u002b`,
+		"quotes":        `"-----BEGIN A-----"`,
+		"assignments":   "a=-----BEGIN A-----",
+		"encoded ends":  "=3D",
+		"JSON":          `{"a":"-----BEGIN A-----`,
 	} {
 		began := time.Now()
 		if _, err := PEM([]byte(strings.Repeat(part, 1<<18/len(part)))); err != nil {
@@ -115,7 +206,7 @@ func TestATextLosesItsByteOrderMarkAlone(t *testing.T) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"\xff\xfea\x00", "\xfe\xff\x00a"} {
+	for _, in := range []string{"\xff\xfea\x00", "\xfe\xff\x00a", "\xff\xfea\x00b", "\xfe\xff\x00"} {
 		if _, err := Text([]byte(in)); !errors.Is(err, ErrUTF16) || !strings.Contains(err.Error(), "UTF-8") {
 			t.Errorf("%q: %v", in, err)
 		}
@@ -190,7 +281,9 @@ func FuzzPEM(f *testing.F) {
 			}
 			// It has an odd idea of the beginning of a line, after an end that it could not use.
 			odd := !bytes.Contains(data, []byte("\n-----BEGIN "+b.Type+"-----")) && !bytes.HasPrefix(data, []byte("-----BEGIN "+b.Type+"-----"))
-			if odd || len(b.Headers) > 0 || b.Type == "" || strings.ContainsAny(b.Type, "-\r\n") {
+			// What people's tools make of a text is undone, here what they did not make.
+			if odd || len(b.Headers) > 0 || b.Type == "" || strings.ContainsAny(b.Type, "-\r\n\\\u2010\u2011\u2012\u2013\u2014\u2015\u2212") ||
+				strings.TrimSpace(b.Type) != b.Type || typeOf([]byte(b.Type)) != b.Type || bytes.ContainsAny(data, "\\\x00") || bytes.Contains(data, []byte("=3D")) {
 				continue
 			}
 			if !slices.ContainsFunc(blocks, func(got Block) bool { return got.Type == b.Type && (got.Err != nil || bytes.Equal(got.Bytes, b.Bytes)) }) {
