@@ -8,6 +8,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,6 +32,7 @@ const maxKeyBytes = 16 << 10
 var (
 	ErrNoKey        = errors.New("it holds no private key in PEM form")
 	ErrEncryptedKey = errors.New("its private key is encrypted")
+	errPassword     = errors.New("the password for .p12 files is wrong")
 	errKey          = errors.New("its private key cannot be read; it is to be in PKCS#8, PKCS#1 or SEC 1") // the cause could hold parts of it
 )
 
@@ -60,11 +62,67 @@ func PEM(certificates, keys []byte) (*tls.Certificate, error) {
 	case err != nil && len(private) == 0 && !errors.Is(err, ErrNoKey):
 		return nil, err
 	case len(parsed) == 0:
-		return nil, errors.New("it holds no certificate in PEM form")
+		return nil, fmt.Errorf("it holds no certificate in PEM form%s", instead(blocks))
 	case len(private) == 0:
-		return nil, fmt.Errorf("%w; put certificate chain and key into one file", ErrNoKey)
+		return nil, fmt.Errorf("%w%s; put certificate chain and key into one file", ErrNoKey, insteadOfKey(keys))
 	}
 	return pair(parsed, private)
+}
+
+// mistaken are the types of what is taken for a certificate, with what helps.
+var mistaken = map[string]string{
+	"CERTIFICATE REQUEST":     "a certificate request; use the certificate that the broker's administrator issues for it",
+	"NEW CERTIFICATE REQUEST": "a certificate request; use the certificate that the broker's administrator issues for it",
+	"PUBLIC KEY":              "a public key; the certificate is needed, which the broker's administrator issues",
+	"RSA PUBLIC KEY":          "a public key; the certificate is needed, which the broker's administrator issues",
+	"TRUSTED CERTIFICATE":     "one in a form of OpenSSL's own; convert it with: openssl x509 -in FILE",
+	"PKCS7":                   "a PKCS#7 file; convert it with: openssl pkcs7 -in FILE -print_certs",
+	"CMS":                     "a PKCS#7 file; convert it with: openssl pkcs7 -in FILE -print_certs",
+	"PKCS #7 SIGNED DATA":     "a PKCS#7 file; convert it with: openssl pkcs7 -in FILE -print_certs",
+	"X509 CRL":                "a revocation list; use the certificate that the broker's administrator issued",
+}
+
+// instead returns what stands in a certificate's place, to go on with; "": nothing that
+// is known.
+func instead(blocks []textfile.Block) string {
+	for _, b := range blocks {
+		if what, ok := mistaken[b.Type]; ok {
+			return ", but " + what
+		}
+	}
+	return ""
+}
+
+// insteadOfKey is instead for a private key.
+func insteadOfKey(keys []byte) string {
+	blocks, _ := textfile.PEM(keys)
+	if slices.ContainsFunc(blocks, func(b textfile.Block) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }) {
+		return ", but a public one; the private key of the same pair is needed"
+	}
+	return ""
+}
+
+// Load returns the certificate of a file with its private key, in the form that the file
+// has, PEM or PKCS#12: names do not always tell. Archive says that its name is that of
+// PKCS#12.
+func Load(data []byte, password string, archive bool) (*tls.Certificate, error) {
+	binary := data
+	if !textfile.IsDER(data) {
+		if binary = textfile.Base64(data); !textfile.IsPKCS12(binary) { // as it is put into variables
+			binary = nil
+		}
+	}
+	switch {
+	case textfile.IsPKCS12(binary):
+		return PKCS12(binary, password)
+	case archive && bytes.HasPrefix(data, []byte{0x30, 0x80}):
+		return nil, errors.New("it is a PKCS#12 file in BER form; convert it with: openssl pkcs12 -in FILE -nodes | openssl pkcs12 -export -out NEW")
+	}
+	blocks, err := textfile.PEM(data)
+	if archive && err == nil && len(blocks) == 0 {
+		return nil, errNotPKCS12
+	}
+	return PEM(data, data)
 }
 
 // Key returns the first private key of a PEM file that can be read.
@@ -109,6 +167,8 @@ func parseKey(b textfile.Block) (crypto.Signer, error) {
 	var key any
 	var err error
 	switch b.Type {
+	case "OPENSSH PRIVATE KEY":
+		return nil, errors.New("its private key cannot be read: it is in OpenSSH's own form; convert it with: ssh-keygen -p -m PKCS8 -f FILE")
 	case "RSA PRIVATE KEY":
 		key, err = x509.ParsePKCS1PrivateKey(b.Bytes)
 	case "EC PRIVATE KEY":
@@ -124,22 +184,62 @@ func parseKey(b textfile.Block) (crypto.Signer, error) {
 
 // PKCS12 is PEM for a .p12 file. A file that would take long to decrypt is refused.
 func PKCS12(data []byte, password string) (*tls.Certificate, error) {
-	if err := checkWork(data); err != nil {
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(data, &whole); err == nil && len(bytes.TrimSpace(rest)) == 0 {
+		data = whole.FullBytes // without the line end that a shell has added
+	}
+	several, err := checkWork(data)
+	if err != nil {
 		return nil, err
+	}
+	if several {
+		return severalKeys(data, password)
 	}
 	key, first, others, err := pkcs12.DecodeChain(data, password)
 	signer, ok := key.(crypto.Signer)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return nil, errors.New("the password for .p12 files is wrong")
+		return nil, errPassword
 	case err != nil || !ok:
 		return nil, errNotPKCS12
 	}
 	return pair(append([]*x509.Certificate{first}, others...), []crypto.Signer{signer})
 }
 
+// severalKeys is PKCS12 for a store with several entries, such as Java's.
+func severalKeys(data []byte, password string) (*tls.Certificate, error) {
+	blocks, err := pkcs12.ToPEM(data, password) //nolint:staticcheck // its types of keys are known here
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		return nil, errPassword
+	case err != nil:
+		return nil, errors.New("it holds several private keys; export the owner's alone")
+	}
+	var certificates []*x509.Certificate
+	var keys []crypto.Signer
+	for _, b := range blocks {
+		if b.Type == "CERTIFICATE" {
+			c, err := x509.ParseCertificate(b.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("one of its certificates is not usable: %w", tlspolicy.Shown(err))
+			}
+			certificates = append(certificates, c)
+			continue
+		}
+		if key, err := x509.ParsePKCS1PrivateKey(b.Bytes); err == nil {
+			keys = append(keys, key)
+		} else if key, err := x509.ParseECPrivateKey(b.Bytes); err == nil {
+			keys = append(keys, key)
+		} else {
+			return nil, errKey
+		}
+	}
+	return pair(certificates, keys)
+}
+
 // pair finds the certificate of a key. Of several, such as one that was renewed for the
-// same key, it is one that is valid now, and of those the one that is so longest.
+// same key, it is one that is no authority's, then one that is valid now, and of those
+// the one that is so longest.
 func pair(certificates []*x509.Certificate, keys []crypto.Signer) (*tls.Certificate, error) {
 	var (
 		leaf *x509.Certificate
@@ -169,6 +269,9 @@ func isKeyOf(key crypto.Signer, c *x509.Certificate) bool {
 
 func better(a, b *x509.Certificate, now time.Time) bool {
 	valid := func(c *x509.Certificate) bool { return !now.Before(c.NotBefore) && !now.After(c.NotAfter) }
+	if a.IsCA != b.IsCA {
+		return b.IsCA
+	}
 	if valid(a) != valid(b) {
 		return valid(a)
 	}

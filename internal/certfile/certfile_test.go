@@ -1,9 +1,12 @@
 package certfile
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +110,16 @@ func TestWhatIsWrongWithAPEMFileIsSaid(t *testing.T) {
 		"a damaged one":          {[]byte(strings.Replace(string(w.owner.pem()), "\n", "\n!", 1)), key, "PEM block 1"},
 		"a damaged key":          {w.owner.pem(), []byte(strings.Replace(string(key), "\n", "\n!", 1)), "PEM block 1"},
 		"UTF-16":                 {[]byte("\xff\xfe-"), key, "UTF-8"},
+		"a request":              {join(encode("CERTIFICATE REQUEST", []byte("x")), key), key, "but a certificate request; use the certificate"},
+		"Microsoft's request":    {encode("NEW CERTIFICATE REQUEST", []byte("x")), key, "but a certificate request"},
+		"a public key":           {encode("PUBLIC KEY", []byte("x")), key, "but a public key; the certificate is needed"},
+		"PKCS#7":                 {encode("PKCS7", []byte("x")), key, "openssl pkcs7"},
+		"OpenSSL's own":          {encode("TRUSTED CERTIFICATE", []byte("x")), key, "openssl x509"},
+		"a public for a private": {w.owner.pem(), encode("PUBLIC KEY", []byte("x")), "no private key in PEM form, but a public one"},
+		"DER":                    {w.owner.Raw, key, "it is a certificate in DER form, not PEM; convert it with: openssl x509 -inform DER"},
+		"a key in DER":           {w.owner.pem(), keyDER(t, w.owner.key), "it is a private key in DER form"},
+		"base64 alone":           {[]byte(base64.StdEncoding.EncodeToString(w.owner.Raw)), key, "put -----BEGIN CERTIFICATE----- before it"},
+		"a key of OpenSSH":       {w.owner.pem(), encode("OPENSSH PRIVATE KEY", []byte("x")), "ssh-keygen -p"},
 		"nothing":                {nil, nil, "no certificate"},
 		"a key without end":      {w.owner.pem(), encode("PRIVATE KEY", make([]byte, maxKeyBytes+1)), "more than"},
 	} {
@@ -119,6 +132,75 @@ func TestWhatIsWrongWithAPEMFileIsSaid(t *testing.T) {
 	}
 	if got, err := Key(join(encrypted, key)); err != nil || !isKeyOf(got, w.owner.Certificate) {
 		t.Errorf("a key that can be read, behind one that cannot: %v", err)
+	}
+}
+
+func TestAFileIsReadInItsFormWhateverItsNameIs(t *testing.T) {
+	w := newWorld(t)
+	archive, err := pkcs12.Modern2023.Encode(w.owner.key, w.root.Certificate, []*x509.Certificate{w.owner.Certificate, w.lower.Certificate}, "open sesame")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(archive)
+	for name, file := range map[string][]byte{
+		"PKCS#12":                archive,
+		"with a line end":        join(archive, []byte("\n")),
+		"in base64":              []byte(text),
+		"in base64, in lines":    []byte(text[:76] + "\r\n" + text[76:] + "\r\n"),
+		"in base64, with a mark": []byte("\ufeff" + text),
+		"PEM":                    join(w.lower.pem(), w.owner.pem(), w.owner.keyPEM(t)),
+		"PEM, written out":       []byte(strings.ReplaceAll(string(join(w.owner.keyPEM(t), w.owner.pem(), w.lower.pem())), "\n", `\n`)),
+	} {
+		for _, named := range []bool{true, false} {
+			got, err := Load(file, "open sesame", named)
+			if err != nil || !got.Leaf.Equal(w.owner.Certificate) {
+				t.Errorf("%s, named .p12 %v: another, %v", name, named, err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		file  []byte
+		named bool
+		says  string
+	}{
+		"a word named .pem":         {[]byte("hello"), false, "no certificate in PEM form"},
+		"a word named .p12":         {[]byte("hello"), true, "not a PKCS#12 file"},
+		"nothing named .p12":        {nil, true, "not a PKCS#12 file"},
+		"a certificate, named .p12": {w.owner.Raw, true, "it is a certificate in DER form"},
+		"a certificate, named .pem": {w.owner.Raw, false, "it is a certificate in DER form"},
+		"BER":                       {[]byte{0x30, 0x80, 2, 1, 3, 0, 0}, true, "BER form"},
+	} {
+		if _, err := Load(c.file, "", c.named); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q in it", name, err, c.says)
+		}
+	}
+}
+
+func TestAnAuthoritysCertificateIsNotTheOwnersThoughItsKeyIsThere(t *testing.T) {
+	root := issue(t, "root", nil, nil, -time.Hour, 24*time.Hour)
+	for _, to := range []time.Duration{time.Hour, -time.Minute} { // an expired one is to be named so
+		owner := issue(t, "owner", root, nil, -time.Hour, to)
+		file := join(root.pem(), root.keyPEM(t), owner.pem(), owner.keyPEM(t))
+		got, err := PEM(file, file)
+		isChain(t, got, err, owner, root)
+	}
+}
+
+// The store is keytool's: entries "first" and "second", each with a certificate.
+func TestAStoreWithSeveralKeysGivesAPairThatFits(t *testing.T) {
+	store, err := os.ReadFile("testdata/several.p12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := PKCS12(store, "open sesame")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := got.PrivateKey.(crypto.Signer); !ok || !isKeyOf(key, got.Leaf) || got.Leaf.Subject.CommonName != "second" { // valid longer
+		t.Errorf("the pair is of %s", got.Leaf.Subject)
+	}
+	if _, err := PKCS12(store, "open"); !errors.Is(err, errPassword) {
+		t.Errorf("another password: %v", err)
 	}
 }
 
@@ -161,7 +243,7 @@ func TestThePKCS12CertificateOfTheKeyComesFirst(t *testing.T) {
 	}
 	got, err := PKCS12(plain, "")
 	isChain(t, got, err, w.owner, w.lower)
-	for _, file := range [][]byte{nil, []byte("hello"), slices.Concat(plain, []byte("x"))} {
+	for _, file := range [][]byte{nil, []byte("hello"), slices.Concat(plain, []byte("x"))} { // not a line end
 		if _, err := PKCS12(file, ""); !errors.Is(err, errNotPKCS12) {
 			t.Errorf("%q: %v", file[:min(len(file), 10)], err)
 		}

@@ -86,13 +86,18 @@ func encode(kind string, der []byte) []byte {
 
 func (i *issued) pem() []byte { return encode("CERTIFICATE", i.Raw) }
 
-func keyPEM(t *testing.T, key crypto.Signer) []byte {
+func keyDER(t *testing.T, key crypto.Signer) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encode("PRIVATE KEY", der)
+	return der
+}
+
+func keyPEM(t *testing.T, key crypto.Signer) []byte {
+	t.Helper()
+	return encode("PRIVATE KEY", keyDER(t, key))
 }
 
 func (i *issued) keyPEM(t *testing.T) []byte {

@@ -82,13 +82,14 @@ var (
 
 // checkWork refuses a file that asks for more iterations, or has a longer key, than
 // any that is meant to be read. A key inside encrypted content, where no tool puts it,
-// is not seen: who waits for the file has a bound for that.
-func checkWork(data []byte) error {
+// is not seen: who waits for the file has a bound for that. Several says that there is
+// more than one key.
+func checkWork(data []byte) (several bool, err error) {
 	var file pfx
 	var safe []byte
 	var contents []contentInfo
 	if !parse(data, &file) || !parse(file.AuthSafe.Content.Bytes, &safe) || !parse(safe, &contents) {
-		return errNotPKCS12
+		return false, errNotPKCS12
 	}
 	w := work{}
 	if mac := file.MacData; len(mac.Mac.Algorithm.Algorithm) > 0 {
@@ -101,26 +102,27 @@ func checkWork(data []byte) error {
 		case content.ContentType.Equal(oidEncrypted):
 			var encrypted encryptedData
 			if !parse(content.Content.Bytes, &encrypted) {
-				return errNotPKCS12
+				return false, errNotPKCS12
 			}
 			w.algorithm(encrypted.EncryptedContentInfo.ContentEncryptionAlgorithm)
 		case content.ContentType.Equal(oidData):
 			var octets []byte
 			var bags []safeBag
 			if !parse(content.Content.Bytes, &octets) || !parse(octets, &bags) {
-				return errNotPKCS12
+				return false, errNotPKCS12
 			}
 			for _, bag := range bags {
 				w.bag(bag)
 			}
 		}
 	}
-	return w.err
+	return w.keys > 1, w.err
 }
 
 // work adds up what a file asks for.
 type work struct {
 	iterations int
+	keys       int
 	err        error
 }
 
@@ -160,6 +162,7 @@ func (w *work) bag(bag safeBag) {
 	default:
 		return
 	}
+	w.keys++
 	if bag.ID.Equal(oidShroudedBag) {
 		var key encryptedPrivateKeyInfo
 		if !parse(bag.Value.Bytes, &key) {

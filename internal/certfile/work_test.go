@@ -59,6 +59,11 @@ func inflated(t *testing.T, file []byte, nth int, count int64) (_ []byte, ok boo
 // testIterations is a number that stands nowhere else in a file.
 const testIterations = 1237
 
+func workOf(file []byte) error {
+	_, err := checkWork(file)
+	return err
+}
+
 func TestAttackAFileThatTakesHoursToDecryptIsRefused(t *testing.T) {
 	w := newWorld(t)
 	for name, encoder := range encoders {
@@ -90,12 +95,12 @@ func TestAttackAFileThatTakesHoursToDecryptIsRefused(t *testing.T) {
 				t.Fatalf("%s, place %d: it is decrypted", name, places)
 			}
 			for _, count := range []int64{maxIterations, maxIterations + 1, -1, 1 << 62} { // the other places count too
-				if bad, _ := inflated(t, file, places, count); checkWork(bad) == nil {
+				if bad, _ := inflated(t, file, places, count); workOf(bad) == nil {
 					t.Errorf("%s, place %d: %d iterations pass", name, places, count)
 				}
 			}
-			if good, _ := inflated(t, file, places, 600_000); checkWork(good) != nil {
-				t.Errorf("%s, place %d: %v", name, places, checkWork(good))
+			if good, _ := inflated(t, file, places, 600_000); workOf(good) != nil {
+				t.Errorf("%s, place %d: %v", name, places, workOf(good))
 			}
 		}
 		if places != 3 { // the MAC, the certificates, the key
@@ -110,7 +115,7 @@ func TestAttackAKeyOfAMegabyteIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkWork(file); err != nil {
+	if err := workOf(file); err != nil {
 		t.Fatal(err)
 	}
 	large, err := asn1.Marshal(safeBag{ID: oidKeyBag, Value: asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: make([]byte, maxKeyBytes+1)}})
@@ -129,5 +134,5 @@ func TestAttackAKeyOfAMegabyteIsRefused(t *testing.T) {
 
 func FuzzPKCS12Work(f *testing.F) {
 	f.Add([]byte{0x30, 0x03, 0x02, 0x01, 0x03})
-	f.Fuzz(func(_ *testing.T, data []byte) { _ = checkWork(data) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = checkWork(data) })
 }
