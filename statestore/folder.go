@@ -59,7 +59,10 @@ func dated() time.Time {
 // then has another one, whoever it is by.
 const settled = 4 * time.Second
 
-var _ Store = (*Folder)(nil)
+var (
+	_ Store   = (*Folder)(nil)
+	_ Claimer = (*Folder)(nil)
+)
 
 // OpenFolder uses the folder at path, which is made when it is first needed.
 func OpenFolder(path string) (*Folder, error) {
@@ -82,20 +85,23 @@ func (f *Folder) makeReady() error {
 	return nil
 }
 
-// enter returns the folder's place, and makes the folder where it is not there.
-func (f *Folder) enter() (*place, error) {
+// lock is place.lock in a folder that is made where it is not there.
+func (f *Folder) lock(ctx context.Context, p *place, offset int64) (unlock func(), err error) {
 	if !f.ready.Load() {
 		if err := f.makeReady(); err != nil {
 			return nil, err
 		}
 	}
-	p, err := enter(f.path)
+	unlock, err = p.lock(ctx, offset)
 	if errors.Is(err, fs.ErrNotExist) { // it was removed meanwhile
 		if err = f.makeReady(); err == nil {
-			p, err = enter(f.path)
+			unlock, err = p.lock(ctx, offset)
 		}
 	}
-	return p, f.namingFile(filepath.Join(f.path, claimsName), err)
+	if ctx.Err() != nil {
+		return unlock, err
+	}
+	return unlock, f.namingFile(filepath.Join(f.path, claimsName), err)
 }
 
 // Load implements [Store].
@@ -225,12 +231,9 @@ func (f *Folder) look(key Key) (stored, error) {
 
 // change runs a change of the record that has the revision, while nobody else changes it.
 func (f *Folder) change(ctx context.Context, key Key, revision string, change func(name string, own bool) error) error {
-	p, err := f.enter()
-	if err != nil {
-		return err
-	}
+	p := enter(f.path)
 	defer p.leave()
-	unlock, err := p.lock(ctx, recordByte(key))
+	unlock, err := f.lock(ctx, p, byteOf(key))
 	if err != nil && !errors.Is(err, errNoLocks) {
 		return err
 	}

@@ -3,12 +3,13 @@ package statestore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -21,44 +22,48 @@ const claimsName = "claims"
 // errNoLocks is about a file system without locks on bytes of files.
 var errNoLocks = errors.New("the file system has no locks")
 
-// place is what this process knows of the claims file of a folder while it uses it.
+// place is a folder as all of this process use it.
 type place struct {
-	local keyedLocks // by the byte, beside the system's locks
+	path  string
+	dir   os.FileInfo // guarded by places.mu, as users is; nil: it is not there
+	users int         // what goes on now, and claims: without any the file is closed
+	local keyedLocks  // by the byte, beside the system's locks
 
-	users int // what goes on now, and claims; without any the file is closed
-	file  *os.File
-	info  os.FileInfo
+	mu       sync.Mutex
+	file     *os.File // nil: not opened yet
+	info     os.FileInfo
+	former   []*os.File // were removed or replaced by someone; locks on them may be in use still
+	identity int64      // the byte of the file that says that this process lives; 0: none
+	missing  bool       // the file is new and lacks what this process has claimed
+	claims   map[fds.OwnerKey]*claim
 }
 
-// places are those in use, for all folders of this process.
+// places are those in use.
 var places struct {
 	mu  sync.Mutex
 	all []*place
 }
 
-// enter opens the claims file of the folder at path, or finds it open. The caller leaves.
-func enter(path string) (*place, error) {
+// enter returns the place of a folder. The caller leaves it.
+func enter(path string) *place {
 	places.mu.Lock()
 	defer places.mu.Unlock()
-	name := filepath.Join(path, claimsName)
-	info, err := os.Lstat(name)
-	for _, p := range places.all {
-		if err == nil && os.SameFile(info, p.info) {
-			p.users++
-			return p, nil
-		}
-	}
-	file, err := atomicfile.OpenShared(name)
+	dir, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		dir = nil
 	}
-	if info, err = file.Stat(); err != nil {
-		_ = file.Close() // nothing was written
-		return nil, err
+	for _, p := range places.all {
+		if p.path == path {
+			p.dir = dir // which may be another since
+		} else if dir == nil || p.dir == nil || !os.SameFile(p.dir, dir) {
+			continue
+		}
+		p.users++
+		return p
 	}
-	p := &place{users: 1, file: file, info: info}
+	p := &place{path: path, dir: dir, users: 1, claims: map[fds.OwnerKey]*claim{}}
 	places.all = append(places.all, p)
-	return p, nil
+	return p
 }
 
 // leave closes the file after the last.
@@ -68,13 +73,55 @@ func (p *place) leave() {
 	if p.users--; p.users > 0 {
 		return
 	}
-	_ = p.file.Close() // ends its locks
-	for n, other := range places.all {
-		if other == p {
-			places.all = append(places.all[:n], places.all[n+1:]...)
-			break
+	places.all = slices.DeleteFunc(places.all, func(other *place) bool { return other == p })
+	if p.file != nil {
+		p.former = append(p.former, p.file)
+	}
+	for _, file := range p.former {
+		_ = file.Close() // ends its locks
+	}
+}
+
+// open returns the file that was opened last.
+func (p *place) open() (*os.File, error) {
+	p.mu.Lock()
+	file := p.file
+	p.mu.Unlock()
+	if file != nil {
+		return file, nil
+	}
+	return p.current()
+}
+
+// current returns the file that others find, which may have been removed or replaced since it
+// was opened.
+func (p *place) current() (*os.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := filepath.Join(p.path, claimsName)
+	if p.file != nil {
+		if info, err := os.Lstat(name); err == nil && os.SameFile(info, p.info) {
+			return p.file, nil
 		}
 	}
+	file, err := atomicfile.OpenShared(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close() // nothing was written
+		return nil, err
+	}
+	if p.file != nil {
+		p.former = append(p.former, p.file)
+		p.missing = len(p.claims) > 0
+		for _, c := range p.claims {
+			c.position = -1
+		}
+	}
+	p.file, p.info, p.identity = file, info, 0
+	return file, nil
 }
 
 const (
@@ -85,23 +132,64 @@ const (
 // lock waits until no goroutine or process has locked the byte, or ctx ends. With errNoLocks
 // only goroutines of this process are kept out, and unlock is to be called.
 func (p *place) lock(ctx context.Context, offset int64) (unlock func(), err error) {
+	unlock, err = p.lockOne(ctx, offset)
+	if err != nil {
+		return unlock, err
+	}
+	p.mu.Lock()
+	missing := p.missing
+	if p.identity != 0 {
+		keepByte(p.file, p.identity) // whoever closed the file by other ways has ended the lock
+	}
+	p.mu.Unlock()
+	switch {
+	case !missing:
+	case offset == tableByte:
+		p.restore()
+	default:
+		done, err := p.lockOne(ctx, tableByte)
+		if err != nil && !errors.Is(err, errNoLocks) {
+			unlock()
+			return nil, err
+		}
+		p.restore()
+		done()
+	}
+	return unlock, nil
+}
+
+func (p *place) lockOne(ctx context.Context, offset int64) (unlock func(), err error) {
 	leave, err := p.local.lock(ctx, offset)
 	if err != nil {
 		return nil, err
 	}
 	for pause := firstLockPause; ; pause = min(2*pause, mostLockPause) {
-		ok, err := lockByte(p.file, offset)
+		file, err := p.open()
+		if err != nil {
+			leave()
+			return nil, err
+		}
+		ok, err := lockByte(file, offset)
 		switch {
 		case errors.Is(err, errNoLocks):
 			return leave, err
 		case err != nil:
 			leave()
-			return nil, fmt.Errorf("lock %s: %w", p.file.Name(), err)
+			return nil, err
 		case ok:
-			return func() {
-				unlockByte(p.file, offset)
+			now, err := p.current()
+			if err == nil && now == file {
+				return func() {
+					unlockByte(file, offset)
+					leave()
+				}, nil
+			}
+			unlockByte(file, offset) // nobody else finds that file
+			if err != nil {
 				leave()
-			}, nil
+				return nil, err
+			}
+			continue
 		}
 		select {
 		case <-time.After(pause):

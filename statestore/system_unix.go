@@ -38,6 +38,12 @@ func unlockByte(f *os.File, offset int64) {
 	_ = control(f, syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_UNLCK, Start: offset, Len: 1}) // closing the file unlocks it anyway
 }
 
+// keepByte takes a lock again that this process should have.
+func keepByte(f *os.File, offset int64) { _, _ = lockByte(f, offset) }
+
+// unnamed is the ID of a process that the system does not name.
+const unnamed = -1
+
 // holder reports whether another process has locked the byte, and its ID where that means
 // something here: not to another machine's or container's.
 func holder(f *os.File, offset int64) (held bool, pid int, err error) {
@@ -46,7 +52,7 @@ func holder(f *os.File, offset int64) (held bool, pid int, err error) {
 	return err == nil && lock.Type != syscall.F_UNLCK, max(0, int(lock.Pid)), err
 }
 
-func isReadOnlySystem(err error) bool { return errors.Is(err, syscall.EROFS) }
+func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 func inodeOf(info os.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

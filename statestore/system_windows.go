@@ -28,6 +28,12 @@ func unlockByte(f *os.File, offset int64) {
 	_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, at(offset)) // closing the file unlocks it anyway
 }
 
+// keepByte does nothing: a lock lasts as long as its handle.
+func keepByte(*os.File, int64) {}
+
+// unnamed is the ID of a process that the system does not name.
+const unnamed = -1
+
 // holder reports whether someone has locked the byte. Whoever looks holds it for a moment, so
 // only one may look at a time. The system does not name the holder.
 func holder(f *os.File, offset int64) (held bool, pid int, err error) {
@@ -35,10 +41,10 @@ func holder(f *os.File, offset int64) (held bool, pid int, err error) {
 	if ok {
 		unlockByte(f, offset)
 	}
-	return err == nil && !ok, 0, err
+	return err == nil && !ok, unnamed, err
 }
 
-func isReadOnlySystem(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
 // inodeOf returns 0: without opening the file its number is not known here.
 func inodeOf(os.FileInfo) uint64 { return 0 }
