@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -71,14 +73,14 @@ func sumOf(data []byte) string {
 // encode returns the file of a record and its revision.
 func encode(key Key, data []byte) (file []byte, revision string, err error) {
 	h := header{Owner: key.Owner, ClientID: &key.ClientID, Revision: rand.Text(), Sum: sumOf(data)}
-	if key.Name == stateName && json.Valid(data) {
+	if key.Name == stateName && jsontext.Value(data).IsValid() {
 		h.Version = 1
 		head, err := json.Marshal(h)
 		if err != nil {
 			return nil, "", err
 		}
 		file = slices.Concat(head[:len(head)-1], stateMember, data, []byte("}"))
-		if nesting(data) < 1000 || json.Valid(file) {
+		if nesting(data) < 1000 || jsontext.Value(file).IsValid() {
 			return file, h.Revision, nil
 		}
 	}
