@@ -2,13 +2,9 @@ package fdsclient_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -69,47 +65,5 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the error holds a password: %v", err)
-	}
-}
-
-func TestStateIsKeptForEachOwner(t *testing.T) {
-	folder := filepath.Join(t.TempDir(), "state")
-	store, err := fdsclient.OpenStateFolder(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := fds.NewSubscriptionID()
-	here := fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: id}
-	there := fds.OwnerKey{Issuer: "https://b.example", SubscriptionID: id}
-	if got, err := store.Load(t.Context(), here); err != nil || got.Filters != nil {
-		t.Errorf("before any save: %v, %v", got, err)
-	}
-	for i, o := range []fds.OwnerKey{here, there} {
-		if err := store.Save(t.Context(), o, fdsclient.OwnerState{Filters: []string{strings.Repeat("x", i+1)}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again, err := fdsclient.OpenStateFolder(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := again.Load(t.Context(), there); err != nil || !slices.Equal(got.Filters, []string{"xx"}) {
-		t.Errorf("loaded %v, %v", got, err)
-	}
-	if err := again.Delete(t.Context(), here); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := again.Load(t.Context(), here); err != nil || got.Filters != nil {
-		t.Errorf("after the delete: %v, %v", got, err)
-	}
-	files, err := os.ReadDir(folder)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, files[0].Name()), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := again.Load(t.Context(), there); err == nil || !strings.Contains(err.Error(), files[0].Name()) {
-		t.Errorf("a damaged file: %v", err)
 	}
 }

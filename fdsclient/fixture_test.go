@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -132,6 +134,29 @@ func restart(t *testing.T, cfg fdsclient.Config) (*fdsclient.Client, *fdsclient.
 		t.Fatalf("%d owners, %v; want one", len(owners), err)
 	}
 	return client, owners[0]
+}
+
+// recordOf names what a run remembers of an owner.
+func recordOf(cfg fdsclient.Config, owner fds.OwnerKey) statestore.Key {
+	return statestore.Key{ClientID: cfg.Application.ClientID, Owner: owner, Name: "state"}
+}
+
+// memory is a part of that.
+type memory struct {
+	Filters  []string
+	Position time.Time
+	Gap      *struct{ From, To time.Time }
+	Polled   *struct{ Events, Statuses struct{ From time.Time } }
+}
+
+// remembered loads it.
+func remembered(t *testing.T, cfg fdsclient.Config, owner fds.OwnerKey) (m memory, err error) {
+	t.Helper()
+	loaded, err := cfg.State.Load(t.Context(), recordOf(cfg, owner))
+	if err == nil && loaded.Revision != "" {
+		err = json.Unmarshal(loaded.Data, &m)
+	}
+	return m, err
 }
 
 // tlsOf trusts the authority of p.

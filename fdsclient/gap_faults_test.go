@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 )
 
 func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
@@ -54,7 +55,7 @@ func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
 	e.arrive(&box)
 	key := gaps.all(fdsclient.GapOpened)[0].Owner
 	eventually(t, "no gap stored", func() bool {
-		state, err := cfg.State.Load(t.Context(), key)
+		state, err := remembered(t, cfg, key)
 		return err == nil && state.Gap == nil
 	})
 }
@@ -117,28 +118,29 @@ var errNotYet = errors.New("not yet")
 
 // brokenState is a state store that cannot write for one owner.
 type brokenState struct {
-	fdsclient.StateStore
+	statestore.Store
 	mu     sync.Mutex
 	broken fds.OwnerKey
 	failed int
 }
 
-func (s *brokenState) Save(ctx context.Context, key fds.OwnerKey, state fdsclient.OwnerState) error {
+func (s *brokenState) Save(ctx context.Context, key statestore.Key, data []byte, revision string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if key == s.broken {
+	if key.Owner == s.broken {
 		s.failed++
-		return errors.New("the disk is full")
+		return "", errors.New("the disk is full")
 	}
-	return s.StateStore.Save(ctx, key, state)
+	return s.Store.Save(ctx, key, data, revision)
 }
 
 func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	state := &brokenState{StateStore: cfg.State}
+	state := &brokenState{Store: cfg.State}
 	cfg.State = state
+	cfg.Push.Gaps.Wait = 100 * time.Millisecond // then a gap is stored before messages flow
 	client := open(t, cfg)
 	broken := signIn(t, client, p, p.Owners()[0])[0] // each a grant of their own, so that the Web API tells them apart
 	signIn(t, client, p, p.Owners()[1])
@@ -155,6 +157,7 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 	state.mu.Lock()
 	state.broken = broken.Key()
 	state.mu.Unlock()
+	heal := inject(t, p, fdstest.Unavailable(fdstest.APIEndpoint, ""))
 	off := inject(t, p, fdstest.RefuseConnections())
 	inject(t, p, fdstest.LoseSessions())
 	for _, o := range p.Owners()[:2] {
@@ -164,11 +167,12 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 		e.publish(5)
 	}
 	off()
-	publishers[1].arrive(&box)
 	eventually(t, "the failure shown", func() bool {
 		s := broken.Connection()
 		return s.Err != nil && strings.Contains(s.Err.Error(), "the disk is full")
 	})
+	heal()
+	publishers[1].arrive(&box)
 	if n := len(publishers[0].missing(&box)); n == 0 {
 		t.Error("messages were handed over though what was missed before them was not stored")
 	}
@@ -226,7 +230,7 @@ func TestADamagedStateFileCostsItsOwnerDuplicatesAndNoEvent(t *testing.T) {
 			t.Errorf("owner %s: the gap begins at %v", g.Owner, g.Gap.From)
 		}
 	}
-	if state, err := folder.Load(t.Context(), keys[0]); err != nil || state.Position.IsZero() {
+	if state, err := remembered(t, cfg, keys[0]); err != nil || state.Position.IsZero() {
 		t.Errorf("afterwards the state is %+v, %v", state, err)
 	}
 }

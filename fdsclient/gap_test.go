@@ -193,7 +193,7 @@ func TestNoEventIsMissingAfterAnyOutageInTheBox(t *testing.T) {
 						t.Errorf("a backfilled message is %+v", m)
 					}
 				}
-				if state, err := cfg.State.Load(t.Context(), opened.Owner); err != nil || state.Gap != nil {
+				if state, err := remembered(t, cfg, opened.Owner); err != nil || state.Gap != nil {
 					t.Errorf("stored %+v, %v; the gap is closed", state, err)
 				}
 			})
@@ -283,7 +283,7 @@ func TestLiveMessagesWaitForTheBackfillButNotForEver(t *testing.T) {
 	if f := gaps.all(fdsclient.GapFailing)[0]; f.Err == nil || f.RetryAt.IsZero() {
 		t.Errorf("failing %+v", f)
 	}
-	if state, err := cfg.State.Load(t.Context(), key); err != nil || state.Gap == nil {
+	if state, err := remembered(t, cfg, key); err != nil || state.Gap == nil {
 		t.Errorf("the open gap is stored as %+v, %v", state, err)
 	}
 	heal()
@@ -331,7 +331,7 @@ func TestAnOwnerWithoutAWebAPIIsNotHeldUpAndItsGapsAreTold(t *testing.T) {
 	if len(f) != 1 || !errors.Is(f[0].Err, fdsclient.ErrConfig) || !f[0].RetryAt.IsZero() {
 		t.Errorf("told %+v", f)
 	}
-	if state, err := cfg.State.Load(t.Context(), key); err != nil || state.Gap == nil {
+	if state, err := remembered(t, cfg, key); err != nil || state.Gap == nil {
 		t.Errorf("stored %+v, %v", state, err)
 	}
 }
@@ -350,7 +350,7 @@ func TestAPositionIsNeverAheadOfAnAcknowledgement(t *testing.T) {
 	})
 	subscribed(t, p, o)
 	load := func() time.Time {
-		state, err := cfg.State.Load(t.Context(), key)
+		state, err := remembered(t, cfg, key)
 		if err != nil {
 			t.Fatal(err)
 		}

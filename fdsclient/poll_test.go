@@ -157,7 +157,7 @@ func TestAnOwnerWhoComesIsPolledAndOneWhoGoesIsForgotten(t *testing.T) {
 		}
 	}
 	eventually(t, "the state stored", func() bool {
-		state, err := cfg.State.Load(t.Context(), leaver.Key())
+		state, err := remembered(t, cfg, leaver.Key())
 		return err == nil && state.Polled != nil
 	})
 
@@ -165,7 +165,7 @@ func TestAnOwnerWhoComesIsPolledAndOneWhoGoesIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads := log.of(goes)
-	if state, err := cfg.State.Load(t.Context(), leaver.Key()); err != nil || state.Polled != nil || !state.Position.IsZero() {
+	if state, err := remembered(t, cfg, leaver.Key()); err != nil || state.Polled != nil || !state.Position.IsZero() {
 		t.Errorf("after the sign-out %+v is stored, %v", state, err)
 	}
 	theirs.publish(1)

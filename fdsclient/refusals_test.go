@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -383,7 +384,7 @@ func TestFiltersOfAnotherSpellingKeepNoOwnerFromConnecting(t *testing.T) {
 	client := open(t, cfg)
 	owner := signIn(t, client, p)[0]
 	foreign := "fds/v2/" + strings.ToUpper(fds.NewSubscriptionID().String()) + "/#"
-	if err := cfg.State.Save(t.Context(), owner.Key(), fdsclient.OwnerState{Filters: []string{foreign}}); err != nil {
+	if _, err := cfg.State.Save(t.Context(), recordOf(cfg, owner.Key()), fmt.Appendf(nil, `{"filters":[%q]}`, foreign), ""); err != nil {
 		t.Fatal(err)
 	}
 	runClient(t, client, (&inbox{}).handle)

@@ -15,6 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -77,16 +78,16 @@ func (l *listings) pass(t *testing.T, more int64) {
 
 // deletions keeps whose state was deleted.
 type deletions struct {
-	fdsclient.StateStore
+	statestore.Store
 	mu     sync.Mutex
 	owners []fds.SubscriptionID
 }
 
-func (d *deletions) Delete(ctx context.Context, owner fds.OwnerKey) error {
+func (d *deletions) Delete(ctx context.Context, key statestore.Key, revision string) error {
 	d.mu.Lock()
-	d.owners = append(d.owners, owner.SubscriptionID)
+	d.owners = append(d.owners, key.Owner.SubscriptionID)
 	d.mu.Unlock()
-	return d.StateStore.Delete(ctx, owner)
+	return d.Store.Delete(ctx, key, revision)
 }
 
 func (d *deletions) of(id fds.SubscriptionID) bool {
@@ -104,7 +105,7 @@ func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, state := &staged{Store: folder}, &deletions{StateStore: cfg.State}
+	store, state := &staged{Store: folder}, &deletions{Store: cfg.State}
 	cfg.Store, cfg.State, cfg.Push.Rescan = store, state, 100*time.Millisecond
 	client := open(t, cfg)
 	o := p.Owners()

@@ -424,19 +424,27 @@ func (r *run) claim(ctx context.Context, o *Owner) (release func(), has bool) {
 		return func() {}, true
 	}
 	release, err := claimer.Claim(ctx, o.key)
+	var claimed *statestore.ClaimedError
 	switch {
-	case errors.Is(err, statestore.ErrNoClaims):
-		r.client.noClaims.Do(func() {
-			r.client.log.LogAttrs(ctx, slog.LevelWarn, "nothing keeps another process from having the same owners", slog.Any("error", err))
-		})
-		return release, true
-	case err == nil:
+	case errors.As(err, &claimed):
+	case ctx.Err() != nil:
+		if release != nil {
+			release()
+		}
+		return nil, false
+	default: // no claim is no reason to deliver nothing
+		if err != nil {
+			r.client.noClaims.Do(func() {
+				r.client.log.LogAttrs(ctx, slog.LevelWarn, "nothing keeps another process from having the same owners", slog.Any("error", err))
+			})
+		}
+		if release == nil {
+			release = func() {}
+		}
 		r.mu.Lock()
 		delete(r.claimed, o.key)
 		r.mu.Unlock()
 		return release, true
-	case ctx.Err() != nil:
-		return nil, false
 	}
 	r.mu.Lock()
 	_, told := r.claimed[o.key]

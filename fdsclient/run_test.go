@@ -280,7 +280,7 @@ func TestASignInWhileTheSignOutWaitsForTheHandlerIsNotUndone(t *testing.T) {
 	eventually(t, "connected", func() bool { return again.Connection().Phase == push.Connected })
 	publish(t, p, o, `"second"`)
 	eventually(t, "the second message", func() bool { return strings.HasSuffix(box.payloads(again.Key().SubscriptionID), `"second"`) })
-	if state, err := cfg.State.Load(t.Context(), again.Key()); err != nil || len(state.Filters) == 0 {
+	if state, err := remembered(t, cfg, again.Key()); err != nil || len(state.Filters) == 0 {
 		t.Errorf("the state is %+v, %v", state, err)
 	}
 }

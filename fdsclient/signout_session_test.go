@@ -35,7 +35,7 @@ func TestASignOutThatCouldNotEndTheSessionCanBeRepeated(t *testing.T) {
 		if !p.Subscriber(o).Session {
 			t.Fatal("there is no session left to end")
 		}
-		if state, err := cfg.State.Load(t.Context(), owner.Key()); err != nil || state.Position.IsZero() {
+		if state, err := remembered(t, cfg, owner.Key()); err != nil || state.Position.IsZero() {
 			t.Errorf("kept is %+v, %v: who signs in next would be told of all there ever was", state, err)
 		}
 	}
