@@ -65,8 +65,6 @@ func (a *attempt) collection(kind pull.Kind) error {
 		case errors.Is(err, errUnbounded):
 		case errors.Is(err, errClock) && clocks == 0:
 			clocks++
-		case errors.Is(err, pull.ErrNotImplemented): // so nothing of it can have been missed
-			return nil
 		default:
 			return err
 		}
@@ -107,6 +105,8 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		switch {
 		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
 			return context.Cause(ctx)
+		case errors.Is(err, pull.ErrNotImplemented): // so nothing of it can have been missed
+			return nil
 		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
 			a.unbound(kind)
 			return errUnbounded

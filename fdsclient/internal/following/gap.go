@@ -182,7 +182,7 @@ func (f *Follower) failed(a *attempt, err error) {
 		f.gap.retry.Stop()
 	}
 	f.gap.retry = time.AfterFunc(delay, func() { f.shared.workers.add(f) })
-	if errors.Is(err, fds.ErrConfig) || errors.Is(err, pull.ErrOwner) { // the next attempts fare no better
+	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, pull.ErrOwner)) { // the next attempts fare no better
 		f.gap.settle()
 	}
 	event := GapEvent{Owner: f.owner.Key, Change: Failing, Gap: *f.gap.open, Fetched: a.fetched, Err: err, RetryAt: time.Now().Add(delay)}
@@ -197,15 +197,15 @@ func (f *Follower) closeGap(a *attempt) error {
 	}
 	event, quiet, settled, err := f.closeLocked(a)
 	f.saving.unlock() // what is told now may be asked to sign the owner out
-	switch {
-	case err != nil || settled == nil:
+	if err != nil || settled == nil {
 		return err
-	case quiet:
-		f.shared.Log.LogAttrs(f.ctx, slog.LevelDebug, "nothing was missed since the last run", ownerAttr(f.owner.Key))
-	default:
-		f.shared.Gap(event)
 	}
-	close(settled)
+	defer close(settled) // whatever those do who are told
+	if quiet {
+		f.shared.Log.LogAttrs(f.ctx, slog.LevelDebug, "nothing was missed since the last run", ownerAttr(f.owner.Key))
+		return nil
+	}
+	f.shared.Gap(event)
 	return nil
 }
 
