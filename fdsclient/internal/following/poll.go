@@ -340,10 +340,7 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 	if !r.baseline.IsZero() && (!dated || at.Before(r.baseline)) || l.knows(whose, d) {
 		return nil
 	}
-	end := f.shared.workers.takesLong() // another owner may be read meanwhile
-	_, err := f.give(f.ctx, m, d)
-	end()
-	if err != nil {
+	if err := p.give(m, d); err != nil {
 		return fmt.Errorf("fdsclient: poll: %w: %w", errHandler, err)
 	}
 	l.fresh++
@@ -353,6 +350,13 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 		return p.save(f.ctx)
 	}
 	return nil
+}
+
+// give hands over an item, during which another owner may be read.
+func (p *polling) give(m *delivery.Message, known uint64) error {
+	defer p.follower.shared.workers.takesLong()() // also when the handler ends its goroutine
+	_, err := p.follower.give(p.follower.ctx, m, known)
+	return err
 }
 
 // whole takes a read that came to its end.
