@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,161 +13,9 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
-
-func TestAttackMessagesOfALongLifeAreRememberedInBoundedMemory(t *testing.T) {
-	var r recent
-	for i := range uint64(50_000) {
-		r.add(digests{what: i, of: i}, recentMost)
-		if len(r.entries) > recentMost*5/4+1 {
-			t.Fatalf("%d messages are remembered while a gap is open", len(r.entries))
-		}
-	}
-	for i := range uint64(50_000) {
-		r.add(digests{what: i, of: i}, recentUsual)
-		if len(r.entries) > recentUsual*5/4+1 || i > 0 && cap(r.entries) > 2*recentUsual+recentUsual/2 {
-			t.Fatalf("%d messages are remembered, with room for %d", len(r.entries), cap(r.entries))
-		}
-	}
-	for i := range uint64(recentUsual) {
-		if !r.holds(digests{what: 49_999 - i}) {
-			t.Fatalf("the message %d before the last is forgotten", i)
-		}
-	}
-}
-
-// countedState takes a second for each save, and counts those under way.
-type countedState struct {
-	MemoryState
-	mu              sync.Mutex
-	now, most, done int
-}
-
-func (s *countedState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
-	s.mu.Lock()
-	s.now++
-	s.most = max(s.most, s.now)
-	s.mu.Unlock()
-	time.Sleep(time.Second)
-	s.mu.Lock()
-	s.now--
-	s.done++
-	s.mu.Unlock()
-	return s.MemoryState.Save(ctx, owner, state)
-}
-
-func TestAttackASlowStoreIsGivenFewPositionsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const owners = 200
-		store := new(countedState)
-		client := gapClient(t, func(cfg *Config) { cfg.State = store })
-		var all []*follower
-		for range owners {
-			f := followed(t, client, new(webAPI), nil)
-			defer f.stop()
-			all = append(all, f)
-		}
-		store.mu.Lock()
-		store.most, store.done = 0, 0
-		store.mu.Unlock()
-		for _, f := range all { // a moment apart, so that none is a batch of its own
-			time.Sleep(50 * time.Millisecond)
-			f.mu.Lock()
-			f.reached = f.position.Add(time.Hour)
-			f.mu.Unlock()
-			f.acknowledged(delivery.Message{})
-		}
-		time.Sleep(time.Minute)
-		store.mu.Lock()
-		defer store.mu.Unlock()
-		if store.most > positionSaves || store.done < owners {
-			t.Errorf("%d positions of %d were stored, %d at once", store.done, owners, store.most)
-		}
-	})
-}
-
-// hangingState does nothing, once it hangs, until its context ends.
-type hangingState struct {
-	MemoryState
-	hangs atomic.Bool
-}
-
-func (s *hangingState) Save(ctx context.Context, owner fds.OwnerKey, state OwnerState) error {
-	if s.hangs.Load() {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return s.MemoryState.Save(ctx, owner, state)
-}
-
-func (s *hangingState) Delete(ctx context.Context, owner fds.OwnerKey) error {
-	if s.hangs.Load() {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return s.MemoryState.Delete(ctx, owner)
-}
-
-func TestAttackAStoreThatHangsHoldsUpNoEnd(t *testing.T) {
-	for name, end := range map[string]func(t *testing.T, f *follower){
-		"of a run":                       func(_ *testing.T, f *follower) { f.stop() },
-		"of an owner who signs out":      func(_ *testing.T, f *follower) { f.stop(); _ = f.forget(context.Background(), true) },
-		"of one whose session goes on":   func(_ *testing.T, f *follower) { f.stop(); _ = f.forget(context.Background(), false) },
-		"of one whose caller has no end": func(t *testing.T, f *follower) { f.stop(); _ = f.forget(t.Context(), true) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := new(hangingState)
-				client := gapClient(t, func(cfg *Config) { cfg.State = store })
-				f := followed(t, client, new(webAPI), nil)
-				time.Sleep(time.Second)
-				f.mu.Lock()
-				f.position = f.position.Add(time.Minute)
-				f.mu.Unlock()
-				store.hangs.Store(true)
-				began := time.Now()
-				ended := make(chan struct{})
-				go func() {
-					defer close(ended)
-					end(t, f)
-				}()
-				select {
-				case <-ended:
-				case <-time.After(time.Hour):
-					t.Fatal("it never ends")
-				}
-				if took := time.Since(began); took > 2*lastSaveTimeout+time.Second {
-					t.Errorf("it took %v", took)
-				}
-			})
-		})
-	}
-}
-
-func TestAttackWhoSignedOutIsNotStoredAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client := gapClient(t, nil)
-		f := followed(t, client, new(webAPI), nil)
-		defer f.stop()
-		if err := f.forget(t.Context(), true); err != nil {
-			t.Fatal(err)
-		}
-		for name, late := range map[string]func() error{
-			"a filter":   func() error { return f.saveFilters(t.Context(), []string{"late"}) },
-			"a gap":      func() error { _, err := f.openGap(t.Context(), "late"); return err },
-			"a position": func() error { f.storePosition(t.Context()); return nil },
-		} {
-			if err := late(); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			state, err := client.state.Load(t.Context(), f.owner.key)
-			if err != nil || state.Filters != nil || state.Gap != nil || !state.Position.IsZero() {
-				t.Errorf("%s that comes late is stored: %+v, %v", name, state, err)
-			}
-		}
-	})
-}
 
 // slowGrants takes a second to load each grant, and counts those under way.
 type slowGrants struct {
@@ -232,24 +79,23 @@ func TestAfterCloseNothingRuns(t *testing.T) {
 // departingState has the owner signed out, by whoever does it, once a run reads what it
 // remembers of it.
 type departingState struct {
-	MemoryState
+	statestore.Memory
 	depart func()
 }
 
-func (s *departingState) Load(ctx context.Context, owner fds.OwnerKey) (OwnerState, error) {
+func (s *departingState) Load(ctx context.Context, key statestore.Key) (statestore.Record, error) {
 	if s.depart != nil {
 		s.depart()
 		s.depart = nil
 	}
-	return s.MemoryState.Load(ctx, owner)
+	return s.Memory.Load(ctx, key)
 }
 
 func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state, store := new(departingState), tokenstore.OpenMemory()
 		client := pollClient(t, func(cfg *Config) { cfg.State, cfg.Store, cfg.Poll.Interval = state, store, time.Second })
-		api := &polledAPI{from: true}
-		speakThrough(client, api)
+		speakThrough(client, webAPI{})
 		id := fds.NewSubscriptionID()
 		key := tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id.String()}
 		if _, err := store.Save(t.Context(), tokenstore.Grant{
@@ -268,7 +114,7 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- client.Run(ctx, new(had).handle) }()
+		go func() { ended <- client.Run(ctx, func(context.Context, delivery.Message) error { return nil }) }()
 		time.Sleep(client.cfg.Push.Rescan - 5*time.Second) // then it is noticed anyway
 		for _, r := range client.runs() {
 			r.mu.Lock()
@@ -287,25 +133,26 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 // TestAttackAHandlerThatHangsHoldsUpNoSignOut: though whoever signs out has all the time
 // there is.
 func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
-	for name, end := range map[string]func(c *Client, f *follower, a *connected){
-		"here": func(c *Client, f *follower, a *connected) { _ = c.endSession(context.Background(), f.owner, a) },
-		"in another process": func(c *Client, f *follower, a *connected) {
+	for name, end := range map[string]func(c *Client, o *Owner, a *connected){
+		"here": func(c *Client, o *Owner, a *connected) { _ = c.endSession(context.Background(), o, a) },
+		"in another process": func(c *Client, o *Owner, a *connected) {
 			r := &run{client: c}
-			r.retire(f.owner.key, a)
+			r.retire(o.key, a)
 			r.work.Wait()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client := gapClient(t, nil)
-				f := followed(t, client, new(webAPI), nil)
-				defer f.stop()
+				o := ownerWith(t, client, webAPI{})
+				f := followed(t, client, o, nil)
+				defer f.Stop()
 				hangs := make(chan struct{})
 				defer close(hangs)
 				began, ended := time.Now(), make(chan struct{})
 				go func() {
 					defer close(ended)
-					end(client, f, &connected{follower: f, cancel: func() {}, done: hangs})
+					end(client, o, &connected{follower: f, cancel: func() {}, done: hangs})
 				}()
 				select {
 				case <-ended:

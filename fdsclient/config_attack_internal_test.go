@@ -22,7 +22,7 @@ func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
 	})
 	id := fds.NewSubscriptionID()
 	key := fds.OwnerKey{Issuer: client.cfg.Provider.Issuer, SubscriptionID: id}
-	got := client.pushConfig(key, id.Root(), OwnerState{})
+	got := client.pushConfig(key, id.Root(), nil)
 	for name, ok := range map[string]bool{
 		"Owner":            got.Owner == key && got.Root == id.Root(),
 		"BrokerURL":        got.BrokerURL == "mqtts://broker.example",
@@ -65,14 +65,20 @@ func TestAttackManyOwnersStormNoProviderByDefault(t *testing.T) {
 	if client.cfg.Pull.Limit == nil {
 		t.Error("requests of the Web API are not bounded")
 	}
-	if client.backfills.most != 16 {
-		t.Errorf("%d owners are backfilled at once", client.backfills.most)
+	if client.followers.Concurrent != 16 {
+		t.Errorf("%d owners are backfilled at once", client.followers.Concurrent)
 	}
 }
 
+// quietHook is told of a store, and does nothing.
+type quietHook struct{}
+
+func (*quietHook) OnStoreUnavailable(error) {}
+
 // TestAttackAListThatIsChangedAfterNewChangesNothing: it may be that of another Client.
 func TestAttackAListThatIsChangedAfterNewChangesNothing(t *testing.T) {
-	hooks, fallbacks, allowed := []any{nil}, []string{"mqtts://second.example"}, []string{"third.example"}
+	hook := new(quietHook)
+	hooks, fallbacks, allowed := []any{hook}, []string{"mqtts://second.example"}, []string{"third.example"}
 	resources, topics, ports := []string{"https://api.example"}, []string{"a"}, []int{1}
 	client := gapClient(t, func(cfg *Config) {
 		cfg.Hooks, cfg.Push.Topics, cfg.Application.RedirectPorts = hooks, topics, ports
@@ -80,7 +86,7 @@ func TestAttackAListThatIsChangedAfterNewChangesNothing(t *testing.T) {
 	})
 	hooks[0], fallbacks[0], allowed[0], resources[0], topics[0], ports[0] = 1, "x", "x", "x", "x", 2
 	cfg := client.cfg
-	if cfg.Hooks[0] != nil || cfg.Provider.BrokerFallbacks[0] == "x" || cfg.Provider.AllowedServers[0] == "x" || cfg.Provider.Resources[0] == "x" ||
+	if cfg.Hooks[0] != any(hook) || cfg.Provider.BrokerFallbacks[0] == "x" || cfg.Provider.AllowedServers[0] == "x" || cfg.Provider.Resources[0] == "x" ||
 		cfg.Push.Topics[0] == "x" || cfg.Application.RedirectPorts[0] == 2 {
 		t.Errorf("%+v", cfg)
 	}

@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +22,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -326,54 +324,4 @@ func copyOf(t *testing.T, from string) string {
 		}
 	}
 	return to
-}
-
-func TestAStateFolderOfAnEarlierVersionOpens(t *testing.T) {
-	folder, err := fdsclient.OpenStateFolder(copyOf(t, filepath.Join(earlier, "state")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := func(text string) time.Time {
-		when, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return when
-	}
-	for _, c := range []struct {
-		id, issuer string
-		want       fdsclient.OwnerState
-	}{
-		{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", earlierIssuer, fdsclient.OwnerState{
-			Filters:  []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/#", "fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/devices/+/status"},
-			Position: at("2026-11-28T10:15:30.123456789Z"),
-			Ahead:    -1500 * time.Millisecond,
-			Gap:      &fdsclient.Gap{From: at("2026-11-28T10:15:29Z"), To: at("2026-11-28T10:20:00.5Z"), Since: at("2026-11-28T11:20:01+01:00"), Why: `connection lost: "EOF" <&>`},
-		}},
-		{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", "https://other.example.com/ü", fdsclient.OwnerState{Filters: []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/events"}}},
-		{"2b7f1d2f-6cae-4d64-9c1f-3a0e2d8b4f02", earlierIssuer, fdsclient.OwnerState{Polled: &fdsclient.Polled{
-			Events:   fdsclient.PolledList{From: at("2026-11-28T10:15:30Z"), Seen: []byte{0, 1, 2, 3, 4, 5, 6, 7, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff}, Part: true},
-			Statuses: fdsclient.PolledList{From: at("2026-11-28T10:15:31.25Z"), Seen: []byte("12345678"), Handed: []byte("abcdefgh12345678")},
-		}}},
-		{"3c8a2e3a-7dbf-4e75-8d2a-4b1f3e9c5a03", earlierIssuer, fdsclient.OwnerState{}},
-		{"4d9b3f4b-8ec0-4f86-9e3b-5c2a4fad6b04", earlierIssuer, fdsclient.OwnerState{Gap: &fdsclient.Gap{Since: at("2026-11-28T10:20:01Z"), Why: "unknown"}}},
-	} {
-		id, err := fds.ParseSubscriptionID(c.id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		owner := fds.OwnerKey{Issuer: c.issuer, SubscriptionID: id}
-		for range 2 { // as it was, and saved anew
-			got, err := folder.Load(t.Context(), owner)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, c.want) {
-				t.Errorf("the state of %v is %+v, want %+v", owner, got, c.want)
-			}
-			if err := folder.Save(t.Context(), owner, got); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 }

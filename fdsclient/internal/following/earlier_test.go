@@ -1,8 +1,10 @@
 package following
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,4 +52,62 @@ func TestWhatAnEarlierVersionPolledIsNotHandedOverAgain(t *testing.T) {
 		f.Stop()
 		expect(t, h, "four", `{"device_id":"a","on":false}`)
 	})
+}
+
+func TestAStateFolderOfAnEarlierVersionOpens(t *testing.T) {
+	path := t.TempDir()
+	if err := os.CopyFS(path, os.DirFS(filepath.Join("..", "..", "testdata", "earlier", "state"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := filepath.WalkDir(path, func(name string, _ os.DirEntry, err error) error { return errors.Join(err, os.Chmod(name, 0o700)) }); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := statestore.OpenFolder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := pushing(t, func(c *config) { c.Store = folder }).Followers
+	at := func(text string) time.Time {
+		when, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	for _, c := range []struct {
+		id, issuer string
+		want       record
+	}{
+		{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", "https://auth.example.com", record{
+			Filters:  []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/#", "fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/devices/+/status"},
+			Position: at("2026-11-28T10:15:30.123456789Z"),
+			Ahead:    -1500 * time.Millisecond,
+			Gap:      &Gap{From: at("2026-11-28T10:15:29Z"), To: at("2026-11-28T10:20:00.5Z"), Since: at("2026-11-28T11:20:01+01:00"), Why: `connection lost: "EOF" <&>`},
+		}},
+		{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", "https://other.example.com/ü", record{Filters: []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/events"}}},
+		{"2b7f1d2f-6cae-4d64-9c1f-3a0e2d8b4f02", "https://auth.example.com", record{Polled: &polledRecord{
+			Events:   listRecord{From: at("2026-11-28T10:15:30Z"), Seen: []byte{0, 1, 2, 3, 4, 5, 6, 7, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff}, Part: true},
+			Statuses: listRecord{From: at("2026-11-28T10:15:31.25Z"), Seen: []byte("12345678"), Handed: []byte("abcdefgh12345678")},
+		}}},
+		{"3c8a2e3a-7dbf-4e75-8d2a-4b1f3e9c5a03", "https://auth.example.com", record{}},
+		{"4d9b3f4b-8ec0-4f86-9e3b-5c2a4fad6b04", "https://auth.example.com", record{Gap: &Gap{Since: at("2026-11-28T10:20:01Z"), Why: "unknown"}}},
+	} {
+		id, err := fds.ParseSubscriptionID(c.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner := fds.OwnerKey{Issuer: c.issuer, SubscriptionID: id}
+		for range 2 { // as it was, and saved anew
+			got, revision, err := all.read(t.Context(), owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("the state of %v is %+v, want %+v", owner, got, c.want)
+			}
+			if _, err := all.write(t.Context(), owner, got, got.Polled, revision); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
