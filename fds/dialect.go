@@ -47,29 +47,12 @@ type Dialect struct {
 	TagParameter      string // query parameter that chooses a tag by its ID; default none: all tags are read and the one is picked
 
 	IDsSeparator string // between the IDs in the query parameter ids; default ","
-	ListMember   string // member that holds the array in a list answer, where that is an object; default none: the answer is the array
-	Paging       Paging // how a long list is split
-}
-
-// Paging says how a provider splits a long list over several answers. By default
-// an answer is all of the list, unless its Link header leads to a next one
-// (RFC 8288, rel="next"), which is followed. With PageParameter pages are asked for
-// by number until one is empty; with CursorParameter and CursorMember by what the
-// page before names as the next. Only one of the two can be set.
-type Paging struct {
-	PageParameter string // query parameter with a page's number
-	FirstPage     int    // its number; default 0
-
-	CursorParameter string // query parameter with the cursor
-	// CursorMember is the member of an answer that holds the next page's cursor, a
-	// string or a number; below the root with dots, as paging.next. The last page
-	// has none, null or an empty one. An answer is then an object, and
-	// Dialect.ListMember names its list: after a plain array nobody could tell whether
-	// there are more pages, so that the list ends with an error after its items.
-	CursorMember string
-
-	SizeParameter string // query parameter with the wanted number of items a page; default none: it is not sent
-	Size          int    // its value
+	// ListMember is the member of an answer that holds the list, where the answer is an
+	// object; a name as it is, or below the root with dots, as _embedded.devices. Default
+	// none: the answer is the list. One that is null is an empty list; so is one that is
+	// missing where nothing else could hold items, nor an error.
+	ListMember string
+	Paging     Paging // how a long list is split
 }
 
 // Faults names every setting that contradicts another, in a sentence each: what
@@ -81,7 +64,7 @@ func (d Dialect) Faults() (faults []string) {
 	taken := map[string]string{"ids": "FDS itself"}
 	for _, named := range []struct{ setting, name string }{
 		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter}, {"SubscriptionParameter", d.SubscriptionParameter},
-		{"Paging.PageParameter", p.PageParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
+		{"Paging.PageParameter", p.PageParameter}, {"Paging.OffsetParameter", p.OffsetParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
 	} {
 		if by, twice := taken[named.name]; twice {
 			fault("%s is %.100q, which is given a meaning by %s already", named.setting, named.name, by)
@@ -98,21 +81,7 @@ func (d Dialect) Faults() (faults []string) {
 			fault("%s is %.100q, which is no topic below fds/v2/<subscription_id>/: %s", topic.setting, topic.template, why)
 		}
 	}
-	if cursor, _, _ := strings.Cut(p.CursorMember, "."); cursor != "" && (d.ListMember == "" || d.ListMember == cursor) {
-		fault("ListMember is %.100q; with a CursorMember an answer is an object, in which they are two members", d.ListMember)
-	}
-	if p.PageParameter != "" && p.CursorParameter != "" {
-		fault("Paging: PageParameter and CursorParameter are both set; a provider pages in one way")
-	}
-	if (p.CursorParameter == "") != (p.CursorMember == "") {
-		fault("Paging: CursorParameter and CursorMember go together")
-	}
-	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
-		fault("Paging: FirstPage needs a PageParameter, and is not negative")
-	}
-	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
-		fault("Paging: SizeParameter and a positive Size go together")
-	}
+	p.faults(d.ListMember, fault)
 	return faults
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -34,9 +35,13 @@ type listDecoder struct {
 	member  string
 	maxItem int64
 
-	keep  string          // another member of the object, whose value is wanted
-	kept  json.RawMessage // its value; nil: there is none
-	plain bool            // the answer was the array, without an object around it
+	wanted []string // other members, named as the dialect names them
+	kept   members  // of them, or of what they are in
+	plain  bool     // the answer was the array, without an object around it
+
+	found bool  // the list
+	other error // what stands in the list's place
+	bare  bool  // nothing was seen that could be a list under another name, or say that something failed
 }
 
 // newListDecoder reads from body. Waiting, which may be nil, is called before each
@@ -45,7 +50,7 @@ func newListDecoder(body io.Reader, member string, maxBody, maxItem int64, waiti
 	bounded := &boundedBody{from: body, max: maxBody, maxItem: maxItem, waiting: waiting}
 	decoder := jsontext.NewDecoder(bounded, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	bounded.consumed = decoder.InputOffset
-	return &listDecoder{decoder: decoder, body: bounded, member: member, maxItem: maxItem}
+	return &listDecoder{decoder: decoder, body: bounded, member: member, maxItem: maxItem, bare: true}
 }
 
 // each calls visit with the bytes of every item, as they were sent, in memory of
@@ -66,6 +71,9 @@ func (d *listDecoder) answer(visit func(json.RawMessage)) error {
 		return d.array(visit)
 	case '{':
 		return d.object(visit)
+	case 'n':
+		_, err := d.decoder.ReadToken()
+		return err // null is an empty list
 	case jsontext.KindInvalid:
 		_, err := d.decoder.ReadToken()
 		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -92,64 +100,79 @@ func (d *listDecoder) array(visit func(json.RawMessage)) error {
 }
 
 func (d *listDecoder) object(visit func(json.RawMessage)) error {
+	refused := map[string]json.RawMessage{}
+	if err := d.members("", refused, visit); err != nil {
+		return err
+	}
+	if body, err := json.Marshal(refused); err == nil {
+		whole := d.found && d.other == nil // a list may have a status and a message beside it
+		if object, ok := fds.ParseErrorObject(body); ok && (!whole || saysNo(object)) {
+			return &refusedError{body}
+		}
+	}
+	switch {
+	case d.found:
+		return d.other
+	case d.member == "":
+		return notAList("the answer is an object; if one of its members holds the list, name it in Dialect.ListMember")
+	case d.bare:
+		return nil // empty lists are left out, it may be
+	}
+	return notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))
+}
+
+// members reads an object; prefix, with a dot at its end, is where it stands. What it
+// says of a refusal goes to refused.
+func (d *listDecoder) members(prefix string, refused map[string]json.RawMessage, visit func(json.RawMessage)) error {
 	if _, err := d.decoder.ReadToken(); err != nil { // the brace
 		return err
 	}
-	found := false
-	var other error // what stands in the list's place
-	refused := map[string]json.RawMessage{}
 	for d.decoder.PeekKind() != '}' {
 		token, err := d.decoder.ReadToken()
 		if err != nil {
 			return err
 		}
 		name := token.String()
-		if d.member != "" && name == d.member {
-			if found {
-				return notAList("the answer has two members %q", cut(d.member))
+		switch at := prefix + name; {
+		case d.member != "" && at == d.member:
+			err = d.list(visit)
+		case strings.HasPrefix(d.member, at+".") && d.decoder.PeekKind() == '{':
+			err = d.members(at+".", refused, visit)
+		default:
+			var raw json.RawMessage
+			if raw, err = d.value(); err != nil {
+				break
 			}
-			found = true
-			switch d.decoder.PeekKind() {
-			case '[':
-				err = d.array(visit)
-			case jsontext.KindInvalid:
-				_, err = d.decoder.ReadToken()
-			default: // in an error object, it may be
-				other = notAList("the answer's member %q is not a list", cut(d.member))
-				_, err = d.value()
+			kept := d.kept.keep(d.wanted, at, raw)
+			d.bare = d.bare && (kept || isBare(name, raw))
+			if prefix == "" && (name == "status" || name == "message") {
+				refused[name] = raw
 			}
-			if err != nil {
-				return err
-			}
-			continue
 		}
-		raw, err := d.value()
 		if err != nil {
 			return err
 		}
-		switch {
-		case d.keep != "" && name == d.keep:
-			d.kept = raw
-		case name == "status" || name == "message":
-			refused[name] = raw
-		}
 	}
-	if _, err := d.decoder.ReadToken(); err != nil {
+	_, err := d.decoder.ReadToken()
+	return err
+}
+
+// list reads the member that the dialect names.
+func (d *listDecoder) list(visit func(json.RawMessage)) error {
+	if d.found {
+		return notAList("the answer has two members %q", cut(d.member))
+	}
+	d.found = true
+	switch d.decoder.PeekKind() {
+	case '[':
+		return d.array(visit)
+	case jsontext.KindInvalid, 'n': // null is an empty list
+		_, err := d.decoder.ReadToken()
 		return err
 	}
-	if body, err := json.Marshal(refused); err == nil {
-		whole := found && other == nil // a list may have a status and a message beside it
-		if object, ok := fds.ParseErrorObject(body); ok && (!whole || saysNo(object)) {
-			return &refusedError{body}
-		}
-	}
-	if found {
-		return other
-	}
-	if d.member != "" {
-		return notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))
-	}
-	return notAList("the answer is an object; if one of its members holds the list, name it in Dialect.ListMember")
+	d.other = notAList("the answer's member %q is not a list", cut(d.member)) // in an error object, it may be
+	_, err := d.value()
+	return err
 }
 
 func (d *listDecoder) value() (json.RawMessage, error) {

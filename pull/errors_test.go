@@ -170,7 +170,6 @@ func TestHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
 		{"a JavaScript", "application/javascript", "[]", "javascript", 0},
 		{"nothing", "application/json", "", "empty", 0},
 		{"white space", "application/json", " \n", "empty", 0},
-		{"null", "application/json", "null", "neither a list nor an object", 0},
 		{"a string", "application/json", `"` + secret + `"`, "neither a list nor an object", 0},
 		{"an object", "application/json", `{"` + secret + `":[]}`, "Dialect.ListMember", 0},
 		{"an object that stops", "application/json", `{"status":401,"message"`, "cut short", 0},
@@ -223,11 +222,10 @@ func TestJSONByAnyOfItsNamesIsTaken(t *testing.T) {
 
 func TestAListMemberMustBeOneList(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"other":[]}`:         `"list"`,
-		`{"list":null}`:        "not a list",
+		`{"other":[{}]}`:       `"list"`,
 		`{"list":{"a":1}}`:     "not a list",
 		`{"list":[],"list":1}`: "two members",
-		`{"List":[]}`:          `"list"`,
+		`{"List":[{}]}`:        `"list"`,
 	} {
 		a := serve(t, answer(body))
 		a.config.Dialect.ListMember = "list"
@@ -261,7 +259,7 @@ func TestAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
 		`{"status":1,"list":[{}],"message":"well done"}`:                           {1, nil, false},
 		`{"status":"500","message":"a status of another kind","list":[{}]}`:        {1, nil, false},
 		`{"status":500,"list":[{}]}`:                                               {1, nil, false},
-		`{"list":null,"status":200}`:                                               {0, pull.ErrAnswer, false},
+		`{"list":null,"status":200}`:                                               {0, nil, false},
 		`{"list":[{}],"status":500,"message":"x"`:                                  {1, pull.ErrUnavailable, false},
 		`{"list":null,"a":` + strings.Repeat("[", 20_000):                          {0, pull.ErrAnswer, false},
 		`{"list":"` + strings.Repeat("x", 2<<20) + `","status":500,"message":"x"}`: {0, pull.ErrAnswer, false},

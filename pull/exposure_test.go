@@ -73,9 +73,9 @@ func TestAnErrorNamesThePathOfItsListAndNotTheOneThatALinkNames(t *testing.T) {
 		"cut short":    {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `[{}`)}},
 		"not JSON":     {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `<`, "Content-Type", "text/html")}},
 		"redirected":   {"/" + token, []func(*http.Request) (*http.Response, error){body(302, ``, "Location", "/"+token)}},
-		"to itself":    {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `[]`, "Link", "</"+token+">; rel=next")}},
-		"a long path":  {"/" + strings.Repeat("x", 7<<10), []func(*http.Request) (*http.Response, error){body(404, "")}},
-		"odd letters":  {"/%0a%1b%5b31m", []func(*http.Request) (*http.Response, error){body(404, "")}},
+		"to itself":    {"/" + token, []func(*http.Request) (*http.Response, error){body(200, `[{}]`, "Link", "</"+token+">; rel=next")}},
+		"a long path":  {"/" + strings.Repeat("x", 7<<10), []func(*http.Request) (*http.Response, error){body(410, "")}},
+		"odd letters":  {"/%0a%1b%5b31m", []func(*http.Request) (*http.Response, error){body(410, "")}},
 		"unauthorized": {"/" + token, []func(*http.Request) (*http.Response, error){body(401, "")}},
 	} {
 		n := 0

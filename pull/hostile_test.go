@@ -267,10 +267,18 @@ func FuzzACursorIsWhatEncodingJSONFinds(f *testing.F) {
 		}
 		want, fails := "", false
 		value := json.RawMessage(member)
-		if below {
+		empty := func(raw json.RawMessage) bool {
+			return slices.Contains([]string{"", "null", "false", `""`, "[]", "{}"}, string(bytes.Join(bytes.Fields(raw), nil)))
+		}
+		if below && empty(value) {
+			value = nil
+		} else if below {
 			var object map[string]json.RawMessage
 			fails = json.Unmarshal(value, &object) != nil
 			value = object["x"]
+		}
+		if empty(value) {
+			value = nil
 		}
 		var found any
 		if len(value) > 0 {
@@ -288,6 +296,9 @@ func FuzzACursorIsWhatEncodingJSONFinds(f *testing.F) {
 			want = found.String()
 		default:
 			fails = true
+		}
+		if slices.Contains([]string{"null", "undefined", "none", "nil", "false", "0", "-1"}, strings.ToLower(want)) {
+			want = ""
 		}
 		path := "next"
 		if below {

@@ -236,7 +236,7 @@ func TestATagThatWasAskedForIsTheOneThatComes(t *testing.T) {
 		{`{"tag_id":"S","generic":{}}`, pull.ErrAnswer},
 		{`[{"tag_id":"S"}]`, pull.ErrNotFound},
 		{`[]`, pull.ErrNotFound},
-		{`null`, pull.ErrAnswer},
+		{`null`, pull.ErrNotFound},
 		{``, pull.ErrAnswer},
 		{`{"tag_id":"T"`, pull.ErrUnavailable},
 		{`{"status":404,"message":"not_found"}`, pull.ErrNotFound},

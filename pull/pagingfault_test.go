@@ -72,10 +72,10 @@ func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
 		answer  func(r *http.Request, n int) *http.Response
 	}{
 		"cursors": {cursors, func(r *http.Request, n int) *http.Response {
-			return reply(r, 200, fmt.Sprintf(`{"list":[],"paging":{"next":%d}}`, n))
+			return reply(r, 200, fmt.Sprintf(`{"list":[{}],"paging":{"next":%d}}`, n))
 		}},
 		"links": {func(*pull.Config) {}, func(r *http.Request, n int) *http.Response {
-			return reply(r, 200, `[]`, "Link", fmt.Sprintf(`<?n=%d>; rel="next"`, n))
+			return reply(r, 200, `[{}]`, "Link", fmt.Sprintf(`<?n=%d>; rel="next"`, n))
 		}},
 		"numbers": {numbered, func(r *http.Request, n int) *http.Response {
 			return reply(r, 200, fmt.Sprintf(`[{"n":%d}]`, n))
@@ -130,8 +130,8 @@ func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 		items   int
 		fails   bool
 	}{
-		"the parameter is not known":  {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(int) string { return `[{"n":1},{"n":2}]` }, 4, true},
-		"the last page is repeated":   {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(n int) string { return fmt.Sprintf(`[{"n":%d}]`, min(n, 3)) }, 5, true},
+		"the parameter is not known":  {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(int) string { return `[{"n":1},{"n":2}]` }, 2, true},
+		"the last page is repeated":   {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(n int) string { return fmt.Sprintf(`[{"n":%d}]`, min(n, 3)) }, 4, false},
 		"the pages differ in a space": {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(n int) string { return []string{`[{"n":1}]`, `[{"n": 1}]`, `[]`}[n] }, 2, false},
 		"one item more":               {fds.Dialect{Paging: fds.Paging{PageParameter: "page"}}, func(n int) string { return []string{`[{},{}]`, `[{},{},{}]`, `[]`}[n] }, 5, false},
 	} {
@@ -153,7 +153,9 @@ func TestNoLinkLeadsTheTokenElsewhere(t *testing.T) {
 		{elsewhere.URL + "/fds/v2/spaces", elsewhere.URL},
 		{strings.TrimPrefix(elsewhere.URL, "https:"), elsewhere.URL},
 		{plain.URL, plain.URL},
-		{"http://HOST/fds/v2/spaces", "http://"},
+		{"http://HOST:1/fds/v2/spaces", "usable"},
+		{"http://localhost:PORT/fds/v2/spaces", "http://"},
+		{"http://127.0.0.1/fds/v2/spaces", "http://127.0.0.1"},
 		{"https://localhost:PORT/", "https://localhost:"},
 		{"https://127.0.0.1.evil.example:PORT/", "https://127.0.0.1.evil.example"},
 		{"https://user:" + secret + "@HOST/", "usable"},
@@ -310,10 +312,21 @@ func TestACursorOfAWrongKindIsAnErrorAndNotTheEnd(t *testing.T) {
 		{"a.b.c", `{"list":[{}],"a":{"b":null}}`, "", ""},
 		{"a.b.c", `{"list":[{}],"a":null}`, "", ""},
 		{"a.b.c", `{"list":[{}],"a":"` + secret + `"}`, "", "no object"},
-		{"a.b.c", `{"list":[{}],"a":[]}`, "", "no object"},
+		{"a.b.c", `{"list":[{}],"a":[]}`, "", ""}, // how some languages write an object without members
+		{"a.b.c", `{"list":[{}],"a":[1]}`, "", "no object"},
 		{"a.b.c", `{"list":[{}],"a":{"b":"` + secret + `"}}`, "", "no object"},
 		{"a.b.c", `{"list":[{}],"a":{"b":[{"c":"x"}]}}`, "", "no object"},
-		{"a.b.c", `{"list":[{}],"a":{"b":{"c":[]}}}`, "", "neither a string nor a number"},
+		{"a.b.c", `{"list":[{}],"a":{"b":{"c":[]}}}`, "", ""},
+		{"a.b.c", `{"list":[{}],"a.b.c":"x","a":7}`, "x", ""}, // a name may have dots
+		{"a.b.c", `{"list":[{}],"a":{"b.c":"x"}}`, "x", ""},
+		{"next", `{"list":[{}],"next":false}`, "", ""},
+		{"next", `{"list":[{}],"next":0}`, "", ""},
+		{"next", `{"list":[{}],"next":"0"}`, "", ""},
+		{"next", `{"list":[{}],"next":-1}`, "", ""},
+		{"next", `{"list":[{}],"next":"null"}`, "", ""},
+		{"next", `{"list":[{}],"next":"undefined"}`, "", ""},
+		{"next", `{"list":[{}],"next":"None"}`, "", ""},
+		{"next", `{"list":[{}],"next":{}}`, "", ""},
 	} {
 		var asked []string
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) {

@@ -53,8 +53,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 		return fds.Tag{}, err
 	}
 	item, err := fds.ParseItem(body)
-	_, isList := item.Member(c.dialect.ListMember)
-	isList = isList && c.dialect.ListMember != ""
+	_, isList := memberOf(item, c.dialect.ListMember)
 	if object, is := fds.ParseErrorObject(body); is && (!isList || saysNo(object)) {
 		return fds.Tag{}, e.refusal(body)
 	}

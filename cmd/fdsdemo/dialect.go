@@ -32,8 +32,11 @@ type dialectFile struct {
 type pagingFile struct {
 	PageParameter   string `yaml:"page_parameter"`
 	FirstPage       int    `yaml:"first_page"`
+	OffsetParameter string `yaml:"offset_parameter"`
 	CursorParameter string `yaml:"cursor_parameter"`
 	CursorMember    string `yaml:"cursor_member"`
+	NextMember      string `yaml:"next_member"`
+	MoreMember      string `yaml:"more_member"`
 	SizeParameter   string `yaml:"size_parameter"`
 	Size            int    `yaml:"size"`
 }

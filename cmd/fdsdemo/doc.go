@@ -102,11 +102,14 @@
 //	    status_topic: ""                      # and a status, as devices/{device_id}/events
 //	    ids_separator: ""                     # between the IDs of get --ids; default a comma
 //	    list_member: ""                       # member of an answer that holds the list; default: the answer is the list
-//	    paging:                               # default one answer, or Link headers (RFC 8288); by number or by cursor
+//	    paging:                               # default one answer, or Link headers (RFC 8288); or one of these ways:
 //	      page_parameter: ""                  # query parameter with a page's number
 //	      first_page: 0                       # the first one's
+//	      offset_parameter: ""                # query parameter with the number of items before a page
 //	      cursor_parameter: ""                # query parameter with the cursor, and
 //	      cursor_member: ""                   # where an answer has the next one's, as paging.next
+//	      next_member: ""                     # where an answer has the next page's URL, as links.next
+//	      more_member: ""                     # where it says whether there is a next page, as has_more
 //	      size_parameter: ""                  # query parameter with the number of items a page, and
 //	      size: 0                             # the number
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
