@@ -371,7 +371,10 @@ func TestAttackAPageThatBeginsAsTheOneBeforeIsNotHeldAsAWhole(t *testing.T) {
 			return stream(r, 200, io.MultiReader(strings.NewReader(begin), &awaiting{seen, strings.NewReader(end)})), nil
 		}
 		return reply(r, 200, `[]`), nil
-	}), func(c *pull.Config) { c.Dialect.Paging.PageParameter = "page"; c.Dialect.Paging.SizeParameter, c.Dialect.Paging.Size = "size", 1000 })
+	}), func(c *pull.Config) {
+		c.Dialect.Paging.PageParameter = "page"
+		c.Dialect.Paging.SizeParameter, c.Dialect.Paging.Size = "size", 1000
+	})
 	n, err := inTime(t, func() (n int, err error) {
 		for _, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
 			if err != nil {
