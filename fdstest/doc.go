@@ -170,6 +170,16 @@
 //     Web API what it may have missed.
 //   - [LargePackets]: ignores the client's maximum packet size. A client ends the
 //     connection.
+//   - [RepeatUnacknowledged]: sends again on the same connection what a slow handler has
+//     not acknowledged (EMQX's retry_interval, emqx/MQTTX#599, hivemq-mqtt-client#491). A
+//     client knows it by its packet ID and acknowledges it once.
+//   - [PacketIDsInUse]: takes the packet ID of a request for that of a message in flight
+//     (mochi-mqtt). A client numbers its requests elsewhere and asks again.
+//   - [ShortSessions]: keeps a session for minutes in place of a day (ejabberd). A client
+//     says so, and reads from the Web API what it may have missed.
+//   - [AnswerForeign], [AnswerWithoutTLS]: a web server, SSH or MQTT 3.1.1 answers, inside
+//     TLS or in its place. A client says what answered and does not wait for more.
+//   - [DemandProtocol]: wants ALPN (aws-iot-device-sdk-swift#80). A client has a setting.
 //
 // Nothing is kept: keys, tokens and data end with the Provider. It shares no
 // code with the client packages of this module, so that the two cannot agree on

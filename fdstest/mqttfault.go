@@ -24,9 +24,10 @@ type Connack struct {
 	Reason          string        // reason string; left out when empty
 	ServerReference string        // with 0x9C and 0x9D; left out when empty
 
-	// AuthMethod names an authentication method that the client did not ask
-	// for, AssignedClientID another client ID than its own. Both are against
-	// MQTT 5.0; the broker itself goes on as if they had not been sent.
+	// AuthMethod names an authentication method that the client did not ask for,
+	// AssignedClientID a client ID though the client gave its own. Both are against
+	// MQTT 5.0, though some brokers repeat the client's own; the broker itself goes on
+	// as if they had not been sent.
 	AuthMethod, AssignedClientID string
 }
 
@@ -62,6 +63,46 @@ func SmallQueue(limit int, owners ...Owner) Fault {
 // LargePackets sends packets larger than the client's maximum packet size.
 func LargePackets(owners ...Owner) Fault {
 	return inBroker("LargePackets", owners, func(f *broker.Faults) { f.IgnoreMaximumPacketSize = true })
+}
+
+// RepeatUnacknowledged sends a QoS 1 message that was not acknowledged for the given time
+// again on the same connection, with DUP and the same packet ID, and then each time again.
+// MQTT 5.0 section 4.4 allows that only after a reconnect.
+func RepeatUnacknowledged(after time.Duration, owners ...Owner) Fault {
+	return inBroker("RepeatUnacknowledged", owners, func(f *broker.Faults) { f.RepeatAfter = max(after, time.Millisecond) })
+}
+
+// PacketIDsInUse answers 0x91 (packet identifier in use) to each SUBSCRIBE and UNSUBSCRIBE
+// under the packet ID of a message in flight, and to the first of each connection, as many
+// as requests says, whatever their packet ID.
+func PacketIDsInUse(requests int, owners ...Owner) Fault {
+	return inBroker("PacketIDsInUse", owners, func(f *broker.Faults) { f.IDsInUse = max(requests, 0) + 1 })
+}
+
+// ShortSessions keeps a session for no longer than most, in whole seconds and at least one,
+// and says so in CONNACK.
+func ShortSessions(most time.Duration, owners ...Owner) Fault {
+	return inBroker("ShortSessions", owners, func(f *broker.Faults) { f.ExpiryMax = max(most, time.Second) })
+}
+
+// AnswerForeign sends these bytes in the place of MQTT 5.0 and keeps the connection open:
+// "HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n", or "\x20\x02\x00\x00",
+// which is MQTT 3.1.1. For named owners it answers their CONNECT; for all it does not wait
+// for that, like a server that speaks first.
+func AnswerForeign(bytes string, owners ...Owner) Fault {
+	return inBroker("AnswerForeign", owners, func(f *broker.Faults) { f.Foreign = bytes })
+}
+
+// AnswerWithoutTLS answers every TLS handshake with these bytes and closes, as a port
+// without TLS does.
+func AnswerWithoutTLS(bytes string) Fault {
+	return inBroker("AnswerWithoutTLS", nil, func(f *broker.Faults) { f.WithoutTLS = bytes })
+}
+
+// DemandProtocol refuses TLS clients that do not offer this application protocol (ALPN, RFC
+// 7301), with the alert no_application_protocol, as brokers do that share port 443.
+func DemandProtocol(protocol string) Fault {
+	return inBroker("DemandProtocol", nil, func(f *broker.Faults) { f.Protocol = protocol })
 }
 
 // DropConnections breaks connections off, once and at injection. Their sessions

@@ -93,8 +93,8 @@ func TestAfterAPanicOrAnExitNothingIsLeftAndRunWorksAgain(t *testing.T) {
 					b := newScripted(t, func(p *peer) {
 						_ = p.raw.SetReadDeadline(time.Now().Add(10 * time.Minute)) // fails the test
 						p.connack(true, packets.Properties{})
-						if subscribe := p.next(); subscribe.Type == packets.SUBSCRIBE {
-							p.send(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+						if subscribe, ok := p.next().Content.(*packets.Subscribe); ok {
+							p.send(&packets.Suback{PacketID: subscribe.PacketID, Reasons: []byte{1}, Properties: &packets.Properties{}})
 							p.publish(uint16(p.n), true, "events", `"x"`)
 							p.send(&packets.Publish{Topic: fds.NewSubscriptionID().Root().String() + "events", Properties: &packets.Properties{}})
 							for packet := p.next(); packet != nil && packet.Type != packets.DISCONNECT; packet = p.next() {

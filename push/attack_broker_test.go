@@ -215,7 +215,7 @@ func TestAttackAWebSocketThatIsReadNoMoreIsLeftWithinTheWriteTimeout(t *testing.
 				_, _ = packet.WriteTo(&b)
 				p.sendRaw(append([]byte{0x82, byte(b.Len())}, b.Bytes()...)...) // short, and not masked (RFC 6455 section 5.2)
 			}
-			skip := func() { // the client's are short as well, and masked
+			next := func() []byte { // the client's are short as well, and masked
 				header := make([]byte, 2)
 				if _, err := io.ReadFull(reader, header); err != nil {
 					p.fatal("%v", err)
@@ -228,14 +228,19 @@ func TestAttackAWebSocketThatIsReadNoMoreIsLeftWithinTheWriteTimeout(t *testing.
 					}
 					length = int(more[0])<<8 | int(more[1])
 				}
-				if _, err := reader.Discard(4 + length); err != nil {
+				masked := make([]byte, 4+length)
+				if _, err := io.ReadFull(reader, masked); err != nil {
 					p.fatal("%v", err)
 				}
+				for i := range length {
+					masked[4+i] ^= masked[i%4]
+				}
+				return masked[4:]
 			}
-			skip()
+			next()
 			frame(&packets.Connack{Properties: &packets.Properties{}})
-			skip()
-			frame(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+			subscribe := next()
+			frame(&packets.Suback{PacketID: uint16(subscribe[2])<<8 | uint16(subscribe[3]), Reasons: []byte{1}, Properties: &packets.Properties{}})
 			frame(&packets.Publish{Topic: p.root.String() + "a", PacketID: 1, QoS: 1, Properties: &packets.Properties{}})
 			time.Sleep(24 * time.Hour)
 		})

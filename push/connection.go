@@ -205,6 +205,10 @@ func (c *Connection) cameUp(s *session) {
 			c.log(slog.LevelWarn, "push: the broker grants quality of service 0 only: messages may be lost", slog.String("filter", subscription.Filter))
 		}
 	}
+	if asked := c.settings.SessionExpiry; s.granted.expiry < asked {
+		c.log(slog.LevelWarn, "push: the broker keeps the session for less time than was asked for: what is published during a longer absence is lost to it",
+			slog.Duration("kept_for", s.granted.expiry), slog.Duration("asked_for", asked))
+	}
 	if refused != nil {
 		c.warn("push: a filter is refused", refused)
 	}

@@ -122,25 +122,36 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPacketIdentifierInUseIsNotTakenTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		finish := make(chan struct{})
-		b := newScripted(t, func(p *peer) {
-			p.accept(false)
-			if p.n > 1 {
-				p.stay()
-				return
-			}
-			p.publish(1, false, "events", `"x"`)
-			p.publish(1, true, "events", `"x"`)
-			p.stay()
+func TestAPacketIdentifierInUseIsNotTakenForAnotherMessage(t *testing.T) {
+	for name, again := range map[string]*packets.Publish{
+		"that is not marked as a redelivery": {Topic: "events", Payload: []byte(`"x"`), QoS: 1},
+		"with another payload":               {Topic: "events", Payload: []byte(`"y"`), QoS: 1, Duplicate: true},
+		"with another topic":                 {Topic: "event", Payload: []byte(`s"x"`), QoS: 1, Duplicate: true},
+		"of another quality of service":      {Topic: "events", Payload: []byte(`"x"`), QoS: 2, Duplicate: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				finish := make(chan struct{})
+				b := newScripted(t, func(p *peer) {
+					p.accept(false)
+					if p.n > 1 {
+						p.stay()
+						return
+					}
+					p.publish(1, false, "events", `"x"`)
+					p.send(&packets.Publish{Topic: p.root.String() + again.Topic, Payload: again.Payload, PacketID: 1, QoS: again.QoS, Duplicate: again.Duplicate, Properties: &packets.Properties{}})
+					p.stay()
+				})
+				r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
+				if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
+					t.Errorf("error %v", s.Err)
+				}
+				r.waitPhase(push.Connected)
+				close(finish)
+				r.stop()
+			})
 		})
-		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
-		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
-			t.Errorf("error %v", s.Err)
-		}
-		close(finish)
-	})
+	}
 }
 
 func TestACONNACKThatNamesAnAuthenticationMethodIsHarmless(t *testing.T) {
@@ -259,12 +270,12 @@ func TestMoreMessagesThanAllowedBeforeTheSUBACKDoNotHideIt(t *testing.T) {
 		const sent = 100
 		b := newScripted(t, func(p *peer) {
 			p.connack(true, packets.Properties{})
-			p.expect(packets.SUBSCRIBE)
+			id := p.expect(packets.SUBSCRIBE).Content.(*packets.Subscribe).PacketID
 			go func() {
 				for i := range uint16(sent) {
 					p.publish(i+1, false, "events", numbered(int(i), int(i)+1)[0])
 				}
-				p.send(&packets.Suback{PacketID: 2, Reasons: []byte{1}, Properties: &packets.Properties{}})
+				p.send(&packets.Suback{PacketID: id, Reasons: []byte{1}, Properties: &packets.Properties{}})
 			}()
 			for id := range uint16(sent) {
 				p.puback(id + 1)

@@ -3,6 +3,8 @@ package push
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,9 +86,9 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.mu.Unlock()
 		return w.answer(kind, 0, p)
 	case *packets.Suback:
-		w.mu.Lock()
-		w.subscribed = true
-		w.mu.Unlock()
+		if !slices.Contains(p.Reasons, packets.SubackPacketIdentifierinuse) { // which is asked for again
+			w.settled()
+		}
 		return w.answer(kind, p.PacketID, p)
 	case *packets.Unsuback:
 		return w.answer(kind, p.PacketID, p)
@@ -94,6 +96,13 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.fail(reasonError("DISCONNECT", p.ReasonCode, p.Properties))
 	}
 	return nil
+}
+
+// settled notes that messages are handled from now on: the last SUBACK has come.
+func (w *wire) settled() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.subscribed = true
 }
 
 // oldRefusals are the reason codes of what a broker refuses with that speaks MQTT
@@ -154,7 +163,7 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 	}
 	arrived := time.Now()
 	if message.QoS > 0 {
-		if err := w.expect(message, len(packet)); err != nil {
+		if repeated, err := w.expect(message, len(packet)); err != nil || repeated {
 			return err
 		}
 	}
@@ -237,16 +246,23 @@ func field(p []byte) int {
 }
 
 // expect notes that a message, of a packet of that size, awaits its acknowledgement.
-func (w *wire) expect(message *packets.Publish, size int) error {
+// repeated reports that it does already: some brokers, EMQX for one, send again on the same
+// connection what was not acknowledged for a while, though MQTT 5.0 section 4.4 forbids it.
+// Such a message is the one that waits or is in hand, and is acknowledged once, with that.
+func (w *wire) expect(message *packets.Publish, size int) (repeated bool, err error) {
+	print := fingerprint(message)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.unacked[message.PacketID]; known {
-		return protocolError(0x82, "a packet identifier is used twice")
+	if before, known := w.unacked[message.PacketID]; known {
+		if message.Duplicate && print == before {
+			return true, nil
+		}
+		return false, protocolError(0x82, "a packet identifier is used for two messages at once")
 	}
 	for len(w.unacked) >= allowance(w.receiveMaximum) && w.cause == nil {
 		if !w.subscribed { // nothing is handled before the SUBACK, which comes behind
 			if w.early += size + messageBytes + levelBytes*strings.Count(message.Topic, "/"); w.early > earlyBytes {
-				return protocolError(0x93, "far more messages than the receive maximum came before the SUBACK")
+				return false, protocolError(0x93, "far more messages than the receive maximum came before the SUBACK")
 			}
 			break
 		}
@@ -257,8 +273,22 @@ func (w *wire) expect(message *packets.Publish, size int) error {
 		w.paused = false
 		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
-	w.unacked[message.PacketID] = struct{}{}
-	return nil
+	w.unacked[message.PacketID] = print
+	return false, nil
+}
+
+// seed is of this process, so that no broker can find two messages with one fingerprint.
+var seed = maphash.MakeSeed()
+
+// fingerprint tells a message of quality of service 1 or 2 from others.
+func fingerprint(message *packets.Publish) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_ = h.WriteByte(message.QoS)
+	_, _ = h.WriteString(message.Topic)
+	_ = h.WriteByte(0) // which no topic holds
+	_, _ = h.Write(message.Payload)
+	return h.Sum64()
 }
 
 // Of the messages beyond the allowance that come before the SUBACK, this much is

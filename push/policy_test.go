@@ -44,8 +44,10 @@ func TestEveryReasonCodeHasItsPolicyWhereverItComes(t *testing.T) {
 		},
 		"SUBACK": func(p *peer, code byte) {
 			p.connack(false, packets.Properties{})
-			subscribe := p.expect(packets.SUBSCRIBE).Content.(*packets.Subscribe)
-			p.send(&packets.Suback{PacketID: subscribe.PacketID, Reasons: []byte{code}, Properties: &said})
+			for range map[bool]int{true: 4, false: 1}[code == packets.SubackPacketIdentifierinuse] { // asked again
+				subscribe := p.expect(packets.SUBSCRIBE).Content.(*packets.Subscribe)
+				p.send(&packets.Suback{PacketID: subscribe.PacketID, Reasons: []byte{code}, Properties: &said})
+			}
 			p.stay()
 		},
 		"DISCONNECT": func(p *peer, code byte) {

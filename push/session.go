@@ -26,6 +26,7 @@ type session struct {
 	certificate *tls.Certificate // with its Leaf
 	present     bool             // the broker had kept the session
 	granted     granted
+	lastID      uint16        // packet identifier of our last request
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	foreign     error         // the first foreign topic; under the connection's lock
@@ -132,8 +133,8 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	s.present = ack.SessionPresent
 	s.granted.keepAlive, s.granted.expiry = settings.KeepAlive, settings.SessionExpiry
 	if p := ack.Properties; p != nil {
-		if p.AssignedClientID != "" {
-			return fmt.Errorf("push: connect to %s: %w: it assigned a client ID though one was given; FDS demands the subscription ID (M4)", s.to.address, ErrProtocol)
+		if p.AssignedClientID != "" && p.AssignedClientID != packet.ClientID { // some repeat the one that was given
+			return fmt.Errorf("push: connect to %s: %w: it assigned another client ID than the one that was given; FDS demands the subscription ID (M4)", s.to.address, ErrProtocol)
 		}
 		if p.SessionExpiryInterval != nil {
 			s.granted.expiry = time.Duration(*p.SessionExpiryInterval) * time.Second
@@ -156,65 +157,6 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 }
 
 func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
-
-// subscribe brings the broker's filters to what is wanted. SaveSubscribed is
-// told before and after, so that a crash between forgets no filter.
-func (s *session) subscribe(ctx context.Context) error {
-	c, settings := s.connection, &s.connection.settings
-	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
-	defer cancel()
-	if err := c.remember(ctx, appendNew(slices.Clone(c.known), settings.filters...)); err != nil {
-		return err
-	}
-	unwanted := slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(settings.filters, f) })
-	gone := unwanted
-	if len(unwanted) > 0 && s.present {
-		answer, err := s.ask(ctx, "unsubscribe", &packets.Unsubscribe{PacketID: 1, Topics: unwanted, Properties: &packets.Properties{}}, packets.UNSUBACK, 1)
-		if err != nil {
-			return err
-		}
-		ack := answer.(*packets.Unsuback)
-		if len(ack.Reasons) != len(unwanted) {
-			return fmt.Errorf("push: unsubscribe: %w: its UNSUBACK answers %d of %d filters", ErrProtocol, len(ack.Reasons), len(unwanted))
-		}
-		gone = nil
-		for i, code := range ack.Reasons {
-			if code < 0x80 {
-				gone = append(gone, unwanted[i])
-			} else { // remembered, and tried again on the next connection
-				c.warn("push: a filter of an earlier run stays subscribed", &ReasonError{Packet: "UNSUBACK", Code: code, Text: cut(ack.Properties.ReasonString), Filter: unwanted[i]})
-			}
-		}
-	}
-
-	request := &packets.Subscribe{PacketID: 2, Properties: &packets.Properties{}}
-	for _, filter := range settings.filters {
-		options := packets.SubOptions{Topic: filter, QoS: 1, RetainHandling: 1} // retained messages once, when the subscription is new
-		if settings.AtMostOnce {
-			options.QoS = 0
-		}
-		request.Subscriptions = append(request.Subscriptions, options)
-	}
-	answer, err := s.ask(ctx, "subscribe", request, packets.SUBACK, 2)
-	if err != nil {
-		return err
-	}
-	ack := answer.(*packets.Suback)
-	if len(ack.Reasons) != len(settings.filters) {
-		return fmt.Errorf("push: subscribe: %w: its SUBACK answers %d of %d filters", ErrProtocol, len(ack.Reasons), len(settings.filters))
-	}
-	for i, code := range ack.Reasons {
-		subscription := Subscription{Filter: settings.filters[i], QoS: code}
-		if code > 2 {
-			subscription = Subscription{Filter: settings.filters[i], Err: &ReasonError{Packet: "SUBACK", Code: code, Text: cut(ack.Properties.ReasonString), Filter: settings.filters[i]}}
-		}
-		s.granted.subscriptions = append(s.granted.subscriptions, subscription)
-	}
-	if err, all := s.granted.refused(); all {
-		return err
-	}
-	return c.remember(ctx, slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(gone, f) }))
-}
 
 // begin lets messages flow once BeforeMessages has returned. On an error the
 // session is closed, unless Run's context has ended, which drain sees to.
@@ -243,21 +185,6 @@ func (s *session) begin(run context.Context, what Subscribed) error {
 	}
 	close(s.up)
 	return nil
-}
-
-// ask exchanges a request and its answer on a connection that is there.
-func (s *session) ask(ctx context.Context, what string, request packets.Packet, answer byte, id uint16) (packets.Packet, error) {
-	if limit := s.granted.packetSize; limit > 0 && len(encode(request)) > int(limit) {
-		return nil, &ReasonError{Packet: "CONNACK", Code: packets.DisconnectPacketTooLarge}
-	}
-	packet, err := s.wire.exchange(ctx, request, answer, id)
-	switch {
-	case err == nil:
-		return packet, nil
-	case s.wire.hasEnded():
-		return nil, s.wire.why()
-	}
-	return nil, fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
 }
 
 // received takes a message from the reader, which must not wait, but must have the

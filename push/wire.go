@@ -55,13 +55,13 @@ type wire struct {
 	lastSent, lastReceived atomic.Int64 // since began
 	mu                     sync.Mutex
 	cause                  error
-	connected, subscribed  bool                // CONNACK, SUBACK has come
-	awaited                byte                // the type of packet that exchange waits for, or 0
-	awaitedID              uint16              // its packet identifier
-	unacked                map[uint16]struct{} // packet identifiers of messages of quality of service 1 and 2 that await PUBACK or PUBREC
-	room                   *sync.Cond          // mu: unacked has become shorter, or the connection has ended
-	early                  int                 // see earlyBytes
-	paused                 bool                // the reader waits for room
+	connected, subscribed  bool              // CONNACK, SUBACK has come
+	awaited                byte              // the type of packet that exchange waits for, or 0
+	awaitedID              uint16            // its packet identifier
+	unacked                map[uint16]uint64 // messages of quality of service 1 and 2 that await PUBACK or PUBREC, by packet identifier: their fingerprints
+	room                   *sync.Cond        // mu: unacked has become shorter, or the connection has ended
+	early                  int               // see earlyBytes
+	paused                 bool              // the reader waits for room
 	pingTimer              *time.Timer
 	pingIdle, pingAnswer   time.Duration
 	pingGrid               time.Duration // see aligned
@@ -73,7 +73,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
 		ended: make(chan struct{}), done: make(chan struct{}), answers: make(chan packets.Packet, 1),
-		writing: newBaton(), began: time.Now(), unacked: make(map[uint16]struct{}),
+		writing: newBaton(), began: time.Now(), unacked: make(map[uint16]uint64),
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w

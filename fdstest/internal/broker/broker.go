@@ -112,7 +112,8 @@ func (b *Broker) Serve(listener net.Listener) error {
 
 // track registers a connection and its first goroutine; nil after Close.
 func (b *Broker) track(raw net.Conn) *conn {
-	c := &conn{broker: b, raw: raw, stream: tls.Server(raw, b.config.TLS), stopped: make(chan struct{})}
+	c := &conn{broker: b, raw: raw, stopped: make(chan struct{})}
+	c.stream = tls.Server(raw, c.tlsConfig())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

@@ -43,6 +43,7 @@ type conn struct {
 	// Guarded by the owner's lock.
 	control []byte // encoded answers, which go before messages
 	writing bool   // there is a writer
+	inUse   int    // requests that were answered for Faults.IDsInUse
 	ending  bool   // control ends with the last packet
 }
 

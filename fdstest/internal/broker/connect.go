@@ -20,7 +20,13 @@ func (c *conn) admit() {
 	b := c.broker
 	b.waitWhileSilent(c, "")
 	c.raw.SetDeadline(time.Now().Add(b.config.ConnectTimeout))
+	if c.answerWithoutTLS() {
+		return
+	}
 	leaf, err := c.handshake()
+	if err == nil && c.answerForeign("") {
+		return
+	}
 	if err == nil {
 		c.raw.SetDeadline(time.Now().Add(b.config.ConnectTimeout))
 		if c.connect(leaf) {
@@ -194,6 +200,9 @@ func (c *conn) accept(p *packets.Connect) bool {
 	if !c.pause(faults.ConnackDelay) {
 		return false
 	}
+	if c.answerForeign(p.ClientID) {
+		return false
+	}
 	if faults.Connack.Code != 0 {
 		c.refuse(appendPacket(nil, &packets.Connack{ReasonCode: faults.Connack.Code, Properties: faults.Connack.properties()}))
 		return false
@@ -218,6 +227,9 @@ func (c *conn) accept(p *packets.Connect) bool {
 	var expiry time.Duration
 	if !c.provider {
 		expiry = b.grantedExpiry(c.expiryAsked)
+		if most := faults.ExpiryMax; most > 0 {
+			expiry = min(expiry, most)
+		}
 	}
 	connack.Properties.SessionExpiryInterval = new(uint32(expiry / time.Second))
 	connack.Properties.MaximumQOS = new(byte(1))
@@ -259,6 +271,7 @@ func (c *conn) attach(o *owner, cleanStart bool, expiry time.Duration, connack *
 	b.config.Logger.Debug("connected", "client_id", o.clientID, "session_present", connack.SessionPresent, "session_expiry", expiry)
 	c.control = appendPacket(c.control, connack)
 	c.kick()
+	o.armRepeat()
 	return true
 }
 

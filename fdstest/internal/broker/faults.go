@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"maps"
 	"time"
 
@@ -37,6 +38,34 @@ type Faults struct {
 	// more are dropped without a sign, as by Mosquitto's max_queued_messages.
 	// Those sent and not acknowledged do not count.
 	QueueLimit int
+
+	// RepeatAfter, when not 0, is how long a QoS 1 message stays unacknowledged
+	// until it goes again on the same connection, marked DUP, and then each time
+	// again, as with EMQX's retry_interval. MQTT 5.0 section 4.4 forbids it.
+	RepeatAfter time.Duration
+
+	// IDsInUse, when not 0, has SUBSCRIBE and UNSUBSCRIBE answered 0x91 when a
+	// message is in flight under their packet ID, as mochi does, and so the first
+	// IDsInUse - 1 of each connection whatever theirs.
+	IDsInUse int
+
+	// ExpiryMax, when not 0, bounds how long a session outlives its connection,
+	// besides Config.SessionExpiryMax.
+	ExpiryMax time.Duration
+
+	// Foreign, when not empty, is what is sent in place of all answers: after
+	// CONNECT, or, when it is set for all, as soon as the TLS handshake is done,
+	// as servers do that speak first. The connection stays open.
+	Foreign string
+
+	// WithoutTLS, when not empty, is what a TLS handshake is answered with, and
+	// the connection closed, as on a port of another kind. It counts when it is
+	// set for all.
+	WithoutTLS string
+
+	// Protocol, when not empty, is the one application protocol that TLS clients
+	// must offer (ALPN, RFC 7301). It counts when it is set for all.
+	Protocol string
 }
 
 // A ConnackFault changes CONNACK.
@@ -49,8 +78,8 @@ type ConnackFault struct {
 	// AuthMethod names an authentication method that the client did not ask
 	// for, which a careless client does not survive.
 	AuthMethod string
-	// AssignedClientID tells the client another ID than its own. The broker
-	// goes on with the client's own.
+	// AssignedClientID tells the client an ID, its own again or another one. The
+	// broker goes on with the client's own.
 	AssignedClientID string
 }
 
@@ -79,6 +108,10 @@ func (f Faults) over(all Faults) Faults {
 	all.Silent = f.Silent || all.Silent
 	all.IgnoreMaximumPacketSize = f.IgnoreMaximumPacketSize || all.IgnoreMaximumPacketSize
 	all.QueueLimit = pick(f.QueueLimit, all.QueueLimit)
+	all.RepeatAfter = time.Duration(pick(int(f.RepeatAfter), int(all.RepeatAfter)))
+	all.IDsInUse = pick(f.IDsInUse, all.IDsInUse)
+	all.ExpiryMax = time.Duration(pick(int(f.ExpiryMax), int(all.ExpiryMax)))
+	all.Foreign = cmp.Or(f.Foreign, all.Foreign)
 	return all
 }
 
@@ -126,6 +159,7 @@ func (b *Broker) SetFaults(clientID string, f Faults) {
 
 	close(old.changed)
 	for _, o := range owners {
+		o.repeatSoon()
 		was, is := old.of(o.clientID).Silent, next.of(o.clientID).Silent
 		if was == is {
 			continue

@@ -49,6 +49,7 @@ type session struct {
 	resend   []*delivery          // of these, what this connection has not seen yet, in order
 	window   int                  // of these, what this connection has seen
 	packetID uint16               // used last
+	repeat   *time.Timer          // see Faults.RepeatAfter
 }
 
 // A message is immutable once made: the queues of several sessions share it.
@@ -71,6 +72,7 @@ type delivery struct {
 	retain      bool
 	dup         bool
 	sent        bool // over this connection
+	sentAt      time.Time
 }
 
 // enqueue takes a delivery in and says whether it will reach the client, as far
@@ -105,7 +107,7 @@ func (s *session) next(receiveMaximum int) *delivery {
 		d := s.resend[0]
 		s.resend = s.resend[1:]
 		if s.inFlight[d.packetID] == d { // not acknowledged since
-			d.dup, d.sent = true, true
+			d.dup, d.sent, d.sentAt = true, true, time.Now()
 			s.window++
 			return d
 		}
@@ -119,7 +121,7 @@ func (s *session) next(receiveMaximum int) *delivery {
 	case s.window >= receiveMaximum:
 		return nil
 	default:
-		d.packetID, d.sent = s.freePacketID(), true
+		d.packetID, d.sent, d.sentAt = s.freePacketID(), true, time.Now()
 		if s.inFlight == nil {
 			s.inFlight = make(map[uint16]*delivery)
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -54,6 +55,10 @@ func (c *conn) subscribe(p *packets.Subscribe) error {
 		return nil
 	}
 	suback := &packets.Suback{PacketID: p.PacketID, Properties: &packets.Properties{}}
+	if c.idInUse(p.PacketID) {
+		suback.Reasons = bytes.Repeat([]byte{packets.SubackPacketIdentifierinuse}, len(p.Subscriptions))
+		return c.answerLocked(suback)
+	}
 	var retained []*delivery
 	for _, s := range p.Subscriptions {
 		code := c.refusal(s.Topic)
@@ -110,6 +115,10 @@ func (c *conn) unsubscribe(p *packets.Unsubscribe) error {
 		return nil
 	}
 	unsuback := &packets.Unsuback{PacketID: p.PacketID, Properties: &packets.Properties{}}
+	if c.idInUse(p.PacketID) {
+		unsuback.Reasons = bytes.Repeat([]byte{packets.SubackPacketIdentifierinuse}, len(p.Topics))
+		return c.answerLocked(unsuback)
+	}
 	for _, filter := range p.Topics {
 		code := byte(unsubackUnknown)
 		if at := o.session.find(filter); at >= 0 {
