@@ -53,6 +53,7 @@ func (s *settings) dial(ctx context.Context, to server, certificate *tls.Certifi
 func (s *settings) unreachable(ctx context.Context, to server, err error) error {
 	var refused *ReasonError
 	var gone *lostError
+	var record tls.RecordHeaderError
 	if errors.As(err, &gone) {
 		err = gone.cause
 	}
@@ -62,7 +63,15 @@ func (s *settings) unreachable(ctx context.Context, to server, err error) error 
 	case isCertificateAlert(err):
 		return &CertificateError{Owner: s.Owner, Reason: "the broker " + to.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
 	case errors.Is(err, ErrClosed):
-		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port and that the broker's access rules let this client in", to.address, err)
+		return fmt.Errorf("push: connect to %s: %w; check that this is a port of MQTT 5.0 and that the broker's access rules let this client in", to.address, err)
+	case errors.Is(err, errNoConnack) && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port: %w", to.address, errNoConnack, ctx.Err())
+	case errors.As(err, &record) && ctx.Err() == nil:
+		who := cmp.Or(whoAnswers(record.RecordHeader[:]), "something else")
+		if mayBeBroker(record.RecordHeader[0]) {
+			who = "an MQTT broker"
+		}
+		return fmt.Errorf("push: connect to %s: the server does not speak TLS on this port, %s answers there; check the URL's host and port with the provider: %w", to.address, who, tlspolicy.Shown(err))
 	case ctx.Err() != nil:
 		err = ctx.Err() // what it did to the connection says less
 	}

@@ -64,8 +64,8 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.fail(reasonError("DISCONNECT", 0, nil))
 		return nil
 	}
-	if old := packet[header:]; kind == packets.CONNACK && len(old) == 2 && 0 < old[1] && int(old[1]) <= len(oldRefusals) {
-		w.fail(reasonError("CONNACK", oldRefusals[old[1]-1], nil))
+	if old := packet[header:]; kind == packets.CONNACK && len(old) == 2 {
+		w.fail(oldMQTT(old))
 		return nil
 	}
 	content, err := decode(packet)
@@ -84,6 +84,7 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.mu.Lock()
 		w.connected = true
 		w.mu.Unlock()
+		w.greeted = true
 		return w.answer(kind, 0, p)
 	case *packets.Suback:
 		if !slices.Contains(p.Reasons, packets.SubackPacketIdentifierinuse) { // which is asked for again

@@ -23,6 +23,9 @@ func (w *wire) Read(p []byte) (int, error) {
 // reads on until the broker has closed it too; see lingerTime.
 func (w *wire) read() {
 	reader := true
+	w.mu.Lock()
+	w.greeted = w.connected
+	w.mu.Unlock()
 	defer func() {
 		if !reader {
 			return
@@ -109,6 +112,9 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 			return nil, 0, err
 		}
 		n += got
+		if !w.greeted && !mayBeBroker(first[0]) {
+			return nil, 0, w.foreign(first[:n])
+		}
 		if h, l, ok := fixedHeader(first[:n]); ok {
 			header, length = h, l
 		}

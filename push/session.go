@@ -90,6 +90,9 @@ func connectPacket(s *settings) *packets.Connect {
 			SessionExpiryInterval: &expiry,
 			ReceiveMaximum:        &receiveMaximum,
 			MaximumPacketSize:     &packetSize,
+			// Who connects, as HTTP's User-Agent says. The length of the name is the byte 10,
+			// a line feed: a web server that waits for the end of a line answers at once.
+			User: []packets.User{{Key: "user-agent", Value: "fds-go"}},
 		},
 	}
 }
@@ -122,10 +125,13 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 		w.work = s.line.work
 	}
 	s.wire = w
-	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: no CONNACK: %w", ctx.Err())) })()
+	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
 
 	ack, err := w.connect(ctx, packet)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", errNoConnack, ctx.Err())
+		}
 		w.fail(err)
 		return settings.unreachable(ctx, s.to, w.why())
 	}
@@ -155,6 +161,9 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	}
 	return nil
 }
+
+// errNoConnack: TLS is up, and nothing follows.
+var errNoConnack = errors.New("the server did not answer CONNECT in time")
 
 func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 

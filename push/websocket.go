@@ -1,12 +1,14 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -15,6 +17,7 @@ import (
 const (
 	subprotocol    = "mqtt"   // MQTT 5.0 section 6
 	upgradeBytes   = 32 << 10 // what the answer to the upgrade may take
+	httpBegin      = "HTTP/"  // of any answer of HTTP/1
 	webSocketRead  = 512      // a connection's memory for frames on their way in
 	webSocketWrite = 256      // and out: a subscriber's packets are small
 )
@@ -38,6 +41,8 @@ func (s *settings) upgrade(ctx context.Context, secured net.Conn, to server) (ne
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && response != nil:
 		return nil, fmt.Errorf("%w (HTTP status %d)", errUpgrade, response.StatusCode)
+	case isClosure(err):
+		return nil, fmt.Errorf("the server closed the connection when it was asked for a WebSocket (%v); where the broker takes MQTT without one, write mqtts://", err)
 	case err != nil:
 		return nil, err
 	case socket.Subprotocol() != subprotocol:
@@ -64,6 +69,10 @@ func (c *carrier) Read(p []byte) (int, error) {
 		return 0, errors.New("its answer is too long")
 	}
 	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	if begin := string(p[:min(n, len(httpBegin))]); c.left == upgradeBytes && !strings.HasPrefix(httpBegin, begin) {
+		line, _, _ := strings.Cut(string(p[:min(n, foreignShown)]), "\n")
+		return 0, fmt.Errorf("%w: %s answers there and no web server (%q)", errUpgrade, cmp.Or(whoAnswers(p[:n]), "something else"), strings.TrimSpace(line))
+	}
 	c.left -= n
 	return n, err
 }

@@ -49,6 +49,7 @@ type wire struct {
 	out     [4]byte       // an acknowledgement, while writing is held
 	head    [5]byte       // the fixed header of a packet, the reader's alone
 	toServe bool          // work must be called, the reader's alone
+	greeted bool          // CONNACK has come, the reader's alone
 	turn    atomic.Uint32 // odd: the reader is at work; one more than the last time
 
 	began                  time.Time

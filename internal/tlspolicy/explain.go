@@ -86,6 +86,9 @@ var alerts = map[string]string{
 	"tls: access denied":                  "the server denied access to this client certificate",
 	"tls: certificate required":           "the server asks for a client certificate and none was configured",
 	"tls: protocol version not supported": "the server offers no TLS version that is allowed here (1.2 or newer, which FDS demands, or exactly 1.2 where that was configured); its operator must enable one",
+	"tls: no application protocol":        "the server does not speak any application protocol that was offered (ALPN), or wants one",
+	"tls: unrecognized name":              "the server does not know the host name of the URL; check it",
+	"tls: internal error":                 "something failed inside the server, as when it or what stands before it starts again; its operator may look into its log",
 	"tls: handshake failure":              "the server refused the TLS handshake; it may want a client certificate, or accept none of the ciphers offered",
 }
 
