@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -71,6 +72,8 @@ type CertificateOptions struct {
 	NotBefore, NotAfter time.Time
 	// Hosts are names and addresses a server's certificate is good for. With any, the certificate is a server's and not a client's.
 	Hosts []string
+	// UTF8 writes the common name as a UTF8String, as OpenSSL does, where Go would write a PrintableString: some servers read no other.
+	UTF8 bool
 }
 
 // Certificate is an issued certificate with its key.
@@ -95,6 +98,10 @@ func (ca *CA) IssueCertificate(cn string, options CertificateOptions) Certificat
 		NotAfter:     options.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if options.UTF8 {
+		name := asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(cn)}
+		template.Subject = pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name}}}
 	}
 	if template.NotBefore.IsZero() {
 		template.NotBefore = time.Now().Add(-time.Hour)

@@ -1,5 +1,5 @@
 // Package realtest starts the real programs that this SDK meets in the field, for tests: a Secret Service (gnome-keyring on a
-// private bus), an MQTT v5 broker (Mosquitto with client certificates), a certified OpenID provider (oidc-provider under node), a browser
+// private bus), MQTT v5 brokers (Mosquitto, mochi-mqtt and ejabberd, with client certificates), a certified OpenID provider (oidc-provider under node), a browser
 // (Chromium) and small disks.
 // A double can be wrong in the same way as the code it tests; these cannot.
 //

@@ -32,7 +32,11 @@ func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, qos 
 
 // PublishPacket publishes as the provider with all that a PUBLISH can carry: retain, expiry and other properties.
 func (b *Broker) PublishPacket(ctx context.Context, packet *paho.Publish) error {
-	client, err := b.publisher.connected(ctx)
+	return b.publisher.publish(ctx, packet)
+}
+
+func (p *publisher) publish(ctx context.Context, packet *paho.Publish) error {
+	client, err := p.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("realtest: %w: %w", ErrUnconnected, err)
 	}
