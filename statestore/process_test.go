@@ -117,6 +117,14 @@ func (c child) wantClaimed(t *testing.T) {
 	}
 }
 
+// claimElsewhere claims an owner by another process, and ends it.
+func claimElsewhere(f *Folder, owner fds.OwnerKey) (says string, err error) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childTask+"=claim", childFolder+"="+f.path, childOwner+"="+owner.SubscriptionID.String())
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 func openTestFolder(t testing.TB) *Folder {
 	t.Helper()
 	f, err := OpenFolder(t.TempDir())
@@ -197,10 +205,8 @@ func TestAProcessThatIsKilledFreesItsOwnersAtOnce(t *testing.T) {
 func TestAClaimOfThisProcessKeepsAnotherOut(t *testing.T) {
 	f, owner := openTestFolder(t), newOwner()
 	release := mustClaim(t, f, owner)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childTask+"=claim", childFolder+"="+f.path, childOwner+"="+owner.SubscriptionID.String())
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), fmt.Sprintf("process %d ", os.Getpid())) {
+	out, err := claimElsewhere(f, owner)
+	if err == nil || !strings.Contains(out, fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Errorf("another process: %v, %s", err, out)
 	}
 	release()

@@ -12,9 +12,12 @@ import (
 // These locks belong to the process: the system can name it, ends them with it, and no child
 // inherits them.
 
+// fcntlFlock is the system's, but in tests.
+var fcntlFlock = syscall.FcntlFlock
+
 func control(f *os.File, command int, lock *syscall.Flock_t) error {
 	for {
-		err := syscall.FcntlFlock(f.Fd(), command, lock)
+		err := fcntlFlock(f.Fd(), command, lock)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.ENOLCK), errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EINVAL):
