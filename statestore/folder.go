@@ -263,7 +263,7 @@ func (f *Folder) Save(ctx context.Context, key Key, data []byte, revision string
 	err = f.change(ctx, key, revision, func(name string, own bool) error {
 		f.note(key, known{})
 		at := dated()
-		if err := atomicfile.WriteDated(name, file, at); err != nil {
+		if err := atomicfile.WriteDated(name, at, file...); err != nil {
 			return f.namingFile(name, err)
 		}
 		// Some file systems keep times that are too coarse, some none.

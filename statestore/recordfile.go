@@ -70,8 +70,8 @@ func sumOf(data []byte) string {
 	return strconv.FormatUint(uint64(crc32.Checksum(data, castagnoli)), 16)
 }
 
-// encode returns the file of a record and its revision.
-func encode(key Key, data []byte) (file []byte, revision string, err error) {
+// encode returns the parts of a record's file, and its revision.
+func encode(key Key, data []byte) (file [][]byte, revision string, err error) {
 	h := header{Owner: key.Owner, ClientID: &key.ClientID, Revision: rand.Text(), Sum: sumOf(data)}
 	if key.Name == stateName && jsontext.Value(data).IsValid() {
 		h.Version = 1
@@ -79,14 +79,26 @@ func encode(key Key, data []byte) (file []byte, revision string, err error) {
 		if err != nil {
 			return nil, "", err
 		}
-		file = slices.Concat(head[:len(head)-1], stateMember, data, []byte("}"))
-		if nesting(data) < 1000 || jsontext.Value(file).IsValid() {
+		file = joined(append(head[:len(head)-1], stateMember...), data, []byte("}"))
+		if nesting(data) < 1000 || jsontext.Value(slices.Concat(file...)).IsValid() {
 			return file, h.Revision, nil
 		}
 	}
 	h.Version, h.Name = 2, key.Name
 	head, err := json.Marshal(h)
-	return slices.Concat([]byte(magic), head, []byte("\n"), data), h.Revision, err
+	return joined(append([]byte(magic), head...), []byte("\n"), data), h.Revision, err
+}
+
+// joined makes one part of those that cost more to write than to copy.
+func joined(parts ...[]byte) [][]byte {
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	if size < 16<<10 {
+		return [][]byte{slices.Concat(parts...)}
+	}
+	return parts
 }
 
 // nesting is a bound of how deep JSON is nested.

@@ -90,7 +90,7 @@ func Fill(reserved, path string, data []byte) error {
 	err := fill(reserved, path, data)
 	if IsFull(err) {
 		if err = os.Remove(reserved); err == nil {
-			err = write(path, data, time.Time{})
+			err = write(path, time.Time{}, data)
 		}
 	}
 	if err != nil {

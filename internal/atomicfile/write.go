@@ -17,19 +17,19 @@ const tempPrefix = ".tmp-"
 // returned nil the content is durable. The folder must exist. A symbolic link at
 // path is replaced, not followed; a folder there is an error.
 func Write(path string, data []byte) error {
-	return WriteDated(path, data, time.Time{})
+	return WriteDated(path, time.Time{}, data)
 }
 
-// WriteDated is [Write] for a file that says it was modified at that time, where the file
-// system keeps one. The zero time is that of the write.
-func WriteDated(path string, data []byte, modified time.Time) error {
-	if err := write(path, data, modified); err != nil {
+// WriteDated is [Write] of all parts, one behind the other, to a file that says it was modified
+// at that time, where the file system keeps one. The zero time is that of the write.
+func WriteDated(path string, modified time.Time, parts ...[]byte) error {
+	if err := write(path, modified, parts...); err != nil {
 		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }
 
-func write(path string, data []byte, modified time.Time) (err error) {
+func write(path string, modified time.Time, parts ...[]byte) (err error) {
 	folder := filepath.Dir(path)
 	f, err := os.CreateTemp(folder, tempPrefix+"*") // mode 0600
 	if err != nil {
@@ -41,8 +41,10 @@ func write(path string, data []byte, modified time.Time) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if _, err = f.Write(data); err != nil {
-		return err
+	for _, part := range parts {
+		if _, err = f.Write(part); err != nil {
+			return err
+		}
 	}
 	if !modified.IsZero() {
 		_ = os.Chtimes(f.Name(), time.Time{}, modified) // some file systems keep no times
