@@ -204,7 +204,7 @@ func (f *Folder) namingFile(name string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrCorrupt):
-		return fmt.Errorf("%s: %w; it can be deleted, with what it says", name, err)
+		return fmt.Errorf("%s: %w; delete it to go on without what it says", name, err)
 	case errors.Is(err, atomicfile.ErrUnsafe):
 		return fmt.Errorf("%s: %w; remove it", name, err)
 	}
