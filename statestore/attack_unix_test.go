@@ -249,3 +249,25 @@ func TestOnAFileSystemWithoutLocksRecordsAreKeptAllTheSame(t *testing.T) {
 		}
 	}
 }
+
+func TestAFolderIsTheSameUnderAnotherPath(t *testing.T) {
+	f, key := openTestFolder(t), Key{"app", newOwner(), "state"}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(f.path, link); err != nil {
+		t.Fatal(err)
+	}
+	g, err := OpenFolder(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := mustClaim(t, f, key.Owner)
+	wantClaimedBy(t, g, key.Owner, os.Getpid())
+	wantRecord(t, f, key, "")
+	revision := mustSave(t, g, key, "{}", "")
+	if _, err := f.Save(t.Context(), key, nil, ""); !errors.Is(err, ErrConflict) {
+		t.Errorf("Save: %v", err)
+	}
+	mustSave(t, f, key, "{}", revision)
+	release()
+	mustClaim(t, g, key.Owner)()
+}

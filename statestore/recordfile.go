@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -140,7 +141,7 @@ func decode(key Key, file []byte, shared bool) (content, error) {
 func split(key Key, file []byte) (h header, data []byte, fault string) {
 	if text, ok := bytes.CutPrefix(file, []byte(magic)); ok {
 		head, data, _ := bytes.Cut(text, []byte("\n"))
-		if json.Unmarshal(head, &h) != nil || h.Version != 2 {
+		if jsonv2.Unmarshal(head, &h) != nil || h.Version != 2 {
 			return h, nil, "its first lines are not those of a record"
 		}
 		return h, data, ""
@@ -150,7 +151,7 @@ func split(key Key, file []byte) (h header, data []byte, fault string) {
 	}
 	head, data, _ := bytes.Cut(bytes.TrimRight(file, " \t\r\n"), stateMember)
 	data, ok := bytes.CutSuffix(data, []byte("}"))
-	if !ok || json.Unmarshal(append(slices.Clip(head), '}'), &h) != nil || h.Sum == "" { // its members may be in another order
+	if !ok || jsonv2.Unmarshal(append(slices.Clip(head), '}'), &h) != nil || h.Sum == "" { // its members may be in another order
 		h = header{}
 		if json.Unmarshal(file, &h) != nil {
 			return h, nil, "it is no JSON"
