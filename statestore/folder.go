@@ -50,9 +50,11 @@ func idOf(info os.FileInfo) fileID {
 	return fileID{inodeOf(info), info.Size(), info.ModTime().UnixNano()}
 }
 
-// dated returns a time within this second at random, for a new file.
+// dated returns a time within this second at random, for a new file. Windows counts in steps of
+// 100 ns.
 func dated() time.Time {
-	return time.Unix(time.Now().Unix(), rand.Int64N(int64(time.Second)))
+	const step = 100 * time.Nanosecond
+	return time.Unix(time.Now().Unix(), rand.Int64N(int64(time.Second/step))*int64(step))
 }
 
 // settled is how old a file must be to be known by its time of modification: a later write
@@ -89,7 +91,7 @@ func (f *Folder) makeReady() error {
 func (f *Folder) lock(ctx context.Context, p *place, offset int64) (unlock func(), err error) {
 	if !f.ready.Load() {
 		if err := f.makeReady(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
 	unlock, err = p.lock(ctx, offset)
@@ -101,7 +103,7 @@ func (f *Folder) lock(ctx context.Context, p *place, offset int64) (unlock func(
 	if ctx.Err() != nil {
 		return unlock, err
 	}
-	return unlock, f.namingFile(filepath.Join(f.path, claimsName), err)
+	return unlock, naming(filepath.Join(f.path, claimsName), err)
 }
 
 // Load implements [Store].
@@ -175,12 +177,12 @@ func (f *Folder) readFile(key Key, own bool) (fileContent, error) {
 		return fileContent{}, nil
 	}
 	if err != nil {
-		return fileContent{}, f.namingFile(name, err)
+		return fileContent{}, naming(name, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return fileContent{}, f.namingFile(name, err)
+		return fileContent{}, naming(name, err)
 	}
 	limit := int64(MaxBytes + maxHeaderBytes)
 	if key.Name == stateName && !own {
@@ -189,17 +191,17 @@ func (f *Folder) readFile(key Key, own bool) (fileContent, error) {
 	found := fileContent{id: idOf(info)}
 	if info.Size() > limit {
 		found.content, err = damaged(fmt.Append(nil, found.id), "it has %d bytes, at most %d are a record", info.Size(), limit)
-		return found, f.namingFile(name, err)
+		return found, naming(name, err)
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, data); err != nil {
-		return fileContent{}, f.namingFile(name, err)
+		return fileContent{}, naming(name, err)
 	}
 	found.content, err = decode(key, data, !own)
-	return found, f.namingFile(name, err)
+	return found, naming(name, err)
 }
 
-func (f *Folder) namingFile(name string, err error) error {
+func naming(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -264,7 +266,7 @@ func (f *Folder) Save(ctx context.Context, key Key, data []byte, revision string
 		f.note(key, known{})
 		at := dated()
 		if err := atomicfile.WriteDated(name, at, file...); err != nil {
-			return f.namingFile(name, err)
+			return naming(name, err)
 		}
 		// Some file systems keep times that are too coarse, some none.
 		if info, err := os.Lstat(name); err == nil && info.ModTime().Equal(at) {
@@ -292,6 +294,6 @@ func (f *Folder) Delete(ctx context.Context, key Key, revision string) error {
 	}
 	return key.wrap("delete", f.change(ctx, key, revision, func(name string, _ bool) error {
 		f.note(key, known{})
-		return f.namingFile(name, atomicfile.Remove(name))
+		return naming(name, atomicfile.Remove(name))
 	}))
 }

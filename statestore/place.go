@@ -53,17 +53,24 @@ func enter(path string) *place {
 		dir = nil
 	}
 	for _, p := range places.all {
-		if p.path == path {
+		if p.path == path || dir != nil && p.is(dir) {
 			p.dir = dir // which may be another since
-		} else if dir == nil || p.dir == nil || !os.SameFile(p.dir, dir) {
-			continue
+			p.users++
+			return p
 		}
-		p.users++
-		return p
 	}
 	p := &place{path: path, dir: dir, users: 1, claims: map[fds.OwnerKey]*claim{}}
 	places.all = append(places.all, p)
 	return p
+}
+
+// is reports whether it is that folder, under another path.
+func (p *place) is(dir os.FileInfo) bool {
+	if p.dir == nil || !os.SameFile(p.dir, dir) {
+		return false
+	}
+	now, err := os.Stat(p.path) // it may have been removed, and its number given to another
+	return err == nil && os.SameFile(now, dir)
 }
 
 // leave closes the file after the last.
