@@ -93,7 +93,6 @@ func startProcess(t *testing.T, task, folder string, owner fds.OwnerKey) child {
 	t.Helper()
 	c := child{Cmd: exec.Command(os.Args[0])}
 	c.Env = append(os.Environ(), childTask+"="+task, childFolder+"="+folder, childOwner+"="+owner.SubscriptionID.String())
-	c.Stderr = os.Stderr
 	var err error
 	if c.stdin, err = c.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -212,4 +211,29 @@ func TestAClaimOfThisProcessKeepsAnotherOut(t *testing.T) {
 	release()
 	c := startProcess(t, "claim", f.path, owner)
 	c.wantClaimed(t)
+}
+
+func TestOfProcessesThatClaimAtOnceOneSucceeds(t *testing.T) {
+	f := openTestFolder(t)
+	for range 5 {
+		owner := newOwner()
+		const processes = 4
+		said := make(chan string, processes)
+		for range processes {
+			c := startProcess(t, "claim", f.path, owner)
+			go func() {
+				line, _ := c.stdout.ReadString('\n') // empty: it was refused and ended
+				said <- strings.TrimSpace(line)
+			}()
+		}
+		claimed := 0
+		for range processes {
+			if <-said == "claimed" {
+				claimed++
+			}
+		}
+		if claimed != 1 {
+			t.Fatalf("%d of %d processes have claimed one owner", claimed, processes)
+		}
+	}
 }
