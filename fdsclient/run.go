@@ -603,3 +603,17 @@ func (o *Owner) connected() *connected {
 	}
 	return nil
 }
+
+// Wake has the owner's connection tried at once where it waits, be it for a
+// certificate or for the broker, and a new certificate taken up at once where it is
+// connected; where owners are polled, its lists are read at once. Without a Run it does
+// nothing.
+func (o *Owner) Wake() {
+	switch a := o.connected(); {
+	case a == nil:
+	case a.connection != nil:
+		a.connection.Wake()
+	default:
+		a.follower.ReadNow()
+	}
+}

@@ -70,7 +70,8 @@ type Config struct {
 	// certificate can be used, or the broker refuses it: the first questions follow
 	// within seconds, and with another certificate the broker is dialled at once.
 	// Default 30 s, so that a new certificate is taken up within a minute; choose
-	// longer where a question costs something.
+	// longer where a question costs something. One that issues another certificate
+	// at each call has its owner connect anew every ten minutes at most.
 	CertificateCheck time.Duration
 
 	Topics     []string // below the root, see fds.Root.Filter; default "#", everything

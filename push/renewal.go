@@ -19,9 +19,10 @@ var errNewCertificate = errors.New("push: the client certificate was replaced")
 const firstLook = 2 * time.Second
 
 // A source that issues a certificate at each call would have its owner connect anew all
-// the time: of the changes that follow one another within changePause, the first
-// swiftChanges are swift.
+// the time. It is known by that it has another one at restless looks in a row. And of the
+// changes that follow one another within changePause, the first swiftChanges are swift.
 const (
+	restless     = 3
 	swiftChanges = 5
 	changePause  = 10 * time.Minute
 )
@@ -122,15 +123,20 @@ func jittered(pause time.Duration) time.Duration { return pause/2 + rand.N(pause
 type certificateWatch struct {
 	looks
 	session *session
-	slow    bool // see swiftChanges
-	due     bool // connect anew, with the new certificate; under mu
+
+	// Under mu:
+	seen   *tls.Certificate // a new one, to be taken up soon; nil: none
+	others int              // how many there were in a row
+	slow   bool             // see changePause
+	due    bool             // connect anew, with the new certificate
 }
 
 // watchCertificate begins to look.
 func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
-	w := &certificateWatch{looks: looks{connection: c}, session: s, slow: slow}
+	w := &certificateWatch{looks: looks{connection: c}, session: s}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.slow = slow
 	w.again()
 	return w
 }
@@ -153,6 +159,7 @@ func (w *certificateWatch) lookNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped && w.timer.Stop() { // else a look is at work
+		w.seen = nil
 		w.timer = time.AfterFunc(0, w.connectAnew)
 	}
 }
@@ -174,12 +181,15 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 		}
 		w.again()
 	case bytes.Equal(found.Certificate[0], w.session.certificate.Certificate[0]):
-		w.told = ""
+		w.told, w.seen, w.others = "", nil, 0
 		w.again()
-	case planned:
+	case planned && (w.slow || w.seen == nil || sameChain(found, w.seen)):
 		w.due = true
 		w.connection.nudge()
 	default: // seen within one CertificateCheck, taken up within two
+		w.seen = found
+		w.others++
+		w.slow = w.slow || w.others >= restless
 		delay := rand.N(w.inTime(w.connection.settings.CertificateCheck)*3/4 + 1)
 		if w.slow {
 			delay = jittered(w.inTime(2 * changePause))
@@ -202,7 +212,7 @@ type certificateWait struct {
 	looks
 	since   time.Time        // when the waiting began
 	refused *tls.Certificate // by the broker; nil: none was shown to it
-	slow    bool             // see swiftChanges
+	slow    bool             // see changePause
 
 	due  bool  // there is one to connect with; under mu
 	news error // another fault than the one that was told; under mu

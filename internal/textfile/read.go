@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // Version tells a file that has changed from one that has not.
@@ -12,6 +13,13 @@ type Version struct {
 	size     int64
 	modified int64 // in nanoseconds
 }
+
+// coarse is the longest step in which file systems write dates.
+const coarse = 2 * time.Second
+
+// Settled reports whether a change after the file was read would have given it another
+// version: a file may change twice within a step of its file system's dates.
+func (v Version) Settled(read time.Time) bool { return read.UnixNano()-v.modified > int64(coarse) }
 
 // File is what Read has found.
 type File struct {
