@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
+
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -215,6 +217,42 @@ func TestACertificateThatTheBrokerRefusesIsShownRarelyAndAnotherAtOnce(t *testin
 			t.Errorf("in an hour %d dials, and the source was asked %d times", dials, asked.Load())
 		}
 		certificates.set(client(other.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{})), nil)
+		came := time.Now()
+		if s := r.waitPhase(push.Connected); s.Since.Sub(came) > 31*time.Second {
+			t.Errorf("connected %v after the new one came", s.Since.Sub(came))
+		}
+	})
+}
+
+// A broker that knows the certificate may still not let its owner in.
+func TestADeniedOwnerIsTriedAtOnceWithAnotherCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var allowed atomic.Pointer[tls.Certificate]
+		b := newScripted(t, func(p *peer) {
+			shown := p.conn.ConnectionState().PeerCertificates[0]
+			if good := allowed.Load(); good != nil && shown.Equal(good.Leaf) {
+				p.accept(false)
+				p.stay()
+				return
+			}
+			p.expect(packets.CONNECT)
+			p.send(&packets.Connack{ReasonCode: packets.ConnackNotAuthorized, Properties: &packets.Properties{}})
+		})
+		certificates := &certificates{now: b.issue(realtest.CertificateOptions{})}
+		cfg := b.config()
+		cfg.Certificate = certificates.give
+		r := start(t, cfg, discard(t))
+		r.waitPhase(push.Denied)
+		time.Sleep(30 * time.Minute)
+		if dials := len(b.dialled()); dials < 6 || dials > 14 {
+			t.Errorf("%d dials in half an hour", dials)
+		}
+		if s := r.State(); s.Phase != push.Denied {
+			t.Errorf("%+v", s)
+		}
+		next := b.issue(realtest.CertificateOptions{})
+		allowed.Store(next)
+		certificates.set(next, nil)
 		came := time.Now()
 		if s := r.waitPhase(push.Connected); s.Since.Sub(came) > 31*time.Second {
 			t.Errorf("connected %v after the new one came", s.Since.Sub(came))
