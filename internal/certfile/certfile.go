@@ -115,6 +115,8 @@ func Load(data []byte, password string, archive bool) (*tls.Certificate, error) 
 	switch {
 	case textfile.IsPKCS12(binary):
 		return PKCS12(binary, password)
+	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}):
+		return nil, errors.New("it is a key store of Java's own; convert it with: keytool -importkeystore -srckeystore FILE -destkeystore NEW.p12 -deststoretype PKCS12")
 	case archive && bytes.HasPrefix(data, []byte{0x30, 0x80}):
 		return nil, errors.New("it is a PKCS#12 file in BER form; convert it with: openssl pkcs12 -in FILE -nodes | openssl pkcs12 -export -out NEW")
 	}
@@ -279,7 +281,8 @@ func better(a, b *x509.Certificate, now time.Time) bool {
 }
 
 // chain puts the certificates in the order of RFC 5246 section 7.4.2: each is signed by
-// the next, as far as their names tell. The rest follows as it stood.
+// the next, as far as their names tell. The other authorities follow as they stood, for
+// a link may be missing; what else is there concerns no broker.
 func chain(leaf *x509.Certificate, all []*x509.Certificate) []*x509.Certificate {
 	ordered := []*x509.Certificate{leaf}
 	rest := slices.DeleteFunc(slices.Clone(all), leaf.Equal)
@@ -300,7 +303,7 @@ func chain(leaf *x509.Certificate, all []*x509.Certificate) []*x509.Certificate 
 		ordered = append(ordered, last)
 		rest = slices.DeleteFunc(rest, last.Equal)
 	}
-	return append(ordered, rest...)
+	return append(ordered, slices.DeleteFunc(rest, func(c *x509.Certificate) bool { return !c.IsCA })...)
 }
 
 // keyIDFits tells apart authorities of one name (RFC 5280 section 4.2.1.1).

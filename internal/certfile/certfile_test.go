@@ -168,6 +168,7 @@ func TestAFileIsReadInItsFormWhateverItsNameIs(t *testing.T) {
 		"nothing named .p12":        {nil, true, "not a PKCS#12 file"},
 		"a certificate, named .p12": {w.owner.Raw, true, "it is a certificate in DER form"},
 		"a certificate, named .pem": {w.owner.Raw, false, "it is a certificate in DER form"},
+		"Java's own":                {[]byte{0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2}, true, "keytool -importkeystore"},
 		"BER":                       {[]byte{0x30, 0x80, 2, 1, 3, 0, 0}, true, "BER form"},
 	} {
 		if _, err := Load(c.file, "", c.named); err == nil || !strings.Contains(err.Error(), c.says) {
@@ -195,6 +196,9 @@ func TestAStoreWithSeveralKeysGivesAPairThatFits(t *testing.T) {
 	got, err := PKCS12(store, "open sesame")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(got.Certificate) != 1 {
+		t.Errorf("the other entry's certificate is sent along: %d", len(got.Certificate))
 	}
 	if key, ok := got.PrivateKey.(crypto.Signer); !ok || !isKeyOf(key, got.Leaf) || got.Leaf.Subject.CommonName != "second" { // valid longer
 		t.Errorf("the pair is of %s", got.Leaf.Subject)
