@@ -48,14 +48,16 @@ func TestACertificateThatArrivesIsTakenUpAtOnce(t *testing.T) {
 				certificates := &certificates{}
 				cfg := b.config()
 				cfg.Certificate = certificates.give
+				var turns atomic.Int64
+				cfg.Limiter = limiterFunc(func(context.Context) error { turns.Add(1); return nil })
 				asked := counted(&cfg)
 				r := start(t, cfg, discard(t))
 				if s := r.waitPhase(push.NeedsCertificate); !strings.Contains(s.Err.Error(), "its source gave none") {
 					t.Error(s.Err)
 				}
 				time.Sleep(c.after)
-				if n := len(b.dialled()); n != 0 {
-					t.Errorf("dialled %d times without a certificate", n)
+				if n := len(b.dialled()); n != 0 || turns.Load() != 0 {
+					t.Errorf("without a certificate dialled %d times, and took %d turns of the limiter", n, turns.Load())
 				}
 				if most := int64(10 + c.after/(13*time.Second)); asked.Load() > most {
 					t.Errorf("asked %d times in %v, more than %d", asked.Load(), c.after, most)

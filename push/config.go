@@ -113,7 +113,7 @@ type Config struct {
 	SlowHandler time.Duration
 
 	HandlerBackoff Backoff // between calls of the handler for a message it failed on; StableAfter and Slow are not used
-	Limiter        Limiter // waited for before each dial of Run; nil: none
+	Limiter        Limiter // waited for before each dial of Run, once there is a certificate; nil: none
 
 	Logger  *slog.Logger // nil: none
 	OnState func(State)  // told every change, in order, before the first message of a new connection is handed over; must not block long

@@ -113,6 +113,13 @@ func isVersionFault(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }
 
+// usableWithin is usableCertificate within ConnectTimeout.
+func (s *settings) usableWithin(ctx context.Context) (*tls.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
+	defer cancel()
+	return s.usableCertificate(ctx)
+}
+
 // usableCertificate asks the source and checks what it gives, so that the error
 // is ours and clear, and no broker is bothered with a certificate that it must
 // refuse.
@@ -139,11 +146,11 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	case now.After(leaf.NotAfter):
 		reason = "it expired on " + date(leaf.NotAfter) + "; the broker's administrator must issue a new one, or this machine's clock is wrong"
 	case now.Before(leaf.NotBefore):
-		reason = "it is valid only from " + date(leaf.NotBefore) + "; check this machine's clock"
+		reason = "it is valid only from " + date(leaf.NotBefore) + "; it is used from then on, or check this machine's clock"
 	case !forClients(leaf):
 		reason = "it is not for use by a client (extended key usage); the broker's administrator must issue one that is"
 	case !keyMatches(leaf, certificate.PrivateKey):
-		reason = "its private key is missing or belongs to another certificate"
+		reason = "its private key is missing or belongs to another certificate; install the two that belong together"
 	default:
 		if certificate.Leaf == nil {
 			known := *certificate // not ours to change

@@ -100,9 +100,15 @@ func connectPacket(s *settings) *packets.Connect {
 // seconds rounds up, so that a short time does not become none.
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
-// connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout.
+// connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout, once there
+// is a certificate.
 func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	settings := &s.connection.settings
+	certificate, err := settings.usableWithin(ctx)
+	if err != nil {
+		return err // who has none takes no turn of those who dial
+	}
+	s.certificate = certificate
 	if settings.Limiter != nil && s.line != nil { // who only ends a session does not queue behind a fleet
 		if err := settings.Limiter.Wait(ctx); err != nil {
 			return fmt.Errorf("push: wait for the connect limiter: %w", err)
@@ -110,11 +116,6 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	certificate, err := settings.usableCertificate(ctx)
-	if err != nil {
-		return err
-	}
-	s.certificate = certificate
 	conn, raw, err := settings.dial(ctx, s.to, certificate)
 	if err != nil {
 		return err
