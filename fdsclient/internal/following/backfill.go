@@ -235,6 +235,7 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.recent.add(d, true)
+	f.recent.unsaved = f.recent.unsaved || !m.Duplicate
 	if (named || dead) && len(f.gap.handed) < maxHandedOver {
 		if f.gap.handed == nil {
 			f.gap.handed = make(map[uint64]struct{})

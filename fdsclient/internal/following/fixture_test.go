@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -258,3 +259,75 @@ func (h *handled) has(text string) (n int) {
 
 // root begins the topics of an owner.
 func root(f *Follower) string { return f.owner.Key.SubscriptionID.Root().String() }
+
+// subscribed tells of a connection, as push does, until live messages may come.
+func subscribed(t *testing.T, f *Follower, s push.Subscribed) {
+	t.Helper()
+	if err := f.Subscribed(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lost is why a connection ended.
+var lost = errors.New("the connection was lost")
+
+// gaps keeps what is told of gaps.
+type gaps struct {
+	mu     sync.Mutex
+	events []GapEvent
+}
+
+func (g *gaps) on(cfg *config) {
+	cfg.OnGap = func(e GapEvent) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.events = append(g.events, e)
+	}
+}
+
+// told returns the changes that were told since it was last asked.
+func (g *gaps) told() (changes []Change) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.events {
+		changes = append(changes, e.Change)
+	}
+	g.events = nil
+	return changes
+}
+
+// logged keeps the lines of a log from a level on.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) on(cfg *config, level slog.Level) {
+	cfg.Log = slog.NewTextHandler(l, &slog.HandlerOptions{Level: level})
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// countedStore counts saves.
+type countedStore struct {
+	statestore.Memory
+	saves atomic.Int64
+}
+
+func (s *countedStore) Save(ctx context.Context, key statestore.Key, data []byte, revision string) (string, error) {
+	s.saves.Add(1)
+	return s.Memory.Save(ctx, key, data, revision)
+}
+
+// joint says that the credentials are those of several owners.
+func joint(context.Context) (bool, error) { return true, nil }

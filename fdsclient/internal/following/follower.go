@@ -98,6 +98,7 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 	defer f.mu.Unlock()
 	if f.shared.remembers() {
 		f.recent.add(d, f.overlapping(m.ReceivedAt))
+		f.recent.unsaved = f.recent.unsaved || !m.Retained // which the Web API's items do not repeat
 	}
 	f.last = time.Now()
 	if m.QoS > 0 {
@@ -120,7 +121,14 @@ func (f *Follower) overlapping(received time.Time) bool {
 func (f *Follower) Acknowledged(delivery.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.position.acknowledged() && !f.position.changed && !f.stopped {
+	if moved := f.position.acknowledged(); moved || f.recent.unsaved {
+		f.storeSoon()
+	}
+}
+
+// storeSoon has the position stored, and what the handler had last. f.mu is held.
+func (f *Follower) storeSoon() {
+	if !f.position.changed && !f.stopped {
 		f.position.changed = true
 		f.shared.positions.add(f)
 	}

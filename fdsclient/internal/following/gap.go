@@ -252,9 +252,8 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 		settled = make(chan struct{})
 	}
 	f.gap = gap{number: f.gap.number, retries: f.shared.retries(), overlap: time.Now().Add(f.shared.Margin)}
-	if moved && !stored && !f.position.changed && !f.stopped {
-		f.position.changed = true
-		f.shared.positions.add(f)
+	if !stored && (moved || f.recent.unsaved) {
+		f.storeSoon()
 	}
 	return event, quiet, settled, nil
 }

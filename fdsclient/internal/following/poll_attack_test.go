@@ -136,7 +136,7 @@ func TestAttackWhatIsRememberedOfPollingFitsIntoAStateFile(t *testing.T) {
 	}
 	all := polled(t, func(cfg *config) { cfg.Store = folder })
 	owner := fds.OwnerKey{Issuer: issuer, SubscriptionID: fds.NewSubscriptionID()}
-	if _, err := all.write(t.Context(), owner, record{Polled: &polledRecord{Events: stored, Statuses: stored}}, nil, ""); err != nil {
+	if _, err := all.write(t.Context(), owner, &record{Polled: &polledRecord{Events: stored, Statuses: stored}}, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := all.state(t, owner).Polled; len(got.Statuses.Seen) != digestBytes*maxSeen || len(got.Events.Handed) != 2*digestBytes*maxHanded {

@@ -158,7 +158,7 @@ func (f *Follower) savePosition() {
 	saved := f.storePosition(f.ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.position.changed = !f.stopped && (!saved || f.position.at.After(at))
+	f.position.changed = !f.stopped && (!saved || f.position.at.After(at) || f.recent.unsaved)
 	if f.position.changed {
 		f.shared.positions.add(f)
 	}
@@ -183,15 +183,16 @@ func (f *Follower) storePosition(ctx context.Context) bool {
 
 const lastSaveTimeout = 5 * time.Second // for what is stored at the end of a run
 
-// storeAtLast stores the position at the end of a run, where it has changed.
+// storeAtLast stores the position at the end of a run, and what the handler had last, where
+// that has changed.
 func (f *Follower) storeAtLast(ctx context.Context) {
 	f.mu.Lock()
-	at := f.position.at
+	at, unsaved := f.position.at, f.recent.unsaved
 	f.mu.Unlock()
 	if f.saving.lockWithin(ctx) != nil {
 		return
 	}
-	unsaved := !f.stored.Position.Equal(at)
+	unsaved = unsaved || !f.stored.Position.Equal(at)
 	f.saving.unlock()
 	if unsaved {
 		f.storePosition(ctx)

@@ -19,6 +19,7 @@ const (
 // overlap of live messages and a backfill shows.
 type recent struct {
 	entries []digests
+	unsaved bool // the store lacks some of them
 }
 
 // digests are those of one message, the same in every process.
@@ -27,16 +28,21 @@ type digests struct {
 	of   uint64 // whose state it is: the device, else the topic; 0 for events, and for what an earlier process had
 }
 
+// superseded is the bit in what that says of a message of an earlier process that another
+// one of the same device or topic came after it. Should both be events, which a broker's
+// messages do not tell, it is known for all that.
+const superseded uint64 = 1
+
 // digestsOf reads what a message with that item is compared by. named: by an ID of its
 // own. Where the provider calls a device's ID and a message's the same, none is taken for a
 // message's: the statuses of a device are no duplicates.
 func digestsOf(m *delivery.Message, item fds.Item, dialect fds.Dialect) (d digests, named bool) {
 	if m.Kind != delivery.KindStatus && dialect.MessageID != dialect.DeviceID {
 		if id := textMember(item, dialect.MessageID); id != "" {
-			return digests{what: digest([]byte("id " + id))}, true
+			return digests{what: digestOfRecent([]byte("id " + id))}, true
 		}
 	}
-	d.what = digest(m.Payload)
+	d.what = digestOfRecent(m.Payload)
 	if m.Kind != delivery.KindEvent {
 		subject := "topic " + m.Topic
 		if id := textMember(item, dialect.DeviceID); id != "" {
@@ -52,6 +58,9 @@ func digest(data []byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// digestOfRecent is digest without the bit.
+func digestOfRecent(data []byte) uint64 { return digest(data) &^ superseded }
+
 // textMember returns the string at the root of an item, or "".
 func textMember(item fds.Item, name string) string {
 	var text string
@@ -66,8 +75,8 @@ func textMember(item fds.Item, name string) string {
 func (r *recent) holds(d digests) bool {
 	for i := len(r.entries) - 1; i >= 0; i-- {
 		e := r.entries[i]
-		if e.what == d.what {
-			return true
+		if e.what&^superseded == d.what {
+			return d.of == 0 || e.what&superseded == 0
 		}
 		if d.of != 0 && e.of == d.of {
 			return false
@@ -94,7 +103,7 @@ func (r *recent) add(d digests, overlap bool) {
 
 const digestBytes = 8
 
-// bytes returns the last entries for the next process: of each device's states the last.
+// bytes returns the last entries for the next process, the last one first.
 func (r *recent) bytes() []byte {
 	last := r.entries[max(len(r.entries)-recentUsual, 0):]
 	if len(last) == 0 {
@@ -103,10 +112,12 @@ func (r *recent) bytes() []byte {
 	all := make([]byte, 0, digestBytes*len(last))
 	seen := make(map[uint64]bool, len(last))
 	for _, e := range slices.Backward(last) {
-		if e.of != 0 && seen[e.of] {
-			continue
+		if e.of != 0 {
+			if seen[e.of] {
+				e.what |= superseded
+			}
+			seen[e.of] = true
 		}
-		seen[e.of] = true
 		all = binary.BigEndian.AppendUint64(all, e.what)
 	}
 	return all

@@ -71,11 +71,21 @@ func (r *polledRecord) long() []longPart {
 	}
 }
 
+// nowhere has no part in a record of its own.
+func (r *polledRecord) nowhere() {
+	for _, part := range r.long() {
+		*part.in = ""
+	}
+}
+
 type longPart struct {
 	name string
 	data *[]byte
 	in   *string
 }
+
+// partNames are those of the records that take a part in turn.
+func partNames(part string) [2]string { return [2]string{part + ".a", part + ".b"} }
 
 // storedState is what the store has of an owner.
 type storedState struct {
@@ -147,16 +157,23 @@ func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
 		next := f.stored
 		f.mu.Lock()
 		next.Position, next.Ahead, next.Recent = f.position.at, f.position.ahead, f.recent.bytes()
+		unsaved := f.recent.unsaved
+		f.recent.unsaved = false
 		f.mu.Unlock()
 		if change != nil {
 			change(&next)
 		}
-		revision, err := f.shared.write(ctx, f.owner.Key, next, f.stored.Polled, f.revision)
-		switch {
-		case err == nil:
+		revision, err := f.shared.write(ctx, f.owner.Key, &next, f.stored.Polled, f.revision)
+		if err == nil {
 			f.stored, f.revision, f.unread = next, revision, nil
 			return nil
-		case !errors.Is(err, statestore.ErrConflict) || conflicts == maxConflicts:
+		}
+		if unsaved {
+			f.mu.Lock()
+			f.recent.unsaved = true
+			f.mu.Unlock()
+		}
+		if !errors.Is(err, statestore.ErrConflict) || conflicts == maxConflicts {
 			return err
 		}
 		theirs, revision, err := f.shared.read(ctx, f.owner.Key)
@@ -178,6 +195,15 @@ func (f *Follower) join(theirs record) {
 	}
 	if f.stored.Polled == nil {
 		f.stored.Polled = theirs.Polled
+	} else {
+		polled := *f.stored.Polled // whose parts are not stored now, unlike theirs
+		polled.nowhere()
+		if theirs.Polled != nil {
+			for i, part := range theirs.Polled.long() {
+				*polled.long()[i].in = *part.in
+			}
+		}
+		f.stored.Polled = &polled
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -194,14 +220,20 @@ func (f *Follower) join(theirs record) {
 	f.stored.Gap = &gap
 }
 
-// write stores a record where revision is what is stored. Before is what it had of polling.
-func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord, revision string) (string, error) {
+// write stores a record where revision is what is stored, and notes in it which records hold
+// its long parts. Before is what is stored of polling.
+func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next *record, before *polledRecord, revision string) (string, error) {
+	if next.Polled != nil {
+		polled := *next.Polled
+		polled.nowhere()
+		next.Polled = &polled
+	}
 	data, err := json.Marshal(next)
 	if err != nil {
 		return "", err
 	}
 	if len(data) > statestore.MaxBytes && next.Polled != nil {
-		if data, err = a.writeLong(ctx, owner, next, before); err != nil {
+		if data, err = a.writeLong(ctx, owner, *next, before); err != nil {
 			return "", err
 		}
 	}
@@ -211,12 +243,12 @@ func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next record, 
 // writeLong stores the longest parts of a record in records of their own, until the rest
 // fits. Each has two names, of which what is stored at this moment uses one.
 func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord) ([]byte, error) {
-	polled := *next.Polled
+	kept, polled := next.Polled, *next.Polled
 	next.Polled = &polled
 	if before == nil {
 		before = new(polledRecord)
 	}
-	parts, used := polled.long(), before.long()
+	parts, names, used := polled.long(), kept.long(), before.long()
 	for {
 		data, err := json.Marshal(next)
 		if err != nil || len(data) <= statestore.MaxBytes {
@@ -232,9 +264,9 @@ func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next reco
 		if len(*part.data) == 0 {
 			return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrTooLarge)
 		}
-		name := part.name + ".a"
+		name := partNames(part.name)[0]
 		if *used[longest].in == name {
-			name = part.name + ".b"
+			name = partNames(part.name)[1]
 		}
 		key := a.key(owner, name)
 		there, err := a.Store.Load(ctx, key)
@@ -244,7 +276,7 @@ func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next reco
 		if _, err := a.Store.Save(ctx, key, *part.data, there.Revision); err != nil {
 			return nil, err
 		}
-		*part.in, *part.data = name, nil
+		*part.in, *part.data, *names[longest].in = name, nil, name
 	}
 }
 
@@ -270,7 +302,11 @@ func (f *Follower) Forget(ctx context.Context, ended bool) error {
 	defer f.saving.unlock()
 	if !ended && len(f.stored.Filters) > 0 {
 		// With its position, else who signs in next would be told of all there ever was.
+		polled := f.stored.Polled != nil
 		err := f.saveLocked(ctx, func(r *record) { r.Gap, r.Polled, r.Recent = nil, nil, nil })
+		if err == nil && polled {
+			f.shared.deleteLong(ctx, f.owner.Key)
+		}
 		f.deleted = true
 		return err
 	}
@@ -294,28 +330,25 @@ func (a *Followers) Delete(ctx context.Context, owner fds.OwnerKey) error {
 	if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
 		return err
 	}
-	if stored.Polled != nil {
-		for _, part := range stored.Polled.long() {
-			if *part.in == "" {
-				continue
-			}
-			for _, name := range []string{part.name + ".a", part.name + ".b"} {
-				a.deleteLong(ctx, owner, name)
-			}
-		}
+	if stored.Polled != nil || err != nil {
+		a.deleteLong(ctx, owner)
 	}
 	return a.Store.Delete(ctx, a.key(owner, stateName), revision)
 }
 
-// deleteLong removes a part of a record. What stays behind does no harm: it is no longer
-// named.
-func (a *Followers) deleteLong(ctx context.Context, owner fds.OwnerKey, name string) {
-	key := a.key(owner, name)
-	there, err := a.Store.Load(ctx, key)
-	if err == nil && there.Revision != "" {
-		err = a.Store.Delete(ctx, key, there.Revision)
-	}
-	if err != nil {
-		a.Log.LogAttrs(ctx, slog.LevelWarn, "a part of an owner's state was not deleted", ownerAttr(owner), slog.Any("error", err))
+// deleteLong removes the parts of a record that are, or were, in records of their own. What
+// stays behind does no harm: it is no longer named.
+func (a *Followers) deleteLong(ctx context.Context, owner fds.OwnerKey) {
+	for _, part := range new(polledRecord).long() {
+		for _, name := range partNames(part.name) {
+			key := a.key(owner, name)
+			there, err := a.Store.Load(ctx, key)
+			if there.Revision != "" && (err == nil || errors.Is(err, statestore.ErrCorrupt)) {
+				err = a.Store.Delete(ctx, key, there.Revision)
+			}
+			if err != nil {
+				a.Log.LogAttrs(ctx, slog.LevelWarn, "a part of an owner's state was not deleted", ownerAttr(owner), slog.String("part", name), slog.Any("error", err))
+			}
+		}
 	}
 }
