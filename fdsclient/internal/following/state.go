@@ -126,6 +126,9 @@ func (a *Followers) read(ctx context.Context, owner fds.OwnerKey) (record, strin
 			if *part.in == "" {
 				continue
 			}
+			if names := partNames(part.name); !slices.Contains(names[:], *part.in) {
+				return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrCorrupt)
+			}
 			long, err := a.Store.Load(ctx, a.key(owner, *part.in))
 			if err != nil {
 				return record{}, loaded.Revision, err
@@ -213,11 +216,24 @@ func (f *Follower) join(theirs record) {
 	if theirs.Gap == nil {
 		return
 	}
-	gap := *theirs.Gap
-	if ours := cmp.Or(f.gap.open, f.stored.Gap); ours != nil && (ours.From.IsZero() || !gap.From.IsZero() && ours.From.Before(gap.From)) {
+	gap, open := *theirs.Gap, f.gap.open
+	if ours := cmp.Or(open, f.stored.Gap); ours != nil && (ours.From.IsZero() || !gap.From.IsZero() && ours.From.Before(gap.From)) {
 		gap.From = ours.From
 	}
 	f.stored.Gap = &gap
+	if open == nil {
+		return // the next connection opens it
+	}
+	f.gap.stored = true
+	if !open.From.Equal(gap.From) { // the attempt under way asks for too little
+		wider := *open
+		wider.From, wider.To = gap.From, time.Time{}
+		f.gap.open = &wider
+		f.gap.number++
+		if f.shared.HasAPI {
+			f.shared.workers.add(f)
+		}
+	}
 }
 
 // write stores a record where revision is what is stored, and notes in it which records hold
@@ -288,7 +304,17 @@ func (f *Follower) SaveFilters(ctx context.Context, filters []string) error {
 		f.position.at = f.clock(time.Now())
 	}
 	f.mu.Unlock()
-	return f.save(ctx, func(r *record) { r.Filters = filters })
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	known := f.stored.Filters
+	return f.saveLocked(ctx, func(r *record) {
+		theirs := slices.DeleteFunc(slices.Clone(r.Filters), func(filter string) bool {
+			return slices.Contains(known, filter) || slices.Contains(filters, filter)
+		})
+		r.Filters = append(slices.Clip(filters), theirs...)
+	})
 }
 
 // Forget is for an owner who signs out: nothing is stored any more, but that the broker
