@@ -94,6 +94,12 @@ func (p *Provider) AddClient(a Application) error {
 		Method: string(a.AuthMethod), Subject: a.CertificateSubject, Certificates: a.Certificates, Keys: a.Keys,
 		CertificateBound: a.CertificateBoundTokens, DPoP: a.DPoP, Pushed: a.PushedRequests, Credentials: credentials,
 	})
+	if err == nil {
+		p.mu.Lock()
+		p.applications[a.ID] = a.clone()
+		p.mu.Unlock()
+		err = p.keepProvider()
+	}
 	if err != nil {
 		return fmt.Errorf("fdstest: add client: %w", err)
 	}

@@ -181,7 +181,17 @@
 //     TLS or in its place. A client says what answered and does not wait for more.
 //   - [DemandProtocol]: wants ALPN (aws-iot-device-sdk-swift#80). A client has a setting.
 //
-// Nothing is kept: keys, tokens and data end with the Provider. It shares no
-// code with the client packages of this module, so that the two cannot agree on
-// a mistake.
+// # What is kept
+//
+// Keys, tokens and data end with the Provider, unless Options.Dir names a folder: the
+// next one that is started with it has the same addresses, certificate authority, owners,
+// applications, grants, devices, histories, tags and broker sessions. So a test, or a
+// person, sees a client through a restart, or through kill -9.
+//
+//	p := fdstest.New(t, fdstest.Options{Dir: dir})
+//	p.Close()
+//	p = fdstest.New(t, fdstest.Options{Dir: dir})
+//
+// The package shares no code with the client packages of this module, so that the two
+// cannot agree on a mistake.
 package fdstest

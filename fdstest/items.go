@@ -63,7 +63,9 @@ func (p *Provider) AddSpace(o Owner, item []byte) error {
 	return byHand("add space", p.world.AddSpace(o.SubscriptionID, item))
 }
 
-// AddEvent adds an event message, and publishes it.
+// AddEvent adds an event message, and publishes it on the topic below the owner's root
+// devices/<device_id>/events, where device_id stands in generic or at the root. An event
+// without one goes to spaces/<space_id>/events, and one without either to events.
 func (p *Provider) AddEvent(o Owner, item []byte) error {
 	return byHand("add event", p.world.AddEvent(o.SubscriptionID, item))
 }

@@ -106,6 +106,24 @@ type Options struct {
 	// second one of the authorization server.
 	AuthorityPort, MutualTLSPort, APIPort, BrokerPort int
 
+	// Dir is a folder in which the provider is kept, so that the next one that is
+	// started with it goes on where this one ends, however it ends. Default: nothing is
+	// kept. The folder is made when it is not there; otherwise it is empty or an
+	// earlier provider's, whose ports, certificate authority, keys, owners,
+	// applications and their secrets, grants, devices with their history, tags, retained
+	// messages and broker sessions then stand in place of Owners, Seed and Devices,
+	// and, where these are 0, of the ports; all other options are as they are given.
+	//
+	// A token or a tag is kept before the client is answered. Of devices, events and
+	// messages the last second may be forgotten if the process is killed; they are
+	// forgotten together, so that what a client cannot get any more is not listed
+	// either. A session of that last second is forgotten as a whole, and the client
+	// told. Faults, open pages, pushed requests, device codes, lists of what came before
+	// (APIRequests, Secrets) and event specifications given by hand are not kept. The
+	// files hold keys and secrets and are the user's alone; refresh tokens are there as
+	// digests. One provider at a time uses a folder.
+	Dir string
+
 	// SessionExpiryMax bounds how long the broker keeps a session after its
 	// connection, in whole seconds; default 24 hours. A negative value keeps
 	// none.

@@ -49,17 +49,25 @@ func (p *Provider) AddOwner(o Owner) (Owner, error) {
 	if err != nil {
 		return Owner{}, fmt.Errorf("fdstest: add owner: %w", err)
 	}
-	if err := p.authority.AddOwner(authority.Owner{Name: o.Name, Spelling: o.Spelling}); err != nil {
+	if err := p.addOwner(o, func() error { return p.world.AddOwner(o.SubscriptionID, o.Name) }); err != nil {
 		return Owner{}, fmt.Errorf("fdstest: add owner: %w", err)
+	}
+	if err := p.keepProvider(); err != nil {
+		return Owner{}, fmt.Errorf("fdstest: add owner: %w", err)
+	}
+	return o, nil
+}
+
+// addOwner adds a complete owner to the servers, and to the world by inWorld.
+func (p *Provider) addOwner(o Owner, inWorld func() error) error {
+	if err := p.authority.AddOwner(authority.Owner{Name: o.Name, Spelling: o.Spelling}); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	p.owners = append(p.owners, o)
 	p.ownerByID[o.SubscriptionID] = o
 	p.mu.Unlock()
-	if err := p.world.AddOwner(o.SubscriptionID, o.Name); err != nil {
-		return Owner{}, fmt.Errorf("fdstest: add owner: %w", err)
-	}
-	return o, nil
+	return inWorld()
 }
 
 // Owners gives the owners in the order in which they were added.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -42,10 +43,14 @@ type Provider struct {
 	mqtt      brokerFaults
 	items     itemFaults
 	keys      keyLog
+	keeper    *keeper     // nil: nothing is kept
+	ports     []int       // of the authorization server, the Web API, the broker and, if there is one, for client certificates
+	filled    atomic.Bool // with what was kept
 
-	mu        sync.Mutex
-	owners    []Owner
-	ownerByID map[fds.SubscriptionID]Owner
+	mu           sync.Mutex
+	owners       []Owner
+	ownerByID    map[fds.SubscriptionID]Owner
+	applications map[string]Application
 
 	close func()
 }
@@ -55,7 +60,7 @@ func Start(opts Options) (*Provider, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("fdstest: start: %w", err)
 	}
-	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, dialect: opts.dialect(), ownerByID: make(map[fds.SubscriptionID]Owner)}
+	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, dialect: opts.dialect(), ownerByID: make(map[fds.SubscriptionID]Owner), applications: make(map[string]Application)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,14 +68,19 @@ func Start(opts Options) (*Provider, error) {
 		p.claim = "subscription_id"
 	}
 	p.foreignCA = sync.OnceValues(func() (*root, error) { return newRoot("Another authority") })
-	if err := p.start(opts); err != nil {
+	var err error
+	if p.keeper, err = openKeeper(opts.Dir); err != nil {
+		return nil, fmt.Errorf("fdstest: start: %w", err)
+	}
+	if err := p.start(p.keeper.portsOf(opts)); err != nil {
+		p.keeper.close()
 		return nil, fmt.Errorf("fdstest: start: %w", err)
 	}
 	return p, nil
 }
 
 func (p *Provider) start(opts Options) (err error) {
-	if p.ca, err = newRoot("FDS provider in a box"); err != nil {
+	if p.ca, err = p.keeper.root(); err != nil {
 		return fmt.Errorf("make the certificate authority: %w", err)
 	}
 	server, err := p.ca.issue(CertificateRequest{
@@ -103,9 +113,10 @@ func (p *Provider) start(opts Options) (err error) {
 	for _, port := range ports {
 		l, err := listen(port.number)
 		if err != nil {
-			return fmt.Errorf("open the port of %s: %w", port.name, err)
+			return portFault(port.name, port.number, err)
 		}
 		listeners = append(listeners, l)
+		p.ports = append(p.ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	p.issuer = "https://" + listeners[0].Addr().String()
 	p.apiURL = "https://" + listeners[1].Addr().String()
@@ -156,6 +167,8 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		DeviceCodeLifetime:    opts.DeviceCodeLifetime,
 		Introspection:         opts.Introspection,
 
+		Keep: p.keepingGrants(),
+
 		Logger: p.log.With("server", "authorization"),
 	})
 	if err != nil {
@@ -166,13 +179,14 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		Logger:           p.log.With("server", "broker"),
 		SessionExpiryMax: opts.SessionExpiryMax,
 		ServerKeepAlive:  opts.ServerKeepAlive,
+		SessionChanges:   p.keeper.sessionChanges,
 	})
 	if err != nil {
 		return err
 	}
 	p.world = world.New(world.Config{
 		Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld,
-		SubscriptionMember: p.dialect.SubscriptionMember, Spelling: p.spellingOf, Alter: p.items.alter,
+		SubscriptionMember: p.dialect.SubscriptionMember, Spelling: p.spellingOf, Alter: p.items.alter, Kept: p.keepOwner,
 	})
 	timeRange := webapi.TimeRange{From: "from", To: "to"}
 	if opts.TimeRange != nil {
@@ -194,6 +208,13 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		Logger:  p.log.With("server", "api"),
 	})
 	p.public, p.confidential = defaultApplications()
+	if p.keeper != nil && p.keeper.found != nil {
+		if err := p.restore(); err != nil {
+			return err
+		}
+		p.filled.Store(true)
+		return p.keepProvider() // the ports may be others
+	}
 	for _, a := range []Application{p.public, p.confidential} {
 		if err := p.AddClient(a); err != nil {
 			return err
@@ -208,7 +229,8 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 			return err
 		}
 	}
-	return nil
+	p.filled.Store(true)
+	return p.keepProvider()
 }
 
 // run starts the servers and the world, and sets close, which ends them.
@@ -239,14 +261,19 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 	if !opts.Quiet {
 		running.Go(func() { p.world.Run(ctx, opts.LifeInterval) })
 	}
+	if p.keeper != nil {
+		running.Go(func() { p.keepChanges(ctx) })
+	}
 	p.close = sync.OnceFunc(func() {
 		cancel()
 		p.conns.bury()
 		for _, web := range webs {
 			web.close()
 		}
+		p.endKeeping()
 		p.broker.Close()
 		running.Wait()
+		p.keeper.close()
 	})
 	p.log.Info("provider started", "issuer", p.issuer, "api", p.apiURL, "broker", p.brokerURL, "owners", len(p.Owners()))
 }

@@ -3,6 +3,7 @@ package fdstest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -13,10 +14,20 @@ import (
 // session is kept and a subscription matches. QoS is 0 or 1. A retained message
 // is kept for later subscriptions; an empty retained payload removes it.
 func (p *Provider) Publish(ctx context.Context, o Owner, levels []string, payload []byte, qos byte, retain bool) error {
+	return p.PublishExpiring(ctx, o, levels, payload, qos, retain, 0)
+}
+
+// PublishExpiring is Publish for a message that expires (MQTT 5.0 section 3.3.2.3.3): who
+// gets it learns how much of after is left, and nobody gets it later than that, as a
+// retained message either. after counts in whole seconds, rounded up; 0 is Publish.
+func (p *Provider) PublishExpiring(ctx context.Context, o Owner, levels []string, payload []byte, qos byte, retain bool, after time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("fdstest: publish: %w", err)
 	}
-	if _, err := p.broker.Publish(o.Topic(levels...), payload, qos, retain); err != nil {
+	if after < 0 {
+		return fmt.Errorf("fdstest: publish: it would expire %v ago", -after)
+	}
+	if _, err := p.broker.PublishExpiring(o.Topic(levels...), payload, qos, retain, after); err != nil {
 		return fmt.Errorf("fdstest: publish: %w", err)
 	}
 	return nil

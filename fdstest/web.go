@@ -23,6 +23,18 @@ func listen(port int) (net.Listener, error) {
 	return net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
+// ErrPort is the class of errors about a port that cannot be opened.
+var ErrPort = errors.New("a port cannot be opened")
+
+// portFault says what to do about a port that is taken, most often.
+func portFault(whose string, port int, err error) error {
+	if port == 0 {
+		return fmt.Errorf("%w: the port of %s: %w", ErrPort, whose, err)
+	}
+	return fmt.Errorf("%w: the port of %s: %w; end the program that listens on 127.0.0.1:%d, perhaps this provider started before,"+
+		" or choose another port, with which the provider's addresses change", ErrPort, whose, err, port)
+}
+
 // webServer serves HTTPS on one listener, with the faults that are switched on
 // in front of its handler.
 type webServer struct {

@@ -151,6 +151,10 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizati
 		expires: now.Add(codeLifetime), forget: now.Add(codeLifetime),
 	}
 	s.mu.Unlock()
+	if failure := s.keep(); failure != nil {
+		s.respondError(w, r, req, failure)
+		return
+	}
 	s.log.Info("consent given", "client", req.client.ID, "subscriptions", owners)
 	s.respond(w, r, req, url.Values{"code": {code}})
 }

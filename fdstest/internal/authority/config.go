@@ -82,6 +82,10 @@ type Config struct {
 
 	Introspection bool
 
+	// Keep is called after every change to what State gives, and before the client
+	// learns of it; an error is answered with server_error. nil: nothing is kept.
+	Keep func() error
+
 	Logger *slog.Logger // nil: no logs
 }
 

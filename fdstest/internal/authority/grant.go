@@ -95,6 +95,7 @@ func (b binding) tokenType() string {
 // owner is, and says how many there were. It is what happens when a person
 // withdraws consent at the provider.
 func (s *Server) RevokeGrants(spelling string) int {
+	defer s.keep() // an error is logged
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ended := 0
@@ -110,6 +111,7 @@ func (s *Server) RevokeGrants(spelling string) int {
 // Withdraw takes the subscription ID, spelt as its owner is, out of every grant
 // that names it, and says how many there were. A grant of no other owner ends.
 func (s *Server) Withdraw(spelling string) int {
+	defer s.keep() // an error is logged
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed := 0

@@ -40,6 +40,9 @@ func (s *Server) IssueTokens(clientID string, owners []string) (Tokens, error) {
 	if failure != nil {
 		return Tokens{}, errors.New("authority: " + failure.description)
 	}
+	if unkept := s.keep(); unkept != nil {
+		return Tokens{}, errors.New("authority: " + unkept.description)
+	}
 	tokens := Tokens{RefreshToken: refresh}
 	tokens.AccessToken, _ = answer["access_token"].(string)
 	tokens.IDToken, _ = answer["id_token"].(string)

@@ -19,6 +19,10 @@ func (s *Server) serveRevocation(w http.ResponseWriter, r *http.Request) {
 	// token_type_hint only speeds a search up (section 2.1), and this one needs
 	// no help.
 	s.revoke(client, digestOf(given))
+	if failure := s.keep(); failure != nil {
+		failure.write(w)
+		return
+	}
 	s.log.Info("token revoked", "client", client.ID)
 	w.WriteHeader(http.StatusOK)
 }

@@ -17,6 +17,9 @@ const (
 // serveToken is the token endpoint (RFC 6749 section 3.2).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	answer, failure := s.token(r)
+	if unkept := s.keep(); unkept != nil { // also after a refusal, which may have ended a grant
+		failure = unkept
+	}
 	if s.cfg.DPoPTokenNonce {
 		w.Header().Set("DPoP-Nonce", s.proofs.Nonce()) // RFC 9449 section 8.2
 	}

@@ -38,6 +38,10 @@ type Config struct {
 	// has none.
 	ServerKeepAlive time.Duration
 
+	// SessionChanges is called, with an owner locked, before a client learns that its
+	// session is new or has other subscriptions. Nil: nobody is told.
+	SessionChanges func(clientID string)
+
 	// MaximumPacketSize bounds what a client may send, in bytes. 0: 256 KiB.
 	MaximumPacketSize int
 
@@ -102,6 +106,9 @@ func (c Config) normalized() (Config, error) {
 		return c, fmt.Errorf("broker: new: %w", errors.Join(faults...))
 	}
 
+	if c.SessionChanges == nil {
+		c.SessionChanges = func(string) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -193,6 +193,7 @@ func (c *conn) acknowledged(packetID uint16) error {
 		return nil
 	}
 	o.count.acknowledged++
+	o.changed = true
 	c.kick()
 	return nil
 }

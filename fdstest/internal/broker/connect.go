@@ -259,6 +259,10 @@ func (c *conn) attach(o *owner, cleanStart bool, expiry time.Duration, connack *
 	if cleanStart {
 		o.discardSession()
 	}
+	if o.session == nil || o.session.expiry != expiry {
+		b.config.SessionChanges(o.clientID)
+	}
+	o.changed = true
 	connack.SessionPresent = o.session != nil
 	if o.session == nil {
 		o.session = &session{}

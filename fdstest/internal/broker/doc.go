@@ -19,5 +19,5 @@
 // What it leaves out, and says so in CONNACK or by a reason code: quality of
 // service 2, shared subscriptions, topic aliases, enhanced authentication, will
 // messages (a subscriber must not publish, not even after its end), and
-// assigned client IDs. A message expiry interval is not kept.
+// assigned client IDs.
 package broker

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -228,6 +229,10 @@ func appendPublish(dst []byte, d *delivery) []byte {
 	}
 	dst = binary.AppendUvarint(dst, uint64(properties))
 	dst = append(dst, d.message.properties...)
+	if expires := d.message.expires; !expires.IsZero() { // without the time that it has waited here
+		left := max(time.Until(expires)+time.Second-1, 0) / time.Second
+		dst = binary.BigEndian.AppendUint32(append(dst, packets.PropMessageExpiry), uint32(left))
+	}
 	for _, id := range d.identifiers {
 		dst = append(dst, propSubscriptionID)
 		dst = binary.AppendUvarint(dst, uint64(id))
@@ -243,6 +248,9 @@ func publishSize(d *delivery) int {
 
 func publishSizes(d *delivery) (properties, remaining int) {
 	properties = len(d.message.properties)
+	if !d.message.expires.IsZero() {
+		properties += 5
+	}
 	for _, id := range d.identifiers {
 		properties += 1 + varintSize(id)
 	}

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -16,11 +17,26 @@ import (
 // The topic must be a name below fds/v2/<subscription ID>/ and qos 0 or 1; other
 // topics match ErrTopic. After Close the error is ErrClosed.
 func (b *Broker) Publish(topic string, payload []byte, qos byte, retain bool) (int, error) {
-	sessions, err := b.publish(&message{topic: topic, payload: bytes.Clone(payload), qos: qos, retain: retain})
+	return b.PublishExpiring(topic, payload, qos, retain, 0)
+}
+
+// PublishExpiring is Publish for a message that nobody gets who was away for longer
+// than after, in whole seconds rounded up; 0: it does not expire (MQTT 5.0 section
+// 3.3.2.3.3).
+func (b *Broker) PublishExpiring(topic string, payload []byte, qos byte, retain bool, after time.Duration) (int, error) {
+	m := &message{topic: topic, payload: bytes.Clone(payload), qos: qos, retain: retain}
+	m.expire(after)
+	sessions, err := b.publish(m)
 	if err != nil {
 		return 0, fmt.Errorf("broker: publish: %w", err)
 	}
 	return sessions, nil
+}
+
+func (m *message) expire(after time.Duration) {
+	if after > 0 {
+		m.expires = time.Now().Add((after + time.Second - 1).Truncate(time.Second))
+	}
 }
 
 func (b *Broker) publish(m *message) (int, error) {
@@ -58,6 +74,7 @@ func (b *Broker) publish(m *message) (int, error) {
 
 // retain keeps or removes a retained message. The caller holds o.mu.
 func (o *owner) retain(m *message) {
+	o.changed = true
 	if len(m.payload) == 0 {
 		delete(o.retained, m.topic)
 		return
@@ -139,11 +156,13 @@ func (c *conn) published(p *packets.Publish) error {
 }
 
 func (c *conn) publishedByProvider(p *packets.Publish) (code byte) {
-	p.Properties.MessageExpiry = nil // not kept
-	sessions, err := c.broker.publish(&message{
-		topic: p.Topic, payload: p.Payload, qos: p.QoS, retain: p.Retain,
-		properties: p.Properties.Pack(packets.PUBLISH),
-	})
+	m := &message{topic: p.Topic, payload: p.Payload, qos: p.QoS, retain: p.Retain}
+	if after := p.Properties.MessageExpiry; after != nil {
+		m.expires = time.Now().Add(time.Duration(*after) * time.Second)
+		p.Properties.MessageExpiry = nil // what is left of it is sent in its place
+	}
+	m.properties = p.Properties.Pack(packets.PUBLISH)
+	sessions, err := c.broker.publish(m)
 	switch {
 	case err != nil:
 		c.broker.config.Logger.Warn("a provider's PUBLISH was refused", "client_id", shown(c.owner.Load().clientID), "error", err)

@@ -21,6 +21,7 @@ type owner struct {
 	sequence uint64 // orders messages and deliveries
 
 	cutNext bool // the next PUBLISH is cut in half
+	changed bool // since it was last kept
 	count   counts
 }
 
@@ -41,6 +42,7 @@ type counts struct {
 type session struct {
 	expiry        time.Duration
 	expires       *time.Timer // runs while the owner is offline
+	ends          time.Time   // when it runs out
 	subscriptions []subscription
 
 	queue    fifo
@@ -60,7 +62,10 @@ type message struct {
 	qos        byte
 	retain     bool
 	sequence   uint64
+	expires    time.Time // zero: never (MQTT 5.0 section 3.3.2.3.3)
 }
+
+func (m *message) expired() bool { return !m.expires.IsZero() && !time.Now().Before(m.expires) }
 
 // A delivery is one message on its way to one session.
 type delivery struct {
@@ -79,6 +84,7 @@ type delivery struct {
 // as the broker can know. The caller holds o.mu and there is a session.
 func (o *owner) enqueue(d *delivery) bool {
 	s := o.session
+	o.changed = true
 	o.sequence++
 	d.sequence = o.sequence
 	if d.qos == 0 {
@@ -112,6 +118,7 @@ func (s *session) next(receiveMaximum int) *delivery {
 			return d
 		}
 	}
+	s.dropExpired()
 	d := s.queue.first()
 	switch {
 	case d == nil:
@@ -132,8 +139,20 @@ func (s *session) next(receiveMaximum int) *delivery {
 	return d
 }
 
+// dropExpired takes out of the queue's front what has waited too long: what has been
+// sent once goes again however old it is.
+func (s *session) dropExpired() {
+	for d := s.queue.first(); d != nil && d.message.expired(); d = s.queue.first() {
+		if d.qos == 0 {
+			s.qos0--
+		}
+		s.queue.pop()
+	}
+}
+
 // ready says whether next would give one.
 func (s *session) ready(receiveMaximum int) bool {
+	s.dropExpired()
 	if s.window < receiveMaximum {
 		return len(s.resend) > 0 || s.queue.len() > 0
 	}
@@ -178,17 +197,24 @@ func (s *session) resume() {
 		s.expires.Stop()
 		s.expires = nil
 	}
-	s.resend = slices.SortedFunc(maps.Values(s.inFlight), func(a, b *delivery) int { return cmp.Compare(a.sequence, b.sequence) })
+	s.ends = time.Time{}
+	s.resend = s.unacknowledged()
 	for _, d := range s.resend {
 		d.sent = false
 	}
 	s.window = 0
 }
 
+// unacknowledged gives what is in flight, in the order of its first sending.
+func (s *session) unacknowledged() []*delivery {
+	return slices.SortedFunc(maps.Values(s.inFlight), func(a, b *delivery) int { return cmp.Compare(a.sequence, b.sequence) })
+}
+
 // goOffline detaches the connection and keeps or ends the session. The caller
 // holds o.mu.
 func (o *owner) goOffline() {
 	o.conn = nil
+	o.changed = true
 	s := o.session
 	switch {
 	case s == nil:
@@ -202,8 +228,15 @@ func (o *owner) goOffline() {
 		s.qos0 = 0
 		s.queue.keep(func(d *delivery) bool { return d.qos > 0 })
 	}
+	o.expireIn(s.expiry)
+}
+
+// expireIn ends the session of an owner who stays away. The caller holds o.mu.
+func (o *owner) expireIn(left time.Duration) {
+	s := o.session
+	s.ends = time.Now().Add(left)
 	var expires *time.Timer
-	expires = time.AfterFunc(s.expiry, func() {
+	expires = time.AfterFunc(left, func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.session == s && s.expires == expires { // else it came back just in time
@@ -219,6 +252,7 @@ func (o *owner) discardSession() {
 		o.session.expires.Stop()
 	}
 	o.session = nil
+	o.changed = true
 }
 
 // A fifo is a queue of any length whose memory follows its length.

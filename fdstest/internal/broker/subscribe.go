@@ -54,6 +54,8 @@ func (c *conn) subscribe(p *packets.Subscribe) error {
 	if o.conn != c {
 		return nil
 	}
+	c.broker.config.SessionChanges(o.clientID)
+	o.changed = true
 	suback := &packets.Suback{PacketID: p.PacketID, Properties: &packets.Properties{}}
 	if c.idInUse(p.PacketID) {
 		suback.Reasons = bytes.Repeat([]byte{packets.SubackPacketIdentifierinuse}, len(p.Subscriptions))
@@ -114,6 +116,8 @@ func (c *conn) unsubscribe(p *packets.Unsubscribe) error {
 	if o.conn != c {
 		return nil
 	}
+	c.broker.config.SessionChanges(o.clientID)
+	o.changed = true
 	unsuback := &packets.Unsuback{PacketID: p.PacketID, Properties: &packets.Properties{}}
 	if c.idInUse(p.PacketID) {
 		unsuback.Reasons = bytes.Repeat([]byte{packets.SubackPacketIdentifierinuse}, len(p.Topics))
@@ -170,7 +174,7 @@ func (s *session) match(m *message) *delivery {
 func (o *owner) retainedFor(sub subscription) []*delivery {
 	var found []*delivery
 	for _, m := range o.retained {
-		if matches(sub.filter, m.topic) {
+		if matches(sub.filter, m.topic) && !m.expired() {
 			d := &delivery{message: m, qos: min(m.qos, sub.qos), retain: true}
 			if sub.identifier != 0 {
 				d.identifiers = []int{sub.identifier}

@@ -76,6 +76,7 @@ func (w *World) byHand(what string, id fds.SubscriptionID, raw []byte, do func(o
 			return nil
 		}
 		o.settle()
+		o.changed = true
 		var out []Publication
 		if out, err = do(o, h, o.named(bytes.Clone(raw)), now); err != nil {
 			err = fmt.Errorf("world: %s: %w", what, err)
@@ -156,9 +157,10 @@ func (w *World) AddSpace(id fds.SubscriptionID, raw []byte) error {
 }
 
 // AddEvent appends an event to the history, also when one with its message_id is
-// there already, and publishes it if it names a device. What it is about is
-// generic.device_id or device_id, else space_id alike; without any it is listed
-// only when no IDs are asked for. The date-time is as for SetStatus; the history
+// there already, and publishes it at devices/<device_id>/events, or where it names none
+// at spaces/<space_id>/events or events. What it is about is generic.device_id or
+// device_id, else space_id alike; without any it is listed only when no IDs are asked
+// for. The date-time is as for SetStatus; the history
 // stays in the order of adding.
 func (w *World) AddEvent(id fds.SubscriptionID, raw []byte) error {
 	return w.byHand("add event", id, raw, func(o *owner, h head, raw json.RawMessage, now time.Time) ([]Publication, error) {
@@ -170,7 +172,11 @@ func (w *World) AddEvent(id fds.SubscriptionID, raw []byte) error {
 		if p, ok := o.publication(event); ok {
 			return []Publication{p}, nil
 		}
-		return nil, nil
+		levels := []string{"events"}
+		if event.spaceID != "" {
+			levels = []string{"spaces", level(event.spaceID), "events"}
+		}
+		return []Publication{{Owner: o.id, Levels: levels, Payload: event.raw, QoS: 1}}, nil
 	})
 }
 

@@ -63,6 +63,7 @@ func TestAStatusAndAnEventGivenByHandArePublishedAsGiven(t *testing.T) {
 	want := []string{
 		`[devices a%2Fb%2Bc%23d%25e$ status]{"device_id":"a/b+c#d%e$", "n":1.50}`,
 		`[devices %24y events]{"device_id":"$x","generic":{"device_id":"$y"}}`,
+		`[spaces s events]{"space_id":"s"}`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

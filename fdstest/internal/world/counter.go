@@ -15,14 +15,14 @@ const (
 
 // counter counts who enters a restroom, in cycles.
 type counter struct {
-	technology string
-	spaceID    string
-	perHour    float64
-	total      int
-	count      int           // in the cycle under way
-	lived      time.Duration // of the cycle under way
-	visits     int           // since the restroom was last due for cleaning
-	past       cycles
+	Technology string
+	SpaceID    string
+	PerHour    float64
+	Total      int
+	Count      int           // in the cycle under way
+	Lived      time.Duration // of the cycle under way
+	Visits     int           // since the restroom was last due for cleaning
+	Past       cycles
 }
 
 type counterSpecification struct {
@@ -52,8 +52,8 @@ type countCycle struct {
 }
 
 func newCounter(r *rand.Rand, n int, spaceID string, start time.Time) *counter {
-	c := &counter{technology: sensorTechnologies[n%len(sensorTechnologies)], spaceID: spaceID, perHour: float64(30 + r.IntN(50))}
-	c.past.begin(start)
+	c := &counter{Technology: sensorTechnologies[n%len(sensorTechnologies)], SpaceID: spaceID, PerHour: float64(30 + r.IntN(50))}
+	c.Past.begin(start)
 	return c
 }
 
@@ -63,38 +63,38 @@ func (c *counter) about() about {
 
 func (c *counter) live(r *rand.Rand, d time.Duration, at time.Time) (bool, []happening) {
 	var events []happening
-	n := times(r, c.perHour, d)
-	c.total += n
-	c.count += n
-	c.visits += n
-	c.lived += d
-	if c.visits >= dueVisits {
-		c.visits = 0
-		events = append(events, happening{code: codeCleaningDue, spaceID: c.spaceID})
+	n := times(r, c.PerHour, d)
+	c.Total += n
+	c.Count += n
+	c.Visits += n
+	c.Lived += d
+	if c.Visits >= dueVisits {
+		c.Visits = 0
+		events = append(events, happening{code: codeCleaningDue, spaceID: c.SpaceID})
 	}
-	closed := c.lived >= cycleMinutes*time.Minute
+	closed := c.Lived >= cycleMinutes*time.Minute
 	if closed {
-		if c.count >= busyCount {
+		if c.Count >= busyCount {
 			events = append(events, happening{code: codeBusy})
 		}
-		c.past.end(at, c.count)
-		c.past.begin(at)
-		c.count, c.lived = 0, 0
+		c.Past.end(at, c.Count)
+		c.Past.begin(at)
+		c.Count, c.Lived = 0, 0
 	}
 	return n > 0 || closed, events
 }
 
-func (c *counter) specification() any { return counterSpecification{c.technology, cycleMinutes} }
+func (c *counter) specification() any { return counterSpecification{c.Technology, cycleMinutes} }
 
 func (c *counter) status() any {
-	return counterStatus{c.total, currentCycle{dateTime(c.past.start), c.past.sequence, c.count}}
+	return counterStatus{c.Total, currentCycle{dateTime(c.Past.Start), c.Past.Sequence, c.Count}}
 }
 
 func (c *counter) statistic(from, to time.Time) any {
 	s := counterStatistic{Cycles: []countCycle{}}
-	for _, past := range c.past.between(from, to) {
-		s.Count += past.amount
-		s.Cycles = append(s.Cycles, countCycle{past.times(), past.amount})
+	for _, past := range c.Past.between(from, to) {
+		s.Count += past.Amount
+		s.Cycles = append(s.Cycles, countCycle{past.times(), past.Amount})
 	}
 	return s
 }

@@ -7,15 +7,15 @@ const maxCycles = 1000
 
 // cycles are the periods a device counted in: the one under way and those past.
 type cycles struct {
-	start    time.Time
-	sequence int // of the one under way, from 1
-	past     []cycle
+	Start    time.Time
+	Sequence int // of the one under way, from 1
+	Past     []cycle
 }
 
 type cycle struct {
-	start, end time.Time
-	sequence   int
-	amount     int
+	Start, End time.Time
+	Sequence   int
+	Amount     int
 }
 
 type cycleTimes struct {
@@ -25,22 +25,22 @@ type cycleTimes struct {
 }
 
 func (c *cycles) begin(at time.Time) {
-	c.start = at
-	c.sequence++
+	c.Start = at
+	c.Sequence++
 }
 
 func (c *cycles) end(at time.Time, amount int) {
-	c.past = append(c.past, cycle{c.start, at, c.sequence, amount})
-	if over := len(c.past) - maxCycles; over > 0 {
-		c.past = c.past[over:]
+	c.Past = append(c.Past, cycle{c.Start, at, c.Sequence, amount})
+	if over := len(c.Past) - maxCycles; over > 0 {
+		c.Past = c.Past[over:]
 	}
 }
 
 // between gives the cycles that ended from from on and before to.
 func (c *cycles) between(from, to time.Time) []cycle {
 	var in []cycle
-	for _, past := range c.past {
-		if !past.end.Before(from) && past.end.Before(to) {
+	for _, past := range c.Past {
+		if !past.End.Before(from) && past.End.Before(to) {
 			in = append(in, past)
 		}
 	}
@@ -48,5 +48,5 @@ func (c *cycles) between(from, to time.Time) []cycle {
 }
 
 func (c cycle) times() cycleTimes {
-	return cycleTimes{dateTime(c.start), dateTime(c.end), c.sequence}
+	return cycleTimes{dateTime(c.Start), dateTime(c.End), c.Sequence}
 }

@@ -9,10 +9,10 @@ var categories = []string{"toilet_paper", "paper_towel", "cotton_towel", "soap",
 
 // dispenser gives portions away and is refilled some time after it ran low.
 type dispenser struct {
-	category string
-	capacity int     // portions
-	left     int     // portions
-	perHour  float64 // portions given away
+	Category string
+	Capacity int     // portions
+	Left     int     // portions
+	PerHour  float64 // portions given away
 }
 
 type dispenserSpecification struct {
@@ -32,7 +32,7 @@ const lowPercent = 20
 
 func newDispenser(r *rand.Rand, category string) *dispenser {
 	capacity := 200 + 50*r.IntN(5)
-	return &dispenser{category: category, capacity: capacity, left: capacity - r.IntN(capacity*3/4), perHour: float64(8 + r.IntN(12))}
+	return &dispenser{Category: category, Capacity: capacity, Left: capacity - r.IntN(capacity*3/4), PerHour: float64(8 + r.IntN(12))}
 }
 
 func (d *dispenser) about() about {
@@ -42,13 +42,13 @@ func (d *dispenser) about() about {
 func (d *dispenser) live(r *rand.Rand, took time.Duration, _ time.Time) (bool, []happening) {
 	var events []happening
 	if d.low() && happens(r, 0.4, took) {
-		d.left = d.capacity
+		d.Left = d.Capacity
 		return true, append(events, happening{code: codeRefilled})
 	}
-	wasLow, wasEmpty := d.low(), d.left == 0
-	used := min(times(r, d.perHour, took), d.left)
-	d.left -= used
-	if d.left == 0 && !wasEmpty {
+	wasLow, wasEmpty := d.low(), d.Left == 0
+	used := min(times(r, d.PerHour, took), d.Left)
+	d.Left -= used
+	if d.Left == 0 && !wasEmpty {
 		events = append(events, happening{code: codeEmpty})
 	} else if d.low() && !wasLow {
 		events = append(events, happening{code: codeLow})
@@ -56,16 +56,16 @@ func (d *dispenser) live(r *rand.Rand, took time.Duration, _ time.Time) (bool, [
 	return used > 0, events
 }
 
-func (d *dispenser) low() bool { return d.left*100 <= d.capacity*lowPercent }
+func (d *dispenser) low() bool { return d.Left*100 <= d.Capacity*lowPercent }
 
-func (d *dispenser) specification() any { return dispenserSpecification{d.category, d.capacity} }
+func (d *dispenser) specification() any { return dispenserSpecification{d.Category, d.Capacity} }
 
-func (d *dispenser) status() any { return dispenserStatus{percent(d.left, d.capacity)} }
+func (d *dispenser) status() any { return dispenserStatus{percent(d.Left, d.Capacity)} }
 
 // statistic: FDS V2 has none for dispensers.
 func (d *dispenser) statistic(_, _ time.Time) any { return nil }
 
 func (d *dispenser) diagnostic(last time.Time) any {
-	hours := float64(d.left) / d.perHour
+	hours := float64(d.Left) / d.PerHour
 	return dispenserDiagnostic{dateTime(last.Add(time.Duration(hours * float64(time.Hour))))}
 }

@@ -46,5 +46,7 @@
 // A status is published at devices/<device_id>/status and an event about a
 // device at devices/<device_id>/events, whole, with QoS 1 and not retained
 // unless Config.RetainStatuses says so for statuses. FDS V2 has no push messages
-// about spaces: events about spaces are only in the history.
+// about spaces: events about spaces are only in the history, unless they are given by
+// hand. Those are published at spaces/<space_id>/events, and what is about neither at
+// events.
 package world

@@ -8,11 +8,11 @@ import (
 
 // handle is the smart handle of a mop, which knows where it wipes and how.
 type handle struct {
-	rooms   []string
-	room    int
-	mop     string
-	side    int
-	pattern int
+	Rooms   []string
+	Room    int
+	Mop     string
+	Side    int
+	Pattern int
 }
 
 type handleStatus struct {
@@ -23,7 +23,7 @@ type handleStatus struct {
 }
 
 func newHandle(r *rand.Rand, rooms []string) *handle {
-	return &handle{rooms: rooms, room: r.IntN(len(rooms)), mop: fmt.Sprintf("MOP_%06X", r.IntN(1<<24)), pattern: 1 + r.IntN(5)}
+	return &handle{Rooms: rooms, Room: r.IntN(len(rooms)), Mop: fmt.Sprintf("MOP_%06X", r.IntN(1<<24)), Pattern: 1 + r.IntN(5)}
 }
 
 func (h *handle) about() about {
@@ -34,11 +34,11 @@ func (h *handle) live(r *rand.Rand, d time.Duration, _ time.Time) (bool, []happe
 	if !happens(r, 1.5, d) {
 		return false, nil
 	}
-	if h.side = 1 - h.side; h.side == 1 {
+	if h.Side = 1 - h.Side; h.Side == 1 {
 		return true, nil
 	}
-	h.room = (h.room + 1) % len(h.rooms)
-	h.pattern = 1 + r.IntN(5)
+	h.Room = (h.Room + 1) % len(h.Rooms)
+	h.Pattern = 1 + r.IntN(5)
 	return true, []happening{{code: codeWiped}}
 }
 
@@ -46,7 +46,7 @@ func (h *handle) live(r *rand.Rand, d time.Duration, _ time.Time) (bool, []happe
 func (h *handle) specification() any { return nil }
 
 func (h *handle) status() any {
-	return handleStatus{h.rooms[h.room], h.mop, h.side, h.pattern}
+	return handleStatus{h.Rooms[h.Room], h.Mop, h.Side, h.Pattern}
 }
 
 func (h *handle) statistic(_, _ time.Time) any { return nil }

@@ -9,13 +9,13 @@ var operatingModes = []string{"walk_behind", "ride_on", "stand_on", "canister", 
 
 // machine cleans until its battery is low, and breaks down now and then.
 type machine struct {
-	mode    string
-	tank    int // litres
-	state   string
-	battery int // permille
-	minutes int // of operation since it was made
-	shift   int // minutes of the shift under way
-	shifts  cycles
+	Mode    string
+	Tank    int // litres
+	State   string
+	Battery int // permille
+	Minutes int // of operation since it was made
+	Shift   int // minutes of the shift under way
+	Shifts  cycles
 }
 
 const (
@@ -54,11 +54,11 @@ type minuteCycle struct {
 
 func newMachine(r *rand.Rand, n int) *machine {
 	return &machine{
-		mode:    operatingModes[n%len(operatingModes)],
-		tank:    20 + 10*r.IntN(9),
-		state:   idle,
-		battery: 400 + r.IntN(600),
-		minutes: r.IntN(serviceMinutes),
+		Mode:    operatingModes[n%len(operatingModes)],
+		Tank:    20 + 10*r.IntN(9),
+		State:   idle,
+		Battery: 400 + r.IntN(600),
+		Minutes: r.IntN(serviceMinutes),
 	}
 }
 
@@ -68,25 +68,25 @@ func (m *machine) about() about {
 
 func (m *machine) live(r *rand.Rand, d time.Duration, at time.Time) (bool, []happening) {
 	minutes := times(r, 60, d)
-	switch m.state {
+	switch m.State {
 	case idle:
 		if happens(r, 1, d) {
-			m.state = cleaning
-			m.shifts.begin(at)
+			m.State = cleaning
+			m.Shifts.begin(at)
 			return true, []happening{{code: codeStarted}}
 		}
 		return false, nil
 	case cleaning:
-		m.minutes += minutes
-		m.shift += minutes
-		m.battery = max(0, m.battery-5*minutes)
+		m.Minutes += minutes
+		m.Shift += minutes
+		m.Battery = max(0, m.Battery-5*minutes)
 		if happens(r, 0.1, d) {
 			m.stop(fault, at)
 			return true, []happening{{code: codeFault}}
 		}
-		if m.battery <= 150 || happens(r, 0.5, d) {
+		if m.Battery <= 150 || happens(r, 0.5, d) {
 			next := idle
-			if m.battery <= 400 {
+			if m.Battery <= 400 {
 				next = charging
 			}
 			m.stop(next, at)
@@ -94,14 +94,14 @@ func (m *machine) live(r *rand.Rand, d time.Duration, at time.Time) (bool, []hap
 		}
 		return minutes > 0, nil
 	case charging:
-		m.battery = min(1000, m.battery+8*minutes)
-		if m.battery == 1000 {
-			m.state = idle
+		m.Battery = min(1000, m.Battery+8*minutes)
+		if m.Battery == 1000 {
+			m.State = idle
 		}
 		return minutes > 0, nil
 	default:
 		if happens(r, 0.5, d) {
-			m.state = idle
+			m.State = idle
 			return true, []happening{{code: codeFaultCleared}}
 		}
 		return false, nil
@@ -109,26 +109,26 @@ func (m *machine) live(r *rand.Rand, d time.Duration, at time.Time) (bool, []hap
 }
 
 func (m *machine) stop(next string, at time.Time) {
-	m.state = next
-	m.shifts.end(at, m.shift)
-	m.shift = 0
+	m.State = next
+	m.Shifts.end(at, m.Shift)
+	m.Shift = 0
 }
 
-func (m *machine) specification() any { return machineSpecification{m.mode, m.tank} }
+func (m *machine) specification() any { return machineSpecification{m.Mode, m.Tank} }
 
-func (m *machine) status() any { return machineStatus{m.state, percent(m.battery, 1000), m.minutes} }
+func (m *machine) status() any { return machineStatus{m.State, percent(m.Battery, 1000), m.Minutes} }
 
 func (m *machine) statistic(from, to time.Time) any {
 	s := machineStatistic{Cycles: []minuteCycle{}}
-	for _, c := range m.shifts.between(from, to) {
-		s.OperatingMinutes += c.amount
-		s.Cycles = append(s.Cycles, minuteCycle{c.times(), c.amount})
+	for _, c := range m.Shifts.between(from, to) {
+		s.OperatingMinutes += c.Amount
+		s.Cycles = append(s.Cycles, minuteCycle{c.times(), c.Amount})
 	}
 	return s
 }
 
 // diagnostic supposes four hours of operation a day.
 func (m *machine) diagnostic(last time.Time) any {
-	left := serviceMinutes - m.minutes%serviceMinutes
+	left := serviceMinutes - m.Minutes%serviceMinutes
 	return machineDiagnostic{dateTime(last.Add(time.Duration(left) * time.Minute * 24 / 4))}
 }

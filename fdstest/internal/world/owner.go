@@ -25,6 +25,8 @@ type owner struct {
 	name    string
 	cfg     Config
 	created time.Time
+	starts  int  // how often it was restored
+	changed bool // since it was last kept
 
 	made   sync.Once
 	random *rand.Rand // moves life only
@@ -50,6 +52,7 @@ func (o *owner) fingerprint() uint64 {
 // settle makes up the owner's sites and past, once.
 func (o *owner) settle() {
 	o.made.Do(func() {
+		o.changed = true
 		o.random = rand.New(rand.NewPCG(o.cfg.Seed, o.fingerprint()))
 		o.names = rand.New(rand.NewPCG(^o.cfg.Seed, o.fingerprint()))
 		if o.cfg.Devices < 0 {

@@ -101,6 +101,11 @@ func (w *World) AddTag(id fds.SubscriptionID, raw []byte) (tagID string, item js
 		return fail(fmt.Errorf("%w: its tag_id is no text or empty", ErrItem))
 	}
 
+	defer func() {
+		if err == nil {
+			w.cfg.Kept(id)
+		}
+	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.owners[id]
@@ -136,11 +141,18 @@ func (o *owner) tag(id string) *tag {
 
 // DeleteTag deletes a tag of one of the owners. The error matches ErrTag.
 func (w *World) DeleteTag(owners []fds.SubscriptionID, tagID string) error {
+	var of *owner
+	defer func() {
+		if of != nil {
+			w.cfg.Kept(of.id)
+		}
+	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range w.known(owners) {
 		if t := o.tag(tagID); t != nil {
 			o.tags = slices.DeleteFunc(o.tags, func(have *tag) bool { return have == t })
+			of = o
 			return nil
 		}
 	}
@@ -159,14 +171,21 @@ func (w *World) SetEntities(owners []fds.SubscriptionID, tagID string, entities 
 	if err != nil {
 		return fail(err)
 	}
+	var of *owner
+	defer func() {
+		if of != nil {
+			w.cfg.Kept(of.id)
+		}
+	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	known := w.known(owners)
+	var whose *owner
 	var t *tag
 	have := make(map[string]bool)
 	for _, o := range known {
 		if t == nil {
-			t = o.tag(tagID)
+			t, whose = o.tag(tagID), o
 		}
 		for _, dev := range o.devices {
 			have[dev.id] = true
@@ -184,6 +203,7 @@ func (w *World) SetEntities(owners []fds.SubscriptionID, tagID string, entities 
 		}
 	}
 	t.entities = bytes.Clone(entities)
+	of = whose
 	return t.raw(), nil
 }
 

@@ -57,6 +57,10 @@ type Config struct {
 	// does; it must not change the bytes that it is given. May be nil.
 	Alter func(item json.RawMessage) json.RawMessage
 
+	// Kept is called after a change that a client is about to be answered, with the
+	// owner whom it concerns, while nothing is locked. May be nil.
+	Kept func(fds.SubscriptionID)
+
 	// RetainStatuses asks for statuses to be published as retained messages.
 	RetainStatuses bool
 
@@ -101,6 +105,9 @@ func New(cfg Config) *World {
 	if cfg.Spelling == nil {
 		cfg.Spelling = fds.SubscriptionID.String
 	}
+	if cfg.Kept == nil {
+		cfg.Kept = func(fds.SubscriptionID) {}
+	}
 	if cfg.Alter == nil {
 		cfg.Alter = func(item json.RawMessage) json.RawMessage { return item }
 	}
@@ -120,6 +127,7 @@ func (w *World) AddOwner(id fds.SubscriptionID, name string) error {
 		return fmt.Errorf("world: add owner %q: %w: %s is there already", name, ErrOwner, id)
 	}
 	o := newOwner(w.cfg, id, name)
+	o.changed = true
 	w.owners[id] = o
 	w.order = append(w.order, o)
 	return nil
@@ -147,6 +155,7 @@ func (w *World) Step(d time.Duration) []Publication {
 		var out []Publication
 		for _, o := range w.order {
 			o.settle()
+			o.changed = true
 			for _, dev := range o.devices {
 				out = append(out, o.move(dev, min(d, MaxStep), now, false)...)
 			}
@@ -164,6 +173,7 @@ func (w *World) Tick() []Publication {
 			w.turn++
 			o.settle()
 			if dev := o.pick(); dev != nil {
+				o.changed = true
 				return o.move(dev, tickLife, now, true)
 			}
 		}
