@@ -81,10 +81,14 @@ func (r Root) Topic(levels ...string) (string, error) {
 // slashes: "#", "devices/+/status". The wildcard + stands for one whole level,
 // # for all that follow and only at the end; they match empty levels and those that
 // begin with $ too, which cannot be named. Nothing above the root can be
-// expressed, and no shared subscription. Errors match ErrTopic.
+// expressed, and no shared subscription; a filter that begins with fds/v2, whosever's,
+// is refused since it would match nothing. Errors match ErrTopic.
 func (r Root) Filter(below string) (string, error) {
 	if r.id.IsZero() {
 		return "", fmt.Errorf("fds: filter: %w: no subscription ID", ErrSubscriptionID)
+	}
+	if strings.EqualFold(below, topicPrefix[:len(topicPrefix)-1]) || len(below) >= len(topicPrefix) && strings.EqualFold(below[:len(topicPrefix)], topicPrefix) {
+		return "", fmt.Errorf(`fds: filter %s: %w: topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`, quoteBounded(below), ErrTopic)
 	}
 	levels := strings.Split(below, "/")
 	for i, level := range levels {

@@ -105,6 +105,21 @@ func TestNoFilterReachesAboveTheRoot(t *testing.T) {
 	}
 }
 
+func TestAFilterThatRepeatsTheRootIsRefusedWithWhatToWrite(t *testing.T) {
+	root := mustRoot(t, lower)
+	for _, below := range []string{"fds/v2/#", "fds/v2", "fds/v2/+/devices", "FDS/V2/#", root.String() + "#", root.String() + "devices/+/events", "fds/v2/" + other + "/#", "fds/v2/x\x00"} {
+		filter, err := root.Filter(below)
+		if !errors.Is(err, fds.ErrTopic) || filter != "" || !strings.Contains(err.Error(), `topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`) {
+			t.Errorf("%q: filter %q, %v", below, filter, err)
+		}
+	}
+	for _, below := range []string{"fds", "fds/#", "fds/v2x/#", "fds/v1/#", "devices/fds/v2/#"} {
+		if filter, err := root.Filter(below); err != nil || filter != root.String()+below {
+			t.Errorf("%q: filter %q, %v", below, filter, err)
+		}
+	}
+}
+
 func TestParseTopicRefusesWhatIsNoTopicOfFDS(t *testing.T) {
 	root := "fds/v2/" + lower + "/"
 	for _, test := range []struct {

@@ -47,6 +47,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"a short secret": {func(c *fdsclient.Config) {
 			c.Application.SymmetricIDTokens, c.Application.ClientSecret = true, fdsclient.NewSecret(strings.Repeat("x", 31))
 		}, "Application.SymmetricIDTokens"},
+		"topic with root":  {func(c *fdsclient.Config) { c.Push.Topics = []string{"fds/v2/#"} }, "topics are below fds/v2/<subscription_id>/ already"},
 		"topic above root": {func(c *fdsclient.Config) { c.Push.Topics = []string{"a/#/b"} }, "Push.Topics"},
 	} {
 		cfg := good()

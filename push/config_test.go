@@ -54,6 +54,7 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 		"a password":            {url("mqtts://user:hunter2@broker.example.com"), "user name or password"},
 		"a password, no URL":    {url("mqtts://user:hunter2@broker.example.com:x"), "not a URL"},
 		"a foreign topic":       {func(c *push.Config) { c.Topics = []string{"#", "a/#/b"} }, "# stands only at the end"},
+		"a topic with the root": {func(c *push.Config) { c.Topics = []string{"fds/v2/#"} }, "topics are below fds/v2/<subscription_id>/ already"},
 		"an empty topic":        {func(c *push.Config) { c.Topics = []string{""} }, "empty level"},
 		"a foreign filter":      {func(c *push.Config) { c.Subscribed = []string{other.String() + "#"} }, "stored for another owner"},
 		"the prefix alone":      {func(c *push.Config) { c.Subscribed = []string{root.String()} }, "stored for another owner"},

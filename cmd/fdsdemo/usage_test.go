@@ -144,6 +144,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"certificates that are a file", []string{"owners/", "file"}, []string{"push.certificates", "file"}},
 		{"a missing password of certificates", []string{"owners/", "owners/\n  certificate_password_file: none.txt"}, []string{"push.certificate_password_file", "none.txt"}},
 		{"a topic above the root", []string{"owners/", "owners/\n  topics: [/x]"}, []string{"push.topics"}},
+		{"a topic with the root", []string{"owners/", "owners/\n  topics: ['fds/v2/#']"}, []string{"push.topics", `topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`}},
 		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
 		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
 		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
