@@ -21,6 +21,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -241,7 +242,7 @@ func signIn(t *testing.T, p *fdstest.Provider, folder string) {
 		Provider:    fdsclient.Provider{Issuer: p.Issuer(), RootCAs: p.RootCAs()},
 		Application: fdsclient.Application{ClientID: p.PublicApplication().ID},
 		Store:       store,
-		State:       &fdsclient.MemoryState{},
+		State:       &statestore.Memory{},
 	})
 	if err != nil {
 		t.Fatal(err)

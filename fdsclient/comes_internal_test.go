@@ -11,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -30,7 +31,7 @@ func comeAndGo(b *testing.B, owners int) {
 		Provider:    Provider{Issuer: issuer, BrokerURL: "mqtts://broker.example.com", Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"}},
 		Application: Application{ClientID: "app"},
 		Store:       tokenstore.OpenMemory(),
-		State:       new(MemoryState),
+		State:       new(statestore.Memory),
 		Certificates: CertificateFunc(func(ctx context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
 			if key.SubscriptionID != guest {
 				<-ctx.Done() // the others connect for ever

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -106,7 +107,7 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},
 			Application: fdsclient.Application{ClientID: "app"},
 			Store:       tokenstore.OpenMemory(),
-			State:       &fdsclient.MemoryState{},
+			State:       &statestore.Memory{},
 		}
 		c.change(&cfg)
 		client, err := fdsclient.New(cfg)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -15,7 +16,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},
 			Application: fdsclient.Application{ClientID: "app"},
 			Store:       tokenstore.OpenMemory(),
-			State:       &fdsclient.MemoryState{},
+			State:       &statestore.Memory{},
 		}
 	}
 	client, err := fdsclient.New(good())

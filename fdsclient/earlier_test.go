@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -69,7 +70,7 @@ func (s *earlierServer) config() fdsclient.Config {
 		Provider: fdsclient.Provider{Issuer: earlierIssuer, APIURL: "https://api.example.com", RootCAs: roots, Endpoints: fdsclient.Endpoints{
 			Authorization: earlierIssuer + "/authorize?tenant=1", Token: s.srv.URL + "/token", JWKS: s.srv.URL + "/keys"}},
 		Application: fdsclient.Application{Name: "earlier", ClientID: "fleet-app", RedirectURL: "https://app.example.com/signed-in"},
-		Store:       tokenstore.OpenMemory(), State: new(fdsclient.MemoryState),
+		Store:       tokenstore.OpenMemory(), State: new(statestore.Memory),
 	}
 }
 

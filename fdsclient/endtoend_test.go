@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -132,7 +133,7 @@ func endToEnd(t *testing.T, on parts, store tokenstore.Store) {
 		Provider:     on.provider,
 		Application:  fdsclient.Application{Name: "end to end", ClientID: on.clientID},
 		Store:        store,
-		State:        &fdsclient.MemoryState{},
+		State:        &statestore.Memory{},
 		Certificates: on.certificates,
 	}
 	seen := &hooks{}

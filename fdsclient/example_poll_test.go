@@ -9,6 +9,7 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -24,7 +25,7 @@ func ExamplePoll() {
 		Provider:    fdsclient.Provider{Issuer: provider.Issuer(), APIURL: provider.APIURL(), RootCAs: provider.RootCAs()},
 		Application: fdsclient.Application{Name: "example", ClientID: provider.PublicApplication().ID},
 		Store:       tokenstore.OpenMemory(),
-		State:       new(fdsclient.MemoryState), // a real application keeps the default, a folder
+		State:       new(statestore.Memory), // a real application keeps the default, a folder
 		Poll:        fdsclient.Poll{Interval: time.Minute},
 	})
 	if err != nil {

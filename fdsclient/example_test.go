@@ -10,6 +10,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -31,7 +32,7 @@ func Example() {
 		},
 		Application:  fdsclient.Application{Name: "fleet", ClientID: provider.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(), // leave it out for the system's keyring
-		State:        &fdsclient.MemoryState{},
+		State:        &statestore.Memory{},
 		Certificates: certificatesOf(provider), // fdsclient.OpenCertificateFolder reads them from files
 	})
 	if err != nil {

@@ -46,7 +46,7 @@ func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs()},
 		Application:  fdsclient.Application{Name: "test", ClientID: p.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(),
-		State:        &fdsclient.MemoryState{},
+		State:        &statestore.Memory{},
 		Certificates: certificatesOf(p),
 		Logger:       slog.New(slog.NewTextHandler(&testLog{t: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -107,7 +108,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 			},
 			Application: Application{ClientID: "app"},
 			Store:       store,
-			State:       &MemoryState{},
+			State:       &statestore.Memory{},
 			Push:        Push{Rescan: time.Hour},
 			Logger:      slog.New(slog.DiscardHandler),
 		})

@@ -187,7 +187,7 @@ func TestADamagedStateFileCostsItsOwnerDuplicatesAndNoEvent(t *testing.T) {
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
 	path := t.TempDir()
-	folder, err := fdsclient.OpenStateFolder(path)
+	folder, err := statestore.OpenFolder(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -208,7 +209,7 @@ func (c consumer) run() error {
 	if err != nil {
 		return err
 	}
-	state, err := fdsclient.OpenStateFolder(c.State)
+	state, err := statestore.OpenFolder(c.State)
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func TestAConsumerKilledInTheMiddleOfABackfillBeginsItAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		states, err := fdsclient.OpenStateFolder(state)
+		states, err := statestore.OpenFolder(state)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 )
 
 // boxDialect names what the provider in a box has.
@@ -205,7 +206,7 @@ func TestAProcessThatWasAwayFetchesWhatItMissed(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	folder, err := fdsclient.OpenStateFolder(t.TempDir())
+	folder, err := statestore.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

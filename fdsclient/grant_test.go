@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -64,7 +65,7 @@ func bubble(t *testing.T, server http.RoundTripper) (*Client, *Owner) {
 		Provider:    Provider{Issuer: issuer, Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"}},
 		Application: Application{ClientID: "app"},
 		Store:       tokenstore.OpenMemory(),
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -51,7 +52,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
 		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(file, file)},
 		Store:       tokenstore.OpenMemory(),
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 		Hooks:       []any{hook},
 	}
 	client, err := New(cfg)
@@ -149,7 +150,7 @@ func TestAnApplicationWithoutItsCertificateSaysSo(t *testing.T) {
 		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
 		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(missing, missing)},
 		Store:       tokenstore.OpenMemory(),
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 	})
 	if err != nil {
 		t.Fatal(err)

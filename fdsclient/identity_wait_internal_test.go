@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -44,7 +45,7 @@ func certificateClient(t *testing.T, store tokenstore.Store, server http.RoundTr
 		Provider:    Provider{Issuer: "https://auth.example", Endpoints: Endpoints{Authorization: "https://auth.example/a", Token: "https://auth.example/t"}},
 		Application: Application{ClientID: "app", Certificate: source},
 		Store:       store,
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 	})
 	if err != nil {
 		t.Fatal(err)

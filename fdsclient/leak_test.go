@@ -16,6 +16,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -103,7 +104,7 @@ func leakTest(t *testing.T, on parts) {
 		Provider:     on.provider,
 		Application:  fdsclient.Application{Name: "leaks", ClientID: on.clientID},
 		Store:        store,
-		State:        &fdsclient.MemoryState{},
+		State:        &statestore.Memory{},
 		Certificates: on.certificates,
 		Logger:       slog.New(slog.NewTextHandler(&all, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

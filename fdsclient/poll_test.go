@@ -12,6 +12,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -52,7 +53,7 @@ func polled(t *testing.T, p *fdstest.Provider, d fds.Dialect) (fdsclient.Config,
 	cfg, log := configure(t, p), new(pollLog)
 	cfg.Provider.BrokerURL, cfg.Provider.Dialect, cfg.Certificates = "", d, nil
 	cfg.Poll.Interval, cfg.Hooks = time.Second, []any{log}
-	folder, err := fdsclient.OpenStateFolder(t.TempDir())
+	folder, err := statestore.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func TestAConsumerKilledInTheMiddleOfAPollMissesNothing(t *testing.T) {
 	if cfg.Store, err = tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: c.Folder, Identity: fdsclient.NewSecret(c.Identity)}); err != nil {
 		t.Fatal(err)
 	}
-	if cfg.State, err = fdsclient.OpenStateFolder(c.State); err != nil {
+	if cfg.State, err = statestore.OpenFolder(c.State); err != nil {
 		t.Fatal(err)
 	}
 	client := open(t, cfg)

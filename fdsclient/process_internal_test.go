@@ -19,6 +19,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -69,7 +70,7 @@ func (c child) open() (*Client, tokenstore.Store, error) {
 		Provider:    Provider{Issuer: c.Issuer, RootCAs: roots},
 		Application: Application{ClientID: c.ClientID, ClientSecret: NewSecret(c.Secret)},
 		Store:       steppedStore{store, steps},
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -141,7 +142,7 @@ func TestALapsedOwnerIsReportedAndTheOthersGoOn(t *testing.T) {
 func TestFiltersOfAnEarlierRunAreUnsubscribed(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
-	folder, err := fdsclient.OpenStateFolder(t.TempDir())
+	folder, err := statestore.OpenFolder(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -35,7 +36,7 @@ func at(t *testing.T, server http.RoundTripper, application Application) *Client
 		},
 		Application: application,
 		Store:       tokenstore.OpenMemory(),
-		State:       &MemoryState{},
+		State:       &statestore.Memory{},
 		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

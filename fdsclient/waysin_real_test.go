@@ -13,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -29,7 +30,7 @@ func atOIDC(t *testing.T, server *realtest.OIDC, application fdsclient.Applicati
 		Provider:    fdsclient.Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
 		Application: application,
 		Store:       tokenstore.OpenMemory(),
-		State:       &fdsclient.MemoryState{},
+		State:       &statestore.Memory{},
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -82,7 +83,7 @@ func (s *server) client(store tokenstore.Store) (*fdsclient.Client, error) {
 		},
 		Application: fdsclient.Application{Name: "benchmark", ClientID: "benchmark"},
 		Store:       store,
-		State:       &fdsclient.MemoryState{},
+		State:       &statestore.Memory{},
 		Logger:      slog.New(slog.DiscardHandler),
 	})
 }

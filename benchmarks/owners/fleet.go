@@ -12,6 +12,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -49,7 +50,7 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 		},
 		Application: fdsclient.Application{ClientID: "benchmark"},
 		Store:       store,
-		State:       new(fdsclient.MemoryState),
+		State:       new(statestore.Memory),
 		Certificates: fdsclient.CertificateFunc(func(_ context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
 			return owners[key.SubscriptionID].certificate, nil
 		}),

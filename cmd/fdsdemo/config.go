@@ -15,6 +15,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -253,7 +254,7 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
 	if f.StateFolder == "" {
 		return // fdsclient's default, in the user's state folder
 	}
-	state, err := fdsclient.OpenStateFolder(r.path(f.StateFolder))
+	state, err := statestore.OpenFolder(r.path(f.StateFolder))
 	if err != nil {
 		r.fault("push.state_folder: %v", err)
 		return
@@ -329,7 +330,7 @@ func userFolder(application, name string) (string, error) {
 
 // checkClient has the SDK check the rest. It opens nothing.
 func (r *reader) checkClient(c fdsclient.Config) {
-	c.Store, c.State, c.Certificates = tokenstore.OpenMemory(), new(fdsclient.MemoryState), nil
+	c.Store, c.State, c.Certificates = tokenstore.OpenMemory(), new(statestore.Memory), nil
 	client, err := fdsclient.New(c)
 	if err != nil {
 		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fdsclient.ErrConfig.Error()+": "))

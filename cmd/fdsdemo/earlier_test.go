@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
 )
 
 // earlier is where the data of earlier versions is, which its README describes.
@@ -82,7 +83,7 @@ func TestABoxOfAnEarlierVersionOpens(t *testing.T) {
 	folder := earlierBox(t)
 	wantEarlierOwners(t, filepath.Join(folder, configName))
 
-	state, err := fdsclient.OpenStateFolder(filepath.Join(folder, "state"))
+	state, err := statestore.OpenFolder(filepath.Join(folder, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,15 +91,12 @@ func TestABoxOfAnEarlierVersionOpens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := state.Load(t.Context(), fds.OwnerKey{Issuer: "https://127.0.0.1:46515", SubscriptionID: id})
-	want := fdsclient.OwnerState{
-		Filters:  []string{"fds/v2/" + earlierOwners[0] + "/#"},
-		Position: time.Date(2026, 11, 28, 6, 36, 37, 778e6, time.UTC),
-		Gap: &fdsclient.Gap{From: time.Date(2026, 11, 28, 6, 35, 37, 778e6, time.UTC), Since: time.Date(2026, 11, 28, 6, 36, 38, 329149589, time.UTC),
-			Why: "first connection of this run; the broker says it had kept the session"},
-	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("the state is %+v, %v", got, err)
+	key := statestore.Key{ClientID: "fdsdemo", Owner: fds.OwnerKey{Issuer: "https://127.0.0.1:46515", SubscriptionID: id}, Name: "state"}
+	got, err := state.Load(t.Context(), key)
+	want := `{"filters":["fds/v2/` + earlierOwners[0] + `/#"],"position":"2026-11-28T06:36:37.778Z",` +
+		`"gap":{"from":"2026-11-28T06:35:37.778Z","since":"2026-11-28T06:36:38.329149589Z","why":"first connection of this run; the broker says it had kept the session"}}`
+	if err != nil || string(got.Data) != want {
+		t.Errorf("the state is %s, %v", got.Data, err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -74,7 +75,7 @@ func (t *tour) run(ctx context.Context) error {
 			Name: defaultName, ClientID: box.PublicApplication().ID, SubscriptionClaim: box.SubscriptionClaim(),
 		},
 		Store:        tokenstore.OpenMemory(),
-		State:        new(fdsclient.MemoryState),
+		State:        new(statestore.Memory),
 		Certificates: fdsclient.CertificateFunc(certificates.get),
 		Pull:         fdsclient.Pull{RetryFor: -1}, // as the commands
 		Logger:       t.logger(slog.LevelWarn),

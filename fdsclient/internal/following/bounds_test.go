@@ -140,26 +140,3 @@ func TestAttackAStoreThatHangsHoldsUpNoEnd(t *testing.T) {
 		})
 	}
 }
-
-func TestAttackWhoSignedOutIsNotStoredAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client := pushing(t, nil)
-		f := followed(t, client, new(webAPI), nil)
-		defer f.Stop()
-		if err := f.Forget(t.Context(), true); err != nil {
-			t.Fatal(err)
-		}
-		for name, late := range map[string]func() error{
-			"a filter":   func() error { return f.SaveFilters(t.Context(), []string{"late"}) },
-			"a gap":      func() error { outage(t, f); return f.storeGap(t.Context()) },
-			"a position": func() error { f.storePosition(t.Context()); return nil },
-		} {
-			if err := late(); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			if state := client.state(t, f.owner.Key); state.Filters != nil || state.Gap != nil || !state.Position.IsZero() {
-				t.Errorf("%s that comes late is stored: %+v", name, state)
-			}
-		}
-	})
-}

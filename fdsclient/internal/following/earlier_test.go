@@ -105,7 +105,7 @@ func TestAStateFolderOfAnEarlierVersionOpens(t *testing.T) {
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("the state of %v is %+v, want %+v", owner, got, c.want)
 			}
-			if _, err := all.write(t.Context(), owner, got, got.Polled, revision); err != nil {
+			if _, err := all.write(t.Context(), owner, &got, got.Polled, revision); err != nil {
 				t.Fatal(err)
 			}
 		}
