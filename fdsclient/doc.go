@@ -84,6 +84,22 @@
 // the save, or the answer never arrives, the stored token is spent; a provider that gives
 // its answer again heals it, another refuses.
 //
+// # Whose data
+//
+// Nothing is handed over, read or shown under an owner of whom it is not certain. Owners who
+// signed in together have one grant, and its token reads the data of all of them: then an
+// item is an owner's where it says so (Dialect.SubscriptionMember), or where the request
+// asked for that owner's alone (Dialect.SubscriptionParameter). Where the provider has
+// neither, Owner.Pull fails with an error that matches pull.ErrOwner, gaps stay open with it,
+// and Owner.PullGrant reads what the grant as a whole can. Messages of a connection are
+// the owner's by their topic. An owner who signs out of such a grant is not read any more,
+// though the grant could; see SignOutError.HeldBy.
+//
+// # One consumer
+//
+// An owner is followed by one Run at a time, in a Client and, where Config.State is a
+// statestore.Claimer, among all processes that use it: see Client.Run.
+//
 // # Secrets
 //
 // No token, code, verifier or client secret appears in an error, a log line or

@@ -43,7 +43,7 @@ func start(t *testing.T, options fdstest.Options) *fdstest.Provider {
 func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
 	return fdsclient.Config{
-		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs()},
+		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Dialect: fds.Dialect{SubscriptionMember: p.Dialect().SubscriptionMember}},
 		Application:  fdsclient.Application{Name: "test", ClientID: p.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(),
 		State:        &statestore.Memory{},

@@ -66,7 +66,7 @@ func TestNoEventIsMissingWhenTheProvidersClockIsOffOrIsSet(t *testing.T) {
 			cfg.Provider.RootCAs.AppendCertsFromPEM(ca.PEM())
 			var ahead *atomic.Int64
 			cfg.Provider.APIURL, ahead = shiftedAPI(t, p, ca)
-			cfg.Provider.Dialect = fds.Dialect{TimeMember: boxDialect.TimeMember} // so that what is fetched is chosen here
+			cfg.Provider.Dialect = fds.Dialect{TimeMember: boxDialect.TimeMember, SubscriptionMember: boxDialect.SubscriptionMember} // so that what is fetched is chosen here
 			cfg.Push.Gaps.Margin = 2 * time.Second
 			cfg.Push.Gaps.Retry.Initial = 20 * time.Millisecond
 			gaps := &gapLog{}

@@ -69,7 +69,7 @@ func TestTheBackfillsOfManyOwnersShareABoundAndLeaveNoGoroutineBehind(t *testing
 	mu.Unlock()
 	eventually(t, "no backfill's goroutine left", func() bool {
 		buf := make([]byte, 4<<20)
-		return !containsFunction(string(buf[:runtime.Stack(buf, true)]), "(*backfills).work")
+		return !containsFunction(string(buf[:runtime.Stack(buf, true)]), "(*workers).work")
 	})
 }
 

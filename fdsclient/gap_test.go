@@ -21,7 +21,7 @@ import (
 )
 
 // boxDialect names what the provider in a box has.
-var boxDialect = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time"}
+var boxDialect = fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time", SubscriptionMember: "subscription_id"}
 
 // gapLog is a hook that keeps what happens to gaps.
 type gapLog struct {
