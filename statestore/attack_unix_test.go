@@ -190,6 +190,38 @@ func TestAClaimOutlivesItsFile(t *testing.T) {
 	}
 }
 
+// TestWhoeverChangesARecordLocksTheFileThatOthersFind, also after it was removed.
+func TestWhoeverChangesARecordLocksTheFileThatOthersFind(t *testing.T) {
+	defer func() { fcntlFlock = syscall.FcntlFlock }()
+	f, key := openTestFolder(t), Key{"app", newOwner(), "state"}
+	defer mustClaim(t, f, newOwner())()
+	claims := filepath.Join(f.path, claimsName)
+	if err := os.Remove(claims); err != nil {
+		t.Fatal(err)
+	}
+	var locked syscall.Stat_t // the file whose lock was taken last and is held
+	fcntlFlock = func(fd uintptr, command int, lock *syscall.Flock_t) error {
+		if command == syscall.F_SETLK && lock.Start == byteOf(key) {
+			if locked = (syscall.Stat_t{}); lock.Type == syscall.F_WRLCK {
+				if err := syscall.Fstat(int(fd), &locked); err != nil {
+					return err
+				}
+			}
+		}
+		return syscall.FcntlFlock(fd, command, lock)
+	}
+	p := enter(f.path)
+	defer p.leave()
+	unlock, err := f.lock(t.Context(), p, byteOf(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if info, err := os.Stat(claims); err != nil || inodeOf(info) != uint64(locked.Ino) {
+		t.Errorf("another file is locked: %v", err)
+	}
+}
+
 // TestADescriptorIsHeldForTheFolderAndNotForEachOwner, and none when nothing goes on.
 func TestADescriptorIsHeldForTheFolderAndNotForEachOwner(t *testing.T) {
 	f := openTestFolder(t)

@@ -137,6 +137,22 @@ func TestAnEarlierVersionAndThisOneTakeTurns(t *testing.T) {
 	}
 }
 
+// TestAFileOfThisMomentIsReadAgain: a process of an earlier version may write it once more
+// before its time of modification tells.
+func TestAFileOfThisMomentIsReadAgain(t *testing.T) {
+	f, key := openTestFolder(t), Key{"app", newOwner(), "state"}
+	for _, age := range []time.Duration{0, time.Second, time.Minute} {
+		name := earlierFile(t, f, key.Owner, `{"a":1}`)
+		if err := os.Chtimes(name, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		wantRecord(t, f, key, `{"a":1}`)
+		if _, known := f.known[key]; known != (age > settled) {
+			t.Errorf("a file that was written %v ago is known: %v", age, known)
+		}
+	}
+}
+
 func TestALargeStateOfAnEarlierVersionIsLoaded(t *testing.T) {
 	f, owner := openTestFolder(t), newOwner()
 	state := `{"text":"` + strings.Repeat("a", 3<<20) + `"}`
@@ -154,13 +170,13 @@ func TestWhatIsNoJSONIsNotTakenByAnEarlierVersion(t *testing.T) {
 	f, owner := openTestFolder(t), newOwner()
 	key := Key{"app", owner, "state"}
 	revision := ""
-	for _, data := range []string{"text", `{}{}`, `{},"owner":{}`, `{},"state":{"filters":["#"]}`, `{"a":1}}`, "\xff", "", "{} x"} {
+	for _, data := range []string{"text", strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), `{}{}`, `{},"owner":{}`, `{},"state":{"filters":["#"]}`, `{"a":1}}`, "\xff", "", "{} x"} {
 		revision = mustSave(t, f, key, data, revision)
 		if record := mustLoad(t, f, key); string(record.Data) != data {
-			t.Errorf("%q is loaded as %q", data, record.Data)
+			t.Errorf("%.40q is loaded as %.40q", data, record.Data)
 		}
 		if state, taken := readEarlier(t, f, owner); taken {
-			t.Errorf("%q is taken by an earlier version as %q", data, state)
+			t.Errorf("%.40q is taken by an earlier version as %.40q", data, state)
 		}
 	}
 }

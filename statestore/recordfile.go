@@ -80,10 +80,7 @@ func encode(key Key, data []byte) (file [][]byte, revision string, err error) {
 		if err != nil {
 			return nil, "", err
 		}
-		file = joined(append(head[:len(head)-1], stateMember...), data, []byte("}"))
-		if nesting(data) < 1000 || jsontext.Value(slices.Concat(file...)).IsValid() {
-			return file, h.Revision, nil
-		}
+		return joined(append(head[:len(head)-1], stateMember...), data, []byte("}")), h.Revision, nil
 	}
 	h.Version, h.Name = 2, key.Name
 	head, err := json.Marshal(h)
@@ -101,9 +98,6 @@ func joined(parts ...[]byte) [][]byte {
 	}
 	return parts
 }
-
-// nesting is a bound of how deep JSON is nested.
-func nesting(data []byte) int { return bytes.Count(data, []byte("{")) + bytes.Count(data, []byte("[")) }
 
 // content is what a file holds.
 type content struct {

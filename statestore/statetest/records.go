@@ -101,7 +101,7 @@ func roundTrip(t *testing.T, handles []statestore.Store) {
 		[]byte(`{}`), []byte(`null`), []byte(`"text"`), []byte(`12`), []byte(` {"a" : 1} ` + "\n"), []byte(`{"a":1,"a":2}`),
 		[]byte(`{"a":"<&>\u003c\u2028` + "\u2028 日本 🚜" + `"}`), []byte(`{"a":1`), []byte(`{"a":1}}`), []byte(`{}{}`),
 		[]byte(`{},"owner":{}`), []byte(`,"state":{}`), []byte(`{"state":{"state":1},"version":7,"sum":"0"}`),
-		[]byte(strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999)), []byte(strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)),
+		[]byte(strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999)), []byte(strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)), []byte(strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000)),
 		[]byte(full), filler(statestore.MaxBytes), filler(statestore.MaxBytes - 1), filler(4096), filler(70_000),
 		make([]byte, statestore.MaxBytes), bytes.Repeat([]byte("\n"), statestore.MaxBytes),
 	}
