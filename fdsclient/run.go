@@ -2,14 +2,9 @@ package fdsclient
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +15,6 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/push"
-	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -202,36 +196,6 @@ look:
 			}
 		}
 	}
-}
-
-// beginRun makes a call of Run one that is at work, unless another one has some of its
-// owners.
-func (c *Client) beginRun(r *run) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return ErrClosed
-	}
-	for other := range c.running {
-		if r.calling != nil && other.calling != nil && overlap(r.only, other.only) {
-			return fmt.Errorf("%w: another Run of this Client has some of the same owners; end that one first", ErrRunning)
-		}
-	}
-	c.running[r] = struct{}{}
-	return nil
-}
-
-// overlap reports whether two sets have an owner in common; nil stands for all there are.
-func overlap(a, b map[fds.OwnerKey]bool) bool {
-	if a == nil || b == nil {
-		return true
-	}
-	for key := range a {
-		if b[key] {
-			return true
-		}
-	}
-	return false
 }
 
 // follow starts what is new among the owners, and what had ended and is wanted
@@ -416,61 +380,6 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	}
 }
 
-// claim takes an owner for this run, where the store of states knows of others who have it.
-// That one has it is told once.
-func (r *run) claim(ctx context.Context, o *Owner) (release func(), has bool) {
-	claimer, ok := r.client.cfg.State.(statestore.Claimer)
-	if !ok {
-		return func() {}, true
-	}
-	release, err := claimer.Claim(ctx, o.key)
-	var claimed *statestore.ClaimedError
-	switch {
-	case errors.As(err, &claimed):
-	case ctx.Err() != nil:
-		if release != nil {
-			release()
-		}
-		return nil, false
-	default: // no claim is no reason to deliver nothing
-		if err != nil {
-			r.client.noClaims.Do(func() {
-				r.client.log.LogAttrs(ctx, slog.LevelWarn, "nothing keeps another process from having the same owners", slog.Any("error", err))
-			})
-		}
-		if release == nil {
-			release = func() {}
-		}
-		r.mu.Lock()
-		delete(r.claimed, o.key)
-		r.mu.Unlock()
-		return release, true
-	}
-	r.mu.Lock()
-	_, told := r.claimed[o.key]
-	r.claimed[o.key] = err
-	r.mu.Unlock()
-	if !told {
-		state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err}
-		o.ended.Store(&state)
-		r.client.connectionChanged(o.key, state)
-	}
-	return nil, false
-}
-
-// allClaimed returns why nobody can be had, if others have all owners there are.
-func (r *run) allClaimed() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.active) > 0 {
-		return nil
-	}
-	for _, err := range r.claimed {
-		return err
-	}
-	return nil
-}
-
 // polls says whether owners are polled.
 func (c *Client) polls() bool { return c.cfg.Poll.Interval > 0 }
 
@@ -510,110 +419,9 @@ func (r *run) arrive(owners ...*Owner) {
 	}
 }
 
-// connection makes the push connection of an owner, whose follower a has.
-func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
-	f := a.follower
-	cfg := c.pushConfig(o.key, o.root, f.Filters())
-	cfg.SaveSubscribed = f.SaveFilters
-	cfg.BeforeMessages = f.Subscribed
-	cfg.OnAcknowledged = f.Acknowledged
-	cfg.OnState = func(s push.State) {
-		f.ConnectionIs(s.Phase)
-		c.connectionChanged(o.key, a.state(s))
-	}
-	return push.New(cfg)
-}
-
-func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) push.Config {
-	settings := c.cfg.Push
-	// A session is its client ID's, to the letter: filters below another spelling
-	// of the subscription ID are those of another session.
-	own := "fds/v2/" + root.ClientID() + "/"
-	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
-	roots := c.cfg.Provider.Roots
-	if roots != nil {
-		roots = func(ctx context.Context) (*x509.CertPool, error) {
-			return contained("Provider.Roots", func() (*x509.CertPool, error) { return c.cfg.Provider.Roots(ctx) })
-		}
-	}
-	return push.Config{
-		Owner:          key,
-		Root:           root,
-		BrokerURL:      c.cfg.Provider.BrokerURL,
-		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
-		AllowedServers: c.cfg.Provider.AllowedServers,
-		RootCAs:        c.cfg.Provider.RootCAs,
-		Roots:          roots,
-		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
-		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
-			return c.ownersCertificate(ctx, key)
-		},
-		Topics:           settings.Topics,
-		Subscribed:       known,
-		CertificateCheck: settings.CertificateCheck,
-		TakenOverRetry:   settings.TakenOverRetry,
-		MaxAttempts:      settings.MaxAttempts,
-		DeadLetter:       settings.DeadLetter,
-		SlowHandler:      settings.SlowHandler,
-		SessionExpiry:    settings.SessionExpiry,
-		KeepAlive:        settings.KeepAlive,
-		MaxPacketSize:    settings.MaxPacketSize,
-		Limiter:          c.limiter,
-		Logger:           c.log,
-		OnState:          func(s push.State) { c.connectionChanged(key, s) },
-		Hooks:            pushHooks{c},
-	}
-}
-
-// connectionChanged tells hooks; the log has it from the connection itself.
-func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
-	tell(c, func(h HookConnection) { h.OnConnection(key, s) })
-}
-
 // runs gives the calls of Run at this moment.
 func (c *Client) runs() []*run {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Keys(c.running))
-}
-
-// Connection returns the state of the owner's push connection at this moment, with since
-// when and why; push.Stopped when no Run has it, with the reason where there is one: another
-// process has the owner, or the grant is no longer honoured. HookConnection is told every
-// change.
-func (o *Owner) Connection() push.State {
-	if a := o.connected(); a != nil && a.connection != nil {
-		return a.state(a.connection.State())
-	}
-	if ended := o.ended.Load(); ended != nil {
-		return *ended
-	}
-	return push.State{Owner: o.key, Phase: push.Stopped}
-}
-
-// connected returns what a run has of the owner; nil: none has.
-func (o *Owner) connected() *connected {
-	for _, r := range o.client.runs() {
-		r.mu.Lock()
-		a := r.active[o.key]
-		r.mu.Unlock()
-		if a != nil && a.follower != nil {
-			return a
-		}
-	}
-	return nil
-}
-
-// Wake has the owner's connection tried at once where it waits, be it for a
-// certificate or for the broker, and a new certificate taken up at once where it is
-// connected; where owners are polled, its lists are read at once. Without a Run it does
-// nothing.
-func (o *Owner) Wake() {
-	switch a := o.connected(); {
-	case a == nil:
-	case a.connection != nil:
-		a.connection.Wake()
-	default:
-		a.follower.ReadNow()
-	}
 }

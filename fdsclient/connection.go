@@ -1,0 +1,113 @@
+package fdsclient
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"slices"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// connection makes the push connection of an owner, whose follower a has.
+func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
+	f := a.follower
+	cfg := c.pushConfig(o.key, o.root, f.Filters())
+	cfg.SaveSubscribed = f.SaveFilters
+	cfg.BeforeMessages = f.Subscribed
+	cfg.OnAcknowledged = f.Acknowledged
+	cfg.OnState = func(s push.State) {
+		f.ConnectionIs(s.Phase)
+		c.connectionChanged(o.key, a.state(s))
+	}
+	return push.New(cfg)
+}
+
+func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) push.Config {
+	settings := c.cfg.Push
+	// A session is its client ID's, to the letter: filters below another spelling
+	// of the subscription ID are those of another session.
+	own := "fds/v2/" + root.ClientID() + "/"
+	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
+	roots := c.cfg.Provider.Roots
+	if roots != nil {
+		roots = func(ctx context.Context) (*x509.CertPool, error) {
+			return contained("Provider.Roots", func() (*x509.CertPool, error) { return c.cfg.Provider.Roots(ctx) })
+		}
+	}
+	return push.Config{
+		Owner:          key,
+		Root:           root,
+		BrokerURL:      c.cfg.Provider.BrokerURL,
+		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
+		AllowedServers: c.cfg.Provider.AllowedServers,
+		RootCAs:        c.cfg.Provider.RootCAs,
+		Roots:          roots,
+		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
+		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
+			return c.ownersCertificate(ctx, key)
+		},
+		Topics:           settings.Topics,
+		Subscribed:       known,
+		CertificateCheck: settings.CertificateCheck,
+		TakenOverRetry:   settings.TakenOverRetry,
+		MaxAttempts:      settings.MaxAttempts,
+		DeadLetter:       settings.DeadLetter,
+		SlowHandler:      settings.SlowHandler,
+		SessionExpiry:    settings.SessionExpiry,
+		KeepAlive:        settings.KeepAlive,
+		MaxPacketSize:    settings.MaxPacketSize,
+		Limiter:          c.limiter,
+		Logger:           c.log,
+		OnState:          func(s push.State) { c.connectionChanged(key, s) },
+		Hooks:            pushHooks{c},
+	}
+}
+
+// connectionChanged tells hooks; the log has it from the connection itself.
+func (c *Client) connectionChanged(key fds.OwnerKey, s push.State) {
+	tell(c, func(h HookConnection) { h.OnConnection(key, s) })
+}
+
+// Connection returns the state of the owner's push connection at this moment, with since
+// when and why; push.Stopped when no Run has it, with the reason where there is one: another
+// process has the owner, or the grant is no longer honoured. HookConnection is told every
+// change.
+func (o *Owner) Connection() push.State {
+	if a := o.connected(); a != nil && a.connection != nil {
+		return a.state(a.connection.State())
+	}
+	if ended := o.ended.Load(); ended != nil {
+		return *ended
+	}
+	return push.State{Owner: o.key, Phase: push.Stopped}
+}
+
+// connected returns what a run has of the owner; nil: none has.
+func (o *Owner) connected() *connected {
+	for _, r := range o.client.runs() {
+		r.mu.Lock()
+		a := r.active[o.key]
+		r.mu.Unlock()
+		if a != nil && a.follower != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// Wake has the owner's connection tried at once where it waits, be it for a
+// certificate or for the broker, and a new certificate taken up at once where it is
+// connected; where owners are polled, its lists are read at once. Without a Run it does
+// nothing.
+func (o *Owner) Wake() {
+	switch a := o.connected(); {
+	case a == nil:
+	case a.connection != nil:
+		a.connection.Wake()
+	default:
+		a.follower.ReadNow()
+	}
+}
