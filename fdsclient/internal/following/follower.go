@@ -77,13 +77,14 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		item, _ = m.Item() // the zero Item, which has no members, when the payload is none
 		d       digests
 		named   bool
+		known   bool // among the recent, so that adding it would say nothing
 		drop    bool
 		at, ok  = dialect.Time(item)
 	)
 	if f.shared.remembers() {
 		d, named = digestsOf(&m, item, dialect)
 		f.mu.Lock()
-		if (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.recent.holds(d) {
+		if known = (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.recent.holds(d); known {
 			m.Duplicate = true
 			drop = f.shared.DropDuplicates && (named || ok)
 		}
@@ -96,7 +97,7 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.shared.remembers() {
+	if f.shared.remembers() && !known {
 		f.recent.add(d, f.overlapping(m.ReceivedAt))
 		f.recent.unsaved = f.recent.unsaved || !m.Retained // which the Web API's items do not repeat
 	}
