@@ -21,8 +21,12 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest/internal/world"
 )
 
-// keepEvery is how old what is kept of devices and sessions may be.
-const keepEvery = time.Second
+// How old what is kept of devices and sessions may be: the less, the less time it takes
+// to keep it.
+const (
+	keepSoonest = 100 * time.Millisecond
+	keepLatest  = time.Second
+)
 
 // keptProvider is what provider.json holds.
 type keptProvider struct {
@@ -296,15 +300,17 @@ func (p *Provider) keepGrants() error {
 
 // keepChanges keeps what changes all the time, until ctx ends.
 func (p *Provider) keepChanges(ctx context.Context) {
-	ticker := time.NewTicker(keepEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(keepSoonest)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			p.keepChanged()
+		case <-timer.C:
 		}
+		began := time.Now()
+		p.keepChanged()
+		timer.Reset(min(max(10*time.Since(began), keepSoonest), keepLatest))
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -22,66 +25,89 @@ const (
 	boxCA         = "ca.pem"
 	boxOwners     = "owners"
 	boxPassphrase = "pass.txt"
+	boxSecret     = "client_secret.txt" // of the application that has one
+	boxServer     = "localhost"         // .pem and .key, of a web server on this machine
+	boxKept       = "provider"          // the folder of what is kept of the provider
 )
 
 // checkBox refuses a folder that this command may not write to: one that is there, is
 // not empty and was not made by it. Nothing in it is changed, nor is its mode.
-func checkBox(folder string) (ours bool, err error) {
+func checkBox(folder string) error {
 	entries, err := os.ReadDir(folder)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return nil
 	case err != nil:
-		return false, wrongUsage("--dir: %v; choose another folder", err)
+		return wrongUsage("--dir: %v; choose another folder", err)
 	}
 	config := filepath.Join(folder, configName)
 	before, err := textfile.Read(config, maxConfigBytes)
 	switch {
 	case err == nil && bytes.HasPrefix(before.Data, []byte(boxMark)):
-		return true, nil
+		return nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return false, wrongUsage("%s was not written by this command and is not overwritten; choose another folder", config)
+		return wrongUsage("%s was not written by this command and is not overwritten; choose another folder", config)
 	}
-	if i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return !atomicfile.IsTemp(e.Name()) }); i >= 0 {
-		return false, wrongUsage("%s was not made by this command: it holds %q, and others may use it; choose a folder that is new or empty", folder, entries[i].Name())
+	foreign := func(e fs.DirEntry) bool {
+		if e.Name() == boxKept { // a start that was killed came no further
+			_, err := os.Stat(filepath.Join(folder, boxKept, "lock"))
+			return err != nil
+		}
+		return !atomicfile.IsTemp(e.Name())
 	}
-	return false, nil
+	if i := slices.IndexFunc(entries, foreign); i >= 0 {
+		return wrongUsage("%s was not made by this command: it holds %q, and others may use it; choose a folder that is new or empty", folder, entries[i].Name())
+	}
+	return nil
+}
+
+// prepareBox makes the folder, or sees to it that it is this command's.
+func prepareBox(folder string) error {
+	if err := checkBox(folder); err != nil {
+		return err
+	}
+	return ownFolder(folder, configName)
+}
+
+// ownFolder makes a folder, or takes one that holds a file of that name, by which it is
+// this command's.
+func ownFolder(path, name string) error {
+	err := atomicfile.Folder(path, name)
+	if errors.Is(err, atomicfile.ErrUnsafe) {
+		return wrongUsage("--dir: %v", err)
+	}
+	return err
 }
 
 // writeBox writes what leads to the provider into a folder: its CA, a
-// certificate for each owner, and a configuration that needs nothing else.
-func writeBox(folder string, box *fdstest.Provider) error {
-	ours, err := checkBox(folder)
-	if err != nil {
-		return err
-	}
-	owners := filepath.Join(folder, boxOwners)
-	for _, own := range []struct{ path, name string }{{folder, configName}, {owners, "*.pem"}} { // by which it is this command's
-		if err := atomicfile.Folder(own.path, own.name); errors.Is(err, atomicfile.ErrUnsafe) {
-			return wrongUsage("--dir: %v", err)
-		} else if err != nil {
-			return err
-		}
-	}
+// certificate for each owner and for a web server, the secret of an application, and a
+// configuration that needs nothing else.
+func writeBox(folder string, box *fdstest.Provider, confidential bool) error {
 	// First, though the rest is not there yet: it says whose the folder is.
-	if err := atomicfile.Write(filepath.Join(folder, configName), boxConfig(box)); err != nil {
+	if err := atomicfile.Write(filepath.Join(folder, configName), boxConfig(box, confidential)); err != nil {
 		return err
-	}
-	if ours {
-		if err := removeCertificates(owners); err != nil { // of owners that are gone
-			return err
-		}
 	}
 	if err := atomicfile.Write(filepath.Join(folder, boxCA), box.CAPEM()); err != nil {
 		return err
 	}
-	for _, o := range box.Owners() {
-		certificate, err := box.OwnerCertificate(o)
-		if err != nil {
-			return err
-		}
-		pem := append(bytes.Clone(certificate.ChainPEM), certificate.KeyPEM...)
-		if err := atomicfile.Write(filepath.Join(owners, o.SubscriptionID.String()+".pem"), pem); err != nil {
+	owners := filepath.Join(folder, boxOwners)
+	if err := ownFolder(owners, "*.pem"); err != nil {
+		return err
+	}
+	if err := writeCertificates(owners, box); err != nil {
+		return err
+	}
+	server, err := box.IssueCertificate(fdstest.CertificateRequest{
+		CommonName: "localhost", Hosts: []string{"localhost", "127.0.0.1", "::1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{
+		boxServer + ".pem": server.ChainPEM, boxServer + ".key": server.KeyPEM,
+		boxSecret: []byte(box.ConfidentialApplication().Secret + "\n"),
+	} {
+		if err := atomicfile.Write(filepath.Join(folder, name), text); err != nil {
 			return err
 		}
 	}
@@ -93,26 +119,74 @@ func writeBox(folder string, box *fdstest.Provider) error {
 	return nil
 }
 
-func removeCertificates(folder string) error {
+// writeCertificates sees to it that each owner has a certificate, and nobody else. One
+// that serves for long enough stays as it is.
+func writeCertificates(folder string, box *fdstest.Provider) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
+	wanted := make(map[string]fdstest.Owner)
+	for _, o := range box.Owners() {
+		wanted[o.SubscriptionID.String()+".pem"] = o
+	}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".pem")
-		if _, err := fds.ParseSubscriptionID(name); !ok || err != nil {
+		path := filepath.Join(folder, e.Name())
+		o, known := wanted[e.Name()]
+		switch {
+		case known && serves(path, o, box):
+			delete(wanted, e.Name())
+			continue
+		case known || !isCertificateOfAnOwner(e.Name()):
 			continue
 		}
-		if err := atomicfile.Remove(filepath.Join(folder, e.Name())); err != nil {
+		if err := atomicfile.Remove(path); err != nil {
+			return err
+		}
+	}
+	for name, o := range wanted {
+		certificate, err := box.OwnerCertificate(o)
+		if err != nil {
+			return err
+		}
+		text := append(bytes.Clone(certificate.ChainPEM), certificate.KeyPEM...)
+		if err := atomicfile.Write(filepath.Join(folder, name), text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func isCertificateOfAnOwner(name string) bool {
+	id, ok := strings.CutSuffix(name, ".pem")
+	_, err := fds.ParseSubscriptionID(id)
+	return ok && err == nil
+}
+
+// serves reports whether a file holds an owner's certificate with its key, of the box's
+// authority, that is good for another month.
+func serves(path string, o fdstest.Owner, box *fdstest.Provider) bool {
+	text, err := textfile.Read(path, maxConfigBytes)
+	if err != nil {
+		return false
+	}
+	pair, err := tls.X509KeyPair(text.Data, text.Data)
+	if err != nil || pair.Leaf.Subject.CommonName != o.Spelling {
+		return false
+	}
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{
+		Roots: box.RootCAs(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, CurrentTime: time.Now().AddDate(0, 1, 0),
+	})
+	return err == nil
+}
+
 // boxConfig is the configuration; paths are relative to it.
-func boxConfig(box *fdstest.Provider) []byte {
+func boxConfig(box *fdstest.Provider, confidential bool) []byte {
 	dialect := box.Dialect()
+	application := box.PublicApplication().ID
+	if confidential {
+		application = box.ConfidentialApplication().ID + "\n  client_secret_file: " + boxSecret
+	}
 	return fmt.Appendf(nil, `%sprovider:
   issuer: %s
   api_url: %s
@@ -136,5 +210,5 @@ tokens:
 push:
   certificates: %s/
   state_folder: state/
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, box.PublicApplication().ID, box.SubscriptionClaim(), boxPassphrase, boxOwners)
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners)
 }

@@ -4,7 +4,8 @@
 // provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
 //
 //	fdsdemo                          the tour
-//	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it
+//	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
+//	                                 --port-base, --redirect-uri, --confidential, --every
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;
 //	                                 --redirect-uri prints what to register with the provider and signs nobody in
 //	fdsdemo owners                   who is signed in
