@@ -5,7 +5,7 @@
 //   - webapp signs owners in from a web application, by its own https redirect;
 //   - fleet receives the messages of every owner that has signed in.
 //
-// The tests here build and run each of them against a provider in a box. They run
-// on Linux alone, where programs can be told by SSL_CERT_FILE to trust its
-// authority.
+// Each says how it is tried with the provider in a box (go run ./cmd/fdsdemo provider).
+// The tests here run just these commands, on Linux alone, where there is a shell for
+// them.
 package examples

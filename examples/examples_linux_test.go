@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(folder)
 		programs = folder
-		if out, err := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "./...").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "./...", "../cmd/fdsdemo").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
@@ -52,6 +52,8 @@ type program struct {
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
 	seen  strings.Builder
+
+	drained chan struct{} // closed when another goroutine has read to the end; nil: there is none
 }
 
 // run starts an example that trusts p, in a folder of its own.
@@ -64,6 +66,11 @@ func run(t *testing.T, p *fdstest.Provider, folder, name string, args ...string)
 	cmd := exec.Command(filepath.Join(programs, name), args...)
 	cmd.Dir = folder
 	cmd.Env = []string{"PATH=/nonexistent", "HOME=" + folder, "SSL_CERT_FILE=" + ca, "SSL_CERT_DIR=/nonexistent", "GRANTS_PASSPHRASE=" + passphrase}
+	return runCommand(t, cmd)
+}
+
+func runCommand(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	if err := cmd.Start(); err != nil {
@@ -78,6 +85,10 @@ func run(t *testing.T, p *fdstest.Provider, folder, name string, args ...string)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		killer.Stop()
+		if r.drained != nil {
+			<-r.drained
+			return
+		}
 		for r.lines.Scan() { // until it has ended
 		}
 	})

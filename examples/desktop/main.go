@@ -1,11 +1,18 @@
 // Command desktop signs one owner in through the browser, once ever, keeps the
-// grant in the system's keyring, and lists the owner's devices:
+// grant in the system's keyring or in a folder, and lists the owner's devices. With the
+// provider in a box, in another terminal:
 //
-//	go run ./examples/desktop -issuer https://auth.example.com -api https://api.example.com -client-id my-app
+//	go run ./cmd/fdsdemo provider --dir box --port-base 8400
 //
-// The application must be registered with the redirect URI http://127.0.0.1, for
-// any port, and the path that fdsclient.RedirectPath gives for the issuer. Run
-// again, it asks nobody.
+// it is
+//
+//	GRANTS_PASSPHRASE="$(cat box/pass.txt)" go run ./examples/desktop -issuer https://127.0.0.1:8400 \
+//	    -api https://127.0.0.1:8401 -ca box/ca.pem -client-id fdsdemo -grants box/grants
+//
+// Without -grants the keyring is used, and no passphrase is needed. The application must
+// be registered with the redirect URI http://127.0.0.1, for any port, and the path that
+// fdsclient.RedirectPath gives for the issuer, as fdsdemo is with the box. Run again, it
+// asks nobody.
 package main
 
 import (
@@ -25,20 +32,24 @@ import (
 func main() {
 	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
 	api := flag.String("api", "", "URL of the provider's Web API")
+	ca := flag.String("ca", "", "PEM file of an authority of the provider's that the system does not know")
 	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
 	folder := flag.String("grants", "", "keep grants in this folder, where there is no keyring; $GRANTS_PASSPHRASE protects it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *issuer, *api, *clientID, *folder); err != nil {
+	if err := run(ctx, *issuer, *api, *ca, *clientID, *folder); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, issuer, api, clientID, folder string) error {
+func run(ctx context.Context, issuer, api, ca, clientID, folder string) error {
 	config := fdsclient.Config{
 		Provider:    fdsclient.Provider{Issuer: issuer, APIURL: api},
 		Application: fdsclient.Application{Name: "fds-desktop-example", ClientID: clientID},
+	}
+	if ca != "" {
+		config.Provider.Roots = fdsclient.RootsFile(ca)
 	}
 	if folder != "" { // without a Store the keyring is used
 		passphrase := tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))

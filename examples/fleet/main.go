@@ -1,11 +1,19 @@
 // Command fleet receives the messages of every owner that has signed in, for as
-// long as it runs, and counts what happens:
+// long as it runs, and counts what happens. With the provider in a box, in another
+// terminal, and an owner who has signed in:
 //
-//	go run ./examples/fleet -issuer https://auth.example.com -broker mqtts://broker.example.com \
-//	    -client-id my-app -certificates owners
+//	go run ./cmd/fdsdemo provider --dir box --port-base 8400
+//	go run ./cmd/fdsdemo --config box/fdsdemo.yaml login
 //
-// The folder of certificates holds <subscription-id>.pem for each owner. SIGTERM
-// ends it: handlers finish, and what they finish is acknowledged.
+// it is
+//
+//	GRANTS_PASSPHRASE="$(cat box/pass.txt)" go run ./examples/fleet -issuer https://127.0.0.1:8400 \
+//	    -api https://127.0.0.1:8401 -broker mqtts://127.0.0.1:8402 -ca box/ca.pem \
+//	    -client-id fdsdemo -grants box/grants -certificates box/owners
+//
+// The folder of certificates holds <subscription-id>.pem for each owner. What an outage
+// lost is read from the Web API. SIGTERM ends it: handlers finish, and what they finish
+// is acknowledged.
 package main
 
 import (
@@ -28,7 +36,9 @@ import (
 
 func main() {
 	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
+	api := flag.String("api", "", "URL of the provider's Web API, from which an outage's messages are read")
 	broker := flag.String("broker", "", "mqtts URL of the provider's broker")
+	ca := flag.String("ca", "", "PEM file of an authority of the provider's that the system does not know")
 	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
 	grants := flag.String("grants", "grants", "folder of the grants; $GRANTS_PASSPHRASE protects it")
 	folder := flag.String("certificates", "owners", "folder of the owners' client certificates")
@@ -37,7 +47,11 @@ func main() {
 	defer stop()
 
 	counts := &counts{}
-	client, err := open(ctx, *issuer, *broker, *clientID, *grants, *folder, counts)
+	provider := fdsclient.Provider{Issuer: *issuer, APIURL: *api, BrokerURL: *broker}
+	if *ca != "" {
+		provider.Roots = fdsclient.RootsFile(*ca)
+	}
+	client, err := open(ctx, provider, *clientID, *grants, *folder, counts)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -48,7 +62,7 @@ func main() {
 	fmt.Printf("connected %d times, %d messages handled, %d grants renewed\n", counts.connected.Load(), counts.handled.Load(), counts.renewed.Load())
 }
 
-func open(ctx context.Context, issuer, broker, clientID, grants, folder string, counts *counts) (*fdsclient.Client, error) {
+func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, folder string, counts *counts) (*fdsclient.Client, error) {
 	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: grants, Passphrase: tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
 	if err != nil {
 		return nil, err
@@ -58,7 +72,7 @@ func open(ctx context.Context, issuer, broker, clientID, grants, folder string, 
 		return nil, err
 	}
 	return fdsclient.New(fdsclient.Config{
-		Provider:     fdsclient.Provider{Issuer: issuer, BrokerURL: broker},
+		Provider:     provider,
 		Application:  fdsclient.Application{Name: "fds-fleet-example", ClientID: clientID},
 		Store:        store,
 		Certificates: certificates,

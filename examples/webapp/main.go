@@ -3,8 +3,15 @@
 // stays here, in the session of the browser that began it, so that no one can
 // finish a sign-in in somebody else's browser.
 //
-//	go run ./examples/webapp -issuer https://auth.example.com -client-id my-app \
-//	    -address localhost:8443 -certificate server.pem -key server.key
+// With the provider in a box, in another terminal:
+//
+//	go run ./cmd/fdsdemo provider --dir box --port-base 8400 --redirect-uri https://localhost:8443/callback
+//
+// it is
+//
+//	GRANTS_PASSPHRASE="$(cat box/pass.txt)" CLIENT_SECRET="$(cat box/client_secret.txt)" \
+//	    go run ./examples/webapp -issuer https://127.0.0.1:8400 -ca box/ca.pem -client-id fleet-app \
+//	    -address localhost:8443 -certificate box/localhost.pem -key box/localhost.key -grants box/grants
 //
 // The application must be registered with the redirect URI https://ADDRESS/callback.
 package main
@@ -28,6 +35,7 @@ import (
 
 func main() {
 	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
+	ca := flag.String("ca", "", "PEM file of an authority of the provider's that the system does not know")
 	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
 	address := flag.String("address", "localhost:8443", "host:port of this server")
 	certificate := flag.String("certificate", "server.pem", "this server's certificate")
@@ -41,8 +49,12 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	provider := fdsclient.Provider{Issuer: *issuer}
+	if *ca != "" {
+		provider.Roots = fdsclient.RootsFile(*ca)
+	}
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider: fdsclient.Provider{Issuer: *issuer},
+		Provider: provider,
 		Application: fdsclient.Application{
 			Name:         "fds-webapp-example",
 			ClientID:     *clientID,
