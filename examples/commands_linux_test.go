@@ -71,8 +71,21 @@ func newTerminals(t *testing.T) *terminals {
 	}
 	s.ports = strings.NewReplacer(swap...)
 	shim := "#!/bin/sh\n[ \"$1\" = run ] || exit 9\nprogram=\"" + programs + "/${2##*/}\"\nshift 2\nexec \"$program\" \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(s.folder, "go"), []byte(shim), 0o700); err != nil {
+	bin := filepath.Join(s.folder, "bin") // with no browser in it
+	if err := os.Mkdir(bin, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(shim), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cat", "env"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			err = os.Symlink(path, filepath.Join(bin, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -109,8 +122,8 @@ func (s *terminals) typed(command string) *program {
 	s.t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", "exec env "+s.ports.Replace(command))
 	cmd.Dir = s.folder
-	cmd.Env = []string{"PATH=" + s.folder + ":/usr/bin:/bin", "HOME=" + s.folder, "XDG_STATE_HOME=" + s.folder, "XDG_CONFIG_HOME=" + s.folder,
-		"BROWSER=/nonexistent", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent"}
+	cmd.Env = []string{"PATH=" + filepath.Join(s.folder, "bin"), "HOME=" + s.folder, "XDG_STATE_HOME=" + s.folder, "XDG_CONFIG_HOME=" + s.folder,
+		"DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent"}
 	return runCommand(s.t, cmd)
 }
 
