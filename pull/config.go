@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -117,6 +118,8 @@ type Client struct {
 	retryFor   time.Duration
 	limit      *Limit
 	logger     *slog.Logger
+
+	tooLong atomic.Int64 // bytes of a query that the provider has refused; 0: none
 }
 
 // String names the Web API.

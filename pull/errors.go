@@ -149,6 +149,9 @@ func (e *exchange) refusal(body []byte) *Error {
 	if failed.class == nil {
 		failed.class = classOf(failed.HTTPStatus, "")
 	}
+	if failed.class == nil && failed.said() == http.StatusForbidden && e.response.Header.Get("Retry-After") != "" {
+		failed.class = ErrRateLimited // as many a gateway says it
+	}
 	switch {
 	case failed.class != nil:
 	case ok && failed.HTTPStatus < 300:

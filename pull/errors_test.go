@@ -165,7 +165,7 @@ func TestHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
 	}{
 		{"a page", "text/html; charset=utf-8", "<html>" + secret, "text/html", 0},
 		{"a page that calls itself JSON", "application/json", "<html>" + secret, "not valid JSON", 0},
-		{"plain text", "text/plain", "[]", "text/plain", 0},
+		{"plain text", "text/plain", " S3CR3T []", "text/plain", 0},
 		{"an odd type", "a\"b;;", "[]", "not JSON", 0},
 		{"a JavaScript", "application/javascript", "[]", "javascript", 0},
 		{"nothing", "application/json", "", "empty", 0},
@@ -187,7 +187,7 @@ func TestHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
 		{"deep nesting", "application/json", `[{},` + deep, "not valid JSON", 1},
 		{"deep objects", "application/json", `[{},` + strings.Repeat(`{"a":`, 1<<20), "not valid JSON", 1},
 		{"UTF-16", "application/json", "\xff\xfe[\x00]\x00", "not valid JSON", 0},
-		{"a byte order mark", "application/json", "\xef\xbb\xbf[]", "not valid JSON", 0},
+		{"two byte order marks", "application/json", "\xef\xbb\xbf\xef\xbb\xbf[]", "not valid JSON", 0},
 	} {
 		a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header()["Content-Type"] = []string{test.contentType}

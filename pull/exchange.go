@@ -185,6 +185,7 @@ func (e *exchange) send(target *url.URL) error {
 		failed.sent = !unsent(err)
 		return e.broken(failed, err, "")
 	}
+	unpack(response)
 	e.response = response
 	return nil
 }
@@ -222,14 +223,23 @@ func (e *exchange) drain() []byte {
 }
 
 // checkContent refuses what does not call itself JSON, such as the page of a
-// proxy or of a sign-in.
+// proxy or of a sign-in, unless it calls itself nothing in particular and begins as JSON.
 func (e *exchange) checkContent() error {
-	if coding := e.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := e.response.Header.Get("Content-Encoding"); coding != "" {
 		return e.unusable("it is encoded as %q, which was not asked for", e.shown(coding))
 	}
 	kind := e.mediaType()
-	if kind == "" || kind == "application/json" || kind == "text/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
+	if kind == "" || kind == "application/json" || kind == "text/json" || kind == "application/x-json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") {
 		return nil
+	}
+	if body, ok := e.response.Body.(*content); ok && isUntyped(kind) {
+		looks, err := body.looksLikeJSON()
+		if err != nil {
+			return e.broken(e.failure(), err, "the answer was cut short")
+		}
+		if looks {
+			return nil
+		}
 	}
 	return e.unusable("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", e.shown(kind))
 }

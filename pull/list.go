@@ -84,19 +84,19 @@ func itself(i fds.Item) fds.Item { return i }
 func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse func([]byte) (T, error), itemOf func(T) fds.Item) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		targets, err := c.targets(kind, query)
+		parts, err := c.parts(kind, query)
 		if err != nil {
 			yield(none, err)
 			return
 		}
 		r := &reader{client: c, kind: kind, notes: query.Version != nil}
-		for _, target := range targets {
-			r.asked = append(r.asked, target.String())
+		for _, p := range parts {
+			r.asked = append(r.asked, p.at.String())
 		}
 		r.known = query.Version.pagesOf(r.asked)
 		progress := reporter{tell: query.Progress}
 		inAnswer, shared, doubt := 0, false, false
-		whole, err := r.feed.run(ctx, func(ctx context.Context) error { return r.lists(ctx, targets) }, func(e entry) bool {
+		whole, err := r.feed.run(ctx, func(ctx context.Context) error { return r.lists(ctx, parts) }, func(e entry) bool {
 			if e.answer != nil {
 				progress.now.Answers++
 				inAnswer, shared = 0, e.answer.shared

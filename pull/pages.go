@@ -54,9 +54,8 @@ func (r *reader) links() bool {
 	return !r.numbered() && paging.CursorParameter == "" && paging.NextMember == ""
 }
 
-// pages reads one list. First is the answer of its first page, when that is
-// already there.
-func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) error {
+// pages reads the pages of one list.
+func (r *reader) pages(ctx context.Context, target *url.URL) error {
 	seen := map[uint64]bool{} // by hash: a provider's addresses may be long, and many
 	before := answered{next: target}
 	empty, most := 0, 0 // pages in a row; items on a page
@@ -67,8 +66,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL, first *exchange) er
 			return r.broken("over %d pages; Config.MaxPages sets the bound", n)
 		}
 		seen[hashOf(at)] = true
-		now, err := r.page(ctx, at, first, n, offset, before)
-		first = nil
+		now, err := r.page(ctx, at, n, offset, before)
 		if n > 0 && err != nil && r.isPastEnd(err, before, now) {
 			r.note(answered{at: at}) // what comes there one day is not known by a tag
 			return nil
@@ -160,9 +158,10 @@ func isTruncation(failed *Error) bool {
 }
 
 // page reads one answer, the nth of the list, whose items are so many.
-func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n, offset int, before answered) (answered, error) {
+func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before answered) (answered, error) {
 	start := time.Now()
 	now := answered{at: at}
+	e := r.take(at)
 	if e == nil {
 		err := r.feed.next()
 		if err != nil {
@@ -177,6 +176,7 @@ func (r *reader) page(ctx context.Context, at *url.URL, e *exchange, n, offset i
 		return now, err
 	}
 	now.tag = entityTag(e.response.Header)
+	r.began++
 	r.feed.began(e)
 	dialect := r.client.dialect
 	decoder := newListDecoder(e.response.Body, dialect.ListMember, r.client.maxBody, r.client.maxItem, func() error { return r.feed.flush(ctx, &e.wait) })

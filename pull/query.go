@@ -31,17 +31,19 @@ func Kinds() []Kind {
 }
 
 const (
-	idsParameter = "ids"
-	maxURLBytes  = 4 << 10 // below what servers and proxies commonly take
+	idsParameter  = "ids"
+	maxURLBytes   = 4 << 10 // below what servers and proxies commonly take
+	maxQueryBytes = 2000    // of IDs that could be split: some servers take 2,048
 )
 
 // Query narrows a list. The zero value asks for all of it. What the Dialect names
 // no parameter for is not sent, since a provider refuses a name that it does not
 // know: the answer then holds more than was asked for.
 type Query struct {
-	// IDs of the devices or spaces wanted; none means all. So many that the URL
-	// would exceed 4 KiB are asked for in several requests, one after the other. An
-	// ID must not be empty or hold the dialect's IDsSeparator.
+	// IDs of the devices or spaces wanted; none means all. So many that the query of
+	// the URL would exceed 2,000 bytes are asked for in several requests, one after the
+	// other, and so are those for which the provider says that the URL is too long (HTTP
+	// 414 or 431). An ID must not be empty or hold the dialect's IDsSeparator.
 	IDs []string
 
 	// From and To bound statuses, statistics and events by date-time; zero means no
@@ -72,9 +74,30 @@ type Query struct {
 	Progress func(Progress)
 }
 
-// targets gives the URLs to ask, at least one.
-func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
-	fail := func(format string, args ...any) ([]*url.URL, error) {
+// part is one list of those that make up an answer: all, or of some IDs.
+type part struct {
+	at  *url.URL
+	ids []string // written for a URL
+}
+
+// halves are two parts in place of one, or none where it cannot be split.
+func (p part) halves(separator string) []part {
+	if len(p.ids) < 2 {
+		return nil
+	}
+	var both []part
+	query := strings.TrimSuffix(p.at.RawQuery, strings.Join(p.ids, separator))
+	for _, ids := range [][]string{p.ids[:len(p.ids)/2], p.ids[len(p.ids)/2:]} {
+		at := *p.at
+		at.RawQuery = query + strings.Join(ids, separator)
+		both = append(both, part{&at, ids})
+	}
+	return both
+}
+
+// parts gives the URLs to ask, at least one.
+func (c *Client) parts(kind Kind, query Query) ([]part, error) {
+	fail := func(format string, args ...any) ([]part, error) {
 		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}
 	}
 	parameters, err := c.parameters(kind, query)
@@ -94,23 +117,25 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 		fixed = append(fixed, idsParameter+"=")
 	}
 	prefix := strings.Join(fixed, "&")
-	room := maxURLBytes - len(base.String()) - len("?") - len(prefix)
-	if room < 0 {
+	most := maxURLBytes - len(base.String()) - len("?") - len(prefix) // of one ID
+	room := min(most, maxQueryBytes-len(prefix))                      // of several
+	if most < 0 {
 		return fail("the parameters make a URL of over %d bytes", maxURLBytes)
 	}
 
-	var targets []*url.URL
-	add := func(ids string) {
+	separator := c.idsSeparator()
+	var parts []part
+	add := func(ids []string) {
 		target := base
-		target.RawQuery = prefix + ids
-		targets = append(targets, &target)
+		target.RawQuery = prefix + strings.Join(ids, separator)
+		parts = append(parts, part{&target, ids})
 	}
 	if len(query.IDs) == 0 {
-		add("")
-		return targets, nil
+		add(nil)
+		return parts, nil
 	}
-	separator := escape(c.dialect.IDsSeparator)
-	var ids strings.Builder
+	var ids []string
+	bytes := 0
 	for _, id := range query.IDs {
 		switch {
 		case id == "":
@@ -119,21 +144,25 @@ func (c *Client) targets(kind Kind, query Query) ([]*url.URL, error) {
 			return fail("ID %q holds %q, which separates IDs; ask for all items and choose", cut(id), c.dialect.IDsSeparator)
 		}
 		escaped := escape(id)
-		if len(escaped) > room {
+		if len(escaped) > most {
 			return fail("ID %q makes a URL of over %d bytes", cut(id), maxURLBytes)
 		}
-		if ids.Len() > 0 && ids.Len()+len(separator)+len(escaped) > room {
-			add(ids.String())
-			ids.Reset()
+		if len(ids) > 0 && bytes+len(separator)+len(escaped) > room {
+			add(ids)
+			ids, bytes = nil, 0
 		}
-		if ids.Len() > 0 {
-			ids.WriteString(separator)
+		if len(ids) > 0 {
+			bytes += len(separator)
 		}
-		ids.WriteString(escaped)
+		ids = append(ids, escaped)
+		bytes += len(escaped)
 	}
-	add(ids.String())
-	return targets, nil
+	add(ids)
+	return parts, nil
 }
+
+// idsSeparator stands between IDs in a URL.
+func (c *Client) idsSeparator() string { return escape(c.dialect.IDsSeparator) }
 
 // parameters gives the query parameters but for ids, each once: FDS refuses one that
 // is given twice.

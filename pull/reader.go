@@ -13,9 +13,11 @@ type reader struct {
 	client *Client
 	kind   Kind
 	feed   feed
-	asked  []string // the URLs of the lists
-	notes  bool     // that what is read is wanted for a Version
-	known  []page   // what the Version knows of these lists; the Version itself is the loop's
+	asked  []string  // the URLs of the lists
+	notes  bool      // that what is read is wanted for a Version
+	first  *exchange // the answer of the first page that is known, when it has changed
+	began  int       // answers
+	known  []page    // what the Version knows of these lists; the Version itself is the loop's
 	read   []page
 }
 
@@ -36,18 +38,63 @@ func (r *reader) request(at *url.URL, known string) *request {
 }
 
 // lists reads one list after the other, each with its pages.
-func (r *reader) lists(ctx context.Context, targets []*url.URL) error {
+func (r *reader) lists(ctx context.Context, parts []part) error {
 	first, err := r.unchanged(ctx)
 	if err != nil {
 		return err
 	}
-	for _, target := range targets {
-		if err := r.pages(ctx, target, first); err != nil {
+	r.first = first
+	defer func() {
+		if r.first != nil {
+			r.first.close()
+		}
+	}()
+	for _, p := range parts {
+		if err := r.part(ctx, p); err != nil {
 			return err
 		}
-		first = nil
 	}
 	return nil
+}
+
+// part reads one list. It splits one whose URL is too long for the provider.
+func (r *reader) part(ctx context.Context, p part) error {
+	length := int64(len(p.at.RawQuery))
+	halves := p.halves(r.client.idsSeparator())
+	tooLong := r.client.tooLong.Load()
+	if halves == nil || tooLong == 0 || length < tooLong {
+		began := r.began
+		err := r.pages(ctx, p.at)
+		if halves == nil || r.began > began || !isTooLong(err) {
+			return err
+		}
+		if tooLong == 0 || length < tooLong {
+			r.client.tooLong.Store(length)
+		}
+	}
+	for _, half := range halves {
+		if err := r.part(ctx, half); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTooLong reports whether the provider, or what is before it, takes no URL of that
+// length (RFC 9110 section 15.5.15, RFC 6585 section 5).
+func isTooLong(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && (failed.HTTPStatus == http.StatusRequestURITooLong || failed.HTTPStatus == http.StatusRequestHeaderFieldsTooLarge)
+}
+
+// take returns the answer of the page at that URL, when it is there already.
+func (r *reader) take(at *url.URL) *exchange {
+	if r.first == nil || r.first.target.String() != at.String() {
+		return nil
+	}
+	e := r.first
+	r.first = nil
+	return e
 }
 
 // unchanged asks for each page that the caller knows. When all are what they were,

@@ -88,5 +88,5 @@ func (e *Error) said() int {
 // reached, or says that it took nothing on.
 func (e *Error) undone() bool {
 	said := e.said()
-	return !e.sent || said == http.StatusTooManyRequests || said == http.StatusServiceUnavailable
+	return !e.sent || said == http.StatusTooManyRequests || said == http.StatusServiceUnavailable || said == http.StatusForbidden
 }

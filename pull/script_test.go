@@ -61,3 +61,10 @@ func heap() int64 {
 	runtime.ReadMemStats(&now)
 	return int64(now.HeapAlloc)
 }
+
+// allocated gives the bytes that were ever allocated.
+func allocated() int64 {
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	return int64(now.TotalAlloc)
+}
