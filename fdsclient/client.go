@@ -411,9 +411,7 @@ func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
 	defer c.mu.Unlock()
 	var keys []fds.OwnerKey
 	if g := c.grants[key]; g != nil {
-		for _, o := range g.owners {
-			keys = append(keys, o.key)
-		}
+		keys = keysOf(g.owners)
 	}
 	return keys
 }

@@ -74,7 +74,7 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 	}
 	c := &credential{
 		token:  Token{&issued{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry}},
-		shared: isShared(r),
+		shared: g.client.isShared(r),
 		bound:  r.CertificateThumbprint,
 		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
 		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),

@@ -127,6 +127,13 @@ func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
 	tell(c, func(h HookCertificate) { h.OnCertificate(owner, err) })
 }
 
+func keysOf(owners []*Owner) (keys []fds.OwnerKey) {
+	for _, o := range owners {
+		keys = append(keys, o.key)
+	}
+	return keys
+}
+
 func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 	if len(owners) == 1 {
 		return slog.Any("owner", owners[0])

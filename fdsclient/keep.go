@@ -62,7 +62,8 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 		case found:
 			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, idSet(ids))
 			if failed == nil {
-				record.Others = otherThan(record.Subscriptions, ids)
+				record.Others = ids
+				record.Others = g.client.others(record)
 			}
 		}
 	}

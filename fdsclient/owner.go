@@ -226,7 +226,8 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 	if state.over != nil {
 		return GrantInfo{}, fmt.Errorf("%w (subscription %s)", state.over, o.key.SubscriptionID)
 	}
-	record, err := o.client.store.Load(ctx, g.key)
+	c := o.client
+	record, err := c.store.Load(ctx, g.key)
 	if err != nil {
 		if errors.Is(err, tokenstore.ErrNotFound) {
 			err = fmt.Errorf("%w: %w", ErrNoOwner, err)
@@ -239,11 +240,11 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		Renewable:     !record.RefreshToken.IsZero(),
 		Scopes:        record.Scopes,
 		Owners:        sorted(idSet(record.Subscriptions)),
-		Others:        sorted(idSet(record.Others)),
+		Others:        sorted(idSet(c.others(record))),
 		Created:       record.Created,
 		Renewed:       record.Renewed,
 	}
-	info.Untold = o.client.untold(record)
+	info.Untold = c.untold(record)
 	info.Lapsed, info.Failing, info.FailingSince = state.lapsed, state.failing, state.since
 	return info, nil
 }
@@ -252,15 +253,22 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 // can.
 func (c *Client) untold(record tokenstore.Grant) error {
 	dialect := c.cfg.Provider.Dialect
-	if !isShared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
+	if !c.isShared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
 		return nil
 	}
 	return fmt.Errorf("fdsclient: %w: one grant is that of several owners who signed in together, and nothing says whose an item of the Web API is; set Provider.Dialect.SubscriptionMember or SubscriptionParameter to the provider's name for it", pull.ErrOwner)
 }
 
 // isShared reports whether the tokens of a grant read the data of several owners.
-func isShared(record tokenstore.Grant) bool {
-	return len(record.Subscriptions)+len(record.Others) > 1
+func (c *Client) isShared(record tokenstore.Grant) bool {
+	return len(record.Subscriptions)+len(c.others(record)) > 1
+}
+
+// others returns whose data the tokens of a grant read besides that of its owners: as the
+// record has it, and as the access token itself says. A record of an earlier version has
+// nothing of it.
+func (c *Client) others(record tokenstore.Grant) []string {
+	return otherThan(record.Subscriptions, slices.Concat(record.Others, c.auth.Named(record.AccessToken)))
 }
 
 // sorted returns the IDs of a set in the order of their text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -155,6 +156,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 	record := tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID},
 		Subscriptions: ids,
+		Others:        otherThan(ids, c.auth.Named(a.Access)),
 		GrantType:     how.grantType,
 		RefreshToken:  a.Refresh,
 		AccessToken:   a.Access,
@@ -185,6 +187,9 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 	owners, err := c.establish(ctx, record, replaced)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	if why := c.untold(record); why != nil {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "the data of owners who signed in together cannot be told apart: none is read for one of them, and what push may lose is not fetched", ownersAttr(keysOf(owners)), slog.Any("error", why))
 	}
 	for _, e := range replaced {
 		if err := c.takeOwners(ctx, e.Key, ids); err != nil {

@@ -111,6 +111,25 @@ func (s *Server) Renewed(a Answer) (ids []string, found bool, err error) {
 	return ids, true, nil
 }
 
+// Named returns the owners whom an access token itself names, where it can be read: also
+// those of whom the answer that it came with says nothing.
+func (s *Server) Named(access tokenstore.Secret) (ids []string) {
+	_, claims, _ := readJWT(access, s.settings.SubscriptionClaim)
+	raw := claims.raw(s.settings.SubscriptionClaim)
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}
+	}
+	var all []any
+	_ = json.Unmarshal(raw, &all)
+	for _, entry := range all[:min(len(all), maxSubscriptions)] {
+		if spelling, ok := entry.(string); ok {
+			ids = append(ids, spelling)
+		}
+	}
+	return ids
+}
+
 // Introspected asks the server which owners a renewed access token is for that does not
 // say so itself (RFC 7662). found is false where the server has no introspection, does not
 // let this application ask, or gives no answer.
