@@ -24,7 +24,9 @@ import (
 func rescanned(t *testing.T, p *fdstest.Provider, every time.Duration) (client, other *fdsclient.Client, store *staged) {
 	t.Helper()
 	cfg := configure(t, p)
-	other = open(t, cfg)
+	elsewhere := cfg
+	elsewhere.State = new(statestore.Memory) // of another machine: nothing keeps it off the owners
+	other = open(t, elsewhere)
 	store = &staged{Store: cfg.Store}
 	cfg.Store, cfg.Push.Rescan = store, every
 	return open(t, cfg), other, store

@@ -22,7 +22,8 @@ func TestOneGrantForSeveralOwners(t *testing.T) {
 	if token(t, owners[0]).Reveal() != token(t, owners[2]).Reveal() {
 		t.Error("the owners of one grant have several tokens")
 	}
-	if err := owners[0].SignOut(t.Context()); err != nil {
+	var result *fdsclient.SignOutError
+	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) || !errors.As(err, &result) || result.Revoked || !result.Deleted || len(result.HeldBy) != 2 {
 		t.Fatal(err)
 	}
 	if n := p.Requests(fdstest.RevocationEndpoint); n != 0 {

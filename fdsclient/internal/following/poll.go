@@ -26,6 +26,7 @@ type polling struct {
 	follower         *Follower
 	events, statuses list
 	begun            time.Time // of a newcomer, of whom nothing was read before: when it was tried first; else zero
+	late             bool      // of a newcomer: that failed, so that something may have come since
 	failing          bool
 	gap              bool      // of an earlier run, which the next whole read closes
 	saved            time.Time // when
@@ -89,7 +90,7 @@ func (p *polling) begin() {
 		p.events.load(stored.Polled.Events)
 		p.statuses.load(stored.Polled.Statuses)
 		if newcomer && stored.Polled.Begun.Before(p.begun) {
-			p.begun = stored.Polled.Begun
+			p.begun, p.late = stored.Polled.Begun, true
 		}
 	}
 	if !stored.Position.IsZero() && !stored.Position.Equal(p.events.from) { // a broker has pushed since
@@ -113,6 +114,7 @@ func (p *polling) read() {
 		interval := f.shared.PollInterval
 		delay := interval + time.Duration((rand.Float64()-0.5)*float64(interval)/5)
 		if err != nil {
+			p.late = true
 			delay = askedToWait(err) + p.retries.Next() // many may have been told the same moment
 		} else {
 			p.retries.Up()
@@ -250,7 +252,7 @@ func (p *polling) list(l *list) error {
 type reading struct {
 	began    time.Time
 	since    time.Time // what is dated before is of no interest
-	baseline time.Time // of a newcomer's events: what is dated before was for nobody; else zero
+	baseline time.Time // of a newcomer's events: what is dated before was for nobody, or all that there is; else zero
 	bounded  bool      // the provider was asked for no more than that
 	old      bool      // it held something older
 	setBack  bool      // by its first answer
@@ -337,7 +339,8 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 	m := f.message(delivery.FromPoll, l.kind, item)
 	whose, d := stableDigests(m, item, dated, dialect)
 	r.items = append(r.items, readItem{d, at, dated})
-	if !r.baseline.IsZero() && (!dated || at.Before(r.baseline)) || l.knows(whose, d) {
+	forNobody := !r.baseline.IsZero() && (!p.late || !dated || at.Before(r.baseline))
+	if forNobody || l.knows(whose, d) {
 		return nil
 	}
 	if err := p.give(m, d); err != nil {
