@@ -3,7 +3,6 @@ package fdstest
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"net/http"
 	"sync"
 
@@ -11,20 +10,10 @@ import (
 )
 
 // NextPageIsItself has every page of a list name itself as the next one, in its
-// cursor and its Link header, so that who follows comes round for ever. It needs
-// WebAPI.Paging with cursors or Link headers: Inject panics without.
+// cursor, its Link header and its NextMember, so that who follows comes round for
+// ever. It needs WebAPI.Paging with one of these: Inject panics without.
 func NextPageIsItself(at Endpoint) Fault {
-	whole := atHTTP("NextPageIsItself", at, func(w http.ResponseWriter, r *http.Request, next http.Handler, _ <-chan struct{}) {
-		next.ServeHTTP(w, r.WithContext(webapi.WithOwnNext(r.Context())))
-	})
-	install := whole.install
-	whole.install = func(p *Provider, take func() bool) (func(), error) {
-		if p.paging.CursorParameter == "" && !p.paging.LinkHeader {
-			return nil, errors.New("no page of this provider names the next one; set CursorParameter or LinkHeader of Options.WebAPI.Paging")
-		}
-		return install(p, take)
-	}
-	return whole
+	return inLists("NextPageIsItself", at, webapi.Odd{OwnNext: true}, Paging.namesNext)
 }
 
 // LoseTagAnswer makes the tag that POST /fds/v2/tag asks for, and drops the

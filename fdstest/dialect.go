@@ -23,9 +23,14 @@ func (o Options) dialect() fds.Dialect {
 		Paging: fds.Paging{
 			PageParameter:   o.WebAPI.Paging.PageParameter,
 			FirstPage:       o.WebAPI.Paging.FirstPage,
+			OffsetParameter: o.WebAPI.Paging.OffsetParameter,
 			CursorParameter: o.WebAPI.Paging.CursorParameter,
 			CursorMember:    o.WebAPI.Paging.CursorMember,
+			MoreMember:      o.WebAPI.Paging.MoreMember,
 		},
+	}
+	if p := &d.Paging; p.PageParameter == "" && p.OffsetParameter == "" && p.CursorParameter == "" { // a client goes one way
+		p.NextMember, p.MoreMember = o.WebAPI.Paging.NextMember, ""
 	}
 	if size := o.WebAPI.Paging.Size; size > 0 && o.WebAPI.Paging.SizeParameter != "" {
 		d.Paging.SizeParameter, d.Paging.Size = o.WebAPI.Paging.SizeParameter, size

@@ -44,8 +44,9 @@
 //
 // # Lists
 //
-// Options.WebAPI has the Web API speak other dialects: pages by number, by cursor
-// or by Link header, lists in objects, other separators, a language, gzip.
+// Options.WebAPI has the Web API speak other dialects: pages by number, offset, cursor,
+// Link header or a URL in the answer, lists in objects, has_more, other separators, a
+// language, device IDs that are numbers, gzip.
 //
 //	p := fdstest.New(t, fdstest.Options{WebAPI: fdstest.WebAPI{
 //		ListMember: "items",
@@ -60,6 +61,22 @@
 // tells all such names to a client under test:
 //
 //	client, err := pull.New(pull.Config{Dialect: p.Dialect(), ...})
+//
+// # Tags
+//
+// POST /fds/v2/tag takes a JSON object of at most 64 KiB with an object generic, of which
+// the box reads nothing, and without entities. It gets a tag_id, a UUID, if it has none,
+// and its owner; all else stays as it was sent. PUT /fds/v2/tag/{id}/entities takes a JSON
+// array of IDs of the owner's devices and spaces, each a string, a number, or an object
+// with a device_id or space_id, and stands in place of the entities before it. An unknown
+// ID is 400 "unknown_entity", a tag_id that is taken 409, another's tag 404.
+//
+// # Messages
+//
+// A status is published at devices/<device_id>/status below fds/v2/<subscription_id>/, an
+// event at devices/<device_id>/events, both with QoS 1 and not retained. An event given
+// by hand that names no device is at spaces/<space_id>/events, or at events. Published by
+// Publish a message may be retained, and by PublishExpiring it expires.
 //
 // # What goes wrong
 //
@@ -152,6 +169,18 @@
 //   - [YoungTokensRefused]: 401 for access tokens that are seconds old
 //     (greenpau/caddy-security#13). A client waits a little and asks again, and spends no
 //     second refresh token.
+//   - [OddListEnds]: a cursor, link or URL on the last page, 404 or 204 past the end
+//     (Glitchedpixel-io/media-api#66, encode/django-rest-framework#3920). A client takes
+//     them for the end, unless the answer says that there is more.
+//   - [NextOverHTTP]: the next page's URL begins with http (paperless-ngx#3130). A client
+//     asks the provider's own host over https, and no other host.
+//   - [NullLists]: an empty list is null (NebulousLabs/Sia#1406). A client takes it so.
+//   - [LongAddresses]: 414 above so many bytes (OrchardCore#12840; IIS takes 2,048 bytes of
+//     query). A client asks for fewer IDs at a time.
+//   - [ForbiddenForNow]: 403 with Retry-After (RFC 9110 section 10.2.3). A client waits, as
+//     for 429.
+//   - [OddItems]: date-times that are numbers or have another form; WebAPI.NumericIDs has
+//     device IDs be numbers. A client reads them, and passes on what was sent.
 //   - [NextPageIsItself]: pages that lead in a circle (Glitchedpixel-io/media-api#66). A
 //     client notices and ends.
 //   - [NamelessItems], [ItemSubscription]: items name nobody, or somebody else, all or only

@@ -32,7 +32,9 @@ func inItems(name string, wanted func(item []byte) bool, value json.RawMessage) 
 		if p.dialect.SubscriptionMember == "" {
 			return nil, errors.New("no item of this provider names its owner; set Options.WebAPI.SubscriptionMember")
 		}
-		return p.items.add(&itemFault{wanted: wanted, take: take, member: p.dialect.SubscriptionMember, value: value}), nil
+		return p.items.add(&itemFault{wanted: wanted, take: take, rewrite: func(item json.RawMessage) json.RawMessage {
+			return world.ReplaceMember(item, p.dialect.SubscriptionMember, value)
+		}}), nil
 	}}
 }
 
@@ -43,10 +45,9 @@ type itemFaults struct {
 }
 
 type itemFault struct {
-	wanted func(item []byte) bool
-	take   func() bool
-	member string
-	value  json.RawMessage // nil: the member is taken out
+	wanted  func(item []byte) bool // nil: each is
+	take    func() bool
+	rewrite func(item json.RawMessage) json.RawMessage // gives another slice, or the same unchanged
 }
 
 func (f *itemFaults) add(fault *itemFault) (remove func()) {
@@ -67,7 +68,7 @@ func (f *itemFaults) alter(item json.RawMessage) json.RawMessage {
 	f.mu.Unlock()
 	for _, fault := range active {
 		if (fault.wanted == nil || fault.wanted(slices.Clone(item))) && fault.take() {
-			item = world.ReplaceMember(item, fault.member, fault.value)
+			item = fault.rewrite(item)
 		}
 	}
 	return item

@@ -185,7 +185,7 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		return err
 	}
 	p.world = world.New(world.Config{
-		Seed: opts.Seed, Devices: opts.Devices, Publish: p.publishFromWorld,
+		Seed: opts.Seed, Devices: opts.Devices, NumericIDs: opts.WebAPI.NumericIDs, Publish: p.publishFromWorld,
 		SubscriptionMember: p.dialect.SubscriptionMember, Spelling: p.spellingOf, Alter: p.items.alter, Kept: p.keepOwner,
 	})
 	timeRange := webapi.TimeRange{From: "from", To: "to"}

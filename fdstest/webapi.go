@@ -45,13 +45,18 @@ type WebAPI struct {
 	SubscriptionParameter string
 	// Paging is how a long list is split; default not at all.
 	Paging Paging
+	// NumericIDs has the made-up devices' IDs be JSON numbers, as in "device_id": 4711,
+	// in items, messages and requests; default strings. Those of items given by hand are
+	// as they are given, numbers too.
+	NumericIDs bool
 	// Compress sends every answer of the Web API in gzip to clients that accept it;
 	// default never. A list then has another ETag in gzip than without.
 	Compress bool
 }
 
-// Paging splits every list into pages. PageParameter and CursorParameter exclude
-// each other; LinkHeader goes with either and alone. All of them count items from
+// Paging splits every list into pages. PageParameter, OffsetParameter and
+// CursorParameter exclude one another; LinkHeader and NextMember go with each of them
+// and alone, MoreMember with any. All of them count items from
 // the start of the list as it is at each request: what is added at its end, as
 // events and tags are, comes on a later page, but an item that is added or taken
 // away in front of a page shifts what is behind it, which is then missed or comes
@@ -62,6 +67,11 @@ type Paging struct {
 	PageParameter string
 	// FirstPage is the number of the first page; default 0.
 	FirstPage int
+
+	// OffsetParameter is a query parameter with the number of items in front of a page;
+	// without it the first is answered, and past the last item an empty list. Where
+	// SizeParameter is its limit a page may begin anywhere.
+	OffsetParameter string
 
 	// CursorParameter is a query parameter with the cursor of a page, an opaque
 	// string that has to be escaped in a query; without it the first is answered.
@@ -78,6 +88,11 @@ type Paging struct {
 	// URL on others. It uses PageParameter or CursorParameter, and without them a
 	// parameter "next" that holds a cursor.
 	LinkHeader bool
+	// NextMember is the member of the answer that holds the URL to which LinkHeader
+	// would lead, below the root with dots, as links.next; null on the last page.
+	// MoreMember is the member that is true where there is a next page and false
+	// elsewhere, as has_more. ListMember must be set too.
+	NextMember, MoreMember string
 
 	// SizeParameter is a query parameter with the wanted number of items a page,
 	// from 1 to 10,000; default none.
@@ -96,12 +111,7 @@ func (w WebAPI) faults(span *TimeRange, fault func(format string, args ...any)) 
 		fault("WebAPI.SubscriptionMember is %.100q; choose a member that items do not use for something else, with a name before, between and after dots", w.SubscriptionMember)
 	}
 	w.Paging.faults(fault)
-	if w.Paging.CursorMember != "" && w.ListMember == "" {
-		fault("WebAPI.Paging.CursorMember needs an object to be in; set WebAPI.ListMember too")
-	}
-	if first, _, _ := strings.Cut(w.Paging.CursorMember, "."); first != "" && first == w.ListMember {
-		fault("WebAPI.Paging.CursorMember begins with %.100q, as WebAPI.ListMember does; name another member", first)
-	}
+	w.memberFaults(fault)
 	from, to := "from", "to"
 	if span != nil {
 		from, to = span.From, span.To
@@ -115,16 +125,43 @@ func (w WebAPI) faults(span *TimeRange, fault func(format string, args ...any)) 
 	}
 }
 
+// memberFaults is about the members of an answer.
+func (w WebAPI) memberFaults(fault func(format string, args ...any)) {
+	named := []namedParameter{{"CursorMember", w.Paging.CursorMember}, {"NextMember", w.Paging.NextMember}, {"MoreMember", w.Paging.MoreMember}}
+	for i, m := range named {
+		first, _, _ := strings.Cut(m.name, ".")
+		switch {
+		case m.name == "":
+			continue
+		case w.ListMember == "":
+			fault("WebAPI.Paging.%s needs an object to be in; set WebAPI.ListMember too", m.field)
+		case first == w.ListMember:
+			fault("WebAPI.Paging.%s begins with %.100q, as WebAPI.ListMember does; name another member", m.field, first)
+		}
+		if slices.Contains(strings.Split(m.name, "."), "") {
+			fault("WebAPI.Paging.%s is %.100q; there must be a name before, between and after dots", m.field, m.name)
+		}
+		for _, other := range named[:i] {
+			if other.name != "" && (other.name == m.name || strings.HasPrefix(other.name, m.name+".") || strings.HasPrefix(m.name, other.name+".")) {
+				fault("WebAPI.Paging.%s and %s are %.100q and %.100q; neither can be in the other", other.field, m.field, other.name, m.name)
+			}
+		}
+	}
+}
+
 func (p Paging) faults(fault func(format string, args ...any)) {
-	pages := p.PageParameter != "" || p.CursorParameter != "" || p.LinkHeader
+	pages := p.PageParameter != "" || p.OffsetParameter != "" || p.CursorParameter != "" || p.LinkHeader || p.NextMember != ""
 	if p.PageParameter != "" && p.CursorParameter != "" {
 		fault("WebAPI.Paging has both a PageParameter and a CursorParameter; pages have numbers or cursors, so leave one out")
 	}
+	if p.OffsetParameter != "" && (p.PageParameter != "" || p.CursorParameter != "") {
+		fault("WebAPI.Paging has an OffsetParameter and another way to name a page; leave one out")
+	}
+	if p.MoreMember != "" && !pages {
+		fault("WebAPI.Paging has a MoreMember but no pages; set a parameter of pages, LinkHeader or NextMember")
+	}
 	if (p.CursorParameter == "") != (p.CursorMember == "") {
 		fault("WebAPI.Paging has one of CursorParameter and CursorMember; set both or neither")
-	}
-	if slices.Contains(strings.Split(p.CursorMember, "."), "") && p.CursorMember != "" {
-		fault("WebAPI.Paging.CursorMember is %.100q; there must be a name before, between and after dots", p.CursorMember)
 	}
 	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
 		fault("WebAPI.Paging.FirstPage is %d; it needs a PageParameter and cannot be negative", p.FirstPage)
@@ -133,7 +170,7 @@ func (p Paging) faults(fault func(format string, args ...any)) {
 		fault("WebAPI.Paging.Size is %d; it is at most %d, or 0 for the default", p.Size, webapi.MaxPageSize)
 	}
 	if !pages && (p.Size != 0 || p.SizeParameter != "") {
-		fault("WebAPI.Paging has a size but no pages; set PageParameter, CursorParameter or LinkHeader")
+		fault("WebAPI.Paging has a size but no pages; set PageParameter, OffsetParameter, CursorParameter, LinkHeader or NextMember")
 	}
 }
 
@@ -150,17 +187,25 @@ func (w WebAPI) subscriptionMember() string {
 
 type namedParameter struct{ field, name string }
 
+// leads reports whether a page tells the next one's URL.
+func (p Paging) leads() bool { return p.LinkHeader || p.NextMember != "" }
+
 func (w WebAPI) parameters() []namedParameter {
 	named := []namedParameter{
 		{"LanguageParameter", w.LanguageParameter},
 		{"TagParameter", w.TagParameter},
 		{"SubscriptionParameter", w.SubscriptionParameter},
 		{"Paging.PageParameter", w.Paging.PageParameter},
+		{"Paging.OffsetParameter", w.Paging.OffsetParameter},
 		{"Paging.CursorParameter", w.Paging.CursorParameter},
 		{"Paging.SizeParameter", w.Paging.SizeParameter},
 	}
-	if w.Paging.LinkHeader && w.Paging.PageParameter == "" && w.Paging.CursorParameter == "" {
-		named = append(named, namedParameter{"Paging.LinkHeader", webapi.LinkParameter})
+	if p := w.Paging; p.leads() && p.PageParameter == "" && p.OffsetParameter == "" && p.CursorParameter == "" {
+		field := "Paging.LinkHeader"
+		if !p.LinkHeader {
+			field = "Paging.NextMember"
+		}
+		named = append(named, namedParameter{field, webapi.LinkParameter})
 	}
 	return named
 }

@@ -3,6 +3,7 @@ package webapi
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,15 +26,20 @@ type Dialect struct {
 
 // answer gives the part of a list that is asked for, each item byte for byte.
 func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) answer {
+	odd := oddOf(r.Context())
 	from, to := asked.bounds(len(items))
-	next := d.Paging.next(r.Context(), asked, from, to, len(items))
+	if odd.PastEnd != 0 && asked.size > 0 && from == to && (asked.number > 0 || asked.offset > 0) {
+		return failure(odd.PastEnd, "")
+	}
+	next := d.Paging.next(odd, asked, from, to, len(items))
 	even := asked.size > 0 && from/asked.size%2 == 1
 	body := array(items[from:to])
+	if odd.Null && from == to {
+		body = []byte("null")
+	}
 	if d.ListMember != "" {
 		members := [][]byte{append([]byte(quoted(d.ListMember)+":"), body...)}
-		if d.Paging.CursorMember != "" && (next != "" || from > 0) { // a list of one page has no cursor, the last of several an empty one
-			members = append(members, []byte(nested(strings.Split(d.Paging.CursorMember, "."), next)))
-		}
+		members = append(members, d.besides(r, from, next, even)...)
 		if even {
 			slices.Reverse(members) // members have no order (RFC 8259 section 4)
 		}
@@ -41,18 +47,45 @@ func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) an
 	}
 	ans := jsonAnswer(http.StatusOK, body)
 	if d.Paging.LinkHeader && next != "" {
-		ans.header.Set("Link", d.Paging.link(r, next, even))
+		ans.header.Set("Link", "<"+d.Paging.reference(r, next, even)+`>; rel="next"`)
 	}
 	return ans
 }
 
-// nested gives a member, in objects below one another, without the braces of the
-// outermost.
-func nested(path []string, value string) string {
-	if len(path) == 1 {
-		return quoted(path[0]) + ":" + quoted(value)
+// besides gives the members of an answer beside its list, each with its name.
+func (d Dialect) besides(r *http.Request, from int, next string, even bool) [][]byte {
+	root := make(map[string]any)
+	set := func(path string, value any) {
+		names := strings.Split(path, ".")
+		object := root
+		for _, name := range names[:len(names)-1] {
+			below, ok := object[name].(map[string]any)
+			if !ok {
+				below = make(map[string]any)
+				object[name] = below
+			}
+			object = below
+		}
+		object[names[len(names)-1]] = value
 	}
-	return quoted(path[0]) + ":{" + nested(path[1:], value) + "}"
+	if d.Paging.CursorMember != "" && (next != "" || from > 0) { // a list of one page has no cursor, the last of several an empty one
+		set(d.Paging.CursorMember, next)
+	}
+	if d.Paging.NextMember != "" {
+		set(d.Paging.NextMember, nil)
+		if next != "" {
+			set(d.Paging.NextMember, d.Paging.reference(r, next, even))
+		}
+	}
+	if d.Paging.MoreMember != "" {
+		set(d.Paging.MoreMember, next != "")
+	}
+	var members [][]byte
+	for _, name := range slices.Sorted(maps.Keys(root)) {
+		value, _ := json.Marshal(root[name]) // all of it has a form in JSON
+		members = append(members, append([]byte(quoted(name)+":"), value...))
+	}
+	return members
 }
 
 func array(items []json.RawMessage) []byte {

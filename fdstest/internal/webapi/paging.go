@@ -1,6 +1,7 @@
 package webapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -22,10 +23,14 @@ type Paging struct {
 	PageParameter string // a page's number
 	FirstPage     int    // its number
 
+	OffsetParameter string // the number of items in front of a page
+
 	CursorParameter string
 	CursorMember    string // member of the answer with the next page's cursor, below the root with dots
 
-	LinkHeader bool // the header Link leads to the next page, by one of the parameters above or by LinkParameter
+	LinkHeader bool   // the header Link leads to the next page, by one of the parameters above or by LinkParameter
+	NextMember string // member of the answer with the URL that it would lead to, below the root with dots; null on the last page
+	MoreMember string // member of the answer that says whether there is a next page, below the root with dots
 
 	SizeParameter string // the number of items a page, at most MaxPageSize
 	Size          int    // without that parameter; default 100
@@ -35,7 +40,9 @@ type Paging struct {
 // names neither PageParameter nor CursorParameter.
 const LinkParameter = "next"
 
-func (p Paging) on() bool { return p.PageParameter != "" || p.CursorParameter != "" || p.LinkHeader }
+func (p Paging) on() bool {
+	return p.PageParameter != "" || p.CursorParameter != "" || p.OffsetParameter != "" || p.LinkHeader || p.NextMember != ""
+}
 
 // page is the part of a list that is asked for.
 type page struct {
@@ -59,20 +66,26 @@ func (p Paging) parameter() string {
 	switch {
 	case p.PageParameter != "":
 		return p.PageParameter
-	case p.CursorParameter != "" || !p.LinkHeader:
-		return p.CursorParameter
+	case p.OffsetParameter != "":
+		return p.OffsetParameter
+	case p.CursorParameter == "" && (p.LinkHeader || p.NextMember != ""):
+		return LinkParameter
 	}
-	return LinkParameter
+	return p.CursorParameter
 }
 
 // readers adds the parameters of a page.
 func (p Paging) readers(known map[string]func(value string) bool, into *page) {
 	known[p.parameter()] = func(value string) (ok bool) {
-		if p.PageParameter == "" {
+		if p.PageParameter == "" && p.OffsetParameter == "" {
 			into.offset, ok = offsetOf(value)
 			return ok
 		}
 		number, err := strconv.Atoi(value)
+		if p.OffsetParameter != "" {
+			into.offset = number
+			return err == nil && number >= 0
+		}
 		into.number = number - p.FirstPage
 		return err == nil && number >= p.FirstPage
 	}
@@ -96,23 +109,29 @@ func (p page) bounds(items int) (from, to int) {
 	return from, from + min(p.size, items-from)
 }
 
-// link leads to another page with the same other parameters: relative to the
+// reference leads to another page with the same other parameters: relative to the
 // request on a page of an odd number, counted from 1, and absolute on others.
 // Clients must take both (RFC 8288 section 3.1).
-func (p Paging) link(r *http.Request, position string, even bool) string {
+func (p Paging) reference(r *http.Request, position string, even bool) string {
 	query := r.URL.Query()
 	query.Set(p.parameter(), position)
 	reference := "?" + query.Encode()
-	if even {
-		reference = "https://" + r.Host + r.URL.EscapedPath() + reference
+	switch {
+	case oddOf(r.Context()).HTTPNext:
+		return "http://" + r.Host + r.URL.EscapedPath() + reference
+	case even:
+		return "https://" + r.Host + r.URL.EscapedPath() + reference
 	}
-	return fmt.Sprintf(`<%s>; rel="next"`, reference)
+	return reference
 }
 
 // position names a page: by its number, counted from 0, or by its first item.
 func (p Paging) position(number, offset int) string {
 	if p.PageParameter != "" {
 		return strconv.Itoa(p.FirstPage + number)
+	}
+	if p.OffsetParameter != "" {
+		return strconv.Itoa(offset)
 	}
 	return cursorTo(offset)
 }
@@ -135,22 +154,54 @@ func offsetOf(cursor string) (offset int, ok bool) {
 	return offset, err == nil && offset >= 0 && cursorTo(offset) == cursor
 }
 
-type ownNext struct{}
+// Odd is how lists deviate from what this box has.
+type Odd struct {
+	OwnNext   bool // every page leads to itself
+	LastLeads Lead // where the last page leads
+	PastEnd   int  // the status of a page past the end; 0: 200 and an empty list
+	Null      bool // an empty list is null
+	HTTPNext  bool // the next page's URL is absolute and begins with http
+}
 
-// WithOwnNext has a page of a list name itself as the next one.
-func WithOwnNext(ctx context.Context) context.Context {
-	return context.WithValue(ctx, ownNext{}, true)
+// Lead is where a last page leads.
+type Lead int
+
+// The places.
+const (
+	Nowhere       Lead = iota
+	ToEmpty            // to an empty page, which leads nowhere
+	ToEmptyItself      // to an empty page, which leads to itself
+	ToItself
+)
+
+type oddKey struct{}
+
+// WithOdd has lists deviate, besides what they do already.
+func WithOdd(ctx context.Context, odd Odd) context.Context {
+	before := oddOf(ctx)
+	odd.OwnNext = odd.OwnNext || before.OwnNext
+	odd.LastLeads = cmp.Or(odd.LastLeads, before.LastLeads)
+	odd.PastEnd = cmp.Or(odd.PastEnd, before.PastEnd)
+	odd.Null = odd.Null || before.Null
+	odd.HTTPNext = odd.HTTPNext || before.HTTPNext
+	return context.WithValue(ctx, oddKey{}, odd)
+}
+
+func oddOf(ctx context.Context) Odd {
+	odd, _ := ctx.Value(oddKey{}).(Odd)
+	return odd
 }
 
 // next gives the position of the page after that which has the items from from
 // to to, of a list of so many; "" after the last one.
-func (p Paging) next(ctx context.Context, asked page, from, to, items int) string {
-	switch own, _ := ctx.Value(ownNext{}).(bool); {
+func (p Paging) next(odd Odd, asked page, from, to, items int) string {
+	isLast, isEmpty := to == items && (from < to || items == 0), from == to && items > 0
+	switch {
 	case asked.size == 0:
 		return ""
-	case own:
+	case odd.OwnNext, isLast && odd.LastLeads == ToItself, isEmpty && odd.LastLeads == ToEmptyItself:
 		return p.position(asked.number, from)
-	case to < items:
+	case to < items, isLast && (odd.LastLeads == ToEmpty || odd.LastLeads == ToEmptyItself):
 		return p.position(asked.number+1, to)
 	}
 	return ""

@@ -13,17 +13,30 @@ import (
 
 // head is what the world reads of an item given by hand.
 type head struct {
-	DeviceID string `json:"device_id"`
-	SpaceID  string `json:"space_id"`
+	DeviceID ident  `json:"device_id"`
+	SpaceID  ident  `json:"space_id"`
 	TagID    string `json:"tag_id"`
-	Code     string `json:"code"`
+	Code     ident  `json:"code"`
 	DateTime string `json:"date_time"`
 	Generic  struct {
 		DeviceType string `json:"device_type"`
-		DeviceID   string `json:"device_id"`
-		SpaceID    string `json:"space_id"`
+		DeviceID   ident  `json:"device_id"`
+		SpaceID    ident  `json:"space_id"`
 		DateTime   string `json:"date_time"`
 	} `json:"generic"`
+}
+
+// ident is an ID, a string or the text of a number; else it is empty.
+type ident string
+
+func (i *ident) UnmarshalJSON(raw []byte) error {
+	var text string
+	if err := json.Unmarshal(raw, &text); err == nil {
+		*i = ident(text)
+	} else if c := raw[0]; c == '-' || '0' <= c && c <= '9' {
+		*i = ident(raw)
+	}
+	return nil
 }
 
 // readHead takes any JSON object; members of other kinds than the world's own
@@ -54,10 +67,10 @@ func (h head) at(now time.Time) time.Time {
 	return now
 }
 
-func firstOf(values ...string) string {
+func firstOf[T ~string](values ...T) string {
 	for _, v := range values {
 		if v != "" {
-			return v
+			return string(v)
 		}
 	}
 	return ""
@@ -98,9 +111,9 @@ func (w *World) AddDevice(id fds.SubscriptionID, raw []byte) error {
 		if h.DeviceID == "" {
 			return nil, fmt.Errorf("%w: it has no device_id", ErrItem)
 		}
-		dev := o.device(h.DeviceID)
+		dev := o.device(string(h.DeviceID))
 		if dev == nil {
-			dev = &device{id: h.DeviceID}
+			dev = &device{id: string(h.DeviceID)}
 			o.devices = append(o.devices, dev)
 		}
 		dev.specification, dev.deviceType, dev.life = raw, h.Generic.DeviceType, nil
@@ -137,7 +150,7 @@ func (w *World) SetDiagnostic(id fds.SubscriptionID, raw []byte) error {
 
 func (w *World) onDevice(what string, id fds.SubscriptionID, raw []byte, do func(o *owner, dev *device, raw json.RawMessage, at time.Time) []Publication) error {
 	return w.byHand(what, id, raw, func(o *owner, h head, raw json.RawMessage, now time.Time) ([]Publication, error) {
-		dev := o.device(h.DeviceID)
+		dev := o.device(string(h.DeviceID))
 		if dev == nil {
 			return nil, fmt.Errorf("%w: its device_id %.64q is no device of this owner; add the device first", ErrItem, h.DeviceID)
 		}
@@ -151,7 +164,7 @@ func (w *World) AddSpace(id fds.SubscriptionID, raw []byte) error {
 		if h.SpaceID == "" {
 			return nil, fmt.Errorf("%w: it has no space_id", ErrItem)
 		}
-		o.spaces = put(o.spaces, entry{id: h.SpaceID, raw: raw})
+		o.spaces = put(o.spaces, entry{id: string(h.SpaceID), raw: raw})
 		return nil, nil
 	})
 }
@@ -192,7 +205,7 @@ func (w *World) AddEventSpecification(raw []byte) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.eventSpecs = put(w.eventSpecs, entry{id: h.Code, raw: bytes.Clone(raw)})
+	w.eventSpecs = put(w.eventSpecs, entry{id: string(h.Code), raw: bytes.Clone(raw)})
 	return nil
 }
 

@@ -61,7 +61,7 @@ type statisticGeneric struct {
 func (d *device) alive() bool { return d.life != nil && !d.held }
 
 func (o *owner) renderStatus(d *device) {
-	d.status = o.named(mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, d.life.status()}))
+	d.status = o.named(mustJSON(deviceItem{o.written(d.id), statusGeneric{d.deviceType, dateTime(d.last)}, d.life.status()}))
 	d.statusAt = d.last
 }
 
@@ -74,7 +74,7 @@ func (o *owner) statisticOf(d *device, from, to time.Time) json.RawMessage {
 	if specific == nil {
 		return nil
 	}
-	return o.named(mustJSON(deviceItem{d.id, statisticGeneric{d.deviceType, dateTime(from), dateTime(to)}, specific}))
+	return o.named(mustJSON(deviceItem{o.written(d.id), statisticGeneric{d.deviceType, dateTime(from), dateTime(to)}, specific}))
 }
 
 // diagnosticOf gives the future state, or nil.
@@ -86,7 +86,7 @@ func (o *owner) diagnosticOf(d *device) json.RawMessage {
 	if specific == nil {
 		return nil
 	}
-	return o.named(mustJSON(deviceItem{d.id, statusGeneric{d.deviceType, dateTime(d.last)}, specific}))
+	return o.named(mustJSON(deviceItem{o.written(d.id), statusGeneric{d.deviceType, dateTime(d.last)}, specific}))
 }
 
 // offers says whether FDS V2 has this kind of information for this type of

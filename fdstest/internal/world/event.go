@@ -25,13 +25,13 @@ type messageGeneric struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"`
 	Message  string `json:"message"`
-	DeviceID string `json:"device_id,omitempty"`
+	DeviceID any    `json:"device_id,omitempty"`
 	SpaceID  string `json:"space_id,omitempty"`
 }
 
-func (h happening) render(messageID string, at time.Time) json.RawMessage {
+func (h happening) render(messageID string, at time.Time, deviceID any) json.RawMessage {
 	kind := eventKinds[h.code]
-	return mustJSON(message{messageID, messageGeneric{dateTime(at), h.code, kind.severity, kind.message, h.deviceID, h.spaceID}})
+	return mustJSON(message{messageID, messageGeneric{dateTime(at), h.code, kind.severity, kind.message, deviceID, h.spaceID}})
 }
 
 // The codes of this box.

@@ -168,9 +168,9 @@ func (o *owner) addFloor(building *spaceChain, storey int, p *places) string {
 }
 
 type deviceItem struct {
-	DeviceID string `json:"device_id"`
-	Generic  any    `json:"generic"`
-	Specific any    `json:"device_type_specific,omitempty"`
+	DeviceID any `json:"device_id"`
+	Generic  any `json:"generic"`
+	Specific any `json:"device_type_specific,omitempty"`
 }
 
 type specGeneric struct {
@@ -209,15 +209,20 @@ func (o *owner) addDevices(p places) {
 
 func (o *owner) addDevice(l life, n int, spaceID string) {
 	about := l.about()
+	fingerprint := uint32(o.fingerprint() ^ o.cfg.Seed)
+	id := fmt.Sprintf("%s_%08X_%04d", about.brand, fingerprint, n+1)
+	if o.cfg.NumericIDs {
+		id = fmt.Sprintf("1%010d%05d", fingerprint, n+1)
+	}
 	dev := &device{
-		id:         fmt.Sprintf("%s_%08X_%04d", about.brand, uint32(o.fingerprint()^o.cfg.Seed), n+1),
+		id:         id,
 		deviceType: about.deviceType,
 		life:       l,
 		last:       o.created.Add(-history),
 	}
 	produced := o.created.Add(-time.Duration(100+o.random.IntN(900)) * 24 * time.Hour)
 	registered := produced.Add(30 * 24 * time.Hour)
-	dev.specification = o.named(mustJSON(deviceItem{dev.id, specGeneric{
+	dev.specification = o.named(mustJSON(deviceItem{o.written(dev.id), specGeneric{
 		DeviceType:            about.deviceType,
 		Name:                  fmt.Sprintf("%s %d", about.name, n+1),
 		Manufacturer:          about.manufacturer,

@@ -83,6 +83,17 @@ func (o *owner) device(id string) *device {
 	return nil
 }
 
+// written gives a made-up device's ID as JSON has it.
+func (o *owner) written(deviceID string) any {
+	switch {
+	case deviceID == "":
+		return nil
+	case o.cfg.NumericIDs:
+		return json.Number(deviceID)
+	}
+	return deviceID
+}
+
 // named gives an item as the owner's own.
 func (o *owner) named(item json.RawMessage) json.RawMessage {
 	if o.cfg.SubscriptionMember == "" {
@@ -144,7 +155,7 @@ func (o *owner) live(dev *device, d time.Duration, now time.Time) (changed bool,
 			if h.spaceID == "" {
 				h.deviceID = dev.id
 			}
-			h.raw = o.named(h.render(newUUID(o.random), at))
+			h.raw = o.named(h.render(newUUID(o.random), at, o.written(h.deviceID)))
 			o.remember(entry{id: h.about(), at: at, raw: h.raw})
 			events = append(events, h)
 		}

@@ -214,8 +214,10 @@ func entityIDs(raw []byte) ([]string, error) {
 	}
 	ids := make([]string, 0, len(elements))
 	for i, element := range elements {
-		var id string
-		if json.Unmarshal(element, &id) != nil {
+		var own ident
+		_ = own.UnmarshalJSON(element) // which never fails
+		id := string(own)
+		if id == "" {
 			h, _ := readHead(element) // an element that is no object has no ID either
 			id = firstOf(h.DeviceID, h.SpaceID)
 		}

@@ -46,6 +46,9 @@ type Config struct {
 	// by hand.
 	Devices int
 
+	// NumericIDs has made-up devices be called by numbers.
+	NumericIDs bool
+
 	// SubscriptionMember is the member in which every item but event
 	// specifications names its owner, below the root with dots; default none.
 	// Spelling writes the subscription ID; default in lower case. An item given by
