@@ -137,7 +137,7 @@ func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
 		"here": func(c *Client, o *Owner, a *connected) { _ = c.endSession(context.Background(), o, a) },
 		"in another process": func(c *Client, o *Owner, a *connected) {
 			r := &run{client: c}
-			r.retire(o.key, a)
+			r.retire(o.key, a, errSignedOut)
 			r.work.Wait()
 		},
 	} {

@@ -16,7 +16,12 @@ func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
 	f := a.follower
 	cfg := c.pushConfig(o.key, o.root, f.Filters())
 	cfg.SaveSubscribed = f.SaveFilters
-	cfg.BeforeMessages = f.Subscribed
+	cfg.BeforeMessages = func(ctx context.Context, s push.Subscribed) error {
+		if err := a.honoured(ctx); err != nil && !c.keeps() {
+			return err
+		}
+		return f.Subscribed(ctx, s)
+	}
 	cfg.OnAcknowledged = f.Acknowledged
 	cfg.OnState = func(s push.State) {
 		f.ConnectionIs(s.Phase)

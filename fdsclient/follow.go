@@ -32,6 +32,7 @@ func (c *Client) followSettings() following.Settings {
 		Log:            c.log,
 		Gap:            c.gapChanged,
 		Polled:         c.polled,
+		Discarded:      pushHooks{c}.MessageDiscarded,
 	}
 }
 

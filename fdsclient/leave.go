@@ -8,6 +8,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // whenOver calls left when the handler cannot be at work any more, which may be
@@ -28,11 +29,12 @@ func (a *connected) whenOver(left func()) {
 	}
 }
 
-// retire ends the connection of an owner who was signed out by another process.
-func (r *run) retire(key fds.OwnerKey, a *connected) {
+// retire ends the connection of an owner who has left the grant.
+func (r *run) retire(key fds.OwnerKey, a *connected, why error) {
 	if a.follower == nil {
 		return
 	}
+	a.why.CompareAndSwap(nil, &why)
 	left := r.client.leave(key)
 	r.work.Go(func() {
 		defer a.whenOver(left)
@@ -42,6 +44,38 @@ func (r *run) retire(key fds.OwnerKey, a *connected) {
 			r.client.log.Warn("the broker's session was not ended", "owner", key, "error", err)
 		}
 	})
+}
+
+// errLeft is why the connection ends of an owner who has left the grant without this
+// process's doing.
+var errLeft = fmt.Errorf("fdsclient: %w: another process signed it out", ErrNoOwner)
+
+// errTakenAway is why an owner has no part any more in a grant that goes on for others.
+func errTakenAway(id fds.SubscriptionID) error {
+	return fmt.Errorf("fdsclient: %w: %w: the provider took subscription %s out of the grant that it shared with others", ErrSignInRequired, ErrSubscriptionChanged, id)
+}
+
+// keeps reports whether connections of owners without a grant go on. Who is polled cannot be
+// read without one.
+func (c *Client) keeps() bool { return c.cfg.Push.KeepWithoutGrant && !c.polls() }
+
+// reads reports whether a grant's tokens are those of an owner, signed in or not.
+func (c *Client) reads(record tokenstore.Grant, id fds.SubscriptionID) bool {
+	return idSet(record.Subscriptions)[id] || idSet(c.others(record))[id]
+}
+
+// honoured returns why the grant is known to have lapsed, at which a process that has just
+// begun has not looked yet; nil: it is not known.
+func (a *connected) honoured(ctx context.Context) error {
+	g := a.grant
+	if s := g.state(); g.fresh.Load() != nil || s.lapsed != nil || s.failing != nil {
+		return s.lapsed
+	}
+	record, err := g.client.store.Load(ctx, g.key)
+	if err != nil || !record.Renewal.Lapsed {
+		return nil // told where the grant is used
+	}
+	return g.lapsedError(record.Renewal)
 }
 
 // departure is a sign-out that still ends a connection and its state.
@@ -113,11 +147,12 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 		if o == nil {
 			continue
 		}
-		why := fmt.Errorf("fdsclient: %w: %w: the provider took subscription %s out of the grant that it shared with others", ErrSignInRequired, ErrSubscriptionChanged, id)
+		why := errTakenAway(id)
 		left := c.leave(o.key)
 		var connection *connected
 		again := c.drop(o, g, why)
-		if kept := c.cfg.Push.KeepWithoutGrant && c.keepConnected(o.key); kept {
+		if c.keeps() && !again { // another process may have the connection
+			c.keepConnected(o.key)
 			parts = append(parts, func() {
 				left()
 				c.signInNeeded([]fds.OwnerKey{o.key}, why)
@@ -125,7 +160,7 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 			continue
 		}
 		if !again {
-			connection = c.takeConnected(o.key)
+			connection = c.takeConnected(o.key, why)
 			o.ended.Store(&push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
 		}
 		parts = append(parts, func() {
@@ -155,28 +190,31 @@ func (c *Client) leftElsewhere(g *grant, work renewed) {
 	for _, key := range c.ownersOf(g.key) {
 		if o := c.knownOwner(key.SubscriptionID); o != nil && !stored[key.SubscriptionID] && !slices.Contains(work.ended, key.SubscriptionID) {
 			c.drop(o, g, errSignedOut)
+			for _, r := range c.runs() {
+				r.mu.Lock()
+				r.left = append(r.left, key)
+				r.mu.Unlock()
+				r.look()
+			}
 		}
 	}
 }
 
-// keepConnected has runs keep the connection of an owner who is in no grant any more, and
-// reports whether there is one.
-func (c *Client) keepConnected(key fds.OwnerKey) bool {
-	kept := false
+// keepConnected has runs keep the connection of an owner who is in no grant any more.
+func (c *Client) keepConnected(key fds.OwnerKey) {
 	for _, r := range c.runs() {
 		r.mu.Lock()
 		if a := r.active[key]; a != nil && a.follower != nil {
-			a.kept, kept = true, true
+			a.kept = true
 		}
 		r.mu.Unlock()
 	}
-	return kept
 }
 
 // lapsed ends the connections of owners whose grant is no longer honoured, or was never
 // another's to use. The broker keeps their sessions.
 func (c *Client) lapsed(owners []fds.OwnerKey, why error) {
-	if c.cfg.Push.KeepWithoutGrant {
+	if c.keeps() {
 		return
 	}
 	for _, r := range c.runs() {
@@ -185,21 +223,21 @@ func (c *Client) lapsed(owners []fds.OwnerKey, why error) {
 			a := r.active[key]
 			r.mu.Unlock()
 			if a != nil && a.follower != nil {
-				a.why.CompareAndSwap(nil, &why)
-				a.cancel()
+				a.end(why)
 			}
 		}
 	}
 }
 
-// takeConnected takes an owner's connection out of the run that has it.
-func (c *Client) takeConnected(key fds.OwnerKey) *connected {
+// takeConnected takes an owner's connection out of the run that has it, to be ended.
+func (c *Client) takeConnected(key fds.OwnerKey, why error) *connected {
 	for _, r := range c.runs() {
 		r.mu.Lock()
 		a := r.active[key]
 		delete(r.active, key)
 		r.mu.Unlock()
 		if a != nil && a.follower != nil {
+			a.why.CompareAndSwap(nil, &why)
 			return a
 		}
 	}

@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,7 @@ type run struct {
 	active  map[fds.OwnerKey]*connected
 	claimed map[fds.OwnerKey]error  // whom others have
 	arrived []*Owner                // signed in since the last look
+	left    []fds.OwnerKey          // their grants without this process's doing
 	cold    []*Owner                // whose grants are to be looked at
 	warming int                     // goroutines that do
 	later   map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
@@ -80,11 +82,12 @@ type run struct {
 
 // connected is an owner's connection in a run.
 type connected struct {
+	owner      *Owner
 	connection *push.Connection      // nil without push
 	follower   *following.Follower   // nil without push or poll
 	grant      *grant                // that the owner had when it began
 	why        atomic.Pointer[error] // it was ended for; nil: it was not
-	kept       bool                  // though its owner is in no grant any more; the run's mu
+	kept       bool                  // though its owner was taken out of its grant; the run's mu
 	cancel     context.CancelFunc
 	done       chan struct{}
 }
@@ -102,10 +105,16 @@ func (a *connected) isOver() bool {
 
 // state is a state of its connection, with the reason for which it was ended.
 func (a *connected) state(s push.State) push.State {
-	if why := a.why.Load(); why != nil && s.Phase == push.Stopped && s.Err == nil {
+	if why := a.why.Load(); why != nil && s.Phase == push.Stopped {
 		s.Err = *why
 	}
 	return s
+}
+
+// end ends it for a reason, of which the first counts.
+func (a *connected) end(why error) {
+	a.why.CompareAndSwap(nil, &why)
+	a.cancel()
 }
 
 // isBack reports whether what has ended is wanted again: its owner signed in anew, here
@@ -192,7 +201,11 @@ look:
 				owners, unread, err = c.listOwners(ctx)
 				continue look
 			case <-r.wake: // no need to look at ten thousand for one
-				r.follow(ctx, r.takeArrived(), true)
+				arrived, left := r.takeNews()
+				for _, key := range left {
+					r.part(ctx, key)
+				}
+				r.follow(ctx, arrived, true)
 			}
 		}
 	}
@@ -215,6 +228,9 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 			}
 			r.mu.Unlock()
 			a = nil
+		} else if a != nil && a.owner != o { // who has left, and has signed in again
+			r.supersede(a)
+			a = nil
 		}
 		known := a != nil
 		if !known || o.grant.Load().state().lapsed != nil {
@@ -234,10 +250,23 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 			delete(r.active, o.key)
 			r.mu.Unlock()
 			if a != nil {
-				r.retire(o.key, a)
+				r.retire(o.key, a, errSignedOut)
 			}
 		}
 	}
+}
+
+// supersede ends a connection that was kept without a grant, and whose owner has one again:
+// it knows nothing of that.
+func (r *run) supersede(a *connected) {
+	r.mu.Lock()
+	if r.active[a.owner.key] == a {
+		delete(r.active, a.owner.key)
+	}
+	r.mu.Unlock()
+	left := r.client.leave(a.owner.key)
+	a.cancel()
+	a.whenOver(left)
 }
 
 // retireOthers stops what belongs to none of the owners, who are all that were
@@ -253,13 +282,45 @@ func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
 		return // told next time
 	}
 	still := r.without(owners)
+	for key := range gone {
+		if still[key] {
+			r.part(ctx, key)
+		}
+	}
+}
+
+// part ends the connection of an owner who has left its grant in another process, or keeps
+// it where the provider took the owner away.
+func (r *run) part(ctx context.Context, key fds.OwnerKey) {
+	c := r.client
+	r.mu.Lock()
+	a := r.active[key]
+	r.mu.Unlock()
+	if a == nil {
+		return
+	}
+	now := c.knownOwner(key.SubscriptionID)
+	if now != nil && now != a.owner {
+		return // it has signed in again
+	}
+	why := errLeft
+	if record, err := c.store.Load(ctx, a.grant.key); err == nil && !idSet(record.Subscriptions)[key.SubscriptionID] {
+		if !c.reads(record, key.SubscriptionID) {
+			why = errTakenAway(key.SubscriptionID)
+		}
+		if now != nil {
+			c.drop(now, a.grant, why)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key := range gone {
-		if a := r.active[key]; a != nil && still[key] {
-			delete(r.active, key)
-			r.retire(key, a)
-		}
+	switch {
+	case r.active[key] != a:
+	case c.keeps() && errors.Is(why, ErrSubscriptionChanged):
+		a.kept = true
+	default:
+		delete(r.active, key)
+		r.retire(key, a, why)
 	}
 }
 
@@ -285,12 +346,12 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 	return gone
 }
 
-func (r *run) takeArrived() []*Owner {
+func (r *run) takeNews() (arrived []*Owner, left []fds.OwnerKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	owners := r.arrived
-	r.arrived = nil
-	return owners
+	arrived, left = r.arrived, r.left
+	r.arrived, r.left = nil, nil
+	return arrived, left
 }
 
 // warm puts an owner's grant under the scheduler, and looks whether a lapsed one
@@ -330,7 +391,7 @@ func (r *run) nextCold(ctx context.Context) *Owner {
 // stopped, and reported. It is called by one goroutine alone and holds no lock
 // while it reads state and tells hooks.
 func (r *run) start(ctx context.Context, o *Owner) {
-	a := &connected{grant: o.grant.Load(), done: make(chan struct{}), cancel: func() {}}
+	a := &connected{owner: o, grant: o.grant.Load(), done: make(chan struct{}), cancel: func() {}}
 	release := func() {}
 	if r.calling != nil {
 		var has bool
@@ -352,6 +413,9 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	r.mu.Lock()
 	r.active[o.key] = a
 	r.mu.Unlock()
+	if why := a.grant.state().lapsed; why != nil && !r.client.keeps() { // told before the run had it
+		a.end(why)
+	}
 	switch {
 	case err != nil:
 		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
@@ -413,6 +477,11 @@ func (r *run) arrive(owners ...*Owner) {
 	r.mu.Lock()
 	r.arrived = append(r.arrived, owners...)
 	r.mu.Unlock()
+	r.look()
+}
+
+// look has the run look at once at those of whom there is news.
+func (r *run) look() {
 	select {
 	case r.wake <- struct{}{}:
 	default:

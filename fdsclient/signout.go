@@ -79,7 +79,7 @@ func (o *Owner) SignOut(ctx context.Context) error {
 		// session is ended is connected when it is.
 		left := c.leave(o.key)
 		if again = c.drop(o, g, errSignedOut); !again {
-			connection = c.takeConnected(o.key)
+			connection = c.takeConnected(o.key, errSignedOut)
 		}
 		defer connection.whenOver(left)
 	}

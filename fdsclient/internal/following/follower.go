@@ -2,12 +2,15 @@ package following
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -36,13 +39,14 @@ type Follower struct {
 	turn  baton // held over the handler's work
 	place place // among the workers
 
-	mu       sync.Mutex // guards what follows
-	stopped  bool
-	recent   recent    // what the handler had last
-	last     time.Time // when a message was handled
-	position position
-	gap      gap
-	polling  *polling // nil: the broker pushes
+	mu          sync.Mutex // guards what follows
+	stopped     bool
+	toldForeign bool      // that a message named another owner
+	recent      recent    // what the handler had last
+	last        time.Time // when a message was handled
+	position    position
+	gap         gap
+	polling     *polling // nil: the broker pushes
 }
 
 // baton is a mutex that a context can give up on, and testing/synctest knows.
@@ -90,6 +94,10 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		}
 		f.mu.Unlock()
 	}
+	if id, named := dialect.Subscription(item); named && id != f.owner.Key.SubscriptionID {
+		f.foreign(ctx)
+		drop = true
+	}
 	if !drop {
 		if err := f.handler(ctx, m); err != nil {
 			return err
@@ -106,6 +114,20 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		f.position.handled(&m, f.clock(m.ReceivedAt), at, ok)
 	}
 	return nil
+}
+
+// foreign tells of a message on the owner's topic that names another owner: whose it is
+// nobody knows, and so nobody gets it.
+func (f *Follower) foreign(ctx context.Context) {
+	err := fmt.Errorf("fdsclient: %w: a message on the owner's topic names another one in its member %q; ask the provider, or correct Dialect.SubscriptionMember", pull.ErrOwner, f.shared.Dialect.SubscriptionMember)
+	f.mu.Lock()
+	first := !f.toldForeign
+	f.toldForeign = true
+	f.mu.Unlock()
+	if first {
+		f.shared.Log.LogAttrs(ctx, slog.LevelWarn, "a message was discarded that names another owner", ownerAttr(f.owner.Key), slog.Any("error", err))
+	}
+	f.shared.Discarded(f.owner.Key, err)
 }
 
 // remembers reports whether what the handler had is of use later.

@@ -43,6 +43,8 @@ type Settings struct {
 	Log    *slog.Logger
 	Gap    func(GapEvent)
 	Polled func(PollEvent)
+	// Discarded is told of a live message that was not handed over.
+	Discarded func(owner fds.OwnerKey, reason error)
 }
 
 // Followers are those of a Client's owners.
