@@ -11,6 +11,7 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
@@ -56,6 +57,22 @@ func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
 					}
 				})
 			})
+		})
+	}
+}
+
+// A handler that is not configured is another matter.
+func TestLiveMessagesWaitThoughAHandlerSaysWhatTheConfigurationWouldSay(t *testing.T) {
+	for _, class := range []error{fds.ErrConfig, pull.ErrOwner} {
+		synctest.Test(t, func(t *testing.T) {
+			all := pushing(t, func(c *config) { c.Dialect = byDate })
+			f := followed(t, all, &webAPI{answer: oneEach}, func(context.Context, delivery.Message) error { return fmt.Errorf("no database: %w", class) })
+			defer f.Stop()
+			began := time.Now()
+			subscribed(t, f, push.Subscribed{Last: lost})
+			if took := time.Since(began); took != all.Wait {
+				t.Errorf("%v: live messages waited for %v", class, took)
+			}
 		})
 	}
 }

@@ -281,6 +281,7 @@ func TestPagesThatShiftWhileTheyAreReadHideNoEvent(t *testing.T) {
 		time.Sleep(time.Minute)
 		for i := range 5 {
 			api.event(fmt.Sprint("event ", i), time.Now())
+			time.Sleep(time.Hour)
 		}
 		time.Sleep(30 * 24 * time.Hour)
 		api.change(func() { api.drop = true })

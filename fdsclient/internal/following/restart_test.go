@@ -254,6 +254,76 @@ func TestACheckAfterARestartThatTakesTooLongIsToldAsAGapAndStored(t *testing.T) 
 	})
 }
 
+// What moves no position, as one that is dated before the last, is remembered all the same.
+func TestWhatTheHandlerHadLastIsStoredThoughTheStoreIsSlowOrFails(t *testing.T) {
+	late := func(t *testing.T, f *Follower, id string) {
+		pushed(t, f, "D/events", dated(id, time.Now().Add(-time.Minute)), time.Now())
+	}
+	knows := func(t *testing.T, all *fixture, f *Follower, ids ...string) {
+		t.Helper()
+		var r recent
+		r.restore(all.state(t, f.owner.Key).Recent)
+		for _, id := range ids {
+			if !r.holds(digests{what: digestOfRecent([]byte("id " + id))}) {
+				t.Errorf("%q is not known to the next process", id)
+			}
+		}
+	}
+	t.Run("it is slow", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			all := pushing(t, func(c *config) {
+				c.Dialect = byDate
+				c.Store = &slowState{slow: func(s record) time.Duration { return time.Duration(len(s.Recent)) * time.Second }}
+			})
+			f := followed(t, all, new(webAPI), new(handled).handle)
+			time.Sleep(time.Hour)
+			pushed(t, f, "D/events", dated("last", time.Now()), time.Now())
+			time.Sleep(positionInterval + time.Second) // it is being stored
+			late(t, f, "late")
+			time.Sleep(time.Minute)
+			knows(t, all, f, "last", "late")
+			f.Stop()
+		})
+	})
+	t.Run("it fails", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(failingState)
+			all := pushing(t, func(c *config) { c.Dialect, c.Store = byDate, store })
+			f := followed(t, all, new(webAPI), new(handled).handle)
+			time.Sleep(time.Hour)
+			pushed(t, f, "D/events", dated("last", time.Now()), time.Now())
+			time.Sleep(time.Minute)
+			store.saves.Store(true)
+			late(t, f, "late")
+			time.Sleep(positionInterval + 100*time.Millisecond)
+			store.saves.Store(false)
+			f.Stop()
+			knows(t, all, f, "last", "late")
+		})
+	})
+}
+
+// Where dates are coarse, a device that is as it was before has the same status to the byte.
+func TestAStateThatAnotherOneFollowedIsNotKnownToTheNextProcessAsTheLast(t *testing.T) {
+	event := func(payload string) digests { return digests{what: digestOfRecent([]byte(payload))} }
+	state := func(payload string) digests {
+		d := event(payload)
+		d.of = 7
+		return d
+	}
+	var first, next, last recent
+	for _, d := range []digests{state("on"), state("off"), event("e")} {
+		first.add(d, false)
+	}
+	next.restore(first.bytes())
+	last.restore(next.bytes())
+	for n, r := range []*recent{&first, &next, &last} {
+		if r.holds(state("on")) || !r.holds(state("off")) || !r.holds(event("e")) || !r.holds(event("on")) {
+			t.Errorf("process %d: knows the first state %v, the last %v, an event %v, and what may have been one %v", n, r.holds(state("on")), r.holds(state("off")), r.holds(event("e")), r.holds(event("on")))
+		}
+	}
+}
+
 // A process that dies while live messages flow and the gap is open has not forgotten it.
 func TestAGapIsStoredOnceLiveMessagesGoOnBeforeItIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

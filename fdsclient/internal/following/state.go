@@ -198,13 +198,10 @@ func (f *Follower) join(theirs record) {
 	}
 	if f.stored.Polled == nil {
 		f.stored.Polled = theirs.Polled
-	} else {
-		polled := *f.stored.Polled // whose parts are not stored now, unlike theirs
-		polled.nowhere()
-		if theirs.Polled != nil {
-			for i, part := range theirs.Polled.long() {
-				*polled.long()[i].in = *part.in
-			}
+	} else if theirs.Polled != nil {
+		polled := *f.stored.Polled
+		for i, part := range theirs.Polled.long() {
+			*polled.long()[i].in = *part.in // what is stored now is not to be touched
 		}
 		f.stored.Polled = &polled
 	}
@@ -249,7 +246,7 @@ func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next *record,
 		return "", err
 	}
 	if len(data) > statestore.MaxBytes && next.Polled != nil {
-		if data, err = a.writeLong(ctx, owner, *next, before); err != nil {
+		if data, err = a.writeLong(ctx, owner, *next, before, revision); err != nil {
 			return "", err
 		}
 	}
@@ -258,7 +255,14 @@ func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next *record,
 
 // writeLong stores the longest parts of a record in records of their own, until the rest
 // fits. Each has two names, of which what is stored at this moment uses one.
-func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord) ([]byte, error) {
+func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord, revision string) ([]byte, error) {
+	now, err := a.Store.Load(ctx, a.key(owner, stateName))
+	switch {
+	case err != nil && !errors.Is(err, statestore.ErrCorrupt):
+		return nil, err
+	case now.Revision != revision: // before is not what is stored
+		return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrConflict)
+	}
 	kept, polled := next.Polled, *next.Polled
 	next.Polled = &polled
 	if before == nil {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -251,6 +252,33 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 	})
 }
 
+// What was asked for while the gap was narrower does not close it.
+func TestAGapThatAnotherProcessWidensIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.Dialect = byDate })
+		var missed []string
+		down := false
+		goOn := make(chan struct{})
+		var got handled
+		f := followed(t, all, withoutStatuses(&down, &missed), func(ctx context.Context, m delivery.Message) error {
+			<-goOn
+			return got.handle(ctx, m)
+		})
+		defer f.Stop()
+		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
+		time.Sleep(time.Hour)
+		theirs := all.state(t, f.owner.Key)
+		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Why: "theirs"}
+		all.put(t, f.owner.Key, theirs)
+		subscribed(t, f, push.Subscribed{Last: lost}) // Wait passes while the handler is at work
+		close(goOn)
+		synctest.Wait()
+		if got.has("theirs") != 1 || got.has("ours") != 1 || f.open() {
+			t.Errorf("of theirs %d, of ours %d were handed over; open %v", got.has("theirs"), got.has("ours"), f.open())
+		}
+	})
+}
+
 func TestAStateThatOthersChangeWithoutRestIsAnErrorAndNoLoop(t *testing.T) {
 	store := &contestedStore{}
 	all := pushing(t, func(c *config) { c.Store = store })
@@ -278,21 +306,34 @@ func (s *contestedStore) Save(ctx context.Context, key statestore.Key, data []by
 	return s.Memory.Save(ctx, key, data, revision)
 }
 
-func TestWhatTwoProcessesPolledOfLongListsIsStoredWhole(t *testing.T) {
-	all := polled(t, nil)
-	owner := anOwner()
-	ours, theirs := all.Follow(t.Context(), Owner{Key: owner}, nil), all.Follow(t.Context(), Owner{Key: owner}, nil)
-	for n := range 6 {
-		f := ours
-		if n%2 == 1 {
-			f = theirs
-		}
-		if err := f.save(t.Context(), func(r *record) { *r = long(n) }); err != nil {
-			t.Fatal(err)
-		}
-		if !same(all.state(t, owner), long(n)) {
-			t.Errorf("after save %d another state is there", n)
-		}
+func TestWhatTwoProcessesPolledOfLongListsIsStoredWholeThoughOneCrashes(t *testing.T) {
+	for left := range 6 {
+		t.Run(fmt.Sprint(left), func(t *testing.T) {
+			store := &crashingStore{left: -1}
+			all := polled(t, func(cfg *config) { cfg.Store = store })
+			owner := anOwner()
+			one, other := all.Follow(t.Context(), Owner{Key: owner}, nil), all.Follow(t.Context(), Owner{Key: owner}, nil)
+			save := func(n int) error {
+				f := one
+				if n%2 == 1 {
+					f = other
+				}
+				return f.save(t.Context(), func(r *record) { *r = long(n) })
+			}
+			for n := range 4 {
+				if err := save(n); err != nil || !same(all.state(t, owner), long(n)) {
+					t.Fatalf("save %d: %v, or another state is there", n, err)
+				}
+			}
+			store.left = left
+			want := long(3)
+			if save(4) == nil {
+				want = long(4)
+			}
+			if got := all.state(t, owner); !same(got, want) {
+				t.Errorf("after a crash the state of %v is there in part", got.Filters)
+			}
+		})
 	}
 }
 
