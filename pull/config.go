@@ -39,6 +39,8 @@ const (
 	DefaultTimeout      = time.Minute
 	DefaultRetryFor     = 30 * time.Second
 	DefaultMaxPages     = 10_000
+	DefaultMaxListBytes = 1 << 30
+	DefaultListTimeout  = 10 * time.Minute
 )
 
 const (
@@ -83,18 +85,25 @@ type Config struct {
 	MaxBodyBytes int64 // bound of one answer, decompressed; default 64 MiB
 	MaxItemBytes int64 // bound of one item; default 1 MiB
 	MaxPages     int   // bound of one list's pages; default 10,000
+	MaxListBytes int64 // bound of one list, all its answers together, decompressed; default 1 GiB
 
 	// Timeout bounds the wait for one answer from the dial to its last byte, the
 	// time that the loop over the list takes for itself left out. Default 1 minute.
 	Timeout time.Duration
+
+	// ListTimeout bounds what the provider takes for a whole list, all its answers together
+	// and the waits before requests are repeated; the time that the loop, the Limit and the
+	// Authorizer take is left out. Default 10 minutes.
+	ListTimeout time.Duration
 
 	// RetryFor is how long a request is repeated that failed with a Retryable error
 	// before its answer began, the first attempt included. The delays are random and
 	// grow, the first to 1 s at most and the last ones to 10 s. Where Retry-After says
 	// how long to wait (RFC 9110 section 10.2.3), the delay comes on top of that, so
 	// that owners who were told the same do not come again together. A wait that would
-	// end after RetryFor or after the context's deadline is not begun. What may not be carried out twice is repeated only when
-	// it was not carried out. Default 30 s; negative: never.
+	// end after RetryFor or after the context's deadline is not begun. What may not be
+	// carried out twice is repeated only when it was not carried out. Default 30 s;
+	// negative: never.
 	RetryFor time.Duration
 
 	Limit *Limit // bounds the requests; share one among the owners of a provider. Default: no bound
@@ -114,7 +123,9 @@ type Client struct {
 	maxBody    int64
 	maxItem    int64
 	maxPages   int
+	maxList    int64
 	timeout    time.Duration
+	forList    time.Duration
 	retryFor   time.Duration
 	limit      *Limit
 	logger     *slog.Logger
@@ -148,6 +159,12 @@ func New(config Config) (*Client, error) {
 	if config.MaxPages < 0 {
 		fault("MaxPages is %d; it must be positive, or 0 for the default", config.MaxPages)
 	}
+	if config.MaxListBytes < 0 {
+		fault("MaxListBytes is %d; it must be positive, or 0 for the default", config.MaxListBytes)
+	}
+	if config.ListTimeout < 0 {
+		fault("ListTimeout is %v; it must be positive, or 0 for the default", config.ListTimeout)
+	}
 	for _, text := range config.Dialect.Faults() {
 		fault("%s", text)
 	}
@@ -174,7 +191,9 @@ func New(config Config) (*Client, error) {
 		maxBody:    config.MaxBodyBytes,
 		maxItem:    config.MaxItemBytes,
 		maxPages:   config.MaxPages,
+		maxList:    config.MaxListBytes,
 		timeout:    config.Timeout,
+		forList:    config.ListTimeout,
 		retryFor:   config.RetryFor,
 		limit:      config.Limit,
 		logger:     config.Logger,
@@ -197,8 +216,14 @@ func New(config Config) (*Client, error) {
 	if c.maxItem == 0 {
 		c.maxItem = DefaultMaxItemBytes
 	}
+	if c.maxList == 0 {
+		c.maxList = DefaultMaxListBytes
+	}
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
+	}
+	if c.forList == 0 {
+		c.forList = DefaultListTimeout
 	}
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)

@@ -37,6 +37,7 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 		{"no authorizer", func(c *pull.Config) { c.Authorizer = nil }, []string{"Authorizer", "W9"}},
 		{"negative bounds", func(c *pull.Config) { c.MaxBodyBytes, c.MaxItemBytes, c.Timeout = -1, -1, -time.Second },
 			[]string{"MaxBodyBytes", "MaxItemBytes", "Timeout"}},
+		{"negative bounds of lists", func(c *pull.Config) { c.MaxListBytes, c.ListTimeout = -1, -1 }, []string{"MaxListBytes is -1", "ListTimeout is -1ns"}},
 		{"fewer pages than none", func(c *pull.Config) { c.MaxPages = -1 }, []string{"MaxPages is -1"}},
 		{"a header in the user agent", func(c *pull.Config) { c.UserAgent = "a\r\nX: y" }, []string{"UserAgent"}},
 		{"TLS 1.1", func(c *pull.Config) {

@@ -35,6 +35,8 @@ type listDecoder struct {
 	member  string
 	maxItem int64
 
+	ofList int64 // the bound of the list, when that is what bounds the answer
+
 	wanted []string // other members, named as the dialect names them
 	kept   members  // of them, or of what they are in
 	plain  bool     // the answer was the array, without an object around it
@@ -56,7 +58,7 @@ func newListDecoder(body io.Reader, member string, maxBody, maxItem int64, waiti
 // each calls visit with the bytes of every item, as they were sent, in memory of
 // their own. Errors are a listError, a refusedError or the body's own;
 // io.ErrUnexpectedEOF when it ended too soon.
-func (d *listDecoder) each(visit func(json.RawMessage)) error {
+func (d *listDecoder) each(visit func(json.RawMessage) error) error {
 	err := d.answer(visit)
 	if err == nil {
 		err = d.end()
@@ -64,7 +66,7 @@ func (d *listDecoder) each(visit func(json.RawMessage)) error {
 	return d.explain(err)
 }
 
-func (d *listDecoder) answer(visit func(json.RawMessage)) error {
+func (d *listDecoder) answer(visit func(json.RawMessage) error) error {
 	switch kind := d.decoder.PeekKind(); kind {
 	case '[':
 		d.plain = true
@@ -84,7 +86,7 @@ func (d *listDecoder) answer(visit func(json.RawMessage)) error {
 	return notAList("the answer is neither a list nor an object")
 }
 
-func (d *listDecoder) array(visit func(json.RawMessage)) error {
+func (d *listDecoder) array(visit func(json.RawMessage) error) error {
 	if _, err := d.decoder.ReadToken(); err != nil { // the bracket
 		return err
 	}
@@ -93,13 +95,16 @@ func (d *listDecoder) array(visit func(json.RawMessage)) error {
 		if err != nil {
 			return err
 		}
-		visit(raw)
+		if err := visit(raw); err != nil {
+			d.body.failed = err
+			return err
+		}
 	}
 	_, err := d.decoder.ReadToken()
 	return err
 }
 
-func (d *listDecoder) object(visit func(json.RawMessage)) error {
+func (d *listDecoder) object(visit func(json.RawMessage) error) error {
 	refused := map[string]json.RawMessage{}
 	if err := d.members("", refused, visit); err != nil {
 		return err
@@ -123,7 +128,7 @@ func (d *listDecoder) object(visit func(json.RawMessage)) error {
 
 // members reads an object; prefix, with a dot at its end, is where it stands. What it
 // says of a refusal goes to refused.
-func (d *listDecoder) members(prefix string, refused map[string]json.RawMessage, visit func(json.RawMessage)) error {
+func (d *listDecoder) members(prefix string, refused map[string]json.RawMessage, visit func(json.RawMessage) error) error {
 	if _, err := d.decoder.ReadToken(); err != nil { // the brace
 		return err
 	}
@@ -158,7 +163,7 @@ func (d *listDecoder) members(prefix string, refused map[string]json.RawMessage,
 }
 
 // list reads the member that the dialect names.
-func (d *listDecoder) list(visit func(json.RawMessage)) error {
+func (d *listDecoder) list(visit func(json.RawMessage) error) error {
 	if d.found {
 		return notAList("the answer has two members %q", cut(d.member))
 	}
@@ -209,6 +214,8 @@ func (d *listDecoder) explain(err error) error {
 		return err
 	case errors.Is(err, errItemTooLarge):
 		return notAList("an item is larger than %d bytes; Config.MaxItemBytes sets the bound", d.maxItem)
+	case errors.Is(err, errBodyTooLarge) && d.ofList > 0:
+		return notAList("the list is larger than %d bytes; ask for less at once, or Config.MaxListBytes sets the bound", d.ofList)
 	case errors.Is(err, errBodyTooLarge):
 		return notAList("it is larger than %d bytes; ask for fewer items at once, or Config.MaxBodyBytes sets the bound", d.body.max)
 	case d.body.failed != nil:

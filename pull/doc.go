@@ -55,7 +55,10 @@
 // # Bounds
 //
 // Nothing that a provider sends is trusted. Every answer, also as decompressed,
-// every item, header, page count and wait has a bound. Credentials go over https to
+// every item, header, page count and wait has a bound, and so have a list as a whole,
+// in bytes and in time, and what Collect gathers. A list whose loop blocks holds about
+// 1 MiB, and up to 3 MiB where its items are as large as Config.MaxItemBytes: a thousand
+// of them about 1 GiB, however long they are. Credentials go over https to
 // the provider's own origin and nowhere else, whatever redirects and links say.
 // Errors hold no part of an answer but the provider's own short message, quoted,
 // with the token taken out where the provider echoes it.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
@@ -29,12 +30,13 @@ type request struct {
 	names      bool   // the content names the owner
 	method     string
 	target     *url.URL
-	path       string   // what errors call it; a next page's own comes from outside. "": target's
-	content    []byte   // JSON; nil: none
-	challenges int      // that the Authorizer was asked about, over all attempts
-	doubt      bool     // an attempt failed that may have been carried out
-	secrets    []string // the credentials that were sent, in all attempts, so that no error shows them
-	known      string   // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
+	path       string     // what errors call it; a next page's own comes from outside. "": target's
+	content    []byte     // JSON; nil: none
+	challenges int        // that the Authorizer was asked about, over all attempts
+	doubt      bool       // an attempt failed that may have been carried out
+	secrets    []string   // the credentials that were sent, in all attempts, so that no error shows them
+	list       *allowance // of the list that it is for; nil: of none
+	known      string     // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 
 // repeatable says whether the request may be sent again when it may have been
@@ -52,8 +54,10 @@ type exchange struct {
 	ctx    context.Context // of this exchange; its cause is errTimeout when the provider took too long
 	end    context.CancelFunc
 	wait   patience
-	made   int  // the attempts up to this one, once it was answered as expected
-	shared bool // the credentials are those of several owners, and nothing sent says for whom
+	given  time.Duration // what wait began with
+	byList bool          // as that was all that was left for the list
+	made   int           // the attempts up to this one, once it was answered as expected
+	shared bool          // the credentials are those of several owners, and nothing sent says for whom
 
 	response *http.Response
 }
@@ -63,7 +67,8 @@ type exchange struct {
 func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	e := &exchange{request: r, client: c, ctx: ctx, end: func() { cancel(nil) }}
-	e.wait = patience{limit: c.limit, left: c.timeout, over: func() { cancel(errTimeout) }}
+	e.given, e.byList = r.list.of(c.timeout)
+	e.wait = patience{limit: c.limit, left: e.given, over: func() { cancel(errTimeout) }}
 	opened := false
 	defer func() {
 		if !opened { // also when the Transport panics: its place in the limit is others' too
@@ -79,7 +84,10 @@ func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 
 // close ends the exchange, also in the middle of a body.
 func (e *exchange) close() {
-	defer e.wait.pause() // last, or the next request begins while the provider is still at this one
+	defer func() { // last, or the next request begins while the provider is still at this one
+		e.wait.pause()
+		e.list.spend(e.given - e.wait.left)
+	}()
 	e.end()
 	if e.response != nil {
 		e.response.Body.Close()
@@ -290,6 +298,10 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 	switch {
 	case e.ctx.Err() != nil && !e.late():
 		failed.cause = e.ctx.Err()
+		return failed
+	case e.ctx.Err() != nil && e.byList:
+		failed.class = ErrUnavailable
+		failed.detail = fmt.Sprintf("%q took over %v for the list; ask for less at once, or Config.ListTimeout sets the bound", cut(origin(e.target)), e.client.forList)
 		return failed
 	case e.ctx.Err() != nil:
 		failed.class = ErrUnavailable

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// aheadBytes bounds what is read of an answer before the loop wants it.
-const aheadBytes = 1 << 20
+// aheadBytes bounds what is read of an answer before the loop wants it. As much may be
+// with the loop at the same time.
+const aheadBytes = 512 << 10
 
 // entryBytes is about what an entry takes besides its JSON, which may be tiny.
 const entryBytes = 64
@@ -27,7 +28,7 @@ type answerBegan struct {
 
 // feed carries what a reader reads to the loop that uses it. They run side by side,
 // so that the provider's time and the loop's are not added up: the reader is ahead
-// by aheadBytes, and by no more than the answer after the one in use.
+// by aheadBytes, twice at most, and by no more than the answer after the one in use.
 type feed struct {
 	mu      sync.Mutex
 	news    sync.Cond // for the loop
@@ -140,6 +141,9 @@ func (f *feed) put(e entry) {
 	f.pending = append(f.pending, e)
 	f.pendingBytes += len(e.raw) + entryBytes
 }
+
+// isFull reports whether so much was put that the loop must see it first.
+func (f *feed) isFull() bool { return f.pendingBytes > aheadBytes }
 
 // flush hands over what was put. When the loop has enough, it pauses wait and waits
 // until it has not.

@@ -1,7 +1,9 @@
 package pull
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -57,22 +59,41 @@ func (c *Client) Items(ctx context.Context, kind Kind, query Query) iter.Seq2[fd
 	return list(ctx, c, kind, query, fds.ParseItem, itself)
 }
 
+// MaxCollectBytes bounds what Collect gathers.
+const MaxCollectBytes = 64 << 20
+
 // Collect gathers a list: the items that came whole, in order, and the first
-// error. It suits short lists; a long one is better taken item by item.
+// error. It suits short lists; a long one is better taken item by item. When the
+// items, each with 64 bytes for itself, take over MaxCollectBytes, the list is left
+// there: the error matches ErrAnswer.
 func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	var (
 		items []T
 		first error
+		bytes int
 	)
 	for item, err := range list {
-		switch {
-		case err == nil:
+		if err == nil {
+			if bytes += sizeOf(item); bytes > MaxCollectBytes {
+				err := &Error{Operation: "collect", class: ErrAnswer, detail: fmt.Sprintf("the items take over %d bytes; take them one by one, or ask for fewer at once", MaxCollectBytes)}
+				return items, cmp.Or(first, error(err))
+			}
 			items = append(items, item)
-		case first == nil:
+			continue
+		}
+		if first == nil {
 			first = err
 		}
 	}
 	return items, first
+}
+
+// sizeOf is about what an item takes.
+func sizeOf(item any) int {
+	if sent, ok := item.(interface{ Raw() json.RawMessage }); ok {
+		return entryBytes + len(sent.Raw())
+	}
+	return entryBytes
 }
 
 func (c *Client) device(data []byte) (fds.Device, error) { return fds.ParseDevice(data, c.dialect) }
@@ -89,7 +110,7 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 			yield(none, err)
 			return
 		}
-		r := &reader{client: c, kind: kind, notes: query.Version != nil}
+		r := &reader{client: c, kind: kind, notes: query.Version != nil, time: allowance{c.forList}}
 		for _, p := range parts {
 			r.asked = append(r.asked, p.at.String())
 		}

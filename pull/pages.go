@@ -179,7 +179,12 @@ func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before an
 	r.began++
 	r.feed.began(e)
 	dialect := r.client.dialect
-	decoder := newListDecoder(e.response.Body, dialect.ListMember, r.client.maxBody, r.client.maxItem, func() error { return r.feed.flush(ctx, &e.wait) })
+	flush := func() error { return r.feed.flush(ctx, &e.wait) }
+	left := r.client.maxList - r.bytes
+	decoder := newListDecoder(e.response.Body, dialect.ListMember, min(r.client.maxBody, left), r.client.maxItem, flush)
+	if left < r.client.maxBody {
+		decoder.ofList = r.client.maxList
+	}
 	for _, wanted := range []string{dialect.Paging.CursorMember, dialect.Paging.NextMember, dialect.Paging.MoreMember} {
 		if wanted != "" {
 			decoder.wanted = append(decoder.wanted, wanted)
@@ -190,11 +195,16 @@ func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before an
 		hold.before = before.hashes
 	}
 	linked := !r.links() || e.response.Header.Get("Link") != ""
-	err := decoder.each(func(raw json.RawMessage) {
+	err := decoder.each(func(raw json.RawMessage) error {
 		now.items++
+		if r.feed.isFull() { // of items that came in one piece
+			if err := flush(); err != nil {
+				return err
+			}
+		}
 		if !linked { // it is the only page
 			hold.put(raw)
-			return
+			return nil
 		}
 		hash := maphash.Bytes(pageSeed, raw)
 		now.hash = now.hash*1099511628211 + hash
@@ -202,7 +212,9 @@ func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before an
 			now.hashes = append(now.hashes, hash)
 		}
 		hold.item(raw, hash)
+		return nil
 	})
+	r.bytes += decoder.body.total
 	r.client.logger.LogAttrs(ctx, slog.LevelDebug, "pull: list read", slog.String("kind", string(r.kind)), slog.Int("page", n+1), slog.Int("items", now.items),
 		slog.Int64("bytes", decoder.body.total), slog.Duration("took", time.Since(start)), slog.Bool("whole", err == nil))
 	if err != nil {

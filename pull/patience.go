@@ -16,6 +16,24 @@ type patience struct {
 	runs  bool
 }
 
+// allowance is what is left for a list, over all its requests.
+type allowance struct{ left time.Duration }
+
+// spend takes so much away; a nil allowance has no end.
+func (a *allowance) spend(d time.Duration) {
+	if a != nil {
+		a.left -= d
+	}
+}
+
+// of bounds a wait by what is left, and reports whether that is less.
+func (a *allowance) of(d time.Duration) (time.Duration, bool) {
+	if a == nil || a.left > d {
+		return d, false
+	}
+	return max(a.left, 0), true
+}
+
 func (p *patience) pause() {
 	if !p.runs {
 		return

@@ -17,7 +17,9 @@ type reader struct {
 	notes  bool      // that what is read is wanted for a Version
 	first  *exchange // the answer of the first page that is known, when it has changed
 	began  int       // answers
-	known  []page    // what the Version knows of these lists; the Version itself is the loop's
+	bytes  int64     // of them
+	time   allowance
+	known  []page // what the Version knows of these lists; the Version itself is the loop's
 	read   []page
 }
 
@@ -34,7 +36,7 @@ func (r *reader) path() string { return r.client.base.Path + string(r.kind) }
 
 // request asks for the page at that URL; known is its entity tag, or "".
 func (r *reader) request(at *url.URL, known string) *request {
-	return &request{operation: r.operation(), kind: r.kind, method: http.MethodGet, target: at, path: r.path(), known: known}
+	return &request{operation: r.operation(), kind: r.kind, method: http.MethodGet, target: at, path: r.path(), known: known, list: &r.time}
 }
 
 // lists reads one list after the other, each with its pages.

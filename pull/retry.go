@@ -45,7 +45,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 			delays = backoff.New(backoff.Policy{Initial: firstRetry, Max: lastRetry, StableAfter: time.Hour})
 		}
 		delay := failed.RetryAfter + delays.Next() // many may have been told the same moment
-		if time.Since(began)+delay > c.retryFor {
+		if _, over := r.list.of(delay); over || time.Since(began)+delay > c.retryFor {
 			return nil, failed
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < delay {
@@ -53,6 +53,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 		}
 		r.doubt = r.doubt || !failed.undone()
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "pull: request failed", slog.Any("error", failed), slog.Int("attempt", attempt), slog.Duration("retry_in", delay))
+		r.list.spend(delay)
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:

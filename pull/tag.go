@@ -72,7 +72,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	}
 	return c.pick(operation, id, func(yield func(fds.Tag, error) bool) { // a list, of one tag in all likelihood
 		more := true
-		err := newListDecoder(bytes.NewReader(body), c.dialect.ListMember, c.maxBody, c.maxItem, nil).each(func(raw json.RawMessage) {
+		err := newListDecoder(bytes.NewReader(body), c.dialect.ListMember, c.maxBody, c.maxItem, nil).each(func(raw json.RawMessage) error {
 			if more {
 				tag, err := fds.ParseTag(raw, c.dialect)
 				if err == nil {
@@ -80,6 +80,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 				}
 				more = yield(tag, err)
 			}
+			return nil
 		})
 		if err != nil && more {
 			yield(fds.Tag{}, e.unreadable(err))

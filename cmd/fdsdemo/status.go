@@ -113,6 +113,8 @@ var settingNames = strings.NewReplacer(
 	// What this program has no setting for.
 	"; Config.MaxItemBytes sets the bound", "",
 	"; Config.MaxPages sets the bound", "",
+	", or Config.MaxListBytes sets the bound", "",
+	", or Config.ListTimeout sets the bound", "",
 	", or Config.MaxBodyBytes sets the bound", "",
 	", or Config.Timeout sets the bound", "",
 	"Provider.Dialect.", "provider.dialect.",
