@@ -31,6 +31,7 @@ type Client struct {
 	log       *slog.Logger
 	store     tokenstore.Store
 	limiter   push.Limiter
+	budget    *push.Budget
 	auth      *authserver.Server
 	used      usedAttempts
 	followers *following.Followers
@@ -90,6 +91,7 @@ func New(cfg Config) (*Client, error) {
 		log:        cfg.Logger,
 		store:      cfg.Store,
 		limiter:    cfg.Push.Limiter,
+		budget:     push.NewBudget(cfg.Push.MaxBytes),
 		scheduler:  newScheduler(),
 		owners:     make(map[fds.OwnerKey]*Owner),
 		grants:     make(map[tokenstore.Key]*grant),

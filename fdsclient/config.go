@@ -207,6 +207,9 @@ type Push struct {
 	SessionExpiry time.Duration // how long the broker keeps messages for us
 	KeepAlive     time.Duration
 	MaxPacketSize int // bytes
+	// MaxBytes is what the messages of all owners that wait for handlers may take in memory,
+	// beside one for each owner; see push.Budget. Default 64 MiB.
+	MaxBytes int
 	// CertificateCheck is about how often Config.Certificates is asked whether an owner
 	// has another certificate, connected or waiting for one; see push.Config. Default
 	// 30 s, so that a new one is taken up within a minute.
@@ -329,6 +332,9 @@ func (c Config) validate() (Config, error) {
 		if _, err := root.Filter(topic); err != nil {
 			fault("Push.Topics: %v", err)
 		}
+	}
+	if c.Push.MaxBytes < 0 {
+		fault("Push.MaxBytes is %d; it must be positive, or 0 for the default", c.Push.MaxBytes)
 	}
 	if c.Pull.MaxPages < 0 {
 		fault("Pull.MaxPages is %d; it must be positive, or 0 for the default", c.Pull.MaxPages)

@@ -64,6 +64,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		SessionExpiry:    settings.SessionExpiry,
 		KeepAlive:        settings.KeepAlive,
 		MaxPacketSize:    settings.MaxPacketSize,
+		Budget:           c.budget,
 		Limiter:          c.limiter,
 		Logger:           c.log,
 		OnState:          func(s push.State) { c.connectionChanged(key, s) },

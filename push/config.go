@@ -128,6 +128,10 @@ type Config struct {
 	// acknowledgement was written, in order. It must not block.
 	OnAcknowledged func(delivery.Message)
 
+	// Budget bounds what waiting messages take in memory; connections share it. Nil: one
+	// of 64 MiB for this connection.
+	Budget *Budget
+
 	Hooks any // see AttemptHook, HandledHook, DiscardHook; nil: none
 
 	// Dial opens the network connection, for networks that need a way of their
@@ -265,6 +269,9 @@ func (c Config) validate() (settings, error) {
 	}
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.Budget == nil {
+		s.Budget = NewBudget(0)
 	}
 	if s.Dial == nil {
 		// MQTT's own keep-alive watches the connection; TCP's would only wake

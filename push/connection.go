@@ -19,6 +19,7 @@ import (
 // so none of them may call it.
 type Connection struct {
 	settings settings
+	account  *account      // of its owner's messages
 	nudged   chan struct{} // something that Run waits for may have come
 	woken    atomic.Bool   // by Wake
 
@@ -27,8 +28,9 @@ type Connection struct {
 	state  State
 	run    *run // nil: not running
 
-	known  []string // filters the broker may know; for Run, or EndSession when it does not run
-	logged string   // why it is not connected, as it was logged last; Run's alone
+	known    []string // filters the broker may know; for Run, or EndSession when it does not run
+	cautious bool     // the next connection takes one message ahead; Run's alone
+	logged   string   // why it is not connected, as it was logged last; Run's alone
 }
 
 // New makes a connection that Run opens. A configuration that cannot work gives
@@ -40,6 +42,7 @@ func New(cfg Config) (*Connection, error) {
 	}
 	return &Connection{
 		settings: s,
+		account:  &account{budget: s.Budget},
 		nudged:   make(chan struct{}, 1),
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 		known:    slices.Clone(s.Subscribed),
@@ -198,7 +201,7 @@ func (c *Connection) cameUp(s *session) {
 		state.CertificateExpiry = s.certificate.Leaf.NotAfter
 		state.Connects++
 	})
-	c.logged = ""
+	c.logged, c.cautious = "", false
 	c.log(slog.LevelInfo, "push: connected", slog.Bool("session_present", s.present))
 	for _, subscription := range s.granted.subscriptions {
 		if subscription.Err == nil && subscription.QoS == 0 && !c.settings.AtMostOnce {
@@ -277,6 +280,13 @@ func (c *Connection) discardLate(reason error) {
 	c.state.Dropped++
 	c.mu.Unlock()
 	c.discarded(reason)
+}
+
+// budgetFull says, now and then, that reading has paused.
+func (c *Connection) budgetFull() {
+	if budget := c.settings.Budget; budget.tell() {
+		c.log(slog.LevelWarn, "push: the messages that wait for handlers take up the budget; connections are read from again as handlers catch up", slog.Int64("bytes", budget.most))
+	}
 }
 
 func (c *Connection) discarded(err error) {

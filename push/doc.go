@@ -24,6 +24,15 @@
 // and a client certificate (M2). TLS sessions are not resumed: a broker may not
 // verify the client certificate again then, and a revoked one would pass.
 //
+// # What waits in memory
+//
+// A connection reads ahead what the broker may send (Config.ReceiveMaximum). What of it
+// waits for a handler counts, topics and their levels included, and connections that share a
+// Config.Budget share a bound: beyond it they are not read from until handlers have caught
+// up, and stay up meanwhile. Each owner may always have one message. A thousand owners whose
+// handlers block, sent ten messages of 64 KiB each, took 111 MiB with a budget of 64 MiB,
+// of which one message an owner is 64 MiB.
+//
 // # When it gives up
 //
 // Problems of the network, the broker or a certificate are retried for as long

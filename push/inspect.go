@@ -106,6 +106,13 @@ func (w *wire) settled() {
 	w.subscribed = true
 }
 
+// isSettled reports whether messages are handled.
+func (w *wire) isSettled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.subscribed
+}
+
 // oldRefusals are the reason codes of what a broker refuses with that speaks MQTT
 // 3.1.1 alone, and answers without properties: its codes from 1 on (MQTT 3.1.1
 // section 3.2.2.3).
@@ -159,10 +166,15 @@ func (w *wire) inspectPublish(packet []byte, header int) error {
 		return protocolError(0x94, "a message has a topic alias, which this client does not allow")
 	}
 	message.Payload = rest[n+properties:]
-	if len(packet) > 2*len(message.Payload)+messageBytes { // what keeps the payload must not keep much more
+	kept := len(packet)
+	if kept > 2*len(message.Payload)+messageBytes { // what keeps the payload must not keep much more
 		message.Payload = bytes.Clone(message.Payload)
+		kept = len(message.Payload)
 	}
 	arrived := time.Now()
+	if !w.charge(kept + len(message.Topic) + messageBytes + levelBytes*(1+strings.Count(message.Topic, "/"))) {
+		return errEnded
+	}
 	if message.QoS > 0 {
 		if repeated, err := w.expect(message, len(packet)); err != nil || repeated {
 			return err

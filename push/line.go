@@ -61,6 +61,8 @@ type inbound struct {
 	packetID uint16
 	session  *session
 	handled  bool // under the line's lock: nothing is left to do but to acknowledge
+	account  *account
+	cost     int  // of the account; see release
 	again    bool // under the line's lock: a redelivery has joined it, and it waits in the queue to be acknowledged in its turn
 }
 
@@ -85,10 +87,12 @@ func (l *line) offer(d *inbound) (serve bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || d.session.wire.hasEnded() {
+		d.release()
 		return false
 	}
 	if first := l.inHand; first != nil && d.repeats(first) {
 		first.session, first.again = d.session, true
+		d.release()
 		d = first
 	}
 	l.queue = append(l.queue, d)
@@ -110,6 +114,9 @@ func (l *line) withdraw(s *session) {
 	defer l.mu.Unlock()
 	l.queue = slices.DeleteFunc(l.queue, func(d *inbound) bool {
 		out := d.session == s && d.message.QoS > 0
+		if out && !d.again { // else it is in hand
+			d.release()
+		}
 		d.again = d.again && !out
 		return out
 	})
@@ -125,10 +132,12 @@ func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 		drop++
 		if l.closed {
 			reason = errNotHandedOver
+			d.release()
 			break
 		}
 		i := slices.IndexFunc(l.queue, func(d *inbound) bool { return d.message.QoS == 0 })
 		l.forget(l.queue[i])
+		l.queue[i].release()
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
 	if !l.closed {
@@ -180,6 +189,9 @@ func (l *line) work(lend func()) {
 		if len(l.queue) == 0 || l.closed && !l.queue[0].handled {
 			l.serving = false
 			l.hand.Rest()
+			for _, d := range l.queue { // closed
+				d.release()
+			}
 			if cap(l.queue) > smallQueue {
 				l.queue = nil
 			}
@@ -195,6 +207,7 @@ func (l *line) work(lend func()) {
 		session, atMostOnce, handled := d.session, d.message.QoS == 0, d.handled
 		if !atMostOnce && session.wire.hasEnded() { // it comes again
 			l.mu.Unlock()
+			d.release()
 			d = nil
 			continue
 		}
@@ -217,8 +230,10 @@ func (l *line) work(lend func()) {
 		case atMostOnce:
 			l.hand.Until(l.ctx, &d.message, l.closing)
 		case handled || l.hand.Until(l.ctx, &d.message, l.closing):
+			d.release() // before the broker may send more
 			l.acknowledge(d)
 		}
+		d.release()
 		d = nil
 	}
 }
@@ -262,6 +277,7 @@ func (l *line) acknowledge(d *inbound) {
 // abandon replaces the goroutine that the handler ended. The connection ends, so
 // that the broker sends the message again, unless it is of quality of service 0.
 func (l *line) abandon(d *inbound) {
+	d.release()
 	l.hand.Free()
 	l.mu.Lock()
 	if l.inHand == d {
@@ -314,6 +330,11 @@ func (l *line) close() {
 		close(l.idle)
 	}
 	waiting := l.waiting
+	for _, d := range l.queue {
+		if d.message.QoS == 0 {
+			d.release()
+		}
+	}
 	l.mu.Unlock()
 	for range waiting {
 		l.dropped(errNotHandedOver)

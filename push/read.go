@@ -39,6 +39,7 @@ func (w *wire) read() {
 		if err == nil {
 			err = w.inspect(packet, header)
 		}
+		w.refund()
 		var broken *violation
 		switch {
 		case err == nil || w.hasEnded():
@@ -125,6 +126,9 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", total, w.maxPacket)
 	case total > maxWithoutMessage && kind != packets.PUBLISH:
 		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", kind, total, maxWithoutMessage)
+	}
+	if kind == packets.PUBLISH && !w.charge(total+messageBytes) {
+		return nil, 0, errEnded
 	}
 	const step = 32 << 10
 	packet = make([]byte, header, min(total, step))

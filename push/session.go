@@ -120,7 +120,16 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	if err != nil {
 		return err
 	}
+	if s.line != nil && (s.connection.cautious || s.connection.account.isFull()) {
+		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
+		// room does not see that.
+		packet.Properties.ReceiveMaximum = new(uint16(1))
+	}
 	w := newWire(conn, raw, settings)
+	if s.line != nil {
+		w.account, w.full = s.connection.account, s.connection.budgetFull
+	}
+	w.receiveMaximum = int(*packet.Properties.ReceiveMaximum)
 	w.received, w.over = s.received, s.connection.nudge
 	if s.line != nil {
 		w.work = s.line.work
@@ -215,6 +224,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 		d.handled = true
 		d.message.QoS = p.QoS
 	} else {
+		d.account, d.cost = s.connection.account, s.wire.handOn()
 		d.message = delivery.Message{
 			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
 			Source: delivery.FromPush, ReceivedAt: at, Payload: p.Payload,

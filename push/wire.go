@@ -36,6 +36,8 @@ type wire struct {
 	receiveMaximum int
 	writeTimeout   time.Duration
 
+	account  *account                               // of what is read; nil: not counted
+	full     func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(lend func())                      // may take long; see line.work
 	over     func()                                 // called after ended was closed; must not block
@@ -50,6 +52,8 @@ type wire struct {
 	head    [5]byte       // the fixed header of a packet, the reader's alone
 	toServe bool          // work must be called, the reader's alone
 	greeted bool          // CONNACK has come, the reader's alone
+	cost    int           // what the message at work takes of the account, the reader's alone
+	spared  int           // see earlySpare; the reader's alone
 	turn    atomic.Uint32 // odd: the reader is at work; one more than the last time
 
 	began                  time.Time
