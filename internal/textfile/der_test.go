@@ -87,6 +87,28 @@ func TestWhatIsNoPEMIsNamed(t *testing.T) {
 	}
 }
 
+// What someone has taken out of a list of authorities stays out.
+func TestAttackABlockInACommentIsNoBlock(t *testing.T) {
+	for _, sign := range []string{"#", "# ", "//", "// ", ";", "; ", "%", "-- ", "--", "<!-- ", "REM ", "!", "# CA=", "// ca: ", `# "`, "#> ", "(* ", "/* "} {
+		for how, text := range map[string]string{
+			"":                 lines(first, sign, ""),
+			", written out":    sign + strings.ReplaceAll(first, "\n", `\n`) + "\n",
+			", of the first":   sign + first,
+			", behind another": second + lines(first, sign, ""),
+		} {
+			blocks, err := PEM([]byte(text))
+			if err != nil {
+				t.Errorf("%q%s: %v", sign, how, err)
+			}
+			for _, b := range blocks {
+				if bytes.HasPrefix(b.Bytes, []byte("the first")) {
+					t.Errorf("%q%s: it is read", sign, how)
+				}
+			}
+		}
+	}
+}
+
 func TestAttackALongStructureIsNotTriedAsAKey(t *testing.T) {
 	long, err := asn1.Marshal([]asn1.RawValue{{Tag: 2, Bytes: append([]byte{1}, make([]byte, 1<<20)...)}})
 	if err != nil {
