@@ -1,6 +1,8 @@
 package fdsclient
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -38,4 +40,19 @@ func (o *Owner) Condition() Condition {
 		condition.Failing = seen.Failing
 	}
 	return condition
+}
+
+// StoredGap returns the gap that is noted in the store of states: what a Run, of whichever
+// process, has still to fetch, or will have when there is one; nil: nothing. Connections are
+// not looked at.
+func (o *Owner) StoredGap(ctx context.Context) (*Gap, error) {
+	stored, err := o.client.followers.StoredGap(ctx, o.key)
+	if err != nil {
+		return nil, fmt.Errorf("fdsclient: gap of subscription %s: %w", o.key.SubscriptionID, err)
+	}
+	if stored == nil {
+		return nil, nil
+	}
+	gap := Gap(*stored)
+	return &gap, nil
 }

@@ -57,11 +57,12 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
-		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize},
+		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize, KeepWithoutGrant: file.Push.KeepWithoutGrant},
 		Pull:        fdsclient.Pull{RetryFor: -1}, // the commands repeat what failed themselves, and tell the user
 		Poll:        file.Poll.poll(),
 		Logger:      log,
 	}}
+	c.client.Push.Gaps.Off, c.client.Push.Gaps.TrustSession = file.Push.Gaps != nil && !*file.Push.Gaps, file.Push.TrustSession
 	c.signIn.Parameters = file.Application.AuthorizationParameters
 	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
@@ -330,7 +331,7 @@ func userFolder(application, name string) (string, error) {
 
 // checkClient has the SDK check the rest. It opens nothing.
 func (r *reader) checkClient(c fdsclient.Config) {
-	c.Store, c.State, c.Certificates = tokenstore.OpenMemory(), new(statestore.Memory), nil
+	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, nil // open's Client warns
 	client, err := fdsclient.New(c)
 	if err != nil {
 		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fdsclient.ErrConfig.Error()+": "))

@@ -73,6 +73,9 @@ type configFile struct {
 		SessionExpiry           *duration `yaml:"session_expiry"`
 		MaxPacketSize           int       `yaml:"max_packet_size"`
 		StateFolder             string    `yaml:"state_folder"`
+		Gaps                    *bool     `yaml:"gaps"`
+		TrustSession            bool      `yaml:"trust_session"`
+		KeepWithoutGrant        bool      `yaml:"keep_without_grant"`
 	} `yaml:"push"`
 	Poll pollFile `yaml:"poll"`
 }

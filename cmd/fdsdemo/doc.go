@@ -145,10 +145,13 @@
 //	push:
 //	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12, .pfx
 //	  certificate_password_file: p12.txt      # one line, for .p12 and .pfx
-//	  topics: ["#"]                           # below fds/v2/<subscription-id>/
+//	  topics: ["#"]                           # below fds/v2/<subscription-id>/, of what is fetched too, by event_topic and status_topic
 //	  session_expiry: 24h                     # 1s to 136 years
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
-//	  state_folder: state/                    # positions, open gaps, filters
+//	  state_folder: state/                    # positions, open gaps, filters; of the commands that use one, one watch at a time has an owner
+//	  gaps: on                                # off: what an outage lost is not fetched
+//	  trust_session: false                    # true: nor after an outage over which the broker kept the session
+//	  keep_without_grant: false               # true: the connection of an owner whose grant has ended goes on while the broker lets it
 //	poll:                                     # for watch with a provider without a broker: without broker_url
 //	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
 //	  margin: 5m                              # how late the provider may show an event; up to 720h

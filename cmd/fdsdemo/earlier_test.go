@@ -54,12 +54,20 @@ func wantEarlierOwners(t *testing.T, config string) {
 	if len(r.lines()) != len(earlierOwners) {
 		t.Fatalf("stdout %s, stderr %s", r.out, r.err)
 	}
+	var both []fds.SubscriptionID // signed in together
+	for _, text := range earlierOwners {
+		id, err := fds.ParseSubscriptionID(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, id)
+	}
 	for i, line := range r.lines() {
 		var got ownerReport
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
 		}
-		want := ownerReport{Issuer: "https://127.0.0.1:46515", Token: got.Token, CertificateProblem: got.CertificateProblem}
+		want := ownerReport{Issuer: "https://127.0.0.1:46515", Token: got.Token, CertificateProblem: got.CertificateProblem, Gap: got.Gap, GrantOwners: both, Untold: got.Untold}
 		want.Owner, _ = fds.ParseSubscriptionID(earlierOwners[i])
 		for text, at := range map[string]**time.Time{"2026-11-28T06:46:37Z": &want.TokenExpiry, "2026-12-28T06:36:37Z": &want.RefreshExpiry, "2027-02-26T06:36:37Z": &want.CertificateExpiry} {
 			when, err := time.Parse(time.RFC3339, text)
@@ -97,6 +105,14 @@ func TestABoxOfAnEarlierVersionOpens(t *testing.T) {
 		`"gap":{"from":"2026-11-28T06:35:37.778Z","since":"2026-11-28T06:36:38.329149589Z","why":"first connection of this run; the broker says it had kept the session"}}`
 	if err != nil || string(got.Data) != want {
 		t.Errorf("the state is %s, %v", got.Data, err)
+	}
+	var report ownerReport
+	r := start(t, invocation(t, "--config", filepath.Join(folder, configName), "owners", "--json")).wait().expect(statusDone)
+	if err := json.Unmarshal([]byte(r.lines()[0]), &report); err != nil {
+		t.Fatal(err)
+	}
+	if gap := report.Gap; gap == nil || !gap.From.Equal(time.Date(2026, 11, 28, 6, 35, 37, 778e6, time.UTC)) || gap.Why == "" {
+		t.Errorf("owners shows the gap %+v", gap)
 	}
 }
 

@@ -33,7 +33,7 @@ func (p *program) eyesLine(m delivery.Message) []byte {
 	}
 	s := p.outStyle
 	at, whose := m.ReceivedAt.Local().Format("15:04:05"), m.Owner.SubscriptionID.String()[:8]
-	where = terminal.Escape(where)
+	where = terminal.Short(where)
 	if s.Width > 0 {
 		room := s.Width - len(at) - len(whose) - 6
 		where = s.Cut(where, max(room/2, 16))

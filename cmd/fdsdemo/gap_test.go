@@ -41,6 +41,8 @@ func TestWatchShowsWhatWasMissedWhileItWasNotRunning(t *testing.T) {
 	p.await(p.err, "messages may have been lost")
 	p.end()
 
+	s.box.Inject(fdstest.LoseSessions(s.north))
+	event("again")
 	p = s.watch()
 	p.await(p.out, "(backfill")
 	p.end()

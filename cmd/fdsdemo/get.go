@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -26,6 +25,8 @@ type getRequest struct {
 	owners []fds.SubscriptionID // none: all
 	asJSON bool
 	asTree bool // of spaces
+
+	asGrant bool // all that the owners' grants read
 }
 
 func (p *program) getCommand() *cobra.Command {
@@ -60,9 +61,12 @@ func (p *program) getCommand() *cobra.Command {
 	c.Flags().StringVar(&narrow.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
 	c.Flags().StringVar(&narrow.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
 	c.Flags().StringVar(&narrow.language, "language", "", "texts in this `language`, such as de")
+	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
 	return c
 }
+
+const grantUsage = "all that the owner's grant reads, whichever of those who signed in together it belongs to"
 
 func kindNames() []string {
 	var names []string
@@ -93,22 +97,6 @@ func parseIDs(list string) ([]string, error) {
 	return ids, nil
 }
 
-// list is what one access token gave. Owners of one grant share it: nothing in a
-// request but the token says whose data is meant.
-type list struct {
-	done  chan struct{} // closed when the rest is there
-	items []fds.Item
-	bad   []error // items that are not what FDS says
-	err   error
-	shown *fdsclient.Owner // for whom it was printed
-}
-
-// fetched is an owner's list.
-type fetched struct {
-	owner *fdsclient.Owner
-	list  *list
-}
-
 func (p *program) get(ctx context.Context, request getRequest) error {
 	line, end := p.showProgress(nameOfKind(request.kind))
 	defer end()
@@ -124,118 +112,90 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	if err != nil {
 		return err
 	}
-
-	// Many at once, shown in order. A list is shown when it is whole: half of one,
-	// tried again, would be shown twice.
-	source := &fetcher{request: request, tries: p.attempts(), lists: make(map[string]*list), line: line}
-	results := make(chan chan fetched, ownersAtOnce-1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(results)
-		for _, o := range owners {
-			result := make(chan fetched, 1)
-			select {
-			case results <- result:
-			case <-ctx.Done():
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	all := lists(ctx, owners, request.asGrant || request.kind == pull.EventSpecifications) // which belong to nobody
+	failures := make([][]error, len(all))
+	tries := p.attempts()
+	var reading sync.WaitGroup
+	places := make(chan struct{}, ownersAtOnce)
+	next := make(chan struct{})
+	close(next)
+	for i, w := range all {
+		mine, after := next, make(chan struct{})
+		next = after
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		reading.Go(func() {
+			defer close(after)
+			defer func() { <-places }()
+			if err := w.failed; err != nil {
+				failures[i] = []error{ofOwner(err, w.owner)}
 				return
 			}
-			go func() { result <- fetched{o, source.fetch(ctx, o)} }()
-		}
-	}()
-	var failures []error
-	for result := range results {
-		f := <-result
-		if other := f.list.shown; other != nil {
-			p.tell("%s and %s signed in together; what is above is both's.", f.owner.Key().SubscriptionID, other.Key().SubscriptionID)
-			continue
-		}
-		f.list.shown = f.owner
-		if err := p.show(f, request, len(owners) > 1); err != nil {
-			return err
-		}
-		failures = append(failures, f.failures()...)
+			list := func(ctx context.Context) iter.Seq2[fds.Item, error] {
+				query := request.query
+				query.Progress = line.follow(w)
+				return w.pull().Items(ctx, request.kind, query)
+			}
+			errs, err := read(ctx, tries, w.owner, list, p.sinkOf(request, w, mine, len(owners) > 1))
+			if err != nil {
+				cancel(err)
+				return
+			}
+			_ = turn(mine).wait(ctx) // what failed before it was its turn waits too
+			for _, err := range errs {
+				failures[i] = append(failures[i], ofOwner(p.wholeGrant(err, request, w), w.owner))
+			}
+		})
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	reading.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if len(owners) == 1 && len(failures) == 1 {
-		return failures[0]
+	told := slices.Concat(failures...)
+	if len(owners) == 1 && len(told) == 1 {
+		return told[0]
 	}
-	for _, err := range failures {
+	for _, err := range told {
 		p.tell("fdsdemo: %s", p.sentence(err))
 	}
-	return summary(failures, len(owners))
+	return summary(told, len(owners))
 }
 
-// fetcher fetches each list once.
-type fetcher struct {
-	request getRequest
-	tries   *attempts
-	line    *progressLine // nil: nobody watches
-
-	mu    sync.Mutex
-	lists map[string]*list // by access token
+// sinkOf makes where a list goes. Many: of several owners.
+func (p *program) sinkOf(request getRequest, w *whose, mine turn, many bool) sink[fds.Item] {
+	heading := w.heading
+	if !many && !request.asGrant {
+		heading = nil
+	}
+	switch {
+	case request.asTree:
+		return &treeSink{program: p, turn: mine, heading: heading, whose: w, asJSON: request.asJSON}
+	case request.asJSON && request.asGrant:
+		return &jsonSink{program: p, turn: mine, whose: w}
+	case request.asJSON:
+		return &jsonSink{program: p, turn: mine}
+	}
+	return &tableSink{program: p, turn: mine, heading: heading, what: nameOfKind(request.kind)}
 }
 
-func (f *fetcher) fetch(ctx context.Context, o *fdsclient.Owner) *list {
-	var token fdsclient.Token
-	err := f.tries.do(ctx, o, func(ctx context.Context, _ func()) (err error) {
-		token, err = o.Token(ctx)
+// wholeGrant adds to the error of an owner whose data cannot be told from others' how to
+// read all of it.
+func (p *program) wholeGrant(err error, request getRequest, w *whose) error {
+	if !isUntold(err) {
 		return err
-	})
-	if err != nil {
-		return &list{err: err}
 	}
-	f.mu.Lock()
-	l := f.lists[token.Reveal()]
-	mine := l == nil
-	if mine {
-		l = &list{done: make(chan struct{})}
-		f.lists[token.Reveal()] = l
+	command := "get " + strings.ReplaceAll(string(request.kind), "_", "-")
+	if request.kind == pull.Spaces {
+		command = "spaces"
 	}
-	f.mu.Unlock()
-	if !mine {
-		<-l.done
-		return l
-	}
-	defer close(l.done)
-	l.err = f.tries.do(ctx, o, func(ctx context.Context, answered func()) (err error) {
-		query := f.request.query
-		query.Progress = f.line.follow(l)
-		l.items, l.bad, err = gather(o.Pull().Items(ctx, f.request.kind, query), answered)
-		return err
-	})
-	return l
-}
-
-// gather reads a list up to its end or an error; bad are the errors of single items,
-// which do not end it.
-func gather[T any](list iter.Seq2[T, error], answered func()) (items []T, bad []error, err error) {
-	for item, err := range list {
-		answered()
-		switch {
-		case errors.Is(err, fds.ErrItem):
-			bad = append(bad, err)
-		case err != nil:
-			return items, bad, err
-		default:
-			items = append(items, item)
-		}
-	}
-	return items, bad, nil
-}
-
-// failures gives the errors of one owner's list, which each name the owner.
-func (f fetched) failures() []error {
-	errs := f.list.bad
-	if f.list.err != nil {
-		errs = append(errs, f.list.err)
-	}
-	for i, err := range errs {
-		errs[i] = ofOwner(err, f.owner)
-	}
-	return errs
+	return fmt.Errorf("%w; all that the grant reads shows: %s", err, p.invocation(command+" --grant --owner "+w.owner.Key().SubscriptionID.String()))
 }
 
 // manyFailed sums failures up that were told one by one.
@@ -264,46 +224,13 @@ func summary(failures []error, owners int) error {
 
 var errSome = errors.New("failures of several kinds")
 
-// show prints what came, also of a list that broke off.
-func (p *program) show(f fetched, request getRequest, many bool) error {
-	if request.asJSON && request.asTree {
-		return p.showTree(f, true)
-	}
-	if request.asJSON {
-		return p.writeItems(f.list.items...)
-	}
-	if many {
-		if err := p.write([]byte(p.outStyle.Strong("Owner "+f.owner.Key().SubscriptionID.String()) + "\n")); err != nil {
-			return err
-		}
-	}
-	if f.list.err == nil && len(f.list.items) == 0 {
-		p.tell("No %s.", nameOfKind(request.kind))
-	}
-	if request.asTree {
-		return p.showTree(f, false)
-	}
-	for _, group := range groupByType(f.list.items) {
-		if err := p.write([]byte(group.heading(p.outStyle))); err != nil {
-			return err
-		}
-		if err := p.print(group.table(p.outStyle)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // writeItems prints items as the provider sent them, one a line.
-func (p *program) writeItems(items ...fds.Item) error {
-	var b bytes.Buffer
+func (p *program) writeItems(ctx context.Context, items ...fds.Item) error {
+	to := &jsonSink{program: p, turn: itsTurn()}
 	for _, item := range items {
-		raw, ok := compact(item.Raw())
-		if !ok {
-			return errors.New("an item is not JSON in valid UTF-8") // ParseItem has checked it
+		if err := to.add(ctx, item); err != nil {
+			return err
 		}
-		b.Write(raw)
-		b.WriteByte('\n')
 	}
-	return p.write(b.Bytes())
+	return to.end(ctx, true)
 }

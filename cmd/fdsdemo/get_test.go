@@ -118,21 +118,6 @@ func TestGetOfAllOwnersOrOneOrSomeDevices(t *testing.T) {
 	}
 }
 
-func TestOwnersWhoSignedInTogetherAreReadOnce(t *testing.T) {
-	s := newSetup(t)
-	s.device(s.north, `{"device_id":"n1","generic":{}}`)
-	s.device(s.south, `{"device_id":"s1","generic":{}}`)
-	s.signIn(s.north, s.south)
-	before := s.box.Requests(fdstest.APIEndpoint)
-	r := s.run("get", "specifications", "--json").expect(statusDone)
-	if len(r.lines()) != 2 || !strings.Contains(r.out, `"n1"`) || !strings.Contains(r.out, `"s1"`) || !strings.Contains(r.err, "signed in together") {
-		t.Errorf("stdout\n%s\nstderr\n%s", r.out, r.err)
-	}
-	if n := s.box.Requests(fdstest.APIEndpoint) - before; n != 1 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 func TestGetWithoutTheOwnerIsStatus3(t *testing.T) {
 	s := newSetup(t)
 	s.run("get", "statuses").expect(statusSignIn).says("nobody has signed in", "fdsdemo login")

@@ -80,7 +80,8 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	if r.Level == slog.LevelWarn {
 		level = "warning"
 	}
-	line := "fdsdemo: " + level + ": " + r.Message
+	message := settingNames.Replace(r.Message)
+	line := "fdsdemo: " + level + ": " + message
 	if h.times {
 		line = r.Time.Format("15:04:05.000 ") + line
 	}
@@ -107,7 +108,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	if len(attrs) > 0 {
 		line += " (" + strings.Join(attrs, ", ") + ")"
 	}
-	if h.flood != nil && !h.flood.pass(level+": "+r.Message, whose, why) {
+	if h.flood != nil && !h.flood.pass(level+": "+message, whose, why) {
 		return nil
 	}
 	_, err := io.WriteString(h.out, terminal.Escape(line)+"\n")

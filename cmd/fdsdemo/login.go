@@ -111,12 +111,23 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	if p.forgets {
 		p.tell("fdsdemo: warning: tokens.store is memory, so that this sign-in ends with this command; set keyring or file to keep it")
 	}
+	p.tellUntold(ctx, owners)
 	for _, o := range owners {
 		if _, err := fmt.Fprintln(p.out, o.Key().SubscriptionID); err != nil {
 			return fmt.Errorf("signed in, but the subscription ID cannot be written to standard output: %w", err)
 		}
 	}
 	return nil
+}
+
+// tellUntold warns of owners who signed in together and whose data cannot be told apart.
+func (p *program) tellUntold(ctx context.Context, owners []*fdsclient.Owner) {
+	grant, err := owners[0].Grant(ctx)
+	if err != nil || grant.Untold == nil { // who uses the grant is told
+		return
+	}
+	p.tell("fdsdemo: warning: %s signed in together, and nothing says which of them an item of the Web API belongs to: set provider.dialect.subscription_member or subscription_parameter to the provider's name for it; until then get shows nothing of one of them, watch fetches nothing after an outage, and get --grant shows all of them together",
+		names(append(grant.Owners, grant.Others...)))
 }
 
 // printRedirectURIs prints what to register: without a port it stands for all.

@@ -19,6 +19,7 @@ import (
 
 func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 	s := newSetup(t)
+	s.dialect("{subscription_parameter: owner}")
 	p := s.start("login", "--no-browser")
 	if url := p.signInURL(); !strings.HasPrefix(url, "http://127.0.0.1:") {
 		t.Errorf("the URL is %q, want that of the start page", url)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
@@ -37,9 +38,33 @@ func (p *program) logout(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	if err := owner.SignOut(ctx); err != nil {
+	err = owner.SignOut(ctx)
+	if held := new(fdsclient.SignOutError); errors.As(err, &held) && held.Deleted && held.SessionEnded && len(held.HeldBy) > 0 {
+		return p.stillHeld(held)
+	}
+	if err != nil {
 		return err
 	}
 	p.tell("%s is signed out.", id)
 	return nil
+}
+
+// heldError says that an owner was signed out here, and that the grant lives on.
+type heldError struct {
+	text string
+	err  *fdsclient.SignOutError
+}
+
+func (e *heldError) Error() string { return e.text }
+func (e *heldError) Unwrap() error { return e.err }
+
+// stillHeld says who holds the grant of one who signed out, and what follows.
+func (p *program) stillHeld(e *fdsclient.SignOutError) error {
+	var ids []fds.SubscriptionID
+	for _, key := range e.HeldBy {
+		ids = append(ids, key.SubscriptionID)
+	}
+	text := fmt.Sprintf("%s is signed out here, but %s signed in together with it and %s the grant still: by it the provider lets this application read the data of %[1]s until %[4]s signed out too; run: %s",
+		e.Owner.SubscriptionID, names(ids), pick(len(ids) == 1, "holds", "hold"), pick(len(ids) == 1, "that one has", "they have"), p.invocation("logout "+ids[0].String()))
+	return &heldError{text, e}
 }

@@ -8,13 +8,14 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/delivery"
 )
 
 // messageLine writes a message as one line of JSON. The payload is in it byte for
-// byte, without the white space between its tokens; what is not JSON in valid
-// UTF-8 is in it as base64.
-func messageLine(m delivery.Message) []byte {
+// byte, without the white space between its tokens and as terminal.EscapeJSON has it;
+// what is not JSON in valid UTF-8 is in it as base64.
+func messageLine(m delivery.Message, forTerminal bool) []byte {
 	var b bytes.Buffer
 	text := func(name, value string) {
 		b.WriteString(`"` + name + `":`)
@@ -45,7 +46,7 @@ func messageLine(m delivery.Message) []byte {
 	text("received_at", m.ReceivedAt.UTC().Format(time.RFC3339Nano))
 	if raw, ok := compact(m.Payload); ok {
 		b.WriteString(`"payload":`)
-		b.Write(raw)
+		b.Write(terminal.EscapeJSON(raw, forTerminal))
 	} else {
 		b.WriteString(`"payload_base64":"` + base64.StdEncoding.EncodeToString(m.Payload) + `"`)
 	}
@@ -66,14 +67,14 @@ func compact(text []byte) (raw []byte, ok bool) {
 	return b.Bytes(), true
 }
 
-// jsonLine encodes a value of ours. Unlike json.Marshal it leaves <, > and & as
-// they are.
+// jsonLine encodes a value of ours, for terminals too. Unlike json.Marshal it leaves <, >
+// and & as they are.
 func jsonLine(v any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(v)
-	return b.Bytes(), err
+	return append(terminal.EscapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")), true), '\n'), err
 }
 
 func quote(text string) []byte {

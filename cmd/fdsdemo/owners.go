@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +36,30 @@ type ownerReport struct {
 	CertificateExpiry  *time.Time         `json:"certificate_expiry"`
 	Problem            string             `json:"problem,omitempty"` // why the grant cannot be read
 	CertificateProblem string             `json:"certificate_problem,omitempty"`
+
+	GrantOwners []fds.SubscriptionID `json:"grant_owners,omitempty"` // who signed in together, this one among them
+	GrantOthers []fds.SubscriptionID `json:"grant_others,omitempty"` // who signed out, though the grant reads their data
+	Untold      string               `json:"untold,omitempty"`       // why get reads nothing of this owner
+	Gap         *fdsclient.Gap       `json:"gap,omitempty"`          // what watch has still to fetch
+	GapProblem  string               `json:"gap_problem,omitempty"`  // why that is not known
+}
+
+// note says in a few words what a person should know of an owner besides.
+func (r ownerReport) note() string {
+	var notes []string
+	if r.Gap != nil {
+		notes = append(notes, "gap since "+shortTime(&r.Gap.Since))
+	}
+	if r.GapProblem != "" {
+		notes = append(notes, "state unreadable")
+	}
+	if r.Untold != "" {
+		notes = append(notes, "whose is not told")
+	}
+	if n := len(r.GrantOwners) + len(r.GrantOthers); n > 1 {
+		notes = append(notes, "grant of "+count(n, "owner"))
+	}
+	return strings.Join(notes, "; ")
 }
 
 func (p *program) owners(ctx context.Context, asJSON bool) error {
@@ -48,7 +72,8 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL"}, Hint: jsonHint}
+	noted := false
+	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL", "NOTE"}, Hint: jsonHint}
 	for _, o := range owners {
 		r := p.report(ctx, client, o)
 		if asJSON {
@@ -65,13 +90,17 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 		if r.CertificateProblem != "" {
 			certificate = r.CertificateProblem
 		}
-		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry)})
+		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry), r.note()})
+		noted = noted || r.note() != ""
 	}
 	if len(owners) == 0 {
 		p.tell("No owner is signed in. Run: %s", p.invocation("login"))
 	}
 	if asJSON || len(owners) == 0 {
 		return nil
+	}
+	if !noted {
+		table.Columns = table.Columns[:len(table.Columns)-1]
 	}
 	return p.print(table)
 }
@@ -83,6 +112,17 @@ func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdscl
 	} else {
 		r.Token = tokenState(g, time.Now())
 		r.TokenExpiry, r.RefreshExpiry = known(g.AccessExpiry), known(g.RefreshExpiry)
+		if len(g.Owners)+len(g.Others) > 1 {
+			r.GrantOwners, r.GrantOthers = g.Owners, g.Others
+		}
+		if g.Untold != nil {
+			r.Untold = p.sentence(g.Untold)
+		}
+	}
+	if gap, err := o.StoredGap(ctx); err != nil {
+		r.GapProblem = p.sentence(err)
+	} else {
+		r.Gap = gap
 	}
 	switch expiry, err := client.CertificateExpiry(ctx, o.Key()); {
 	case errors.Is(err, fdsclient.ErrNoCertificate):
@@ -131,14 +171,19 @@ func shortTime(t *time.Time) string {
 // write puts bytes on standard output.
 func (p *program) write(data []byte) error {
 	if _, err := p.out.Write(data); err != nil {
-		return fmt.Errorf("cannot write to standard output: %w", err)
+		return &outputError{err}
 	}
 	return nil
 }
 
-func (p *program) print(t terminal.Table) error {
-	if err := t.Write(p.out, p.outStyle); err != nil {
-		return fmt.Errorf("cannot write to standard output: %w", err)
+// writer is standard output, whose errors are those of write.
+type writer struct{ *program }
+
+func (w writer) Write(data []byte) (int, error) {
+	if err := w.write(data); err != nil {
+		return 0, err
 	}
-	return nil
+	return len(data), nil
 }
+
+func (p *program) print(t terminal.Table) error { return t.Write(writer{p}, p.outStyle) }

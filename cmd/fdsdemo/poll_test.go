@@ -34,7 +34,12 @@ func (s *setup) status(o fdstest.Owner, item string) {
 
 func (s *setup) event(o fdstest.Owner, id string) {
 	s.t.Helper()
-	item := fmt.Sprintf(`{"message_id":%q,"generic":{"date_time":%q}}`, id, time.Now().UTC().Format(time.RFC3339))
+	s.eventAt(o, id, time.Now())
+}
+
+func (s *setup) eventAt(o fdstest.Owner, id string, at time.Time) {
+	s.t.Helper()
+	item := fmt.Sprintf(`{"message_id":%q,"generic":{"date_time":%q}}`, id, at.UTC().Format(time.RFC3339))
 	if err := s.box.AddEvent(o, []byte(item)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -49,7 +54,7 @@ func TestWatchPollsInEveryDialect(t *testing.T) {
 			s.status(s.north, status)
 			s.signIn(s.north)
 			for i := range 5 {
-				s.event(s.north, fmt.Sprint("before", i))
+				s.eventAt(s.north, fmt.Sprint("before", i), time.Now().Add(-time.Hour))
 			}
 			statuses := 1 // at the first read alone
 			for _, id := range []string{"first", "second"} {

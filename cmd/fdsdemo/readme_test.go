@@ -38,9 +38,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 var _ = run

@@ -73,7 +73,7 @@ func rowOf(item fds.Item) row {
 			r.generic = fieldsOf(m.raw)
 		case strings.HasSuffix(m.name, "_specific") && isObject(m.raw):
 			r.specific = fieldsOf(m.raw)
-		default:
+		case len(r.id) < maxColumns || isKind(m.name):
 			r.id = append(r.id, fieldOf(m))
 		}
 	}
@@ -84,24 +84,29 @@ func rowOf(item fds.Item) row {
 // takeKind moves the member that says the type out of the fields.
 func (r *row) takeKind(fields []field) []field {
 	return slices.DeleteFunc(fields, func(f field) bool {
-		is := f.name == "device_type" || f.name == "space_type"
-		if is {
+		if isKind(f.name) {
 			r.kind = f.text
 		}
-		return is
+		return isKind(f.name)
 	})
 }
 
+func isKind(name string) bool { return name == "device_type" || name == "space_type" }
+
+// fieldsOf gives the first fields of an object, with its type and its name wherever they
+// are.
 func fieldsOf(raw json.RawMessage) []field {
 	var list []field
 	for _, m := range membersOf(raw) {
-		list = append(list, fieldOf(m))
+		if len(list) < maxColumns || isKind(m.name) || m.name == "name" {
+			list = append(list, fieldOf(m))
+		}
 	}
 	return list
 }
 
 func fieldOf(m member) field {
-	f := field{name: terminal.Escape(m.name), text: brief(m.raw), nested: m.raw[0] == '{' || m.raw[0] == '['}
+	f := field{name: terminal.Short(m.name), text: terminal.Short(brief(m.raw)), nested: m.raw[0] == '{' || m.raw[0] == '['}
 	f.number = m.raw[0] == '-' || m.raw[0] >= '0' && m.raw[0] <= '9' || f.text == "-" && !f.nested
 	if strings.HasSuffix(m.name, "_level") {
 		n, err := strconv.ParseFloat(string(m.raw), 64)
@@ -133,16 +138,16 @@ func scalar(raw json.RawMessage) string {
 	case raw[0] == '[':
 		return "[...]"
 	case raw[0] != '"':
-		return terminal.Escape(string(raw))
+		return terminal.Short(string(raw))
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
-		return terminal.Escape(string(raw))
+		return terminal.Short(string(raw))
 	}
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t.Local().Format("2006-01-02 15:04:05")
 	}
-	return terminal.Escape(text)
+	return terminal.Short(text)
 }
 
 func briefList(raw json.RawMessage) string {
@@ -222,7 +227,7 @@ func briefObject(raw json.RawMessage) string {
 		if string(m.raw) == "null" {
 			continue
 		}
-		f := field{name: terminal.Escape(m.name), text: scalar(m.raw)}
+		f := field{name: terminal.Short(m.name), text: scalar(m.raw)}
 		list = append(list, f)
 		if m.raw[0] == '"' {
 			texts = append(texts, f.text)
@@ -257,20 +262,44 @@ type typeGroup struct {
 	last     []string // its cells, numbers, if there is one
 }
 
-func groupByType(items []fds.Item) []typeGroup {
-	var groups []typeGroup
-	at := make(map[string]int)
-	for _, item := range items {
-		r := rowOf(item)
-		i, ok := at[r.kind]
-		if !ok {
-			i = len(groups)
-			at[r.kind] = i
-			groups = append(groups, typeGroup{kind: r.kind})
-		}
-		groups[i].rows = append(groups[i].rows, r)
+// sheet is what is kept of a list for its tables: the first rows, each cut.
+type sheet struct {
+	groups []typeGroup
+	at     map[string]int    // where the group of a type is
+	names  map[string]string // of fields, each kept once
+	rows   int
+	bytes  int // about
+}
+
+// room reports whether another row can be kept.
+func (s *sheet) room() bool { return s.rows < tableRows && s.bytes < tableBytes }
+
+// add keeps a row.
+func (s *sheet) add(r row) {
+	if s.at == nil {
+		s.at, s.names = make(map[string]int), make(map[string]string)
 	}
-	return groups
+	i, ok := s.at[r.kind]
+	if !ok {
+		i = len(s.groups)
+		s.at[r.kind] = i
+		s.groups = append(s.groups, typeGroup{kind: r.kind})
+		s.bytes += len(r.kind) + 128
+	}
+	s.bytes += 128
+	for _, fields := range [][]field{r.id, r.specific, r.generic} {
+		for i, f := range fields {
+			if known, ok := s.names[f.name]; ok {
+				fields[i].name = known
+			} else {
+				s.names[f.name] = f.name
+				s.bytes += len(f.name) + 64
+			}
+			s.bytes += len(f.text) + 64
+		}
+	}
+	s.groups[i].rows = append(s.groups[i].rows, r)
+	s.rows++
 }
 
 func (g typeGroup) heading(s terminal.Style) string {

@@ -36,7 +36,7 @@ func TestAValueIsShownInAFewWords(t *testing.T) {
 
 func TestColumnsOfNumbersAreAlignedToTheRight(t *testing.T) {
 	t.Parallel()
-	var items []fds.Item
+	var kept sheet
 	for _, data := range []string{
 		`{"id":"a","generic":{"device_type":"x","n":5,"mixed":1},"x_specific":{"fill_level":5}}`,
 		`{"id":"b","generic":{"device_type":"x","n":-1250.5,"mixed":"word"},"x_specific":{"fill_level":100}}`,
@@ -46,10 +46,10 @@ func TestColumnsOfNumbersAreAlignedToTheRight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		items = append(items, item)
+		kept.add(rowOf(item))
 	}
 	var b strings.Builder
-	if err := groupByType(items)[0].table(terminal.Style{}).Write(&b, terminal.Style{}); err != nil {
+	if err := kept.groups[0].table(terminal.Style{}).Write(&b, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{

@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"context"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -27,6 +28,7 @@ func (p *program) spacesCommand() *cobra.Command {
 		},
 	}
 	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
+	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it; with --tree, each space's place")
 	return c
@@ -35,27 +37,26 @@ func (p *program) spacesCommand() *cobra.Command {
 // spaceReport is a line of spaces --tree --json. IDs are null where there is no
 // such space.
 type spaceReport struct {
-	Owner    fds.SubscriptionID `json:"owner"`
-	Issuer   string             `json:"issuer"`
-	ID       string             `json:"id"`
-	Type     fds.SpaceType      `json:"type"`
-	Listed   bool               `json:"listed"` // else known from the part_of of others alone
-	Depth    int                `json:"depth"`
-	Parent   *string            `json:"parent"`
-	Site     *string            `json:"site"` // the nearest among itself and its ancestors; so the next two
-	Building *string            `json:"building"`
-	Floor    *string            `json:"floor"`
+	whoseReport
+	ID       string        `json:"id"`
+	Type     fds.SpaceType `json:"type"`
+	Listed   bool          `json:"listed"` // else known from the part_of of others alone
+	Depth    int           `json:"depth"`
+	Parent   *string       `json:"parent"`
+	Site     *string       `json:"site"` // the nearest among itself and its ancestors; so the next two
+	Building *string       `json:"building"`
+	Floor    *string       `json:"floor"`
 }
 
-// showTree prints the tree of an owner's spaces and warns of its faults.
-func (p *program) showTree(f fetched, asJSON bool) error {
-	spaces := make([]fds.Space, len(f.list.items))
-	for i, item := range f.list.items {
-		spaces[i] = fds.Space{Item: item}
-	}
+// showTree prints the tree of the spaces of an owner, or of a grant, and warns of its
+// faults.
+func (p *program) showTree(ctx context.Context, spaces []fds.Space, of *whose, asJSON, whole bool) error {
 	tree := fds.NewSpaceTree(spaces)
-	key := f.owner.Key()
-	var b bytes.Buffer
+	report, err := of.report(ctx)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(writer{p}, flushBytes)
 	if asJSON {
 		id := func(n *fds.SpaceNode) *string {
 			if n == nil {
@@ -66,28 +67,34 @@ func (p *program) showTree(f fetched, asJSON bool) error {
 		}
 		for n := range tree.All() {
 			line, err := jsonLine(spaceReport{
-				Owner: key.SubscriptionID, Issuer: key.Issuer, ID: n.ID(), Type: n.Type(), Listed: n.Listed(), Depth: n.Depth(),
+				whoseReport: report, ID: n.ID(), Type: n.Type(), Listed: n.Listed(), Depth: n.Depth(),
 				Parent: id(n.Parent()), Site: id(n.Site()), Building: id(n.Building()), Floor: id(n.Floor()),
 			})
 			if err != nil {
 				return err
 			}
-			b.Write(line)
+			if _, err := b.Write(line); err != nil {
+				return err
+			}
 		}
-	} else {
-		drawSpaces(&b, tree, p.outStyle)
-	}
-	if err := p.write(b.Bytes()); err != nil {
+	} else if err := drawSpaces(b, tree, p.outStyle); err != nil {
 		return err
 	}
-	if f.list.err != nil {
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	if !whole {
 		return nil // what is missing from half a list is no fault
 	}
+	name := "subscription " + of.owner.Key().SubscriptionID.String()
+	if of.grant {
+		name = "grant of " + names(report.Owners)
+	}
 	for _, fault := range tree.Faults() {
-		p.tell("fdsdemo: warning: %s (subscription %s)", strings.TrimPrefix(fault.Error(), "fds: "), key.SubscriptionID)
+		p.tell("fdsdemo: warning: %s (%s)", strings.TrimPrefix(fault.Error(), "fds: "), name)
 	}
 	if more := tree.FaultCount() - len(tree.Faults()); more > 0 {
-		p.tell("fdsdemo: warning: %d more faults of spaces (subscription %s)", more, key.SubscriptionID)
+		p.tell("fdsdemo: warning: %d more faults of spaces (%s)", more, name)
 	}
 	return nil
 }
@@ -96,7 +103,7 @@ func (p *program) showTree(f fetched, asJSON bool) error {
 // down without end.
 const deepestDrawn = 32
 
-func drawSpaces(b *bytes.Buffer, tree *fds.SpaceTree, s terminal.Style) {
+func drawSpaces(b *bufio.Writer, tree *fds.SpaceTree, s terminal.Style) error {
 	var goesOn [deepestDrawn + 1]bool // by depth: the last space drawn there has siblings below
 	for n := range tree.All() {
 		var line string
@@ -112,17 +119,20 @@ func drawSpaces(b *bytes.Buffer, tree *fds.SpaceTree, s terminal.Style) {
 		if n.Depth() > depth {
 			line += fmt.Sprintf("(depth %d) ", n.Depth())
 		}
-		line += terminal.Escape(pick(n.Type() == "", "space", string(n.Type())))
+		line += terminal.Short(pick(n.Type() == "", "space", string(n.Type())))
 		if name := nameOf(n.Space); name != "" {
-			line += " " + terminal.Escape(name)
+			line += " " + terminal.Short(name)
 		}
-		rest := "  " + pick(n.ID() == "", "(no ID)", terminal.Escape(n.ID())) + pick(n.Listed(), "", " (not in the list)")
+		rest := "  " + pick(n.ID() == "", "(no ID)", terminal.Short(n.ID())) + pick(n.Listed(), "", " (not in the list)")
 		if s.Width > 0 {
 			line = s.Cut(line, s.Width)
 			rest = s.Cut(rest, s.Width-utf8.RuneCountInString(line))
 		}
-		b.WriteString(line + s.Faint(rest) + "\n")
+		if _, err := b.WriteString(line + s.Faint(rest) + "\n"); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func pick(first bool, a, b string) string {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -196,7 +198,10 @@ func TestATreeOfSpacesFitsTheTerminal(t *testing.T) {
 		spaces = append(spaces, space)
 	}
 	var b bytes.Buffer
-	drawSpaces(&b, fds.NewSpaceTree(spaces), terminal.Style{Width: 20, Unicode: true, Colour: true})
+	w := bufio.NewWriter(&b)
+	if err := errors.Join(drawSpaces(w, fds.NewSpaceTree(spaces), terminal.Style{Width: 20, Unicode: true, Colour: true}), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
 	if want := "site Campus\x1b[2m  012345…\x1b[0m\n└── building The na…\n"; b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -18,6 +19,7 @@ const (
 	statusFailed = 1
 	statusUsage  = 2 // wrong usage or configuration
 	statusSignIn = 3 // an owner must sign in first
+	statusHeld   = 4 // done here, or not begun, since others hold what it is about
 )
 
 var (
@@ -47,12 +49,26 @@ func statusOf(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case isAny(err, errUsage, fdsclient.ErrConfig, push.ErrConfig, pull.ErrQuery, tokenstore.ErrWrongKey):
+	case isAny(err, errUsage, fdsclient.ErrConfig, push.ErrConfig, pull.ErrQuery, tokenstore.ErrWrongKey), isUntold(err):
 		return statusUsage
+	case isAny(err, fdsclient.ErrGrantShared, fdsclient.ErrRunning) || isClaimed(err):
+		return statusHeld
 	case isAny(err, fdsclient.ErrNoOwner, fdsclient.ErrSignInRequired, errNotSignedIn):
 		return statusSignIn
 	}
 	return statusFailed
+}
+
+// isClaimed reports whether another process has an owner.
+func isClaimed(err error) bool {
+	var claimed *statestore.ClaimedError
+	return errors.As(err, &claimed)
+}
+
+// isUntold reports whether nothing says whose data it is, which the configuration could.
+func isUntold(err error) bool {
+	var failed *pull.Error
+	return errors.Is(err, pull.ErrOwner) && errors.As(err, &failed)
 }
 
 func isAny(err error, classes ...error) bool {
@@ -173,6 +189,9 @@ var settingNames = strings.NewReplacer(
 	"Config.Certificates", "push.certificates",
 	"Config.State", "push.state_folder",
 	"Push.Topics", "push.topics",
+	"Push.Gaps.Off", "push.gaps: off",
+	"Push.Gaps.TrustSession", "push.trust_session",
+	"Push.KeepWithoutGrant", "push.keep_without_grant",
 	"a ClientSecret", "application.client_secret_file",
 	"set Passphrase", "set tokens.passphrase_file",
 	"check Passphrase", "check tokens.passphrase_file",

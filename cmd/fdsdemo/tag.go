@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"strings"
@@ -23,7 +24,7 @@ func (p *program) tagCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tag",
 		Short: "Tags, the groups that applications make of devices and spaces: list, create, get, set, delete",
-		Long:  "Tags are groups that applications make of an owner's devices and spaces. What a tag holds\nFDS leaves open: it is written and shown as it is. Where owners signed in together, the\nprovider decides which of them a new tag is for.",
+		Long:  "Tags are groups that applications make of an owner's devices and spaces. What a tag holds\nFDS leaves open: it is written and shown as it is. Of owners who signed in\ntogether the configuration has to say which one a tag is of, in provider.dialect: by\nsubscription_parameter, or by the member of a tag that subscription_member names.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return wrongUsage("there is no command %q; see: fdsdemo tag --help", "tag "+args[0])
@@ -50,17 +51,25 @@ func addJSON(c *cobra.Command, asJSON *bool, usage string) *cobra.Command {
 }
 
 func (p *program) tagListCommand() *cobra.Command {
-	var asJSON bool
-	return addJSON(addOwner(&cobra.Command{
+	var asJSON, asGrant bool
+	c := addJSON(addOwner(&cobra.Command{
 		Use:   "list",
 		Short: "List the tags",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			line, end := p.showProgress("tags")
 			defer end()
-			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.listTags(ctx, o, line, asJSON) })
+			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
+				w := lists(ctx, []*fdsclient.Owner{o}, asGrant)[0]
+				if w.failed != nil {
+					return w.failed
+				}
+				return p.listTags(ctx, w, line, asJSON)
+			})
 		},
 	}), &asJSON, "print one JSON object a line, as the provider sent it")
+	c.Flags().BoolVar(&asGrant, "grant", false, grantUsage)
+	return c
 }
 
 func (p *program) tagCreateCommand() *cobra.Command {
@@ -174,24 +183,44 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 	return ofOwner(do(ctx, owners[0]), owners[0])
 }
 
-func (p *program) listTags(ctx context.Context, o *fdsclient.Owner, line *progressLine, asJSON bool) error {
-	var tags []fds.Tag
-	var bad []error
-	tries := p.attempts()
-	err := tries.do(ctx, o, func(ctx context.Context, answered func()) (err error) {
-		tags, bad, err = gather(o.Pull().Tags(ctx, pull.Query{Progress: line.follow(o)}), answered)
+// listTags prints the tags of an owner, or of its grant.
+func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, asJSON bool) error {
+	list := func(ctx context.Context) iter.Seq2[fds.Tag, error] {
+		return w.pull().Tags(ctx, pull.Query{Progress: line.follow(w)})
+	}
+	var failures []error
+	var err error
+	switch to := (&jsonSink{program: p, turn: itsTurn()}); {
+	case asJSON:
+		if w.grant {
+			to.whose = w
+		}
+		failures, err = read(ctx, p.attempts(), w.owner, func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }, to)
+	case w.grant:
+		failures, err = read(ctx, p.attempts(), w.owner, list, &tagSink{program: p, heading: w.heading})
+	default:
+		failures, err = read(ctx, p.attempts(), w.owner, list, &tagSink{program: p})
+	}
+	if err != nil {
 		return err
-	})
-	if err := p.showTags(tags, asJSON); err != nil {
-		return err
 	}
-	if err != nil || len(bad) > 0 {
-		return errors.Join(append(bad, err)...)
+	for i := range failures {
+		if isUntold(failures[i]) {
+			failures[i] = fmt.Errorf("%w; all that the grant reads shows: %s", failures[i], p.invocation("tag list --grant --owner "+w.owner.Key().SubscriptionID.String()))
+		}
 	}
-	if len(tags) == 0 {
-		p.tell("No tags.")
+	return errors.Join(failures...)
+}
+
+// itemsOf gives tags as items.
+func itemsOf(tags iter.Seq2[fds.Tag, error]) iter.Seq2[fds.Item, error] {
+	return func(yield func(fds.Item, error) bool) {
+		for tag, err := range tags {
+			if !yield(tag.Item, err) {
+				return
+			}
+		}
 	}
-	return nil
 }
 
 // createTag asks once where it is not certain that nothing came of it.
@@ -226,7 +255,7 @@ func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.Ra
 			return made(fmt.Errorf("it cannot be read: %w", err))
 		}
 	}
-	return made(p.writeItems(created.Tag.Item))
+	return made(p.writeItems(ctx, created.Tag.Item))
 }
 
 func (p *program) readTag(ctx context.Context, o *fdsclient.Owner, id string) (tag fds.Tag, err error) {
@@ -243,7 +272,11 @@ func (p *program) getTag(ctx context.Context, o *fdsclient.Owner, id string, asJ
 	if err != nil {
 		return err
 	}
-	if err := p.showTags([]fds.Tag{tag}, asJSON); err != nil || asJSON {
+	if asJSON {
+		return p.writeItems(ctx, tag.Item)
+	}
+	shown := &tagSink{program: p}
+	if err := errors.Join(shown.add(ctx, tag), shown.end(ctx, true)); err != nil {
 		return err
 	}
 	raw, _ := tag.Member(entitiesMember)
@@ -252,24 +285,14 @@ func (p *program) getTag(ctx context.Context, o *fdsclient.Owner, id string, asJ
 		return nil
 	}
 	table := terminal.Table{Columns: []string{entitiesMember}, Indent: 2, Hint: jsonHint}
-	for _, entity := range entities {
-		table.Rows = append(table.Rows, []string{brief(entity)})
+	for _, entity := range entities[:min(len(entities), tableRows)] {
+		table.Rows = append(table.Rows, []string{terminal.Short(brief(entity))})
 	}
-	return p.print(table)
-}
-
-func (p *program) showTags(tags []fds.Tag, asJSON bool) error {
-	items := make([]fds.Item, len(tags))
-	for i, tag := range tags {
-		items[i] = tag.Item
+	if err := p.print(table); err != nil {
+		return err
 	}
-	if asJSON {
-		return p.writeItems(items...)
-	}
-	if len(tags) == 0 {
-		return nil
-	}
-	return p.print(tagTable(tags, p.settings.Provider.Dialect.WithDefaults().TagID, p.outStyle))
+	p.tellCut(len(entities) > tableRows, tableRows)
+	return nil
 }
 
 // inputName is what an error calls the input of that name.

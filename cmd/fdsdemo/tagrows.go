@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -13,29 +15,55 @@ import (
 // names the path tag/{id}/entities.
 const entitiesMember = "entities"
 
-// tagTable shows tags with their IDs in front, and at the end how many entities
+// tagSink shows tags to a person: their IDs in front, and at the end how many entities
 // each has.
-func tagTable(tags []fds.Tag, idMember string, s terminal.Style) terminal.Table {
-	group := typeGroup{idsFirst: true}
-	counted := false
-	for _, tag := range tags {
-		r := rowOf(tag.Item)
-		r.id = slices.DeleteFunc(r.id, func(f field) bool { return f.name == terminal.Escape(idMember) || f.name == entitiesMember })
-		id := terminal.Escape(tag.ID())
-		if id == "" {
-			id = "-"
+type tagSink struct {
+	*program
+	heading func(context.Context) (string, error)
+	sheet   sheet
+	counts  []string // of entities, by row
+	counted bool     // a tag has some
+	cut     bool
+}
+
+func (s *tagSink) restart()    { *s = tagSink{program: s.program, heading: s.heading} }
+func (s *tagSink) begun() bool { return false }
+
+func (s *tagSink) add(_ context.Context, tag fds.Tag) error {
+	if !s.sheet.room() {
+		s.cut = true
+		return errEnough
+	}
+	idMember := terminal.Short(s.settings.Provider.Dialect.WithDefaults().TagID)
+	r := rowOf(tag.Item)
+	r.kind = ""
+	r.id = slices.DeleteFunc(r.id, func(f field) bool { return f.name == idMember || f.name == entitiesMember })
+	r.id = slices.Insert(r.id, 0, field{name: idMember, text: cmp.Or(terminal.Short(tag.ID()), "-")})
+	s.sheet.add(r)
+	raw, has := tag.Member(entitiesMember)
+	s.counted = s.counted || has
+	s.counts = append(s.counts, terminal.Short(entityCount(raw)))
+	return nil
+}
+
+func (s *tagSink) end(ctx context.Context, whole bool) error {
+	if err := s.printHeading(ctx, s.heading); err != nil {
+		return err
+	}
+	if whole && s.sheet.rows == 0 {
+		s.tell("No tags.")
+	}
+	for _, group := range s.sheet.groups { // one
+		group.idsFirst, group.lastName = true, entitiesMember
+		if s.counted {
+			group.last = s.counts
 		}
-		r.id = slices.Insert(r.id, 0, field{name: terminal.Escape(idMember), text: id})
-		group.rows = append(group.rows, r)
-		raw, has := tag.Member(entitiesMember)
-		counted = counted || has
-		group.last = append(group.last, entityCount(raw))
+		if err := s.print(group.table(s.outStyle)); err != nil {
+			return err
+		}
 	}
-	if !counted {
-		group.last = nil
-	}
-	group.lastName = entitiesMember
-	return group.table(s)
+	s.tellCut(s.cut, s.sheet.rows)
+	return nil
 }
 
 // entityCount gives the number of entities, or in a few words what is there

@@ -164,7 +164,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 		if err := out.write(ctx, t.eyesLine(m)); err != nil {
 			if ctx.Err() == nil {
 				t.ending.Store(true)
-				end(fmt.Errorf("cannot write to standard output: %w", err))
+				end(&outputError{err})
 			}
 			return err
 		}

@@ -65,14 +65,14 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 
 	out := &lineWriter{out: p.out}
 	handler := func(ctx context.Context, m delivery.Message) error {
-		line := messageLine(m)
+		line := messageLine(m, p.outStyle.Width > 0)
 		if !asJSON {
 			line = p.eyesLine(m)
 		}
 		if err := out.write(ctx, line); err != nil {
 			if ctx.Err() == nil {
 				p.ending.Store(true)
-				end(fmt.Errorf("cannot write to standard output: %w", err))
+				end(&outputError{err})
 			}
 			return err
 		}

@@ -354,6 +354,12 @@ func (a *Followers) Stored(ctx context.Context, owner fds.OwnerKey) (filters []s
 	return stored.Filters, err
 }
 
+// StoredGap returns the gap that is stored of an owner; nil: none is.
+func (a *Followers) StoredGap(ctx context.Context, owner fds.OwnerKey) (*Gap, error) {
+	stored, _, err := a.read(ctx, owner)
+	return stored.Gap, err
+}
+
 // Delete removes all that is stored of an owner.
 func (a *Followers) Delete(ctx context.Context, owner fds.OwnerKey) error {
 	stored, revision, err := a.read(ctx, owner)

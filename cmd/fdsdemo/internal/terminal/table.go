@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -18,7 +19,7 @@ type Table struct {
 
 const (
 	gap     = 2  // spaces between columns
-	maxCell = 60 // characters of a cell
+	maxCell = 60 // characters of a cell or a column's name
 	minCell = 12 // a column that does not fit is cut rather than left out
 )
 
@@ -27,7 +28,7 @@ const (
 func (t Table) Write(w io.Writer, s Style) error {
 	widths := make([]int, len(t.Columns))
 	for i, name := range t.Columns {
-		widths[i] = utf8.RuneCountInString(name)
+		widths[i] = min(utf8.RuneCountInString(name), maxCell)
 		for _, row := range t.Rows {
 			widths[i] = max(widths[i], min(utf8.RuneCountInString(row[i]), maxCell))
 		}
@@ -46,8 +47,8 @@ func (t Table) Write(w io.Writer, s Style) error {
 			left -= width + gap
 		}
 	}
-	var b strings.Builder
-	line := func(cells []string, style func(string) string) {
+	b := bufio.NewWriter(w) // a line is much longer than what it says when a column is wide
+	line := func(cells []string, style func(string) string) error {
 		var l strings.Builder
 		for i, cell := range cells[:shown] {
 			cell = s.Cut(cell, widths[i])
@@ -62,17 +63,20 @@ func (t Table) Write(w io.Writer, s Style) error {
 		}
 		b.WriteString(strings.Repeat(" ", t.Indent))
 		b.WriteString(style(strings.TrimRight(l.String(), " ")))
-		b.WriteByte('\n')
+		return b.WriteByte('\n')
 	}
 	plain := func(text string) string { return text }
-	line(t.Columns, s.Strong)
+	if err := line(t.Columns, s.Strong); err != nil {
+		return err
+	}
 	for _, row := range t.Rows {
-		line(row, plain)
+		if err := line(row, plain); err != nil {
+			return err
+		}
 	}
 	if hidden := t.Columns[shown:]; len(hidden) > 0 {
 		note := fmt.Sprintf("too wide to show: %s%s", strings.Join(hidden, ", "), t.Hint)
 		b.WriteString(strings.Repeat(" ", t.Indent) + s.Faint(s.Cut(note, s.Width-t.Indent)) + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Flush()
 }

@@ -4,11 +4,13 @@
 package terminal
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -37,6 +39,59 @@ func Escape(text string) string {
 		text = text[size:]
 	}
 	return b.String()
+}
+
+// MaxShown bounds a text from elsewhere that is shown among others, in characters.
+const MaxShown = 120
+
+// Short is Escape of the beginning of a text, with "..." at the end of one that is longer
+// than MaxShown.
+func Short(text string) string {
+	text, whole := first(text, MaxShown)
+	text, fits := first(Escape(text), MaxShown)
+	if whole && fits {
+		return text
+	}
+	return strings.TrimRight(text, " ") + "..."
+}
+
+// first cuts a text to so many characters, and reports whether that was all.
+func first(text string, most int) (beginning string, whole bool) {
+	n := 0
+	for i := range text {
+		if n == most {
+			return text[:i], false
+		}
+		n++
+	}
+	return text, true
+}
+
+// EscapeJSON makes JSON text, which has no white space between its tokens, one line for
+// every reader: what some of them take for the end of a line is written as \uXXXX, which
+// means the same. For a terminal so is whatever is not printable, as Escape has it.
+func EscapeJSON(raw []byte, forTerminal bool) []byte {
+	obeyed := func(r rune) bool {
+		return r == 0x85 || r == 0x2028 || r == 0x2029 || forTerminal && unprintable(r)
+	}
+	if bytes.IndexFunc(raw, obeyed) < 0 {
+		return raw
+	}
+	out := make([]byte, 0, len(raw)+len(raw)/8)
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		switch {
+		case !obeyed(r):
+			out = append(out, raw[:size]...)
+		case r < 0x10000:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		default: // RFC 8259 section 7: a surrogate pair
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		}
+		raw = raw[size:]
+	}
+	return out
 }
 
 // unprintable is true of all but letters, marks, numbers, punctuation, symbols

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode"
@@ -128,5 +129,87 @@ func TestABarShowsAPercentage(t *testing.T) {
 	}
 	if got := (Style{Unicode: true}).Bar(20); got != "██░░░░░░░░" {
 		t.Errorf("with Unicode: %s", got)
+	}
+}
+
+func TestAttackJSONHoldsNothingATerminalObeysAndNoHiddenLineEnd(t *testing.T) {
+	for raw, want := range map[string][2]string{ // for a pipe, for a terminal
+		`{"a":"plain, ü, 日本 \u009b"}`:    {`{"a":"plain, ü, 日本 \u009b"}`, `{"a":"plain, ü, 日本 \u009b"}`},
+		"[\"a\u2028b\u2029c\u0085d\"]":   {`["a\u2028b\u2029c\u0085d"]`, `["a\u2028b\u2029c\u0085d"]`},
+		"[\"\u009b2J\u009d0;x\u009c\"]":  {"[\"\u009b2J\u009d0;x\u009c\"]", `["\u009b2J\u009d0;x\u009c"]`},
+		"[\"\u202e\u2066\u200f\ufeff\"]": {"[\"\u202e\u2066\u200f\ufeff\"]", `["\u202e\u2066\u200f\ufeff"]`},
+		"{\"\x7f\":\"\U000e0041\"}":      {"{\"\x7f\":\"\U000e0041\"}", `{"\u007f":"\udb40\udc41"}`},
+		"\"\\\\\u0085\"":                 {`"\\\u0085"`, `"\\\u0085"`},
+	} {
+		for i, forTerminal := range []bool{false, true} {
+			if got := string(EscapeJSON([]byte(raw), forTerminal)); got != want[i] {
+				t.Errorf("%q, for a terminal %v, is %q, want %q", raw, forTerminal, got, want[i])
+			}
+		}
+	}
+}
+
+func FuzzEscapeJSON(f *testing.F) {
+	f.Add("\x1b[2J\u202e\u2028\u0085\x7f\U000e0041\\")
+	f.Fuzz(func(t *testing.T, text string) {
+		raw, err := json.Marshal(strings.ToValidUTF8(text, "?"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw = []byte(strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029").Replace(string(raw)))
+		var want string
+		if json.Unmarshal(raw, &want) != nil { // a backslash before what was replaced
+			return
+		}
+		for _, forTerminal := range []bool{false, true} {
+			escaped := EscapeJSON(raw, forTerminal)
+			var got string
+			if err := json.Unmarshal(escaped, &got); err != nil || got != want {
+				t.Fatalf("%q became %q, which is %q, %v", raw, escaped, got, err)
+			}
+			for _, r := range string(escaped) {
+				if r == 0x85 || r == 0x2028 || r == 0x2029 || forTerminal && !unicode.IsPrint(r) {
+					t.Fatalf("%q became %q", raw, escaped)
+				}
+			}
+		}
+	})
+}
+
+func TestATextThatIsShownIsShort(t *testing.T) {
+	long := strings.Repeat("ü", MaxShown)
+	for text, want := range map[string]string{
+		"a\x1b":                           `a\u001b`,
+		long:                              long,
+		long + "x":                        long + "...",
+		strings.Repeat("\x1b", 1_000_000): strings.Repeat(`\u001b`, MaxShown/6) + "...",
+	} {
+		if got := Short(text); got != want {
+			t.Errorf("%.40q is shown as %q, want %q", text, got, want)
+		}
+	}
+}
+
+// counted counts what is written.
+type counted int
+
+func (c *counted) Write(p []byte) (int, error) {
+	*c += counted(len(p))
+	return len(p), nil
+}
+
+func TestAttackTheNamesOfColumnsAreCut(t *testing.T) {
+	table := Table{Columns: []string{strings.Repeat("x", 500_000), "b", strings.Repeat("y", 100_000)}}
+	for range 2000 {
+		table.Rows = append(table.Rows, []string{"1", "2", strings.Repeat("z", 1000)})
+	}
+	for _, s := range []Style{{}, {Width: 80}} {
+		var n counted
+		if err := table.Write(&n, s); err != nil {
+			t.Fatal(err)
+		}
+		if n > 2001*(2*maxCell+20) {
+			t.Errorf("%d bytes for a table of 2,000 rows, with a width of %d", n, s.Width)
+		}
 	}
 }

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// jsonSink prints items as the provider sent them, one a line.
+type jsonSink struct {
+	*program
+	turn    turn
+	whose   *whose // nil: the lines say nothing of it
+	held    bytes.Buffer
+	printed bool
+}
+
+func (s *jsonSink) restart()    { s.held.Reset() }
+func (s *jsonSink) begun() bool { return s.printed }
+
+const flushBytes = 64 << 10 // of a list that is printed while it is read
+
+func (s *jsonSink) add(ctx context.Context, item fds.Item) error {
+	raw, ok := compact(item.Raw())
+	if !ok {
+		return errors.New("an item is not JSON in valid UTF-8") // ParseItem has checked it
+	}
+	s.held.Write(terminal.EscapeJSON(raw, s.outStyle.Width > 0))
+	s.held.WriteByte('\n')
+	switch n := s.held.Len(); {
+	case n > heldBytes, n > flushBytes && s.printed:
+		return s.flush(ctx)
+	case n > aheadBytes:
+		return s.turn.wait(ctx)
+	}
+	return nil
+}
+
+func (s *jsonSink) flush(ctx context.Context) error {
+	if s.held.Len() == 0 {
+		return nil
+	}
+	if err := s.turn.wait(ctx); err != nil {
+		return err
+	}
+	lines := s.held.Bytes()
+	if s.whose != nil {
+		head, err := s.whose.member(ctx)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		for line := range bytes.Lines(lines) {
+			b.WriteString(head + `,"item":`)
+			b.Write(bytes.TrimSuffix(line, []byte("\n")))
+			b.WriteString("}\n")
+		}
+		lines = b.Bytes()
+	}
+	s.printed = true
+	err := s.write(lines)
+	s.held.Reset()
+	return err
+}
+
+func (s *jsonSink) end(ctx context.Context, _ bool) error { return s.flush(ctx) }
+
+// tableSink shows items to a person, in a table for each type.
+type tableSink struct {
+	*program
+	turn    turn
+	heading func(context.Context) (string, error)
+	what    string // of which there may be none
+	sheet   sheet
+	cut     bool
+}
+
+func (s *tableSink) restart()    { s.sheet, s.cut = sheet{}, false }
+func (s *tableSink) begun() bool { return false }
+
+func (s *tableSink) add(ctx context.Context, item fds.Item) error {
+	if !s.sheet.room() {
+		s.cut = true
+		return errEnough
+	}
+	s.sheet.add(rowOf(item))
+	if s.sheet.bytes > aheadBytes {
+		return s.turn.wait(ctx)
+	}
+	return nil
+}
+
+func (s *tableSink) end(ctx context.Context, whole bool) error {
+	if err := s.turn.wait(ctx); err != nil {
+		return err
+	}
+	if err := s.printHeading(ctx, s.heading); err != nil {
+		return err
+	}
+	if whole && s.sheet.rows == 0 {
+		s.tell("No %s.", s.what)
+	}
+	for _, group := range s.sheet.groups {
+		if err := s.write([]byte(group.heading(s.outStyle))); err != nil {
+			return err
+		}
+		if err := s.print(group.table(s.outStyle)); err != nil {
+			return err
+		}
+	}
+	s.tellCut(s.cut, s.sheet.rows)
+	return nil
+}
+
+// tellCut says that a table does not show all.
+func (p *program) tellCut(cut bool, shown int) {
+	if cut {
+		p.tell("There is more than these %d%s.", shown, jsonHint)
+	}
+}
+
+func (p *program) printHeading(ctx context.Context, heading func(context.Context) (string, error)) error {
+	if heading == nil {
+		return nil
+	}
+	text, err := heading(ctx)
+	if err != nil {
+		return err
+	}
+	return p.write([]byte(p.outStyle.Strong(text) + "\n"))
+}
+
+// treeSink shows spaces as a tree, for which all of them are needed.
+type treeSink struct {
+	*program
+	turn    turn
+	heading func(context.Context) (string, error)
+	whose   *whose
+	asJSON  bool
+	spaces  []fds.Space
+	bytes   int
+}
+
+const spaceBytes = 256 // about what a space takes in a tree besides its JSON
+
+func (s *treeSink) restart()    { s.spaces, s.bytes = nil, 0 }
+func (s *treeSink) begun() bool { return false }
+
+func (s *treeSink) add(ctx context.Context, item fds.Item) error {
+	s.bytes += len(item.Raw()) + spaceBytes
+	if s.bytes > treeBytes {
+		return fmt.Errorf("the list has more spaces than a tree is made of here, over %d MiB; without --tree all are printed by --json", treeBytes>>20)
+	}
+	s.spaces = append(s.spaces, fds.Space{Item: item})
+	if s.bytes > aheadBytes {
+		return s.turn.wait(ctx)
+	}
+	return nil
+}
+
+func (s *treeSink) end(ctx context.Context, whole bool) error {
+	if err := s.turn.wait(ctx); err != nil {
+		return err
+	}
+	if !s.asJSON {
+		if err := s.printHeading(ctx, s.heading); err != nil {
+			return err
+		}
+		if whole && len(s.spaces) == 0 {
+			s.tell("No spaces.")
+		}
+	}
+	return s.showTree(ctx, s.spaces, s.whose, s.asJSON, whole)
+}
