@@ -2,10 +2,8 @@ package fdsclient
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -129,10 +127,4 @@ func (c *Client) CertificateExpiry(ctx context.Context, owner fds.OwnerKey) (tim
 		}
 	}
 	return first, nil
-}
-
-// digest shortens a text to what a file's name may hold.
-func digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:8])
 }

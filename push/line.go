@@ -39,16 +39,12 @@ type line struct {
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
 
-	mu          sync.Mutex
-	queue       []*inbound
-	waiting     int               // messages of quality of service 0 in queue
-	bytes       int               // and what they take
-	serving     bool              // a goroutine is at work
-	lend        func()            // it is a reader: has another one read in its place; nil: it is none
-	inHand      *inbound          // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
-	slowBegan   time.Time         // of the call at work
-	slowMessage *delivery.Message // nil: none is at work
-	slow        *time.Timer
+	mu      sync.Mutex
+	queue   []*inbound
+	waiting int      // messages of quality of service 0 in queue
+	bytes   int      // and what they take
+	serving bool     // a goroutine is at work
+	inHand  *inbound // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
 
 	closed  bool
 	closing chan struct{} // closed: begin with no message, give up on a failing one

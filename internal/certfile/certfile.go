@@ -210,7 +210,8 @@ func PKCS12(data []byte, password string) (*tls.Certificate, error) {
 
 // severalKeys is PKCS12 for a store with several entries, such as Java's.
 func severalKeys(data []byte, password string) (*tls.Certificate, error) {
-	blocks, err := pkcs12.ToPEM(data, password) //nolint:staticcheck // its types of keys are known here
+	//lint:ignore SA1019 nothing else reads several entries, and its forms of keys are known here
+	blocks, err := pkcs12.ToPEM(data, password)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, errPassword

@@ -58,12 +58,12 @@ func increment(ctx context.Context, s statestore.Store, key statestore.Key) erro
 	for {
 		record, err := s.Load(ctx, key)
 		if err != nil {
-			return fmt.Errorf("Load: %w", err)
+			return fmt.Errorf("load: %w", err)
 		}
 		number := 0
 		if record.Revision != "" {
 			if number, err = strconv.Atoi(string(record.Data)); err != nil {
-				return fmt.Errorf("Load: %w", err)
+				return fmt.Errorf("load: %w", err)
 			}
 		}
 		_, err = s.Save(ctx, key, strconv.AppendInt(nil, int64(number+1), 10), record.Revision)

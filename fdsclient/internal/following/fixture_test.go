@@ -268,8 +268,8 @@ func subscribed(t *testing.T, f *Follower, s push.Subscribed) {
 	}
 }
 
-// lost is why a connection ended.
-var lost = errors.New("the connection was lost")
+// errLost is why a connection ended.
+var errLost = errors.New("the connection was lost")
 
 // gaps keeps what is told of gaps.
 type gaps struct {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
@@ -223,6 +222,3 @@ func (f *Follower) work() {
 	}
 	f.fill()
 }
-
-// ownerKey is for tests and logs.
-func (f *Follower) ownerKey() fds.OwnerKey { return f.owner.Key }

@@ -69,7 +69,7 @@ func TestLiveMessagesWaitThoughAHandlerSaysWhatTheConfigurationWouldSay(t *testi
 			f := followed(t, all, &webAPI{answer: oneEach}, func(context.Context, delivery.Message) error { return fmt.Errorf("no database: %w", class) })
 			defer f.Stop()
 			began := time.Now()
-			subscribed(t, f, push.Subscribed{Last: lost})
+			subscribed(t, f, push.Subscribed{Last: errLost})
 			if took := time.Since(began); took != all.Wait {
 				t.Errorf("%v: live messages waited for %v", class, took)
 			}

@@ -153,7 +153,7 @@ func TestAnAnswerFromBeforeAnotherOutageDoesNotEndItsGap(t *testing.T) {
 	})
 }
 
-// The broker may have subscribed an attempt whose SUBACK got lost, and then queued,
+// The broker may have subscribed an attempt whose SUBACK got errLost, and then queued,
 // and dropped or forgotten.
 func TestAFirstSubscriptionThatTookTwoConnectionsIsAnOutageAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -339,7 +339,7 @@ func TestAGapIsStoredOnceLiveMessagesGoOnBeforeItIsClosed(t *testing.T) {
 		f := followed(t, all, api, new(handled).handle)
 		store.saves.Store(0)
 		time.Sleep(time.Hour)
-		subscribed(t, f, push.Subscribed{Last: lost})
+		subscribed(t, f, push.Subscribed{Last: errLost})
 		if n := store.saves.Load(); n != 0 {
 			t.Errorf("%d saves for a gap that was closed before live messages came", n)
 		}
@@ -348,7 +348,7 @@ func TestAGapIsStoredOnceLiveMessagesGoOnBeforeItIsClosed(t *testing.T) {
 			t.Errorf("the position is %v old, after %d saves", time.Since(at), store.saves.Load())
 		}
 		down.Store(true)
-		subscribed(t, f, push.Subscribed{Last: lost})
+		subscribed(t, f, push.Subscribed{Last: errLost})
 		state := all.state(t, f.owner.Key)
 		if state.Gap == nil || state.Gap.From.IsZero() || f.Seen().Gap == nil {
 			t.Errorf("live messages go on, and the gap is stored as %+v", state.Gap)
@@ -370,13 +370,13 @@ func TestWhatIsNoOutageOpensNoGap(t *testing.T) {
 		s      push.Subscribed
 		want   int // requests
 	}{
-		"a planned one with the session":               {nil, push.Subscribed{SessionPresent: true, Planned: true, Last: lost}, 0},
-		"a planned one without":                        {nil, push.Subscribed{Planned: true, Last: lost}, 2},
-		"a lost one with the session":                  {nil, push.Subscribed{SessionPresent: true, Last: lost}, 2},
-		"a lost one with the session, that is trusted": {func(c *config) { c.Gaps.TrustSession = true }, push.Subscribed{SessionPresent: true, Last: lost}, 0},
+		"a planned one with the session":               {nil, push.Subscribed{SessionPresent: true, Planned: true, Last: errLost}, 0},
+		"a planned one without":                        {nil, push.Subscribed{Planned: true, Last: errLost}, 2},
+		"a lost one with the session":                  {nil, push.Subscribed{SessionPresent: true, Last: errLost}, 2},
+		"a lost one with the session, that is trusted": {func(c *config) { c.Gaps.TrustSession = true }, push.Subscribed{SessionPresent: true, Last: errLost}, 0},
 		"the first one with it":                        {func(c *config) { c.Gaps.TrustSession = true }, push.Subscribed{SessionPresent: true}, 0},
-		"a lost one without":                           {func(c *config) { c.Gaps.TrustSession = true }, push.Subscribed{Last: lost}, 2},
-		"when gaps are off":                            {func(c *config) { c.Gaps.Off = true }, push.Subscribed{Last: lost}, 0},
+		"a lost one without":                           {func(c *config) { c.Gaps.TrustSession = true }, push.Subscribed{Last: errLost}, 2},
+		"when gaps are off":                            {func(c *config) { c.Gaps.Off = true }, push.Subscribed{Last: errLost}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -418,7 +418,7 @@ func TestLiveMessagesDoNotWaitForWhatTheConfigurationKeepsFromBeingFetched(t *te
 				defer f.Stop()
 				time.Sleep(time.Minute)
 				began := time.Now()
-				subscribed(t, f, push.Subscribed{Last: lost})
+				subscribed(t, f, push.Subscribed{Last: errLost})
 				if took := time.Since(began); took > time.Second {
 					t.Errorf("live messages waited for %v", took)
 				}
@@ -448,7 +448,7 @@ func TestACollectionThatIsNotImplementedHoldsUpNoGap(t *testing.T) {
 		defer f.Stop()
 		time.Sleep(time.Minute)
 		missed = dated("missed", time.Now())
-		subscribed(t, f, push.Subscribed{Last: lost})
+		subscribed(t, f, push.Subscribed{Last: errLost})
 		if f.open() || got.has("missed") != 1 {
 			t.Errorf("open %v; what was missed was handed over %d times", f.open(), got.has("missed"))
 		}

@@ -35,7 +35,6 @@ type list struct {
 	whole     time.Time         // when it was read to its end
 	handed    map[uint64]uint64 // by whose it is: since seen was made, in reads that did not come to their end
 	fresh     int               // handed over in this read
-	again     bool              // this read is the second of the same
 	date      time.Time         // of this read's first answer
 	ahead     time.Duration     // of our clock was the provider's then
 }

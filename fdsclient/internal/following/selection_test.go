@@ -62,7 +62,7 @@ func TestAttackWhatNoTopicNamesIsNotFetchedEither(t *testing.T) {
 		make    func(*testing.T, func(*config)) *fixture
 		deliver func(*testing.T, *Follower)
 	}{
-		"by a backfill": {pushing, func(t *testing.T, f *Follower) { subscribed(t, f, push.Subscribed{Last: lost}) }},
+		"by a backfill": {pushing, func(t *testing.T, f *Follower) { subscribed(t, f, push.Subscribed{Last: errLost}) }},
 		"by a poll":     {polled, func(_ *testing.T, f *Follower) { f.Poll() }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -180,7 +180,7 @@ func TestAttackWhoSignedOutIsNotStoredAgain(t *testing.T) {
 		}
 		for name, late := range map[string]func() error{
 			"a filter": func() error { return f.SaveFilters(t.Context(), []string{"late"}) },
-			"a gap":    func() error { return f.Subscribed(t.Context(), push.Subscribed{Last: lost}) },
+			"a gap":    func() error { return f.Subscribed(t.Context(), push.Subscribed{Last: errLost}) },
 			"a position": func() error {
 				pushed(t, f, "late", dated("late", time.Now()), time.Now())
 				time.Sleep(time.Minute)
@@ -239,12 +239,12 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		theirs := all.state(t, f.owner.Key)
 		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Why: "theirs"}
 		all.put(t, f.owner.Key, theirs)
-		subscribed(t, f, push.Subscribed{Last: lost}) // Wait passes, and the gap is stored
+		subscribed(t, f, push.Subscribed{Last: errLost}) // Wait passes, and the gap is stored
 		if gap := all.state(t, f.owner.Key).Gap; gap == nil || !gap.From.Equal(theirs.Gap.From) {
 			t.Fatalf("stored: %+v", gap)
 		}
 		down = false
-		subscribed(t, f, push.Subscribed{Last: lost})
+		subscribed(t, f, push.Subscribed{Last: errLost})
 		time.Sleep(10 * time.Minute)
 		if got.has("theirs") != 1 || got.has("ours") != 1 || f.open() || all.state(t, f.owner.Key).Gap != nil {
 			t.Errorf("of theirs %d, of ours %d were handed over; open %v, stored %v", got.has("theirs"), got.has("ours"), f.open(), all.state(t, f.owner.Key).Gap)
@@ -270,7 +270,7 @@ func TestAGapThatAnotherProcessWidensIsReadAnew(t *testing.T) {
 		theirs := all.state(t, f.owner.Key)
 		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Why: "theirs"}
 		all.put(t, f.owner.Key, theirs)
-		subscribed(t, f, push.Subscribed{Last: lost}) // Wait passes while the handler is at work
+		subscribed(t, f, push.Subscribed{Last: errLost}) // Wait passes while the handler is at work
 		close(goOn)
 		synctest.Wait()
 		if got.has("theirs") != 1 || got.has("ours") != 1 || f.open() {

@@ -295,7 +295,7 @@ func TestABackfillMissesAndRepeatsNothingWhicheverRequestFails(t *testing.T) {
 					time.Sleep(3 * time.Minute)
 				}
 				live()
-				for _, how := range []push.Subscribed{{Last: lost}, {Last: lost, SessionPresent: true}, {}, {SessionPresent: true}} {
+				for _, how := range []push.Subscribed{{Last: errLost}, {Last: errLost, SessionPresent: true}, {}, {SessionPresent: true}} {
 					var queued []string
 					for i := range 5 { // while nobody is there
 						item := event()
@@ -315,7 +315,7 @@ func TestABackfillMissesAndRepeatsNothingWhicheverRequestFails(t *testing.T) {
 					}
 					live()
 				}
-				subscribed(t, f, push.Subscribed{Last: lost}) // nothing was missed
+				subscribed(t, f, push.Subscribed{Last: errLost}) // nothing was missed
 				time.Sleep(10 * time.Minute)
 				f.Stop()
 				return published
