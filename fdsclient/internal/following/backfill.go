@@ -40,7 +40,7 @@ func (a *attempt) run() error {
 	f := a.follower
 	for _, kind := range wantedKinds {
 		f.mu.Lock()
-		check := f.gap.check
+		check := f.gap.phase == checking
 		f.mu.Unlock()
 		if check && kind == pull.Statuses {
 			continue

@@ -152,7 +152,7 @@ func (f *Follower) Seen() Seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	seen := Seen{Last: f.last}
-	if f.gap.open != nil && !f.gap.check {
+	if f.gap.phase == holding || f.gap.phase == passing {
 		gap := *f.gap.open
 		seen.Gap = &gap
 	}

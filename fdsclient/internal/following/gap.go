@@ -20,9 +20,9 @@ import (
 // and closed when all of it was fetched. Live messages wait for that, but not too long;
 // before they flow while it is open it is stored. The follower's mu guards it.
 type gap struct {
-	open    *Gap          // nil: none
+	phase   phase
+	open    *Gap          // what may have been lost; nil: nothing, it is steady
 	stored  bool          // the store has one, if perhaps not all that is known of it
-	check   bool          // a restart alone: whether anything was lost is to be found out, quietly
 	number  int           // of outages: an attempt that began before the last one cannot close the gap
 	settled chan struct{} // closed when live messages need not wait for it any longer
 	retry   *time.Timer
@@ -34,6 +34,21 @@ type gap struct {
 	handed    map[uint64]struct{} // events handed over, and what went to the dead letters
 	unbounded map[pull.Kind]bool  // the provider refuses the names of the parameters there
 }
+
+// phase is where an owner stands between outages.
+//
+//	steady   -> checking  a restart over which the broker kept the session (openGap)
+//	any      -> holding   an outage (openGap); or what is checked is found, fails or takes long (found)
+//	holding  -> passing   it takes long, or cannot be filled (storeGap)
+//	any      -> steady    all was fetched (closeGap)
+type phase uint8
+
+const (
+	steady   phase = iota // nothing is known to be missing
+	checking              // whether anything was lost is looked for, quietly; live messages wait
+	holding               // live messages wait for what was lost
+	passing               // they go on while it is fetched, which is stored
+)
 
 // settle has live messages wait no longer.
 func (g *gap) settle() {
@@ -79,10 +94,10 @@ func (f *Follower) Subscribed(ctx context.Context, s push.Subscribed) error {
 	if !open {
 		return nil
 	}
+	f.found()
 	if err := f.storeGap(ctx); err != nil {
 		return fmt.Errorf("fdsclient: store what may have been lost of subscription %s: %w", f.owner.Key.SubscriptionID, err)
 	}
-	f.found()
 	if settled != nil {
 		f.shared.Log.LogAttrs(ctx, slog.LevelWarn, "live messages go on before what was missed is fetched", ownerAttr(f.owner.Key))
 	}
@@ -101,14 +116,17 @@ func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
 	case !f.position.at.IsZero():
 		now.From = f.position.at.Add(-f.shared.Margin)
 	}
-	f.gap.check = check && !now.From.IsZero() && f.shared.HasAPI
+	f.gap.phase = holding
+	if check && !now.From.IsZero() && f.shared.HasAPI {
+		f.gap.phase = checking
+	}
 	f.gap.stored = f.gap.stored || found != nil
 	f.gap.open = &now
 	f.gap.number++
 	if f.gap.settled == nil {
 		f.gap.settled = make(chan struct{})
 	}
-	quiet, settled := f.gap.check, f.gap.settled
+	quiet, settled := f.gap.phase == checking, f.gap.settled
 	f.mu.Unlock()
 	if !quiet {
 		f.shared.Gap(GapEvent{Owner: f.owner.Key, Change: Opened, Gap: now})
@@ -129,7 +147,7 @@ func (f *Follower) storeGap(ctx context.Context) error {
 		defer f.mu.Unlock()
 		if f.gap.open != nil {
 			gap := *f.gap.open
-			r.Gap, f.gap.stored = &gap, true
+			r.Gap, f.gap.stored, f.gap.phase = &gap, true, passing
 		}
 	})
 }
@@ -137,10 +155,10 @@ func (f *Follower) storeGap(ctx context.Context) error {
 // found makes a gap of what was to be found out: something was lost, or it cannot be told.
 func (f *Follower) found() {
 	f.mu.Lock()
-	found := f.gap.check && f.gap.open != nil
-	f.gap.check = false
+	found := f.gap.phase == checking
 	event := GapEvent{Owner: f.owner.Key, Change: Opened}
 	if found {
+		f.gap.phase = holding
 		event.Gap = *f.gap.open
 	}
 	f.mu.Unlock()
@@ -247,7 +265,7 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 	if f.gap.number != a.number { // an outage came while it was stored
 		return event, false, nil, nil
 	}
-	quiet, settled = f.gap.check, f.gap.settled
+	quiet, settled = f.gap.phase == checking, f.gap.settled
 	if settled == nil { // nobody waits
 		settled = make(chan struct{})
 	}
