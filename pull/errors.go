@@ -12,6 +12,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
 const longestWait = 24 * time.Hour // that a provider's Retry-After can ask for
@@ -49,6 +50,7 @@ type Error struct {
 	Text       string        // of a refusal in plain text, cut at 512 bytes; not in Error's text; from outside: quote it
 	RequestID  string        // the answer's X-Request-Id or its kin, cut at 128 bytes; from outside: quote it
 	RetryAfter time.Duration // how long the provider asks to wait, at most 24 hours; 0 when it does not say
+	Proxy      string        // host and port of the proxy that was in the way; "" when none is known
 	Attempts   int           // how often it was asked; 0 when it was not
 
 	class  error
@@ -80,6 +82,9 @@ func (e *Error) Error() string {
 	}
 	if e.RetryAfter != 0 {
 		said = append(said, fmt.Sprintf("retry after %v", e.RetryAfter))
+	}
+	if e.Proxy != "" {
+		said = append(said, "through the proxy "+netpeer.HostText(e.Proxy))
 	}
 	if e.Attempts > 1 {
 		said = append(said, fmt.Sprintf("%d attempts", e.Attempts))

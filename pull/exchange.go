@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -60,6 +61,7 @@ type exchange struct {
 	shared bool          // the credentials are those of several owners, and nothing sent says for whom
 
 	response *http.Response
+	proxy    string // host and port of the one that the last request went through; "": none
 }
 
 // try makes one attempt. On an error nothing is left open. The answer is one of
@@ -188,7 +190,11 @@ func (e *exchange) send(target *url.URL) error {
 	if err := e.wait.resume(e.ctx); err != nil {
 		return e.withheld(failed, err)
 	}
+	ctx, way := netpeer.Follow(e.ctx)
+	request = request.WithContext(ctx)
 	response, err := e.client.transport.RoundTrip(request)
+	e.proxy = e.client.proxyOf(request, way)
+	failed.Proxy = e.proxy
 	if err != nil {
 		failed.sent = !unsent(err)
 		return e.broken(failed, err, "")
@@ -264,7 +270,7 @@ func (e *exchange) mediaType() string {
 
 // failure starts an error about the answer.
 func (e *exchange) failure() *Error {
-	failed := &Error{Operation: e.operation, Path: e.path, Attempts: e.made, sent: true}
+	failed := &Error{Operation: e.operation, Path: e.path, Attempts: e.made, Proxy: e.proxy, sent: true}
 	failed.readHeader(e.response, e.redact)
 	return failed
 }
@@ -322,6 +328,10 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 	}
 	if why == "" {
 		why = quoted(e.redact(err.Error()))
+	}
+	if isProxyDial(err) {
+		failed.detail = fmt.Sprintf("the proxy %s: %s", netpeer.HostText(e.proxy), why)
+		return failed
 	}
 	failed.detail = fmt.Sprintf("%q: %s", cut(origin(e.target)), why)
 	return failed

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
 // isTLSFault says that the handshake failed for a reason that stays until someone
@@ -25,10 +27,19 @@ func isDistrust(err error) bool {
 	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
+// isProxyDial reports whether no connection came about to a proxy.
+func isProxyDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "proxyconnect"
+}
+
 // unsent says that no connection was made, so that nothing can have arrived.
 func unsent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") || isDistrust(err)
+	var (
+		op    *net.OpError
+		proxy *netpeer.ProxyError
+	)
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "socks connect") || isProxyDial(err) || errors.As(err, &proxy) || isDistrust(err)
 }
 
 func sameOrigin(a, b *url.URL) bool {

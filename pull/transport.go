@@ -14,7 +14,10 @@ import (
 // and for the TLS handshake, 64 KiB of response header. A connection whose peer is
 // gone without a word is left within 20 s; how long a live one may take to answer is
 // bounded by Config.Timeout, and elsewhere by the request's context. It speaks HTTP/2
-// where the provider does, and uses the proxy that the environment names. Config is
+// where the provider does. It uses the proxy that the environment names, HTTPS_PROXY or
+// else ALL_PROXY, as http://host:port, https:// or socks5://, with user:password@ where the
+// proxy wants them; not for what NO_PROXY names or for this machine. Where a name has
+// several addresses, one that is silent is not waited for when another answers. Config is
 // the TLS configuration, copied; nil means TLS 1.2 or newer and the system's roots.
 func NewTransport(config *tls.Config) *http.Transport {
 	if config == nil {
@@ -35,6 +38,16 @@ func checkTransport(transport http.RoundTripper) error {
 		}
 	}
 	return nil
+}
+
+// proxyOf names the proxy that was in a request's way, or "".
+func (c *Client) proxyOf(r *http.Request, way *netpeer.Way) string {
+	host, told := way.Proxy()
+	if t, ok := c.transport.(*http.Transport); ok && t.Proxy != nil && !told {
+		proxy, _ := t.Proxy(r)
+		return netpeer.HostOf(proxy)
+	}
+	return host
 }
 
 // CloseIdleConnections closes the transport's connections that no list uses, if

@@ -44,7 +44,8 @@ const (
 )
 
 // NewTransport returns a transport that speaks HTTP/2 where the server does and uses
-// the proxy that the environment names. It takes 10 s for the dial and for the TLS
+// the proxy that the environment names, HTTPS_PROXY or else ALL_PROXY, but not for what
+// NO_PROXY names or for this machine. It takes 10 s for the dial and for the TLS
 // handshake and 64 KiB of response header, and closes connections that were idle for
 // 90 s. How long a live server may take to answer is for the request's context to
 // say, or for the client's time-out. The configuration is the transport's from now on.
@@ -52,8 +53,9 @@ func NewTransport(config *tls.Config) *http.Transport { return standard.transpor
 
 func (b bounds) transport(config *tls.Config) *http.Transport {
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            b.dialer().DialContext,
+		Proxy:                  proxyOf,
+		OnProxyConnectResponse: judgeConnect,
+		DialContext:            Hedge(b.dialer().DialContext),
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    handshakeTimeout,
 		ExpectContinueTimeout:  time.Second,
