@@ -16,6 +16,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/proxy"
 )
 
 // Limiter spaces the connects of many connections that share it.
@@ -134,9 +135,19 @@ type Config struct {
 
 	Hooks any // see AttemptHook, HandledHook, DiscardHook; nil: none
 
-	// Dial opens the network connection, for networks that need a way of their
-	// own. TLS is always put on top. Nil: plain TCP. Proxy settings of the
-	// environment are not used.
+	// Proxy is the way to the broker, for mqtts and wss: "" takes the one that the
+	// environment names in HTTPS_PROXY (http:// or https://, by CONNECT, with user name and
+	// password where the URL has them) or else ALL_PROXY (socks5://), to hosts that NO_PROXY
+	// does not except; "none" takes none; a URL is the proxy for every host. One of the
+	// environment that forbids the broker's port is gone round, and that is logged. What else
+	// goes wrong with a proxy is an error that names it. TLS goes through to the broker.
+	Proxy string
+	// ALPN are application protocols to offer in the TLS handshake of mqtts (RFC 7301), for
+	// brokers that share a port with others: "mqtt", or AWS IoT's "x-amzn-mqtt-ca".
+	ALPN []string
+	// Dial opens the network connection, for networks that need a way of their own. TLS is
+	// always put on top, and Proxy is not used. Nil: TCP, or as Proxy says; where the broker's
+	// name has several addresses, one that does not answer is left for the next.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -153,6 +164,7 @@ type server struct {
 	host    string // for the TLS server name
 	address string // host:port
 	path    string // of the WebSocket; empty: MQTT directly on TLS
+	via     string // the proxy's host:port; empty: none, or not dialled yet
 }
 
 const (
@@ -273,10 +285,13 @@ func (c Config) validate() (settings, error) {
 	if s.Budget == nil {
 		s.Budget = NewBudget(0)
 	}
-	if s.Dial == nil {
-		// MQTT's own keep-alive watches the connection; TCP's would only wake
-		// the machine once more.
-		s.Dial = (&net.Dialer{KeepAlive: -1}).DialContext
+	if err := proxy.Check(c.Proxy); err != nil {
+		fault("Proxy: %w", err)
+	}
+	for _, protocol := range c.ALPN {
+		if protocol == "" || len(protocol) > 255 {
+			fault("ALPN holds a name of %d bytes; it must have 1 to 255", len(protocol))
+		}
 	}
 	return s, errors.Join(faults...)
 }

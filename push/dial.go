@@ -4,49 +4,109 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/proxy"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // dial opens the network connection and shakes hands. It gives the TLS
-// connection and what lies below it.
-func (s *settings) dial(ctx context.Context, to server, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
+// connection and what lies below it, and notes in to the proxy that it goes through.
+func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
 	roots := s.RootCAs
 	if s.Roots != nil {
 		if roots, err = s.Roots(ctx); err != nil {
 			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
 		}
 	}
-	below, err := s.Dial(ctx, "tcp", to.address)
-	if err != nil {
-		return nil, nil, s.unreachable(ctx, to, err)
-	}
-	defer func() {
-		if conn == nil { // also when the certificate's key panics
-			_ = below.Close()
-		}
-	}()
 	policy := tlspolicy.ClientConfig(roots, s.ExactlyTLS12)
 	policy.ServerName = to.host
 	// Whatever authorities the broker names, it gets to see the certificate that
 	// we have: its alert then says what is wrong with it.
 	policy.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
-	secured := tls.Client(below, policy)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, nil, s.unreachable(ctx, to, err)
+	if to.path == "" { // a WebSocket begins as HTTP
+		policy.NextProtos = s.ALPN
+	}
+	secured, below, err := s.secure(ctx, to, policy)
+	if err != nil {
+		return nil, nil, s.unreachable(ctx, *to, err)
 	}
 	if to.path == "" {
 		return secured, below, nil
 	}
-	if conn, err = s.upgrade(ctx, secured, to); err != nil {
-		return nil, nil, s.unreachable(ctx, to, err)
+	defer func() {
+		if conn == nil {
+			_ = below.Close()
+		}
+	}()
+	if conn, err = s.upgrade(ctx, secured, *to); err != nil {
+		return nil, nil, s.unreachable(ctx, *to, err)
 	}
 	return conn, below, nil
+}
+
+// direct opens a TCP connection. MQTT's own keep-alive watches it; TCP's would only wake the
+// machine once more.
+var direct = (&net.Dialer{KeepAlive: -1}).DialContext
+
+// secure opens the network connection and shakes hands: by Config.Dial, or through a proxy,
+// or directly, with each address of the broker's name.
+func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (*tls.Conn, net.Conn, error) {
+	if s.Dial != nil {
+		below, err := s.Dial(ctx, "tcp", to.address)
+		return shakeHands(ctx, below, err, policy)
+	}
+	straight := netpeer.Race{Dial: direct}
+	through, err := proxy.Choose(s.Proxy, to.address)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w; check the proxy's setting, or turn it off (NO_PROXY, or Config.Proxy %q)", err, proxy.None)
+	case through == nil:
+		return straight.DialTLS(ctx, to.address, policy)
+	}
+	below, err := through.Dial(ctx, direct, to.address)
+	if !through.Forbids(err) {
+		if err == nil {
+			to.via = through.String()
+		}
+		return shakeHands(ctx, below, err, policy)
+	}
+	secured, below, alone := straight.DialTLS(ctx, to.address, policy)
+	if alone != nil {
+		return nil, nil, fmt.Errorf("%w; nor without it: %w", err, tlspolicy.Shown(alone))
+	}
+	if _, told := wentRound.LoadOrStore(through.String()+" "+to.address, true); !told {
+		s.Logger.LogAttrs(ctx, slog.LevelWarn, "push: the environment's proxy forbids the broker's port; the broker is reached without it", slog.Any("owner", s.Owner), slog.Any("error", err))
+	}
+	return secured, below, nil
+}
+
+// wentRound has the proxies and addresses of which that was logged, for all connections.
+var wentRound sync.Map
+
+// shakeHands puts TLS on a connection, which it closes when that fails.
+func shakeHands(ctx context.Context, below net.Conn, err error, policy *tls.Config) (secured *tls.Conn, raw net.Conn, _ error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if raw == nil { // also when the certificate's key panics
+			_ = below.Close()
+		}
+	}()
+	secured = tls.Client(below, policy)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, nil, err
+	}
+	return secured, below, nil
 }
 
 // unreachable words an error of the time until CONNACK.
@@ -54,31 +114,44 @@ func (s *settings) unreachable(ctx context.Context, to server, err error) error 
 	var refused *ReasonError
 	var gone *lostError
 	var record tls.RecordHeaderError
+	var way *proxy.Error
+	where := to.address
+	if to.via != "" {
+		where += " through proxy " + to.via
+	}
 	if errors.As(err, &gone) {
 		err = gone.cause
 	}
 	switch {
 	case errors.As(err, &refused):
 		return err
+	case errors.As(err, &way):
+		return fmt.Errorf("push: connect to %s: %w", where, err)
 	case isCertificateAlert(err):
-		return &CertificateError{Owner: s.Owner, Reason: "the broker " + to.address + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
+		return &CertificateError{Owner: s.Owner, Reason: "the broker " + where + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
 	case errors.Is(err, ErrClosed):
-		return fmt.Errorf("push: connect to %s: %w; check that this is a port of MQTT 5.0 and that the broker's access rules let this client in", to.address, err)
+		return fmt.Errorf("push: connect to %s: %w; check that this is a port of MQTT 5.0 and that the broker's access rules let this client in", where, err)
 	case errors.Is(err, errNoConnack) && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port: %w", to.address, errNoConnack, ctx.Err())
+		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port: %w", where, errNoConnack, ctx.Err())
 	case errors.As(err, &record) && ctx.Err() == nil:
 		who := cmp.Or(whoAnswers(record.RecordHeader[:]), "something else")
 		if mayBeBroker(record.RecordHeader[0]) {
 			who = "an MQTT broker"
 		}
-		return fmt.Errorf("push: connect to %s: the server does not speak TLS on this port, %s answers there; check the URL's host and port with the provider: %w", to.address, who, tlspolicy.Shown(err))
+		return fmt.Errorf("push: connect to %s: the server does not speak TLS on this port, %s answers there; check the URL's host and port with the provider: %w", where, who, tlspolicy.Shown(err))
 	case ctx.Err() != nil:
 		err = ctx.Err() // what it did to the connection says less
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		return fmt.Errorf("push: connect to %s: %s: %w", to.address, hint, tlspolicy.Shown(err))
+		if isAlert(err) && len(s.ALPN) == 0 && strings.Contains(err.Error(), "application protocol") {
+			hint += "; the provider says which, for Config.ALPN"
+		}
+		if to.via != "" && errors.As(err, new(x509.UnknownAuthorityError)) {
+			hint += "; or the proxy opens TLS itself, which no client certificate survives: its administrator must let this host pass"
+		}
+		return fmt.Errorf("push: connect to %s: %s: %w", where, hint, tlspolicy.Shown(err))
 	}
-	return fmt.Errorf("push: connect to %s: %w", to.address, tlspolicy.Shown(err))
+	return fmt.Errorf("push: connect to %s: %w", where, tlspolicy.Shown(err))
 }
 
 // isAlert says whether err is a TLS alert that the other side sent.

@@ -116,7 +116,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	conn, raw, err := settings.dial(ctx, s.to, certificate)
+	conn, raw, err := settings.dial(ctx, &s.to, certificate)
 	if err != nil {
 		return err
 	}
