@@ -42,7 +42,7 @@ func TestWatchShowsWhatWasMissedWhileItWasNotRunning(t *testing.T) {
 	p.end()
 
 	s.box.Inject(fdstest.LoseSessions(s.north))
-	event("again")
+	event("missed too")
 	p = s.watch()
 	p.await(p.out, "(backfill")
 	p.end()

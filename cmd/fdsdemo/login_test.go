@@ -19,7 +19,7 @@ import (
 
 func TestASignInPrintsTheSubscriptionIDs(t *testing.T) {
 	s := newSetup(t)
-	s.dialect("{subscription_parameter: owner}")
+	s.dialect("{subscription_parameter: owner}") // without it a sign-in of two warns
 	p := s.start("login", "--no-browser")
 	if url := p.signInURL(); !strings.HasPrefix(url, "http://127.0.0.1:") {
 		t.Errorf("the URL is %q, want that of the start page", url)
