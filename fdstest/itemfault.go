@@ -10,7 +10,8 @@ import (
 )
 
 // NamelessItems has items name nobody, in the Web API and in messages: those that wanted
-// chooses, all if it is nil. It must be quick and say the same of an item each time.
+// chooses, all if it is nil. It must be quick, say the same of an item each time, and
+// call no method of the Provider.
 // The provider's items must name their owner in WebAPI.SubscriptionMember: Inject panics
 // if they do not. Fault.Times counts items and messages.
 func NamelessItems(wanted func(item []byte) bool) Fault {

@@ -158,10 +158,43 @@ func TestWhatAClientWasAnsweredIsThereAfterAKill(t *testing.T) {
 	if id := text(made.json(t), "tag_id"); !strings.Contains(again.get("tag", access).body, id) {
 		t.Errorf("the tag %q is gone", id)
 	}
-	// The session was not kept in time, so the client must learn that it is gone:
-	// else it would wait for ever for what it is not subscribed to.
-	if _, ack := mustConnect(t, again.p, owner); ack.SessionPresent {
+	// If the session was not kept in time the client must learn that it is gone: else it
+	// would wait for ever for what it is not subscribed to.
+	if _, ack := mustConnect(t, again.p, owner); ack.SessionPresent && len(again.p.Subscriber(owner).Subscriptions) == 0 {
 		t.Error("a session without its subscription is there")
+	}
+}
+
+func TestASessionThatIsNotKeptYetIsForgottenAsAWhole(t *testing.T) {
+	dir := t.TempDir()
+	a := start(t, fdstest.Options{Dir: dir, Devices: -1})
+	owner := a.p.Owners()[0]
+	file, mark := filepath.Join(dir, "owner-"+owner.SubscriptionID.String()+".json"), filepath.Join(dir, "session-"+owner.Spelling+".changing")
+	s, _ := mustConnect(t, a.p, owner)
+	for i := range 20 {
+		filter := owner.Topic("devices", strings.Repeat("d", i+1))
+		if err := s.subscribe(t, filter); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(mark); err == nil {
+			continue // what is kept will not be used
+		}
+		if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), filter) {
+			t.Fatalf("subscription %d is acknowledged, neither kept nor marked: %v", i, err)
+		}
+	}
+	eventually(t, "it is kept", func() bool {
+		_, err := os.Stat(mark)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	left := killed(t, a.p, dir)
+	marked := filepath.Join(left, filepath.Base(mark))
+	if err := os.WriteFile(marked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, fdstest.Options{Dir: left})
+	if _, ack := mustConnect(t, again.p, owner); ack.SessionPresent {
+		t.Error("a session that is marked is there")
 	}
 }
 

@@ -258,11 +258,12 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 			p.log.Error("broker ended", "error", err)
 		}
 	})
+	var life sync.WaitGroup // what is over before all is kept for the last time
 	if !opts.Quiet {
-		running.Go(func() { p.world.Run(ctx, opts.LifeInterval) })
+		life.Go(func() { p.world.Run(ctx, opts.LifeInterval) })
 	}
 	if p.keeper != nil {
-		running.Go(func() { p.keepChanges(ctx) })
+		life.Go(func() { p.keepChanges(ctx) })
 	}
 	p.close = sync.OnceFunc(func() {
 		cancel()
@@ -270,6 +271,7 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 		for _, web := range webs {
 			web.close()
 		}
+		life.Wait()
 		p.endKeeping()
 		p.broker.Close()
 		running.Wait()

@@ -9,7 +9,8 @@
 //
 //	GRANTS_PASSPHRASE="$(cat box/pass.txt)" go run ./examples/fleet -issuer https://127.0.0.1:8400 \
 //	    -api https://127.0.0.1:8401 -broker mqtts://127.0.0.1:8402 -ca box/ca.pem \
-//	    -client-id fdsdemo -grants box/grants -certificates box/owners
+//	    -client-id fdsdemo -grants box/grants -certificates box/owners \
+//	    -subscription-member subscription_id
 //
 // The folder of certificates holds <subscription-id>.pem for each owner. What an outage
 // lost is read from the Web API. SIGTERM ends it: handlers finish, and what they finish
@@ -38,6 +39,7 @@ func main() {
 	issuer := flag.String("issuer", "", "URL of the provider's authorization server")
 	api := flag.String("api", "", "URL of the provider's Web API, from which an outage's messages are read")
 	broker := flag.String("broker", "", "mqtts URL of the provider's broker")
+	member := flag.String("subscription-member", "", "member in which items of the Web API name their owner, where owners sign in together")
 	ca := flag.String("ca", "", "PEM file of an authority of the provider's that the system does not know")
 	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
 	grants := flag.String("grants", "grants", "folder of the grants; $GRANTS_PASSPHRASE protects it")
@@ -47,7 +49,7 @@ func main() {
 	defer stop()
 
 	counts := &counts{}
-	provider := fdsclient.Provider{Issuer: *issuer, APIURL: *api, BrokerURL: *broker}
+	provider := fdsclient.Provider{Issuer: *issuer, APIURL: *api, BrokerURL: *broker, Dialect: fds.Dialect{SubscriptionMember: *member}}
 	if *ca != "" {
 		provider.Roots = fdsclient.RootsFile(*ca)
 	}

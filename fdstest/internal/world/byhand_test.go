@@ -117,14 +117,14 @@ func TestUnusableItemsAreRefusedWithAReason(t *testing.T) {
 	w, owners := newWorld(t, 1, world.Config{})
 	stranger := subscription(t, 99)
 	for name, err := range map[string]error{
-		"not JSON":        w.AddDevice(owners[0], []byte(`{"device_id":`)),
-		"empty":           w.AddEvent(owners[0], nil),
-		"an array":        w.AddEvent(owners[0], []byte(`[{}]`)),
-		"no ID":           w.AddDevice(owners[0], []byte(`{}`)),
-		"an ID of truth":  w.AddDevice(owners[0], []byte(`{"device_id":true}`)),
-		"no space ID":     w.AddSpace(owners[0], []byte(`{}`)),
-		"no code":         w.AddEventSpecification([]byte(`{}`)),
-		"unknown device":  w.SetStatus(owners[0], []byte(`{"device_id":"nobody"}`)),
+		"not JSON":       w.AddDevice(owners[0], []byte(`{"device_id":`)),
+		"empty":          w.AddEvent(owners[0], nil),
+		"an array":       w.AddEvent(owners[0], []byte(`[{}]`)),
+		"no ID":          w.AddDevice(owners[0], []byte(`{}`)),
+		"an ID of truth": w.AddDevice(owners[0], []byte(`{"device_id":true}`)),
+		"no space ID":    w.AddSpace(owners[0], []byte(`{}`)),
+		"no code":        w.AddEventSpecification([]byte(`{}`)),
+		"unknown device": w.SetStatus(owners[0], []byte(`{"device_id":"nobody"}`)),
 	} {
 		if !errors.Is(err, world.ErrItem) {
 			t.Errorf("%s: %v", name, err)

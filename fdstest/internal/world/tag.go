@@ -127,7 +127,7 @@ func (w *World) AddTag(id fds.SubscriptionID, raw []byte) (tagID string, item js
 	}
 	t.item = o.named(t.item)
 	o.tags = append(o.tags, t)
-	return t.id, t.raw(), nil
+	return t.id, w.cfg.Alter(t.raw()), nil
 }
 
 func (o *owner) tag(id string) *tag {
@@ -204,7 +204,7 @@ func (w *World) SetEntities(owners []fds.SubscriptionID, tagID string, entities 
 	}
 	t.entities = bytes.Clone(entities)
 	of = whose
-	return t.raw(), nil
+	return w.cfg.Alter(t.raw()), nil
 }
 
 func entityIDs(raw []byte) ([]string, error) {
