@@ -21,7 +21,7 @@ import (
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
 	out := &oneAtATime{out: p.err}
-	h := &logHandler{out: out, level: level, sentence: p.sentence, ending: &p.ending}
+	h := &logHandler{out: out, level: level, sentence: p.sentence, tells: p.tells, ending: &p.ending}
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {
@@ -51,6 +51,7 @@ type logHandler struct {
 	flood *flood // nil: nothing is held back
 
 	sentence func(error) string
+	tells    func(error) bool // see program; may be nil
 	ending   *atomic.Bool // what is logged now is only what follows from the end
 	attrs    []string
 	group    string
@@ -87,6 +88,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	attrs := append([]string(nil), h.attrs...)
 	var whose, why string
+	told := false
 	r.Attrs(func(a slog.Attr) bool {
 		switch {
 		case strings.HasPrefix(a.Key, "subscription"):
@@ -95,6 +97,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 			whose = ownerIn(a.Value)
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
+			told = told || h.tells != nil && h.tells(err)
 			why = h.sentence(err)
 			line += ": " + why
 			if errors.Is(err, fdsclient.ErrSignInRequired) { // whatever could not be done without
@@ -105,6 +108,9 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	if told {
+		return nil
+	}
 	if len(attrs) > 0 {
 		line += " (" + strings.Join(attrs, ", ") + ")"
 	}

@@ -32,6 +32,8 @@ type program struct {
 	signIn   fdsclient.SignInOptions
 	forgets  bool        // the store ends with the process
 	ending   atomic.Bool // the command has failed and says why at its end
+
+	tells func(error) bool // what the command tells in its own words, so that the log need not; nil: nothing
 }
 
 func newProgram(out, err *os.File) *program {
