@@ -40,6 +40,7 @@ type HookSignInNeeded interface{ OnSignInNeeded(GrantEvent) }
 type HookStoreUnavailable interface{ OnStoreUnavailable(error) }
 
 // HookConnection is told of every change of an owner's push connection.
+// Of an owner who is polled it is told why that has ended.
 type HookConnection interface {
 	OnConnection(fds.OwnerKey, push.State)
 }

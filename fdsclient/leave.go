@@ -169,7 +169,9 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 				return
 			}
 			c.signInNeeded([]fds.OwnerKey{o.key}, why)
-			c.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
+			if connection == nil { // which would tell it
+				c.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
+			}
 			if err := c.endSession(context.Background(), o, connection); err != nil {
 				c.log.Warn("the broker's session was not ended", "owner", o.key, "error", err)
 			}

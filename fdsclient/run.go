@@ -430,7 +430,11 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			defer close(a.done)
 			defer release()
 			a.follower.Stop()
-			o.ended.Store(new(a.state(push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()})))
+			state := a.state(push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()})
+			o.ended.Store(&state)
+			if state.Err != nil {
+				r.client.connectionChanged(o.key, state)
+			}
 		})
 	default:
 		r.work.Go(func() {
