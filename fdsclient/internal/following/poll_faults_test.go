@@ -173,7 +173,7 @@ func TestWhatABrokerBroughtBetweenTwoTimesOfPollingIsNotPolledAgainAndStatusesAr
 }
 
 func TestAReadOfAnyLengthThatIsBrokenOffIsRemembered(t *testing.T) {
-	for _, events := range []int{100, maxHanded, maxHanded + 20_000} {
+	for _, events := range []int{maxHanded, maxHanded + 20_000} {
 		t.Run(fmt.Sprint(events), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				folder, err := statestore.OpenFolder(t.TempDir())
