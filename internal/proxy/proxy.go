@@ -213,8 +213,11 @@ func refusedBySOCKS(ctx context.Context, through *url.URL, address string, err e
 	e := &Error{Proxy: through.Host, Err: tlspolicy.Shown(err)}
 	text := err.Error()
 	switch {
-	case ctx.Err() != nil:
-		e.Reason, e.Err = "it did not answer in time; check that it is a SOCKS5 proxy", ctx.Err()
+	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // its clock may be a little ahead of the context's
+		e.Reason, e.Err = "it did not answer in time; check that it is a SOCKS5 proxy", context.DeadlineExceeded
+		if errors.Is(ctx.Err(), context.Canceled) {
+			e.Err = ctx.Err()
+		}
 	case strings.Contains(text, "authentication") || strings.Contains(text, "username"):
 		e.Reason = "it does not let this client in; write its user name and password into the proxy's URL, socks5://user:password@host:port"
 	case strings.Contains(text, "not allowed by ruleset"):
