@@ -236,6 +236,41 @@ func TestADeviceAndItsEventsAreKeptWithinASecondAndTogether(t *testing.T) {
 	}
 }
 
+func TestWhatIsForgottenDoesNotComeAgainUnderItsID(t *testing.T) {
+	dir := t.TempDir()
+	p := fdstest.New(t, fdstest.Options{Dir: dir, Quiet: true, Devices: 20})
+	p.Step(time.Hour)
+	p.Close()
+	seen := make(map[string]bool)
+	for range 2 { // of which the first is forgotten
+		left := filepath.Join(t.TempDir(), "left")
+		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		p := fdstest.New(t, fdstest.Options{Dir: left, Quiet: true})
+		now := make(map[string]bool)
+		for _, m := range p.Step(3 * time.Hour) {
+			var event struct {
+				ID string `json:"message_id"`
+			}
+			if err := json.Unmarshal(m.Payload, &event); err != nil {
+				t.Fatal(err)
+			}
+			if event.ID != "" {
+				now[event.ID] = true
+			}
+			if seen[event.ID] {
+				t.Fatalf("two events are called %s", event.ID)
+			}
+		}
+		seen = now
+		p.Close()
+	}
+	if len(seen) == 0 {
+		t.Error("nothing has happened")
+	}
+}
+
 func TestAPortThatIsTakenIsNamedAndNoneIsTakenInItsPlace(t *testing.T) {
 	dir := t.TempDir()
 	p := fdstest.New(t, fdstest.Options{Dir: dir, Quiet: true})

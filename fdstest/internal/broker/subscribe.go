@@ -174,7 +174,7 @@ func (s *session) match(m *message) *delivery {
 func (o *owner) retainedFor(sub subscription) []*delivery {
 	var found []*delivery
 	for _, m := range o.retained {
-		if matches(sub.filter, m.topic) && !m.expired() {
+		if matches(sub.filter, m.topic) {
 			d := &delivery{message: m, qos: min(m.qos, sub.qos), retain: true}
 			if sub.identifier != 0 {
 				d.identifiers = []int{sub.identifier}

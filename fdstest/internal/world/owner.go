@@ -25,7 +25,6 @@ type owner struct {
 	name    string
 	cfg     Config
 	created time.Time
-	starts  int  // how often it was restored
 	changed bool // since it was last kept
 
 	made   sync.Once

@@ -16,7 +16,6 @@ import (
 type State struct {
 	Created time.Time
 	Made    bool // the sites are made up; without them there is nothing else
-	Starts  int  // how often the owner was restored
 
 	Spaces  []StateItem   `json:",omitempty"`
 	Devices []StateDevice `json:",omitempty"`
@@ -77,7 +76,7 @@ func (w *World) State(id fds.SubscriptionID) (State, error) {
 	if o == nil {
 		return State{}, fmt.Errorf("world: state: %w", ErrOwner)
 	}
-	st := State{Created: o.created, Made: o.random != nil, Starts: o.starts}
+	st := State{Created: o.created, Made: o.random != nil}
 	if !st.Made {
 		return st, nil
 	}
@@ -104,11 +103,11 @@ func (w *World) State(id fds.SubscriptionID) (State, error) {
 }
 
 // Restore adds an owner as State has told it, in place of AddOwner. What happens from
-// then on is not what would have happened: nothing that is forgotten comes again under
-// the same ID.
+// then on does not come of Config.Seed: what has happened and is forgotten would come
+// again under the same ID.
 func (w *World) Restore(id fds.SubscriptionID, name string, st State) error {
 	o := newOwner(w.cfg, id, name)
-	o.created, o.starts = st.Created, st.Starts+1
+	o.created = st.Created
 	if st.Made {
 		if err := o.restore(st); err != nil {
 			return fmt.Errorf("world: restore owner %s: %w", id, err)
@@ -127,8 +126,8 @@ func (w *World) Restore(id fds.SubscriptionID, name string, st State) error {
 
 func (o *owner) restore(st State) error {
 	o.made.Do(func() {})
-	o.random = rand.New(rand.NewPCG(o.cfg.Seed+uint64(o.starts), o.fingerprint()))
-	o.names = rand.New(rand.NewPCG(^o.cfg.Seed-uint64(o.starts), o.fingerprint()))
+	o.random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	o.names = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for _, e := range st.Spaces {
 		o.spaces = append(o.spaces, entry{e.ID, e.At, e.Of})
 	}
