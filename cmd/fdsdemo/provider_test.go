@@ -50,6 +50,12 @@ var (
 // on the page, approves, and gives the page at the end.
 func approveByHand(t *testing.T, b *http.Client, address string) string {
 	t.Helper()
+	return approveForOwners(t, b, address, 1)
+}
+
+// approveForOwners is approveByHand for the first so many owners.
+func approveForOwners(t *testing.T, b *http.Client, address string, owners int) string {
+	t.Helper()
 	read := func(r *http.Response, err error) string {
 		t.Helper()
 		if err != nil {
@@ -76,8 +82,12 @@ func approveByHand(t *testing.T, b *http.Client, address string) string {
 	}
 	form := url.Values{"decision": {"approve"}}
 	for _, input := range formInput.FindAllStringSubmatch(page, -1) {
-		if name := html.UnescapeString(input[2]); !form.Has(name) {
-			form.Set(name, html.UnescapeString(input[3]))
+		most := 1
+		if input[1] == "checkbox" {
+			most = owners
+		}
+		if name := html.UnescapeString(input[2]); len(form[name]) < most {
+			form.Add(name, html.UnescapeString(input[3]))
 		}
 	}
 	target, err := at.Parse(html.UnescapeString(action[1]))
@@ -179,6 +189,36 @@ func TestAProviderGoesOnInItsFolderAndWritesToNoOther(t *testing.T) {
 	if data, err := os.ReadFile(config); err != nil || string(data) != "provider: {}\n" {
 		t.Errorf("someone's configuration was overwritten: %q, %v", data, err)
 	}
+}
+
+func TestTheBoxTellsOwnersApartWhoSignedInTogether(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "box")
+	box := start(t, invocation(t, "provider", "--dir", folder))
+	box.await(box.out, "ready")
+	with := func(args ...string) *process {
+		return start(t, invocation(t, append([]string{"--config", filepath.Join(folder, "fdsdemo.yaml")}, args...)...))
+	}
+	login := with("login", "--no-browser")
+	approveForOwners(t, browser(t, filepath.Join(folder, "ca.pem")), login.signInURL(), 2)
+	signedIn := login.wait().expect(statusDone)
+	ids := signedIn.lines()
+	if len(ids) != 2 || strings.Contains(signedIn.err, "warning") {
+		t.Fatalf("signed in: %q, and it says\n%s", ids, signedIn.err)
+	}
+	for _, id := range ids {
+		lines := with("get", "specifications", "--owner", id, "--json").wait().expect(statusDone).lines()
+		for _, line := range lines {
+			if !strings.Contains(line, `"subscription_id":"`+id+`"`) {
+				t.Errorf("%s is shown %.200s", id, line)
+			}
+		}
+		if len(lines) != 40 {
+			t.Errorf("%s has %d devices", id, len(lines))
+		}
+	}
+	box.signal(os.Interrupt)
+	box.wait().expect(statusDone)
 }
 
 func TestAProviderWithoutAFolderWritesNone(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // startBox starts a provider with a folder, whose devices are quick.
 func startBox(t *testing.T, folder string, args ...string) *process {
 	t.Helper()
-	box := start(t, invocation(t, append([]string{"provider", "--dir", folder, "--every", "20ms"}, args...)...))
+	box := start(t, invocation(t, append([]string{"provider", "--dir", folder, "--every", "5ms"}, args...)...))
 	box.await(box.out, "ready")
 	return box
 }
