@@ -73,7 +73,11 @@ func (p *Provider) AddEvent(o Owner, item []byte) error {
 // AddEventSpecification adds the specification of an event's code, for all
 // owners.
 func (p *Provider) AddEventSpecification(item []byte) error {
-	return byHand("add event specification", p.world.AddEventSpecification(item))
+	err := p.world.AddEventSpecification(item)
+	if err == nil {
+		err = p.keepProvider()
+	}
+	return byHand("add event specification", err)
 }
 
 func byHand(what string, err error) error {

@@ -34,6 +34,7 @@ type keptProvider struct {
 	CA, CAKey                                   []byte // PEM
 	AuthorityPort, MutualTLSPort, API, MQTTPort int
 	Owners                                      []Owner
+	EventSpecifications                         [][]byte `json:",omitempty"` // given by hand
 	Applications                                []keptApplication
 }
 
@@ -174,6 +175,9 @@ func (p *Provider) keepProvider() error {
 		}
 		kept.Applications = append(kept.Applications, written)
 	}
+	for _, item := range p.world.EventSpecifications() {
+		kept.EventSpecifications = append(kept.EventSpecifications, item)
+	}
 	return p.keeper.folder.write(providerFile, kept, true)
 }
 
@@ -257,6 +261,11 @@ func (p *Provider) restore() error {
 			}
 		}
 		p.broker.Restore(o.Spelling, kept.Broker)
+	}
+	for _, item := range p.keeper.found.EventSpecifications {
+		if err := p.world.AddEventSpecification(item); err != nil {
+			return err
+		}
 	}
 	for _, k := range p.keeper.found.Applications {
 		a, err := k.application()

@@ -41,6 +41,9 @@ func TestAProviderThatIsKeptGoesOnWhereItEnded(t *testing.T) {
 	certificate := issueCertificate(t, a.p, fdstest.CertificateRequest{CommonName: "own", SelfSigned: true})
 	addClient(t, a.p, fdstest.Application{ID: "own", AuthMethod: fdstest.SelfSignedTLSClientAuth, Certificates: []*x509.Certificate{certificate.TLS.Leaf}})
 	addClient(t, a.p, fdstest.Application{ID: "keyed", AuthMethod: fdstest.PrivateKeyJWT, Keys: newKeys(t)})
+	if err := a.p.AddEventSpecification([]byte(`{"code":"own"}`)); err != nil {
+		t.Fatal(err)
+	}
 	access, refresh := issue(t, a.p, owner)
 	r := &reader{a, access}
 	made := r.send(http.MethodPost, "tag", `{"generic":{}}`)

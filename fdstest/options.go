@@ -118,10 +118,9 @@ type Options struct {
 	// messages the last second may be forgotten if the process is killed; they are
 	// forgotten together, so that what a client cannot get any more is not listed
 	// either. A session of that last second is forgotten as a whole, and the client
-	// told. Faults, open pages, pushed requests, device codes, lists of what came before
-	// (APIRequests, Secrets) and event specifications given by hand are not kept. The
-	// files hold keys and secrets and are the user's alone; refresh tokens are there as
-	// digests. One provider at a time uses a folder.
+	// told. Faults, open pages, pushed requests, device codes and lists of what came before
+	// (APIRequests, Secrets) are not kept. The files hold keys and secrets and are the
+	// user's alone; tokens are there as digests. One provider at a time uses a folder.
 	Dir string
 
 	// SessionExpiryMax bounds how long the broker keeps a session after its

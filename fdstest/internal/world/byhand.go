@@ -206,7 +206,15 @@ func (w *World) AddEventSpecification(raw []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.eventSpecs = put(w.eventSpecs, entry{id: string(h.Code), raw: bytes.Clone(raw)})
+	w.specsGiven = append(w.specsGiven, bytes.Clone(raw))
 	return nil
+}
+
+// EventSpecifications gives those that were given by hand, in their order.
+func (w *World) EventSpecifications() []json.RawMessage {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.Clone(w.specsGiven)
 }
 
 // put replaces the entry with e's ID, or appends e.

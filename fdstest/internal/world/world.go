@@ -94,6 +94,7 @@ type World struct {
 	owners     map[fds.SubscriptionID]*owner
 	order      []*owner
 	eventSpecs []entry
+	specsGiven []json.RawMessage // of these, by hand
 }
 
 // New makes a world without owners.
