@@ -462,7 +462,7 @@ func (r *run) startLater(ctx context.Context, o *Owner, left <-chan struct{}) {
 	if waits {
 		return
 	}
-	r.client.log.Info("an owner is connected once the connection before has ended, and its handler returned", "subscription", o.key.SubscriptionID.String())
+	r.client.log.Info("an owner is connected once the connection before has ended, and its handler returned", "owner", o.key)
 	r.work.Go(func() {
 		select {
 		case <-left:

@@ -52,7 +52,7 @@ type logHandler struct {
 
 	sentence func(error) string
 	tells    func(error) bool // see program; may be nil
-	ending   *atomic.Bool // what is logged now is only what follows from the end
+	ending   *atomic.Bool     // what is logged now is only what follows from the end
 	attrs    []string
 	group    string
 }
@@ -87,14 +87,13 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 		line = r.Time.Format("15:04:05.000 ") + line
 	}
 	attrs := append([]string(nil), h.attrs...)
-	var whose, why string
+	var whose []string
+	var why string
 	told := false
 	r.Attrs(func(a slog.Attr) bool {
-		switch {
-		case strings.HasPrefix(a.Key, "subscription"):
-			whose = strings.Trim(a.Value.String(), "[]")
-		case a.Key == "owner":
-			whose = ownerIn(a.Value)
+		if ids, text, ok := ownersIn(a, h.times); ok {
+			whose, attrs = ids, append(attrs, text)
+			return true
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
 			told = told || h.tells != nil && h.tells(err)
@@ -121,18 +120,36 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// ownerIn returns the subscription ID out of an fds.OwnerKey as it is logged, or the text
-// of any other value.
-func ownerIn(value slog.Value) string {
-	value = value.Resolve()
-	if value.Kind() == slog.KindGroup {
+// ownersIn returns the subscription IDs out of what the log has under the key owner or
+// owners, and how it is written: with the issuer where the log is a long one.
+func ownersIn(a slog.Attr, long bool) (ids []string, text string, ok bool) {
+	value := a.Value.Resolve()
+	switch names, several := value.Any().([]string); {
+	case a.Key == "owners" && several:
+		for _, name := range names {
+			id, _, _ := strings.Cut(name, " ")
+			ids = append(ids, id)
+		}
+		if long {
+			return ids, "subscriptions " + strings.Join(names, ", "), true
+		}
+		return ids, "subscriptions " + strings.Join(ids, ", "), true
+	case a.Key == "owner" && value.Kind() == slog.KindGroup:
+		var id, issuer string
 		for _, inner := range value.Group() {
-			if inner.Key == "subscription_id" {
-				return inner.Value.String()
+			switch inner.Key {
+			case "subscription_id":
+				id = inner.Value.String()
+			case "issuer":
+				issuer = inner.Value.String()
 			}
 		}
+		if text = "subscription " + id; long {
+			text += " at " + issuer
+		}
+		return []string{id}, text, true
 	}
-	return value.String()
+	return nil, "", false
 }
 
 func appendAttr(to []string, prefix string, a slog.Attr) []string {
@@ -167,7 +184,7 @@ type flood struct {
 	told   map[string]bool // by owner and error
 }
 
-func (f *flood) pass(message, whose, why string) bool {
+func (f *flood) pass(message string, whose []string, why string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if why != "" && !f.news(whose, why) {
@@ -182,8 +199,7 @@ func (f *flood) pass(message, whose, why string) bool {
 
 // news says whether an error was not told of all these owners before. The caller
 // holds the lock.
-func (f *flood) news(whose, why string) bool {
-	owners := strings.Fields(whose)
+func (f *flood) news(owners []string, why string) bool {
 	if len(owners) == 0 {
 		owners = []string{""}
 	}

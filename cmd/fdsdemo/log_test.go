@@ -27,9 +27,10 @@ func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 		}
 		b.Reset()
 		p.verbose = true
-		p.logger(slog.LevelWarn).Debug("shown")
-		if !strings.HasSuffix(b.String(), "fdsdemo: debug: shown\n") {
-			t.Errorf("--verbose gives %q", b.String())
+		key := fds.OwnerKey{Issuer: "https://i", SubscriptionID: idOf(t, north.Spelling)}
+		p.logger(slog.LevelWarn).Debug("shown", "owner", key, "owners", []string{key.String(), "x at y"})
+		if want := "fdsdemo: debug: shown (subscription " + key.String() + ", subscriptions " + key.String() + ", x at y)\n"; !strings.HasSuffix(b.String(), want) {
+			t.Errorf("--verbose gives %q, want %q", b.String(), want)
 		}
 		time.Sleep(2 * floodPeriod)
 	})
@@ -90,28 +91,37 @@ func TestAnOwnersErrorIsToldOnceAMinute(t *testing.T) {
 		var b bytes.Buffer
 		log := (&program{err: &b}).logger(slog.LevelWarn)
 		down, other := errors.New("down"), errors.New("other")
-		log.Warn("connection lost", "subscription", "a", "error", down)
-		log.Warn("not connected", "subscription_id", "a", "error", down)
-		log.Warn("grant not renewed", "subscriptions", []string{"a"}, "error", down)
-		log.Warn("not connected", "subscription_id", "b", "error", down)
-		log.Warn("not connected", "owner", fds.OwnerKey{}, "error", down)
-		log.Warn("connection lost", "owner", fds.OwnerKey{}, "error", down)
-		log.Warn("not connected", "subscription_id", "a", "error", other)
-		want := "fdsdemo: warning: connection lost: down (subscription a)\n" +
-			"fdsdemo: warning: not connected: down (subscription_id b)\n" +
-			"fdsdemo: warning: not connected: down (owner.issuer , owner.subscription_id )\n" +
-			"fdsdemo: warning: not connected: other (subscription_id a)\n"
+		a := fds.OwnerKey{Issuer: "https://i", SubscriptionID: idOf(t, north.Spelling)}
+		c := fds.OwnerKey{Issuer: "https://i", SubscriptionID: idOf(t, south.Spelling)}
+		log.Warn("connection lost", "owner", a, "error", down)
+		log.Warn("not connected", "owner", a, "error", down)
+		log.Warn("grant not renewed", "owners", []string{a.String()}, "error", down)
+		log.Warn("grant not renewed", "owners", []string{a.String(), c.String()}, "error", down)
+		log.Warn("not connected", "owner", c, "error", down)
+		log.Warn("not connected", "owner", a, "error", other)
+		want := "fdsdemo: warning: connection lost: down (subscription " + north.Spelling + ")\n" +
+			"fdsdemo: warning: grant not renewed: down (subscriptions " + north.Spelling + ", " + southID + ")\n" +
+			"fdsdemo: warning: not connected: other (subscription " + north.Spelling + ")\n"
 		if b.String() != want {
 			t.Errorf("got\n%swant\n%s", b.String(), want)
 		}
 		time.Sleep(floodPeriod)
 		synctest.Wait()
 		b.Reset()
-		log.Warn("not connected", "subscription_id", "a", "error", down)
+		log.Warn("not connected", "owner", a, "error", down)
 		if b.Len() == 0 {
 			t.Error("a minute later it is not told again")
 		}
 		time.Sleep(floodPeriod)
 		synctest.Wait()
 	})
+}
+
+func idOf(t *testing.T, spelling string) fds.SubscriptionID {
+	t.Helper()
+	id, err := fds.ParseSubscriptionID(spelling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }

@@ -84,12 +84,27 @@ func isAny(err error, classes ...error) bool {
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
 	text := settingNames.Replace(err.Error())
+	if claimed := new(statestore.ClaimedError); errors.As(err, &claimed) {
+		text = claimedSentence(claimed)
+	}
 	if errors.Is(err, fdsclient.ErrSignInRequired) {
 		text += "; sign in again: " + p.invocation("login")
 	} else if errors.Is(err, fdsclient.ErrNoOwner) {
 		text += "; sign in first: " + p.invocation("login")
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// claimedSentence says which process watches an owner.
+func claimedSentence(e *statestore.ClaimedError) string {
+	who, where := "another process, which cannot be named,", ""
+	if e.PID != 0 {
+		who = fmt.Sprintf("process %d", e.PID)
+	}
+	if e.Place != "" {
+		where = " with the state folder " + e.Place
+	}
+	return fmt.Sprintf("%s watches subscription %s already%s; end that one first", who, e.Owner.SubscriptionID, where)
 }
 
 // invocation is what to type for a command, with the configuration in use.

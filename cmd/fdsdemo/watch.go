@@ -40,7 +40,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	w := &watcher{end: end, tell: p.tell, owners: make(map[fds.OwnerKey]condition)}
+	w := &watcher{end: end, tell: p.tell, log: p.logger(slog.LevelWarn), owners: make(map[fds.OwnerKey]condition)}
 	client, err := p.open(ctx, slog.LevelWarn, w)
 	if err != nil {
 		return err
@@ -63,6 +63,10 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	}
 	p.tell("Watching %s%s. Ctrl-C ends.", count(len(keys), "owner"), every)
 
+	var reporting sync.WaitGroup
+	defer reporting.Wait()
+	reporting.Go(func() { w.report(ctx, client) })
+	defer end(nil)
 	out := &lineWriter{out: p.out}
 	handler := func(ctx context.Context, m delivery.Message) error {
 		line := messageLine(m, p.outStyle.Width > 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 type watcher struct {
 	end   context.CancelCauseFunc
 	tell  func(format string, args ...any)
+	log   *slog.Logger
 	polls bool // in place of connections
 
 	mu     sync.Mutex
@@ -27,13 +29,14 @@ type watcher struct {
 	told   bool // that all are
 	timer  *time.Timer
 	began  time.Time
+	filled gapsFilled
 }
 
 // condition is how an owner's messages come in.
 type condition struct {
 	up       bool
 	stopped  bool // for good
-	hopeless bool // until a person has changed something
+	hopeless bool // until a person has changed something, or another process has ended
 	err      error
 }
 
@@ -53,16 +56,19 @@ func (w *watcher) stop() { w.timer.Stop() }
 func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	claimed := isClaimed(s.Err)
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
-		stopped:  s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped,
-		hopeless: s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err)),
-		err:      s.Err,
+		stopped:  !claimed && (s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped),
+		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err)),
+		err:      ofSubscription(s.Err, key.SubscriptionID),
 	}
 	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
 		delete(w.owners, key)
 	}
-	w.judge()
+	if ended := w.judge(); claimed && !ended {
+		w.log.Warn("an owner is not watched until another process ends", "owner", key, "error", s.Err)
+	}
 }
 
 // OnPoll is told each read of an owner who is polled.
@@ -86,8 +92,9 @@ func (w *watcher) OnSignInNeeded(e fdsclient.GrantEvent) {
 	w.judge()
 }
 
-// judge looks at all owners; the caller holds the lock.
-func (w *watcher) judge() {
+// judge looks at all owners, and reports whether it has ended the command; the caller holds
+// the lock.
+func (w *watcher) judge() (ended bool) {
 	up, lost := 0, 0
 	var why error
 	for _, c := range w.owners {
@@ -108,9 +115,11 @@ func (w *watcher) judge() {
 			w.tell("%s: %s.", pick(w.polls, "Polled", "Connected"), count(up, "owner"))
 		}
 	}
-	if lost > 0 && lost == len(w.owners) {
+	ended = lost > 0 && lost == len(w.owners)
+	if ended {
 		w.end(why)
 	}
+	return ended
 }
 
 func (w *watcher) giveUp() {
