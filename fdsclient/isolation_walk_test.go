@@ -27,13 +27,13 @@ var isData = map[string]bool{
 // isRaw are the types that may hold anything.
 var isRaw = map[string]bool{
 	"encoding/json.RawMessage": true, "encoding/json.Decoder": true, "bytes.Buffer": true, "bytes.Reader": true, "strings.Reader": true,
-	"io.Reader": true, "io.ReadCloser": true, "io.ReadSeeker": true, "io.ReaderAt": true, "io.WriterTo": true, "reflect.Value": true,
+	"io.Reader": true, "io.ReadCloser": true, "io.ReadSeeker": true, "io.ReaderAt": true, "io.WriterTo": true, "reflect.Value": true, "log/slog.Value": true, "log/slog.Attr": true,
 }
 
 // isSink are the types of what an application gives the SDK to write to.
 var isSink = map[string]bool{
 	"io.Writer": true, "io.WriteCloser": true, "io.ReadWriter": true, "bytes.Buffer": true, "net/http.ResponseWriter": true,
-	"log/slog.Logger": true, "log/slog.Handler": true,
+	"log/slog.Logger": true, "log/slog.Handler": true, "fmt.State": true,
 }
 
 // api reads the exported API of packages.
@@ -141,16 +141,23 @@ func (a *api) named(named *types.Named) {
 		for method := range iface.Methods() {
 			if method.Exported() { // whoever has it implements it
 				a.add(name+"."+method.Name(), takes(method.Signature(), a))
+				a.add(name+"."+method.Name(), takesError(method.Signature()))
 				a.function(name+"."+method.Name(), method.Signature())
 			}
 		}
 		return
 	}
 	if a.rooms[object.Pkg().Path()] {
+		if types.Implements(types.NewPointer(named), errorType) {
+			a.add(name, "is an error, which could say anything")
+		}
 		methods := types.NewMethodSet(types.NewPointer(named)) // promoted ones too
 		for i := range methods.Len() {
 			if method := methods.At(i).Obj().(*types.Func); method.Exported() && (method.Pkg() == nil || method.Pkg() == object.Pkg()) {
 				a.function(name+"."+method.Name(), method.Signature())
+				if of := method.Name(); of == "String" || of == "GoString" || of == "MarshalText" {
+					a.add(name+"."+of, "is a text, which could say anything")
+				}
 			}
 		}
 	}
@@ -175,6 +182,7 @@ func (a *api) fields(name string, t types.Type) {
 		switch under := of.Underlying().(type) {
 		case *types.Signature:
 			a.add(at, takes(under, a))
+			a.add(at, takesError(under))
 		case *types.Chan:
 			a.given(at, under)
 		case *types.Struct:
@@ -223,6 +231,27 @@ func takes(s *types.Signature, a *api) string {
 		if of, ok := parameter.Type().Underlying().(*types.Signature); ok { // as an iterator's yield
 			if why := takes(of, a); why != "" {
 				return why
+			}
+		}
+	}
+	return ""
+}
+
+var errorType = types.Universe.Lookup("error").Type().Underlying().(*types.Interface)
+
+// takesError returns by what a function of the application's is told an error, which could
+// say anything; "": it is told none.
+func takesError(s *types.Signature) string {
+	isError := func(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
+	for parameter := range s.Params().Variables() {
+		if isError(parameter.Type()) {
+			return "takes an error, which could say anything"
+		}
+		if of, ok := parameter.Type().Underlying().(*types.Struct); ok {
+			for field := range of.Fields() {
+				if field.Exported() && isError(field.Type()) {
+					return "takes an error in " + field.Name() + ", which could say anything"
+				}
 			}
 		}
 	}
