@@ -179,18 +179,31 @@ func (a *api) fields(name string, t types.Type) {
 		if pointer, ok := of.(*types.Pointer); ok && isSink[nameOf(pointer.Elem())] || isSink[nameOf(of)] {
 			a.add(at, "writes to "+types.TypeString(of, nil))
 		}
-		switch under := of.Underlying().(type) {
+		switch under := elementOf(of).Underlying().(type) {
 		case *types.Signature:
 			a.add(at, takes(under, a))
 			a.add(at, takesError(under))
 		case *types.Chan:
 			a.given(at, under)
 		case *types.Struct:
-			if _, named := of.(*types.Named); !named {
+			if _, named := elementOf(of).(*types.Named); !named {
 				a.fields(at, under)
 			}
 		}
 	}
+}
+
+// elementOf returns what a type holds one or many of.
+func elementOf(t types.Type) types.Type {
+	switch t := t.Underlying().(type) {
+	case *types.Slice:
+		return elementOf(t.Elem())
+	case *types.Array:
+		return elementOf(t.Elem())
+	case *types.Map:
+		return elementOf(t.Elem())
+	}
+	return t
 }
 
 // follow looks at the types of the SDK that a type is made of.
