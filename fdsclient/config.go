@@ -226,8 +226,11 @@ type Push struct {
 	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
 	Gaps        Gaps          // how what an outage lost is made good
 	// KeepWithoutGrant keeps the connection of an owner whose user has withdrawn consent,
-	// or whom the provider took out of the grant, as long as the broker does. By default
-	// it ends, with the reason in Owner.Connection, and messages wait in the session.
+	// or whom the provider took out of the grant, as long as Run and the broker do. By
+	// default it ends, with the reason in Owner.Connection: where consent was withdrawn,
+	// messages wait in the broker's session for a new sign-in; of who was taken out of a
+	// grant that goes on for others, the session ends too. An owner who is polled, or signed
+	// out, is not kept.
 	KeepWithoutGrant bool
 	Limiter          push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once
 	Rescan           time.Duration // how often Run looks for owners that came or went in another process; default 30 s

@@ -39,8 +39,8 @@ type HookSignInNeeded interface{ OnSignInNeeded(GrantEvent) }
 // HookStoreUnavailable is told when grants cannot be read or saved.
 type HookStoreUnavailable interface{ OnStoreUnavailable(error) }
 
-// HookConnection is told of every change of an owner's push connection.
-// Of an owner who is polled it is told why that has ended.
+// HookConnection is told of every change of an owner's push connection; of an owner who is
+// polled, why that has ended.
 type HookConnection interface {
 	OnConnection(fds.OwnerKey, push.State)
 }

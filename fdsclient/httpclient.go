@@ -18,7 +18,9 @@ import (
 // with the owner's token, over the Client's connections: for what pull does not
 // cover, and for generated API clients. A request to another origin than that of
 // Provider.APIURL fails, also when a redirect leads there, so that no token
-// leaves the provider. After HTTP 401 the token is renewed once and the request
+// leaves the provider. Where owners signed in together the token reads the data of all of
+// them (GrantInfo.Owners and Others), and to tell whose an answer is, is the caller's work;
+// once this owner has left the grant each request fails. After HTTP 401 the token is renewed once and the request
 // sent again, if its body can be. How long a live provider may take to answer is for
 // the request's context to say, or for http.Client.Timeout.
 func (o *Owner) RoundTripper() http.RoundTripper { return ownerTransport{o} }
@@ -95,7 +97,8 @@ func hostPort(u *url.URL) string {
 }
 
 // TokenSource gives the owner's tokens to code that wants them in that form. It
-// has no way to take a context with each call, so ctx bounds them all. Tokens
+// has no way to take a context with each call, so ctx bounds them all. Whose data they read
+// Token says. Tokens
 // that are bound to a key or a certificate are of no use without it: use
 // RoundTripper for those.
 func (o *Owner) TokenSource(ctx context.Context) oauth2.TokenSource {
