@@ -24,7 +24,7 @@ type answered struct {
 	at     *url.URL
 	tag    string // its entity tag, or ""
 	items  int
-	hash   uint64   // of the items
+	hash   uint64   // of the items, or of the first, where they are not asked for by number
 	hashes []uint64 // of each, when they are few
 	next   *url.URL // nil: none
 	more   *bool    // what Paging.MoreMember says; nil: nothing
@@ -32,7 +32,7 @@ type answered struct {
 
 func (a answered) promises() bool { return a.more != nil && *a.more }
 
-// isSame reports whether both pages have the same items.
+// isSame reports whether both pages have the same items, as far as hash tells.
 func (a answered) isSame(b answered) bool {
 	return a.items > 0 && a.items == b.items && a.hash == b.hash
 }
@@ -194,7 +194,10 @@ func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before an
 	if r.numbered() && n > 0 {
 		hold.before = before.hashes
 	}
-	linked := !r.links() || e.response.Header.Get("Link") != ""
+	numbered := r.numbered()
+	if numbered {
+		now.hashes = make([]uint64, 0, len(before.hashes))
+	}
 	err := decoder.each(func(raw json.RawMessage) error {
 		now.items++
 		if r.feed.isFull() { // of items that came in one piece
@@ -202,7 +205,7 @@ func (r *reader) page(ctx context.Context, at *url.URL, n, offset int, before an
 				return err
 			}
 		}
-		if !linked { // it is the only page
+		if !numbered && now.items > 1 { // the first tells pages apart that say themselves where they lead
 			hold.put(raw)
 			return nil
 		}
