@@ -268,7 +268,9 @@ func FuzzACursorIsWhatEncodingJSONFinds(f *testing.F) {
 		want, fails := "", false
 		value := json.RawMessage(member)
 		empty := func(raw json.RawMessage) bool {
-			return slices.Contains([]string{"", "null", "false", `""`, "[]", "{}"}, string(bytes.Join(bytes.Fields(raw), nil)))
+			var tight bytes.Buffer
+			_ = json.Compact(&tight, raw)
+			return slices.Contains([]string{"", "null", "false", `""`, "[]", "{}"}, tight.String())
 		}
 		if below && empty(value) {
 			value = nil
