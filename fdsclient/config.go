@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -210,6 +211,11 @@ type Push struct {
 	// MaxBytes is what the messages of all owners that wait for handlers may take in memory,
 	// beside one for each owner; see push.Budget. Default 64 MiB.
 	MaxBytes int
+	// Proxy, ALPN and Dial are the way to the broker; see push.Config. By default the proxy
+	// of the environment is used; "none" uses none. Dial replaces both.
+	Proxy string
+	ALPN  []string
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	// CertificateCheck is about how often Config.Certificates is asked whether an owner
 	// has another certificate, connected or waiting for one; see push.Config. Default
 	// 30 s, so that a new one is taken up within a minute.
@@ -327,6 +333,7 @@ func (c Config) validate() (Config, error) {
 	c.Provider.AllowedServers = slices.Clone(c.Provider.AllowedServers)
 	c.Provider.Resources = slices.Clone(c.Provider.Resources)
 	c.Provider.FinalErrors = slices.Clone(c.Provider.FinalErrors)
+	c.Push.ALPN = slices.Clone(c.Push.ALPN)
 	if c.Push.Topics = slices.Clone(c.Push.Topics); len(c.Push.Topics) == 0 {
 		c.Push.Topics = []string{"#"}
 	}

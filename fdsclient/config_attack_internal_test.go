@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -16,7 +17,8 @@ func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
 		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.ExactlyTLS12 = []string{"mqtts://second.example"}, []string{"third.example"}, true
 		cfg.Push = Push{
 			Topics: []string{"a"}, MaxPacketSize: 2 << 10, KeepAlive: time.Hour, SessionExpiry: time.Hour, CertificateCheck: time.Hour,
-			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour,
+			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour, MaxBytes: 9, Proxy: "none", ALPN: []string{"mqtt"},
+			Dial:       func(context.Context, string, string) (net.Conn, error) { return nil, nil },
 			DeadLetter: func(context.Context, delivery.Message, error) error { return nil },
 		}
 	})
@@ -37,6 +39,10 @@ func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
 		"TakenOverRetry":   got.TakenOverRetry == time.Hour,
 		"MaxAttempts":      got.MaxAttempts == 7 && got.DeadLetter != nil,
 		"SlowHandler":      got.SlowHandler == time.Hour,
+		"Budget":           got.Budget == client.budget && got.Budget != nil,
+		"Proxy":            got.Proxy == "none",
+		"ALPN":             slices.Equal(got.ALPN, []string{"mqtt"}),
+		"Dial":             got.Dial != nil,
 		"Limiter":          got.Limiter == client.limiter && got.Limiter != nil,
 		"Certificate":      got.Certificate != nil,
 	} {

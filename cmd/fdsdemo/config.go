@@ -57,7 +57,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
-		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize, KeepWithoutGrant: file.Push.KeepWithoutGrant},
+		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize, KeepWithoutGrant: file.Push.KeepWithoutGrant, Proxy: file.Push.Proxy, ALPN: file.Push.ALPN},
 		Pull:        fdsclient.Pull{RetryFor: -1}, // the commands repeat what failed themselves, and tell the user
 		Poll:        file.Poll.poll(),
 		Logger:      log,

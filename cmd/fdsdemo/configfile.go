@@ -76,6 +76,8 @@ type configFile struct {
 		Gaps                    *bool     `yaml:"gaps"`
 		TrustSession            bool      `yaml:"trust_session"`
 		KeepWithoutGrant        bool      `yaml:"keep_without_grant"`
+		Proxy                   string    `yaml:"proxy"`
+		ALPN                    []string  `yaml:"alpn"`
 	} `yaml:"push"`
 	Poll pollFile `yaml:"poll"`
 }

@@ -149,6 +149,8 @@
 //	  session_expiry: 24h                     # 1s to 136 years
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
 //	  state_folder: state/                    # positions, open gaps, filters; of the commands that use one, one watch at a time has an owner
+//	  proxy: none                             # or a proxy's URL; default: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment
+//	  alpn: [mqtt]                            # application protocols to offer the broker in TLS; default none
 //	  gaps: on                                # off: what an outage lost is not fetched
 //	  trust_session: false                    # true: nor after an outage over which the broker kept the session
 //	  keep_without_grant: false               # true: the connection of an owner whose grant has ended goes on while the broker lets it

@@ -148,6 +148,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
 		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
 		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
+		{"a proxy of another kind", []string{"owners/", "owners/\n  proxy: ftp://me:s3cret@proxy"}, []string{"push.proxy: its scheme must be http, https, socks5 or socks5h"}},
+		{"an empty application protocol", []string{"owners/", "owners/\n  alpn: ['']"}, []string{"push.alpn holds a name of 0 bytes"}},
 		{"packets of no size", []string{"owners/", "owners/\n  max_packet_size: 10"}, []string{"push.max_packet_size is 10"}},
 		{"an unknown key of the dialect", []string{"  ca_file:", "  dialect: {tag: x}\n  ca_file:"}, []string{`line 5: unknown key "tag"`}},
 		{"an unknown key of paging", []string{"  ca_file:", "  dialect:\n    paging: {pages: 1}\n  ca_file:"}, []string{`line 6: unknown key "pages"`}},
