@@ -37,16 +37,22 @@ const (
 
 // Message is one delivery of an FDS object to the application.
 type Message struct {
-	Owner      fds.OwnerKey
-	Topic      string   // as sent; empty for sources other than push
-	Levels     []string // of the topic below the owner's root; empty for sources other than push
-	QoS        byte     // quality of service of this delivery, 0 to 2
-	Retained   bool     // the broker had kept it: a last known state, not news
-	Duplicate  bool     // it may have been handed over before
+	Owner fds.OwnerKey
+	Topic string // as sent; empty for sources other than push
+	// Levels are those of the topic below the owner's root; empty for sources other than push.
+	// They are what the provider wrote and MQTT allows: a level may be "..", empty, begin with $,
+	// and hold backslashes or characters that cannot be seen. NEVER make a path, a query or a
+	// command of one as it is: compare it with what is expected, or see filepath.Localize.
+	Levels     []string
+	QoS        byte // quality of service of this delivery, 0 to 2
+	Retained   bool // the broker had kept it: a last known state, not news
+	Duplicate  bool // it may have been handed over before
 	Source     Source
 	Kind       Kind
 	ReceivedAt time.Time // by this machine's clock
-	Payload    []byte    // as sent, JSON or not; the handler may keep it
+	// Payload is as sent, JSON or not. The handler may keep it. It must not change it: when the
+	// handler fails the message is handed over again as it is then. Clone it first.
+	Payload []byte
 }
 
 // Item parses the payload. Errors match fds.ErrItem.

@@ -11,7 +11,8 @@ import (
 // or MQTT does not allow.
 var ErrTopic = errors.New("malformed topic")
 
-// ErrForeignTopic says that a well-formed topic belongs to another owner.
+// ErrForeignTopic says that a well-formed topic belongs to another owner, or spells the
+// subscription ID in other letters than the owner's root.
 var ErrForeignTopic = errors.New("topic of another owner")
 
 const (
@@ -117,8 +118,11 @@ func (r Root) bounded(below string) (string, error) {
 	return topic, nil
 }
 
-// Levels gives the levels of topic below the root. A topic of another owner
-// matches ErrForeignTopic, a malformed one ErrTopic.
+// Levels returns the levels of topic below the root. A topic of another owner matches
+// ErrForeignTopic, a malformed one ErrTopic. So does ErrForeignTopic match one with the root's
+// own subscription ID in other letters, upper case for lower: it is the same ID, but MQTT is
+// case-sensitive, no filter below this root matches such a topic, and what comes under it has
+// passed access rules for another name.
 func (r Root) Levels(topic string) ([]string, error) {
 	id, levels, err := ParseTopic(topic)
 	if err != nil {
@@ -126,6 +130,9 @@ func (r Root) Levels(topic string) ([]string, error) {
 	}
 	if id != r.id {
 		return nil, fmt.Errorf("fds: topic %s: %w: expected one below %s", quoteBounded(topic), ErrForeignTopic, r)
+	}
+	if prefix := r.String(); !strings.HasPrefix(topic, prefix) {
+		return nil, fmt.Errorf("fds: topic %s: %w: it spells the subscription ID in other letters than %s, and MQTT is case-sensitive", quoteBounded(topic), ErrForeignTopic, prefix)
 	}
 	return levels, nil
 }
@@ -137,7 +144,9 @@ func Topic(id SubscriptionID, levels ...string) (string, error) {
 
 // ParseTopic takes a topic name apart: whose it is and the levels below the
 // root, at least one. They are the provider's own, so that all is taken which MQTT
-// allows, empty levels too and those that begin with $ (MQTT 5.0 section 4.7).
+// allows, empty levels too, "..", and those that begin with $ (MQTT 5.0 section 4.7): no
+// level is safe as the name of a file. The ID is read in upper and lower case; see
+// Root.Levels.
 // Wildcards, NUL, invalid UTF-8 and topics over MaxTopicBytes are refused. Errors
 // match ErrTopic or ErrSubscriptionID.
 func ParseTopic(topic string) (SubscriptionID, []string, error) {

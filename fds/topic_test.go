@@ -42,12 +42,23 @@ func TestTheWireKeepsTheProvidersSpelling(t *testing.T) {
 	}
 }
 
-func TestATopicOfTheOwnerIsRecognisedInEitherSpelling(t *testing.T) {
-	root := mustRoot(t, strings.ToUpper(lower))
-	for _, id := range []string{lower, strings.ToUpper(lower)} {
-		levels, err := root.Levels("fds/v2/" + id + "/devices/S1/status")
-		if err != nil || !slices.Equal(levels, []string{"devices", "S1", "status"}) {
-			t.Errorf("%s: levels %q, %v", id, levels, err)
+// Whose a topic is does not depend on how the ID is spelt; what is below a root does, as no
+// filter of that root matches it.
+func TestATopicInOtherLettersIsTheOwnersAndNotBelowItsRoot(t *testing.T) {
+	for _, spelt := range []string{lower, strings.ToUpper(lower)} {
+		root := mustRoot(t, spelt)
+		for _, id := range []string{lower, strings.ToUpper(lower)} {
+			topic, want := "fds/v2/"+id+"/devices/S1/status", []string{"devices", "S1", "status"}
+			if owner, levels, err := fds.ParseTopic(topic); err != nil || owner != root.SubscriptionID() || !slices.Equal(levels, want) {
+				t.Errorf("%s: %v, levels %q, %v", id, owner, levels, err)
+			}
+			levels, err := root.Levels(topic)
+			switch {
+			case id == spelt && (err != nil || !slices.Equal(levels, want)):
+				t.Errorf("%s below %s: levels %q, %v", id, root, levels, err)
+			case id != spelt && (!errors.Is(err, fds.ErrForeignTopic) || !strings.Contains(err.Error(), "case-sensitive")):
+				t.Errorf("%s below %s: levels %q, %v", id, root, levels, err)
+			}
 		}
 	}
 }
