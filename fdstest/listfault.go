@@ -50,8 +50,8 @@ func (p Paging) hasPages() error {
 
 // OddListEnds are ways in which providers end a list of several pages: what the last
 // page leads to, where it should lead nowhere, and what is answered past the end. They
-// are all Harmless. They need WebAPI.Paging: Inject panics without. MoreMember tells
-// whether a page leads on, not whether there are items.
+// are all Harmless. They need WebAPI.Paging: Inject panics without. MoreMember goes on to
+// tell whether there are more items.
 func OddListEnds() []Odd {
 	var list []Odd
 	add := func(name string, odd webapi.Odd, needs func(Paging) error) {

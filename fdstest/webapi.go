@@ -90,8 +90,8 @@ type Paging struct {
 	LinkHeader bool
 	// NextMember is the member of the answer that holds the URL to which LinkHeader
 	// would lead, below the root with dots, as links.next; null on the last page.
-	// MoreMember is the member that is true where there is a next page and false
-	// elsewhere, as has_more. ListMember must be set too.
+	// MoreMember is the member that is true where there are more items behind the page
+	// and false elsewhere, as has_more. ListMember must be set too.
 	NextMember, MoreMember string
 
 	// SizeParameter is a query parameter with the wanted number of items a page,

@@ -39,7 +39,7 @@ func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) an
 	}
 	if d.ListMember != "" {
 		members := [][]byte{append([]byte(quoted(d.ListMember)+":"), body...)}
-		members = append(members, d.besides(r, from, next, even)...)
+		members = append(members, d.besides(r, from, next, odd.OwnNext || to < len(items), even)...)
 		if even {
 			slices.Reverse(members) // members have no order (RFC 8259 section 4)
 		}
@@ -53,7 +53,7 @@ func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) an
 }
 
 // besides gives the members of an answer beside its list, each with its name.
-func (d Dialect) besides(r *http.Request, from int, next string, even bool) [][]byte {
+func (d Dialect) besides(r *http.Request, from int, next string, more, even bool) [][]byte {
 	root := make(map[string]any)
 	set := func(path string, value any) {
 		names := strings.Split(path, ".")
@@ -78,7 +78,7 @@ func (d Dialect) besides(r *http.Request, from int, next string, even bool) [][]
 		}
 	}
 	if d.Paging.MoreMember != "" {
-		set(d.Paging.MoreMember, next != "")
+		set(d.Paging.MoreMember, more)
 	}
 	var members [][]byte
 	for _, name := range slices.Sorted(maps.Keys(root)) {

@@ -171,7 +171,7 @@ const (
 	Nowhere       Lead = iota
 	ToEmpty            // to an empty page, which leads nowhere
 	ToEmptyItself      // to an empty page, which leads to itself
-	ToItself
+	ToItself           // unless it is the only one, whose address names no page
 )
 
 type oddKey struct{}
@@ -199,7 +199,7 @@ func (p Paging) next(odd Odd, asked page, from, to, items int) string {
 	switch {
 	case asked.size == 0:
 		return ""
-	case odd.OwnNext, isLast && odd.LastLeads == ToItself, isEmpty && odd.LastLeads == ToEmptyItself:
+	case odd.OwnNext, isLast && odd.LastLeads == ToItself && from > 0, isEmpty && odd.LastLeads == ToEmptyItself:
 		return p.position(asked.number, from)
 	case to < items, isLast && (odd.LastLeads == ToEmpty || odd.LastLeads == ToEmptyItself):
 		return p.position(asked.number+1, to)
