@@ -97,6 +97,11 @@ func writeBox(folder string, box *fdstest.Provider, confidential bool) error {
 	if err := writeCertificates(owners, box); err != nil {
 		return err
 	}
+	for _, f := range []string{folder, owners} { // what starts that were killed have left
+		if err := atomicfile.CleanTemp(f, time.Minute); err != nil {
+			return err
+		}
+	}
 	server, err := box.IssueCertificate(fdstest.CertificateRequest{
 		CommonName: "localhost", Hosts: []string{"localhost", "127.0.0.1", "::1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
