@@ -8,10 +8,10 @@
 //	                                 --port-base, --redirect-uri, --confidential, --every
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;
 //	                                 --redirect-uri prints what to register with the provider and signs nobody in
-//	fdsdemo owners                   who is signed in
-//	fdsdemo get specifications       read the Web API; --ids, --from, --to, --language
-//	fdsdemo spaces --tree            sites, buildings, floors and what is in them
-//	fdsdemo tag list                 groups of devices and spaces
+//	fdsdemo owners                   who is signed in, until when, with whom; open gaps
+//	fdsdemo get specifications       read the Web API; --owner, --grant, --ids, --from, --to, --language
+//	fdsdemo spaces --tree            sites, buildings, floors and what is in them; --owner, --grant
+//	fdsdemo tag list                 groups of devices and spaces; --owner, --grant
 //	fdsdemo tag create FILE          make one of a JSON object; - is standard input; prints its ID
 //	fdsdemo tag get ID               show one and its entities
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
@@ -21,9 +21,32 @@
 //
 // Data goes to standard output, everything else to standard error. With --json
 // standard output, and only that, is JSON, one object a line, and what a provider
-// sent is passed on as it was sent, without the white space between its tokens.
+// sent is passed on as it was sent, without the white space between its tokens. Only
+// U+0085, U+2028 and U+2029, where some readers end a line, are written as \u0085 and so
+// on, and on a terminal everything that is not printable; it means the same.
 // spaces --tree --json prints the place of each space instead: owner, issuer, id,
 // type, listed, depth, parent, site, building and floor.
+//
+// What is shown of an owner is certainly that owner's. Owners who signed in together have
+// one grant, which reads the data of all of them; provider.dialect.subscription_member or
+// subscription_parameter then has to say how items name their owner. Without, login warns,
+// get of one of them is status 2, and an item that names nobody is an error. With --grant
+// all that the grant reads is shown under the names of all, with --json as
+//
+//	owners  the subscription IDs of those who signed in together
+//	others  of those who are signed out here, though the grant reads their data; only then
+//	issuer  the provider's
+//	item    as sent; with spaces --tree the members of above instead
+//
+// Tables show the first 10,000 items of a list, cut, and say so where there are more. A
+// list in JSON is printed once it is whole or has 8 MiB; what breaks off later is not
+// repeated, and is status 1. A tree is made of 64 MiB at most.
+//
+// One watch at a time has an owner of a state folder. Another one is told which process
+// that is, and takes the owner up when it has ended; with nobody else to watch it is
+// status 4. While something is amiss, watch tells it every few seconds on standard error:
+// gaps that are not fetched, messages that wait. It ends an owner's connection when the
+// grant has ended, unless push.keep_without_grant is set.
 //
 // watch --json prints of each message:
 //
@@ -51,6 +74,11 @@
 //	certificate_expiry   of the owner's certificate
 //	problem              why the grant cannot be read; only then
 //	certificate_problem  none, expired and when, or why it cannot be read; only then
+//	grant_owners         who signed in together, this one among them; only where several did
+//	grant_others         who signed out, though the grant reads their data; only then
+//	untold               why nothing is read of this owner alone; only then
+//	gap                  what watch has still to fetch: from, to, since, why; only then
+//	gap_problem          why that is not known; only then
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
 // reached. A tag is not made again when its making may have succeeded: that is
@@ -64,6 +92,9 @@
 //	2  wrong usage or configuration
 //	3  sign in first: no owner is stored, or not the one that was named, or its
 //	   grant has lapsed
+//	4  held by others: logout has signed the owner out here, but others who signed in
+//	   together hold the grant still, so that its access has not ended until the last
+//	   of them has signed out; or watch has not begun, since another process watches
 //
 // SIGINT and SIGTERM end the tour, provider and watch with 0, other commands with
 // 1. A renewal that has been sent is waited for, three minutes at most, since the
@@ -148,7 +179,7 @@
 //	  topics: ["#"]                           # below fds/v2/<subscription-id>/, of what is fetched too, by event_topic and status_topic
 //	  session_expiry: 24h                     # 1s to 136 years
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
-//	  state_folder: state/                    # positions, open gaps, filters; of the commands that use one, one watch at a time has an owner
+//	  state_folder: state/                    # positions, open gaps, filters, and which process watches whom
 //	  proxy: none                             # or a proxy's URL; default: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment
 //	  alpn: [mqtt]                            # application protocols to offer the broker in TLS; default none
 //	  gaps: on                                # off: what an outage lost is not fetched

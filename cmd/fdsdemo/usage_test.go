@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -146,6 +147,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a topic above the root", []string{"owners/", "owners/\n  topics: [/x]"}, []string{"push.topics"}},
 		{"a topic with the root", []string{"owners/", "owners/\n  topics: ['fds/v2/#']"}, []string{"push.topics", `topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`}},
 		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
+		{"gaps that are neither on nor off", []string{"owners/", "owners/\n  gaps: maybe"}, []string{"line 14: ", "needed is true or false"}},
+		{"a topic of events that is none", []string{"  ca_file:", "  dialect: {event_topic: 'a/#'}\n  ca_file:"}, []string{`provider.dialect.event_topic is "a/#"`}},
 		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
 		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
 		{"a proxy of another kind", []string{"owners/", "owners/\n  proxy: ftp://me:s3cret@proxy"}, []string{"push.proxy: its scheme must be http, https, socks5 or socks5h"}},
@@ -178,6 +181,31 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		})
 	}
 	s.t = t
+}
+
+func TestWhatAnOutageCostsIsASetting(t *testing.T) {
+	s := newSetup(t)
+	for text, want := range map[string][3]bool{ // Off, TrustSession, KeepWithoutGrant
+		"": {}, "gaps: on": {}, "gaps: off": {true}, "gaps: false": {true}, "trust_session: true": {false, true}, "keep_without_grant: true": {false, false, true},
+	} {
+		s.configure("owners/", "owners/\n  "+text)
+		c, err := loadConfiguration(s.config, slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		push := c.client.Push
+		if got := [3]bool{push.Gaps.Off, push.Gaps.TrustSession, push.KeepWithoutGrant}; got != want {
+			t.Errorf("%s is taken as %v, want %v", text, got, want)
+		}
+	}
+	s.dialect("{subscription_member: a.b, subscription_parameter: p, event_topic: 'e/{c}', status_topic: 's/{d}'}")
+	c, err := loadConfiguration(s.config, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := c.client.Provider.Dialect; d.SubscriptionMember != "a.b" || d.SubscriptionParameter != "p" || d.EventTopic != "e/{c}" || d.StatusTopic != "s/{d}" {
+		t.Errorf("the dialect is %+v", d)
+	}
 }
 
 func TestSeveralFaultsAreAllNamed(t *testing.T) {
