@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 
@@ -150,7 +149,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 			}
 			_ = turn(mine).wait(ctx) // what failed before it was its turn waits too
 			for _, err := range errs {
-				failures[i] = append(failures[i], ofOwner(p.wholeGrant(err, request, w), w.owner))
+				failures[i] = append(failures[i], p.ofList(ctx, err, request, w))
 			}
 		})
 	}
@@ -158,8 +157,8 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	told := slices.Concat(failures...)
-	if len(owners) == 1 && len(told) == 1 {
+	told, failed := untoldOnce(failures)
+	if len(told) == 1 && failed == len(all) {
 		return told[0]
 	}
 	for _, err := range told {
@@ -185,17 +184,56 @@ func (p *program) sinkOf(request getRequest, w *whose, mine turn, many bool) sin
 	return &tableSink{program: p, turn: mine, heading: heading, what: nameOfKind(request.kind)}
 }
 
-// wholeGrant adds to the error of an owner whose data cannot be told from others' how to
-// read all of it.
-func (p *program) wholeGrant(err error, request getRequest, w *whose) error {
+// ofList has the error of a list name whose it is.
+func (p *program) ofList(ctx context.Context, err error, request getRequest, w *whose) error {
 	if !isUntold(err) {
-		return err
+		return ofOwner(err, w.owner)
 	}
 	command := "get " + strings.ReplaceAll(string(request.kind), "_", "-")
 	if request.kind == pull.Spaces {
 		command = "spaces"
 	}
-	return fmt.Errorf("%w; all that the grant reads shows: %s", err, p.invocation(command+" --grant --owner "+w.owner.Key().SubscriptionID.String()))
+	owners := []fds.SubscriptionID{w.owner.Key().SubscriptionID}
+	if grant, err := w.owner.Grant(ctx); err == nil {
+		owners = grant.Owners
+	}
+	return p.untold(err, owners, command+" --grant --owner "+w.owner.Key().SubscriptionID.String())
+}
+
+// untoldError is about the owners of a grant, whose data cannot be told apart.
+type untoldError struct {
+	owners string
+	text   string
+	err    error
+}
+
+func (e *untoldError) Error() string { return e.text }
+func (e *untoldError) Unwrap() error { return e.err }
+
+// untold adds to an error whose data it is, and how to read all of it.
+func (p *program) untold(err error, owners []fds.SubscriptionID, command string) error {
+	return &untoldError{names(owners), fmt.Sprintf("%v (subscription %s); all that the grant reads shows: %s", err, names(owners), p.invocation(command)), err}
+}
+
+// untoldOnce gives the failures of all lists, those of one grant's owners of whom nobody
+// can tell once, and how many lists have failed.
+func untoldOnce(failures [][]error) (told []error, failed int) {
+	known := make(map[string]bool)
+	for _, errs := range failures {
+		if len(errs) > 0 {
+			failed++
+		}
+		for _, err := range errs {
+			if untold := new(untoldError); errors.As(err, &untold) {
+				if known[untold.owners] {
+					continue
+				}
+				known[untold.owners] = true
+			}
+			told = append(told, err)
+		}
+	}
+	return told, failed
 }
 
 // manyFailed sums failures up that were told one by one.

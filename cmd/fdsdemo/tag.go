@@ -205,8 +205,8 @@ func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, as
 		return err
 	}
 	for i := range failures {
-		if isUntold(failures[i]) {
-			failures[i] = fmt.Errorf("%w; all that the grant reads shows: %s", failures[i], p.invocation("tag list --grant --owner "+w.owner.Key().SubscriptionID.String()))
+		if id := w.owner.Key().SubscriptionID; isUntold(failures[i]) {
+			failures[i] = p.untold(failures[i], []fds.SubscriptionID{id}, "tag list --grant --owner "+id.String())
 		}
 	}
 	return errors.Join(failures...)

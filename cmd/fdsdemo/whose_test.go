@@ -47,6 +47,9 @@ func TestAttackNothingOfASharedGrantIsShownUnderOneOfItsOwners(t *testing.T) {
 		if !strings.Contains(r.err, "provider.dialect.subscription_parameter") || strings.Contains(r.err, "SubscriptionParameter") {
 			t.Errorf("%q: stderr %s", args, r.err)
 		}
+		if n := strings.Count(r.err, "nothing says"); n != 1 {
+			t.Errorf("%q: told %d times: %s", args, n, r.err)
+		}
 		if reads := args[0] != "tag" || args[1] == "list"; reads && (!strings.Contains(r.err, "provider.dialect.subscription_member") || !strings.Contains(r.err, "--grant --owner")) {
 			t.Errorf("%q: stderr %s", args, r.err)
 		}
