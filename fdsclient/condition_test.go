@@ -72,8 +72,20 @@ func TestAnOpenGapIsSeen(t *testing.T) {
 	if g := owner.Condition().Gap; g != nil && (g.Why == "" || g.Since.IsZero()) {
 		t.Errorf("it is %+v", g)
 	}
+	stored := func() *fdsclient.Gap { // as another process sees it
+		g, err := owner.StoredGap(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	eventually(t, "the gap is stored", func() bool { return stored() != nil })
+	if g, open := stored(), owner.Condition().Gap; g != nil && open != nil && (!g.Since.Equal(open.Since) || g.Why == "") {
+		t.Errorf("stored is %+v, and open %+v", g, open)
+	}
 	heal()
 	eventually(t, "no gap", func() bool { return owner.Condition().Gap == nil })
+	eventually(t, "no gap is stored", func() bool { return stored() == nil })
 }
 
 func TestAPolledOwnerIsSeenAndReadAtOnceWhenWoken(t *testing.T) {
