@@ -331,7 +331,7 @@ func userFolder(application, name string) (string, error) {
 
 // checkClient has the SDK check the rest. It opens nothing.
 func (r *reader) checkClient(c fdsclient.Config) {
-	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, nil // open's Client warns
+	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler) // open's Client warns
 	client, err := fdsclient.New(c)
 	if err != nil {
 		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fdsclient.ErrConfig.Error()+": "))
