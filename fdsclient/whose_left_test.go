@@ -121,6 +121,9 @@ func TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother(t *testing.T) {
 // with. The token does.
 func TestAttackWhomATokenReadsCountsAndNotWhatIsSaidOfIt(t *testing.T) {
 	for _, c := range uncertain() {
+		if c.opaque {
+			continue
+		}
 		t.Run("an earlier version's record, "+c.name, func(t *testing.T) {
 			t.Parallel()
 			s := stage(t, c, nil).furnish()

@@ -29,6 +29,7 @@ var canaries = []string{"canary-A", "canary-B", "canary-C"}
 type certainty struct {
 	name    string
 	webAPI  fdstest.WebAPI
+	opaque  bool // the tokens say nothing themselves
 	dialect func(*fds.Dialect)
 	fault   func(p *fdstest.Provider) fdstest.Fault
 
@@ -50,6 +51,10 @@ var certainties = []certainty{
 	{name: "both", webAPI: fdstest.WebAPI{SubscriptionParameter: "owner", SubscriptionMember: "owner"}, own: perList},
 	{
 		name: "neither", unlisted: true,
+		dialect: func(d *fds.Dialect) { d.SubscriptionMember = "" },
+	},
+	{
+		name: "neither, and the tokens say nothing", unlisted: true, opaque: true,
 		dialect: func(d *fds.Dialect) { d.SubscriptionMember = "" },
 	},
 	{
@@ -102,7 +107,7 @@ type scene struct {
 func stage(t *testing.T, c certainty, change func(*fdsclient.Config)) *scene {
 	t.Helper()
 	s := &scene{t: t, owners: make(map[fds.SubscriptionID]*fdsclient.Owner), seen: &hooks{}, log: &records{}}
-	s.p = start(t, fdstest.Options{WebAPI: c.webAPI})
+	s.p = start(t, fdstest.Options{WebAPI: c.webAPI, OpaqueTokens: c.opaque})
 	s.all = s.p.Owners()
 	s.cfg = configure(t, s.p)
 	s.cfg.Provider.Dialect = s.p.Dialect()
