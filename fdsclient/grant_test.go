@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -22,6 +23,7 @@ func TestARenewalIsDueAheadOfWhateverExpiresFirst(t *testing.T) {
 	const unknown = -1
 	now := time.Now().Round(0)
 	client := &Client{cfg: Config{Provider: Provider{RefreshInterval: 10 * time.Hour}}}
+	client.auth = authserver.New(client.authSettings())
 	for name, c := range map[string]struct {
 		access, refresh  time.Duration // lives; 0: there is none
 		earliest, latest time.Duration // of the renewal

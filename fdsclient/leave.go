@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,6 +45,57 @@ func (r *run) retire(key fds.OwnerKey, a *connected, why error) {
 			r.client.log.Warn("the broker's session was not ended", "owner", key, "error", err)
 		}
 	})
+}
+
+// part ends the connection of an owner who has left its grant in another process, or keeps
+// it where the provider took the owner away.
+func (r *run) part(ctx context.Context, key fds.OwnerKey) {
+	c := r.client
+	r.mu.Lock()
+	a := r.active[key]
+	r.mu.Unlock()
+	if a == nil {
+		return
+	}
+	now := c.knownOwner(key.SubscriptionID)
+	if now != nil && now != a.owner {
+		return // it has signed in again
+	}
+	why, g := errLeft, a.owner.grant.Load()
+	record, err := c.store.Load(ctx, g.key)
+	switch {
+	case err != nil:
+	case idSet(record.Subscriptions)[key.SubscriptionID]:
+		return // it has signed in again
+	case !c.reads(record, key.SubscriptionID):
+		why = errTakenAway(key.SubscriptionID)
+	}
+	if now != nil && (err == nil || errors.Is(err, tokenstore.ErrNotFound)) {
+		c.drop(now, g, why)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.active[key] != a:
+	case c.keeps() && errors.Is(why, ErrSubscriptionChanged):
+		a.kept = true
+	default:
+		delete(r.active, key)
+		r.retire(key, a, why)
+	}
+}
+
+// supersede ends a connection that was kept without a grant, and whose owner has one again:
+// it knows nothing of that.
+func (r *run) supersede(a *connected) {
+	r.mu.Lock()
+	if r.active[a.owner.key] == a {
+		delete(r.active, a.owner.key)
+	}
+	r.mu.Unlock()
+	left := r.client.leave(a.owner.key)
+	a.cancel()
+	a.whenOver(left)
 }
 
 // errLeft is why the connection ends of an owner who has left the grant without this
@@ -188,10 +240,16 @@ func (c *Client) takenAway(g *grant, ids []fds.SubscriptionID) (tell func()) {
 // this process's doing: another one signed them out, or noticed that the provider took them
 // away. What renews the grant from now on is not theirs.
 func (c *Client) leftElsewhere(g *grant, work renewed) {
-	stored := idSet(work.stored)
+	stored, others := idSet(work.stored), idSet(work.others)
 	for _, key := range c.ownersOf(g.key) {
 		if o := c.knownOwner(key.SubscriptionID); o != nil && !stored[key.SubscriptionID] && !slices.Contains(work.ended, key.SubscriptionID) {
-			c.drop(o, g, errSignedOut)
+			why := errSignedOut
+			if !others[key.SubscriptionID] {
+				why = errTakenAway(key.SubscriptionID)
+			}
+			if c.drop(o, g, why) { // it has signed in again
+				continue
+			}
 			for _, r := range c.runs() {
 				r.mu.Lock()
 				r.left = append(r.left, key)

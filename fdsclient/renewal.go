@@ -30,6 +30,7 @@ type renewed struct {
 	fromServer bool
 	ended      []fds.SubscriptionID // owners whom the provider took out of the grant
 	stored     []string             // whose the record says the grant is; nil: it was not read
+	others     []string             // whom its tokens read besides
 	relook     time.Duration        // until a lapsed grant is asked about again
 }
 
@@ -46,7 +47,7 @@ func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (work re
 	if err != nil {
 		return renewed{}, err
 	}
-	defer func() { work.stored = record.Subscriptions }()
+	defer func() { work.stored, work.others = record.Subscriptions, g.client.others(record) }()
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
 	_ = g.client.auth.Identities.Ready(waiting)

@@ -2,7 +2,6 @@ package fdsclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -203,7 +202,9 @@ look:
 			case <-r.wake: // no need to look at ten thousand for one
 				arrived, left := r.takeNews()
 				for _, key := range left {
-					r.part(ctx, key)
+					if r.client.knownOwner(key.SubscriptionID) == nil {
+						r.part(ctx, key)
+					}
 				}
 				r.follow(ctx, arrived, true)
 			}
@@ -256,19 +257,6 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 	}
 }
 
-// supersede ends a connection that was kept without a grant, and whose owner has one again:
-// it knows nothing of that.
-func (r *run) supersede(a *connected) {
-	r.mu.Lock()
-	if r.active[a.owner.key] == a {
-		delete(r.active, a.owner.key)
-	}
-	r.mu.Unlock()
-	left := r.client.leave(a.owner.key)
-	a.cancel()
-	a.whenOver(left)
-}
-
 // retireOthers stops what belongs to none of the owners, who are all that were
 // listed. Someone who signed in during the listing, and so got another grant, may
 // have been missed: only who is missing from a second one is gone.
@@ -286,41 +274,6 @@ func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
 		if still[key] {
 			r.part(ctx, key)
 		}
-	}
-}
-
-// part ends the connection of an owner who has left its grant in another process, or keeps
-// it where the provider took the owner away.
-func (r *run) part(ctx context.Context, key fds.OwnerKey) {
-	c := r.client
-	r.mu.Lock()
-	a := r.active[key]
-	r.mu.Unlock()
-	if a == nil {
-		return
-	}
-	now := c.knownOwner(key.SubscriptionID)
-	if now != nil && now != a.owner {
-		return // it has signed in again
-	}
-	why := errLeft
-	if record, err := c.store.Load(ctx, a.grant.key); err == nil && !idSet(record.Subscriptions)[key.SubscriptionID] {
-		if !c.reads(record, key.SubscriptionID) {
-			why = errTakenAway(key.SubscriptionID)
-		}
-		if now != nil {
-			c.drop(now, a.grant, why)
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.active[key] != a:
-	case c.keeps() && errors.Is(why, ErrSubscriptionChanged):
-		a.kept = true
-	default:
-		delete(r.active, key)
-		r.retire(key, a, why)
 	}
 }
 

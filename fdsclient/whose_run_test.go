@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -246,4 +247,28 @@ func (d *discards) of(o fdstest.Owner) []error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.why[o.SubscriptionID]
+}
+
+// TestAttackAParameterThatTheProviderDoesNotKnowReadsNothing: FDS has it refuse the request,
+// and nothing else would say whose the items are.
+func TestAttackAParameterThatTheProviderDoesNotKnowReadsNothing(t *testing.T) {
+	wrong := certainty{dialect: func(d *fds.Dialect) { d.SubscriptionMember, d.SubscriptionParameter = "", "who" }}
+	s := stage(t, wrong, nil).furnish().signIn().begun()
+	for i := range s.all {
+		for way, l := range lists(t.Context(), s.of(i).Pull()) {
+			if len(l.raw) > 0 || !errors.Is(l.err, pull.ErrInvalidParameter) {
+				t.Errorf("%s: %s: %d items, %v", canaries[i], way, len(l.raw), l.err)
+			}
+		}
+	}
+	lost := s.lose()
+	for i, o := range s.all {
+		eventually(t, "the gap fails", func() bool {
+			return slices.ContainsFunc(s.gaps.all(fdsclient.GapFailing), func(e fdsclient.GapEvent) bool { return e.Owner.SubscriptionID == o.SubscriptionID })
+		})
+		if n := s.has(&s.box, lost[i]); n > 0 || s.of(i).Condition().Gap == nil {
+			t.Errorf("%s: %d events were fetched", canaries[i], n)
+		}
+	}
+	s.onlyOwn(&s.box)
 }
