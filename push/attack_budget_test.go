@@ -164,7 +164,7 @@ func TestAttackAThousandOwnersWhoseHandlersBlockShareOneBudget(t *testing.T) {
 		prepare              func(f *flood)
 	}{
 		"messages": {1000, 64 * mib, 66 * kib, func(f *flood) { f.payload = make([]byte, 64*kib) }},
-		"messages of quality of service 0": {1000, 64 * mib, 66 * kib, func(f *flood) {
+		"messages of quality of service 0": {200, 16 * mib, 66 * kib, func(f *flood) {
 			f.payload, f.qos = make([]byte, 64*kib), 0
 		}},
 		"topics of slashes": {40, 16 * mib, 1200 * kib, func(f *flood) {
