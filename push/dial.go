@@ -53,9 +53,13 @@ func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certif
 	return conn, below, nil
 }
 
+// addressSilence is after how long an address of the broker's name that accepts and is silent
+// is left for the next. When thousands connect, a broker that lives may take seconds.
+const addressSilence = 5 * time.Second
+
 // direct opens a TCP connection. MQTT's own keep-alive watches it; TCP's would only wake the
 // machine once more.
-var direct = (&net.Dialer{KeepAlive: -1}).DialContext
+var direct = netpeer.HedgeAfter((&net.Dialer{KeepAlive: -1}).DialContext, addressSilence)
 
 // secure opens the network connection and shakes hands: by Config.Dial, or through a proxy,
 // or directly, with each address of the broker's name.
@@ -64,13 +68,13 @@ func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (
 		below, err := s.Dial(ctx, "tcp", to.address)
 		return shakeHands(ctx, below, err, policy)
 	}
-	straight := netpeer.Race{Dial: direct}
 	through, err := proxy.Choose(s.Proxy, to.address)
 	switch {
 	case err != nil:
 		return nil, nil, fmt.Errorf("%w; check the proxy's setting, or turn it off (NO_PROXY, or Config.Proxy %q)", err, proxy.None)
 	case through == nil:
-		return straight.DialTLS(ctx, to.address, policy)
+		below, err := direct(ctx, "tcp", to.address)
+		return shakeHands(ctx, below, err, policy)
 	}
 	below, err := through.Dial(ctx, direct, to.address)
 	if !through.Forbids(err) {
@@ -79,7 +83,8 @@ func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (
 		}
 		return shakeHands(ctx, below, err, policy)
 	}
-	secured, below, alone := straight.DialTLS(ctx, to.address, policy)
+	below, alone := direct(ctx, "tcp", to.address)
+	secured, below, alone := shakeHands(ctx, below, alone, policy)
 	if alone != nil {
 		return nil, nil, fmt.Errorf("%w; nor without it: %w", err, tlspolicy.Shown(alone))
 	}

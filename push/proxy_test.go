@@ -414,7 +414,7 @@ func TestAnAddressOfTheBrokerThatIsSilentIsLeftForAnother(t *testing.T) {
 	_, port, _ := net.SplitHostPort(address)
 	silent := served(t, net.JoinHostPort("127.0.0.1", port), func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	resolve(t, map[string][]string{"broker.test": {"127.0.0.1", "127.0.0.2"}})
-	cfg.BrokerURL, cfg.ConnectTimeout = "mqtts://broker.test:"+port, 6*time.Second
+	cfg.BrokerURL, cfg.ConnectTimeout = "mqtts://broker.test:"+port, 12*time.Second
 	r := start(t, cfg, discard(t))
 	s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting })
 	if s.Phase != push.Connected {

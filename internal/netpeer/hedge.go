@@ -27,7 +27,10 @@ type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 // has no answer within a second, or the connection breaks, it is said to the next address
 // too, and so on, and who answers first has the connection. That is done for what is safe
 // to say twice: the ClientHello of TLS, the CONNECT of HTTP, and the greeting of SOCKS.
-func Hedge(dial Dial) Dial {
+func Hedge(dial Dial) Dial { return HedgeAfter(dial, silence) }
+
+// HedgeAfter is Hedge with another time until the next address.
+func HedgeAfter(dial Dial, silence time.Duration) Dial {
 	return hedge(dial, func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}, silence)

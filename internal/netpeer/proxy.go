@@ -31,7 +31,7 @@ func proxyOf(r *http.Request) (*url.URL, error) {
 func allProxy(target *url.URL) (*url.URL, error) {
 	text := environment("ALL_PROXY")
 	specific := environment(strings.ToUpper(target.Scheme) + "_PROXY")
-	if text == "" || specific != "" || isDirect(target, environment("NO_PROXY")) {
+	if text == "" || specific != "" || IsDirect(target, environment("NO_PROXY")) {
 		return nil, nil
 	}
 	proxy, err := url.Parse(text)
@@ -48,9 +48,9 @@ func environment(name string) string {
 	return cmp.Or(os.Getenv(name), os.Getenv(strings.ToLower(name)))
 }
 
-// isDirect reports whether no proxy is used for a URL: for this machine, and for what
-// NO_PROXY names, as net/http reads it.
-func isDirect(target *url.URL, exceptions string) bool {
+// IsDirect reports whether no proxy of the environment is used for a URL: for this machine,
+// and for what the exceptions of NO_PROXY name, as net/http reads them.
+func IsDirect(target *url.URL, exceptions string) bool {
 	host := strings.ToLower(strings.TrimSuffix(target.Hostname(), "."))
 	address, _ := netip.ParseAddr(host)
 	if host == "localhost" || address.Unmap().IsLoopback() {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -23,7 +24,7 @@ const (
 )
 
 // connect has an HTTP proxy open a tunnel (RFC 9110 section 9.3.6).
-func connect(ctx context.Context, through *url.URL, reach Dial, address string) (net.Conn, error) {
+func connect(ctx context.Context, through *url.URL, reach netpeer.Dial, address string) (net.Conn, error) {
 	fail := func(reason string, err error) (net.Conn, error) {
 		if ctx.Err() != nil {
 			reason, err = "it did not answer in time; check that it is a proxy", ctx.Err()

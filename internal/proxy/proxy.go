@@ -13,17 +13,14 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/net/http/httpproxy"
 	"golang.org/x/net/proxy"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // None is the setting that turns proxies off.
 const None = "none"
-
-// Dial opens a network connection, as a method of net.Dialer does.
-type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Check returns what is wrong with a setting: it must be "", None, or a proxy's URL.
 func Check(setting string) error {
@@ -57,7 +54,7 @@ func (p *Proxy) String() string { return p.url.Host }
 
 // Dial reaches an address through the proxy, which itself is reached by direct. Errors are
 // *Error.
-func (p *Proxy) Dial(ctx context.Context, direct Dial, address string) (net.Conn, error) {
+func (p *Proxy) Dial(ctx context.Context, direct netpeer.Dial, address string) (net.Conn, error) {
 	return dial(ctx, p.url, direct, address)
 }
 
@@ -109,9 +106,7 @@ func choose(setting, address string) (through *url.URL, fromEnvironment bool, er
 	if value == "" {
 		return nil, true, nil
 	}
-	// Whether an address is excepted is for that package to say, which knows the rules.
-	rules := httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: cmp.Or(os.Getenv("NO_PROXY"), os.Getenv("no_proxy"))}
-	if wanted, err := rules.ProxyFunc()(&url.URL{Scheme: "https", Host: address}); wanted == nil || err != nil {
+	if netpeer.IsDirect(&url.URL{Scheme: "https", Host: address}, cmp.Or(os.Getenv("NO_PROXY"), os.Getenv("no_proxy"))) {
 		return nil, true, nil
 	}
 	if through, err = parse(value); err != nil {
@@ -148,7 +143,7 @@ func parse(text string) (*url.URL, error) {
 }
 
 // dial reaches an address through a proxy.
-func dial(ctx context.Context, through *url.URL, direct Dial, address string) (net.Conn, error) {
+func dial(ctx context.Context, through *url.URL, direct netpeer.Dial, address string) (net.Conn, error) {
 	reach := func(ctx context.Context, network, at string) (net.Conn, error) {
 		conn, err := direct(ctx, network, at)
 		if err != nil {
@@ -179,8 +174,8 @@ func dial(ctx context.Context, through *url.URL, direct Dial, address string) (n
 	return nil, refusedBySOCKS(ctx, through, address, err)
 }
 
-// reacher is a Dial as package proxy wants it.
-type reacher Dial
+// reacher is a netpeer.Dial as golang.org/x/net/proxy wants it.
+type reacher netpeer.Dial
 
 func (r reacher) Dial(network, address string) (net.Conn, error) {
 	return r(context.Background(), network, address)
