@@ -9,7 +9,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -84,6 +86,7 @@ func TestAttackHalfAMegabyteOfJSONMakesNoGigabyteOfTable(t *testing.T) {
 		"a long type":       `{"device_type":"` + strings.Repeat("t", 500_000) + `","a":1}`,
 		"many names":        `{` + strings.Repeat(`"a":1,`, 50_000) + `"b":1}`,
 		"many other names":  manyNames(40_000),
+		"many inside":       `{"generic":` + manyNames(40_000) + `}`,
 		"many languages":    `{"a":[` + strings.Repeat(`{"language":"en","t":"x"},`, 20_000) + `{"language":"de","t":"x"}]}`,
 		"long names inside": `{"generic":{"` + strings.Repeat("n", 250_000) + `":{"` + strings.Repeat("m", 250_000) + `":1}}}`,
 	} {
@@ -100,6 +103,18 @@ func TestAttackHalfAMegabyteOfJSONMakesNoGigabyteOfTable(t *testing.T) {
 		}
 		if to.sheet.bytes > 2<<20 {
 			t.Errorf("%s: %d bytes are kept", name, to.sheet.bytes)
+		}
+		for _, group := range to.sheet.groups {
+			for _, fields := range [][]field{group.rows[0].id, group.rows[0].specific, group.rows[0].generic} {
+				if len(fields) > maxColumns {
+					t.Errorf("%s: %d fields of a row are kept", name, len(fields))
+				}
+				for _, f := range fields {
+					if most := terminal.MaxShown + len("..."); utf8.RuneCountInString(f.name) > most || utf8.RuneCountInString(f.text) > most {
+						t.Errorf("%s: kept is %.200s: %.200s", name, f.name, f.text)
+					}
+				}
+			}
 		}
 		if err := to.end(t.Context(), true); err != nil {
 			t.Fatal(err)
@@ -211,6 +226,59 @@ func TestAttackATreeIsMadeOfABoundedList(t *testing.T) {
 		}
 		break
 	}
+}
+
+func TestAttackALongIDIsNotRepeatedInALineOfEachSpaceBelow(t *testing.T) {
+	s := newSetup(t)
+	site := strings.Repeat("s", 200_000)
+	s.space(s.north, "b", "building", "", site+" site")
+	for i := range 50 {
+		if err := s.box.AddSpace(s.north, fmt.Appendf(nil, `{"space_id":"f%d","generic":{"space_type":"floor","part_of":{"space_id":"b"}}}`, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.signIn(s.north)
+	s.run("spaces", "--tree", "--json").expect(statusFailed).says("the ID of a space has 200000 bytes", "without --tree")
+	if r := s.run("spaces", "--tree").expect(statusDone); len(r.lines()) != 52 || len(r.out) > 52*200 {
+		t.Errorf("%d lines, %d bytes", len(r.lines()), len(r.out))
+	}
+	if r := s.run("spaces", "--json").expect(statusDone); len(r.lines()) != 51 || !strings.Contains(r.out, site) {
+		t.Errorf("%d lines", len(r.lines()))
+	}
+}
+
+func TestAttackTheNamesOfManyOwnersTakeNoMemoryForEachItem(t *testing.T) {
+	s := newSetup(t)
+	owners := []fdstest.Owner{s.north, s.south}
+	for range 62 {
+		o, err := s.box.AddOwner(fdstest.Owner{Name: "Many"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		owners = append(owners, o)
+	}
+	s.signIn(owners...)
+	const items = 60_000 // which are 150 MB with the names of all
+	s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", "["+strings.Repeat(`{"a":1},`, items-1)+`{"a":2}]`))
+	c := s.command("get", "specifications", "--grant", "--json")
+	n := new(lineCounter)
+	c.Stdout = n
+	if err := c.Run(); err != nil || n.lines != items {
+		t.Fatalf("%d lines, %v", n.lines, err)
+	}
+	if peak := peakMemory(c.ProcessState); peak > 64<<20 {
+		t.Errorf("it took %d MiB", peak>>20)
+	} else {
+		t.Logf("it took %d MiB", peak>>20)
+	}
+}
+
+// lineCounter counts lines.
+type lineCounter struct{ lines int }
+
+func (c *lineCounter) Write(p []byte) (int, error) {
+	c.lines += bytes.Count(p, []byte("\n"))
+	return len(p), nil
 }
 
 func TestALongListInJSONIsPrintedOnceThoughItBreaksOff(t *testing.T) {

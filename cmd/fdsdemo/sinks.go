@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -47,24 +48,26 @@ func (s *jsonSink) flush(ctx context.Context) error {
 	if err := s.turn.wait(ctx); err != nil {
 		return err
 	}
-	lines := s.held.Bytes()
-	if s.whose != nil {
-		head, err := s.whose.member(ctx)
-		if err != nil {
-			return err
-		}
-		var b bytes.Buffer
-		for line := range bytes.Lines(lines) {
-			b.WriteString(head + `,"item":`)
-			b.Write(bytes.TrimSuffix(line, []byte("\n")))
-			b.WriteString("}\n")
-		}
-		lines = b.Bytes()
+	defer s.held.Reset()
+	if s.whose == nil {
+		s.printed = true
+		return s.write(s.held.Bytes())
+	}
+	head, err := s.whose.member(ctx)
+	if err != nil {
+		return err
 	}
 	s.printed = true
-	err := s.write(lines)
-	s.held.Reset()
-	return err
+	b := bufio.NewWriterSize(writer{s.program}, flushBytes) // there may be many owners, and many small items
+	for line := range bytes.Lines(s.held.Bytes()) {
+		b.WriteString(head)
+		b.WriteString(`,"item":`)
+		b.Write(bytes.TrimSuffix(line, []byte("\n")))
+		if _, err := b.WriteString("}\n"); err != nil {
+			return err
+		}
+	}
+	return b.Flush()
 }
 
 func (s *jsonSink) end(ctx context.Context, _ bool) error { return s.flush(ctx) }

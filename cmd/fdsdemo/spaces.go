@@ -58,6 +58,11 @@ func (p *program) showTree(ctx context.Context, spaces []fds.Space, of *whose, a
 	}
 	b := bufio.NewWriterSize(writer{p}, flushBytes)
 	if asJSON {
+		for n := range tree.All() { // each may be in the lines of all spaces below it
+			if size := len(n.ID()); size > maxTreeID {
+				return fmt.Errorf("the ID of a space has %d bytes, and a tree in JSON is made of IDs of at most %d; without --tree all spaces are printed as they are", size, maxTreeID)
+			}
+		}
 		id := func(n *fds.SpaceNode) *string {
 			if n == nil {
 				return nil
@@ -98,6 +103,9 @@ func (p *program) showTree(ctx context.Context, spaces []fds.Space, of *whose, a
 	}
 	return nil
 }
+
+// maxTreeID bounds an ID that a tree in JSON repeats.
+const maxTreeID = 1024
 
 // deepestDrawn bounds the branches of a line, and so the size of a tree that goes
 // down without end.
