@@ -88,7 +88,7 @@ func (r Root) Filter(below string) (string, error) {
 	if r.id.IsZero() {
 		return "", fmt.Errorf("fds: filter: %w: no subscription ID", ErrSubscriptionID)
 	}
-	if strings.EqualFold(below, topicPrefix[:len(topicPrefix)-1]) || len(below) >= len(topicPrefix) && strings.EqualFold(below[:len(topicPrefix)], topicPrefix) {
+	if repeatsRoot(below) {
 		return "", fmt.Errorf(`fds: filter %s: %w: topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`, quoteBounded(below), ErrTopic)
 	}
 	levels := strings.Split(below, "/")
@@ -108,6 +108,13 @@ func (r Root) Filter(below string) (string, error) {
 		}
 	}
 	return r.bounded(below)
+}
+
+// repeatsRoot reports whether a filter begins with what stands before each already,
+// whosever's, in whatever letters, and with a slash in front or without.
+func repeatsRoot(below string) bool {
+	rest, begun := strings.TrimLeft(below, "/")+"/", len(topicPrefix)
+	return len(rest) >= begun && strings.EqualFold(rest[:begun], topicPrefix)
 }
 
 func (r Root) bounded(below string) (string, error) {

@@ -118,7 +118,7 @@ func TestNoFilterReachesAboveTheRoot(t *testing.T) {
 
 func TestAFilterThatRepeatsTheRootIsRefusedWithWhatToWrite(t *testing.T) {
 	root := mustRoot(t, lower)
-	for _, below := range []string{"fds/v2/#", "fds/v2", "fds/v2/+/devices", "FDS/V2/#", root.String() + "#", root.String() + "devices/+/events", "fds/v2/" + other + "/#", "fds/v2/x\x00"} {
+	for _, below := range []string{"fds/v2/#", "fds/v2", "fds/v2/+/devices", "FDS/V2/#", "/fds/v2/#", root.String() + "#", root.String() + "devices/+/events", "fds/v2/" + other + "/#", "fds/v2/x\x00"} {
 		filter, err := root.Filter(below)
 		if !errors.Is(err, fds.ErrTopic) || filter != "" || !strings.Contains(err.Error(), `topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`) {
 			t.Errorf("%q: filter %q, %v", below, filter, err)
