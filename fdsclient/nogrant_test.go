@@ -3,7 +3,9 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -128,11 +131,54 @@ func TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages(t *testing.T) {
 	s.onlyOwn(&s.box)
 }
 
+// firstLater is a store whose first Load answers once there is a second, as where one
+// reader is slower than another, or once it is let go.
+type firstLater struct {
+	tokenstore.Store
+	loads  atomic.Int64
+	second chan struct{}
+	letGo  <-chan struct{}
+}
+
+func (f *firstLater) Load(ctx context.Context, key tokenstore.Key) (tokenstore.Grant, error) {
+	switch f.loads.Add(1) {
+	case 1:
+		select {
+		case <-f.second:
+		case <-f.letGo:
+		}
+	case 2:
+		close(f.second)
+	}
+	return f.Store.Load(ctx, key)
+}
+
+// lateState is a store of states that answers once the grant is known to have lapsed.
+type lateState struct {
+	statestore.Store
+	needed func() bool
+}
+
+func (l *lateState) Load(ctx context.Context, key statestore.Key) (statestore.Record, error) {
+	for !l.needed() && ctx.Err() == nil {
+		runtime.Gosched()
+	}
+	return l.Store.Load(ctx, key)
+}
+
 // TestAttackARestartHandsNothingToWhoHasNoGrant: the broker kept its session, and the queue.
 func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
-	for name, trust := range map[string]bool{"whose session is trusted": true, "whose session is not": false} {
+	for name, restart := range map[string]func(*scene, *hooks){
+		"at once": func(s *scene, _ *hooks) {},
+		"whose connection is faster than the look at the grant": func(s *scene, _ *hooks) {
+			s.cfg.Store = &firstLater{Store: s.cfg.Store, second: make(chan struct{}), letGo: s.t.Context().Done()}
+		},
+		"whose connection is slower": func(s *scene, seen *hooks) {
+			s.cfg.State = &lateState{s.cfg.State, func() bool { return seen.count(func() int { return len(seen.needed) }) > 0 }}
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
-			s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Push.Gaps.TrustSession = trust })
+			s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Push.Gaps.TrustSession = true })
 			s.know(signIn(t, s.client, s.p, s.all[2]))
 			stop := runClient(t, s.client, s.box.handle)
 			s.connected(2)
@@ -142,21 +188,17 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 			stop()
 			s.client.Close()
 			kept := s.publish(2)
-			for range 5 {
-				told.mu.Lock()
-				told.last = nil
-				told.mu.Unlock()
-				s.client = open(t, s.cfg)
-				owners, err := s.client.Owners(t.Context())
-				if err != nil || len(owners) != 1 {
-					t.Fatal(owners, err)
-				}
-				s.know(owners)
-				stop := runClient(t, s.client, s.box.handle)
-				s.ended(told, 2, fdsclient.ErrSignInRequired)
-				stop()
-				s.client.Close()
+			told, again := &phases{}, &hooks{}
+			s.cfg.Hooks = []any{told, again}
+			restart(s, again)
+			s.client = open(t, s.cfg)
+			owners, err := s.client.Owners(t.Context())
+			if err != nil || len(owners) != 1 {
+				t.Fatal(owners, err)
 			}
+			s.know(owners)
+			runClient(t, s.client, s.box.handle)
+			s.ended(told, 2, fdsclient.ErrSignInRequired)
 			if n := s.has(&s.box, kept); n > 0 {
 				t.Errorf("%d messages were handed over without a grant", n)
 			}
