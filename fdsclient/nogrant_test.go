@@ -421,3 +421,22 @@ func expireAll(t *testing.T, store tokenstore.Store) {
 		}
 	}
 }
+
+// TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal and not that it signed out.
+func TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal(t *testing.T) {
+	s := stage(t, certainties[0], nil)
+	s.p.SetTokenLifetimes(300*time.Millisecond, 0)
+	s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+	elsewhere := s.cfg
+	elsewhere.Hooks = nil
+	other := open(t, elsewhere)
+	takenAwayElsewhere(s, other)
+	eventually(t, "no token of the grant", func() bool {
+		_, err := s.of(1).Token(t.Context())
+		return err != nil
+	})
+	if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, fdsclient.ErrSubscriptionChanged) || !errors.Is(err, fdsclient.ErrSignInRequired) {
+		t.Errorf("%v, %v", tok, err)
+	}
+	token(t, s.of(0))
+}
