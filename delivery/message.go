@@ -50,8 +50,9 @@ type Message struct {
 	Source     Source
 	Kind       Kind
 	ReceivedAt time.Time // by this machine's clock
-	// Payload is as sent, JSON or not. The handler may keep it. It must not change it: when the
-	// handler fails the message is handed over again as it is then. Clone it first.
+	// Payload is as sent, JSON or not. The handler may keep it, and must not change it: when
+	// it does and fails, the message is handed over again as it came, for which a payload of
+	// over 4 KiB costs the connection.
 	Payload []byte
 }
 

@@ -135,3 +135,44 @@ func TestAttackLongTopicsThatWaitForTheHandlerAreBoundedInBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackAHandlerThatChangesThePayloadNeverGetsItChanged: it would have, the next time,
+// something that nobody has sent.
+func TestAttackAHandlerThatChangesThePayloadNeverGetsItChanged(t *testing.T) {
+	for size, connections := range map[int]int{10: 1, 100 << 10: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			sent := strings.Repeat("x", size)
+			acknowledged := make(chan int, 1)
+			b := newScripted(t, func(p *peer) {
+				p.accept(p.n > 1)
+				p.publish(1, p.n > 1, "events", sent)
+				if packet := p.next(); packet != nil && packet.Type == packets.PUBACK { // or it has ended
+					acknowledged <- p.n
+					p.stay()
+				}
+			})
+			cfg := b.config()
+			cfg.MaxPacketSize = 1 << 20
+			var mu sync.Mutex
+			var got []string
+			start(t, cfg, func(_ context.Context, m delivery.Message) error {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, string(m.Payload))
+				clear(m.Payload)
+				if len(got) < 3 {
+					return errNotNow
+				}
+				return nil
+			})
+			if n := <-acknowledged; n != connections {
+				t.Errorf("%d bytes: acknowledged on connection %d, want %d", size, n, connections)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(got) != 3 || got[0] != sent || got[1] != sent || got[2] != sent {
+				t.Errorf("%d bytes: it had %d messages that are not all as sent", size, len(got))
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -219,13 +220,19 @@ func (l *line) work(lend func()) {
 		if up && !atMostOnce && !handled {
 			up = l.take(d)
 		}
+		var err error
 		switch {
+		case !up:
+			err = handoff.ErrClosing
+		case !handled:
+			err = l.hand.Until(l.ctx, &d.message, l.closing)
+		}
+		switch {
+		case errors.Is(err, handoff.ErrChanged):
+			l.giveUp(d, err)
 		case !up && atMostOnce:
 			l.dropped(errNotHandedOver)
-		case !up: // it comes again
-		case atMostOnce:
-			l.hand.Until(l.ctx, &d.message, l.closing)
-		case handled || l.hand.Until(l.ctx, &d.message, l.closing):
+		case err == nil && !atMostOnce:
 			d.release() // before the broker may send more
 			l.acknowledge(d)
 		}
@@ -270,9 +277,15 @@ func (l *line) acknowledge(d *inbound) {
 	}
 }
 
-// abandon replaces the goroutine that the handler ended. The connection ends, so
-// that the broker sends the message again, unless it is of quality of service 0.
+// abandon replaces the goroutine that the handler ended.
 func (l *line) abandon(d *inbound) {
+	l.giveUp(d, handoff.ErrExited)
+	go l.work(nil)
+}
+
+// giveUp ends the connection, so that the broker sends the message again, unless it is of
+// quality of service 0.
+func (l *line) giveUp(d *inbound, why error) {
 	d.release()
 	l.hand.Free()
 	l.mu.Lock()
@@ -281,10 +294,9 @@ func (l *line) abandon(d *inbound) {
 	}
 	wire := d.session.wire
 	l.mu.Unlock()
-	wire.fail(handoff.ErrExited)
-	go l.work(nil)
+	wire.fail(fmt.Errorf("push: %w", why))
 	if d.message.QoS == 0 {
-		l.dropped(handoff.ErrExited)
+		l.dropped(why)
 	}
 }
 

@@ -21,6 +21,9 @@ import (
 // ErrExited: the handler called runtime.Goexit, as a test does that fails.
 var ErrExited = errors.New("the handler ended its goroutine")
 
+// ErrClosing: delivery ended before the handler was done with the message.
+var ErrClosing = errors.New("delivery is being stopped")
+
 // Settings are what the hands of many owners share. Handler is required.
 type Settings struct {
 	Handler delivery.Handler
@@ -121,17 +124,24 @@ func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) 
 	return &now
 }
 
-// Until calls the handler until the message is done with; false: closing was closed before.
-// Between two calls the goroutine is no longer lent.
-func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) bool {
+// Until calls the handler until the message is done with, which nil says. ErrClosing:
+// closing was closed before; ErrChanged: it cannot be handed over again. Between two calls
+// the goroutine is no longer lent.
+func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) error {
 	if h.failing.Load() != nil {
 		h.failing.Store(nil)
 	}
+	as := keep(m.Payload)
+	defer as.drop()
 	var b *backoff.Backoff // made when it is needed
 	for {
 		_, err := h.Once(ctx, m, 0)
 		if err == nil {
-			return true
+			return nil
+		}
+		payload, changed := as.again(m.Payload)
+		if changed != nil {
+			return changed
 		}
 		if b == nil {
 			b = backoff.New(h.settings.Backoff)
@@ -142,14 +152,12 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
-			if !m.Duplicate {
-				again := *m
-				again.Duplicate = true
-				m = &again
-			}
+			again := *m
+			again.Duplicate, again.Payload = true, payload
+			m = &again
 		case <-closing:
 			timer.Stop()
-			return false
+			return ErrClosing
 		}
 	}
 }

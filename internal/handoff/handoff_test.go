@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,8 +109,8 @@ func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 		h.Lend(func() { lent++ })
 		m := &delivery.Message{}
 		began := time.Now()
-		if !h.Until(t.Context(), m, nil) {
-			t.Fatal("not done")
+		if err := h.Until(t.Context(), m, nil); err != nil {
+			t.Fatal(err)
 		}
 		if len(duplicates) != 3 || duplicates[0] || !duplicates[1] || !duplicates[2] || m.Duplicate {
 			t.Fatalf("duplicates %v, the message %v", duplicates, m.Duplicate)
@@ -120,8 +121,8 @@ func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 		closing := make(chan struct{})
 		close(closing)
 		duplicates = nil
-		if h.Until(t.Context(), m, closing) {
-			t.Fatal("done, though it failed and was closed")
+		if err := h.Until(t.Context(), m, closing); !errors.Is(err, handoff.ErrClosing) {
+			t.Fatalf("it failed and was closed: %v", err)
 		}
 	})
 }
@@ -135,7 +136,7 @@ func TestACallThatTakesLongIsToldAndLendsTheGoroutine(t *testing.T) {
 		h := handoff.New(s)
 		lent := make(chan struct{})
 		h.Lend(func() { close(lent) })
-		done := make(chan bool)
+		done := make(chan error)
 		began := time.Now()
 		go func() { done <- h.Until(context.Background(), &delivery.Message{}, nil) }()
 		<-lent
@@ -146,9 +147,65 @@ func TestACallThatTakesLongIsToldAndLendsTheGoroutine(t *testing.T) {
 			t.Fatalf("told after %v", took)
 		}
 		close(finish)
-		if !<-done {
-			t.Fatal("not done")
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 		h.Rest()
 	})
+}
+
+func TestAttackAHandlerThatChangesThePayloadAndFailsNeverGetsItChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{0, 1, 300, 4 << 10, 4<<10 + 1, 1 << 20} {
+			as := strings.Repeat("x", size)
+			var got []string
+			s := settings(func(_ context.Context, m delivery.Message) error {
+				got = append(got, string(m.Payload))
+				clear(m.Payload)
+				if len(got) < 3 {
+					return errNotNow
+				}
+				return nil
+			})
+			err := handoff.New(s).Until(t.Context(), &delivery.Message{Payload: []byte(as)}, nil)
+			if long := size > 4<<10; long && !errors.Is(err, handoff.ErrChanged) || !long && (err != nil || len(got) != 3) {
+				t.Errorf("%d bytes: %v, handed over %d times", size, err, len(got))
+			}
+			for _, one := range got {
+				if one != as {
+					t.Errorf("%d bytes: handed over changed", size)
+				}
+			}
+		}
+	})
+}
+
+func TestALongPayloadIsHandedOverAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		s := settings(func(context.Context, delivery.Message) error {
+			if calls++; calls < 3 {
+				return errNotNow
+			}
+			return nil
+		})
+		if err := handoff.New(s).Until(t.Context(), &delivery.Message{Payload: make([]byte, 1<<20)}, nil); err != nil || calls != 3 {
+			t.Errorf("%v after %d calls", err, calls)
+		}
+	})
+}
+
+func TestAMessageThatIsDoneAtOnceCostsNoMemory(t *testing.T) {
+	h := handoff.New(settings(func(context.Context, delivery.Message) error { return nil }))
+	m := &delivery.Message{Payload: make([]byte, 300)}
+	hand := func() {
+		if err := h.Until(context.Background(), m, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	hand()
+	if n := testing.AllocsPerRun(1000, hand); n > 0.5 {
+		t.Errorf("%v allocations a message", n)
+	}
+	h.Rest()
 }
