@@ -139,9 +139,13 @@ func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 	if len(owners) == 1 {
 		return slog.Any("owner", owners[0])
 	}
-	names := make([]string, len(owners))
-	for i, o := range owners {
-		names[i] = o.String()
+	const most = 10 // of the thousand that a grant may have
+	var names []string
+	for _, o := range owners[:min(len(owners), most)] {
+		names = append(names, o.String())
+	}
+	if more := len(owners) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return slog.Any("owners", names)
 }
