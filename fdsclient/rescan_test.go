@@ -24,9 +24,7 @@ import (
 func rescanned(t *testing.T, p *fdstest.Provider, every time.Duration) (client, other *fdsclient.Client, store *staged) {
 	t.Helper()
 	cfg := configure(t, p)
-	elsewhere := cfg
-	elsewhere.State = new(statestore.Memory) // of another machine: nothing keeps it off the owners
-	other = open(t, elsewhere)
+	other = open(t, cfg)
 	store = &staged{Store: cfg.Store}
 	cfg.Store, cfg.Push.Rescan = store, every
 	return open(t, cfg), other, store
@@ -221,7 +219,10 @@ func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, fdstest.Options{})
-			client, other, store := rescanned(t, p, 50*time.Millisecond)
+			client, _, store := rescanned(t, p, 50*time.Millisecond)
+			elsewhere := configure(t, p)
+			elsewhere.Store = store.Store // of another machine, whose claims nobody sees here
+			other := open(t, elsewhere)
 			owner := signIn(t, client, p)[0]
 			o := p.Owners()[0]
 			var box inbox

@@ -55,15 +55,6 @@ func (t turn) wait(ctx context.Context) error {
 	}
 }
 
-func (t turn) come() bool {
-	select {
-	case <-t:
-		return true
-	default:
-		return false
-	}
-}
-
 // itsTurn is of a list that is read alone.
 func itsTurn() turn {
 	now := make(chan struct{})
