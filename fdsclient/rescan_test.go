@@ -184,7 +184,10 @@ func TestAnOwnerWhoSignsOutDuringAListingIsNotConnectedAgain(t *testing.T) {
 
 func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 	p := start(t, fdstest.Options{})
-	worker, elsewhere, store := rescanned(t, p, 100*time.Millisecond)
+	cfg := configure(t, p)
+	elsewhere, store := open(t, cfg), &staged{Store: cfg.Store} // with one state, by which the sign-out ends the session
+	cfg.Store, cfg.Push.Rescan = store, 100*time.Millisecond
+	worker := open(t, cfg)
 	signIn(t, elsewhere, p)
 	o := p.Owners()[0]
 	var box inbox
