@@ -54,5 +54,5 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 // follow makes the follower of an owner. Calling may be nil when only the session is to be
 // ended.
 func (c *Client) follow(ctx context.Context, o *Owner, calling *handoff.Settings) *following.Follower {
-	return c.followers.Follow(ctx, following.Owner{Key: o.key, Items: o.pullOnce().Items}, calling)
+	return c.followers.Follow(ctx, following.Owner{Key: o.key, Items: o.items}, calling)
 }

@@ -77,12 +77,11 @@ func ownerWith(t *testing.T, c *Client, api http.RoundTripper) *Owner {
 	t.Helper()
 	id := fds.NewSubscriptionID()
 	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
-	o.pulls.Do(func() {
-		var err error
-		if o.pullOnes, err = pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api, Dialect: c.cfg.Provider.Dialect, Root: o.root, RetryFor: -1, Logger: c.log}); err != nil {
-			t.Fatal(err)
-		}
-	})
+	made, err := pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api, Dialect: c.cfg.Provider.Dialect, Root: o.root, RetryFor: -1, Logger: c.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.pullOnes.made.Store(made)
 	return o
 }
 

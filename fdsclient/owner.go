@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,10 +28,7 @@ type Owner struct {
 	root   fds.Root
 	grant  atomic.Pointer[grant]
 
-	pulls     sync.Once
-	pull      *pull.Client
-	pullOnes  *pull.Client // which repeats no request
-	pullGrant *pull.Client
+	pull, pullOnes, pullGrant lazyPull // the second repeats no request
 
 	ended atomic.Pointer[push.State] // why its connection is no more; nil: nothing to say
 }
@@ -76,37 +73,42 @@ func (o *Owner) Token(ctx context.Context) (Token, error) {
 // and so does each item that names nobody. Without Provider.APIURL each call fails with an
 // error that says so.
 func (o *Owner) Pull() *pull.Client {
-	o.makePulls()
-	return o.pull
+	return o.pull.of(o, o.client.cfg.Pull.RetryFor, o)
 }
 
 // PullGrant is the client of all that the owner's grant can read, whichever of its owners
 // an item belongs to: GrantInfo.Owners and GrantInfo.Others name them. It is as Pull where
 // the grant has one owner.
 func (o *Owner) PullGrant() *pull.Client {
-	o.makePulls()
-	return o.pullGrant
+	return o.pullGrant.of(o, o.client.cfg.Pull.RetryFor, nil)
 }
 
 // pullOnce is Pull for what repeats failed requests by itself.
 func (o *Owner) pullOnce() *pull.Client {
-	o.makePulls()
-	return o.pullOnes
+	return o.pullOnes.of(o, -1, o)
 }
 
-func (o *Owner) makePulls() {
-	o.pulls.Do(func() {
-		var err error
-		for _, made := range []struct {
-			client   **pull.Client
-			retryFor time.Duration
-			of       *Owner
-		}{{&o.pull, o.client.cfg.Pull.RetryFor, o}, {&o.pullOnes, -1, o}, {&o.pullGrant, o.client.cfg.Pull.RetryFor, nil}} {
-			if *made.client, err = o.client.newPull(bearer{o}, made.retryFor, made.of); err != nil {
-				panic(err) // New has tried the same values
-			}
-		}
-	})
+// lazyPull is a client that is made when it is asked for: most owners' never are.
+type lazyPull struct{ made atomic.Pointer[pull.Client] }
+
+func (l *lazyPull) of(o *Owner, retryFor time.Duration, items *Owner) *pull.Client {
+	if c := l.made.Load(); c != nil {
+		return c
+	}
+	c, err := o.client.newPull(bearer{o}, retryFor, items)
+	if err != nil {
+		panic(err) // New has tried the same values
+	}
+	if !l.made.CompareAndSwap(nil, c) {
+		return l.made.Load()
+	}
+	return c
+}
+
+// items reads a collection of the owner's own items, for what repeats failed requests by
+// itself.
+func (o *Owner) items(ctx context.Context, kind pull.Kind, query pull.Query) iter.Seq2[fds.Item, error] {
+	return o.pullOnce().Items(ctx, kind, query)
 }
 
 // shared reports whether the owner's access token is that of other owners too.

@@ -116,6 +116,18 @@ func (a *connected) end(why error) {
 	a.cancel()
 }
 
+// noteEnd keeps the last state, with the reason, for Owner.Connection. It is apart, since a
+// goroutine that waits for as long as a connection lives needs a small stack.
+//
+//go:noinline
+func (a *connected) noteEnd(o *Owner) {
+	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
+	if a.connection != nil {
+		s = a.connection.State()
+	}
+	o.ended.Store(new(a.state(s)))
+}
+
 // isBack reports whether what has ended is wanted again: its owner signed in anew, here
 // (arrived) or elsewhere, or the grant that had lapsed is honoured again.
 func (o *Owner) isBack(ctx context.Context, a *connected, arrived bool) bool {
@@ -396,7 +408,7 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			// The connection reports how it ended through OnState.
 			_ = a.connection.Run(ctx, a.follower.Live)
 			a.follower.Stop()
-			o.ended.Store(new(a.state(a.connection.State())))
+			a.noteEnd(o)
 		})
 	}
 }

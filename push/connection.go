@@ -22,15 +22,15 @@ type Connection struct {
 	account  *account      // of its owner's messages
 	nudged   chan struct{} // something that Run waits for may have come
 	woken    atomic.Bool   // by Wake
+	cautious bool          // the next connection takes one message ahead; Run's alone
 
 	notify sync.Mutex // held while OnState runs, so that changes are told in order
 	mu     sync.Mutex
 	state  State
 	run    *run // nil: not running
 
-	known    []string // filters the broker may know; for Run, or EndSession when it does not run
-	cautious bool     // the next connection takes one message ahead; Run's alone
-	logged   string   // why it is not connected, as it was logged last; Run's alone
+	known  []string // filters the broker may know; for Run, or EndSession when it does not run
+	logged *string  // why it is not connected, as it was logged last; nil: nothing was; Run's alone
 }
 
 // New makes a connection that Run opens. A configuration that cannot work gives
@@ -201,7 +201,7 @@ func (c *Connection) cameUp(s *session) {
 		state.CertificateExpiry = s.certificate.Leaf.NotAfter
 		state.Connects++
 	})
-	c.logged, c.cautious = "", false
+	c.logged, c.cautious = nil, false
 	c.log(slog.LevelInfo, "push: connected", slog.Bool("session_present", s.present))
 	for _, subscription := range s.granted.subscriptions {
 		if subscription.Err == nil && subscription.QoS == 0 && !c.settings.AtMostOnce {
@@ -237,10 +237,10 @@ func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
 // further attempts say again is for debugging.
 func (c *Connection) logOutage(phase Phase, err error, more ...slog.Attr) {
 	level, why := slog.LevelWarn, string(phase)+" "+err.Error()
-	if why == c.logged {
+	if c.logged != nil && why == *c.logged {
 		level = slog.LevelDebug
 	}
-	c.logged = why
+	c.logged = &why
 	c.log(level, "push: not connected", append(more, slog.String("phase", string(phase)), slog.Any("error", err))...)
 }
 

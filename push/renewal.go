@@ -42,7 +42,9 @@ func (c *changes) add() {
 }
 
 // tooMany reports whether the next change is to wait.
-func (c *changes) tooMany() bool { return c.n >= swiftChanges && time.Since(c.last) <= changePause }
+func (c *changes) tooMany() bool {
+	return c != nil && c.n >= swiftChanges && time.Since(c.last) <= changePause
+}
 
 // looks are questions to the source of certificates, one after the other. They cost a
 // timer and no goroutine.

@@ -48,8 +48,8 @@ type run struct {
 
 	shown    *tls.Certificate // to the broker, in the last attempt; nil: there was none
 	awaiting *certificateWait // nil: no certificate is waited for
-	lacking  time.Time        // since when; zero: there was one that the broker took
-	changed  changes          // of the certificate
+	lacking  *time.Time       // since when; nil: there was one that the broker took
+	changed  *changes         // of the certificate; nil: it was not
 
 	route   *route
 	backoff *backoff.Backoff
@@ -171,10 +171,10 @@ func (r *run) step() {
 			r.connection.enter(phase, err, r.retryAt)
 			r.retry = time.AfterFunc(delay, r.connection.nudge)
 			if phase == NeedsCertificate || phase == Denied {
-				if r.lacking.IsZero() {
-					r.lacking = time.Now()
+				if r.lacking == nil {
+					r.lacking = new(time.Now())
 				}
-				r.awaiting = r.connection.awaitCertificate(r.lacking, r.shown, r.changed.tooMany(), err)
+				r.awaiting = r.connection.awaitCertificate(*r.lacking, r.shown, r.changed.tooMany(), err)
 			}
 			return
 		}
@@ -279,6 +279,9 @@ func (r *run) attempt() (came bool, err error) {
 		hook.ConnectAttempt(c.settings.Owner, time.Since(began), err)
 	}
 	if now := r.session.certificate; now != nil && r.shown != nil && !sameChain(now, r.shown) {
+		if r.changed == nil {
+			r.changed = new(changes)
+		}
 		r.changed.add()
 	}
 	r.shown = r.session.certificate
@@ -287,7 +290,7 @@ func (r *run) attempt() (came bool, err error) {
 		return false, err
 	}
 	r.backoff.Up()
-	r.lacking = time.Time{}
+	r.lacking = nil
 	r.up = time.Now()
 	c.cameUp(s)
 	planned := !r.planned.IsZero() && r.up.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()

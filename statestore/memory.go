@@ -15,9 +15,10 @@ import (
 // is ready.
 type Memory struct {
 	mu      sync.Mutex
-	records map[Key]Record // whose data is shared with no caller
-	saved   int            // saves so far, which are the revisions
-	claimed map[fds.OwnerKey]bool
+	records map[Key]Record          // whose data is shared with no caller
+	saved   int                     // saves so far, which are the revisions
+	claimed map[fds.OwnerKey]uint64 // by the number of the claim
+	claims  uint64                  // so far
 }
 
 var (
@@ -81,16 +82,20 @@ func (m *Memory) Claim(ctx context.Context, owner fds.OwnerKey) (release func(),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.claimed[owner] {
+	if m.claimed[owner] != 0 {
 		return nil, &ClaimedError{Owner: owner, PID: os.Getpid()}
 	}
 	if m.claimed == nil {
-		m.claimed = map[fds.OwnerKey]bool{}
+		m.claimed = map[fds.OwnerKey]uint64{}
 	}
-	m.claimed[owner] = true
-	return sync.OnceFunc(func() {
+	m.claims++
+	m.claimed[owner] = m.claims
+	claim := m.claims
+	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		delete(m.claimed, owner)
-	}), nil
+		if m.claimed[owner] == claim { // and not one that was made since
+			delete(m.claimed, owner)
+		}
+	}, nil
 }

@@ -26,10 +26,9 @@ const handlerGrace = 10 * time.Second
 type Follower struct {
 	shared  *Followers
 	owner   Owner
-	handler delivery.Handler
-	hand    *handoff.Hand
-	began   time.Time       // see clock
-	ctx     context.Context // of what is fetched; ends with Stop
+	calling *handoff.Settings // nil: nothing is handed over
+	began   time.Time         // see clock
+	ctx     context.Context   // of what is fetched; ends with Stop
 	cancel  context.CancelFunc
 
 	saving baton // held over the store's work, it guards what is stored
@@ -40,9 +39,10 @@ type Follower struct {
 
 	mu          sync.Mutex // guards what follows
 	stopped     bool
-	toldForeign bool      // that a message named another owner
-	recent      recent    // what the handler had last
-	last        time.Time // when a message was handled
+	toldForeign bool          // that a message named another owner
+	recent      recent        // what the handler had last
+	last        time.Time     // when a message was handled
+	hand        *handoff.Hand // for what is fetched; nil: nothing was yet
 	position    position
 	gap         gap
 	polling     *polling // nil: the broker pushes
@@ -98,7 +98,7 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		drop = true
 	}
 	if !drop {
-		if err := f.handler(ctx, m); err != nil {
+		if err := f.calling.Handler(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -170,7 +170,13 @@ func (f *Follower) give(ctx context.Context, m *delivery.Message, known uint64) 
 		case <-handling.Done():
 		}
 	})()
-	dead, err = f.hand.Once(handling, m, known)
+	f.mu.Lock()
+	if f.hand == nil {
+		f.hand = handoff.New(f.calling)
+	}
+	hand := f.hand
+	f.mu.Unlock()
+	dead, err = hand.Once(handling, m, known)
 	if err == nil {
 		f.mu.Lock()
 		f.last = time.Now()

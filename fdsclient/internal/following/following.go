@@ -131,9 +131,7 @@ func ownerAttr(key fds.OwnerKey) slog.Attr { return slog.Any("owner", key) }
 // may be nil when only the broker's session is to be ended.
 func (a *Followers) Follow(ctx context.Context, o Owner, calling *handoff.Settings) *Follower {
 	f := &Follower{shared: a, owner: o, began: time.Now(), saving: newBaton(), turn: newBaton()}
-	if calling != nil {
-		f.handler, f.hand = calling.Handler, handoff.New(calling)
-	}
+	f.calling = calling
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	f.gap.retries = a.retries()
 	if err := f.load(ctx); err != nil {

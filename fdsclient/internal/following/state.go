@@ -169,6 +169,7 @@ func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
 		revision, err := f.shared.write(ctx, f.owner.Key, &next, f.stored.Polled, f.revision)
 		if err == nil {
 			f.stored, f.revision, f.unread = next, revision, nil
+			f.stored.Recent = nil // of no use but in the store
 			return nil
 		}
 		if unsaved {
