@@ -20,8 +20,8 @@ import (
 // repeats anything; after a crash what was handled since the last save, within a
 // second, and what was in hand may come again. While the StateStore fails nothing more
 // is handed over. At an owner's first read all
-// statuses are handed over, and no event but those dated since it was first tried,
-// should that have failed for a while: before, there was nobody to receive them. With Dialect.FromParameter events are asked for from the date of the last one
+// statuses are handed over, and no event but those dated since it was first tried:
+// before, there was nobody to receive them. With Dialect.FromParameter events are asked for from the date of the last one
 // that came, or else of its read, less Margin; without, the whole collection is read,
 // which costs one HTTP 304 as long as nothing has changed and the provider has entity
 // tags.

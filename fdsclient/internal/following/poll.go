@@ -120,6 +120,9 @@ func (p *polling) read() {
 			p.retries.Up()
 		}
 		f.mu.Lock()
+		if p.timer != nil { // of a read before, where ReadNow came meanwhile
+			p.timer.Stop()
+		}
 		if !f.stopped {
 			p.timer = time.AfterFunc(delay, func() { f.shared.workers.add(f) })
 		}
@@ -339,8 +342,7 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 	m := f.message(delivery.FromPoll, l.kind, item)
 	whose, d := stableDigests(m, item, dated, dialect)
 	r.items = append(r.items, readItem{d, at, dated})
-	forNobody := !r.baseline.IsZero() && (!p.late || !dated || at.Before(r.baseline))
-	if forNobody || l.knows(whose, d) {
+	if p.forNobody(r, at, dated) || l.knows(whose, d) {
 		return nil
 	}
 	if err := p.give(m, d); err != nil {
@@ -353,6 +355,23 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 		return p.save(f.ctx)
 	}
 	return nil
+}
+
+// forNobody reports whether an event was published before a newcomer's first read was tried.
+// That may have waited, or taken a while, so that only dates tell: to the second, as answers
+// tell the provider's time. What is dated past that was there already, unless a read has
+// failed since.
+func (p *polling) forNobody(r *reading, at time.Time, dated bool) bool {
+	switch {
+	case r.baseline.IsZero():
+		return false
+	case !dated || at.Before(r.baseline):
+		return true
+	case p.late:
+		return false
+	}
+	now := r.baseline.Add(p.follower.clock(time.Now()).Sub(p.begun))
+	return at.Before(r.baseline.Add(time.Second)) || at.After(now.Add(2*time.Second))
 }
 
 // give hands over an item, during which another owner may be read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -157,5 +159,28 @@ func TestHooksThatEndTheirGoroutineEndNoPolling(t *testing.T) {
 		}
 		f.Stop()
 		other.Stop()
+	})
+}
+
+func TestAnEventThatIsPublishedWhileTheFirstReadWaitsIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := new(polledAPI)
+		api.from = true
+		h := new(had)
+		all := polled(t, func(cfg *config) { cfg.Gaps.Concurrent = 1 })
+		// The read of another owner takes the only worker for a minute.
+		slow := &webAPI{takes: time.Minute, answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return 200, "[]" }}
+		other := fds.NewSubscriptionID()
+		g := poller(t, all, other, slow.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: other}), new(had).handle)
+		synctest.Wait()
+		api.event("before", time.Now().Add(-time.Minute))
+		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
+		time.Sleep(30 * time.Second)
+		api.event("meanwhile", time.Now())
+		time.Sleep(10 * time.Minute)
+		f.Stop()
+		g.Stop()
+		time.Sleep(2 * time.Minute)
+		expect(t, h, "meanwhile")
 	})
 }

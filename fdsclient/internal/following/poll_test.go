@@ -438,3 +438,25 @@ func TestAnOwnerWhomAProviderPushedToIsPolledFromThere(t *testing.T) {
 		}
 	})
 }
+
+func TestReadsAtOnceThatComeDuringAReadMakeNoMoreOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &webAPI{takes: time.Second, answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return 200, "[]" }}
+		reads := 0
+		all := polled(t, func(cfg *config) { cfg.OnPoll = func(PollEvent) { reads++ } })
+		id := fds.NewSubscriptionID()
+		f := poller(t, all, id, api.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: id}), new(had).handle)
+		for range 5 {
+			time.Sleep(500 * time.Millisecond)
+			f.ReadNow()
+			time.Sleep(4 * time.Second)
+		}
+		time.Sleep(5 * time.Minute)
+		reads = 0
+		time.Sleep(time.Hour)
+		f.Stop()
+		if reads > 70 {
+			t.Errorf("%d reads in an hour", reads)
+		}
+	})
+}
