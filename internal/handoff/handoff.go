@@ -61,8 +61,12 @@ type Hand struct {
 // New returns the hand of an owner.
 func New(s *Settings) *Hand { return &Hand{settings: s} }
 
-// Failing returns what the handler fails on at this moment; false: on nothing.
+// Failing returns what the handler fails on at this moment; false: on nothing, as with a nil
+// Hand.
 func (h *Hand) Failing() (delivery.Failing, bool) {
+	if h == nil {
+		return delivery.Failing{}, false
+	}
 	if f := h.failing.Load(); f != nil {
 		return f.Failing, true
 	}
@@ -71,7 +75,8 @@ func (h *Hand) Failing() (delivery.Failing, bool) {
 
 // Once calls the handler once, or in its place the dead-letter function when it has failed
 // too often on the message that is known by that number. It reports whether the message
-// went to the dead letters. An error means that it must come again. The message is not
+// went to the dead letters. An error means that it must come again, and what the handler
+// has of others meanwhile changes nothing in how often it has failed. The message is not
 // changed, and must not be while the handler is at work.
 func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dead bool, err error) {
 	before := h.failing.Load()
@@ -87,7 +92,7 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		}
 		err := h.call(ctx, handler, m)
 		if err == nil {
-			if h.failing.Load() != nil {
+			if failing := h.failing.Load(); failing != nil && failing.known == known {
 				h.failing.Store(nil)
 			}
 			return dead, nil
@@ -124,13 +129,18 @@ func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) 
 	return &now
 }
 
+// Forget forgets what the handler failed on: it is no longer to be handed over.
+func (h *Hand) Forget() {
+	if h != nil && h.failing.Load() != nil {
+		h.failing.Store(nil)
+	}
+}
+
 // Until calls the handler until the message is done with, which nil says. ErrClosing:
 // closing was closed before; ErrChanged: it cannot be handed over again. Between two calls
 // the goroutine is no longer lent.
 func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) error {
-	if h.failing.Load() != nil {
-		h.failing.Store(nil)
-	}
+	h.Forget()
 	as := keep(m.Payload)
 	defer as.drop()
 	var b *backoff.Backoff // made when it is needed

@@ -219,6 +219,7 @@ func (f *Follower) closeGap(a *attempt) error {
 		return err
 	}
 	defer close(settled) // whatever those do who are told
+	f.hand.Forget()
 	if quiet {
 		f.shared.Log.LogAttrs(f.ctx, slog.LevelDebug, "nothing was missed since the last run", ownerAttr(f.owner.Key))
 		return nil

@@ -243,11 +243,26 @@ func (p *polling) list(l *list) error {
 	for {
 		what, err := p.once(l, second)
 		switch {
-		case err != nil || what == readDone:
+		case err != nil:
 			return err
+		case what == readDone:
+			p.nothingFails(l)
+			return nil
 		case what == readTwice:
 			second = true
 		}
+	}
+}
+
+// nothingFails notes that a list came to its end: what the handler failed on there is not
+// in it any more.
+func (p *polling) nothingFails(l *list) {
+	kind := delivery.KindEvent
+	if l.kind == pull.Statuses {
+		kind = delivery.KindStatus
+	}
+	if failing, ok := p.follower.hand.Failing(); ok && failing.Message.Kind == kind {
+		p.follower.hand.Forget()
 	}
 }
 

@@ -295,3 +295,40 @@ func TestPagesThatShiftWhileTheyAreReadHideNoEvent(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatComesBeforeAPoisonedEventInEachReadDoesNotKeepItAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, dead := new(had), 0
+		h.fail = func(payload string) error {
+			if strings.Contains(payload, "poison") {
+				return errors.New("no")
+			}
+			return nil
+		}
+		all := polled(t, func(cfg *config) {
+			cfg.MaxAttempts = 3
+			cfg.Dialect.FromParameter = ""
+			cfg.DeadLetter = func(context.Context, delivery.Message, error) error { dead++; return nil }
+		})
+		api := new(polledAPI)
+		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
+		synctest.Wait()
+		for _, id := range []string{"behind", "poison"} {
+			api.event(id, time.Now())
+		}
+		for n := range 300 { // the newest first
+			api.event(fmt.Sprint("event ", n), time.Now())
+			api.change(func() {
+				slices.SortStableFunc(api.events, func(a, b string) int {
+					return strings.Compare(b[strings.Index(b, "date_time"):], a[strings.Index(a, "date_time"):])
+				})
+			})
+			time.Sleep(time.Second)
+		}
+		_, failing := f.hand.Failing()
+		f.Stop()
+		if got := h.take(); dead != 1 || failing || !slices.Contains(got, "behind") || len(got) < 250 {
+			t.Errorf("%d dead letters, failing %v, %d messages handed over", dead, failing, len(got))
+		}
+	})
+}
