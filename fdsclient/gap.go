@@ -33,7 +33,8 @@ import (
 // Provider.Dialect says how much is fetched: with FromParameter, what is dated in
 // the gap; without, the whole collection is read, and what TimeMember dates
 // outside of the gap is left out; without that too, everything is handed over.
-// An item that has no date is always handed over, unless its ID is known.
+// An item that has no date is always handed over, unless its ID is known. What has
+// several pages is read twice, since pages shift when an item goes meanwhile.
 //
 // A status that was fetched may come after a newer one that was pushed meanwhile:
 // where statuses are dated, the later date counts.

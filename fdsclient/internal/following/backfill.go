@@ -32,6 +32,10 @@ type attempt struct {
 	gap      Gap       // what is read for
 	date     time.Time // of the first answer
 	fetched  int       // messages handed over
+	answers  int       // of the read under way
+	// given are digests of what the handler was given that has neither a name nor a date, by
+	// how often: in this read, and in the one before of the same collection.
+	given, before map[uint64]int
 }
 
 // run reads what the gap may lack, one collection after the other. A restart alone is
@@ -56,15 +60,21 @@ func (a *attempt) run() error {
 }
 
 // collection reads one, anew where the first answers say that too little was asked for, or
-// in other words than the provider knows.
+// in other words than the provider knows, and once more where it has several pages: they
+// shift when an item goes while they are read, and what is between two of them then is in
+// none.
 func (a *attempt) collection(kind pull.Kind) error {
-	clocks := 0
+	clocks, second := 0, false
+	a.given = nil
 	for {
+		a.given, a.before = nil, a.given
 		err := a.fetch(kind)
 		switch {
 		case errors.Is(err, errUnbounded):
 		case errors.Is(err, errClock) && clocks == 0:
 			clocks++
+		case err == nil && a.answers > 1 && !second:
+			second = true
 		default:
 			return err
 		}
@@ -83,12 +93,11 @@ func (a *attempt) fetch(kind pull.Kind) error {
 	if !a.gap.To.IsZero() {
 		a.gap.To = a.gap.To.Add(f.shared.Margin)
 	}
-	first := true
+	a.answers = 0
 	query := pull.Query{Answered: func(date time.Time) {
-		if !first {
+		if a.answers++; a.answers > 1 {
 			return // told once the handler has had the page before, so that it is old
 		}
-		first = false
 		if err := a.answered(ctx, date); err != nil {
 			cancel(err)
 		}
@@ -105,7 +114,7 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		switch {
 		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
 			return context.Cause(ctx)
-		case errors.Is(err, pull.ErrNotImplemented): // so nothing of it can have been missed
+		case errors.Is(err, pull.ErrNotImplemented) && a.answers == 0: // so nothing of it can have been missed
 			return nil
 		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
 			a.unbound(kind)
@@ -212,7 +221,7 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	f.mu.Lock()
 	_, known := f.gap.handed[d.what]
 	f.mu.Unlock()
-	if known {
+	if known || !named && !dated && a.repeats(d.what) {
 		return nil
 	}
 	defer f.shared.workers.takesLong()() // the handler may be at work on a live message
@@ -243,6 +252,22 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 		f.gap.handed[d.what] = struct{}{}
 	}
 	return nil
+}
+
+// repeats reports whether the read before gave the handler what is the same to the byte, as
+// often as it has come in this one.
+func (a *attempt) repeats(what uint64) bool {
+	if a.given == nil {
+		a.given = make(map[uint64]int)
+	}
+	if len(a.given) < maxHandedOver {
+		a.given[what]++
+	}
+	if a.before[what] == 0 {
+		return false
+	}
+	a.before[what]--
+	return true
 }
 
 // asWritten returns a time as the dialect's layout can say it, where that is earlier: an

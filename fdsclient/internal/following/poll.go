@@ -296,7 +296,7 @@ func (p *polling) once(l *list, second bool) (outcome, error) {
 		switch {
 		case errors.Is(err, pull.ErrUnchanged):
 			return readDone, nil
-		case errors.Is(err, pull.ErrNotImplemented):
+		case errors.Is(err, pull.ErrNotImplemented) && r.answers == 0:
 			if r.baseline.IsZero() {
 				return readDone, nil
 			}
