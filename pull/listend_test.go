@@ -423,3 +423,33 @@ func TestAPageThatComesAfterARefusedOneIsRead(t *testing.T) {
 		}
 	}
 }
+
+// The newest come first, in pages of two, and two more come while they are read: the third
+// page is as the second.
+func TestAttackAPageThatIsAsTheOneBeforeIsNotTheEndWhereOthersFollow(t *testing.T) {
+	for name, dialect := range map[string]fds.Dialect{
+		"numbers":           {Paging: fds.Paging{PageParameter: "page"}},
+		"numbers of a size": {Paging: fds.Paging{PageParameter: "page", SizeParameter: "size", Size: 2}},
+		"offsets":           {Paging: fds.Paging{OffsetParameter: "skip"}},
+	} {
+		all, asked := []int{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}, 0
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			from := 2 * pageOf(r)
+			if skip := r.URL.Query().Get("skip"); skip != "" {
+				_, _ = fmt.Sscan(skip, &from)
+			}
+			if asked++; asked == 3 {
+				all = append([]int{11, 10}, all...)
+			}
+			var items []string
+			for i := min(from, len(all)); i < min(from+2, len(all)); i++ {
+				items = append(items, fmt.Sprintf(`{"n":%d}`, all[i]))
+			}
+			return reply(r, 200, "["+strings.Join(items, ",")+"]"), nil
+		}), func(c *pull.Config) { c.Dialect, c.MaxPages = dialect, 100 })
+		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+		if len(got) != 10 || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

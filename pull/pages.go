@@ -28,6 +28,7 @@ type answered struct {
 	hashes []uint64 // of each, when they are few
 	next   *url.URL // nil: none
 	more   *bool    // what Paging.MoreMember says; nil: nothing
+	again  bool     // it is as the one before
 }
 
 func (a answered) promises() bool { return a.more != nil && *a.more }
@@ -74,6 +75,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL) error {
 		if err != nil {
 			return err
 		}
+		now.again = n > 0 && now.isSame(before)
 		more, err := r.leadsOn(now, before, n, seen)
 		if err != nil {
 			return err
@@ -119,18 +121,17 @@ func (r *reader) broken(format string, args ...any) *Error {
 // leadsOn judges where a page leads: the nth of the list, at 0 the first.
 func (r *reader) leadsOn(now, before answered, n int, seen map[uint64]bool) (bool, error) {
 	size := r.client.dialect.Paging.Size
-	same := n > 0 && now.isSame(before)
 	switch {
 	case now.next == nil:
 		return false, nil
-	case same && r.numbered():
+	case now.again && r.numbered():
 		if now.promises() || n == 1 && now.items >= size {
 			return false, r.broken("page %d is the same as the one before: check Dialect.Paging, the provider does not seem to know its parameter", n+1)
 		}
-		return false, nil // the last page stands for all after it
+		return !before.again, nil // the last page stands for all after it; once alone, as many items came as a page has
 	case !seen[hashOf(now.next)]:
 		return true, nil
-	case now.promises(), now.items > 0 && hashOf(now.next) != hashOf(now.at), same:
+	case now.promises(), now.items > 0 && hashOf(now.next) != hashOf(now.at), now.again:
 		return false, r.broken("page %d leads back to one that was read already", n+1)
 	}
 	return false, nil
