@@ -70,6 +70,9 @@ func (f *Follower) Subscribed(ctx context.Context, s push.Subscribed) error {
 	newcomer := f.position.newcomer && !s.SessionPresent // else another process may have subscribed
 	f.position.newcomer = false
 	known := f.gap.open != nil || found != nil
+	if s.SessionPresent {
+		f.position.queueBegins()
+	}
 	f.mu.Unlock()
 	switch {
 	case newcomer, f.shared.GapsOff:

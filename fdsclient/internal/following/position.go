@@ -14,7 +14,7 @@ type position struct {
 	newcomer bool          // never subscribed before: nothing can have been lost
 	at       time.Time     // all that was published before was handled; by the provider's clock as far as that is known
 	reached  time.Time     // what at will be, once the message in hand is acknowledged; or zero
-	done     time.Time     // when a message was acknowledged last
+	done     time.Time     // when a message was acknowledged last, or a queue may have begun
 	changed  bool          // it waits in the Client's positions, or is being stored
 	ahead    time.Duration // what the provider's clock is ahead of ours; negative: behind
 }
@@ -39,6 +39,9 @@ func (p *position) handled(m *delivery.Message, received, at time.Time, dated bo
 		p.reached = at
 	}
 }
+
+// queueBegins notes that the broker may send now what it has queued.
+func (p *position) queueBegins() { p.done = time.Now() }
 
 // acknowledged takes the acknowledgement of what handled took, and reports whether the
 // position has changed.
