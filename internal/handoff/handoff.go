@@ -84,6 +84,12 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		before = nil
 	}
 	dead = h.givenUp(before)
+	returned := false
+	defer func() {
+		if !returned { // the handler ended its goroutine
+			h.failing.Store(before.next(m, known, ErrExited, dead))
+		}
+	}()
 	for {
 		handler := h.settings.Handler
 		if dead {
@@ -91,6 +97,7 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 			handler = func(ctx context.Context, m delivery.Message) error { return h.settings.DeadLetter(ctx, m, last) }
 		}
 		err := h.call(ctx, handler, m)
+		returned = true
 		if err == nil {
 			if failing := h.failing.Load(); failing != nil && failing.known == known {
 				h.failing.Store(nil)
@@ -105,7 +112,7 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		if dead || !h.givenUp(before) {
 			return false, err
 		}
-		dead = true
+		dead, returned = true, false
 		h.settings.Logger.LogAttrs(ctx, slog.LevelError, "the handler failed too often, the message goes to the dead letters", slog.Any("message", *m), slog.Any("error", err), slog.Int("attempts", before.Attempts))
 	}
 }

@@ -95,6 +95,25 @@ func TestTheEndOfTheGoroutineAndAPanicAreToldAsFailures(t *testing.T) {
 	}
 }
 
+func TestWhatEndsTheGoroutineTooOftenGoesToTheDeadLetters(t *testing.T) {
+	var letter error
+	s := settings(func(context.Context, delivery.Message) error { runtime.Goexit(); return nil })
+	s.MaxAttempts = 2
+	s.DeadLetter = func(_ context.Context, _ delivery.Message, err error) error { letter = err; return nil }
+	h := handoff.New(s)
+	for range 3 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = h.Once(context.Background(), &delivery.Message{}, 7)
+		}()
+		<-done
+	}
+	if _, failing := h.Failing(); failing || !errors.Is(letter, handoff.ErrExited) {
+		t.Fatalf("failing %v, the dead letter's error is %v", failing, letter)
+	}
+}
+
 func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var duplicates []bool
