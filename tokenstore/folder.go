@@ -171,7 +171,8 @@ func (f *Folder) Probe(ctx context.Context) error {
 
 // List implements [Store]. It tells what the files' first lines claim; Load checks
 // them. A file that is no grant is skipped, one that is named like a grant and is
-// none is given with an error.
+// none is given with an error. That there is no grant is believed of the folder that was
+// opened alone: a file system that is not mounted for a while is empty, too.
 func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
 	const op = "list grants"
 	return func(yield func(Entry, error) bool) {
@@ -184,8 +185,15 @@ func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
 			yield(Entry{}, fileError(op, Key{}, err))
 			return
 		}
+		isGrant := func(name fs.DirEntry) bool { return isRecordFile(name.Name(), grantSuffix) }
+		if !slices.ContainsFunc(names, isGrant) {
+			if err := f.checkKeyFile(op); err != nil {
+				yield(Entry{}, err)
+			}
+			return
+		}
 		for _, name := range names {
-			if !isRecordFile(name.Name(), grantSuffix) {
+			if !isGrant(name) {
 				continue
 			}
 			if err := contextError(ctx, op, Key{}); err != nil {

@@ -323,3 +323,30 @@ func fileNames(t *testing.T, folder string) (names []string) {
 	}
 	return names
 }
+
+// TestAFolderThatIsAwayIsNoFolderWithoutGrants: by such a list all owners would be taken for
+// signed out.
+func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grants")
+	f := openFolder(t, FolderConfig{Path: path, Passphrase: NewSecret("of a folder")})
+	list := func() (n int, failed error) {
+		for _, err := range f.List(t.Context()) {
+			if n++; err != nil {
+				failed = err
+			}
+		}
+		return n, failed
+	}
+	if n, err := list(); n != 0 || err != nil {
+		t.Fatalf("a folder without grants lists %d, %v", n, err)
+	}
+	if err := os.Rename(path, path+" elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // as where nothing is mounted
+		t.Fatal(err)
+	}
+	if n, err := list(); n != 1 || !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a folder that is away lists %d, %v", n, err)
+	}
+}
