@@ -150,8 +150,12 @@ func (f *Follower) Seen() Seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	seen := Seen{Last: f.last}
+	open := f.gap.earlier
 	if f.gap.phase == holding || f.gap.phase == passing {
-		gap := *f.gap.open
+		open = f.gap.open
+	}
+	if open != nil {
+		gap := *open
 		seen.Gap = &gap
 	}
 	if f.hand != nil {

@@ -23,6 +23,7 @@ type gap struct {
 	phase   phase
 	open    *Gap          // what may have been lost; nil: nothing, it is steady
 	stored  bool          // the store has one, if perhaps not all that is known of it
+	earlier *Gap          // of an earlier process, until the connection opens it, or polling closes it
 	number  int           // of outages: an attempt that began before the last one cannot close the gap
 	settled chan struct{} // closed when live messages need not wait for it any longer
 	retry   *time.Timer
@@ -124,7 +125,7 @@ func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
 		f.gap.phase = checking
 	}
 	f.gap.stored = f.gap.stored || found != nil
-	f.gap.open = &now
+	f.gap.open, f.gap.earlier = &now, nil
 	f.gap.number++
 	if f.gap.settled == nil {
 		f.gap.settled = make(chan struct{})

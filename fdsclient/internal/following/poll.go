@@ -180,7 +180,11 @@ func (p *polling) lists() error {
 		return p.notBegun(failed)
 	}
 	err := f.save(f.ctx, func(r *record) { r.Gap = nil })
-	p.gap = err != nil
+	if p.gap = err != nil; !p.gap {
+		f.mu.Lock()
+		f.gap.earlier = nil
+		f.mu.Unlock()
+	}
 	return err
 }
 

@@ -103,6 +103,9 @@ func (f *Follower) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.recent.restore(stored.Recent)
+	if !f.shared.GapsOff {
+		f.gap.earlier = stored.Gap
+	}
 	f.position.at, f.position.ahead = stored.Position, stored.Ahead
 	f.position.newcomer = err == nil && stored.Position.IsZero() && stored.Gap == nil && len(stored.Filters) == 0 && (stored.Polled == nil || !stored.Polled.Begun.IsZero())
 	return err

@@ -1,0 +1,46 @@
+package following
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
+	for name, mode := range map[string]func(*testing.T, func(*config)) *fixture{"pushed": pushing, "polled": polled} {
+		synctest.Test(t, func(t *testing.T) {
+			down := true
+			api := &webAPI{answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) {
+				if down {
+					return 503, ""
+				}
+				return 200, "[]"
+			}}
+			a := mode(t, nil)
+			id := fds.NewSubscriptionID()
+			key := fds.OwnerKey{Issuer: issuer, SubscriptionID: id}
+			a.put(t, key, record{Filters: []string{id.Root().String() + "#"}, Position: time.Now(), Gap: &Gap{From: time.Now(), Since: time.Now(), Why: "a crash"}})
+			f := a.follow(t, a.owner(t, id, api.of(key)), new(handled).handle)
+			if name == "polled" {
+				f.Poll()
+			}
+			time.Sleep(time.Hour)
+			if seen := f.Seen().Gap; seen == nil || seen.Why != "a crash" {
+				t.Errorf("%s: before there is a connection the gap that is seen is %v", name, seen)
+			}
+			api.change(func() { down = false })
+			if name == "pushed" {
+				<-outage(t, f)
+			}
+			time.Sleep(time.Hour)
+			f.Stop()
+			if seen := f.Seen().Gap; seen != nil {
+				t.Errorf("%s: it is closed, and seen is %v", name, seen)
+			}
+		})
+	}
+}
