@@ -327,7 +327,7 @@ func TestWhatComesBeforeAPoisonedEventInEachReadDoesNotKeepItAlive(t *testing.T)
 		}
 		_, failing := f.hand.Failing()
 		f.Stop()
-		if got := h.take(); dead != 1 || failing || !slices.Contains(got, "behind") || len(got) < 250 {
+		if got := h.take(); dead != 1 || failing || !slices.Contains(got, "behind") || len(got) < 200 {
 			t.Errorf("%d dead letters, failing %v, %d messages handed over", dead, failing, len(got))
 		}
 	})
