@@ -253,6 +253,9 @@ func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
 	}
 	file, err := atomicfile.Read(f.file(key), maxFileSize)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := f.checkKeyFile(op); err != nil { // as List says
+			return Grant{}, err
+		}
 		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
 	}
 	if err != nil {

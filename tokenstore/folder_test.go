@@ -324,8 +324,8 @@ func fileNames(t *testing.T, folder string) (names []string) {
 	return names
 }
 
-// TestAFolderThatIsAwayIsNoFolderWithoutGrants: by such a list all owners would be taken for
-// signed out.
+// TestAFolderThatIsAwayIsNoFolderWithoutGrants: by it all owners would be taken for signed
+// out.
 func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grants")
 	f := openFolder(t, FolderConfig{Path: path, Passphrase: NewSecret("of a folder")})
@@ -348,5 +348,8 @@ func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
 	}
 	if n, err := list(); n != 1 || !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a folder that is away lists %d, %v", n, err)
+	}
+	if _, err := f.Load(t.Context(), crashGrant(1, "x", 0).Key); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound) {
+		t.Errorf("a grant in a folder that is away: %v", err)
 	}
 }
