@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-// commandsOf gives the commands of a program's doc comment, each on one line.
+// commandsOf returns the commands of a program's doc comment, each on one line.
 func commandsOf(t *testing.T, program string) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(program, "main.go"), nil, parser.ParseComments|parser.PackageClauseOnly)
@@ -90,7 +90,7 @@ func newTerminals(t *testing.T) *terminals {
 	return s
 }
 
-// freePorts gives the first of four ports in a row on which nothing listens.
+// freePorts returns the first of four ports in a row on which nothing listens.
 func freePorts(t *testing.T) int {
 	t.Helper()
 	for range 100 {

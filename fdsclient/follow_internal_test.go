@@ -85,7 +85,7 @@ func ownerWith(t *testing.T, c *Client, api http.RoundTripper) *Owner {
 	return o
 }
 
-// followed gives the follower of an owner whose messages up to now were handled.
+// followed returns the follower of an owner whose messages up to now were handled.
 func followed(t *testing.T, c *Client, o *Owner, h delivery.Handler) *following.Follower {
 	t.Helper()
 	state, err := json.Marshal(map[string]any{"filters": []string{o.root.String() + "#"}, "position": time.Now()})

@@ -14,15 +14,15 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
-// RoundTripper carries requests of the caller's own to the provider's Web API,
-// with the owner's token, over the Client's connections: for what pull does not
-// cover, and for generated API clients. A request to another origin than that of
-// Provider.APIURL fails, also when a redirect leads there, so that no token
-// leaves the provider. Where owners signed in together the token reads the data of all of
-// them (GrantInfo.Owners and Others), and to tell whose an answer is, is the caller's work;
-// once this owner has left the grant each request fails. After HTTP 401 the token is renewed once and the request
-// sent again, if its body can be. How long a live provider may take to answer is for
-// the request's context to say, or for http.Client.Timeout.
+// RoundTripper carries requests of the caller's own to the provider's Web API, with the
+// owner's token, over the Client's connections: for what pull does not cover, and for
+// generated API clients. A request to another origin than that of Provider.APIURL fails, also
+// when a redirect leads there, so that no token leaves the provider. Where owners signed in
+// together the token reads the data of all of them (GrantInfo.Owners and Others), and to tell
+// whose an answer is, is the caller's work; once this owner has left the grant each request
+// fails. After HTTP 401 the token is renewed once and the request sent again, if its body can
+// be. How long a live provider may take to answer is for the request's context to say, or for
+// http.Client.Timeout.
 func (o *Owner) RoundTripper() http.RoundTripper { return ownerTransport{o} }
 
 type ownerTransport struct{ owner *Owner }

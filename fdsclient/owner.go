@@ -45,7 +45,7 @@ func (o *Owner) String() string { return "owner " + o.key.String() }
 // Format prints String whatever the verb, as Client's does.
 func (o *Owner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
-// Token gives an access token of the owner, which reads the data of all whom Grant names as
+// Token returns an access token of the owner, which reads the data of all whom Grant names as
 // Owners and Others where several signed in together. While it is fresh that takes no lock
 // and no allocation; near its expiry it is renewed in the background; past it
 // the callers wait for one renewal that they share, and while the provider fails

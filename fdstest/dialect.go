@@ -2,7 +2,7 @@ package fdstest
 
 import "github.com/fds-sdk/fds-go/fds"
 
-// Dialect gives the names and forms that the provider has where FDS leaves them open,
+// Dialect returns the names and forms that the provider has where FDS leaves them open,
 // as its Options say: for a client's configuration.
 func (p *Provider) Dialect() fds.Dialect { return p.dialect }
 

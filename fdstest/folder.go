@@ -61,7 +61,7 @@ func (f *folder) close() { _ = f.lock.Close() }
 
 func (f *folder) file(name string) string { return filepath.Join(f.path, name) }
 
-// read gives what write wrote; false: there is no such file.
+// read returns what write wrote; false: there is no such file.
 func (f *folder) read(name string, into any) (bool, error) {
 	data, err := os.ReadFile(f.file(name))
 	switch {

@@ -62,7 +62,7 @@ func (f *itemFaults) add(fault *itemFault) (remove func()) {
 	}
 }
 
-// alter gives an item as it is read and published now.
+// alter returns an item as it is read and published now.
 func (f *itemFaults) alter(item json.RawMessage) json.RawMessage {
 	f.mu.Lock()
 	active := slices.Clone(f.active)

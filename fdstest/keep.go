@@ -95,7 +95,7 @@ func openKeeper(path string) (*keeper, error) {
 	return k, nil
 }
 
-// root gives the certificate authority that was kept, or a new one.
+// root returns the certificate authority that was kept, or a new one.
 func (k *keeper) root() (*root, error) {
 	if k == nil || k.found == nil {
 		return newRoot("FDS provider in a box")

@@ -18,7 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-// killed gives a copy of a provider's folder as it is now, which is what would be left
+// killed returns a copy of a provider's folder as it is now, which is what would be left
 // if the provider were killed, and ends it.
 func killed(t *testing.T, p *fdstest.Provider, dir string) string {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 
 var ownedLists = []string{"specifications", "statuses", "statistics", "diagnostics", "spaces", "events", "tag"}
 
-// bearerOf gives a token of several owners.
+// bearerOf returns a token of several owners.
 func bearerOf(t *testing.T, p *fdstest.Provider, owners ...fdstest.Owner) string {
 	t.Helper()
 	tokens, err := p.IssueTokens(p.PublicApplication().ID, owners...)

@@ -260,7 +260,7 @@ func (h *holder) repeats() bool {
 	return !h.differ && len(h.held) > 0 && len(h.held) == len(h.before)
 }
 
-// release gives what was held.
+// release returns what was held.
 func (h *holder) release() {
 	h.differ = true
 	for _, raw := range h.held {

@@ -95,7 +95,7 @@ func (p part) halves(separator string) []part {
 	return both
 }
 
-// parts gives the URLs to ask, at least one.
+// parts returns the URLs to ask, at least one.
 func (c *Client) parts(kind Kind, query Query) ([]part, error) {
 	fail := func(format string, args ...any) ([]part, error) {
 		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}

@@ -62,7 +62,7 @@ func heap() int64 {
 	return int64(now.HeapAlloc)
 }
 
-// allocated gives the bytes that were ever allocated.
+// allocated returns the bytes that were ever allocated.
 func allocated() int64 {
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)

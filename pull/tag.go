@@ -88,7 +88,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	})
 }
 
-// pick gives the tag with that ID. An error that is no *Error is about one tag.
+// pick returns the tag with that ID. An error that is no *Error is about one tag.
 func (c *Client) pick(operation, id string, list iter.Seq2[fds.Tag, error]) (fds.Tag, error) {
 	failed := &Error{Operation: operation, Path: c.under(string(tags)).Path, class: ErrNotFound, detail: fmt.Sprintf("no tag has the ID %q; tags whose member %q is not a string have none", cut(id), c.dialect.TagID)}
 	for tag, err := range list {

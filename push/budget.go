@@ -127,7 +127,7 @@ func (b *Budget) serve(changed *account) {
 	}
 }
 
-// grant gives a reservation what it asks for. b.mu is held.
+// grant returns a reservation what it asks for. b.mu is held.
 func (b *Budget) grant(waiting *list.Element) {
 	r := b.waiting.Remove(waiting).(*reservation)
 	r.account.asked = nil

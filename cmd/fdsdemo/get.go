@@ -215,7 +215,7 @@ func (p *program) untold(err error, owners []fds.SubscriptionID, command string)
 	return &untoldError{names(owners), fmt.Sprintf("%v (subscription %s); all that the grant reads shows: %s", err, names(owners), p.invocation(command)), err}
 }
 
-// untoldOnce gives the failures of all lists, those of one grant's owners of whom nobody
+// untoldOnce returns the failures of all lists, those of one grant's owners of whom nobody
 // can tell once, and how many lists have failed.
 func untoldOnce(failures [][]error) (told []error, failed int) {
 	known := make(map[string]bool)

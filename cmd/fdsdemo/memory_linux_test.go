@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// peakMemory gives the most memory that a running process has had, in bytes; 0: not known
+// peakMemory returns the most memory that a running process has had, in bytes; 0: not known
 // here. (What the system tells of one that has ended counts its parent's, too.)
 func peakMemory(t *testing.T, pid int) int64 {
 	t.Helper()

@@ -4,6 +4,6 @@ package main
 
 import "testing"
 
-// peakMemory gives the most memory that a running process has had, in bytes; 0: not known
+// peakMemory returns the most memory that a running process has had, in bytes; 0: not known
 // here.
 func peakMemory(*testing.T, int) int64 { return 0 }

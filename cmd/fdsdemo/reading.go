@@ -77,7 +77,7 @@ func (b *badItems) add(err error) {
 	}
 }
 
-// errors gives those that are told.
+// errors returns those that are told.
 func (b *badItems) errors() []error {
 	errs := append([]error(nil), b.first...)
 	if more := b.count - len(b.first); more > 0 {

@@ -30,7 +30,7 @@ type event struct {
 	} `json:"generic"`
 }
 
-// watched gives the IDs of the events that a watch has printed so far.
+// watched returns the IDs of the events that a watch has printed so far.
 func watched(t *testing.T, watch *process) map[string]bool {
 	t.Helper()
 	seen := make(map[string]bool)
@@ -140,7 +140,7 @@ func TestAPortOfTheFolderThatIsTakenIsSaid(t *testing.T) {
 	moved.wait().expect(statusDone)
 }
 
-// freePorts gives the first of so many ports in a row on which nothing listens.
+// freePorts returns the first of so many ports in a row on which nothing listens.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	for range 100 {

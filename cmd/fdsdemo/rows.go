@@ -93,7 +93,7 @@ func (r *row) takeKind(fields []field) []field {
 
 func isKind(name string) bool { return name == "device_type" || name == "space_type" }
 
-// fieldsOf gives the first fields of an object, with its type and its name wherever they
+// fieldsOf returns the first fields of an object, with its type and its name wherever they
 // are.
 func fieldsOf(raw json.RawMessage) []field {
 	var list []field

@@ -212,7 +212,7 @@ func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, as
 	return errors.Join(failures...)
 }
 
-// itemsOf gives tags as items.
+// itemsOf returns tags as items.
 func itemsOf(tags iter.Seq2[fds.Tag, error]) iter.Seq2[fds.Item, error] {
 	return func(yield func(fds.Item, error) bool) {
 		for tag, err := range tags {

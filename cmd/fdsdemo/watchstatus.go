@@ -22,7 +22,7 @@ type statusLine struct {
 	at   time.Time
 }
 
-// next gives what to tell of a status, "" for a good one; or "" for nothing.
+// next returns what to tell of a status, "" for a good one; or "" for nothing.
 func (l *statusLine) next(status string, now time.Time) string {
 	shape := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -97,7 +97,7 @@ func (w *watcher) OnGap(e fdsclient.GapEvent) {
 	w.filled.messages += e.Fetched
 }
 
-// takeFilled gives what to say of gaps that were closed, or "".
+// takeFilled returns what to say of gaps that were closed, or "".
 func (w *watcher) takeFilled() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -49,7 +49,7 @@ func lists(ctx context.Context, owners []*fdsclient.Owner, byGrant bool) []*whos
 	return all
 }
 
-// pull gives what reads the list.
+// pull returns what reads the list.
 func (w *whose) pull() *pull.Client {
 	if w.grant {
 		return w.owner.PullGrant()
@@ -57,7 +57,7 @@ func (w *whose) pull() *pull.Client {
 	return w.owner.Pull()
 }
 
-// now gives the holders of the grant, and who of them has left it since the list was
+// now returns the holders of the grant, and who of them has left it since the list was
 // begun: what was read meanwhile may be theirs.
 func (w *whose) now(ctx context.Context) (holders, error) {
 	grant, err := w.owner.Grant(ctx)

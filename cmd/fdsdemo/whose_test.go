@@ -13,7 +13,7 @@ import (
 
 var southID = strings.ToLower(south.Spelling)
 
-// together gives both owners items that name nobody and has them sign in with one grant.
+// together returns both owners items that name nobody and has them sign in with one grant.
 func (s *setup) together() {
 	s.t.Helper()
 	s.device(s.north, `{"device_id":"n1","generic":{}}`)

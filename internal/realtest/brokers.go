@@ -16,8 +16,8 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// SmallBroker is a broker other than Mosquitto, of which tests need less. It demands a client certificate whose common name is the
-// client ID; the provider publishes.
+// SmallBroker is a broker other than Mosquitto, of which tests need less. It demands a client
+// certificate whose common name is the client ID; the provider publishes.
 type SmallBroker struct {
 	*CA
 	URL     string // mqtts://127.0.0.1:PORT
@@ -28,8 +28,8 @@ type SmallBroker struct {
 	publisher publisher
 }
 
-// Mochi starts a broker of mochi-mqtt, built from the module beside this package. It checks the packet ID of a SUBSCRIBE against
-// those of the messages that it has in flight.
+// Mochi starts a broker of mochi-mqtt, built from the module beside this package. It checks
+// the packet ID of a SUBSCRIBE against those of the messages that it has in flight.
 func Mochi(t testing.TB) *SmallBroker {
 	t.Helper()
 	goTool := program(t, "a broker of mochi-mqtt", "go", "see https://go.dev/doc/install")
@@ -47,8 +47,9 @@ func Mochi(t testing.TB) *SmallBroker {
 	})
 }
 
-// Ejabberd starts an ejabberd that serves MQTT alone. It keeps sessions for five minutes whatever a client asks for, lets owners read
-// each other's topics, and takes a client whose certificate has a UTF8String for its common name: OwnerCertificate issues it.
+// Ejabberd starts an ejabberd that serves MQTT alone. It keeps sessions for five minutes
+// whatever a client asks for, lets owners read each other's topics, and takes a client whose
+// certificate has a UTF8String for its common name: OwnerCertificate issues it.
 func Ejabberd(t testing.TB) *SmallBroker {
 	t.Helper()
 	const install = "RUNLEVEL=1 apt-get install --no-install-recommends ejabberd"

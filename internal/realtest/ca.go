@@ -66,13 +66,15 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// CertificateOptions says what differs from a plain client certificate. The zero value is one that is valid from an hour ago to the
-// authority's end.
+// CertificateOptions says what differs from a plain client certificate. The zero value is one
+// that is valid from an hour ago to the authority's end.
 type CertificateOptions struct {
 	NotBefore, NotAfter time.Time
-	// Hosts are names and addresses a server's certificate is good for. With any, the certificate is a server's and not a client's.
+	// Hosts are names and addresses a server's certificate is good for. With any, the
+	// certificate is a server's and not a client's.
 	Hosts []string
-	// UTF8 writes the common name as a UTF8String, as OpenSSL does, where Go would write a PrintableString: some servers read no other.
+	// UTF8 writes the common name as a UTF8String, as OpenSSL does, where Go would write a
+	// PrintableString: some servers read no other.
 	UTF8 bool
 }
 
@@ -84,7 +86,8 @@ type Certificate struct {
 	Subject string // the common name
 }
 
-// Bundle is the certificate and then the private key in one PEM text, as a provider hands it to an application.
+// Bundle is the certificate and then the private key in one PEM text, as a provider hands it
+// to an application.
 func (c Certificate) Bundle() []byte { return append(append([]byte(nil), c.PEM...), c.KeyPEM...) }
 
 // IssueCertificate issues a certificate with the common name cn.

@@ -211,7 +211,7 @@ func (a *attempt) answered(ctx context.Context, date time.Time) error {
 	return nil
 }
 
-// handOver gives one item to the handler, between two live messages. What it is known to
+// handOver returns one item to the handler, between two live messages. What it is known to
 // have had is left out: by an event's ID, and by its bytes where it has a date.
 func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) error {
 	f, dialect := a.follower, a.follower.shared.Dialect

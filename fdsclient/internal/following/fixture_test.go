@@ -156,7 +156,7 @@ func (a *fixture) follow(t *testing.T, o Owner, h delivery.Handler) *Follower {
 	})
 }
 
-// followed gives an owner whose messages up to now were handled, as a run follows
+// followed returns an owner whose messages up to now were handled, as a run follows
 // it.
 func followed(t *testing.T, a *fixture, api *webAPI, h delivery.Handler) *Follower {
 	t.Helper()
@@ -166,7 +166,7 @@ func followed(t *testing.T, a *fixture, api *webAPI, h delivery.Handler) *Follow
 	return a.follow(t, a.owner(t, id, api.of(key)), h)
 }
 
-// newcomer gives an owner who was never subscribed, as a run follows it.
+// newcomer returns an owner who was never subscribed, as a run follows it.
 func newcomer(t *testing.T, a *fixture, api *webAPI, h delivery.Handler) *Follower {
 	t.Helper()
 	id := fds.NewSubscriptionID()
@@ -217,7 +217,7 @@ func outageOf(t *testing.T, f *Follower, why string) (closed <-chan struct{}) {
 	return closed
 }
 
-// open says whether a gap is.
+// open reports whether a gap is.
 func (f *Follower) open() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

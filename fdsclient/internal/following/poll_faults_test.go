@@ -240,7 +240,7 @@ func TestAttemptsOfAnItemThatWasHandledAtLastDoNotCountForItsNextTime(t *testing
 	})
 }
 
-// shiftingAPI gives its events in pages of two. Once its first page was read, the
+// shiftingAPI returns its events in pages of two. Once its first page was read, the
 // oldest event is gone.
 type shiftingAPI struct {
 	polledAPI

@@ -17,7 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// linkedAPI gives its events in pages of two, to which Link headers lead, with entity
+// linkedAPI returns its events in pages of two, to which Link headers lead, with entity
 // tags of the body alone and no header but that with an answer without content.
 type linkedAPI struct{ polledAPI }
 

@@ -49,7 +49,7 @@ func (l *list) load(stored listRecord) {
 	}
 }
 
-// store gives what load takes, with what was handed over of a read under way.
+// store returns what load takes, with what was handed over of a read under way.
 func (l *list) store() listRecord {
 	stored := listRecord{From: l.from, Part: l.part, Seen: make([]byte, 0, digestBytes*(len(l.seen)+len(l.gone)))}
 	for _, some := range [][]uint64{l.seen, l.gone} {
@@ -74,7 +74,7 @@ func (l *list) hand(whose, d uint64) {
 	l.handed[whose] = d
 }
 
-// knows says whether the handler has had that. What came of a device before another
+// knows reports whether the handler has had that. What came of a device before another
 // status of it is new again.
 func (l *list) knows(whose, d uint64) bool {
 	if last, found := l.handed[whose]; found {
@@ -96,7 +96,7 @@ type readItem struct {
 	dated  bool
 }
 
-// latest gives the date of the last item of a read that is not dated past now, which
+// latest returns the date of the last item of a read that is not dated past now, which
 // is not believed; zero: none is.
 func latest(read []readItem, now time.Time) (last time.Time) {
 	for _, item := range read {
@@ -107,7 +107,7 @@ func latest(read []readItem, now time.Time) (last time.Time) {
 	return last
 }
 
-// since gives the time from which items are of interest, as the dialect's layout
+// since returns the time from which items are of interest, as the dialect's layout
 // can say it; zero: all are.
 func (l *list) since(margin time.Duration, dialect fds.Dialect) time.Time {
 	if l.from.IsZero() {
@@ -137,7 +137,7 @@ func (l *list) complete(read []readItem, part bool, margin time.Duration, dialec
 	return nil
 }
 
-// recurring gives the digests of the items that the next read may hold again.
+// recurring returns the digests of the items that the next read may hold again.
 func recurring(read []readItem, part bool, from time.Time, margin time.Duration, dialect fds.Dialect) (seen []uint64) {
 	next := list{from: from}
 	since := next.since(margin, dialect)
@@ -155,7 +155,7 @@ func (l *list) take(from time.Time, seen []uint64, part bool) {
 	l.from, l.part, l.seen, l.handed = from, part, seen, nil
 }
 
-// missing gives what was known and is not among seen. It may be back: where pages
+// missing returns what was known and is not among seen. It may be back: where pages
 // shift while they are read, where the provider is several machines that do not all
 // have the same, where its clock is set back. A status that is back is news.
 func (l *list) missing(seen []uint64) (gone []uint64) {

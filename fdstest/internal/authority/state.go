@@ -63,7 +63,7 @@ type StateToken struct {
 	Revoked      bool     `json:",omitempty"`
 }
 
-// State gives what there is to be kept.
+// State returns what there is to be kept.
 func (s *Server) State() (State, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(s.key.private)
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *Server) Restore(st State) error {
 	return nil
 }
 
-// asIssued gives what is said for the subscription IDs the type that it had before it
+// asIssued returns what is said for the subscription IDs the type that it had before it
 // was written as JSON.
 func asIssued(subscription any) any {
 	all, ok := subscription.([]any)

@@ -205,7 +205,7 @@ func (s *session) resume() {
 	s.window = 0
 }
 
-// unacknowledged gives what is in flight, in the order of its first sending.
+// unacknowledged returns what is in flight, in the order of its first sending.
 func (s *session) unacknowledged() []*delivery {
 	return slices.SortedFunc(maps.Values(s.inFlight), func(a, b *delivery) int { return cmp.Compare(a.sequence, b.sequence) })
 }

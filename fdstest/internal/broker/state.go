@@ -46,7 +46,7 @@ type StateMessage struct {
 	PacketID    uint16 `json:",omitempty"`
 }
 
-// Changed gives the client IDs whose state has changed since the last call.
+// Changed returns the client IDs whose state has changed since the last call.
 func (b *Broker) Changed() []string {
 	b.mu.RLock()
 	owners := b.snapshot(nil)
@@ -63,7 +63,7 @@ func (b *Broker) Changed() []string {
 	return ids
 }
 
-// State gives what is known under a client ID.
+// State returns what is known under a client ID.
 func (b *Broker) State(clientID string) State {
 	var st State
 	o := b.known(clientID)

@@ -52,7 +52,7 @@ func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) an
 	return ans
 }
 
-// besides gives the members of an answer beside its list, each with its name.
+// besides returns the members of an answer beside its list, each with its name.
 func (d Dialect) besides(r *http.Request, from int, next string, more, even bool) [][]byte {
 	root := make(map[string]any)
 	set := func(path string, value any) {

@@ -39,7 +39,7 @@ func (a *API) ownerReader(known map[string]func(value string) bool, q *query) {
 	}
 }
 
-// narrow gives the one of the token's owners whose items are wanted, or all. A token
+// narrow returns the one of the token's owners whose items are wanted, or all. A token
 // that does not cover that one is refused, although what it does not cover is otherwise
 // as if it did not exist: who names an owner shall learn of a mistake.
 func (q query) narrow(owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {

@@ -210,7 +210,7 @@ func (w *World) AddEventSpecification(raw []byte) error {
 	return nil
 }
 
-// EventSpecifications gives those that were given by hand, in their order.
+// EventSpecifications returns those that were given by hand, in their order.
 func (w *World) EventSpecifications() []json.RawMessage {
 	w.mu.RLock()
 	defer w.mu.RUnlock()

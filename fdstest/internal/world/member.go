@@ -60,7 +60,7 @@ func member(raw []byte, name string) (at place, there bool) {
 	return at, false
 }
 
-// withMember gives an object with a member, unless there is one of that name or cannot
+// withMember returns an object with a member, unless there is one of that name or cannot
 // be one. Nothing else of its text changes.
 func withMember(raw []byte, path, value string) json.RawMessage {
 	at, ok := find(raw, path)
@@ -79,7 +79,7 @@ func withMember(raw []byte, path, value string) json.RawMessage {
 	return slices.Insert(bytes.Clone(raw), at.inside, text...)
 }
 
-// ReplaceMember gives an object with another value of a member, below the root with
+// ReplaceMember returns an object with another value of a member, below the root with
 // dots; nil takes the member out. One that is not there stays away.
 func ReplaceMember(raw []byte, path string, value json.RawMessage) json.RawMessage {
 	at, ok := find(raw, path)

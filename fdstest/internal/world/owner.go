@@ -82,7 +82,7 @@ func (o *owner) device(id string) *device {
 	return nil
 }
 
-// written gives a made-up device's ID as JSON has it.
+// written returns a made-up device's ID as JSON has it.
 func (o *owner) written(deviceID string) any {
 	switch {
 	case deviceID == "":
@@ -93,7 +93,7 @@ func (o *owner) written(deviceID string) any {
 	return deviceID
 }
 
-// named gives an item as the owner's own.
+// named returns an item as the owner's own.
 func (o *owner) named(item json.RawMessage) json.RawMessage {
 	if o.cfg.SubscriptionMember == "" {
 		return item

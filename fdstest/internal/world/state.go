@@ -47,7 +47,7 @@ type StateTag struct {
 	Item, Entities []byte
 }
 
-// Changed gives the owners whose state has changed since the last call.
+// Changed returns the owners whose state has changed since the last call.
 func (w *World) Changed() []fds.SubscriptionID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,7 +68,7 @@ func (w *World) Still(do func()) {
 	do()
 }
 
-// State gives an owner's state.
+// State returns an owner's state.
 func (w *World) State(id fds.SubscriptionID) (State, error) {
 	w.mu.Lock() // a reader may be making the owner up
 	defer w.mu.Unlock()

@@ -1,5 +1,6 @@
-// Command mochi is a broker made of mochi-mqtt, for the tests of this SDK: over TLS with client certificates, whose common name
-// must be the client ID. A client may read below fds/v2/<its client ID>/; the one named by -provider may write.
+// Command mochi is a broker made of mochi-mqtt, for the tests of this SDK: over TLS with
+// client certificates, whose common name must be the client ID. A client may read below
+// fds/v2/<its client ID>/; the one named by -provider may write.
 package main
 
 import (
