@@ -15,10 +15,10 @@ import (
 // bounds the owners that are read at once, Pull.Limit the requests.
 //
 // New is what the last read did not hold: an event whose ID, which Dialect.MessageID names, or
-// else whose bytes are others; a status whose bytes are. Which those are the StateStore
+// else whose bytes are others; a status whose bytes are. Which those are, Config.State
 // remembers, so a restart neither misses nor repeats anything; after a crash what was handled
-// since the last save, within a second, and what was in hand may come again. While the
-// StateStore fails nothing more is handed over. At an owner's first read all statuses are
+// since the last save, within a second, and what was in hand may come again. While
+// Config.State fails nothing more is handed over. At an owner's first read all statuses are
 // handed over, and no event but those dated since it was first tried: before, there was nobody
 // to receive them. With Dialect.FromParameter events are asked for from the date of the last
 // one that came, or else of its read, less Margin; without, the whole collection is read,
