@@ -35,7 +35,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 	// A session is its client ID's, to the letter: filters below another spelling
 	// of the subscription ID are those of another session.
 	own := "fds/v2/" + root.ClientID() + "/"
-	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) })
+	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) || filter == own })
 	roots := c.cfg.Provider.Roots
 	if roots != nil {
 		roots = func(ctx context.Context) (*x509.CertPool, error) {

@@ -169,3 +169,16 @@ func TestAnOwnerWhomAnotherProcessHasIsRefusedAndNamesIt(t *testing.T) {
 		return slices.Contains(strings.Fields(got.payloads(all[0].SubscriptionID)), `{"a":2}`)
 	})
 }
+
+func TestAStoredFilterOfNothingStopsNobody(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	client := open(t, cfg)
+	o := signIn(t, client, p)[0]
+	key := statestore.Key{ClientID: cfg.Application.ClientID, Owner: o.Key(), Name: "state"}
+	if _, err := cfg.State.Save(t.Context(), key, []byte(`{"filters":["`+o.Root().String()+`"]}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	runClient(t, client, ignore)
+	subscribed(t, p, p.Owners()[0])
+}

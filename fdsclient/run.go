@@ -383,7 +383,9 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	}
 	switch {
 	case err != nil:
-		r.client.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err})
+		state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err}
+		o.ended.Store(&state)
+		r.client.connectionChanged(o.key, state)
 		fallthrough
 	case a.follower == nil:
 		close(a.done)
