@@ -1,13 +1,16 @@
 package following
 
 import (
+	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/statestore"
 )
 
 func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
@@ -43,4 +46,52 @@ func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// savingStore does something before each save.
+type savingStore struct {
+	statestore.Memory
+	before func(data []byte)
+}
+
+func (s *savingStore) Save(ctx context.Context, key statestore.Key, data []byte, revision string) (string, error) {
+	if s.before != nil {
+		s.before(data)
+	}
+	return s.Memory.Save(ctx, key, data, revision)
+}
+
+func TestAnOutageWhileTheEndOfAGapIsStoredIsNotClosedWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := false
+		api := &webAPI{answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) {
+			if down {
+				return 503, ""
+			}
+			return 200, "[]"
+		}}
+		store := new(savingStore)
+		a := pushing(t, func(cfg *config) { cfg.Store = store })
+		f := followed(t, a, api, new(handled).handle)
+		f.stored.Gap = &Gap{From: time.Now(), Since: time.Now()}
+		var again <-chan struct{}
+		store.before = func(data []byte) {
+			if again == nil && !strings.Contains(string(data), `"gap"`) {
+				down = true
+				again = f.openGap(nil, "another", false)
+			}
+		}
+		closed := outage(t, f)
+		time.Sleep(time.Hour)
+		if again == nil || !f.open() {
+			t.Fatal("the outage is closed, and was not read for")
+		}
+		api.change(func() { down = false })
+		<-closed
+		time.Sleep(time.Hour)
+		if f.open() {
+			t.Error("the gap stays open")
+		}
+		f.Stop()
+	})
 }
