@@ -298,7 +298,8 @@ func TestPagesThatShiftWhileTheyAreReadHideNoEvent(t *testing.T) {
 
 func TestWhatComesBeforeAPoisonedEventInEachReadDoesNotKeepItAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, dead := new(had), 0
+		h := new(had)
+		var dead atomic.Int64
 		h.fail = func(payload string) error {
 			if strings.Contains(payload, "poison") {
 				return errors.New("no")
@@ -308,7 +309,7 @@ func TestWhatComesBeforeAPoisonedEventInEachReadDoesNotKeepItAlive(t *testing.T)
 		all := polled(t, func(cfg *config) {
 			cfg.MaxAttempts = 3
 			cfg.Dialect.FromParameter = ""
-			cfg.DeadLetter = func(context.Context, delivery.Message, error) error { dead++; return nil }
+			cfg.DeadLetter = func(context.Context, delivery.Message, error) error { dead.Add(1); return nil }
 		})
 		api := new(polledAPI)
 		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
@@ -327,8 +328,8 @@ func TestWhatComesBeforeAPoisonedEventInEachReadDoesNotKeepItAlive(t *testing.T)
 		}
 		_, failing := f.hand.Failing()
 		f.Stop()
-		if got := h.take(); dead != 1 || failing || !slices.Contains(got, "behind") || len(got) < 200 {
-			t.Errorf("%d dead letters, failing %v, %d messages handed over", dead, failing, len(got))
+		if got := h.take(); dead.Load() != 1 || failing || !slices.Contains(got, "behind") || len(got) < 200 {
+			t.Errorf("%d dead letters, failing %v, %d messages handed over", dead.Load(), failing, len(got))
 		}
 	})
 }

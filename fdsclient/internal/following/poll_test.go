@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -442,8 +443,8 @@ func TestAnOwnerWhomAProviderPushedToIsPolledFromThere(t *testing.T) {
 func TestReadsAtOnceThatComeDuringAReadMakeNoMoreOfThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &webAPI{takes: time.Second, answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return 200, "[]" }}
-		reads := 0
-		all := polled(t, func(cfg *config) { cfg.OnPoll = func(PollEvent) { reads++ } })
+		var reads atomic.Int64
+		all := polled(t, func(cfg *config) { cfg.OnPoll = func(PollEvent) { reads.Add(1) } })
 		id := fds.NewSubscriptionID()
 		f := poller(t, all, id, api.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: id}), new(had).handle)
 		for range 5 {
@@ -452,12 +453,12 @@ func TestReadsAtOnceThatComeDuringAReadMakeNoMoreOfThem(t *testing.T) {
 			time.Sleep(4 * time.Second)
 		}
 		time.Sleep(5 * time.Minute)
-		reads = 0
+		reads.Store(0)
 		time.Sleep(time.Hour)
 		f.Stop()
 		time.Sleep(time.Minute) // for an answer on its way
-		if reads > 70 {
-			t.Errorf("%d reads in an hour", reads)
+		if n := reads.Load(); n > 70 {
+			t.Errorf("%d reads in an hour", n)
 		}
 	})
 }
