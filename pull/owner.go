@@ -75,6 +75,9 @@ func (e *exchange) askShared(ctx context.Context) error {
 	case !e.shared:
 	case !e.reads():
 		failed.detail = cannotChange
+		if member := c.dialect.SubscriptionMember; e.content != nil && member != "" {
+			failed.detail += fmt.Sprintf(", or name the owner in the member %q of what is sent", cut(member))
+		}
 		return failed
 	case c.dialect.SubscriptionMember == "":
 		failed.detail = cannotTell

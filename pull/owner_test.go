@@ -355,6 +355,19 @@ func TestEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever(t *testing.T) {
 	}
 }
 
+func TestAChangeForNobodyKnownSaysWhatWouldNameTheOwner(t *testing.T) {
+	client := offline(t, script(func(r *http.Request) (*http.Response, error) { return reply(r, 204, ""), nil }), ownedBy(t, true, fds.Dialect{SubscriptionMember: "owner"}))
+	_, created := client.CreateTag(t.Context(), json.RawMessage(`{}`))
+	deleted := client.DeleteTag(t.Context(), "T") // has no content that could name anyone
+	const parameter, member = "set Dialect.SubscriptionParameter", `or name the owner in the member "owner"`
+	if !isOnly(created, pull.ErrOwner) || !strings.Contains(created.Error(), parameter) || !strings.Contains(created.Error(), member) {
+		t.Error(created)
+	}
+	if !isOnly(deleted, pull.ErrOwner) || !strings.Contains(deleted.Error(), parameter) || strings.Contains(deleted.Error(), member) {
+		t.Error(deleted)
+	}
+}
+
 // TestAttackAListWithItemsOfNobodyIsNotTakenForRead: when they are known to be the
 // owner's after all, an unchanged list would hide them for good.
 func TestAttackAListWithItemsOfNobodyIsNotTakenForRead(t *testing.T) {

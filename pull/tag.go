@@ -114,7 +114,9 @@ type Created struct {
 // CreateTag has the provider make a tag. What a tag holds FDS leaves open: tag is
 // written by encoding/json, a json.RawMessage as it is. The request is repeated only
 // when the provider certainly did not carry it out. ErrUnknownOutcome: it may have,
-// but its answer was lost, or says neither yes nor no.
+// but its answer was lost, or says neither yes nor no. ErrOwner: the credentials are
+// those of several owners; set Dialect.SubscriptionParameter, or have tag name its owner
+// in the member Dialect.SubscriptionMember.
 func (c *Client) CreateTag(ctx context.Context, tag any) (Created, error) {
 	const operation = "create tag"
 	content, err := c.contentOf(operation, tag)
