@@ -9,7 +9,8 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// Condition is how an owner fares at one moment.
+// Condition is how an owner fares at one moment. To show it elsewhere pick from it, and write
+// errors by their text: encoding/json leaves their text out, and puts the whole message in.
 type Condition struct {
 	// Connection is that of the push connection, as Owner.Connection returns it.
 	Connection push.State

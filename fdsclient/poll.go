@@ -14,15 +14,17 @@ import (
 // with the next one; Push.MaxAttempts and Push.DeadLetter hold. Push.Gaps.Concurrent
 // bounds the owners that are read at once, Pull.Limit the requests.
 //
-// New is what the last read did not hold: an event whose ID, which Dialect.MessageID names, or
-// else whose bytes are others; a status whose bytes are. Which those are, Config.State
-// remembers, so a restart neither misses nor repeats anything; after a crash what was handled
-// since the last save, within a second, and what was in hand may come again. While
-// Config.State fails nothing more is handed over. At an owner's first read all statuses are
-// handed over, and no event but those dated since it was first tried: before, there was nobody
-// to receive them. With Dialect.FromParameter events are asked for from the date of the last
+// New is what the last read did not hold: an event whose ID, which
+// Dialect.MessageID names, or else whose bytes are others; a status whose bytes
+// are. Which those are, Config.State remembers, so a restart neither misses nor repeats
+// anything; after a crash what was handled since the last save, within a second, and what
+// was in hand may come again. While that store fails nothing more is handed over. At an
+// owner's first read all statuses are handed over, and no event but those dated since it
+// was first tried, should that have failed for a while: before, there was nobody to
+// receive them. With Dialect.FromParameter events are asked for from the date of the last
 // one that came, or else of its read, less Margin; without, the whole collection is read,
-// which costs one HTTP 304 as long as nothing has changed and the provider has entity tags.
+// which costs one HTTP 304 as long as nothing has changed and the provider has entity
+// tags. Push.Topics bounds what is handed over, as Gaps says.
 type Poll struct {
 	// Interval is the time from a read to the next one, give or take a tenth, so that
 	// owners do not come together. 0: no polling; at least 1 second, at most 30 days.

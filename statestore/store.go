@@ -34,7 +34,8 @@ var (
 )
 
 // Key names a record. Issuer and client ID are UTF-8 of at most 8 KiB; the client ID may be
-// empty, the owner may not.
+// empty, the owner may not. What breaks these rules each method of a [Store] refuses with an
+// error that matches [ErrKey].
 type Key struct {
 	ClientID string // of the application at the owner's provider
 	Owner    fds.OwnerKey
