@@ -3,7 +3,7 @@
 // lists devices and shows live messages. Its commands do the same with a real
 // provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
 //
-//	fdsdemo                          the tour
+//	fdsdemo                          the tour; --browser, --duration
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
 //	                                 --port-base, --redirect-uri, --confidential, --every
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;

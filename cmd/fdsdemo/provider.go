@@ -55,7 +55,7 @@ func (p *program) providerCommand() *cobra.Command {
 	f.IntVar(&s.portBase, "port-base", 0, "`port` of the authorization server; the Web API and the broker have the next two (default those of the folder, or any)")
 	f.StringArrayVar(&s.redirectURIs, "redirect-uri", nil, "a further redirect `URI` of both applications, as https://localhost:8443/callback; may be repeated")
 	f.DurationVar(&s.every, "every", 500*time.Millisecond, "`time` between two movements of a device")
-	f.BoolVar(&s.confidential, "confidential", false, "have fdsdemo.yaml sign in as the application with a secret")
+	f.BoolVar(&s.confidential, "confidential", false, "have fdsdemo.yaml sign in as the application with a secret; it is for this start alone")
 	return c
 }
 
