@@ -35,10 +35,16 @@ func (r *run) retire(key fds.OwnerKey, a *connected, why error) {
 	if a.follower == nil {
 		return
 	}
+	over := a.isOver()
 	a.why.CompareAndSwap(nil, &why)
 	left := r.client.leave(key)
 	r.work.Go(func() {
 		defer a.whenOver(left)
+		if over && a.connection != nil { // taken over, as by the sign-out itself, and no more than that was told
+			state := a.state(push.State{Owner: key, Phase: push.Stopped, Since: time.Now()})
+			a.owner.ended.Store(&state)
+			r.client.connectionChanged(key, state)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 		defer cancel()
 		if err := r.client.endConnected(ctx, a); err != nil {

@@ -252,3 +252,31 @@ func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 		})
 	}
 }
+
+// TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst: it ends the broker's
+// session in the owner's name, which looks like another process at work.
+func TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	client, _, store := rescanned(t, p, 50*time.Millisecond)
+	elsewhere := configure(t, p)
+	elsewhere.Store = store.Store
+	other := open(t, elsewhere)
+	owner := signIn(t, client, p)[0]
+	var box inbox
+	runClient(t, client, box.handle)
+	subscribed(t, p, p.Owners()[0])
+	stop := runClient(t, other, box.handle) // so that it knows of a session
+	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+	stop()
+	there, err := other.Owner(t.Context(), owner.Key().SubscriptionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := there.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "told", func() bool {
+		s := owner.Connection()
+		return s.Phase == push.Stopped && errors.Is(s.Err, fdsclient.ErrNoOwner)
+	})
+}
