@@ -66,8 +66,12 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
 		delete(w.owners, key)
 	}
-	if ended := w.judge(); claimed && !ended {
+	switch ended := w.judge(); {
+	case ended:
+	case claimed:
 		w.log.Warn("an owner is not watched until another process ends", "owner", key, "error", s.Err)
+	case s.Phase == push.Stopped && errors.Is(s.Err, fdsclient.ErrNoOwner):
+		w.log.Warn("an owner is watched no more", "owner", key, "error", s.Err)
 	}
 }
 

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+func TestWatchTellsWhichOwnerWasSignedOutElsewhere(t *testing.T) {
+	var lines strings.Builder
+	ctx, end := context.WithCancelCause(t.Context())
+	w := &watcher{end: end, tell: func(string, ...any) {}, log: slog.New(slog.NewTextHandler(&lines, nil)), owners: make(map[fds.OwnerKey]condition)}
+	gone := fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: fds.NewSubscriptionID()}
+	stays := fds.OwnerKey{Issuer: "https://a.example", SubscriptionID: fds.NewSubscriptionID()}
+	w.begin([]fds.OwnerKey{gone, stays}, false)
+	defer w.stop()
+	for _, key := range []fds.OwnerKey{gone, stays} {
+		w.OnConnection(key, push.State{Owner: key, Phase: push.Connected, Since: time.Now()})
+	}
+	w.OnConnection(gone, push.State{Owner: gone, Phase: push.Stopped, Err: fmt.Errorf("%w: another process signed it out", fdsclient.ErrNoOwner)})
+	if got := lines.String(); strings.Count(got, "watched no more") != 1 || !strings.Contains(got, gone.SubscriptionID.String()) || ctx.Err() != nil {
+		t.Errorf("%q, %v", got, context.Cause(ctx))
+	}
+}
