@@ -68,9 +68,11 @@ func (r *reader) pages(ctx context.Context, target *url.URL) error {
 		}
 		seen[hashOf(at)] = true
 		now, err := r.page(ctx, at, n, offset, before)
-		if n > 0 && err != nil && r.isPastEnd(err, before, now) {
-			r.note(answered{at: at}) // what comes there one day is not known by a tag
-			return nil
+		if n > 0 && err != nil && r.isPastEnd(err, before, now) { // by a gateway for a moment, it may be
+			if now, err = r.page(ctx, at, n, offset, before); err != nil && r.isPastEnd(err, before, now) {
+				r.note(answered{at: at}) // what comes there one day is not known by a tag
+				return nil
+			}
 		}
 		if err != nil {
 			return err

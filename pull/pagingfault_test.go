@@ -355,3 +355,44 @@ func TestACursorOfAWrongKindIsAnErrorAndNotTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// A gateway whose routes are being changed answers so for a moment; what ends a list for
+// good says it twice.
+func TestAPageThatIsNotFoundOnceEndsNoList(t *testing.T) {
+	for name, test := range map[string]struct {
+		dialect func(*pull.Config)
+		page    func(r *http.Request) (n int)
+		answer  func(r *http.Request, n int) *http.Response
+	}{
+		"by number": {func(c *pull.Config) { c.Dialect.Paging = fds.Paging{PageParameter: "page"} },
+			func(r *http.Request) (n int) { _, _ = fmt.Sscan(r.URL.Query().Get("page"), &n); return n },
+			func(r *http.Request, n int) *http.Response { return reply(r, 200, fmt.Sprintf(`[{"n":%d}]`, n)) }},
+		"by links": {func(*pull.Config) {},
+			func(r *http.Request) (n int) { _, _ = fmt.Sscan(r.URL.Query().Get("n"), &n); return n },
+			func(r *http.Request, n int) *http.Response {
+				return reply(r, 200, fmt.Sprintf(`[{"n":%d}]`, n), "Link", fmt.Sprintf("<?n=%d>; rel=next", n+1))
+			}},
+		"by cursors": {cursors,
+			func(r *http.Request) (n int) { _, _ = fmt.Sscan(r.URL.Query().Get("after"), &n); return n },
+			func(r *http.Request, n int) *http.Response {
+				return reply(r, 200, fmt.Sprintf(`{"list":[{"n":%d}],"paging":{"next":"%d"}}`, n, n+1))
+			}},
+	} {
+		for lost := 1; lost < 4; lost++ {
+			failed := false
+			client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+				switch n := test.page(r); {
+				case n >= 4, n == lost && !failed:
+					failed = failed || n == lost
+					return reply(r, 404, ""), nil
+				default:
+					return test.answer(r, n), nil
+				}
+			}), test.dialect)
+			got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
+			if err != nil || len(got) != 4 || !failed {
+				t.Errorf("%s, page %d: %d items of 4, %v", name, lost, len(got), err)
+			}
+		}
+	}
+}

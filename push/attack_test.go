@@ -1,10 +1,12 @@
 package push_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -244,3 +248,47 @@ func TestAttackAServerThatTakesNoCONNECTAndSaysNothingIsLeftSoon(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackASessionOfOtherTopicsBringsNothingElse: an earlier run subscribed to more, and
+// what it remembered is gone.
+func TestAttackASessionOfOtherTopicsBringsNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acknowledged := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(true)
+			p.publish(1, false, "devices/a/status", "unwanted")
+			p.publish(2, false, "devices/a/events", "wanted")
+			p.publish(3, false, "events", "unwanted")
+			for range 3 {
+				p.expect(packets.PUBACK) // also of those, or they come again for ever
+			}
+			close(acknowledged)
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.Topics = []string{"devices/+/events"}
+		var mu sync.Mutex
+		var got []string
+		discarded := &discardCount{}
+		cfg.Hooks = discarded
+		start(t, cfg, func(_ context.Context, m delivery.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, string(m.Payload))
+			return nil
+		})
+		<-acknowledged
+		mu.Lock()
+		defer mu.Unlock()
+		if len(got) != 1 || got[0] != "wanted" {
+			t.Errorf("handed over: %q", got)
+		}
+		if n := discarded.n.Load(); n != 2 {
+			t.Errorf("the hook was told of %d", n)
+		}
+	})
+}
+
+type discardCount struct{ n atomic.Int64 }
+
+func (d *discardCount) MessageDiscarded(fds.OwnerKey, error) { d.n.Add(1) }

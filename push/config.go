@@ -75,8 +75,10 @@ type Config struct {
 	// at each call has its owner connect anew every ten minutes at most.
 	CertificateCheck time.Duration
 
-	Topics     []string // below the root, see fds.Root.Filter; default "#", everything
-	AtMostOnce bool     // subscribe with quality of service 0: messages may be lost; default 1
+	// Topics below the root are what is wanted, see fds.Root.Filter; default "#", everything.
+	// What a session from before sends besides is discarded; DiscardHook is told.
+	Topics     []string
+	AtMostOnce bool // subscribe with quality of service 0: messages may be lost; default 1
 
 	// Subscribed are the full filters that SaveSubscribed was told last, in an
 	// earlier run. A session kept by the broker keeps them too, so those that are
@@ -157,6 +159,8 @@ type settings struct {
 	brokers []server // BrokerURL's and the fallbacks'
 	allowed []string // in lower case: a host without brackets, or host:port
 	filters []string // full, wanted
+
+	everything bool // one of them is all there is
 }
 
 // server is where a broker listens.
@@ -222,6 +226,7 @@ func (c Config) validate() (settings, error) {
 				continue
 			}
 			s.filters = appendNew(s.filters, filter)
+			s.everything = s.everything || below == "#"
 		}
 		for _, filter := range c.Subscribed {
 			if prefix := c.Root.String(); len(filter) <= len(prefix) || !strings.EqualFold(filter[:len(prefix)], prefix) {

@@ -274,6 +274,17 @@ func (c *Connection) discardForeign(s *session, err error) {
 	}
 }
 
+// discardUnwanted tells of a message that Topics do not name. The first of a connection is
+// logged.
+func (c *Connection) discardUnwanted(s *session, topic string) {
+	err := fmt.Errorf("push: a message on %q, which Topics do not name: the session that the broker kept has other filters, too; they end with the session", cut(topic))
+	c.discarded(err)
+	if !s.unwanted {
+		s.unwanted = true
+		c.warn("push: a message that nobody wants was discarded", err)
+	}
+}
+
 // discardLate counts a message of quality of service 0 that was dropped.
 func (c *Connection) discardLate(reason error) {
 	c.mu.Lock()

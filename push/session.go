@@ -12,6 +12,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // session is one connection from its dial to its end. (What MQTT calls a session
@@ -30,6 +31,7 @@ type session struct {
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	foreign     error         // the first foreign topic; under the connection's lock
+	unwanted    bool          // a message was not wanted; the reader's alone
 	told        bool          // about it, in a state; under the connection's lock
 }
 
@@ -216,8 +218,12 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 	}
 	d := &inbound{session: s, packetID: p.PacketID}
 	levels, err := s.connection.settings.Root.Levels(p.Topic)
-	if err != nil {
-		s.connection.discardForeign(s, err)
+	if unwanted := err == nil && !s.connection.settings.wants(p.Topic); err != nil || unwanted {
+		if unwanted {
+			s.connection.discardUnwanted(s, p.Topic)
+		} else {
+			s.connection.discardForeign(s, err)
+		}
 		if p.QoS == 0 {
 			return false
 		}
@@ -234,6 +240,12 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 		return s.line.offerAtMostOnce(d)
 	}
 	return s.line.offer(d)
+}
+
+// wants reports whether Topics name a topic of the owner. A session that the broker kept may
+// have filters of which nobody knows here any more.
+func (s *settings) wants(topic string) bool {
+	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return fds.MatchTopic(filter, topic) })
 }
 
 // isUp says whether messages may be handed over already.

@@ -115,13 +115,7 @@ var walkWays = map[string]func(*http.Request, *http.Response) (*http.Response, e
 		response.Body = io.NopCloser(strings.NewReader("<html>"))
 		return response, nil
 	},
-	// A later page that is not there is the end of many a list.
-	"404 for a first page": func(r *http.Request, response *http.Response) (*http.Response, error) {
-		if r.URL.Query().Get("at") != "" {
-			return response, nil
-		}
-		return bare(r, 404), nil
-	},
+	"404": func(r *http.Request, _ *http.Response) (*http.Response, error) { return bare(r, 404), nil },
 }
 
 type brokenOff struct{}
