@@ -137,7 +137,11 @@ var (
 func yamlFault(err error) string {
 	var faults *yaml.TypeError
 	if !errors.As(err, &faults) {
-		return strings.TrimPrefix(err.Error(), "yaml: ")
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if strings.HasSuffix(text, "cannot start any token") { // a tab, nearly always
+			text += "; indent with spaces, not with tabs"
+		}
+		return text
 	}
 	var list []string
 	for _, text := range faults.Errors {

@@ -100,6 +100,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		says    []string
 	}{
 		{"an unknown key at the top", []string{"tokens:\n", "tokenz: {}\ntokens:\n"}, []string{`line 8: unknown key "tokenz"`}},
+		{"a tab before a key", []string{"provider:\n", "provider:\n\tx: y\n"}, []string{"line 2", "not with tabs"}},
 		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`line 5: unknown key "cafile"`}},
 		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`line 8: unknown key "client_secret"`}},
 		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{"line 6", "already defined"}},
