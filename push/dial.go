@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,15 +28,11 @@ func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certif
 			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
 		}
 	}
-	policy := tlspolicy.ClientConfig(roots, s.ExactlyTLS12)
-	policy.ServerName = to.host
-	// Whatever authorities the broker names, it gets to see the certificate that
-	// we have: its alert then says what is wrong with it.
-	policy.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
-	if to.path == "" { // a WebSocket begins as HTTP
-		policy.NextProtos = s.ALPN
+	alpn := s.ALPN
+	if to.path != "" { // a WebSocket begins as HTTP
+		alpn = nil
 	}
-	secured, below, err := s.secure(ctx, to, policy)
+	secured, below, err := s.secure(context.WithValue(ctx, shownKey{}, certificate), to, sharedPolicy(roots, s.ExactlyTLS12, to.host, alpn))
 	if err != nil {
 		return nil, nil, s.unreachable(ctx, *to, err)
 	}
@@ -51,6 +48,46 @@ func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certif
 		return nil, nil, s.unreachable(ctx, *to, err)
 	}
 	return conn, below, nil
+}
+
+// shownKey is of the context of a handshake: the certificate that the broker gets to see.
+type shownKey struct{}
+
+// policies are the TLS configurations of connections to the same broker, which thousands of
+// owners share: nothing in one is an owner's, whose certificate the handshake's context has.
+var policies struct {
+	mu  sync.Mutex
+	all map[policyKey]*tls.Config
+}
+
+type policyKey struct {
+	roots      *x509.CertPool
+	exactly12  bool
+	host, alpn string
+}
+
+// mostPolicies bounds them: roots may be made anew for each dial.
+const mostPolicies = 64
+
+func sharedPolicy(roots *x509.CertPool, exactly12 bool, host string, alpn []string) *tls.Config {
+	key := policyKey{roots, exactly12, host, strings.Join(alpn, "\x00")}
+	policies.mu.Lock()
+	defer policies.mu.Unlock()
+	if policy := policies.all[key]; policy != nil {
+		return policy
+	}
+	policy := tlspolicy.ClientConfig(roots, exactly12)
+	policy.ServerName, policy.NextProtos = host, slices.Clone(alpn)
+	// Whatever authorities the broker names, it gets to see the certificate that we have:
+	// its alert then says what is wrong with it.
+	policy.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return request.Context().Value(shownKey{}).(*tls.Certificate), nil
+	}
+	if policies.all == nil || len(policies.all) >= mostPolicies {
+		policies.all = make(map[policyKey]*tls.Config)
+	}
+	policies.all[key] = policy
+	return policy
 }
 
 // addressSilence is after how long an address of the broker's name that accepts and is silent

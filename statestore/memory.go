@@ -15,10 +15,23 @@ import (
 // is ready.
 type Memory struct {
 	mu      sync.Mutex
-	records map[Key]Record          // whose data is shared with no caller
+	records map[Key]memoryRecord
 	saved   int                     // saves so far, which are the revisions
 	claimed map[fds.OwnerKey]uint64 // by the number of the claim
 	claims  uint64                  // so far
+}
+
+// memoryRecord is a record whose data is shared with no caller.
+type memoryRecord struct {
+	data  []byte
+	saved int // 0: there is none
+}
+
+func (r memoryRecord) revision() string {
+	if r.saved == 0 {
+		return ""
+	}
+	return strconv.Itoa(r.saved)
 }
 
 var (
@@ -33,9 +46,11 @@ func (m *Memory) Load(ctx context.Context, key Key) (Record, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	record := m.records[key]
-	record.Data = bytes.Clone(record.Data)
-	return record, nil
+	record, ok := m.records[key]
+	if !ok {
+		return Record{}, nil
+	}
+	return Record{Data: bytes.Clone(record.data), Revision: record.revision()}, nil
 }
 
 // Save implements [Store].
@@ -49,16 +64,16 @@ func (m *Memory) Save(ctx context.Context, key Key, data []byte, revision string
 	data = append([]byte{}, data...)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if stored := m.records[key].Revision; stored != revision {
+	if stored := m.records[key].revision(); stored != revision {
 		return "", key.wrap("save", conflict(stored, revision))
 	}
 	if m.records == nil {
-		m.records = map[Key]Record{}
+		m.records = map[Key]memoryRecord{}
 	}
 	m.saved++
-	newRevision = strconv.Itoa(m.saved)
-	m.records[key] = Record{Data: data, Revision: newRevision}
-	return newRevision, nil
+	record := memoryRecord{data, m.saved}
+	m.records[key] = record
+	return record.revision(), nil
 }
 
 // Delete implements [Store].
@@ -68,7 +83,7 @@ func (m *Memory) Delete(ctx context.Context, key Key, revision string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if stored := m.records[key].Revision; stored != revision {
+	if stored := m.records[key].revision(); stored != revision {
 		return key.wrap("delete", conflict(stored, revision))
 	}
 	delete(m.records, key)
