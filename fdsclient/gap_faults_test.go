@@ -171,11 +171,11 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 		s := broken.Connection()
 		return s.Err != nil && strings.Contains(s.Err.Error(), "the disk is full")
 	})
-	heal()
-	publishers[1].arrive(&box)
 	if n := len(publishers[0].missing(&box)); n == 0 {
 		t.Error("messages were handed over though what was missed before them was not stored")
 	}
+	heal()
+	publishers[1].arrive(&box)
 	state.mu.Lock()
 	state.broken = fds.OwnerKey{}
 	state.mu.Unlock()

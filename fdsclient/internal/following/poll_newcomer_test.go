@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,9 +78,9 @@ func TestAFirstReadThatFailsInTheMiddleIsGoneOnWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all, api, h, id := polled(t, nil), new(polledAPI), new(had), fds.NewSubscriptionID()
 		api.event("before", time.Now().Add(-time.Hour))
-		failing := true
+		var heals atomic.Bool
 		h.fail = func(payload string) error {
-			if failing && strings.Contains(payload, "poison") {
+			if !heals.Load() && strings.Contains(payload, "poison") {
 				return errors.New("no")
 			}
 			return nil
@@ -95,7 +96,7 @@ func TestAFirstReadThatFailsInTheMiddleIsGoneOnWith(t *testing.T) {
 		f.Stop()
 		f = poller(t, all, id, api, h.handle)
 		time.Sleep(10 * time.Minute)
-		failing = false
+		heals.Store(true)
 		time.Sleep(10 * time.Minute)
 		f.Stop()
 		expect(t, h, "poison", "last")

@@ -103,6 +103,15 @@ func TestNothingIsLostInAStormOfTakeOversDropsAndFaults(t *testing.T) {
 	clients.Wait()
 
 	for id := range seen { // one client in peace gets whatever is left
+		f.SetFaults(id, Faults{})
+		f.mu.RLock()
+		owners := f.snapshot([]string{id})
+		f.mu.RUnlock()
+		for _, o := range owners { // the last cut may not have found a message yet
+			o.mu.Lock()
+			o.cutNext = false
+			o.mu.Unlock()
+		}
 		w := f.dial(id)
 		w.connect(id, resume)
 		for {
