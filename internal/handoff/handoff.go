@@ -4,9 +4,11 @@
 package handoff
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -83,7 +85,13 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 	if before != nil && before.known != known {
 		before = nil
 	}
-	dead = h.givenUp(before)
+	dead = h.givenUp(before, 0)
+	intact := m
+	if !dead && h.givenUp(before, 1) { // the handler may change the payload that the dead letters get
+		spare := *m
+		spare.Payload = bytes.Clone(m.Payload)
+		intact = &spare
+	}
 	returned := false
 	defer func() {
 		if !returned { // the handler ended its goroutine
@@ -109,17 +117,20 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		}
 		before = before.next(m, known, err, dead)
 		h.failing.Store(before)
-		if dead || !h.givenUp(before) {
+		if dead || !h.givenUp(before, 0) {
 			return false, err
 		}
-		dead, returned = true, false
+		dead, returned, m = true, false, intact
 		h.settings.Logger.LogAttrs(ctx, slog.LevelError, "the handler failed too often, the message goes to the dead letters", slog.Any("message", *m), slog.Any("error", err), slog.Int("attempts", before.Attempts))
 	}
 }
 
-// givenUp reports whether a message is for the dead letters.
-func (h *Hand) givenUp(f *failing) bool {
-	return h.settings.MaxAttempts > 0 && f != nil && f.Attempts >= h.settings.MaxAttempts
+// givenUp reports whether a message is for the dead letters after that many failures more.
+func (h *Hand) givenUp(f *failing, more int) bool {
+	if f != nil {
+		more += f.Attempts
+	}
+	return h.settings.MaxAttempts > 0 && more >= h.settings.MaxAttempts
 }
 
 // next returns what is known after one more failure.
@@ -144,15 +155,19 @@ func (h *Hand) Forget() {
 }
 
 // Until calls the handler until the message is done with, which nil says. ErrClosing:
-// closing was closed before; ErrChanged: it cannot be handed over again. Between two calls
-// the goroutine is no longer lent.
+// closing was closed before; ErrChanged: it cannot be handed over again. When it comes again
+// after that, or after the handler has ended the goroutine, and none between, its failures
+// are counted on. Between two calls the goroutine is no longer lent.
 func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) error {
-	h.Forget()
+	known := h.known(m)
+	if before := h.failing.Load(); before != nil && (known == 0 || before.known != known) {
+		h.Forget()
+	}
 	as := keep(m.Payload)
 	defer as.drop()
 	var b *backoff.Backoff // made when it is needed
 	for {
-		_, err := h.Once(ctx, m, 0)
+		_, err := h.Once(ctx, m, known)
 		if err == nil {
 			return nil
 		}
@@ -177,6 +192,15 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 			return ErrClosing
 		}
 	}
+}
+
+// known returns what a message is known by to Until; 0: by nothing, where failures are not
+// counted.
+func (h *Hand) known(m *delivery.Message) uint64 {
+	if h.settings.MaxAttempts == 0 {
+		return 0
+	}
+	return maphash.String(seed, m.Topic) ^ maphash.Bytes(seed, m.Payload) | 1
 }
 
 // call calls the handler, or what stands in for it, once.

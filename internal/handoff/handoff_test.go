@@ -228,3 +228,62 @@ func TestAMessageThatIsDoneAtOnceCostsNoMemory(t *testing.T) {
 	}
 	h.Rest()
 }
+
+func TestAttackTheDeadLettersGetThePayloadAsItCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{1, 300, 4<<10 + 1, 1 << 20} {
+			for attempts := 1; attempts <= 2; attempts++ {
+				as := strings.Repeat("x", size)
+				calls, dead := 0, ""
+				s := settings(func(_ context.Context, m delivery.Message) error {
+					if calls++; calls == attempts {
+						clear(m.Payload)
+					}
+					return errNotNow
+				})
+				s.MaxAttempts = attempts
+				s.DeadLetter = func(_ context.Context, m delivery.Message, _ error) error { dead = string(m.Payload); return nil }
+				if err := handoff.New(s).Until(t.Context(), &delivery.Message{Payload: []byte(as)}, nil); err != nil || dead != as {
+					t.Errorf("%d bytes, %d attempts: %v, the dead letters got %.10q", size, attempts, err, dead)
+				}
+			}
+		}
+	})
+}
+
+func TestAMessageThatComesAgainIsCountedOn(t *testing.T) {
+	for name, fail := range map[string]func(m delivery.Message){
+		"the handler ends its goroutine":         func(delivery.Message) { runtime.Goexit() },
+		"the handler changes what is not copied": func(m delivery.Message) { clear(m.Payload) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			as := strings.Repeat("x", 5<<10)
+			calls, dead := 0, ""
+			s := settings(func(_ context.Context, m delivery.Message) error {
+				calls++
+				fail(m)
+				return errNotNow
+			})
+			s.MaxAttempts = 3
+			s.DeadLetter = func(_ context.Context, m delivery.Message, _ error) error { dead = string(m.Payload); return nil }
+			h := handoff.New(s)
+			for range 4 { // it comes again each time
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					_ = h.Until(t.Context(), &delivery.Message{Topic: "events", Payload: []byte(as)}, nil)
+				}()
+				<-done
+				if dead != "" {
+					break
+				}
+			}
+			if calls != 3 || dead != as {
+				t.Errorf("%d calls, the dead letters got %.10q", calls, dead)
+			}
+			if _, ok := h.Failing(); ok {
+				t.Error("it is still failing")
+			}
+		})
+	}
+}
