@@ -181,7 +181,7 @@ func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
 			p.stay()
 		})
 		cfg := b.config()
-		cfg.Hooks = exits{}
+		cfg.Hooks, cfg.Budget = exits{}, push.NewBudget(0)
 		r := start(t, cfg, discard(t))
 		if s := r.waitPhase(push.BackingOff); !strings.Contains(s.Err.Error(), "ended the goroutine") {
 			t.Errorf("error %v", s.Err)
@@ -189,6 +189,72 @@ func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
 		r.waitPhase(push.Connected)
 		if err := r.stop(); err != nil {
 			t.Errorf("Run: %v", err)
+		}
+		if used := push.Used(cfg.Budget); used != 0 {
+			t.Errorf("%d bytes of the budget are never given back", used)
+		}
+	})
+}
+
+// Of a message of quality of service 0 that is lost with the handler's goroutine the hook is
+// told on that same goroutine.
+func TestAHookThatEndsTheHandlersGoroutineOnceMoreLeavesTheOwnerServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			_ = p.raw.SetReadDeadline(time.Now().Add(10 * time.Minute)) // fails the test
+			p.accept(true)
+			p.send(&packets.Publish{Topic: p.root.String() + "events", Payload: []byte(`"x"`), Properties: &packets.Properties{}})
+			p.stay()
+		})
+		cfg := b.config()
+		cfg.Hooks = exits{}
+		handled := make(chan struct{})
+		calls := 0
+		r := start(t, cfg, func(context.Context, delivery.Message) error {
+			if calls++; calls == 1 {
+				runtime.Goexit()
+			}
+			close(handled)
+			return nil
+		})
+		select {
+		case <-handled:
+		case <-time.After(time.Hour):
+			t.Error("no message is handed over any more")
+			return
+		}
+		if err := r.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestAMessageThatEndsTheHandlersGoroutineTooOftenGoesToTheDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acknowledged := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			_ = p.raw.SetReadDeadline(time.Now().Add(10 * time.Minute)) // fails the test
+			p.accept(true)
+			p.publish(1, p.n > 1, "events", `"x"`)
+			for packet := p.next(); packet != nil && packet.Type != packets.DISCONNECT; packet = p.next() {
+				if packet.Type == packets.PUBACK {
+					close(acknowledged)
+				}
+			}
+		})
+		cfg := b.config()
+		calls, dead := 0, 0
+		cfg.MaxAttempts = 3
+		cfg.DeadLetter = func(context.Context, delivery.Message, error) error { dead++; return nil }
+		r := start(t, cfg, func(context.Context, delivery.Message) error { calls++; runtime.Goexit(); return nil })
+		select {
+		case <-acknowledged:
+		case <-time.After(time.Hour):
+			t.Errorf("after %d calls it is not given up", calls)
+		}
+		r.stop()
+		if calls != 3 || dead != 1 {
+			t.Errorf("%d calls, %d dead letters", calls, dead)
 		}
 	})
 }

@@ -84,14 +84,24 @@ func (a *account) reserve(bytes int, more bool, wait func(granted <-chan struct{
 	a.asked = b.waiting.PushBack(r)
 	b.serve(a)
 	b.mu.Unlock()
-	if wait(r.granted) {
-		return true
-	}
+	granted := false
+	defer func() { // also when what wait calls ends the goroutine
+		if !granted {
+			a.withdraw(r)
+		}
+	}()
+	granted = wait(r.granted)
+	return granted
+}
+
+// withdraw gives up a reservation.
+func (a *account) withdraw(r *reservation) {
+	b := a.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a.asked == nil { // granted in the last moment
 		b.used -= r.bytes
-		if !more {
+		if !r.more {
 			a.messages--
 		}
 	} else {
@@ -99,7 +109,6 @@ func (a *account) reserve(bytes int, more bool, wait func(granted <-chan struct{
 		a.asked = nil
 	}
 	b.serve(nil)
-	return false
 }
 
 // release gives back bytes of a message; with gone, the message too.

@@ -279,8 +279,8 @@ func (l *line) acknowledge(d *inbound) {
 
 // abandon replaces the goroutine that the handler ended.
 func (l *line) abandon(d *inbound) {
+	defer func() { go l.work(nil) }() // also when a hook ends this one once more
 	l.giveUp(d, handoff.ErrExited)
-	go l.work(nil)
 }
 
 // giveUp ends the connection, so that the broker sends the message again, unless it is of
