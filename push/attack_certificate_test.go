@@ -3,7 +3,11 @@ package push_test
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
@@ -24,5 +28,56 @@ func TestAttackNamesInTheBrokersCertificateForgeNoLogLine(t *testing.T) {
 		}, discard(t))
 		realtest.CheckHostileNames(t, r.waitPhase(push.BackingOff).Err)
 		r.stop()
+	}
+}
+
+// Owners of one broker share what TLS is configured with, and each shows its own certificate.
+func TestAttackNoOwnerOfABrokerEverShowsAnothersCertificate(t *testing.T) {
+	ca := realtest.NewCA(t)
+	server := tls.Config{
+		Certificates: []tls.Certificate{ca.IssueCertificate("broker.test", realtest.CertificateOptions{Hosts: []string{"broker.test"}}).TLS},
+		ClientAuth:   tls.RequireAnyClientCert,
+		// The client's first offer has another curve: it says hello twice.
+		CurvePreferences: []tls.CurveID{tls.CurveP521},
+	}
+	const owners, rounds = 8, 4
+	roots := ca.Pool()
+	shown := make(chan string, 2*owners*rounds)
+	for _, exactly := range []bool{false, true} {
+		for range owners {
+			owner, root := newOwner()
+			certificate := ca.IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
+			r := start(t, push.Config{
+				Owner: owner, Root: root, BrokerURL: "mqtts://broker.test", RootCAs: roots, ExactlyTLS12: exactly,
+				Certificate: source(&certificate),
+				Backoff:     push.Backoff{Initial: time.Millisecond, Max: 10 * time.Millisecond},
+				Dial: func(context.Context, string, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					go func() {
+						defer theirs.Close()
+						conn := tls.Server(theirs, &server)
+						if err := conn.Handshake(); err != nil {
+							return
+						}
+						name := conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+						if _, err := packets.ReadPacket(conn); err != nil {
+							return
+						}
+						if name != root.ClientID() {
+							t.Errorf("owner %s shows the certificate of %s", root.ClientID(), name)
+						}
+						select {
+						case shown <- name:
+						default:
+						}
+					}()
+					return ours, nil
+				},
+			}, discard(t))
+			defer r.stop()
+		}
+	}
+	for range cap(shown) {
+		<-shown
 	}
 }
