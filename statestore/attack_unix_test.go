@@ -303,3 +303,27 @@ func TestAFolderIsTheSameUnderAnotherPath(t *testing.T) {
 	release()
 	mustClaim(t, g, key.Owner)()
 }
+
+// The folder is made by whoever needs it first, when another path to it may be known already.
+func TestAFolderThatWasNotThereIsTheSameUnderAnotherPath(t *testing.T) {
+	base, owner := t.TempDir(), newOwner()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(base, link); err != nil {
+		t.Fatal(err)
+	}
+	f, err := OpenFolder(filepath.Join(base, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := OpenFolder(filepath.Join(link, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := mustClaim(t, f, owner)
+	defer release()
+	wantClaimedBy(t, g, owner, os.Getpid())
+	mustClaim(t, g, newOwner())() // which closes the file of a folder that it has alone
+	if says, err := claimElsewhere(f, owner); err == nil || !strings.Contains(says, fmt.Sprint("process ", os.Getpid())) {
+		t.Errorf("another process claims what this one has: %q, %v", says, err)
+	}
+}

@@ -65,7 +65,7 @@ func (f *Folder) Claim(ctx context.Context, owner fds.OwnerKey) (release func(),
 	if err := checkOwner(ctx, owner); err != nil {
 		return nil, fmt.Errorf("statestore: claim %s: %w", shownOwner(owner), err)
 	}
-	p := enter(f.path)
+	p := f.enter()
 	if !p.take(owner) {
 		p.leave()
 		return nil, &ClaimedError{Owner: owner, PID: os.Getpid(), Place: f.path}

@@ -87,6 +87,15 @@ func (f *Folder) makeReady() error {
 	return nil
 }
 
+// enter returns the folder's place. It is made before: one that is not there is not known to
+// be the same under another path.
+func (f *Folder) enter() *place {
+	if !f.ready.Load() {
+		_ = f.makeReady() // lock returns the error
+	}
+	return enter(f.path)
+}
+
 // lock is place.lock in a folder that is made where it is not there.
 func (f *Folder) lock(ctx context.Context, p *place, offset int64) (unlock func(), err error) {
 	if !f.ready.Load() {
@@ -233,7 +242,7 @@ func (f *Folder) look(key Key) (stored, error) {
 
 // change runs a change of the record that has the revision, while nobody else changes it.
 func (f *Folder) change(ctx context.Context, key Key, revision string, change func(name string, own bool) error) error {
-	p := enter(f.path)
+	p := f.enter()
 	defer p.leave()
 	unlock, err := f.lock(ctx, p, byteOf(key))
 	if err != nil && !errors.Is(err, errNoLocks) {

@@ -25,9 +25,8 @@ var errNoLocks = errors.New("the file system has no locks")
 // place is a folder as all of this process use it.
 type place struct {
 	path  string
-	dir   os.FileInfo // guarded by places.mu, as users is; nil: it is not there
-	users int         // what goes on now, and claims: without any the file is closed
-	local keyedLocks  // by the byte, beside the system's locks
+	users int        // guarded by places.mu: what goes on now, and claims: without any the file is closed
+	local keyedLocks // by the byte, beside the system's locks
 
 	mu       sync.Mutex
 	file     *os.File // nil: not opened yet
@@ -48,28 +47,25 @@ var places struct {
 func enter(path string) *place {
 	places.mu.Lock()
 	defer places.mu.Unlock()
-	dir, err := os.Stat(path)
-	if err != nil {
-		dir = nil
-	}
-	for _, p := range places.all {
-		if p.path == path || dir != nil && p.is(dir) {
-			p.dir = dir // which may be another since
-			p.users++
-			return p
+	at := slices.IndexFunc(places.all, func(p *place) bool { return p.path == path })
+	if at < 0 && len(places.all) > 0 {
+		if dir, err := os.Stat(path); err == nil {
+			at = slices.IndexFunc(places.all, func(p *place) bool { return p.is(dir) })
 		}
 	}
-	p := &place{path: path, dir: dir, users: 1, claims: map[fds.OwnerKey]*claim{}}
+	if at >= 0 {
+		p := places.all[at]
+		p.users++
+		return p
+	}
+	p := &place{path: path, users: 1, claims: map[fds.OwnerKey]*claim{}}
 	places.all = append(places.all, p)
 	return p
 }
 
 // is reports whether it is that folder, under another path.
 func (p *place) is(dir os.FileInfo) bool {
-	if p.dir == nil || !os.SameFile(p.dir, dir) {
-		return false
-	}
-	now, err := os.Stat(p.path) // it may have been removed, and its number given to another
+	now, err := os.Stat(p.path) // at this moment: it may have been made, or another put in its place
 	return err == nil && os.SameFile(now, dir)
 }
 
