@@ -3,8 +3,11 @@ package push_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -80,4 +83,30 @@ func TestAttackNoOwnerOfABrokerEverShowsAnothersCertificate(t *testing.T) {
 	for range cap(shown) {
 		<-shown
 	}
+}
+
+func TestAttackRootsThatAreMadeAnewForEachDialAreNotAllKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		owner, root := newOwner()
+		certificate := realtest.NewCA(t).IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
+		dials := 0
+		_, most := push.Policies()
+		enough := make(chan struct{})
+		r := start(t, push.Config{
+			Owner: owner, Root: root, BrokerURL: "mqtts://broker.test", Certificate: source(&certificate),
+			Roots:   func(context.Context) (*x509.CertPool, error) { return x509.NewCertPool(), nil },
+			Backoff: push.Backoff{Initial: time.Second, Max: time.Second},
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				if dials++; dials == 2*most {
+					close(enough)
+				}
+				return nil, errors.New("no network")
+			},
+		}, discard(t))
+		<-enough
+		r.stop()
+		if kept, most := push.Policies(); kept > most {
+			t.Errorf("%d are kept, of which %d are allowed", kept, most)
+		}
+	})
 }
