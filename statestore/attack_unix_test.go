@@ -319,6 +319,15 @@ func TestAFolderThatWasNotThereIsTheSameUnderAnotherPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first, second := f.enter(), g.enter() // both before anything is done
+	if first != second {
+		t.Error("it is two places")
+	}
+	first.leave()
+	second.leave()
+	if err := os.RemoveAll(f.path); err != nil {
+		t.Fatal(err)
+	}
 	release := mustClaim(t, f, owner)
 	defer release()
 	wantClaimedBy(t, g, owner, os.Getpid())
