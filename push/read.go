@@ -30,7 +30,7 @@ func (w *wire) read() {
 		if !reader {
 			return
 		}
-		w.refund()              // as above, when a function of the application has ended the goroutine
+		w.refund()              // for the message at which a function of the application ended this goroutine
 		w.fail(errReaderExited) // unless it has ended, as it has when the loop was left
 		_ = w.raw.Close()
 		close(w.done)
