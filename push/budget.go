@@ -144,13 +144,6 @@ func (b *Budget) grant(waiting *list.Element) {
 	close(r.granted)
 }
 
-// isFull reports whether reading pauses, or soon would.
-func (a *account) isFull() bool {
-	a.budget.mu.Lock()
-	defer a.budget.mu.Unlock()
-	return a.budget.waiting.Len() > 0 || a.budget.used >= a.budget.most
-}
-
 // tell reports whether it is to be said that the budget is used up: once a minute, for all
 // connections.
 func (b *Budget) tell() bool {

@@ -122,7 +122,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	if err != nil {
 		return err
 	}
-	if s.line != nil && (s.connection.cautious || s.connection.account.isFull()) {
+	if s.line != nil && s.connection.cautious {
 		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
 		// room does not see that.
 		packet.Properties.ReceiveMaximum = new(uint16(1))
