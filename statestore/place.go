@@ -11,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
+	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
 // claimsName is the file in a folder of which processes lock single bytes. On unix closing any
@@ -25,8 +26,8 @@ var errNoLocks = errors.New("the file system has no locks")
 // place is a folder as all of this process use it.
 type place struct {
 	path  string
-	users int        // guarded by places.mu: what goes on now, and claims: without any the file is closed
-	local keyedLocks // by the byte, beside the system's locks
+	users int                  // guarded by places.mu: what goes on now, and claims: without any the file is closed
+	local keylock.Locks[int64] // by the byte, beside the system's locks
 
 	mu       sync.Mutex
 	file     *os.File // nil: not opened yet
@@ -162,7 +163,7 @@ func (p *place) lock(ctx context.Context, offset int64) (unlock func(), err erro
 }
 
 func (p *place) lockOne(ctx context.Context, offset int64) (unlock func(), err error) {
-	leave, err := p.local.lock(ctx, offset)
+	leave, err := p.local.Lock(ctx, offset)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (p *place) lockOne(ctx context.Context, offset int64) (unlock func(), err e
 		case <-time.After(pause):
 		case <-ctx.Done():
 			leave()
-			return nil, ended(ctx)
+			return nil, keylock.Ended(ctx)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
 // MaxBytes bounds the data of a record.
@@ -124,22 +125,13 @@ func (k Key) check(ctx context.Context) error {
 func checkOwner(ctx context.Context, owner fds.OwnerKey) error {
 	switch {
 	case ctx.Err() != nil:
-		return ended(ctx)
+		return keylock.Ended(ctx)
 	case owner.Issuer == "" || len(owner.Issuer) > maxText || !utf8.ValidString(owner.Issuer):
 		return fmt.Errorf("%w: the issuer is not UTF-8 of 1 to %d bytes", ErrKey, maxText)
 	case owner.SubscriptionID == fds.SubscriptionID{}:
 		return fmt.Errorf("%w: it has no subscription ID", ErrKey)
 	}
 	return nil
-}
-
-// ended matches ctx.Err and, where the caller gave one, the cause.
-func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if err == cause {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // wrap adds to an error what was tried.

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
+	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
 // fileLocks is one lock per name, for all goroutines and processes that use the
@@ -24,7 +25,7 @@ import (
 type fileLocks struct {
 	folder string
 	within bool // the folder is part of one that exists
-	local  keyedLocks
+	local  keylock.Locks[string]
 
 	mu   sync.Mutex
 	held map[string]*heldFile
@@ -58,7 +59,7 @@ func (l *fileLocks) lockLasting(ctx context.Context, name string) (*lease, error
 // take queues up within the process. Among processes one waiter each asks again and
 // again, since the system's own waiting cannot be interrupted.
 func (l *fileLocks) take(ctx context.Context, name string, remove bool) (*lease, error) {
-	leave, err := l.local.lock(ctx, name)
+	leave, err := l.local.Lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (l *fileLocks) take(ctx context.Context, name string, remove bool) (*lease,
 		case <-time.After(pause):
 		case <-ctx.Done():
 			leave()
-			return nil, contextCause(ctx)
+			return nil, keylock.Ended(ctx)
 		}
 	}
 }

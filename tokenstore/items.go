@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
 const defaultKeyringTimeout = 30 * time.Second
@@ -92,7 +94,7 @@ func (g *callGate) do(ctx context.Context, timeout time.Duration, call func(back
 	case <-overdue: // also when there is a turn or ctx has ended
 		return errHanging
 	case <-ctx.Done():
-		return contextCause(ctx)
+		return keylock.Ended(ctx)
 	default:
 	}
 	wait := time.NewTimer(timeout)
@@ -102,7 +104,7 @@ func (g *callGate) do(ctx context.Context, timeout time.Duration, call func(back
 	case <-overdue:
 		return errHanging
 	case <-ctx.Done():
-		return contextCause(ctx)
+		return keylock.Ended(ctx)
 	case <-wait.C:
 		return errTimeout
 	}
@@ -132,7 +134,7 @@ func (g *callGate) do(ctx context.Context, timeout time.Duration, call func(back
 	case <-late:
 		return errTimeout
 	case <-ctx.Done():
-		return contextCause(ctx)
+		return keylock.Ended(ctx)
 	}
 }
 

@@ -3,12 +3,13 @@ package tokenstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
 // Memory keeps grants until the process ends, for tests and demonstrations. It
@@ -18,7 +19,7 @@ type Memory struct {
 	grants map[Key]Grant // whose lists are shared with no caller
 	saved  int           // saves so far, which are the revisions
 
-	locks keyedLocks
+	locks keylock.Locks[string]
 }
 
 var _ Store = (*Memory)(nil)
@@ -130,7 +131,7 @@ func (m *Memory) Lock(ctx context.Context, key Key) (Lease, error) {
 	if err := contextError(ctx, op, key); err != nil {
 		return nil, err
 	}
-	unlock, err := m.locks.lock(ctx, key.hash())
+	unlock, err := m.locks.Lock(ctx, key.hash())
 	if err != nil {
 		return nil, &Error{Op: op, Key: key, Err: err}
 	}
@@ -142,14 +143,5 @@ func contextError(ctx context.Context, op string, key Key) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return &Error{Op: op, Key: key, Err: contextCause(ctx)}
-}
-
-// contextCause matches ctx.Err and, where the caller gave one, the cause.
-func contextCause(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if err == cause {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
+	return &Error{Op: op, Key: key, Err: keylock.Ended(ctx)}
 }
