@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -62,42 +61,21 @@ func TestASilentAddressOfTheProvidersNameIsPassedOver(t *testing.T) {
 	for _, live := range []string{"127.0.0.1", "127.0.0.2"} {
 		a := serve(t, answer(`[{}]`))
 		to := a.Listener.Addr().String()
-		listeners := map[string]net.Listener{}
+		var stops []func()
 		port := 0
 		for _, address := range []string{"127.0.0.1", "127.0.0.2"} {
 			l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			listeners[address], port = l, l.Addr().(*net.TCPAddr).Port
-		}
-		var serving sync.WaitGroup
-		for address, l := range listeners {
-			serving.Go(func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					serving.Go(func() {
-						defer conn.Close()
-						if address != live {
-							_, _ = io.Copy(io.Discard, conn)
-							return
-						}
-						server, err := net.Dial("tcp", to)
-						if err != nil {
-							return
-						}
-						defer server.Close()
-						go func() {
-							_, _ = io.Copy(server, conn)
-							server.Close()
-						}()
-						_, _ = io.Copy(conn, server)
-					})
+			port = l.Addr().(*net.TCPAddr).Port
+			stops = append(stops, speaking(l, func(conn net.Conn) {
+				if address != live {
+					_, _ = io.Copy(io.Discard, conn)
+					return
 				}
-			})
+				relay(conn, conn, to)
+			}))
 		}
 		config := a.config
 		config.BaseURL, config.Timeout = "https://two.example.com:"+strconv.Itoa(port), 8*time.Second
@@ -108,9 +86,8 @@ func TestASilentAddressOfTheProvidersNameIsPassedOver(t *testing.T) {
 			t.Errorf("live at %s: %d items, %v", live, len(got), err)
 		}
 		transport.CloseIdleConnections()
-		for _, l := range listeners {
-			l.Close()
+		for _, stop := range stops {
+			stop()
 		}
-		serving.Wait()
 	}
 }

@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,11 +31,27 @@ func startProxy(t *testing.T, socks bool, status int, to string) *proxying {
 		t.Fatal(err)
 	}
 	p := &proxying{address: l.Addr().String()}
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait()
+	stop := speaking(l, func(conn net.Conn) {
+		read := bufio.NewReader(conn)
+		if socks {
+			p.greet(conn, read, status)
+		} else if asked, err := http.ReadRequest(read); err == nil {
+			p.note(asked.Method + " " + asked.Host)
+			fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n\r\n", status, http.StatusText(status))
+		}
+		if status == 200 && to != "" {
+			relay(conn, read, to)
+		}
 	})
+	t.Cleanup(stop)
+	return p
+}
+
+// speaking has each connection to l spoken to, until stop, which ends them and waits for
+// the last: a client may keep a connection long after its last answer.
+func speaking(l net.Listener, speak func(net.Conn)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -43,30 +60,30 @@ func startProxy(t *testing.T, socks bool, status int, to string) *proxying {
 			}
 			serving.Go(func() {
 				defer conn.Close()
-				read := bufio.NewReader(conn)
-				if socks {
-					p.greet(conn, read, status)
-				} else if asked, err := http.ReadRequest(read); err == nil {
-					p.note(asked.Method + " " + asked.Host)
-					fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n\r\n", status, http.StatusText(status))
-				}
-				if status != 200 || to == "" {
-					return
-				}
-				server, err := net.Dial("tcp", to)
-				if err != nil {
-					return
-				}
-				defer server.Close()
-				go func() {
-					_, _ = io.Copy(server, read)
-					server.Close()
-				}()
-				_, _ = io.Copy(conn, server)
+				defer context.AfterFunc(ctx, func() { conn.Close() })()
+				speak(conn)
 			})
 		}
 	})
-	return p
+	return func() {
+		l.Close()
+		cancel()
+		serving.Wait()
+	}
+}
+
+// relay leads a connection to the address; read is what comes from the connection.
+func relay(conn net.Conn, read io.Reader, to string) {
+	server, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(server, read)
+		server.Close()
+	}()
+	_, _ = io.Copy(conn, server)
 }
 
 // greet speaks SOCKS 5 (RFC 1928) with a name.
