@@ -11,9 +11,6 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// ErrNoMember says that an item lacks the member that was asked for.
-var ErrNoMember = errors.New("no such member")
-
 // As reads the member at a path below the item's root into a T, by the rules of
 // encoding/json. Without a path the whole item is read. A missing member matches
 // ErrNoMember, one of another kind ErrItem. The error names the path down to the

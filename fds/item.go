@@ -3,16 +3,11 @@ package fds
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
-
-// ErrItem is the class of every error about an object that is not what FDS
-// says: not JSON, not an object, or a member of another kind than stated.
-var ErrItem = errors.New("malformed item")
 
 // Item is one object of FDS, a device, a space, a message or a tag, as a
 // provider sent it. All have the same root: an ID, a generic object and,

@@ -2,17 +2,12 @@ package fds
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/google/uuid"
 )
-
-// ErrSubscriptionID is the class of every error about a malformed subscription
-// ID.
-var ErrSubscriptionID = errors.New("malformed subscription ID")
 
 // SubscriptionID identifies a resource owner at an information provider (W6).
 // It is a UUID of version 4 and the RFC 4122 variant. Values compare with ==,

@@ -1,19 +1,10 @@
 package fds
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 )
-
-// ErrTopic is the class of every error about a topic or topic filter that FDS
-// or MQTT does not allow.
-var ErrTopic = errors.New("malformed topic")
-
-// ErrForeignTopic says that a well-formed topic belongs to another owner, or spells the
-// subscription ID in other letters than the owner's root.
-var ErrForeignTopic = errors.New("topic of another owner")
 
 const (
 	topicPrefix = "fds/v2/"

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -178,7 +179,7 @@ func TestAttackMixUpOnTheLoopback(t *testing.T) {
 				}
 				return nil
 			}})
-			if err == nil || c.named && !errors.Is(err, fdsclient.ErrIssuer) {
+			if err == nil || c.named && !errors.Is(err, fds.ErrIssuer) {
 				t.Errorf("the sign-in gives %v", err)
 			}
 			if evil.gained() != c.succeeds {
@@ -212,12 +213,12 @@ func TestAttackMixUpWithRedirectURLs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+			if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrForeignRedirect) {
 				t.Errorf("the evil one's Client gives %v", err)
 			}
 			own := configure(t, honest)
 			own.Application.ClientID, own.Application.RedirectURL = "app", urls[0]
-			if _, err := open(t, own).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+			if _, err := open(t, own).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrForeignRedirect) {
 				t.Errorf("the honest one's Client gives %v", err)
 			}
 			if evil.gained() {
@@ -239,7 +240,7 @@ func TestTwoProvidersDoNotShareARedirectURL(t *testing.T) {
 	open(t, at(p, address)) // the same provider's again
 	for _, spelling := range []string{address, "https://APP.example:443/callback"} {
 		_, err := fdsclient.New(at(other, spelling))
-		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), p.Issuer()) || !strings.Contains(err.Error(), "one for each provider") {
+		if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), p.Issuer()) || !strings.Contains(err.Error(), "one for each provider") {
 			t.Errorf("%s: error %v", spelling, err)
 		}
 	}

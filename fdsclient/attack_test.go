@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -34,7 +35,7 @@ func TestLoginCSRF(t *testing.T) {
 	client := open(t, web(t, p))
 	_, attackers := begin(t, client, p, p.Owners()[0])
 	victim, own := begin(t, client, p, p.Owners()[1])
-	if _, err := client.FinishSignIn(t.Context(), victim, attackers); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+	if _, err := client.FinishSignIn(t.Context(), victim, attackers); !errors.Is(err, fds.ErrForeignRedirect) {
 		t.Errorf("the attacker's redirect gives %v", err)
 	}
 	if owners, err := client.FinishSignIn(t.Context(), victim, own); err != nil || owners[0].Key().SubscriptionID != p.Owners()[1].SubscriptionID {
@@ -74,7 +75,7 @@ func TestMixUp(t *testing.T) {
 	attempt, callback := begin(t, client, p, p.Owners()[0])
 	forged := strings.Replace(callback, url.QueryEscape(p.Issuer()), url.QueryEscape("https://evil.example"), 1)
 	before := p.Requests(fdstest.TokenEndpoint)
-	if _, err := client.FinishSignIn(t.Context(), attempt, forged); !errors.Is(err, fdsclient.ErrIssuer) {
+	if _, err := client.FinishSignIn(t.Context(), attempt, forged); !errors.Is(err, fds.ErrIssuer) {
 		t.Errorf("error %v", err)
 	}
 	if p.Requests(fdstest.TokenEndpoint) != before {
@@ -150,7 +151,7 @@ func TestATokenAnswerWithoutEndOrMeasureIsGivenUp(t *testing.T) {
 		_, err := owner.Token(ctx)
 		cancel()
 		off()
-		if !errors.Is(err, fdsclient.ErrUnavailable) || !strings.Contains(err.Error(), "larger than") {
+		if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "larger than") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if stored(t, cfg.Store).RefreshToken.IsZero() {

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // TestAttackWhatHoldsSecretsPrintsItsNameWhateverTheVerb: others would print what is
@@ -110,11 +110,11 @@ func TestAttackADeviceIsNotShownACodeForAGrantThatCannotBeKept(t *testing.T) {
 	cfg.Store = lockedStore{cfg.Store}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := open(t, cfg).SignInDevice(ctx, func(fdsclient.DeviceCode) { t.Error("the code was shown") }); !errors.Is(err, tokenstore.ErrUnavailable) {
+	if _, err := open(t, cfg).SignInDevice(ctx, func(fdsclient.DeviceCode) { t.Error("the code was shown") }); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("error %v", err)
 	}
 	before := p.Requests(fdstest.TokenEndpoint)
-	if _, err := open(t, cfg).SignInApplication(ctx); !errors.Is(err, tokenstore.ErrUnavailable) {
+	if _, err := open(t, cfg).SignInApplication(ctx); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("for the application: error %v", err)
 	}
 	if p.Requests(fdstest.TokenEndpoint) != before {

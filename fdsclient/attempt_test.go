@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -52,7 +53,7 @@ func TestAnAttemptIsForOneUseInItsTime(t *testing.T) {
 	if err != nil || len(owners) != 1 {
 		t.Fatalf("%v, %v", owners, err)
 	}
-	if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrAttemptUsed) {
+	if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrAttemptUsed) {
 		t.Errorf("the second use: %v", err)
 	}
 	// A replay in another process has only the server to stop it.
@@ -79,7 +80,7 @@ func TestAnAttemptIsForOneUseInItsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.FinishSignIn(t.Context(), expired, callback); !errors.Is(err, fdsclient.ErrAttemptExpired) {
+	if _, err := client.FinishSignIn(t.Context(), expired, callback); !errors.Is(err, fds.ErrAttemptExpired) {
 		t.Errorf("an expired attempt: %v", err)
 	}
 	if _, err := fdsclient.DecodeAttempt([]byte(`{"version":1}`)); err == nil {
@@ -113,12 +114,12 @@ func TestARedirectMustBeTheAttempts(t *testing.T) {
 		"far too long":  callback + "&x=" + strings.Repeat("x", 20000),
 		"state altered": change(func(_ *url.URL, q url.Values) { q.Set("state", q.Get("state")+"x") }),
 	} {
-		if _, err := client.FinishSignIn(t.Context(), attempt, foreign); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+		if _, err := client.FinishSignIn(t.Context(), attempt, foreign); !errors.Is(err, fds.ErrForeignRedirect) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// Login CSRF: the attacker's redirect in the victim's session.
-	if _, err := client.FinishSignIn(t.Context(), other, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+	if _, err := client.FinishSignIn(t.Context(), other, callback); !errors.Is(err, fds.ErrForeignRedirect) {
 		t.Errorf("another session's redirect: %v", err)
 	}
 	// None of it has used the attempt up; a server passes path and query alone, in which

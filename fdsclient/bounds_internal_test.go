@@ -70,7 +70,7 @@ func TestAfterCloseNothingRuns(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if err := client.Run(ctx, nil); !errors.Is(err, ErrClosed) {
+		if err := client.Run(ctx, nil); !errors.Is(err, fds.ErrClientClosed) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -279,7 +279,7 @@ func TestAttackAGrantOfAnotherProviderOrApplicationIsNotTaken(t *testing.T) {
 	}
 	for name, id := range ids {
 		o, err := client.Owner(t.Context(), id)
-		if name == "own" && err != nil || name != "own" && !errors.Is(err, ErrNoOwner) {
+		if name == "own" && err != nil || name != "own" && !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("%s: %v, %v", name, o, err)
 		}
 	}

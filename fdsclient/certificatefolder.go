@@ -19,7 +19,6 @@ import (
 	"github.com/fds-sdk/fds-go/internal/certfile"
 	"github.com/fds-sdk/fds-go/internal/single"
 	"github.com/fds-sdk/fds-go/internal/textfile"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // CertificateFolder reads <subscription-id>.pem (certificate chain and private
@@ -70,25 +69,25 @@ type unusableFile struct{ error }
 
 func (e unusableFile) Unwrap() error { return e.error }
 
-// Is matches push.ErrCertificate: the file is not tried again soon, but a changed one is.
-func (e unusableFile) Is(target error) bool { return target == push.ErrCertificate }
+// Is matches fds.ErrCertificate: the file is not tried again soon, but a changed one is.
+func (e unusableFile) Is(target error) bool { return target == fds.ErrCertificate }
 
 // OpenCertificateFolder uses the folder at path, which must exist. The password
 // is for PKCS#12 files.
 func OpenCertificateFolder(path string, password Secret) (*CertificateFolder, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("fdsclient: certificate folder: %w: %w", ErrConfig, err)
+		return nil, fmt.Errorf("fdsclient: certificate folder: %w: %w", fds.ErrConfig, err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("fdsclient: certificate folder: %w: %s is a file; name the folder that holds <subscription-id>.pem", ErrConfig, path)
+		return nil, fmt.Errorf("fdsclient: certificate folder: %w: %s is a file; name the folder that holds <subscription-id>.pem", fds.ErrConfig, path)
 	}
 	return &CertificateFolder{path: path, password: password, names: folderNames{path: path}, owners: make(map[fds.SubscriptionID]*ownerFile)}, nil
 }
 
 // Certificate implements CertificateSource. It waits until ctx ends, or half a minute;
 // files of other owners hold it up at no time. A file that cannot be used is an error
-// that matches push.ErrCertificate; one that cannot be read at this moment is not.
+// that matches fds.ErrCertificate; one that cannot be read at this moment is not.
 func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 	f.mu.Lock()
 	o := f.owners[owner.SubscriptionID]
@@ -230,7 +229,7 @@ func (f *CertificateFolder) find(id fds.SubscriptionID, read *certificateFile) (
 	if fault != nil {
 		return "", version, unusableFile{fmt.Errorf("fdsclient: certificate: %w", fault)}
 	}
-	return "", version, fmt.Errorf("fdsclient: %w: %s holds neither %s.pem nor .p12 or .pfx; ask the broker's administrator for it", ErrNoCertificate, f.path, id)
+	return "", version, fmt.Errorf("fdsclient: %w: %s holds neither %s.pem nor .p12 or .pfx; ask the broker's administrator for it", fds.ErrNoCertificate, f.path, id)
 }
 
 const (

@@ -44,7 +44,7 @@ func TestAFileThatComesIsFoundAtTheNextQuestionWhateverItsName(t *testing.T) {
 			id + ".PFX":                  archive,
 		} {
 			source := openCertificates(t, folder, "open sesame")
-			if _, err := source.Certificate(t.Context(), key); !errors.Is(err, fdsclient.ErrNoCertificate) || !errors.Is(err, push.ErrCertificate) {
+			if _, err := source.Certificate(t.Context(), key); !errors.Is(err, fds.ErrNoCertificate) || !errors.Is(err, fds.ErrCertificate) {
 				t.Errorf("without: %v", err)
 			}
 			path := filepath.Join(folder, file)
@@ -118,7 +118,7 @@ func TestAttackAFileThatIsLongInDecryptionIsTriedOnce(t *testing.T) {
 	took := func() time.Duration {
 		t.Helper()
 		began := time.Now()
-		if _, err := source.Certificate(t.Context(), key); err == nil || !strings.Contains(err.Error(), "password") || !errors.Is(err, push.ErrCertificate) {
+		if _, err := source.Certificate(t.Context(), key); err == nil || !strings.Contains(err.Error(), "password") || !errors.Is(err, fds.ErrCertificate) {
 			t.Fatalf("%v", err)
 		}
 		return time.Since(began)
@@ -180,7 +180,7 @@ func TestOnlyWhatAPersonMustMendIsFinalOfAFolder(t *testing.T) {
 		}
 		source := openCertificates(t, folder, "")
 		c.make(filepath.Join(folder, key.SubscriptionID.String()+".pem"))
-		if _, err := source.Certificate(t.Context(), key); err == nil || errors.Is(err, push.ErrCertificate) != c.final {
+		if _, err := source.Certificate(t.Context(), key); err == nil || errors.Is(err, fds.ErrCertificate) != c.final {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -250,7 +250,7 @@ func (m *inFolder) until(t *testing.T, phase push.Phase) push.State {
 func TestACertificateThatArrivesAfterTheSignInConnectsTheOwner(t *testing.T) {
 	m := newInFolder(t)
 	m.run(t)
-	if s := m.until(t, push.NeedsCertificate); !errors.Is(s.Err, fdsclient.ErrNoCertificate) || time.Until(s.RetryAt) < time.Minute {
+	if s := m.until(t, push.NeedsCertificate); !errors.Is(s.Err, fds.ErrNoCertificate) || time.Until(s.RetryAt) < time.Minute {
 		t.Errorf("%+v", s)
 	}
 	m.put(t, realtest.CertificateOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})

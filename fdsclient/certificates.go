@@ -18,8 +18,8 @@ import (
 // CertificateSource returns the client certificate of an owner (M2). It is asked
 // before every connect and about every Push.CertificateCheck, connected or waiting for
 // one, so it may return another one once that has changed; keys may live elsewhere,
-// behind a crypto.Signer. Without one for the owner the error matches ErrNoCertificate;
-// where there is one that only a person can mend, push.ErrCertificate. Every other error
+// behind a crypto.Signer. Without one for the owner the error matches fds.ErrNoCertificate;
+// where there is one that only a person can mend, fds.ErrCertificate. Every other error
 // counts as one that passes, and the source is asked again soon.
 type CertificateSource interface {
 	Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error)
@@ -101,7 +101,7 @@ func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tl
 		return nil, err
 	}
 	if certificate == nil || len(certificate.Certificate) == 0 {
-		return nil, fmt.Errorf("fdsclient: %w: Config.Certificates gave none for %s", ErrNoCertificate, owner.SubscriptionID)
+		return nil, fmt.Errorf("fdsclient: %w: Config.Certificates gave none for %s", fds.ErrNoCertificate, owner.SubscriptionID)
 	}
 	return withContainedKey(certificate), nil
 }
@@ -110,7 +110,7 @@ func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tl
 // moment at which one of its chain is not.
 func (c *Client) CertificateExpiry(ctx context.Context, owner fds.OwnerKey) (time.Time, error) {
 	if c.cfg.Certificates == nil {
-		return time.Time{}, fmt.Errorf("fdsclient: %w: Config.Certificates is missing", ErrNoCertificate)
+		return time.Time{}, fmt.Errorf("fdsclient: %w: Config.Certificates is missing", fds.ErrNoCertificate)
 	}
 	certificate, err := c.ownersCertificate(ctx, owner)
 	if err != nil {

@@ -104,7 +104,7 @@ func TestWhatIsWrongWithACertificateFileIsSaid(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("error %v, want %q in it", err, c.says)
 			}
-			if c.file == "" && !errors.Is(err, fdsclient.ErrNoCertificate) {
+			if c.file == "" && !errors.Is(err, fds.ErrNoCertificate) {
 				t.Errorf("class of %v", err)
 			}
 			if err != nil && strings.Contains(err.Error(), "PRIVATE KEY") {
@@ -112,7 +112,7 @@ func TestWhatIsWrongWithACertificateFileIsSaid(t *testing.T) {
 			}
 		})
 	}
-	if _, err := fdsclient.OpenCertificateFolder(filepath.Join(t.TempDir(), "missing"), fdsclient.Secret{}); !errors.Is(err, fdsclient.ErrConfig) {
+	if _, err := fdsclient.OpenCertificateFolder(filepath.Join(t.TempDir(), "missing"), fdsclient.Secret{}); !errors.Is(err, fds.ErrConfig) {
 		t.Errorf("a missing folder: %v", err)
 	}
 }

@@ -66,7 +66,7 @@ var processName = func() string {
 }()
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
-// ErrConfig and name every fault, or come from opening the keyring.
+// fds.ErrConfig and name every fault, or come from opening the keyring.
 func New(cfg Config) (*Client, error) {
 	cfg, err := cfg.validate()
 	if err != nil {
@@ -80,10 +80,10 @@ func New(cfg Config) (*Client, error) {
 	if cfg.State == nil {
 		folder := defaultStateFolder(cfg.Application.Name)
 		if folder == "" {
-			return nil, fmt.Errorf("fdsclient: state folder: %w: this user has no home folder; set Config.State", ErrConfig)
+			return nil, fmt.Errorf("fdsclient: state folder: %w: this user has no home folder; set Config.State", fds.ErrConfig)
 		}
 		if cfg.State, err = statestore.OpenFolder(folder); err != nil {
-			return nil, fmt.Errorf("fdsclient: %w: %w", ErrConfig, err)
+			return nil, fmt.Errorf("fdsclient: %w: %w", fds.ErrConfig, err)
 		}
 	}
 	c := &Client{
@@ -138,7 +138,7 @@ func (c *Client) tellLimits() {
 // tryConfig finds out what pull and push would refuse once they are needed.
 func (c *Client) tryConfig() error {
 	if _, err := c.newPull(noAPI{}, c.cfg.Pull.RetryFor, nil); err != nil {
-		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", ErrConfig, err)
+		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", fds.ErrConfig, err)
 	}
 	id := fds.NewSubscriptionID()
 	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), nil)
@@ -146,7 +146,7 @@ func (c *Client) tryConfig() error {
 		trial.BrokerURL = "mqtts://broker.invalid"
 	}
 	if _, err := push.New(trial); err != nil {
-		return fmt.Errorf("fdsclient: %w: Push: %w", ErrConfig, err)
+		return fmt.Errorf("fdsclient: %w: Push: %w", fds.ErrConfig, err)
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func (c *Client) certificateReplaced() {
 // be mistaken for a store in which nobody has signed in.
 func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
 	owners, unread, err := c.listOwners(ctx)
-	if err == nil && len(owners) == 0 && unread != nil && !errors.Is(unread, tokenstore.ErrCorrupt) {
+	if err == nil && len(owners) == 0 && unread != nil && !errors.Is(unread, fds.ErrCorrupt) {
 		return nil, fmt.Errorf("fdsclient: list owners: %w", unread)
 	}
 	return owners, err
@@ -280,7 +280,7 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, unread, err e
 	return owners, unread, nil
 }
 
-// Owner gives one owner, or an error that matches ErrNoOwner.
+// Owner gives one owner, or an error that matches fds.ErrNoOwner.
 func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, error) {
 	if o := c.knownOwner(id); o != nil { // no need to look at ten thousand for one
 		if record, err := c.store.Load(ctx, o.grant.Load().key); err == nil && slices.ContainsFunc(record.Subscriptions, func(spelling string) bool {
@@ -299,10 +299,10 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 			return o, nil
 		}
 	}
-	if unread != nil && !errors.Is(unread, tokenstore.ErrCorrupt) {
+	if unread != nil && !errors.Is(unread, fds.ErrCorrupt) {
 		return nil, fmt.Errorf("fdsclient: subscription %s is not among the grants that can be read: %w", id, unread)
 	}
-	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", ErrNoOwner, id)
+	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", fds.ErrNoOwner, id)
 }
 
 func (c *Client) knownOwner(id fds.SubscriptionID) *Owner {
@@ -319,7 +319,7 @@ func (c *Client) entries(ctx context.Context, trouble func(error)) (entries []to
 		case err != nil && e.Key == (tokenstore.Key{}) && !ofOneRecord(err):
 			return nil, nil, fmt.Errorf("fdsclient: list owners: %w", err)
 		case err != nil && e.Key == (tokenstore.Key{}):
-			if unread == nil || errors.Is(unread, tokenstore.ErrCorrupt) {
+			if unread == nil || errors.Is(unread, fds.ErrCorrupt) {
 				unread = err
 			}
 			trouble(err)
@@ -338,11 +338,11 @@ func (c *Client) entries(ctx context.Context, trouble func(error)) (entries []to
 // other means that the listing did not go on, and no one may be taken for signed
 // out because of that.
 func ofOneRecord(err error) bool {
-	if errors.Is(err, tokenstore.ErrUnavailable) {
+	if errors.Is(err, fds.ErrStoreUnavailable) {
 		return false
 	}
-	return errors.Is(err, tokenstore.ErrCorrupt) || errors.Is(err, tokenstore.ErrUnsafe) ||
-		errors.Is(err, tokenstore.ErrTooLarge) || errors.Is(err, tokenstore.ErrNewerFormat)
+	return errors.Is(err, fds.ErrCorrupt) || errors.Is(err, fds.ErrUnsafe) ||
+		errors.Is(err, fds.ErrTooLarge) || errors.Is(err, fds.ErrNewerFormat)
 }
 
 // grantedOwner is an owner as the owner of one grant.

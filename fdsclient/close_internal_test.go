@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestCloseEndsARenewalThatHasAskedNobodyYet(t *testing.T) {
@@ -23,7 +23,7 @@ func TestCloseEndsARenewalThatHasAskedNobodyYet(t *testing.T) {
 			c.Close()
 		}()
 		began := time.Now()
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrClosed) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrClientClosed) {
 			t.Error(err)
 		}
 		if took := time.Since(began); took != time.Second {
@@ -94,7 +94,7 @@ func TestAttackAHookMayCloseTheClientAndPanic(t *testing.T) {
 				if err := client.Close(); err != nil || time.Since(began) > 11*time.Second {
 					t.Errorf("%v after %v", err, time.Since(began))
 				}
-				if _, err := owner.Token(t.Context()); c.full && !errors.Is(err, ErrClosed) && !errors.Is(err, tokenstore.ErrUnavailable) {
+				if _, err := owner.Token(t.Context()); c.full && !errors.Is(err, fds.ErrClientClosed) && !errors.Is(err, fds.ErrStoreUnavailable) {
 					t.Error(err)
 				}
 				if !client.isClosed() {

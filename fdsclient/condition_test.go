@@ -140,7 +140,7 @@ func TestAHookThatWouldNeverBeCalledIsRefused(t *testing.T) {
 	} {
 		cfg := configure(t, p)
 		cfg.Hooks = []any{&right{}, c.hook}
-		if _, err := fdsclient.New(cfg); !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "Hooks[1]") {
+		if _, err := fdsclient.New(cfg); !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "Hooks[1]") {
 			t.Errorf("%s: %v, want %q in it", name, err, c.says)
 		}
 	}

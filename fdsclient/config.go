@@ -114,7 +114,7 @@ type Provider struct {
 	// of no more use, besides invalid_grant, its OpenID kin (login_required,
 	// consent_required, interaction_required, account_selection_required) and
 	// bad_refresh_token: what this provider says in their place. They match
-	// ErrSignInRequired.
+	// fds.ErrSignInRequired.
 	FinalErrors []string
 
 	// Resources are the APIs that tokens are asked for (RFC 8707): absolute URIs
@@ -360,7 +360,7 @@ func (c Config) validate() (Config, error) {
 	}
 	if len(faults) > 0 {
 		slices.Sort(faults)
-		return c, fmt.Errorf("fdsclient: %w: %s", ErrConfig, strings.Join(faults, "; "))
+		return c, fmt.Errorf("fdsclient: %w: %s", fds.ErrConfig, strings.Join(faults, "; "))
 	}
 	return c, nil
 }

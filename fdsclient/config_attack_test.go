@@ -116,7 +116,7 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 			continue
 		}
-		if text := err.Error(); !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(text, c.says) || strings.Contains(text, "hunter2") ||
+		if text := err.Error(); !errors.Is(err, fds.ErrConfig) || !strings.Contains(text, c.says) || strings.Contains(text, "hunter2") ||
 			len(text) > 1000 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%s: %.1000q, want %q in it", name, err, c.says)
 		}

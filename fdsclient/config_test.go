@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -54,7 +55,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		cfg := good()
 		c.change(&cfg)
 		_, err := fdsclient.New(cfg)
-		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), c.says) {
+		if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q in it", name, err, c.says)
 		}
 	}

@@ -18,11 +18,11 @@ func (c *Client) beginRun(r *run) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return ErrClosed
+		return fds.ErrClientClosed
 	}
 	for other := range c.running {
 		if r.calling != nil && other.calling != nil && overlap(r.only, other.only) {
-			return fmt.Errorf("%w: another Run of this Client has some of the same owners; end that one first", ErrRunning)
+			return fmt.Errorf("%w: another Run of this Client has some of the same owners; end that one first", fds.ErrRunning)
 		}
 	}
 	c.running[r] = struct{}{}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -113,7 +114,7 @@ func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
 		proof, err := g.client.auth.ReadProver(r.ProofKey)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSignInRequired, err)
+			return nil, fmt.Errorf("%w: %w", fds.ErrSignInRequired, err)
 		}
 		g.proof, g.proofKey = proof, r.ProofKey
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
@@ -25,11 +26,11 @@ const slowDown = 5 * time.Second // what slow_down adds to the interval (RFC 862
 // SignInDevice signs an owner's user in who has a browser on another device, for
 // machines without one (RFC 8628): show tells the user where to go and what to
 // type there. It asks the provider until the user has answered, the code has
-// expired (ErrAttemptExpired) or ctx ends. A provider that has no device authorization
-// endpoint gives ErrConfig. Other errors are those of FinishSignIn.
+// expired (fds.ErrAttemptExpired) or ctx ends. A provider that has no device authorization
+// endpoint gives fds.ErrConfig. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
 	if c.isClosed() {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	if err := c.store.Probe(ctx); err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
@@ -69,7 +70,7 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 // in the same way.
 func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
 	if !c.begin() {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	defer c.end()
 	if err := c.store.Probe(ctx); err != nil {
@@ -94,7 +95,7 @@ func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
 // that is out of reach is asked ever more rarely. Close waits for what follows an
 // answer, but for no user: after one that is no error the caller calls c.end.
 func (c *Client) pollDevice(ctx context.Context, code authserver.DeviceCode, proof *authserver.Prover) (authserver.Answer, error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, code.Expires, fmt.Errorf("fdsclient: sign-in: %w: nobody has entered the code", ErrAttemptExpired))
+	ctx, cancel := context.WithDeadlineCause(ctx, code.Expires, fmt.Errorf("fdsclient: sign-in: %w: nobody has entered the code", fds.ErrAttemptExpired))
 	defer cancel()
 	interval := code.Interval
 	wait := interval
@@ -107,7 +108,7 @@ func (c *Client) pollDevice(ctx context.Context, code authserver.DeviceCode, pro
 			return authserver.Answer{}, context.Cause(ctx)
 		}
 		if !c.begin() {
-			return authserver.Answer{}, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+			return authserver.Answer{}, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 		}
 		a, err := c.auth.DeviceToken(ctx, code.Secret, proof)
 		if err == nil {
@@ -122,8 +123,8 @@ func (c *Client) pollDevice(ctx context.Context, code authserver.DeviceCode, pro
 		case errors.As(err, &refused) && refused.Code == "slow_down":
 			interval += slowDown
 		case errors.As(err, &refused) && refused.Code == "expired_token":
-			return authserver.Answer{}, fmt.Errorf("fdsclient: sign-in: %w: %w", ErrAttemptExpired, err)
-		case Retryable(err):
+			return authserver.Answer{}, fmt.Errorf("fdsclient: sign-in: %w: %w", fds.ErrAttemptExpired, err)
+		case Retryable(err), errors.Is(err, fds.ErrUnavailable):
 			interval = max(interval, min(2*interval, time.Minute))
 		default:
 			return authserver.Answer{}, err

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // TestAttackAServerThatAlwaysSaysPendingIsAskedUntilTheCodeExpires: and not for as long
@@ -23,7 +25,7 @@ func TestAttackAServerThatAlwaysSaysPendingIsAskedUntilTheCodeExpires(t *testing
 		defer client.Close()
 		began := time.Now()
 		_, err := client.SignInDevice(t.Context(), func(DeviceCode) {})
-		if took := time.Since(began); !errors.Is(err, ErrAttemptExpired) || took > lives+time.Minute || took < lives-time.Minute {
+		if took := time.Since(began); !errors.Is(err, fds.ErrAttemptExpired) || took > lives+time.Minute || took < lives-time.Minute {
 			t.Errorf("error %v after %v", err, took)
 		}
 	})

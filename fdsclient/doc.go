@@ -72,7 +72,7 @@
 // 4 minutes and then takes what was stored.
 //
 // Only the provider's invalid_grant and its kin (see Provider.FinalErrors) mean that the
-// user must sign in again (ErrSignInRequired), and only when the provider says so twice, at
+// user must sign in again (fds.ErrSignInRequired), and only when the provider says so twice, at
 // least 30 seconds apart: some refuse a good token once. After a lost answer its repetition
 // counts as the second time. Everything else, a proxy's 403, a page in HTML, a time-out, is
 // tried again, and the grant is kept. A grant that has lapsed is asked about once a day,
@@ -90,7 +90,7 @@
 // signed in together have one grant, and its token reads the data of all of them: then an
 // item is an owner's where it says so (Dialect.SubscriptionMember), or where the request
 // asked for that owner's alone (Dialect.SubscriptionParameter). Where the provider has
-// neither, Owner.Pull fails with an error that matches pull.ErrOwner, gaps stay open with it,
+// neither, Owner.Pull fails with an error that matches fds.ErrOwner, gaps stay open with it,
 // and Owner.PullGrant reads what the grant as a whole can. Messages of a connection are
 // the owner's by their topic. An owner who signs out of such a grant is not read any more,
 // though the grant could; see SignOutError.HeldBy.

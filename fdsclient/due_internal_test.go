@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -101,7 +102,7 @@ func TestATokenThatNothingRenewsServesToItsEnd(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 		time.Sleep(maxMargin)
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrSignInRequired) || told.Load() != 1 {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || told.Load() != 1 {
 			t.Errorf("at its end: %v, told %d times", err, told.Load())
 		}
 	})

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -220,7 +221,7 @@ func TestASignInThatAnEarlierVersionBeganIsFinished(t *testing.T) {
 				}
 				return open(t, cfg).FinishSignIn(t.Context(), attempt, redirect)
 			}
-			if owners, err := finish(time.Now().Add(-time.Minute)); !errors.Is(err, fdsclient.ErrAttemptExpired) {
+			if owners, err := finish(time.Now().Add(-time.Minute)); !errors.Is(err, fds.ErrAttemptExpired) {
 				t.Errorf("after it has expired: %v, %v", owners, err)
 			}
 			owners, err := finish(time.Now().Add(time.Minute))

@@ -10,61 +10,12 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/push"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
-
-// Classes of errors, for errors.Is.
-var (
-	// ErrConfig: a Config or the options of a call are wrong; the text names
-	// every fault.
-	ErrConfig = fds.ErrConfig
-	// ErrSignInRequired: the provider no longer honours the owner's grant, or
-	// it can be renewed no more. Only a new sign-in of the owner's user helps.
-	ErrSignInRequired = errors.New("sign in again")
-	// ErrNoOwner: the store holds no grant for this owner.
-	ErrNoOwner = errors.New("no such owner")
-	// ErrDenied: the owner's user refused to give access.
-	ErrDenied = errors.New("access denied by the user")
-	// ErrForeignRedirect: a redirect that does not belong to the pending
-	// sign-in. Ignore it and go on waiting: any web page can cause one.
-	ErrForeignRedirect = fds.ErrForeignRedirect
-	// ErrAttemptUsed and ErrAttemptExpired: begin a new sign-in.
-	ErrAttemptUsed    = errors.New("sign-in attempt already used")
-	ErrAttemptExpired = errors.New("sign-in attempt expired")
-	// ErrIssuer: an authorization server spoke under another name than the one
-	// configured (RFC 8414 section 3.3, RFC 9207 section 2.4).
-	ErrIssuer = fds.ErrIssuer
-	// ErrNoSubscription: what the provider issued names no subscription ID (W7).
-	ErrNoSubscription = fds.ErrNoSubscription
-	// ErrSubscriptionChanged: a renewed token does not name all subscription IDs of
-	// the grant. It is not used for the owners that it no longer names, who must sign
-	// in again: the error matches ErrSignInRequired too.
-	ErrSubscriptionChanged = errors.New("renewed token is for another owner")
-	// ErrUnavailable: the provider could not be reached or did not answer as it
-	// should. Trying again later helps.
-	ErrUnavailable = fds.ErrUnavailable
-	// ErrGrantShared: the grant of an owner who signed out lives on for others who signed
-	// in together with this one.
-	ErrGrantShared = errors.New("the grant is held for others still")
-	// ErrRunning: a Run of this Client, or another process, has the owner already.
-	ErrRunning = push.ErrRunning
-	// ErrNoCertificate: a certificate source has none for this owner. It matches
-	// push.ErrCertificate: only a person can help.
-	ErrNoCertificate error = noCertificateError{}
-	// ErrClosed: the Client was closed.
-	ErrClosed = errors.New("client closed")
-)
-
-type noCertificateError struct{}
-
-func (noCertificateError) Error() string { return "no certificate for this owner" }
-
-// Is matches push.ErrCertificate too.
-func (noCertificateError) Is(target error) bool { return target == push.ErrCertificate }
 
 // OAuthError is an error answer of the provider's authorization server
-// (RFC 6749 sections 4.1.2.1 and 5.2). It matches ErrDenied or ErrSignInRequired
+// (RFC 6749 sections 4.1.2.1 and 5.2). It matches fds.ErrAccessDenied or fds.ErrSignInRequired
 // where its code says so.
 type OAuthError struct {
 	Endpoint    string        // "authorization", "token", "revocation", "introspection", "device authorization" or "pushed authorization request"
@@ -89,12 +40,12 @@ func (e *OAuthError) Error() string {
 	return b.String()
 }
 
-// Is matches ErrDenied and ErrSignInRequired by the code.
+// Is matches fds.ErrAccessDenied and fds.ErrSignInRequired by the code.
 func (e *OAuthError) Is(target error) bool {
 	switch target {
-	case ErrDenied:
+	case fds.ErrAccessDenied:
 		return e.Code == "access_denied"
-	case ErrSignInRequired:
+	case fds.ErrSignInRequired:
 		return e.Endpoint == "token" && (e.final || authserver.EndsGrant(e.Code))
 	}
 	return false
@@ -108,21 +59,57 @@ var oauthHints = map[string]string{
 	"access_denied":          "the user refused, or may not give access",
 }
 
-// Retryable reports whether doing the same again later may help, with no one signing
-// in and nothing configured anew. An error of a renewal that is not tried again before some
-// time has, anywhere in its chain, a method RetryAfter() time.Duration that returns how
-// long that is.
+// Retryable reports whether doing the same again later may help, with no one signing in
+// and nothing configured anew. It is meant for each error that a function, a method, a hook
+// or a State of this module returns. What has said how long to wait says it in
+// pull.Error.RetryAfter, OAuthError.RetryAfter or, for a renewal that is not tried again
+// before some time has passed, by a method RetryAfter() time.Duration anywhere in the chain.
 func Retryable(err error) bool {
-	switch {
-	case err == nil, errors.Is(err, ErrSignInRequired), errors.Is(err, ErrConfig), errors.Is(err, ErrClosed),
-		errors.Is(err, ErrDenied), errors.Is(err, ErrNoOwner), errors.Is(err, ErrIssuer),
-		errors.Is(err, ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
+	if err == nil || isAny(err, final...) || tlspolicy.IsFault(err) {
 		return false
-	case errors.Is(err, ErrUnavailable), errors.Is(err, tokenstore.ErrUnavailable):
-		return true
 	}
-	var refused *OAuthError
-	return errors.As(err, &refused) && (refused.Code == "temporarily_unavailable" || refused.Code == "server_error" || refused.Code == "slow_down")
+	var (
+		refused     *OAuthError
+		takenOver   *push.TakenOverError
+		certificate *push.CertificateError
+		reason      *push.ReasonError
+	)
+	switch {
+	case errors.As(err, &takenOver):
+		return takenOver.Suspected
+	case errors.As(err, &certificate):
+		return certificate.Passing
+	case isAny(err, fds.ErrTakenOver, fds.ErrCertificate, fds.ErrBrokerDenied):
+		return false
+	case isAny(err, passing...):
+		return true
+	case errors.As(err, &refused):
+		return refused.Code == "temporarily_unavailable" || refused.Code == "server_error" || refused.Code == "slow_down"
+	}
+	return errors.As(err, &reason)
+}
+
+// SignInNeeded reports whether err says that the owner's user must sign in, for the first
+// time or again, and that nothing else helps.
+func SignInNeeded(err error) bool {
+	return isAny(err, fds.ErrSignInRequired, fds.ErrNoOwner)
+}
+
+var (
+	// final are the classes that no later attempt of the same heals, whatever else an
+	// error matches.
+	final = []error{
+		fds.ErrSignInRequired, fds.ErrNoOwner, fds.ErrAccessDenied, fds.ErrConfig, fds.ErrClientClosed,
+		fds.ErrIssuer, fds.ErrNoSubscription, fds.ErrSubscriptionID, fds.ErrUnknownOutcome,
+	}
+	// passing are those that pass by themselves.
+	passing = []error{
+		fds.ErrUnavailable, fds.ErrRateLimited, fds.ErrStoreUnavailable, fds.ErrUnresponsive, fds.ErrConnectionClosed,
+	}
+)
+
+func isAny(err error, classes ...error) bool {
+	return slices.ContainsFunc(classes, func(class error) bool { return errors.Is(err, class) })
 }
 
 // joined is several errors in one line.

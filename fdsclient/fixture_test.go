@@ -202,7 +202,7 @@ func certificatesOf(p *fdstest.Provider) fdsclient.CertificateSource {
 				return &c.TLS, nil
 			}
 		}
-		return nil, fdsclient.ErrNoCertificate
+		return nil, fds.ErrNoCertificate
 	})
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 )
@@ -307,7 +306,7 @@ func TestABackfillWaitsAsLongAsTheProviderAsks(t *testing.T) {
 	inject(t, p, fdstest.DropConnections(o))
 	inject(t, p, fdstest.LoseSessions(o))
 	eventually(t, "a failure told", func() bool { return len(gaps.all(fdsclient.GapFailing)) > 0 })
-	if f := gaps.all(fdsclient.GapFailing)[0]; !errors.Is(f.Err, pull.ErrRateLimited) || time.Until(f.RetryAt) < 59*time.Minute {
+	if f := gaps.all(fdsclient.GapFailing)[0]; !errors.Is(f.Err, fds.ErrRateLimited) || time.Until(f.RetryAt) < 59*time.Minute {
 		t.Errorf("tried again in %v after %v", time.Until(f.RetryAt), f.Err)
 	}
 }
@@ -329,7 +328,7 @@ func TestAnOwnerWithoutAWebAPIIsNotHeldUpAndItsGapsAreTold(t *testing.T) {
 	publish(t, p, o, `1`)
 	eventually(t, "the message", func() bool { return box.payloads(key.SubscriptionID) == "1" })
 	f := gaps.all(fdsclient.GapFailing)
-	if len(f) != 1 || !errors.Is(f[0].Err, fdsclient.ErrConfig) || !f[0].RetryAt.IsZero() {
+	if len(f) != 1 || !errors.Is(f[0].Err, fds.ErrConfig) || !f[0].RetryAt.IsZero() {
 		t.Errorf("told %+v", f)
 	}
 	if state, err := remembered(t, cfg, key); err != nil || state.Gap == nil {

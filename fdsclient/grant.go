@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -27,7 +28,7 @@ var youngAges = [...]time.Duration{2500 * time.Millisecond, 6 * time.Second}
 
 var renewalBackoff = backoff.Policy{Initial: time.Second, Max: 5 * time.Minute, StableAfter: time.Minute}
 
-var errSignedOut = fmt.Errorf("fdsclient: %w: it was signed out", ErrNoOwner)
+var errSignedOut = fmt.Errorf("fdsclient: %w: it was signed out", fds.ErrNoOwner)
 
 // grant is one stored grant as this process knows it: what is stored, locked and
 // renewed. Its token is read without a lock.
@@ -45,7 +46,7 @@ type grant struct {
 	failing   error            // of the last renewal; nil after a success
 	since     time.Time        // the first failure in a row
 	notBefore time.Time        // no renewal earlier, while failing
-	lapsed    error            // matches ErrSignInRequired; nil while the grant lives
+	lapsed    error            // matches fds.ErrSignInRequired; nil while the grant lives
 	relook    time.Time        // when the server is asked again about a lapsed grant
 	unsaved   *unsaved
 	over      error // why it is no longer to be used: signed out, taken away; nil: it is
@@ -164,7 +165,7 @@ func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flig
 		return nil, g.failing
 	}
 	if !g.client.begin() {
-		return nil, fmt.Errorf("fdsclient: %w", ErrClosed)
+		return nil, fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)
 	}
 	g.client.startScheduler()
 	f := &flight{epoch: g.epoch, done: make(chan struct{})}
@@ -218,13 +219,13 @@ func (g *grant) landed(f *flight, work renewed) (tell func()) {
 		g.healthy()
 		g.fresh.Store(c)
 		back = wasLapsed
-	case errors.Is(err, ErrSignInRequired):
+	case errors.Is(err, fds.ErrSignInRequired):
 		if work.relook == 0 {
 			work.relook = spread(lapsedRelook)
 		}
 		g.lapsed, g.notBefore, g.relook = err, now.Add(lapsedRecheck), now.Add(work.relook)
 		g.fresh.Store(nil)
-	case errors.Is(err, ErrNoOwner):
+	case errors.Is(err, fds.ErrNoOwner):
 		g.over = errSignedOut
 		g.fresh.Store(nil)
 	default:

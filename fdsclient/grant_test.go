@@ -104,7 +104,7 @@ func TestTheServerIsAskedTwiceAboutADeadGrant(t *testing.T) {
 		}))
 		defer c.Close()
 		for n := range 100 { // some hours
-			if _, err := owner.Token(t.Context()); errors.Is(err, ErrSignInRequired) != (n > 0) {
+			if _, err := owner.Token(t.Context()); errors.Is(err, fds.ErrSignInRequired) != (n > 0) {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * time.Minute)
@@ -124,7 +124,7 @@ func TestAServerThatIsDownIsAskedEverLessOften(t *testing.T) {
 		}))
 		defer c.Close()
 		// Nobody asks but the scheduler, after this.
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrUnavailable) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		time.Sleep(24 * time.Hour)
@@ -175,7 +175,7 @@ func TestAServerThatNamesATimeIsNotAskedBefore(t *testing.T) {
 		c, owner := bubble(t, server)
 		defer c.Close()
 		for range 29 {
-			if _, err := owner.Token(t.Context()); !errors.Is(err, ErrUnavailable) {
+			if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
@@ -326,7 +326,7 @@ func TestADayWithoutANetworkCostsNoGrant(t *testing.T) {
 		network := &unresolved{}
 		c, owner := bubble(t, network)
 		defer c.Close()
-		if _, err := owner.Token(t.Context()); !Retryable(err) || !errors.Is(err, ErrUnavailable) {
+		if _, err := owner.Token(t.Context()); !Retryable(err) || !errors.Is(err, fds.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		time.Sleep(24 * time.Hour)
@@ -352,7 +352,7 @@ func TestABlipIsShortThoughNoTokenLivesForLong(t *testing.T) {
 			return http.StatusOK, fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%d","token_type":"Bearer","expires_in":60}`, issued, issued)
 		}))
 		defer c.Close()
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrUnavailable) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour) // an outage

@@ -33,7 +33,7 @@ type HookRenewed interface{ OnRenewed(GrantEvent) }
 type HookRenewalFailing interface{ OnRenewalFailing(GrantEvent) }
 
 // HookSignInNeeded is told once when a grant has lapsed: Err matches
-// ErrSignInRequired.
+// fds.ErrSignInRequired.
 type HookSignInNeeded interface{ OnSignInNeeded(GrantEvent) }
 
 // HookStoreUnavailable is told when grants cannot be read or saved.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
@@ -38,7 +39,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	client := t.owner.client
 	api, err := url.Parse(client.cfg.Provider.APIURL)
 	if err != nil || api.Host == "" {
-		return fail(fmt.Errorf("fdsclient: %w: Provider.APIURL is missing; it says where the owner's token may go", ErrConfig))
+		return fail(fmt.Errorf("fdsclient: %w: Provider.APIURL is missing; it says where the owner's token may go", fds.ErrConfig))
 	}
 	if r.URL == nil || r.Header == nil {
 		return fail(errors.New("fdsclient: a request without URL or headers cannot be sent"))

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -69,7 +70,7 @@ func TestAttackARequestThatIsRefusedLeavesNoBodyOpen(t *testing.T) {
 	}{
 		"elsewhere":          {owner, t.Context(), "https://evil.example/fds/v2/tag", nil, "is refused"},
 		"without TLS":        {owner, t.Context(), strings.Replace(p.APIURL(), "https", "http", 1), nil, "is refused"},
-		"without an API URL": {homeless, t.Context(), p.APIURL() + "/fds/v2/tag", fdsclient.ErrConfig, "Provider.APIURL is missing"},
+		"without an API URL": {homeless, t.Context(), p.APIURL() + "/fds/v2/tag", fds.ErrConfig, "Provider.APIURL is missing"},
 		"without a token":    {expired, gone, p.APIURL() + "/fds/v2/tag", context.Canceled, ""},
 	} {
 		body := &trackedBody{Reader: strings.NewReader("{}")}

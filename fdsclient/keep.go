@@ -36,7 +36,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	}
 	if failed == nil {
 		failed = a.Unusable
-	} else if errors.Is(failed, ErrSignInRequired) { // in an answer that renewed the grant all the same
+	} else if errors.Is(failed, fds.ErrSignInRequired) { // in an answer that renewed the grant all the same
 		failed = &unconfirmed{text: failed.Error(), said: failed}
 	}
 	var gone []fds.SubscriptionID
@@ -72,7 +72,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 		// or someone else's, and is not kept.
 		record.AccessToken, record.AccessExpiry = Secret{}, time.Time{}
 	}
-	if errors.Is(failed, ErrSubscriptionChanged) { // nothing that time mends
+	if errors.Is(failed, fds.ErrSubscriptionChanged) { // nothing that time mends
 		record.Renewal.Refused, record.Renewal.Looked, record.Renewal.Lapsed = record.Renewed, record.Renewed, true
 	}
 	if _, err := g.save(ctx, record, spent); err != nil {
@@ -99,7 +99,7 @@ func stillFor(subscriptions []string, named map[fds.SubscriptionID]bool) (kept [
 		}
 	}
 	if len(kept) == 0 {
-		return subscriptions, nil, fmt.Errorf("fdsclient: renewal: %w: %w: none of %s is named in it; ask the provider", ErrSignInRequired, ErrSubscriptionChanged, authserver.Describe(fmt.Sprint(subscriptions)))
+		return subscriptions, nil, fmt.Errorf("fdsclient: renewal: %w: %w: none of %s is named in it; ask the provider", fds.ErrSignInRequired, fds.ErrSubscriptionChanged, authserver.Describe(fmt.Sprint(subscriptions)))
 	}
 	return kept, gone, nil
 }
@@ -145,10 +145,10 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 		}
 		saved := record
 		saved.Revision, err = g.client.store.Save(ctx, record)
-		if errors.Is(err, tokenstore.ErrConflict) {
+		if errors.Is(err, fds.ErrConflict) {
 			saved, err = g.rebase(ctx, record, spent)
 		}
-		if errors.Is(err, tokenstore.ErrPartlySaved) { // what cannot be had again is safe
+		if errors.Is(err, fds.ErrPartlySaved) { // what cannot be had again is safe
 			g.storeFailed(err)
 			err = nil
 		}
@@ -233,7 +233,7 @@ func (g *grant) saveAtLast() error {
 	}
 	defer lease.Release()
 	stored, err := g.client.store.Load(ctx, g.key)
-	if errors.Is(err, tokenstore.ErrNotFound) {
+	if errors.Is(err, fds.ErrNoGrant) {
 		return nil
 	}
 	if err == nil {

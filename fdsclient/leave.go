@@ -76,14 +76,14 @@ func (r *run) part(ctx context.Context, key fds.OwnerKey) {
 	case !c.reads(record, key.SubscriptionID):
 		why = errTakenAway(key.SubscriptionID)
 	}
-	if now != nil && (err == nil || errors.Is(err, tokenstore.ErrNotFound)) {
+	if now != nil && (err == nil || errors.Is(err, fds.ErrNoGrant)) {
 		c.drop(now, g, why)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.active[key] != a:
-	case c.keeps() && errors.Is(why, ErrSubscriptionChanged):
+	case c.keeps() && errors.Is(why, fds.ErrSubscriptionChanged):
 		a.kept = true
 	default:
 		delete(r.active, key)
@@ -106,11 +106,11 @@ func (r *run) supersede(a *connected) {
 
 // errLeft is why the connection ends of an owner who has left the grant without this
 // process's doing.
-var errLeft = fmt.Errorf("fdsclient: %w: another process signed it out", ErrNoOwner)
+var errLeft = fmt.Errorf("fdsclient: %w: another process signed it out", fds.ErrNoOwner)
 
 // errTakenAway is why an owner has no part any more in a grant that goes on for others.
 func errTakenAway(id fds.SubscriptionID) error {
-	return fmt.Errorf("fdsclient: %w: %w: the provider took subscription %s out of the grant that it shared with others", ErrSignInRequired, ErrSubscriptionChanged, id)
+	return fmt.Errorf("fdsclient: %w: %w: the provider took subscription %s out of the grant that it shared with others", fds.ErrSignInRequired, fds.ErrSubscriptionChanged, id)
 }
 
 // keeps reports whether connections of owners without a grant go on. Who is polled cannot be

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/browser"
 	"github.com/fds-sdk/fds-go/internal/loopback"
@@ -24,11 +25,11 @@ import (
 // that the redirect must bring back. Redirects that do not, or that do not belong
 // to this sign-in, are refused, logged, and do not end it. That the page is opened
 // a second time from elsewhere ends it with an error: another user of this machine
-// may have been first. For the other errors see FinishSignIn; ErrForeignRedirect
+// may have been first. For the other errors see FinishSignIn; fds.ErrForeignRedirect
 // is never among them.
 func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, error) {
 	if options.ReadRedirect != nil && options.ShowURL == nil && options.OpenBrowser == nil {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: SignInOptions.ReadRedirect needs ShowURL, or nobody learns where to sign in", ErrConfig)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: SignInOptions.ReadRedirect needs ShowURL, or nobody learns where to sign in", fds.ErrConfig)
 	}
 	listener, err := loopback.Listen(ctx, c.cfg.Application.RedirectPorts, c.cfg.Application.RedirectPath)
 	if err != nil {
@@ -40,7 +41,7 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 		return nil, err
 	}
 	c.warnOfSharedPath(ctx)
-	ctx, cancel := context.WithDeadlineCause(ctx, attempt.Expires(), fmt.Errorf("%w: no redirect came in time; begin a new one", ErrAttemptExpired))
+	ctx, cancel := context.WithDeadlineCause(ctx, attempt.Expires(), fmt.Errorf("%w: no redirect came in time; begin a new one", fds.ErrAttemptExpired))
 	defer cancel()
 	s := &pendingSignIn{client: c, attempt: attempt, pasted: options.ReadRedirect != nil, ignored: occurrences{log: c.log}}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
@@ -149,7 +150,7 @@ func (s *pendingSignIn) judge(redirect string) (*signInResult, error) {
 		return s.result, nil
 	}
 	owners, err := s.client.FinishSignIn(s.ctx, s.attempt, redirect)
-	if errors.Is(err, ErrForeignRedirect) {
+	if errors.Is(err, fds.ErrForeignRedirect) {
 		return nil, err
 	}
 	s.result = &signInResult{owners, err}

@@ -112,7 +112,7 @@ func TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages(t *testing.T) {
 		t.Fatalf("%d grants were revoked", n)
 	}
 	s.needed(2)
-	s.ended(told, 2, fdsclient.ErrSignInRequired)
+	s.ended(told, 2, fds.ErrSignInRequired)
 	eventually(t, "disconnected", func() bool { return !s.p.Subscriber(s.all[2]).Connected })
 	kept := s.publish(2)
 	for i := range 2 {
@@ -184,7 +184,7 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 			s.connected(2)
 			s.p.RevokeGrants(s.all[2])
 			s.needed(2)
-			s.ended(told, 2, fdsclient.ErrSignInRequired)
+			s.ended(told, 2, fds.ErrSignInRequired)
 			stop()
 			s.client.Close()
 			kept := s.publish(2)
@@ -198,7 +198,7 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 			}
 			s.know(owners)
 			runClient(t, s.client, s.box.handle)
-			s.ended(told, 2, fdsclient.ErrSignInRequired)
+			s.ended(told, 2, fds.ErrSignInRequired)
 			if n := s.has(&s.box, kept); n > 0 {
 				t.Errorf("%d messages were handed over without a grant", n)
 			}
@@ -216,7 +216,7 @@ func TestALapseThatTheProviderUndoesBringsTheConnectionBack(t *testing.T) {
 			eventually(t, "at work", func() bool { return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled })
 			off := s.p.Inject(fdstest.RefuseRefresh("invalid_grant", ""))
 			s.needed(2)
-			s.ended(nil, 2, fdsclient.ErrSignInRequired)
+			s.ended(nil, 2, fds.ErrSignInRequired)
 			off()
 			record := stored(t, s.cfg.Store)
 			record.Renewal.Looked = record.Renewal.Looked.Add(-25 * time.Hour) // the next look is due
@@ -248,7 +248,7 @@ func TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages(t *testing.T) {
 			}
 			b, pulled := s.of(1), s.of(1).Pull()
 			s.needed(0 + 1)
-			s.ended(told, 1, fdsclient.ErrSignInRequired, fdsclient.ErrSubscriptionChanged)
+			s.ended(told, 1, fds.ErrSignInRequired, fds.ErrSubscriptionChanged)
 			eventually(t, "its session ended", func() bool { return name == "poll" || !s.p.Subscriber(s.all[1]).Session })
 			none := s.publish(1)
 			for i := range s.all {
@@ -262,7 +262,7 @@ func TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages(t *testing.T) {
 				t.Errorf("%d messages were handed over without a grant", n)
 			}
 			for way, l := range lists(t.Context(), pulled) {
-				if len(l.raw) > 0 || !errors.Is(l.err, fdsclient.ErrSignInRequired) {
+				if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrSignInRequired) {
 					t.Errorf("%s: %d items, %v", way, len(l.raw), l.err)
 				}
 			}
@@ -329,8 +329,8 @@ func TestAttackKeepWithoutGrantPollsNobody(t *testing.T) {
 	s.p.Withdraw(s.all[1])
 	s.needed(2)
 	s.needed(1)
-	s.ended(told, 2, fdsclient.ErrSignInRequired)
-	s.ended(told, 1, fdsclient.ErrSubscriptionChanged)
+	s.ended(told, 2, fds.ErrSignInRequired)
+	s.ended(told, 1, fds.ErrSubscriptionChanged)
 }
 
 // TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages: by whichever way, within
@@ -342,11 +342,11 @@ func TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages(t *testing.T) {
 		why    error
 		kept   bool
 	}{
-		"signed out":                        {nil, signedOutElsewhere, fdsclient.ErrNoOwner, false},
-		"signed out, polled":                {polling, signedOutElsewhere, fdsclient.ErrNoOwner, false},
-		"signed out, with KeepWithoutGrant": {keepWithoutGrant, signedOutElsewhere, fdsclient.ErrNoOwner, false},
-		"taken away":                        {nil, takenAwayElsewhere, fdsclient.ErrSubscriptionChanged, false},
-		"taken away, polled":                {polling, takenAwayElsewhere, fdsclient.ErrSubscriptionChanged, false},
+		"signed out":                        {nil, signedOutElsewhere, fds.ErrNoOwner, false},
+		"signed out, polled":                {polling, signedOutElsewhere, fds.ErrNoOwner, false},
+		"signed out, with KeepWithoutGrant": {keepWithoutGrant, signedOutElsewhere, fds.ErrNoOwner, false},
+		"taken away":                        {nil, takenAwayElsewhere, fds.ErrSubscriptionChanged, false},
+		"taken away, polled":                {polling, takenAwayElsewhere, fds.ErrSubscriptionChanged, false},
 		"taken away, with KeepWithoutGrant": {keepWithoutGrant, takenAwayElsewhere, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -389,7 +389,7 @@ func signedOutElsewhere(s *scene, elsewhere *fdsclient.Client) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := o.SignOut(s.t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) {
+	if err := o.SignOut(s.t.Context()); !errors.Is(err, fds.ErrGrantShared) {
 		s.t.Fatal(err)
 	}
 }
@@ -435,7 +435,7 @@ func TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal(t *testing.T) {
 		_, err := s.of(1).Token(t.Context())
 		return err != nil
 	})
-	if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, fdsclient.ErrSubscriptionChanged) || !errors.Is(err, fdsclient.ErrSignInRequired) {
+	if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, fds.ErrSubscriptionChanged) || !errors.Is(err, fds.ErrSignInRequired) {
 		t.Errorf("%v, %v", tok, err)
 	}
 	token(t, s.of(0))

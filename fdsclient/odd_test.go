@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -29,7 +30,7 @@ func TestNoOddTokenAnswerCostsARefreshToken(t *testing.T) {
 			if odd.Harmless && err != nil {
 				t.Errorf("a renewal gives %v", err)
 			}
-			if errors.Is(err, fdsclient.ErrSignInRequired) && odd.RefreshToken {
+			if errors.Is(err, fds.ErrSignInRequired) && odd.RefreshToken {
 				t.Errorf("an odd answer is taken for a refusal: %v", err)
 			}
 			client.Close()
@@ -93,14 +94,14 @@ func TestARefusalIsReadWhateverItsStatusAndType(t *testing.T) {
 			defer p.Inject(odd.Fault)()
 			_, owner := restart(t, cfg)
 			if !odd.Harmless {
-				if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fdsclient.ErrSignInRequired) {
+				if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fds.ErrSignInRequired) {
 					t.Error(err)
 				}
 				return
 			}
 			eventually(t, "two looks", func() bool {
 				_, err := owner.Token(t.Context())
-				return errors.Is(err, fdsclient.ErrSignInRequired)
+				return errors.Is(err, fds.ErrSignInRequired)
 			})
 		})
 	}

@@ -45,7 +45,7 @@ func TestRunsOfOneClientThatOverlapAreRefused(t *testing.T) {
 		"of the same":      of(a),
 		"of it and others": of(b, a),
 	} {
-		if err := again(t.Context()); !errors.Is(err, fdsclient.ErrRunning) || fdsclient.Retryable(err) {
+		if err := again(t.Context()); !errors.Is(err, fds.ErrRunning) || fdsclient.Retryable(err) {
 			t.Errorf("a Run %s: %v", name, err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestARunThatCanHaveNobodyIsAnError(t *testing.T) {
 		"another issuer": {{Issuer: p.Issuer() + "/other", SubscriptionID: id}},
 		"one of another": {{Issuer: p.Issuer(), SubscriptionID: id}, {Issuer: "https://other.example", SubscriptionID: id}},
 	} {
-		if err := client.RunOwners(t.Context(), owners, ignore); !errors.Is(err, fdsclient.ErrConfig) {
+		if err := client.RunOwners(t.Context(), owners, ignore); !errors.Is(err, fds.ErrConfig) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -139,7 +139,7 @@ func TestAnOwnerWhomAnotherProcessHasIsRefusedAndNamesIt(t *testing.T) {
 
 	err = client.Run(t.Context(), ignore)
 	var claimed *statestore.ClaimedError
-	if !errors.Is(err, fdsclient.ErrRunning) || !errors.As(err, &claimed) || claimed.PID != other.Process.Pid || !strings.Contains(err.Error(), strconv.Itoa(other.Process.Pid)) {
+	if !errors.Is(err, fds.ErrRunning) || !errors.As(err, &claimed) || claimed.PID != other.Process.Pid || !strings.Contains(err.Error(), strconv.Itoa(other.Process.Pid)) {
 		t.Fatalf("a Run of nobody else: %v, want process %d named", err, other.Process.Pid)
 	}
 

@@ -50,7 +50,7 @@ func (o *Owner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String(
 // and no allocation; near its expiry it is renewed in the background; past it
 // the callers wait for one renewal that they share, and while the provider fails
 // they get that failure at once until the next attempt is due. An error that
-// matches ErrSignInRequired means that only a new sign-in helps; Retryable says
+// matches fds.ErrSignInRequired means that only a new sign-in helps; Retryable says
 // whether a later call may succeed. The rotated refresh token is saved before
 // the token is given out, also when ctx ends meanwhile.
 func (o *Owner) Token(ctx context.Context) (Token, error) {
@@ -69,7 +69,7 @@ func (o *Owner) Token(ctx context.Context) (Token, error) {
 // Pull is the client of the owner's part of the provider's Web API: of the owner's items
 // and no others. Where several owners signed in together, Provider.Dialect has to say how
 // items name their owner, by SubscriptionMember or SubscriptionParameter; without, all
-// calls but those for event specifications fail with an error that matches pull.ErrOwner,
+// calls but those for event specifications fail with an error that matches fds.ErrOwner,
 // and so does each item that names nobody. Without Provider.APIURL each call fails with an
 // error that says so.
 func (o *Owner) Pull() *pull.Client {
@@ -173,7 +173,7 @@ func userAgent(name string) string {
 type noAPI struct{}
 
 func (noAPI) Authorize(context.Context, *http.Request) error {
-	return fmt.Errorf("fdsclient: pull: %w: Provider.APIURL is missing", ErrConfig)
+	return fmt.Errorf("fdsclient: pull: %w: Provider.APIURL is missing", fds.ErrConfig)
 }
 
 func (noAPI) Challenged(context.Context, *http.Response) (bool, error) { return false, nil }
@@ -213,11 +213,11 @@ type GrantInfo struct {
 	// have signed out here, though the provider lets the grant read their data too.
 	Owners, Others []fds.SubscriptionID
 	// Untold is why Pull does not read this owner's data: the grant is that of several and
-	// nothing says whose an item is. It matches pull.ErrOwner and names the setting.
+	// nothing says whose an item is. It matches fds.ErrOwner and names the setting.
 	Untold       error
 	Created      time.Time // the sign-in
 	Renewed      time.Time // the last renewal
-	Lapsed       error     // matches ErrSignInRequired when this process knows that the grant is dead
+	Lapsed       error     // matches fds.ErrSignInRequired when this process knows that the grant is dead
 	Failing      error     // the last renewal failed and will be tried again
 	FailingSince time.Time
 }
@@ -232,8 +232,8 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 	c := o.client
 	record, err := c.store.Load(ctx, g.key)
 	if err != nil {
-		if errors.Is(err, tokenstore.ErrNotFound) {
-			err = fmt.Errorf("%w: %w", ErrNoOwner, err)
+		if errors.Is(err, fds.ErrNoGrant) {
+			err = fmt.Errorf("%w: %w", fds.ErrNoOwner, err)
 		}
 		return GrantInfo{}, fmt.Errorf("fdsclient: grant of subscription %s: %w", o.key.SubscriptionID, err)
 	}
@@ -259,7 +259,7 @@ func (c *Client) untold(record tokenstore.Grant) error {
 	if !c.isShared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
 		return nil
 	}
-	return fmt.Errorf("fdsclient: %w: one grant is that of several owners who signed in together, and nothing says whose an item of the Web API is; set Provider.Dialect.SubscriptionMember or SubscriptionParameter to the provider's name for it", pull.ErrOwner)
+	return fmt.Errorf("fdsclient: %w: one grant is that of several owners who signed in together, and nothing says whose an item of the Web API is; set Provider.Dialect.SubscriptionMember or SubscriptionParameter to the provider's name for it", fds.ErrOwner)
 }
 
 // isShared reports whether the tokens of a grant read the data of several owners.

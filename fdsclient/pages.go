@@ -69,13 +69,13 @@ func (c *Client) closingPage(err error) loopback.Page {
 	switch {
 	case err == nil:
 		return c.render(http.StatusOK, PageData{SignedIn: true, Title: "Signed in", Text: "You are signed in to " + application + ". You can close this window."})
-	case errors.Is(err, ErrDenied):
+	case errors.Is(err, fds.ErrAccessDenied):
 		return render(http.StatusOK, "Access was refused, so "+application+" got none. You can close this window, or start the sign-in again.")
-	case errors.Is(err, ErrIssuer):
+	case errors.Is(err, fds.ErrIssuer):
 		return render(http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run "+application+".")
-	case errors.Is(err, ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
+	case errors.Is(err, fds.ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
 		return render(http.StatusBadGateway, "The provider did not say which subscription this is for, so nothing was stored. "+application+" shows the details.")
-	case errors.Is(err, ErrAttemptExpired), errors.Is(err, ErrAttemptUsed):
+	case errors.Is(err, fds.ErrAttemptExpired), errors.Is(err, fds.ErrAttemptUsed):
 		return render(http.StatusBadRequest, "This sign-in took too long or was done already. Please start it again in "+application+".")
 	}
 	return render(http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. "+application+" shows the details.")

@@ -17,6 +17,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -318,7 +319,7 @@ func TestARenewalThatIsKilledAtAnyStepLosesNoGrant(t *testing.T) {
 		killed++
 		restored, _ := c.owner(t)
 		switch _, err := restored.Token(t.Context()); {
-		case errors.Is(err, ErrSignInRequired):
+		case errors.Is(err, fds.ErrSignInRequired):
 			lost = append(lost, step)
 		case err != nil:
 			t.Errorf("killed at step %d: %v", step, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -90,7 +91,7 @@ func TestARenewalUnderWayDoesNotUndoASignOut(t *testing.T) {
 	}
 	close(release)
 	caller.Wait()
-	if tok, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+	if tok, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrNoOwner) {
 		t.Errorf("after the sign-out: %v, %v", tok, err)
 	}
 }
@@ -171,8 +172,8 @@ func TestWhoCannotBeListedIsNotTakenForSignedOut(t *testing.T) {
 		fault error
 		fails bool // of Owners
 	}{
-		"a damaged record without a name":       {&tokenstore.Error{Op: "list grant", Class: tokenstore.ErrCorrupt}, false},
-		"a damaged index":                       {&tokenstore.Error{Op: "list", Class: tokenstore.ErrUnavailable, Err: tokenstore.ErrCorrupt}, true},
+		"a damaged record without a name":       {&tokenstore.Error{Op: "list grant", Class: fds.ErrCorrupt}, false},
+		"a damaged index":                       {&tokenstore.Error{Op: "list", Class: fds.ErrStoreUnavailable, Err: fds.ErrCorrupt}, true},
 		"a store of someone's own that says so": {errors.New("connection lost"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -289,7 +290,7 @@ func TestAnAttemptIsItsApplicationsOwn(t *testing.T) {
 	client := open(t, cfg)
 	attempt, callback := begun(t, client, p)
 	cfg.Application.ClientID, cfg.Application.ClientSecret = "another", fdsclient.Secret{}
-	if _, err := open(t, cfg).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrForeignRedirect) {
+	if _, err := open(t, cfg).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrForeignRedirect) {
 		t.Errorf("another application's attempt: %v", err)
 	}
 	if n := p.Requests(fdstest.TokenEndpoint); n != 0 {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"weak"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // redirectURLs are the open Clients of this process by their own redirect URL. A
@@ -31,7 +33,7 @@ func (c *Client) claimRedirectURL() error {
 	for _, w := range others {
 		if other := w.Value(); other != nil && other.cfg.Provider.Issuer != c.cfg.Provider.Issuer {
 			return fmt.Errorf("fdsclient: %w: Application.RedirectURL %q is that of an open Client of another provider, %q: "+
-				"register one for each provider, or one could have the other's codes sent here as its own (RFC 9700 section 4.4.2)", ErrConfig, own, other.cfg.Provider.Issuer)
+				"register one for each provider, or one could have the other's codes sent here as its own (RFC 9700 section 4.4.2)", fds.ErrConfig, own, other.cfg.Provider.Issuer)
 		}
 	}
 	redirectURLs.open[key] = append(others, weak.Make(c))

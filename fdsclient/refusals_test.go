@@ -20,7 +20,6 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
@@ -54,7 +53,7 @@ func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 			cfg := configure(t, p)
 			c.change(&cfg)
 			_, err := open(t, cfg).SignIn(t.Context(), approve(p))
-			if !errors.Is(err, fdsclient.ErrUnavailable) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %q, want %q in one line", err, c.says)
 			}
 		})
@@ -90,7 +89,7 @@ func TestNoConfigurationMakesAnOwnerPanic(t *testing.T) {
 	} {
 		cfg := configure(t, p)
 		change(&cfg)
-		if _, err := fdsclient.New(cfg); !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
+		if _, err := fdsclient.New(cfg); !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -181,7 +180,7 @@ func TestKeysThatCannotBeHadAreTheProvidersFaultAndNotShown(t *testing.T) {
 	} {
 		off := p.Inject(fault)
 		_, err := open(t, configure(t, p)).SignIn(t.Context(), approve(p))
-		if !errors.Is(err, fdsclient.ErrUnavailable) || !fdsclient.Retryable(err) || strings.Contains(err.Error(), "internal detail") {
+		if !errors.Is(err, fds.ErrUnavailable) || !fdsclient.Retryable(err) || strings.Contains(err.Error(), "internal detail") {
 			t.Errorf("%s: %v", name, err)
 		}
 		off()
@@ -212,7 +211,7 @@ func TestACallerWhoGaveUpIsNotToldThatTheProviderIsAway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := client.FinishSignIn(ctx, attempt, callback)
-	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fdsclient.ErrUnavailable) {
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -223,13 +222,13 @@ func TestAfterCloseNobodySignsIn(t *testing.T) {
 	client := open(t, cfg)
 	attempt, callback := begun(t, client, p)
 	client.Close()
-	if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fdsclient.ErrClosed) {
+	if _, err := client.FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrClientClosed) {
 		t.Errorf("FinishSignIn: %v", err)
 	}
-	if _, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{}); !errors.Is(err, fdsclient.ErrClosed) {
+	if _, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{}); !errors.Is(err, fds.ErrClientClosed) {
 		t.Errorf("BeginSignIn: %v", err)
 	}
-	if _, err := client.SignIn(t.Context(), approve(p)); !errors.Is(err, fdsclient.ErrClosed) {
+	if _, err := client.SignIn(t.Context(), approve(p)); !errors.Is(err, fds.ErrClientClosed) {
 		t.Errorf("SignIn: %v", err)
 	}
 	for range cfg.Store.List(t.Context()) {
@@ -282,7 +281,7 @@ func TestCloseSavesWhatTheStoreWouldNotTakeBefore(t *testing.T) {
 	_, owner := restart(t, cfg)
 	token(t, owner)
 
-	if err := unsaved().Close(); !errors.Is(err, tokenstore.ErrUnavailable) || !strings.Contains(err.Error(), "sign in again") {
+	if err := unsaved().Close(); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "sign in again") {
 		t.Errorf("closing with a store that takes nothing: %v", err)
 	}
 }
@@ -330,7 +329,7 @@ func TestWhoSignedOutDoesNotComeBackWithATokenSavedLate(t *testing.T) {
 		t.Fatal("a token was given out that is not saved")
 	}
 	store.failing.Store(false)
-	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) {
+	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) {
 		t.Fatal(err)
 	}
 	eventually(t, "a token of another owner", func() bool {
@@ -396,7 +395,7 @@ func TestParametersOfTheAppDoNotTouchWhatASignInRestsOn(t *testing.T) {
 	client := open(t, web(t, p))
 	for _, name := range []string{"client_id", "code_challenge", "code_challenge_method", "nonce", "redirect_uri", "request", "request_uri", "response_mode", "response_type", "state"} {
 		_, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{Parameters: map[string]string{name: "x"}})
-		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
+		if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

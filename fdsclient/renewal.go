@@ -42,7 +42,7 @@ type renewed struct {
 func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (work renewed, err error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", ErrClosed)) })()
+	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)) })()
 	record, err := g.load(waiting)
 	if err != nil {
 		return renewed{}, err
@@ -99,10 +99,10 @@ func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
 	defer cancel()
 	record, err := g.client.store.Load(loading, g.key)
 	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
-		return record, fmt.Errorf("fdsclient: %w: its grant is no longer stored; sign in", ErrNoOwner)
-	case errors.Is(err, tokenstore.ErrCorrupt):
-		return record, fmt.Errorf("fdsclient: %w: %w", ErrSignInRequired, err)
+	case errors.Is(err, fds.ErrNoGrant):
+		return record, fmt.Errorf("fdsclient: %w: its grant is no longer stored; sign in", fds.ErrNoOwner)
+	case errors.Is(err, fds.ErrCorrupt):
+		return record, fmt.Errorf("fdsclient: %w: %w", fds.ErrSignInRequired, err)
 	case ctx.Err() != nil:
 		return record, fmt.Errorf("fdsclient: renewal: %w", err)
 	case err != nil:
@@ -160,7 +160,7 @@ func (g *grant) hopeless(record tokenstore.Grant) (relook time.Duration, err err
 		return 0, nil
 	}
 	if record.RefreshToken.IsZero() {
-		return lapsedRelook, fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", ErrSignInRequired)
+		return lapsedRelook, fmt.Errorf("fdsclient: renewal: %w: the provider issued no refresh token", fds.ErrSignInRequired)
 	}
 	switch r := record.Renewal; {
 	case r.Lapsed && within(r.Looked, lapsedRelook):
@@ -189,11 +189,11 @@ func (g *grant) lapsedError(r tokenstore.Renewal) error {
 	if g.lapsed != nil {
 		return g.lapsed
 	}
-	return fmt.Errorf("fdsclient: renewal: %w: the provider refused the grant at %s, and when it was last asked, at %s", ErrSignInRequired, r.Refused.UTC().Format(time.RFC3339), r.Looked.UTC().Format(time.RFC3339))
+	return fmt.Errorf("fdsclient: renewal: %w: the provider refused the grant at %s, and when it was last asked, at %s", fds.ErrSignInRequired, r.Refused.UTC().Format(time.RFC3339), r.Looked.UTC().Format(time.RFC3339))
 }
 
 // laterError is a failure after which the server is asked no sooner than it says. What
-// the server said does not make it match ErrSignInRequired.
+// the server said does not make it match fds.ErrSignInRequired.
 type laterError struct {
 	err  error
 	when time.Time
@@ -222,7 +222,7 @@ func (e *laterError) Unwrap() error { return e.err }
 // RetryAfter returns how long it is until then.
 func (e *laterError) RetryAfter() time.Duration { return max(0, time.Until(e.when)) }
 
-// unconfirmed is a failure that may pass, whatever was said: it matches ErrUnavailable, and
+// unconfirmed is a failure that may pass, whatever was said: it matches fds.ErrUnavailable, and
 // gives what the server said to errors.As alone.
 type unconfirmed struct {
 	text string
@@ -230,7 +230,7 @@ type unconfirmed struct {
 }
 
 func (e *unconfirmed) Error() string        { return e.text }
-func (e *unconfirmed) Is(target error) bool { return target == ErrUnavailable }
+func (e *unconfirmed) Is(target error) bool { return target == fds.ErrUnavailable }
 func (e *unconfirmed) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
 
 // ask gets new tokens from the server. With an error too there may be a refresh token.

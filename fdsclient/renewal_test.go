@@ -62,7 +62,7 @@ type watchedStore struct {
 
 func (s *watchedStore) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	if s.failing.Load() {
-		return "", &tokenstore.Error{Op: "save grant", Class: tokenstore.ErrUnavailable, Err: errors.New("disk full")}
+		return "", &tokenstore.Error{Op: "save grant", Class: fds.ErrStoreUnavailable, Err: errors.New("disk full")}
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -88,7 +88,7 @@ func TestARotatedTokenIsSavedBeforeTheAccessTokenIsGivenOut(t *testing.T) {
 	_, owner := restart(t, cfg)
 	if tok, err := owner.Token(t.Context()); err == nil {
 		t.Fatalf("a token was given out that is not saved: %v", tok)
-	} else if !errors.Is(err, tokenstore.ErrUnavailable) || !fdsclient.Retryable(err) {
+	} else if !errors.Is(err, fds.ErrStoreUnavailable) || !fdsclient.Retryable(err) {
 		t.Errorf("error %v", err)
 	}
 	if n := seen.count(func() int { return len(seen.store) }); n == 0 {
@@ -159,7 +159,7 @@ func TestManyCallersShareOneRenewal(t *testing.T) {
 				callers.Go(func() {
 					if _, err := owner.Token(t.Context()); (err != nil) != c.fails {
 						t.Errorf("error %v", err)
-					} else if c.fails && (!errors.Is(err, fdsclient.ErrUnavailable) || !fdsclient.Retryable(err)) {
+					} else if c.fails && (!errors.Is(err, fds.ErrUnavailable) || !fdsclient.Retryable(err)) {
 						t.Errorf("class of %v", err)
 					}
 				})
@@ -217,12 +217,12 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 			_, owner := restart(t, cfg)
 			_, err := owner.Token(t.Context())
 			if c.lapsed {
-				if err == nil || errors.Is(err, fdsclient.ErrSignInRequired) {
+				if err == nil || errors.Is(err, fds.ErrSignInRequired) {
 					t.Errorf("after one look: %v", err)
 				}
 				eventually(t, "a second look", func() bool {
 					_, err = owner.Token(t.Context())
-					return errors.Is(err, fdsclient.ErrSignInRequired)
+					return errors.Is(err, fds.ErrSignInRequired)
 				})
 				eventually(t, "the hook told", func() bool { return seen.count(func() int { return len(seen.needed) }) > 0 })
 			}
@@ -232,7 +232,7 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 				}
 				return
 			}
-			if errors.Is(err, fdsclient.ErrSignInRequired) != c.lapsed {
+			if errors.Is(err, fds.ErrSignInRequired) != c.lapsed {
 				t.Errorf("error %v, sign-in required: want %v", err, c.lapsed)
 			}
 			if needed := seen.count(func() int { return len(seen.needed) }) > 0; needed != c.lapsed {
@@ -266,11 +266,11 @@ func TestALapsedGrantIsNotAskedForAgainAndComesBackWithASignIn(t *testing.T) {
 	_, elsewhere := restart(t, cfg)
 	eventually(t, "two looks", func() bool {
 		_, err := elsewhere.Token(t.Context())
-		return errors.Is(err, fdsclient.ErrSignInRequired)
+		return errors.Is(err, fds.ErrSignInRequired)
 	})
 	asked := p.Requests(fdstest.TokenEndpoint)
 	for range 50 {
-		if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) || fdsclient.Retryable(err) {
+		if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || fdsclient.Retryable(err) {
 			t.Fatalf("error %v", err)
 		}
 	}
@@ -278,7 +278,7 @@ func TestALapsedGrantIsNotAskedForAgainAndComesBackWithASignIn(t *testing.T) {
 		t.Errorf("the server was asked %d more times for a dead grant", n-asked)
 	}
 	info, err := elsewhere.Grant(t.Context())
-	if err != nil || !errors.Is(info.Lapsed, fdsclient.ErrSignInRequired) {
+	if err != nil || !errors.Is(info.Lapsed, fds.ErrSignInRequired) {
 		t.Errorf("grant %+v, %v", info, err)
 	}
 
@@ -328,7 +328,7 @@ func TestARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
 	defer off()
 	_, owner := restart(t, cfg)
 	_, err := owner.Token(t.Context())
-	if !errors.Is(err, fdsclient.ErrSubscriptionChanged) || !errors.Is(err, fdsclient.ErrSignInRequired) {
+	if !errors.Is(err, fds.ErrSubscriptionChanged) || !errors.Is(err, fds.ErrSignInRequired) {
 		t.Fatalf("error %v", err)
 	}
 	g := stored(t, cfg.Store)
@@ -337,7 +337,7 @@ func TestARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
 	}
 	asked := p.Requests(fdstest.TokenEndpoint) // that is final: asking again would spend one rotation after the other
 	_, owner = restart(t, cfg)
-	if _, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) || p.Requests(fdstest.TokenEndpoint) != asked {
+	if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || p.Requests(fdstest.TokenEndpoint) != asked {
 		t.Errorf("after a restart: %v", err)
 	}
 	off()
@@ -368,7 +368,7 @@ func TestARedirectAtTheTokenEndpointCarriesNothingAway(t *testing.T) {
 		expire(t, cfg.Store)
 		off := p.Inject(fdstest.Redirect(fdstest.TokenEndpoint, status, evil.URL))
 		_, owner := restart(t, cfg)
-		if _, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") {
 			t.Errorf("status %d: error %v", status, err)
 		}
 		off()
@@ -467,7 +467,7 @@ func TestADamagedRecordHarmsItsOwnerAlone(t *testing.T) {
 	}
 	for _, o := range owners {
 		_, err := o.Token(t.Context())
-		if damaged := o.Key().SubscriptionID == all[0].SubscriptionID; errors.Is(err, fdsclient.ErrSignInRequired) != damaged {
+		if damaged := o.Key().SubscriptionID == all[0].SubscriptionID; errors.Is(err, fds.ErrSignInRequired) != damaged {
 			t.Errorf("owner %s: %v", o.Key().SubscriptionID, err)
 		}
 	}
@@ -501,7 +501,7 @@ func (s damagedStore) List(ctx context.Context) iter.Seq2[tokenstore.Entry, erro
 func (s damagedStore) Load(ctx context.Context, key tokenstore.Key) (tokenstore.Grant, error) {
 	g, err := s.Store.Load(ctx, key)
 	if err == nil && g.Subscriptions[0] == s.id.String() {
-		return tokenstore.Grant{}, &tokenstore.Error{Op: "load grant", Key: key, Class: tokenstore.ErrCorrupt}
+		return tokenstore.Grant{}, &tokenstore.Error{Op: "load grant", Key: key, Class: fds.ErrCorrupt}
 	}
 	return g, err
 }
@@ -515,7 +515,7 @@ func TestARotatedTokenIsKeptThoughTheAccessTokenBesideItIsNoGood(t *testing.T) {
 		expire(t, cfg.Store)
 		off := p.Inject(fdstest.TokenAnswerMember(member.name, member.value))
 		client, owner := restart(t, cfg)
-		if _, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrUnavailable) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrUnavailable) {
 			t.Errorf("%s: %v", member.name, err)
 		}
 		off()

@@ -238,7 +238,7 @@ func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 			listed := holdListing(t, store, 0)
 			listed.release()
 			listed.pass(t, 5)
-			if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, push.ErrTakenOver) {
+			if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, fds.ErrTakenOver) {
 				t.Errorf("the other process may be at work again, and it is %+v", s)
 			}
 			connects := p.Subscriber(o).Connects
@@ -277,6 +277,6 @@ func TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst(t *testing.T)
 	}
 	eventually(t, "told", func() bool {
 		s := owner.Connection()
-		return s.Phase == push.Stopped && errors.Is(s.Err, fdsclient.ErrNoOwner)
+		return s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner)
 	})
 }

@@ -32,7 +32,7 @@ import (
 // With Config.Poll owners are polled instead of connected.
 //
 // An owner is had by one Run at a time. A second call for some of the same owners
-// fails with ErrRunning. Where Config.State is a statestore.Claimer, as a folder is,
+// fails with fds.ErrRunning. Where Config.State is a statestore.Claimer, as a folder is,
 // that holds for all processes that use it: an owner whom another process has is
 // reported with a *statestore.ClaimedError, which names the process, and tried again
 // each Push.Rescan; when it is so of all, Run fails.
@@ -49,12 +49,12 @@ func (c *Client) Run(ctx context.Context, h delivery.Handler) error {
 // One who is not signed in yet is had once that is so.
 func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h delivery.Handler) error {
 	if len(owners) == 0 {
-		return fmt.Errorf("fdsclient: run: %w: no owner is named; Run is for all", ErrConfig)
+		return fmt.Errorf("fdsclient: run: %w: no owner is named; Run is for all", fds.ErrConfig)
 	}
 	only := make(map[fds.OwnerKey]bool, len(owners))
 	for _, key := range owners {
 		if key.Issuer != c.cfg.Provider.Issuer {
-			return fmt.Errorf("fdsclient: run: %w: subscription %s is named with the issuer %q, and this Client's is %q", ErrConfig, key.SubscriptionID, authserver.Describe(key.Issuer), c.cfg.Provider.Issuer)
+			return fmt.Errorf("fdsclient: run: %w: subscription %s is named with the issuer %q, and this Client's is %q", fds.ErrConfig, key.SubscriptionID, authserver.Describe(key.Issuer), c.cfg.Provider.Issuer)
 		}
 		only[key] = true
 	}
@@ -151,9 +151,9 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 		return nil
 	case h == nil || c.polls():
 	case c.cfg.Provider.BrokerURL == "":
-		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; for a provider without a broker set Poll.Interval; with a nil handler Run only renews grants", ErrConfig)
+		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; for a provider without a broker set Poll.Interval; with a nil handler Run only renews grants", fds.ErrConfig)
 	case c.cfg.Certificates == nil:
-		return fmt.Errorf("fdsclient: run: %w: Config.Certificates is missing; a broker knows an owner by its client certificate (M2)", ErrConfig)
+		return fmt.Errorf("fdsclient: run: %w: Config.Certificates is missing; a broker knows an owner by its client certificate (M2)", fds.ErrConfig)
 	}
 	r := &run{
 		client:  c,
@@ -200,7 +200,7 @@ look:
 			c.storeUnavailable(err) // the owners known so far go on
 		}
 		if all := r.allClaimed(); first && all != nil {
-			return fmt.Errorf("fdsclient: run: %w: %w", ErrRunning, all)
+			return fmt.Errorf("fdsclient: run: %w: %w", fds.ErrRunning, all)
 		}
 		first = false
 		timer.Reset(c.cfg.Push.Rescan)

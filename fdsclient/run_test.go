@@ -131,7 +131,7 @@ func TestALapsedOwnerIsReportedAndTheOthersGoOn(t *testing.T) {
 	}
 	eventually(t, "the lapsed owner reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
 	event := seen.needed[0]
-	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[0].SubscriptionID || !errors.Is(event.Err, fdsclient.ErrSignInRequired) {
+	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[0].SubscriptionID || !errors.Is(event.Err, fds.ErrSignInRequired) {
 		t.Errorf("event %+v", event)
 	}
 	eventually(t, "the other owner connected", func() bool { return len(p.Subscriber(all[1]).Subscriptions) > 0 })
@@ -194,7 +194,7 @@ func TestRunSaysWhatItLacks(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := open(t, cfg).Run(ctx, (&inbox{}).handle)
 		cancel()
-		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), name) {
+		if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -241,7 +241,7 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 		if n := store.n.Load() - before; n > 0 {
 			t.Errorf("the store was listed %d times for a sign-out", n)
 		}
-		if _, err := client.Owner(t.Context(), owner.Key().SubscriptionID); !errors.Is(err, fdsclient.ErrNoOwner) {
+		if _, err := client.Owner(t.Context(), owner.Key().SubscriptionID); !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("Owner gives %v after the sign-out", err)
 		}
 	}

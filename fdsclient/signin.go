@@ -48,14 +48,14 @@ type SignInOptions struct {
 // checks first that the store can keep a grant.
 func (c *Client) BeginSignIn(ctx context.Context, options SignInOptions) (Attempt, error) {
 	if c.cfg.Application.RedirectURL == "" {
-		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w: Application.RedirectURL is missing; SignIn uses the loopback instead", ErrConfig)
+		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w: Application.RedirectURL is missing; SignIn uses the loopback instead", fds.ErrConfig)
 	}
 	return c.beginAt(ctx, c.cfg.Application.RedirectURL, options)
 }
 
 func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignInOptions) (Attempt, error) {
 	if c.isClosed() {
-		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	// Before anyone signs in: no fresh grant may be lost for want of a store.
 	if err := c.store.Probe(ctx); err != nil {
@@ -72,17 +72,17 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 // FinishSignIn is the second half: it checks the redirect (state, issuer, error),
 // trades the code, reads whose grant it is, saves it, and only then gives the
 // owners. callbackURL is the whole URL of the redirect, or its path and query.
-// An error that matches ErrForeignRedirect leaves the attempt pending; any other
-// from after the provider's metadata are known uses it up. Others: ErrDenied and
-// *OAuthError when the user or the provider refused, ErrIssuer, ErrAttemptUsed,
-// ErrAttemptExpired, ErrNoSubscription, fds.ErrSubscriptionID, and those of the
+// An error that matches fds.ErrForeignRedirect leaves the attempt pending; any other
+// from after the provider's metadata are known uses it up. Others: fds.ErrAccessDenied and
+// *OAuthError when the user or the provider refused, fds.ErrIssuer, fds.ErrAttemptUsed,
+// fds.ErrAttemptExpired, fds.ErrNoSubscription, fds.ErrSubscriptionID, and those of the
 // store.
 func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL string) ([]*Owner, error) {
 	if attempt.begun.Issuer != c.cfg.Provider.Issuer || attempt.begun.ClientID != c.cfg.Application.ClientID {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", ErrForeignRedirect)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", fds.ErrForeignRedirect)
 	}
 	if !c.begin() {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w", ErrClosed)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	defer c.end()
 	m, err := c.auth.Metadata(ctx)
@@ -90,7 +90,7 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 		return nil, err
 	}
 	code, err := c.auth.ReadRedirect(m, attempt.begun, callbackURL)
-	if errors.Is(err, ErrForeignRedirect) {
+	if errors.Is(err, fds.ErrForeignRedirect) {
 		return nil, err
 	}
 	if err == nil {
@@ -101,13 +101,13 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 		}
 	}
 	if !c.used.take(attempt) {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w; begin a new one", ErrAttemptUsed)
+		return nil, fmt.Errorf("fdsclient: sign-in: %w; begin a new one", fds.ErrAttemptUsed)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if time.Now().After(attempt.begun.Expires) {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", ErrAttemptExpired, attempt.begun.Expires.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("fdsclient: sign-in: %w at %s; begin a new one", fds.ErrAttemptExpired, attempt.begun.Expires.UTC().Format(time.RFC3339))
 	}
 	a, err := c.auth.Exchange(ctx, attempt.begun, code)
 	if err != nil {
@@ -240,9 +240,9 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replace
 	switch {
 	case err == nil:
 		record.Revision = stored.Revision
-	case errors.Is(err, tokenstore.ErrCorrupt):
+	case errors.Is(err, fds.ErrCorrupt):
 		err = c.store.Delete(ctx, record.Key)
-	case errors.Is(err, tokenstore.ErrNotFound):
+	case errors.Is(err, fds.ErrNoGrant):
 		err = nil
 	}
 	if err != nil {
@@ -269,9 +269,9 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	defer lease.Release()
 	record, err := c.store.Load(ctx, key)
 	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
+	case errors.Is(err, fds.ErrNoGrant):
 		return nil
-	case errors.Is(err, tokenstore.ErrCorrupt):
+	case errors.Is(err, fds.ErrCorrupt):
 		return c.store.Delete(ctx, key)
 	case err != nil:
 		return err

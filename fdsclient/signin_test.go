@@ -107,7 +107,7 @@ func TestADeniedSignInEndsWithATypedError(t *testing.T) {
 	client := open(t, cfg)
 	_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: p.Deny})
 	var refused *fdsclient.OAuthError
-	if !errors.Is(err, fdsclient.ErrDenied) || !errors.As(err, &refused) || refused.Code != "access_denied" || fdsclient.Retryable(err) {
+	if !errors.Is(err, fds.ErrAccessDenied) || !errors.As(err, &refused) || refused.Code != "access_denied" || fdsclient.Retryable(err) {
 		t.Errorf("error %v", err)
 	}
 	for range cfg.Store.List(t.Context()) {
@@ -223,10 +223,10 @@ func TestWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
 		class error
 		says  string
 	}{
-		"wrong issuer":             {fdstest.ResponseIssuer("https://evil.example"), fdsclient.ErrIssuer, "evil.example"},
-		"missing issuer":           {fdstest.NoResponseIssuer(), fdsclient.ErrIssuer, "names no issuer"},
-		"no subscription ID":       {fdstest.TokenSubscription(nil), fdsclient.ErrNoSubscription, "claim"},
-		"an empty list":            {fdstest.TokenSubscription([]string{}), fdsclient.ErrNoSubscription, "empty"},
+		"wrong issuer":             {fdstest.ResponseIssuer("https://evil.example"), fds.ErrIssuer, "evil.example"},
+		"missing issuer":           {fdstest.NoResponseIssuer(), fds.ErrIssuer, "names no issuer"},
+		"no subscription ID":       {fdstest.TokenSubscription(nil), fds.ErrNoSubscription, "claim"},
+		"an empty list":            {fdstest.TokenSubscription([]string{}), fds.ErrNoSubscription, "empty"},
 		"not a UUID":               {fdstest.TokenSubscription("customer-17"), fds.ErrSubscriptionID, "customer-17"},
 		"a UUID of version 1":      {fdstest.TokenSubscription("c232ab00-9414-11ec-b3c8-9f6bdeced846"), fds.ErrSubscriptionID, "version 1"},
 		"a number":                 {fdstest.TokenSubscription(17), fds.ErrSubscriptionID, "neither a string"},
@@ -234,12 +234,12 @@ func TestWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
 		"nonce of another sign-in": {fdstest.IDTokenClaim("nonce", "other"), nil, "nonce"},
 		"ID token for another app": {fdstest.IDTokenClaim("aud", "other"), nil, "ID token"},
 		"ID token expired":         {fdstest.IDTokenClaim("exp", 1000000000), nil, "expired"},
-		"type of token unknown":    {fdstest.TokenAnswerMember("token_type", "mac"), fdsclient.ErrUnavailable, "mac"},
-		"no access token":          {fdstest.TokenAnswerMember("access_token", nil), fdsclient.ErrUnavailable, "RFC 6749"},
-		"header injection":         {fdstest.TokenAnswerMember("access_token", "a\r\nX: y"), fdsclient.ErrUnavailable, "header"},
-		"redirect at the endpoint": {fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"), fdsclient.ErrUnavailable, "redirects"},
-		"an endless answer":        {fdstest.Endless(fdstest.TokenEndpoint), fdsclient.ErrUnavailable, "larger than"},
-		"a page":                   {fdstest.WebPage(fdstest.TokenEndpoint), fdsclient.ErrUnavailable, ""},
+		"type of token unknown":    {fdstest.TokenAnswerMember("token_type", "mac"), fds.ErrUnavailable, "mac"},
+		"no access token":          {fdstest.TokenAnswerMember("access_token", nil), fds.ErrUnavailable, "RFC 6749"},
+		"header injection":         {fdstest.TokenAnswerMember("access_token", "a\r\nX: y"), fds.ErrUnavailable, "header"},
+		"redirect at the endpoint": {fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"), fds.ErrUnavailable, "redirects"},
+		"an endless answer":        {fdstest.Endless(fdstest.TokenEndpoint), fds.ErrUnavailable, "larger than"},
+		"a page":                   {fdstest.WebPage(fdstest.TokenEndpoint), fds.ErrUnavailable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := configure(t, p)
@@ -263,14 +263,14 @@ func TestMetadataAreNotTrustedBlindly(t *testing.T) {
 		class error
 		says  string
 	}{
-		"another issuer":    {fdstest.MetadataMember("issuer", "https://evil.example"), fdsclient.ErrIssuer, "evil.example"},
-		"http endpoint":     {fdstest.MetadataMember("token_endpoint", "http://127.0.0.1/token"), fdsclient.ErrUnavailable, "https"},
-		"no endpoint":       {fdstest.MetadataMember("authorization_endpoint", nil), fdsclient.ErrUnavailable, "authorization_endpoint"},
-		"PKCE downgrade":    {fdstest.MetadataMember("code_challenge_methods_supported", []string{"plain"}), fdsclient.ErrUnavailable, "PKCE"},
-		"an endless answer": {fdstest.Endless(fdstest.MetadataEndpoint), fdsclient.ErrUnavailable, "larger than"},
-		"a page":            {fdstest.Answer(fdstest.MetadataEndpoint, 200, "text/html", "<html>"), fdsclient.ErrUnavailable, "RFC 8414"},
-		"not there":         {fdstest.Answer(fdstest.MetadataEndpoint, 404, "text/plain", "no"), fdsclient.ErrUnavailable, "404"},
-		"redirect":          {fdstest.Redirect(fdstest.MetadataEndpoint, 302, "https://evil.example/"), fdsclient.ErrUnavailable, "302"},
+		"another issuer":    {fdstest.MetadataMember("issuer", "https://evil.example"), fds.ErrIssuer, "evil.example"},
+		"http endpoint":     {fdstest.MetadataMember("token_endpoint", "http://127.0.0.1/token"), fds.ErrUnavailable, "https"},
+		"no endpoint":       {fdstest.MetadataMember("authorization_endpoint", nil), fds.ErrUnavailable, "authorization_endpoint"},
+		"PKCE downgrade":    {fdstest.MetadataMember("code_challenge_methods_supported", []string{"plain"}), fds.ErrUnavailable, "PKCE"},
+		"an endless answer": {fdstest.Endless(fdstest.MetadataEndpoint), fds.ErrUnavailable, "larger than"},
+		"a page":            {fdstest.Answer(fdstest.MetadataEndpoint, 200, "text/html", "<html>"), fds.ErrUnavailable, "RFC 8414"},
+		"not there":         {fdstest.Answer(fdstest.MetadataEndpoint, 404, "text/plain", "no"), fds.ErrUnavailable, "404"},
+		"redirect":          {fdstest.Redirect(fdstest.MetadataEndpoint, 302, "https://evil.example/"), fds.ErrUnavailable, "302"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, configure(t, p))
@@ -337,7 +337,7 @@ func TestAStoreThatCannotKeepAGrantIsFoundBeforeTheBrowserOpens(t *testing.T) {
 		t.Error("the browser opened")
 		return nil
 	}, ShowURL: func(string) { t.Error("the URL was shown") }})
-	if !errors.Is(err, tokenstore.ErrUnavailable) {
+	if !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -345,7 +345,7 @@ func TestAStoreThatCannotKeepAGrantIsFoundBeforeTheBrowserOpens(t *testing.T) {
 type lockedStore struct{ tokenstore.Store }
 
 func (lockedStore) Probe(context.Context) error {
-	return &tokenstore.Error{Op: "probe", Class: tokenstore.ErrUnavailable, Err: errors.New("locked")}
+	return &tokenstore.Error{Op: "probe", Class: fds.ErrStoreUnavailable, Err: errors.New("locked")}
 }
 
 func TestWhereIPv4IsTakenTheRedirectGoesToIPv6(t *testing.T) {

@@ -19,7 +19,7 @@ type SignOutError struct {
 	SessionEnded bool // the broker stopped queueing messages
 	// HeldBy are the owners for whom the grant lives on, which was one for several: by it
 	// the provider lets this application read the data of Owner too, until they have
-	// signed out. Then Err matches ErrGrantShared.
+	// signed out. Then Err matches fds.ErrGrantShared.
 	HeldBy []fds.OwnerKey
 	Err    error
 }
@@ -54,7 +54,7 @@ func (e *SignOutError) Unwrap() error { return e.Err }
 // (RFC 7009, the refresh token first), deletes it from the store, and ends the
 // broker's session so that no messages queue up for nobody. All three are tried;
 // a *SignOutError says which did not work. Where one grant is for several owners
-// only this owner is removed, which is an error that matches ErrGrantShared and says who
+// only this owner is removed, which is an error that matches fds.ErrGrantShared and says who
 // holds the grant still, and the last one revokes. Who has signed in again
 // meanwhile stays signed in and connected. What is stored here goes also when ctx
 // ends while the provider is asked. A handler that signs its own owner out waits
@@ -122,10 +122,10 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 	store := o.client.store
 	record, err := store.Load(ctx, g.key)
 	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
+	case errors.Is(err, fds.ErrNoGrant):
 		result.Revoked, result.Deleted = true, true // someone else did
 		return nil, nil
-	case errors.Is(err, tokenstore.ErrCorrupt):
+	case errors.Is(err, fds.ErrCorrupt):
 		errs = append(errs, err) // what could be revoked cannot be read
 	case err != nil:
 		return nil, err
@@ -163,7 +163,7 @@ func stillHeld(holders []fds.SubscriptionID) error {
 	if more := len(holders) - most; more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return fmt.Errorf("%w: subscription %s; sign them out too, or have the provider end this owner's part", ErrGrantShared, strings.Join(names, ", "))
+	return fmt.Errorf("%w: subscription %s; sign them out too, or have the provider end this owner's part", fds.ErrGrantShared, strings.Join(names, ", "))
 }
 
 // revokeGrant revokes the refresh token, by which most servers end the whole

@@ -56,7 +56,7 @@ func TestAttackASignInWhileASignOutWaitsForItsLockIsEndedToo(t *testing.T) {
 	if err := o.SignOut(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := store.Load(t.Context(), second.Key); !errors.Is(err, tokenstore.ErrNotFound) {
+	if _, err := store.Load(t.Context(), second.Key); !errors.Is(err, fds.ErrNoGrant) {
 		t.Errorf("the grant of the sign-in is still stored: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -23,7 +24,7 @@ func TestOneGrantForSeveralOwners(t *testing.T) {
 		t.Error("the owners of one grant have several tokens")
 	}
 	var result *fdsclient.SignOutError
-	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) || !errors.As(err, &result) || result.Revoked || !result.Deleted || len(result.HeldBy) != 2 {
+	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) || !errors.As(err, &result) || result.Revoked || !result.Deleted || len(result.HeldBy) != 2 {
 		t.Fatal(err)
 	}
 	if n := p.Requests(fdstest.RevocationEndpoint); n != 0 {
@@ -61,7 +62,7 @@ func TestOneGrantForSeveralOwners(t *testing.T) {
 	if left, _ := client.Owners(t.Context()); len(left) != 0 {
 		t.Errorf("still signed in: %v", left)
 	}
-	if _, err := owners[1].Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+	if _, err := owners[1].Token(t.Context()); !errors.Is(err, fds.ErrNoOwner) {
 		t.Errorf("a token after the sign-out: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -30,7 +31,7 @@ func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokens
 		}
 		select {
 		case <-lease.Done():
-			return renewed{}, fmt.Errorf("fdsclient: renewal: %w: the grant's lock was lost before the provider was asked", tokenstore.ErrUnavailable)
+			return renewed{}, fmt.Errorf("fdsclient: renewal: %w: the grant's lock was lost before the provider was asked", fds.ErrStoreUnavailable)
 		default:
 		}
 		a, err := g.ask(ctx, record, record.RefreshToken)
@@ -45,7 +46,7 @@ func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokens
 		case authserver.LostAnswer(err):
 			g.note(ctx, record) // and gives the reserved place back, of which ten thousand would fill a disk
 			return renewed{}, &laterError{err: err, when: record.Renewal.Since.Add(afterLost)}
-		case errors.Is(err, ErrSignInRequired):
+		case errors.Is(err, fds.ErrSignInRequired):
 			return g.refused(ctx, record, err, rejected, ahead)
 		default: // it was not processed
 			record.Renewal.Sent--
@@ -93,7 +94,7 @@ func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error
 		if c := g.stillGood(now, rejected, ahead); c != nil {
 			return renewed{credential: c}, nil
 		}
-		return renewed{}, fmt.Errorf("fdsclient: renewal: %w: someone who does not hold the grant's lock renewed it meanwhile", ErrUnavailable)
+		return renewed{}, fmt.Errorf("fdsclient: renewal: %w: someone who does not hold the grant's lock renewed it meanwhile", fds.ErrUnavailable)
 	}
 	r := &record.Renewal
 	r.Sent--

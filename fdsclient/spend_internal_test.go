@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -88,7 +89,7 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 		for time.Since(began) < secondLook {
 			_, err := owner.Token(t.Context())
 			var refused *OAuthError
-			if errors.Is(err, ErrSignInRequired) || !errors.Is(err, ErrUnavailable) || !Retryable(err) {
+			if errors.Is(err, fds.ErrSignInRequired) || !errors.Is(err, fds.ErrUnavailable) || !Retryable(err) {
 				t.Fatalf("after %v: %v", time.Since(began), err)
 			}
 			if time.Since(began) == 0 && (!errors.As(err, &refused) || refused.Code != "invalid_grant") {
@@ -101,7 +102,7 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrSignInRequired) || Retryable(err) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || Retryable(err) {
 			t.Fatalf("after the second refusal: %v", err)
 		}
 		if n := len(server.times()); n != 2 || server.times()[1].Sub(server.times()[0]) < secondLook {
@@ -118,7 +119,7 @@ func TestAGrantThatIsRefusedOnceGoesOn(t *testing.T) {
 		server := &scripted{answers: []func() (*http.Response, error){refusal, renewal(1)}}
 		c, owner := bubble(t, server)
 		defer c.Close()
-		if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, ErrSignInRequired) {
+		if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fds.ErrSignInRequired) {
 			t.Fatal(err)
 		}
 		time.Sleep(secondLook + 5*time.Second)
@@ -152,7 +153,7 @@ func TestTheFirstLookOfAProcessThatEndedCounts(t *testing.T) {
 			}
 			time.Sleep(time.Until(record.Renewal.Refused.Add(step.after)))
 			next := restarted(t, c, server)
-			if _, err := next.Token(t.Context()); errors.Is(err, ErrSignInRequired) != step.lapsed || err == nil {
+			if _, err := next.Token(t.Context()); errors.Is(err, fds.ErrSignInRequired) != step.lapsed || err == nil {
 				t.Errorf("%v after the first look: %v", step.after, err)
 			}
 			if n := len(server.times()); n != step.looks {
@@ -218,7 +219,7 @@ func TestAfterALostAnswerOneRefusalIsFinal(t *testing.T) {
 		server := &scripted{answers: []func() (*http.Response, error){lost, refusal}}
 		c, owner := bubble(t, server)
 		defer c.Close()
-		if _, err := owner.Token(t.Context()); !errors.Is(err, ErrSignInRequired) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) {
 			t.Fatal(err)
 		}
 		time.Sleep(12 * time.Hour)
@@ -247,7 +248,7 @@ func TestAProcessThatDiedAtARequestLeavesTheNextOneRetry(t *testing.T) {
 				if _, err := client.store.Save(t.Context(), record); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := owner.Token(t.Context()); errors.Is(err, ErrSignInRequired) != c.lapsed || err == nil == c.lapsed {
+				if _, err := owner.Token(t.Context()); errors.Is(err, fds.ErrSignInRequired) != c.lapsed || err == nil == c.lapsed {
 					t.Error(err)
 				}
 				time.Sleep(time.Hour / 2)
@@ -322,7 +323,7 @@ func (s *roomless) Reserve(ctx context.Context, g tokenstore.Grant) (string, err
 		return s.Store.Reserve(ctx, g)
 	}
 	s.reserved.Add(1)
-	return "", &tokenstore.Error{Op: "reserve", Class: tokenstore.ErrUnavailable, Err: errors.New("disk full")}
+	return "", &tokenstore.Error{Op: "reserve", Class: fds.ErrStoreUnavailable, Err: errors.New("disk full")}
 }
 
 func TestAServerIsNotAskedWhenItsAnswerCouldNotBeSaved(t *testing.T) {
@@ -332,7 +333,7 @@ func TestAServerIsNotAskedWhenItsAnswerCouldNotBeSaved(t *testing.T) {
 		defer c.Close()
 		full := &roomless{Store: c.store}
 		c.store = full
-		if _, err := owner.Token(t.Context()); !errors.Is(err, tokenstore.ErrUnavailable) || !Retryable(err) {
+		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrStoreUnavailable) || !Retryable(err) {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
@@ -376,7 +377,7 @@ func TestWhatIsWrongWithAnAnswerDoesNotCostTheRefreshTokenInIt(t *testing.T) {
 				if err != nil && !record.AccessToken.IsZero() {
 					t.Error("the access token was kept")
 				}
-				if foreign := name == "somebody else's"; errors.Is(err, ErrSignInRequired) != foreign || errors.Is(err, ErrSubscriptionChanged) != foreign {
+				if foreign := name == "somebody else's"; errors.Is(err, fds.ErrSignInRequired) != foreign || errors.Is(err, fds.ErrSubscriptionChanged) != foreign {
 					t.Errorf("class of %v", err)
 				}
 				time.Sleep(time.Hour)
@@ -404,7 +405,7 @@ func TestOneOddEntryOfAClaimHidesNoOwner(t *testing.T) {
 				defer client.Close()
 				claim := strings.ReplaceAll(c.claim, "OWNER", owner.key.SubscriptionID.String())
 				server.answers = []func() (*http.Response, error){said(http.StatusOK, `{"access_token":"a1","refresh_token":"r1","expires_in":3600,"subscription_id":`+claim+`}`)}
-				if _, err := owner.Token(t.Context()); errors.Is(err, ErrSubscriptionChanged) != c.ended || (err == nil) == c.ended {
+				if _, err := owner.Token(t.Context()); errors.Is(err, fds.ErrSubscriptionChanged) != c.ended || (err == nil) == c.ended {
 					t.Error(err)
 				}
 			})
@@ -489,7 +490,7 @@ func TestLapsedGrantsAreLookedAtDailyUnderOneBudget(t *testing.T) {
 		}
 		for _, o := range owners {
 			if o != owner {
-				if _, err := o.Token(t.Context()); !errors.Is(err, ErrSignInRequired) {
+				if _, err := o.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) {
 					t.Fatal(err)
 				}
 			}

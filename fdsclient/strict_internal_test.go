@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -81,7 +82,7 @@ func TestAttackWhatIsShownOfADeviceSignInHoldsNothingThatATerminalObeys(t *testi
 			cancel() // or nobody would enter it for half an hour
 		})
 		cancel()
-		if err == nil || !errors.Is(err, ErrUnavailable) || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) || strings.Contains(err.Error(), "the device code") {
+		if err == nil || !errors.Is(err, fds.ErrUnavailable) || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) || strings.Contains(err.Error(), "the device code") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -161,13 +162,13 @@ func TestAClosedClientSignsNoDeviceAndNoApplicationIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &deviceServer{device: `{"device_code":"c","user_code":"u","verification_uri":"https://auth.example/d","expires_in":1800}`}
 		client := at(t, server, Application{ClientSecret: NewSecret("s")})
-		if _, err := client.SignInDevice(t.Context(), func(DeviceCode) { client.Close() }); !errors.Is(err, ErrClosed) {
+		if _, err := client.SignInDevice(t.Context(), func(DeviceCode) { client.Close() }); !errors.Is(err, fds.ErrClientClosed) {
 			t.Errorf("closed while the user is asked: %v", err)
 		}
-		if _, err := client.SignInDevice(t.Context(), func(DeviceCode) { t.Error("shown") }); !errors.Is(err, ErrClosed) {
+		if _, err := client.SignInDevice(t.Context(), func(DeviceCode) { t.Error("shown") }); !errors.Is(err, fds.ErrClientClosed) {
 			t.Errorf("closed before: %v", err)
 		}
-		if _, err := client.SignInApplication(t.Context()); !errors.Is(err, ErrClosed) {
+		if _, err := client.SignInApplication(t.Context()); !errors.Is(err, fds.ErrClientClosed) {
 			t.Errorf("for the application: %v", err)
 		}
 		if len(server.polls) != 0 {
@@ -181,7 +182,7 @@ func TestATokenThatIsBoundToNoKeyIsNoSignInWithProofs(t *testing.T) {
 		server := &deviceServer{device: `{"device_code":"c","user_code":"u","verification_uri":"https://auth.example/d","expires_in":1800}`}
 		client := at(t, server, Application{DPoP: true})
 		owners, err := client.SignInDevice(t.Context(), func(DeviceCode) {})
-		if !errors.Is(err, ErrConfig) || len(owners) != 0 || !strings.Contains(err.Error(), "turn Application.DPoP off") {
+		if !errors.Is(err, fds.ErrConfig) || len(owners) != 0 || !strings.Contains(err.Error(), "turn Application.DPoP off") {
 			t.Errorf("%v, %v", owners, err)
 		}
 		client.Close()
@@ -215,7 +216,7 @@ func TestAPushedRequestsAddressHasAMeasure(t *testing.T) {
 	client := at(t, answering(func(*http.Request) (int, string) {
 		return http.StatusCreated, `{"request_uri":"urn:` + strings.Repeat("x", 4000) + `","expires_in":60}`
 	}), Application{PushRequests: true, RedirectURL: "https://app.example/callback"})
-	if _, err := client.BeginSignIn(t.Context(), SignInOptions{}); !errors.Is(err, ErrUnavailable) {
+	if _, err := client.BeginSignIn(t.Context(), SignInOptions{}); !errors.Is(err, fds.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -25,7 +26,7 @@ func TestAnOwnerWhomTheProviderTookAwayEndsAndTheOtherGoesOn(t *testing.T) {
 	defer p.Inject(fdstest.RenewalSubscription([]string{all[0].Spelling}))()
 	eventually(t, "the owner's end reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
 	event := seen.needed[0]
-	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[1].SubscriptionID || !errors.Is(event.Err, fdsclient.ErrSignInRequired) || !errors.Is(event.Err, fdsclient.ErrSubscriptionChanged) {
+	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[1].SubscriptionID || !errors.Is(event.Err, fds.ErrSignInRequired) || !errors.Is(event.Err, fds.ErrSubscriptionChanged) {
 		t.Errorf("told %+v", event)
 	}
 	eventually(t, "its session ended", func() bool {
@@ -37,7 +38,7 @@ func TestAnOwnerWhomTheProviderTookAwayEndsAndTheOtherGoesOn(t *testing.T) {
 	}
 	for _, o := range owners {
 		_, err := o.Token(t.Context())
-		if ended := o.Key().SubscriptionID == all[1].SubscriptionID; errors.Is(err, fdsclient.ErrSignInRequired) != ended || (err != nil) != ended {
+		if ended := o.Key().SubscriptionID == all[1].SubscriptionID; errors.Is(err, fds.ErrSignInRequired) != ended || (err != nil) != ended {
 			t.Errorf("%s: %v", o, err)
 		}
 	}
@@ -61,17 +62,17 @@ func TestAttackAnOwnerWhoLeftASharedGrantGetsNoTokenOfIt(t *testing.T) {
 			defer token(t, o)
 			continue
 		}
-		if err := o.SignOut(t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) {
+		if err := o.SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) {
 			t.Fatal(err)
 		}
-		if got, err := o.Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+		if got, err := o.Token(t.Context()); !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("who signed out gets %v, %v", got, err)
 		}
-		if info, err := o.Grant(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+		if info, err := o.Grant(t.Context()); !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("who signed out is told of %+v, %v", info, err)
 		}
 	}
-	if _, err := client.Owner(t.Context(), all[1].SubscriptionID); !errors.Is(err, fdsclient.ErrNoOwner) {
+	if _, err := client.Owner(t.Context(), all[1].SubscriptionID); !errors.Is(err, fds.ErrNoOwner) {
 		t.Error(err)
 	}
 }
@@ -92,7 +93,7 @@ func TestAttackAnOpaqueTokenForSomeoneElseIsNotUsed(t *testing.T) {
 	before := stored(t, cfg.Store).RefreshToken
 	defer p.Inject(fdstest.RenewalSubscription(all[1].Spelling))()
 	client, owner = restart(t, cfg)
-	if got, err := owner.Token(t.Context()); !errors.Is(err, fdsclient.ErrSubscriptionChanged) {
+	if got, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSubscriptionChanged) {
 		t.Errorf("%v, %v", got, err)
 	}
 	client.Close()
@@ -116,7 +117,7 @@ func TestAttackARenewalGivesNoTokenToTheOwnerWhomItTookAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := o.Token(t.Context()); !errors.Is(err, fdsclient.ErrSignInRequired) { // the call that renews
+	if got, err := o.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) { // the call that renews
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -135,11 +136,11 @@ func TestAttackWhoLeftASharedGrantElsewhereGetsNoTokenOfItsNextRenewal(t *testin
 			t.Fatal(err)
 		}
 		known := token(t, same)
-		if err := o.SignOut(t.Context()); !errors.Is(err, fdsclient.ErrGrantShared) {
+		if err := o.SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) {
 			t.Fatal(err)
 		}
 		eventually(t, "its token's end", func() bool { return time.Now().After(known.Expiry()) })
-		if got, err := same.Token(t.Context()); !errors.Is(err, fdsclient.ErrNoOwner) {
+		if got, err := same.Token(t.Context()); !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("who signed out elsewhere gets %v, %v", got, err)
 		}
 	}

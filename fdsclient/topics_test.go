@@ -166,7 +166,7 @@ func TestWithoutTopicsOfItemsNothingIsFetchedThatMayNotBeWanted(t *testing.T) {
 				}
 				check := func(err error, lost []string) {
 					t.Helper()
-					if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), test.setting) {
+					if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), test.setting) {
 						t.Errorf("it fails with %v", err)
 					}
 					want := 0

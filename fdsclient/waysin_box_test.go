@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
@@ -266,7 +267,7 @@ func TestADeviceSignsIn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if !errors.Is(err, fdsclient.ErrDenied) {
+	if !errors.Is(err, fds.ErrAccessDenied) {
 		t.Errorf("a refusal gives %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -281,7 +282,7 @@ func TestADeviceCodeThatNobodyEntersExpires(t *testing.T) {
 	options.DeviceInterval, options.DeviceCodeLifetime = time.Second, 2*time.Second
 	p := start(t, options)
 	_, err := open(t, configure(t, p)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) {})
-	if !errors.Is(err, fdsclient.ErrAttemptExpired) {
+	if !errors.Is(err, fds.ErrAttemptExpired) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -289,7 +290,7 @@ func TestADeviceCodeThatNobodyEntersExpires(t *testing.T) {
 func TestAProviderWithoutTheDeviceGrantSaysSo(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	_, err := open(t, configure(t, p)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) { t.Error("shown") })
-	if !errors.Is(err, fdsclient.ErrConfig) || fdsclient.Retryable(err) || !strings.Contains(err.Error(), "no device authorization endpoint") {
+	if !errors.Is(err, fds.ErrConfig) || fdsclient.Retryable(err) || !strings.Contains(err.Error(), "no device authorization endpoint") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -311,7 +312,7 @@ func TestAnApplicationSignsInForItself(t *testing.T) {
 	read(t, restored[1])
 
 	public := open(t, configure(t, p))
-	if _, err := public.SignInApplication(t.Context()); !errors.Is(err, fdsclient.ErrConfig) {
+	if _, err := public.SignInApplication(t.Context()); !errors.Is(err, fds.ErrConfig) {
 		t.Errorf("a public client gets %v", err)
 	}
 }
@@ -327,7 +328,7 @@ func TestARenewalWhoseAnswerWasLostIsRepeatedWhereTheProviderAllowsIt(t *testing
 			before := p.Requests(fdstest.TokenEndpoint)
 			_, owner := restart(t, cfg)
 			_, err := owner.Token(t.Context())
-			if recovered := err == nil; recovered != (grace > 0) || err != nil && !errors.Is(err, fdsclient.ErrSignInRequired) {
+			if recovered := err == nil; recovered != (grace > 0) || err != nil && !errors.Is(err, fds.ErrSignInRequired) {
 				t.Errorf("a lost answer gives %v", err)
 			}
 			if n := p.Requests(fdstest.TokenEndpoint) - before; n != 2 {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -76,7 +77,7 @@ func TestWhoPastesSeesTheProvidersAddressAndIsToldWhatToPaste(t *testing.T) {
 		t.Error("nobody knows where to sign in")
 		return "", io.EOF
 	}})
-	if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), "ShowURL") {
+	if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), "ShowURL") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -123,7 +124,7 @@ func TestAPastedRefusalEndsTheSignIn(t *testing.T) {
 		ShowURL:      func(url string) { shown <- url },
 		ReadRedirect: func(ctx context.Context) (string, error) { return p.DenyCallback(ctx, <-shown) },
 	})
-	if !errors.Is(err, fdsclient.ErrDenied) {
+	if !errors.Is(err, fds.ErrAccessDenied) {
 		t.Errorf("error %v", err)
 	}
 	gaveUp := errors.New("standard input is closed")
@@ -233,7 +234,7 @@ func TestParametersThatUndoTheFlowAreRefusedWithTheReason(t *testing.T) {
 		"request_uri":   "set by the SDK",
 	} {
 		_, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{Parameters: map[string]string{name: "token"}})
-		if !errors.Is(err, fdsclient.ErrConfig) || !strings.Contains(err.Error(), reason) {
+		if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

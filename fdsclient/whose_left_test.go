@@ -26,7 +26,7 @@ func uncertain() []certainty {
 func (s *scene) nothing(what string, o *fdsclient.Owner) {
 	s.t.Helper()
 	for way, l := range lists(s.t.Context(), o.Pull()) {
-		if len(l.raw) > 0 || l.nobody == 0 && !errors.Is(l.err, pull.ErrOwner) {
+		if len(l.raw) > 0 || l.nobody == 0 && !errors.Is(l.err, fds.ErrOwner) {
 			s.t.Errorf("%s: %s: %d items, %d of nobody, %v", what, way, len(l.raw), l.nobody, l.err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother(t *testing.T) {
 			token(t, b)
 
 			var left *fdsclient.SignOutError
-			if err := b.SignOut(ctx); !errors.Is(err, fdsclient.ErrGrantShared) || !errors.As(err, &left) {
+			if err := b.SignOut(ctx); !errors.Is(err, fds.ErrGrantShared) || !errors.As(err, &left) {
 				t.Fatalf("%v, want an error that says who holds the grant", err)
 			}
 			if !left.Deleted || !left.SessionEnded || left.Revoked || len(left.HeldBy) != 1 || left.HeldBy[0] != a.Key() || !strings.Contains(left.Error(), s.all[0].SubscriptionID.String()) {
@@ -72,7 +72,7 @@ func TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother(t *testing.T) {
 			}
 			for name, pulled := range map[string]*pull.Client{"Pull": api, "PullGrant": grant} {
 				for way, l := range lists(ctx, pulled) {
-					if len(l.raw) > 0 || !errors.Is(l.err, fdsclient.ErrNoOwner) {
+					if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrNoOwner) {
 						t.Errorf("B, who signed out: %s: %s: %d items, %v", name, way, len(l.raw), l.err)
 					}
 				}
@@ -215,11 +215,11 @@ func TestTheCallersOwnRequestsReadWhatTheGrantReads(t *testing.T) {
 		}
 	}
 	left := clients(1)
-	if err := s.of(1).SignOut(ctx); !errors.Is(err, fdsclient.ErrGrantShared) {
+	if err := s.of(1).SignOut(ctx); !errors.Is(err, fds.ErrGrantShared) {
 		t.Fatal(err)
 	}
 	for name, client := range left {
-		if text, err := asked(client); !errors.Is(err, fdsclient.ErrNoOwner) {
+		if text, err := asked(client); !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("%s of who has left: %q, %v", name, text, err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/pull"
 )
 
 // lose has an outage lose what is published meanwhile, and returns the events of each owner.
@@ -70,7 +69,7 @@ func TestAttackABackfillHandsOverNoOtherOwnersItems(t *testing.T) {
 				if c.fails(i) {
 					eventually(t, "the gap fails", func() bool { return len(of(fdsclient.GapFailing)) > 1 })
 					e := of(fdsclient.GapFailing)[0]
-					if !errors.Is(e.Err, pull.ErrOwner) || !strings.Contains(e.Err.Error(), "Dialect.SubscriptionMember") || len(of(fdsclient.GapClosed)) > 0 {
+					if !errors.Is(e.Err, fds.ErrOwner) || !strings.Contains(e.Err.Error(), "Dialect.SubscriptionMember") || len(of(fdsclient.GapClosed)) > 0 {
 						t.Errorf("%s: the gap fails with %v, %d closed", canaries[i], e.Err, len(of(fdsclient.GapClosed)))
 					}
 					s.silent(e.Err.Error())
@@ -107,7 +106,7 @@ func TestAttackPollingHandsOverNoOtherOwnersItems(t *testing.T) {
 			runClient(t, s.client, s.box.handle)
 			for i, o := range s.all {
 				e := s.polls.next(t, o)
-				if c.fails(i) != errors.Is(e.Err, pull.ErrOwner) || !c.fails(i) && e.Err != nil {
+				if c.fails(i) != errors.Is(e.Err, fds.ErrOwner) || !c.fails(i) && e.Err != nil {
 					t.Errorf("%s: a read ends with %v", canaries[i], e.Err)
 				}
 				if c.fails(i) {
@@ -169,7 +168,7 @@ func TestAttackABrokerThatMixesOwnersUpHandsNothingOver(t *testing.T) {
 	eventually(t, "all are acknowledged", func() bool {
 		return s.p.Subscriber(s.all[0]).Unacknowledged+s.p.Subscriber(s.all[2]).Unacknowledged == 0
 	})
-	if a, b, c := discarded.of(s.all[0]), discarded.of(s.all[1]), discarded.of(s.all[2]); len(a) != 4 || len(b) != 0 || len(c) != 2 || !errors.Is(c[0], pull.ErrOwner) {
+	if a, b, c := discarded.of(s.all[0]), discarded.of(s.all[1]), discarded.of(s.all[2]); len(a) != 4 || len(b) != 0 || len(c) != 2 || !errors.Is(c[0], fds.ErrOwner) {
 		t.Errorf("discarded: %v, %v, %v", a, b, c)
 	}
 	if n := strings.Count(s.log.String(), "names another owner"); n != 2 {
@@ -256,7 +255,7 @@ func TestAttackAParameterThatTheProviderDoesNotKnowReadsNothing(t *testing.T) {
 	s := stage(t, wrong, nil).furnish().signIn().begun()
 	for i := range s.all {
 		for way, l := range lists(t.Context(), s.of(i).Pull()) {
-			if len(l.raw) > 0 || !errors.Is(l.err, pull.ErrInvalidParameter) {
+			if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrInvalidParameter) {
 				t.Errorf("%s: %s: %d items, %v", canaries[i], way, len(l.raw), l.err)
 			}
 		}

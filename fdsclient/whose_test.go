@@ -280,7 +280,7 @@ func listOf[T any](all iter.Seq2[T, error], raw func(T) []byte) (l list) {
 		switch {
 		case err == nil:
 			l.raw = append(l.raw, raw(item))
-		case errors.Is(err, pull.ErrOwner) && !errors.As(err, &whole):
+		case errors.Is(err, fds.ErrOwner) && !errors.As(err, &whole):
 			l.nobody++
 		default:
 			l.err = err
@@ -331,7 +331,7 @@ func TestAttackPullHoldsNoOtherOwnersItems(t *testing.T) {
 					if len(l.raw) != own || l.nobody != nobody || (l.err != nil) != failed {
 						t.Errorf("%s: %s: %d items, %d of nobody, %v; want %d and %d", canaries[i], way, len(l.raw), l.nobody, l.err, own, nobody)
 					}
-					if failed && (!errors.Is(l.err, pull.ErrOwner) || !strings.Contains(l.err.Error(), "SubscriptionMember")) {
+					if failed && (!errors.Is(l.err, fds.ErrOwner) || !strings.Contains(l.err.Error(), "SubscriptionMember")) {
 						t.Errorf("%s: %s: %v, want the setting named", canaries[i], way, l.err)
 					}
 					for _, item := range l.raw {
@@ -368,7 +368,7 @@ func TestAttackTagsOfOneOwnerAreNeitherReadNorChangedByAnother(t *testing.T) {
 			}
 			theirs, err := s.of(1).Pull().CreateTag(ctx, tag)
 			if c.unlisted {
-				if !errors.Is(err, pull.ErrOwner) {
+				if !errors.Is(err, fds.ErrOwner) {
 					t.Errorf("%v, %v", theirs, err)
 				}
 				theirs, err = s.of(1).PullGrant().CreateTag(ctx, tag)
@@ -377,19 +377,19 @@ func TestAttackTagsOfOneOwnerAreNeitherReadNorChangedByAnother(t *testing.T) {
 				t.Fatal(theirs, err)
 			}
 			mine := s.of(0).Pull()
-			if _, err := mine.CreateTag(ctx, tag); s.p.Dialect().SubscriptionMember != "" && !errors.Is(err, pull.ErrOwner) {
+			if _, err := mine.CreateTag(ctx, tag); s.p.Dialect().SubscriptionMember != "" && !errors.Is(err, fds.ErrOwner) {
 				t.Errorf("a tag made for another owner: %v", err)
 			}
-			if tags, err := pull.Collect(mine.Tags(ctx, pull.Query{})); c.unlisted != errors.Is(err, pull.ErrOwner) || len(tags) != 0 && s.p.Dialect().SubscriptionMember != "" {
+			if tags, err := pull.Collect(mine.Tags(ctx, pull.Query{})); c.unlisted != errors.Is(err, fds.ErrOwner) || len(tags) != 0 && s.p.Dialect().SubscriptionMember != "" {
 				t.Errorf("A's tags: %v, %v", tags, err)
 			}
-			if got, err := mine.Tag(ctx, theirs.ID); !errors.Is(err, pull.ErrNotFound) && !errors.Is(err, pull.ErrOwner) {
+			if got, err := mine.Tag(ctx, theirs.ID); !errors.Is(err, fds.ErrNotFound) && !errors.Is(err, fds.ErrOwner) {
 				t.Errorf("B's tag, read for A: %v, %v", got, err)
 			}
-			if err := mine.SetEntities(ctx, theirs.ID, []string{}); !errors.Is(err, pull.ErrNotFound) && !errors.Is(err, pull.ErrOwner) {
+			if err := mine.SetEntities(ctx, theirs.ID, []string{}); !errors.Is(err, fds.ErrNotFound) && !errors.Is(err, fds.ErrOwner) {
 				t.Errorf("B's tag, filled by A: %v", err)
 			}
-			if err := mine.DeleteTag(ctx, theirs.ID); !errors.Is(err, pull.ErrNotFound) && !errors.Is(err, pull.ErrOwner) {
+			if err := mine.DeleteTag(ctx, theirs.ID); !errors.Is(err, fds.ErrNotFound) && !errors.Is(err, fds.ErrOwner) {
 				t.Errorf("B's tag, deleted by A: %v", err)
 			}
 			if got, err := s.of(1).PullGrant().Tag(ctx, theirs.ID); err != nil || whose(got.Raw()) != 1 {
@@ -420,7 +420,7 @@ func TestPullGrantReadsAllOwnersOfTheGrantAndNoOther(t *testing.T) {
 				if err != nil || (len(info.Owners) > 1) != (i < 2) || !slices.Contains(info.Owners, s.all[i].SubscriptionID) || len(info.Others) > 0 {
 					t.Errorf("%s: the grant is that of %v and %v, %v", canaries[i], info.Owners, info.Others, err)
 				}
-				if untold := i < 2 && c.unlisted; errors.Is(info.Untold, pull.ErrOwner) != untold || untold && !strings.Contains(info.Untold.Error(), "Provider.Dialect.SubscriptionMember") {
+				if untold := i < 2 && c.unlisted; errors.Is(info.Untold, fds.ErrOwner) != untold || untold && !strings.Contains(info.Untold.Error(), "Provider.Dialect.SubscriptionMember") {
 					t.Errorf("%s: untold: %v", canaries[i], info.Untold)
 				}
 			}

@@ -32,7 +32,7 @@ func TestAttackWhatCollectGathersIsBounded(t *testing.T) {
 		before := heap()
 		devices, err := inTime(t, func() ([]fds.Device, error) { return pull.Collect(client.Statuses(t.Context(), pull.Query{})) })
 		held := heap() - before
-		if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "67108864 bytes") || held > 2*pull.MaxCollectBytes || len(devices) == 0 {
+		if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "67108864 bytes") || held > 2*pull.MaxCollectBytes || len(devices) == 0 {
 			t.Errorf("%s: %d items and %d MiB are held after %d answers, %v", name, len(devices), held>>20, asked, err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestAttackWhatCollectGathersIsBounded(t *testing.T) {
 			}
 		}
 	})
-	if len(items) != pull.MaxCollectBytes/64 || !isOnly(err, pull.ErrAnswer) {
+	if len(items) != pull.MaxCollectBytes/64 || !isOnly(err, fds.ErrAnswer) {
 		t.Errorf("%d items, %v", len(items), err)
 	}
 }
@@ -61,12 +61,12 @@ func TestAttackAListIsBoundedOverAllItsAnswers(t *testing.T) {
 		return reply(r, 200, page, "Link", fmt.Sprintf("<?n=%d>; rel=next", asked)), nil
 	}), func(c *pull.Config) { c.MaxListBytes = 1 << 20 })
 	got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-	if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "1048576 bytes") || !strings.Contains(err.Error(), "Config.MaxListBytes") || len(got)*1000 > 1<<20 || asked != 11 {
+	if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "1048576 bytes") || !strings.Contains(err.Error(), "Config.MaxListBytes") || len(got)*1000 > 1<<20 || asked != 11 {
 		t.Errorf("%d items in %d answers, %v", len(got), asked, err)
 	}
 	asked = 0
 	ids := strings.Split(strings.Repeat(strings.Repeat("x", 1900)+" ", 50), " ")[:50]
-	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{IDs: ids})); !isOnly(err, pull.ErrAnswer) || asked != 11 {
+	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{IDs: ids})); !isOnly(err, fds.ErrAnswer) || asked != 11 {
 		t.Errorf("%d answers, %v", asked, err)
 	}
 }
@@ -111,7 +111,7 @@ func TestAttackAListThatDripsEnds(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				_, err := raws(client.Items(ctx, pull.Spaces, pull.Query{}))
-				if took := time.Since(began); !isOnly(err, pull.ErrUnavailable) || took > bound || took < bound-time.Minute {
+				if took := time.Since(began); !isOnly(err, fds.ErrUnavailable) || took > bound || took < bound-time.Minute {
 					t.Errorf("%s: ended after %v: %v", name, took, err)
 				}
 				if name != "failures before each answer" && !strings.Contains(err.Error(), "Config.ListTimeout") {

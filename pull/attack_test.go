@@ -270,7 +270,7 @@ func TestAttackTheBoundsHoldByDefault(t *testing.T) {
 				}
 				return 0, nil
 			})
-			if n := read.Load(); !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), test.says) || n < test.least || n > test.most {
+			if n := read.Load(); !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), test.says) || n < test.least || n > test.most {
 				t.Errorf("%d bytes were read: %.500v", n, err)
 			}
 		})
@@ -281,7 +281,7 @@ func TestAttackTheBoundsHoldByDefault(t *testing.T) {
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			if _, err := raws(client.Items(ctx, pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrUnavailable) || time.Since(began) != pull.DefaultTimeout {
+			if _, err := raws(client.Items(ctx, pull.Spaces, pull.Query{})); !isOnly(err, fds.ErrUnavailable) || time.Since(began) != pull.DefaultTimeout {
 				t.Errorf("given up after %v: %v", time.Since(began), err)
 			}
 		})
@@ -291,7 +291,7 @@ func TestAttackTheBoundsHoldByDefault(t *testing.T) {
 			lasting := &failing{times: -1, answer: status(503)}
 			client := offline(t, lasting, func(c *pull.Config) { c.RetryFor = 0 })
 			began := time.Now()
-			if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrUnavailable) || time.Since(began) > pull.DefaultRetryFor {
+			if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, fds.ErrUnavailable) || time.Since(began) > pull.DefaultRetryFor {
 				t.Errorf("given up after %v: %v", time.Since(began), err)
 			}
 		})
@@ -316,7 +316,7 @@ func TestAttackWhatIsNoTagOfTheOwnersIsNotTakenNorSent(t *testing.T) {
 		"no JSON":       func() error { _, err := client.CreateTag(t.Context(), json.RawMessage(`{"a":`)); return err },
 		"no UTF-8":      func() error { _, err := client.CreateTag(t.Context(), json.RawMessage("\"\xff\"")); return err },
 	} {
-		if err := ask(); !isOnly(err, pull.ErrQuery) || asked > 0 {
+		if err := ask(); !isOnly(err, fds.ErrQuery) || asked > 0 {
 			t.Errorf("%s: %d requests, %v", name, asked, err)
 		}
 	}
@@ -326,14 +326,14 @@ func TestAttackWhatIsNoTagOfTheOwnersIsNotTakenNorSent(t *testing.T) {
 		class  error
 	}{
 		"the tag":             {`{"tag_id":"T"}`, nil, nil},
-		"a page":              {`{"tag_id":"T"}`, []string{"Content-Type", "text/html"}, pull.ErrAnswer},
-		"another coding":      {`{"tag_id":"T"}`, []string{"Content-Encoding", "br"}, pull.ErrAnswer},
-		"another tag":         {`{"tag_id":"U"}`, nil, pull.ErrAnswer},
-		"an error object":     {`{"status":404,"message":"gone"}`, nil, pull.ErrNotFound},
+		"a page":              {`{"tag_id":"T"}`, []string{"Content-Type", "text/html"}, fds.ErrAnswer},
+		"another coding":      {`{"tag_id":"T"}`, []string{"Content-Encoding", "br"}, fds.ErrAnswer},
+		"another tag":         {`{"tag_id":"U"}`, nil, fds.ErrAnswer},
+		"an error object":     {`{"status":404,"message":"gone"}`, nil, fds.ErrNotFound},
 		"a tag and a refusal": {`{"tag_id":"T","status":403,"message":"no"}`, nil, nil},
 		"a list":              {`{"list":[{"tag_id":"U"},{"tag_id":"T"}]}`, nil, nil},
-		"a list of others":    {`{"list":[{"tag_id":"U"}]}`, nil, pull.ErrNotFound},
-		"a list refused":      {`{"list":[{"tag_id":"T"}],"status":401,"message":"unauthorized_request"}`, nil, pull.ErrUnauthorized},
+		"a list of others":    {`{"list":[{"tag_id":"U"}]}`, nil, fds.ErrNotFound},
+		"a list refused":      {`{"list":[{"tag_id":"T"}],"status":401,"message":"unauthorized_request"}`, nil, fds.ErrUnauthorized},
 	} {
 		answer = func(r *http.Request) *http.Response { return reply(r, 200, test.body, test.header...) }
 		tag, err := client.Tag(t.Context(), "T")

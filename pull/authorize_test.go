@@ -44,7 +44,7 @@ func TestAThird401IsTheEnd(t *testing.T) {
 	a := serve(t, tokenOnly)
 	a.renew = func(*http.Response) (string, bool, error) { return "stale again", true, nil }
 	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-	if !isOnly(err, pull.ErrUnauthorized) || a.authorized != 3 || a.challenged != 2 {
+	if !isOnly(err, fds.ErrUnauthorized) || a.authorized != 3 || a.challenged != 2 {
 		t.Fatalf("%v; authorized %d times, challenged %d times", err, a.authorized, a.challenged)
 	}
 }
@@ -57,9 +57,9 @@ func TestTheAuthorizerIsAskedTwiceHoweverOftenARequestIsRepeated(t *testing.T) {
 		challenged int
 		class      error
 	}{
-		"a 503 after each 401":    {[]func(*http.Request) (*http.Response, error){status(401), status(503), status(401), status(503), status(401)}, 2, pull.ErrUnauthorized},
+		"a 503 after each 401":    {[]func(*http.Request) (*http.Response, error){status(401), status(503), status(401), status(503), status(401)}, 2, fds.ErrUnauthorized},
 		"both and then a success": {[]func(*http.Request) (*http.Response, error){status(401), status(503), status(401), body(200, `[]`)}, 2, nil},
-		"in one attempt":          {[]func(*http.Request) (*http.Response, error){status(503), status(401), status(401), status(503), status(401)}, 2, pull.ErrUnauthorized},
+		"in one attempt":          {[]func(*http.Request) (*http.Response, error){status(503), status(401), status(401), status(503), status(401)}, 2, fds.ErrUnauthorized},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			owner := &bearer{token: secret, renew: func(*http.Response) (string, bool, error) { return "fresh", true, nil }}
@@ -87,13 +87,13 @@ func TestEachPageMayBeChallengedAnew(t *testing.T) {
 func TestA401IsNotRetriedWhenTheAuthorizerSeesNoUse(t *testing.T) {
 	a := serve(t, tokenOnly)
 	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-	if !isOnly(err, pull.ErrUnauthorized) || a.authorized != 1 || a.challenged != 1 {
+	if !isOnly(err, fds.ErrUnauthorized) || a.authorized != 1 || a.challenged != 1 {
 		t.Fatalf("%v; authorized %d times, challenged %d times", err, a.authorized, a.challenged)
 	}
 	lapsed := errors.New("sign in again")
 	a.renew = func(*http.Response) (string, bool, error) { return "fresh", true, lapsed }
 	_, err = pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-	if !errors.Is(err, pull.ErrUnauthorized) || !errors.Is(err, lapsed) || !strings.Contains(err.Error(), "sign in again") || a.authorized != 2 {
+	if !errors.Is(err, fds.ErrUnauthorized) || !errors.Is(err, lapsed) || !strings.Contains(err.Error(), "sign in again") || a.authorized != 2 {
 		t.Fatalf("%v; authorized %d times", err, a.authorized)
 	}
 }
@@ -126,7 +126,7 @@ func TestAnEndlessRefusalIsReadInPart(t *testing.T) {
 		return "", false, err
 	}
 	_, err := inTime(t, func() ([]fds.Space, error) { return pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{})) })
-	if !isOnly(err, pull.ErrUnauthorized) || strings.Contains(err.Error(), secret) || size != 64<<10 {
+	if !isOnly(err, fds.ErrUnauthorized) || strings.Contains(err.Error(), secret) || size != 64<<10 {
 		t.Fatalf("%d bytes read: %v", size, err)
 	}
 	wait(t, gone, "the server saw the request end")
@@ -186,7 +186,7 @@ func TestCredentialsLeaveTheOriginByNoRedirect(t *testing.T) {
 		})
 		// All the servers have one certificate, so that only the rule keeps the token here.
 		_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-		if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), secret) || len(err.Error()) > 500 || a.authorized != 1 {
+		if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), secret) || len(err.Error()) > 500 || a.authorized != 1 {
 			t.Errorf("%.80q: %v, %d requests", test.location, err, a.authorized)
 		}
 	}
@@ -197,7 +197,7 @@ func TestACircleOfRedirectsEnds(t *testing.T) {
 		http.Redirect(w, r, r.URL.Path, http.StatusFound)
 	})
 	_, err := inTime(t, func() ([]fds.Space, error) { return pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{})) })
-	if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "over 3 redirects") || a.authorized != 4 {
+	if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "over 3 redirects") || a.authorized != 4 {
 		t.Fatalf("%v, %d requests", err, a.authorized)
 	}
 }

@@ -34,7 +34,7 @@ func TestWhatBeginsAsJSONIsTakenFromServersThatHaveNoTypeForIt(t *testing.T) {
 					return response, nil
 				}), func(c *pull.Config) { c.Dialect.ListMember = "list" })
 				got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-				if want >= 0 && (len(got) != want || err != nil) || want < 0 && !isOnly(err, pull.ErrAnswer) && !isOnly(err, pull.ErrUnavailable) {
+				if want >= 0 && (len(got) != want || err != nil) || want < 0 && !isOnly(err, fds.ErrAnswer) && !isOnly(err, fds.ErrUnavailable) {
 					t.Errorf("%q, %.20q, %s: %d items, %v", kind, text, way, len(got), err)
 				}
 			}
@@ -54,7 +54,7 @@ func TestAByteOrderMarkIsPassedOverWhereverAnAnswerHasOne(t *testing.T) {
 		t.Errorf("%+v, %v", made, err)
 	}
 	status, text = 400, bom+`{"status":400,"message":"invalid_parameter"}`
-	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrInvalidParameter) {
+	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, fds.ErrInvalidParameter) {
 		t.Error(err)
 	}
 }
@@ -81,7 +81,7 @@ func TestGzipByEitherOfItsNamesIsTaken(t *testing.T) {
 			}))
 			got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
 			switch {
-			case !fine && !isOnly(err, pull.ErrAnswer), fine && name == "a list" && (len(got) != 1 || err != nil), name != "a list" && err == nil:
+			case !fine && !isOnly(err, fds.ErrAnswer), fine && name == "a list" && (len(got) != 1 || err != nil), name != "a list" && err == nil:
 				t.Errorf("%s in %s: %q, %v", name, coding, got, err)
 			}
 		}
@@ -92,7 +92,7 @@ func TestGzipByEitherOfItsNamesIsTaken(t *testing.T) {
 		w.WriteHeader(400)
 		_, _ = io.WriteString(w, zip(t, `{"status":404,"message":"gone"}`))
 	})
-	if _, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrNotFound) {
+	if _, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, fds.ErrNotFound) {
 		t.Error(err)
 	}
 }
@@ -100,7 +100,7 @@ func TestGzipByEitherOfItsNamesIsTaken(t *testing.T) {
 // TestAttackWhatIsUnpackedIsBounded: a few bytes of gzip make gigabytes.
 func TestAttackWhatIsUnpackedIsBounded(t *testing.T) {
 	bomb := zip(t, `[{"a":"`+strings.Repeat("x", 20<<20)+`"}]`)
-	for status, class := range map[int]error{200: pull.ErrAnswer, 503: pull.ErrUnavailable} {
+	for status, class := range map[int]error{200: fds.ErrAnswer, 503: fds.ErrUnavailable} {
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
 			return reply(r, status, bomb, "Content-Encoding", "x-gzip"), nil
 		}))
@@ -119,10 +119,10 @@ func TestARefusalThatSaysWhenToComeAgainIsRepeated(t *testing.T) {
 		class  error
 		asked  int
 	}{
-		"with Retry-After":      {[]string{"Retry-After", "0"}, "", pull.ErrRateLimited, 2},
-		"an error object":       {[]string{"Retry-After", "0"}, `{"status":403,"message":"quota"}`, pull.ErrRateLimited, 2},
+		"with Retry-After":      {[]string{"Retry-After", "0"}, "", fds.ErrRateLimited, 2},
+		"an error object":       {[]string{"Retry-After", "0"}, `{"status":403,"message":"quota"}`, fds.ErrRateLimited, 2},
 		"without":               {nil, "", nil, 1},
-		"but the token is over": {[]string{"Retry-After", "0"}, `{"status":401,"message":"unauthorized_request"}`, pull.ErrUnauthorized, 1},
+		"but the token is over": {[]string{"Retry-After", "0"}, `{"status":401,"message":"unauthorized_request"}`, fds.ErrUnauthorized, 1},
 	} {
 		asked := 0
 		answer := func(r *http.Request) (*http.Response, error) {
@@ -151,7 +151,7 @@ func TestARefusalThatSaysWhenToComeAgainIsRepeated(t *testing.T) {
 func TestADeletionThatWasRefusedForAWhileHasNotBeenCarriedOut(t *testing.T) {
 	n := 0
 	client := offline(t, each(&n, body(403, "", "Retry-After", "0"), body(404, "")), func(c *pull.Config) { c.RetryFor = 5e9 })
-	if err := client.DeleteTag(t.Context(), "T"); !isOnly(err, pull.ErrNotFound) || n != 2 {
+	if err := client.DeleteTag(t.Context(), "T"); !isOnly(err, fds.ErrNotFound) || n != 2 {
 		t.Errorf("%v after %d requests", err, n)
 	}
 }
@@ -162,7 +162,7 @@ func TestAttackAnAnswerOfWhiteSpaceIsNotWaitedFor(t *testing.T) {
 	client := offline(t, script(func(r *http.Request) (*http.Response, error) {
 		return stream(r, 200, &endlessly{&read, " "}, "Content-Type", "text/plain"), nil
 	}))
-	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, pull.ErrAnswer) || read.Load() > 8<<10 {
+	if _, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{})); !isOnly(err, fds.ErrAnswer) || read.Load() > 8<<10 {
 		t.Errorf("%d bytes were read, %v", read.Load(), err)
 	}
 }

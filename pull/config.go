@@ -74,7 +74,7 @@ type Config struct {
 
 	// Shared reports whether the credentials are at this moment those of other owners
 	// too, as those of owners who signed in together are. Then an item that names no
-	// owner is an error that matches ErrOwner, unless the request named one; so is a
+	// owner is an error that matches fds.ErrOwner, unless the request named one; so is a
 	// list, before anything is sent, where the dialect has neither the parameter nor the
 	// member, and a change that names nobody. It is asked twice for each request without
 	// the parameter. Nil: they are not.

@@ -78,7 +78,7 @@ func TestAFailedConnectionSaysWhatToDo(t *testing.T) {
 			_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
 			class := error(nil)
 			if test.retryable {
-				class = pull.ErrUnavailable
+				class = fds.ErrUnavailable
 			}
 			var failed *pull.Error
 			if !errors.As(err, &failed) || failed.HTTPStatus != 0 || !isOnly(err, class) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), secret) {
@@ -152,7 +152,7 @@ func TestAnAnswerThatNeverBeginsIsBounded(t *testing.T) {
 			a.config.Timeout = test.within
 			start := time.Now()
 			_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-			if !isOnly(err, pull.ErrUnavailable) || len(err.Error()) > 500 || time.Since(start) > 10*time.Second {
+			if !isOnly(err, fds.ErrUnavailable) || len(err.Error()) > 500 || time.Since(start) > 10*time.Second {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 			wait(t, gone, "the server saw the connection end")
@@ -165,7 +165,7 @@ func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
 		_ = say("220 mail\x1b[31m " + strings.Repeat("x", 2000) + "\r\n")
 	})
 	_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-	if !isOnly(err, pull.ErrUnavailable) || len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b") {
+	if !isOnly(err, fds.ErrUnavailable) || len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b") {
 		t.Fatalf("%q", err)
 	}
 }
@@ -220,15 +220,15 @@ func TestACompressedListIsReadAndItsBoundCountsWhatComesOut(t *testing.T) {
 		t.Fatalf("the bomb has %d bytes", len(body))
 	}
 	items, err := inTime(t, func() ([]fds.Space, error) { return pull.Collect(client.Spaces(t.Context(), pull.Query{})) })
-	if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "100000") || len(items) > 34_000 {
+	if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "100000") || len(items) > 34_000 {
 		t.Errorf("%d items, %v", len(items), err)
 	}
 	body = small.Bytes()[:20]
-	if _, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); !isOnly(err, pull.ErrUnavailable) {
+	if _, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); !isOnly(err, fds.ErrUnavailable) {
 		t.Errorf("half a stream: %v", err)
 	}
 	coding = "br"
-	if _, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), `"br"`) {
+	if _, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), `"br"`) {
 		t.Errorf("an encoding that was not asked for: %v", err)
 	}
 }
@@ -258,7 +258,7 @@ func TestADripEndsWithTheTimeOut(t *testing.T) {
 		a.config.Timeout = 200 * time.Millisecond
 		start := time.Now()
 		_, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{}))
-		if !isOnly(err, pull.ErrUnavailable) || time.Since(start) > 10*time.Second {
+		if !isOnly(err, fds.ErrUnavailable) || time.Since(start) > 10*time.Second {
 			t.Errorf("%s: %v after %v", name, err, time.Since(start))
 		}
 		if status == 200 && !strings.Contains(err.Error(), "within 200ms") {

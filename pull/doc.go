@@ -40,7 +40,7 @@
 // One access token may be that of several owners, who signed in together. With
 // Config.Root a client reads the data of one, as far as the dialect knows how to ask for
 // it (SubscriptionParameter) or to tell it (SubscriptionMember): what names another owner
-// is left out, and what could be another's is an error that matches ErrOwner, in its
+// is left out, and what could be another's is an error that matches fds.ErrOwner, in its
 // place, and not an item.
 //
 // # Manners
@@ -48,7 +48,7 @@
 // A request that fails for a reason that may pass is repeated, with jitter, for
 // Config.RetryFor, as Retry-After says and not past the context's deadline. One
 // that must not be carried out twice, to create a tag, is repeated only when it
-// certainly was not; ErrUnknownOutcome says that nobody can tell. A Limit bounds the
+// certainly was not; fds.ErrUnknownOutcome says that nobody can tell. A Limit bounds the
 // requests of all owners of a provider together. With Query.Version a list that has
 // not changed costs an answer without content.
 //

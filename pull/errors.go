@@ -2,7 +2,6 @@ package pull
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -16,29 +15,6 @@ import (
 )
 
 const longestWait = 24 * time.Hour // that a provider's Retry-After can ask for
-
-// The classes of errors, for errors.Is. An error that is of no class came from
-// the Authorizer, from the caller's context, from a TLS fault that no retry
-// heals, or with an HTTP status that none of them names.
-var (
-	ErrUnauthorized     = errors.New("the provider does not accept the access token")
-	ErrInvalidParameter = errors.New("the provider refuses a parameter or the body")
-	ErrNotImplemented   = errors.New("the provider does not implement this for this type of device")
-	ErrNotFound         = errors.New("the provider does not know this address")
-	ErrRateLimited      = errors.New("the provider asks for fewer requests")
-	ErrUnavailable      = errors.New("the provider is unavailable") // no answer, half an answer, or HTTP 408 or 5xx
-	ErrAnswer           = errors.New("unusable answer")             // not JSON, not a list, over a bound, a circle of pages, or a redirect elsewhere
-	ErrQuery            = errors.New("malformed query")             // found before anything was sent
-	// ErrOwner: nobody can tell whose an item is, or for whom a change would be, and it
-	// may be another owner's. Where it is the error of an item the list goes on after it.
-	ErrOwner = errors.New("nobody can tell whose it is")
-	// ErrUnknownOutcome: what was to be created may have been. Look before you
-	// create it again.
-	ErrUnknownOutcome = errors.New("the provider may have done it, or not")
-	// ErrUnchanged is what a list yields in place of its items when it is still what
-	// Query.Version remembers.
-	ErrUnchanged = errors.New("nothing has changed")
-)
 
 // Error is every error of this package but those about single items.
 type Error struct {
@@ -107,10 +83,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Retryable says whether the same request may succeed later: ErrUnavailable and
-// ErrRateLimited. Wait at least Error.RetryAfter.
-func Retryable(err error) bool {
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRateLimited)
+// passing reports whether the same request may succeed within moments.
+func (e *Error) passing() bool {
+	return e.class == fds.ErrUnavailable || e.class == fds.ErrRateLimited
 }
 
 // classOf gives the class of an HTTP status or of an error object's status and
@@ -118,17 +93,17 @@ func Retryable(err error) bool {
 func classOf(status int, message string) error {
 	switch {
 	case message == fds.MessageNotImplemented, status == http.StatusNoContent, status == http.StatusNotImplemented:
-		return ErrNotImplemented
+		return fds.ErrNotImplemented
 	case message == fds.MessageInvalidParameter, status == http.StatusBadRequest:
-		return ErrInvalidParameter
+		return fds.ErrInvalidParameter
 	case message == fds.MessageUnauthorized, status == http.StatusUnauthorized:
-		return ErrUnauthorized
+		return fds.ErrUnauthorized
 	case status == http.StatusNotFound:
-		return ErrNotFound
+		return fds.ErrNotFound
 	case status == http.StatusTooManyRequests:
-		return ErrRateLimited
+		return fds.ErrRateLimited
 	case status == http.StatusRequestTimeout, status >= 500 && status <= 599:
-		return ErrUnavailable
+		return fds.ErrUnavailable
 	}
 	return nil
 }
@@ -155,14 +130,14 @@ func (e *exchange) refusal(body []byte) *Error {
 		failed.class = classOf(failed.HTTPStatus, "")
 	}
 	if failed.class == nil && failed.said() == http.StatusForbidden && e.response.Header.Get("Retry-After") != "" {
-		failed.class = ErrRateLimited // as many a gateway says it
+		failed.class = fds.ErrRateLimited // as many a gateway says it
 	}
 	switch {
 	case failed.class != nil:
 	case ok && failed.HTTPStatus < 300:
-		failed.class, failed.detail = ErrAnswer, "an error object in place of the answer"
+		failed.class, failed.detail = fds.ErrAnswer, "an error object in place of the answer"
 	case failed.HTTPStatus < 400:
-		failed.class, failed.detail = ErrAnswer, "no answer comes with this HTTP status"
+		failed.class, failed.detail = fds.ErrAnswer, "no answer comes with this HTTP status"
 	default:
 		failed.detail = "the provider refuses: " + http.StatusText(failed.HTTPStatus)
 	}

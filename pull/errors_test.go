@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
 var classes = []error{
-	pull.ErrUnauthorized, pull.ErrInvalidParameter, pull.ErrNotImplemented, pull.ErrNotFound, pull.ErrRateLimited, pull.ErrUnavailable,
-	pull.ErrAnswer, pull.ErrQuery, pull.ErrOwner,
+	fds.ErrUnauthorized, fds.ErrInvalidParameter, fds.ErrNotImplemented, fds.ErrNotFound, fds.ErrRateLimited, fds.ErrUnavailable,
+	fds.ErrAnswer, fds.ErrQuery, fds.ErrOwner,
 }
 
 // isOnly says that err is of one class, or of none when it is nil.
@@ -36,29 +37,29 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 		message   string
 		retryable bool
 	}{
-		{204, ``, pull.ErrNotImplemented, 0, "", false},
-		{200, `{"status":204,"message":"not_implemented"}`, pull.ErrNotImplemented, 204, "not_implemented", false},
-		{404, `{"status":204,"message":"not_implemented"}`, pull.ErrNotImplemented, 204, "not_implemented", false},
-		{500, ` {"message":"not_implemented","status":2.04e2,"more":[1]} `, pull.ErrNotImplemented, 204, "not_implemented", false},
-		{500, `{"status":500,"message":"not_implemented"}`, pull.ErrNotImplemented, 500, "not_implemented", false},
-		{501, ``, pull.ErrNotImplemented, 0, "", false},
-		{401, `{"status":401,"message":"unauthorized_request"}`, pull.ErrUnauthorized, 401, "unauthorized_request", false},
-		{401, `<html>` + secret, pull.ErrUnauthorized, 0, "", false},
-		{200, `{"status":401,"message":"unauthorized_request"}`, pull.ErrUnauthorized, 401, "unauthorized_request", false},
-		{400, `{"status":400,"message":"invalid_parameter"}`, pull.ErrInvalidParameter, 400, "invalid_parameter", false},
-		{400, `nonsense`, pull.ErrInvalidParameter, 0, "", false},
-		{200, `{"status":400,"message":"the same parameter twice"}`, pull.ErrInvalidParameter, 400, "the same parameter twice", false},
-		{404, ``, pull.ErrNotFound, 0, "", false},
-		{429, ``, pull.ErrRateLimited, 0, "", true},
-		{200, `{"status":429,"message":"slow down"}`, pull.ErrRateLimited, 429, "slow down", true},
-		{500, ``, pull.ErrUnavailable, 0, "", true},
-		{502, `<html>` + secret, pull.ErrUnavailable, 0, "", true},
-		{503, `{"status":503,"message":"maintenance"}`, pull.ErrUnavailable, 503, "maintenance", true},
-		{503, `{"status":999,"message":"odd"}`, pull.ErrUnavailable, 999, "odd", true},
-		{408, ``, pull.ErrUnavailable, 0, "", true},
-		{200, `{"status":200,"message":"ok"}`, pull.ErrAnswer, 200, "ok", false},
-		{206, `[{}]`, pull.ErrAnswer, 0, "", false},
-		{304, ``, pull.ErrAnswer, 0, "", false},
+		{204, ``, fds.ErrNotImplemented, 0, "", false},
+		{200, `{"status":204,"message":"not_implemented"}`, fds.ErrNotImplemented, 204, "not_implemented", false},
+		{404, `{"status":204,"message":"not_implemented"}`, fds.ErrNotImplemented, 204, "not_implemented", false},
+		{500, ` {"message":"not_implemented","status":2.04e2,"more":[1]} `, fds.ErrNotImplemented, 204, "not_implemented", false},
+		{500, `{"status":500,"message":"not_implemented"}`, fds.ErrNotImplemented, 500, "not_implemented", false},
+		{501, ``, fds.ErrNotImplemented, 0, "", false},
+		{401, `{"status":401,"message":"unauthorized_request"}`, fds.ErrUnauthorized, 401, "unauthorized_request", false},
+		{401, `<html>` + secret, fds.ErrUnauthorized, 0, "", false},
+		{200, `{"status":401,"message":"unauthorized_request"}`, fds.ErrUnauthorized, 401, "unauthorized_request", false},
+		{400, `{"status":400,"message":"invalid_parameter"}`, fds.ErrInvalidParameter, 400, "invalid_parameter", false},
+		{400, `nonsense`, fds.ErrInvalidParameter, 0, "", false},
+		{200, `{"status":400,"message":"the same parameter twice"}`, fds.ErrInvalidParameter, 400, "the same parameter twice", false},
+		{404, ``, fds.ErrNotFound, 0, "", false},
+		{429, ``, fds.ErrRateLimited, 0, "", true},
+		{200, `{"status":429,"message":"slow down"}`, fds.ErrRateLimited, 429, "slow down", true},
+		{500, ``, fds.ErrUnavailable, 0, "", true},
+		{502, `<html>` + secret, fds.ErrUnavailable, 0, "", true},
+		{503, `{"status":503,"message":"maintenance"}`, fds.ErrUnavailable, 503, "maintenance", true},
+		{503, `{"status":999,"message":"odd"}`, fds.ErrUnavailable, 999, "odd", true},
+		{408, ``, fds.ErrUnavailable, 0, "", true},
+		{200, `{"status":200,"message":"ok"}`, fds.ErrAnswer, 200, "ok", false},
+		{206, `[{}]`, fds.ErrAnswer, 0, "", false},
+		{304, ``, fds.ErrAnswer, 0, "", false},
 		{403, `<html>` + secret, nil, 0, "", false},
 		{403, `{"status":403,"message":"not_yours"}`, nil, 403, "not_yours", false},
 		{418, ``, nil, 0, "", false},
@@ -194,9 +195,9 @@ func TestHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
 			_, _ = w.Write([]byte(test.body))
 		})
 		items, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
-		class := pull.ErrAnswer
+		class := fds.ErrAnswer
 		if test.want == "cut short" {
-			class = pull.ErrUnavailable
+			class = fds.ErrUnavailable
 		}
 		if !isOnly(err, class) || !strings.Contains(err.Error(), test.want) || len(items) != test.items {
 			t.Errorf("%s: %d items, %v, want %q in it", test.name, len(items), err, test.want)
@@ -229,13 +230,13 @@ func TestAListMemberMustBeOneList(t *testing.T) {
 	} {
 		a := serve(t, answer(body))
 		a.config.Dialect.ListMember = "list"
-		if items, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{})); len(items) != 0 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), want) {
+		if items, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{})); len(items) != 0 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", body, items, err)
 		}
 	}
 	a := serve(t, answer(`{"status":204,"message":"not_implemented"}`))
 	a.config.Dialect.ListMember = "list"
-	if _, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{})); !isOnly(err, pull.ErrNotImplemented) {
+	if _, err := pull.Collect(a.client(t).Spaces(t.Context(), pull.Query{})); !isOnly(err, fds.ErrNotImplemented) {
 		t.Errorf("an error object where a list member is named: %v", err)
 	}
 }
@@ -247,22 +248,22 @@ func TestAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
 		class error
 		http  bool // the error is the provider's own
 	}{
-		`{"status":401,"message":"unauthorized_request","list":[]}`:                {0, pull.ErrUnauthorized, true},
-		`{"list":[{},{}],"status":500,"message":"only half of it"}`:                {2, pull.ErrUnavailable, true},
-		`{"status":503,"message":"later","list":null}`:                             {0, pull.ErrUnavailable, true},
-		`{"list":{"a":[1]},"message":"slow down","status":429}`:                    {0, pull.ErrRateLimited, true},
-		`{"list":"","status":200,"message":"invalid_parameter"}`:                   {0, pull.ErrInvalidParameter, true},
-		`{"status":204,"message":"not_implemented","list":[]}`:                     {0, pull.ErrNotImplemented, true},
-		`{"status":403,"message":"not_yours","list":[{}]}`:                         {1, pull.ErrAnswer, true},
+		`{"status":401,"message":"unauthorized_request","list":[]}`:                {0, fds.ErrUnauthorized, true},
+		`{"list":[{},{}],"status":500,"message":"only half of it"}`:                {2, fds.ErrUnavailable, true},
+		`{"status":503,"message":"later","list":null}`:                             {0, fds.ErrUnavailable, true},
+		`{"list":{"a":[1]},"message":"slow down","status":429}`:                    {0, fds.ErrRateLimited, true},
+		`{"list":"","status":200,"message":"invalid_parameter"}`:                   {0, fds.ErrInvalidParameter, true},
+		`{"status":204,"message":"not_implemented","list":[]}`:                     {0, fds.ErrNotImplemented, true},
+		`{"status":403,"message":"not_yours","list":[{}]}`:                         {1, fds.ErrAnswer, true},
 		`{"status":200,"message":"ok","list":[{},{}]}`:                             {2, nil, false},
 		`{"list":[{}],"status":0,"message":""}`:                                    {1, nil, false},
 		`{"status":1,"list":[{}],"message":"well done"}`:                           {1, nil, false},
 		`{"status":"500","message":"a status of another kind","list":[{}]}`:        {1, nil, false},
 		`{"status":500,"list":[{}]}`:                                               {1, nil, false},
 		`{"list":null,"status":200}`:                                               {0, nil, false},
-		`{"list":[{}],"status":500,"message":"x"`:                                  {1, pull.ErrUnavailable, false},
-		`{"list":null,"a":` + strings.Repeat("[", 20_000):                          {0, pull.ErrAnswer, false},
-		`{"list":"` + strings.Repeat("x", 2<<20) + `","status":500,"message":"x"}`: {0, pull.ErrAnswer, false},
+		`{"list":[{}],"status":500,"message":"x"`:                                  {1, fds.ErrUnavailable, false},
+		`{"list":null,"a":` + strings.Repeat("[", 20_000):                          {0, fds.ErrAnswer, false},
+		`{"list":"` + strings.Repeat("x", 2<<20) + `","status":500,"message":"x"}`: {0, fds.ErrAnswer, false},
 	} {
 		a := serve(t, answer(body))
 		a.config.Dialect.ListMember = "list"
@@ -280,7 +281,7 @@ func TestAnItemMayBeAsLargeAsTheBoundAndNoLarger(t *testing.T) {
 	a := serve(t, answer("[{}, \n"+item(bound)+","+item(bound)+","+item(bound+1)+"]"))
 	a.config.MaxItemBytes = bound
 	items, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
-	if !slices.Equal(items, []string{"{}", item(bound), item(bound)}) || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "5000") {
+	if !slices.Equal(items, []string{"{}", item(bound), item(bound)}) || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "5000") {
 		t.Fatalf("%d items, %v", len(items), err)
 	}
 }
@@ -294,7 +295,7 @@ func TestAnAnswerMayBeAsLargeAsTheBoundAndNoLarger(t *testing.T) {
 	}
 	a.config.MaxBodyBytes--
 	items, err := inTime(t, func() ([]string, error) { return raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{})) })
-	if len(items) != 1000 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "MaxBodyBytes") {
+	if len(items) != 1000 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "MaxBodyBytes") {
 		t.Errorf("one over the bound: %d items, %v", len(items), err)
 	}
 }

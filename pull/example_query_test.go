@@ -46,7 +46,7 @@ func Example_dialect() {
 	var known pull.Version
 	for range 2 {
 		statuses, err := pull.Collect(client.Statuses(context.Background(), pull.Query{Version: &known}))
-		if errors.Is(err, pull.ErrUnchanged) {
+		if errors.Is(err, fds.ErrUnchanged) {
 			fmt.Println("as before")
 			continue
 		}
@@ -94,7 +94,7 @@ func ExampleClient_CreateTag() {
 	ctx := context.Background()
 	created, err := client.CreateTag(ctx, map[string]any{"generic": map[string]any{"name": "north wing"}})
 	if err != nil {
-		log.Fatal(err) // with pull.ErrUnknownOutcome: look in client.Tags before trying again
+		log.Fatal(err) // with fds.ErrUnknownOutcome: look in client.Tags before trying again
 	}
 	if err := client.SetEntities(ctx, created.ID, []string{"FORKINC_S1_1223"}); err != nil {
 		log.Fatal(err)

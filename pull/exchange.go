@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
@@ -279,7 +280,7 @@ func (e *exchange) failure() *Error {
 // given.
 func (e *exchange) unusable(format string, args ...any) *Error {
 	failed := e.failure()
-	failed.class, failed.detail = ErrAnswer, fmt.Sprintf(format, args...)
+	failed.class, failed.detail = fds.ErrAnswer, fmt.Sprintf(format, args...)
 	return failed
 }
 
@@ -306,17 +307,17 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		failed.cause = e.ctx.Err()
 		return failed
 	case e.ctx.Err() != nil && e.byList:
-		failed.class = ErrUnavailable
+		failed.class = fds.ErrUnavailable
 		failed.detail = fmt.Sprintf("%q took over %v for the list; ask for less at once, or Config.ListTimeout sets the bound", cut(origin(e.target)), e.client.forList)
 		return failed
 	case e.ctx.Err() != nil:
-		failed.class = ErrUnavailable
+		failed.class = fds.ErrUnavailable
 		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
 	failed.cause = tlspolicy.Shown(err)
-	if !isTLSFault(err) {
-		failed.class = ErrUnavailable
+	if !tlspolicy.IsFault(err) {
+		failed.class = fds.ErrUnavailable
 	}
 	why := what
 	switch {

@@ -187,23 +187,23 @@ func TestAProvidersRefusalsHaveTheirClasses(t *testing.T) {
 		p.SetNotImplemented(code)
 		_, err := pull.Collect(client.Statistics(t.Context(), pull.Query{IDs: []string{dispenser}}))
 		if code == 204 {
-			failed(err, pull.ErrNotImplemented, 204, 0, "")
+			failed(err, fds.ErrNotImplemented, 204, 0, "")
 		} else {
-			failed(err, pull.ErrNotImplemented, code, 204, "not_implemented")
+			failed(err, fds.ErrNotImplemented, code, 204, "not_implemented")
 		}
 	}
 	_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{Parameters: map[string]string{"colour": "blue"}}))
-	failed(err, pull.ErrInvalidParameter, 400, 400, "invalid_parameter")
+	failed(err, fds.ErrInvalidParameter, 400, 400, "invalid_parameter")
 	_, err = pull.Collect(client.Events(t.Context(), pull.Query{Parameters: map[string]string{"from": "yesterday"}}))
-	failed(err, pull.ErrInvalidParameter, 400, 400, "invalid_parameter_value")
+	failed(err, fds.ErrInvalidParameter, 400, 400, "invalid_parameter_value")
 
 	config.BaseURL += "/elsewhere"
 	_, err = pull.Collect(newClient(t, config).Spaces(t.Context(), pull.Query{}))
-	failed(err, pull.ErrNotFound, 404, 404, "not_found")
+	failed(err, fds.ErrNotFound, 404, 404, "not_found")
 
 	p.RevokeGrants(p.Owners()[0])
 	_, err = pull.Collect(client.Spaces(t.Context(), pull.Query{}))
-	failed(err, pull.ErrUnauthorized, 401, 401, "unauthorized_request")
+	failed(err, fds.ErrUnauthorized, 401, 401, "unauthorized_request")
 	owner.renew = func(*http.Response) (string, bool, error) { return issue(t, p, p.Owners()[0]), true, nil }
 	if spaces, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); err != nil || len(spaces) == 0 {
 		t.Errorf("after a renewal: %d spaces, %v", len(spaces), err)
@@ -222,20 +222,20 @@ func TestAProvidersFaultsAreNamedAndBounded(t *testing.T) {
 		want  string
 		some  bool // items came before the error
 	}{
-		{fdstest.Slow(at, time.Minute), pull.ErrUnavailable, "within 1s", false},
-		{fdstest.Drip(at, 20*time.Millisecond), pull.ErrUnavailable, "within 1s", false},
-		{fdstest.Endless(at), pull.ErrAnswer, "bound", false},
-		{fdstest.Oversized(at, 2<<20), pull.ErrAnswer, "bound", false},
-		{fdstest.Truncated(at), pull.ErrUnavailable, "cut short", true},
-		{fdstest.DropBeforeWork(at), pull.ErrUnavailable, p.APIURL(), false},
-		{fdstest.DropAfterWork(at), pull.ErrUnavailable, p.APIURL(), false},
-		{fdstest.WebPage(at), pull.ErrAnswer, "text/html", false},
-		{fdstest.TooManyRequests(at, "17"), pull.ErrRateLimited, "retry after 17s", false},
-		{fdstest.Unauthorized(at), pull.ErrUnauthorized, "unauthorized_request", false},
-		{fdstest.Redirect(at, 307, "https://evil.example/"), pull.ErrAnswer, "https://evil.example", false},
-		{fdstest.Redirect(at, 308, "http://127.0.0.1:1/"), pull.ErrAnswer, "http://127.0.0.1:1", false},
-		{fdstest.Redirect(at, 302, "/fds/v2/spaces"), pull.ErrAnswer, "over 3 redirects", false},
-		{fdstest.Answer(at, 200, "application/json", `{"status":500,"message":"broken"}`), pull.ErrUnavailable, "broken", false},
+		{fdstest.Slow(at, time.Minute), fds.ErrUnavailable, "within 1s", false},
+		{fdstest.Drip(at, 20*time.Millisecond), fds.ErrUnavailable, "within 1s", false},
+		{fdstest.Endless(at), fds.ErrAnswer, "bound", false},
+		{fdstest.Oversized(at, 2<<20), fds.ErrAnswer, "bound", false},
+		{fdstest.Truncated(at), fds.ErrUnavailable, "cut short", true},
+		{fdstest.DropBeforeWork(at), fds.ErrUnavailable, p.APIURL(), false},
+		{fdstest.DropAfterWork(at), fds.ErrUnavailable, p.APIURL(), false},
+		{fdstest.WebPage(at), fds.ErrAnswer, "text/html", false},
+		{fdstest.TooManyRequests(at, "17"), fds.ErrRateLimited, "retry after 17s", false},
+		{fdstest.Unauthorized(at), fds.ErrUnauthorized, "unauthorized_request", false},
+		{fdstest.Redirect(at, 307, "https://evil.example/"), fds.ErrAnswer, "https://evil.example", false},
+		{fdstest.Redirect(at, 308, "http://127.0.0.1:1/"), fds.ErrAnswer, "http://127.0.0.1:1", false},
+		{fdstest.Redirect(at, 302, "/fds/v2/spaces"), fds.ErrAnswer, "over 3 redirects", false},
+		{fdstest.Answer(at, 200, "application/json", `{"status":500,"message":"broken"}`), fds.ErrUnavailable, "broken", false},
 		{fdstest.Answer(at, 418, "text/html", `teapot`), nil, "HTTP 418", false},
 	} {
 		off := p.Inject(test.fault)

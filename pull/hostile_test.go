@@ -29,16 +29,16 @@ func TestABombIsRefusedWithinTheBoundAndInBoundedMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	got, err := inTime(t, func() ([]string, error) { return raws(client.Items(t.Context(), pull.Specifications, pull.Query{})) })
-	if len(got) != 0 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "bound") {
+	if len(got) != 0 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "bound") {
 		t.Errorf("%d items, %v", len(got), err)
 	}
-	if _, err := client.Tag(t.Context(), "T"); !isOnly(err, pull.ErrAnswer) {
+	if _, err := client.Tag(t.Context(), "T"); !isOnly(err, fds.ErrAnswer) {
 		t.Errorf("a tag: %v", err)
 	}
 	if err := client.SetEntities(t.Context(), "T", []string{}); err != nil {
 		t.Errorf("a change, of which the status says that it is made: %v", err)
 	}
-	if _, err := client.CreateTag(t.Context(), json.RawMessage(`{"generic":{}}`)); !errors.Is(err, pull.ErrUnknownOutcome) {
+	if _, err := client.CreateTag(t.Context(), json.RawMessage(`{"generic":{}}`)); !errors.Is(err, fds.ErrUnknownOutcome) {
 		t.Errorf("a creation: %v", err)
 	}
 	runtime.ReadMemStats(&after)
@@ -68,19 +68,19 @@ func TestAMalformedGzipIsNoWholeList(t *testing.T) {
 		least   int // items
 	}{
 		"whole":           {zipped(list, 0), nil, 11},
-		"without its sum": {zipped(list, 4), pull.ErrUnavailable, 0},
-		"half":            {zipped(list, 20), pull.ErrUnavailable, 0},
+		"without its sum": {zipped(list, 4), fds.ErrUnavailable, 0},
+		"half":            {zipped(list, 20), fds.ErrUnavailable, 0},
 		"nothing": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Encoding", "gzip")
-		}, pull.ErrAnswer, 0},
-		"a wrong sum":      {zipped(list, 1, 0x7f), pull.ErrUnavailable, 0},
-		"something behind": {zipped(list, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), pull.ErrUnavailable, 0},
-		"a second list":    {zipped(list+"[]", 0), pull.ErrAnswer, 11},
+		}, fds.ErrAnswer, 0},
+		"a wrong sum":      {zipped(list, 1, 0x7f), fds.ErrUnavailable, 0},
+		"something behind": {zipped(list, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), fds.ErrUnavailable, 0},
+		"a second list":    {zipped(list+"[]", 0), fds.ErrAnswer, 11},
 		"no gzip": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = io.WriteString(w, list)
-		}, pull.ErrUnavailable, 0},
+		}, fds.ErrUnavailable, 0},
 	} {
 		got, err := raws(serve(t, test.handler).client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
 		if len(got) < test.least || len(got) > 11 || !isOnly(err, test.class) || (err == nil) != (test.class == nil) {
@@ -94,7 +94,7 @@ func TestCompressedListsWithoutEndAndInDropsAreBounded(t *testing.T) {
 		pause time.Duration
 		class error
 		want  string
-	}{"without end": {0, pull.ErrAnswer, "MaxBodyBytes"}, "in drops": {5 * time.Millisecond, pull.ErrUnavailable, "within 300ms"}} {
+	}{"without end": {0, fds.ErrAnswer, "MaxBodyBytes"}, "in drops": {5 * time.Millisecond, fds.ErrUnavailable, "within 300ms"}} {
 		noLeak(t)
 		gone := make(chan struct{})
 		a := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -192,7 +192,7 @@ func TestOddItemsAreKeptAsSentOrAreErrorsOfTheirOwn(t *testing.T) {
 func TestNumbersThatAreNoneEndTheList(t *testing.T) {
 	for _, number := range []string{"NaN", "Infinity", "-Infinity", "nan", "0x10", "01", "+1", ".5", "1.", "1e"} {
 		got, err := raws(offline(t, script(body(200, `[{},{"n":`+number+`},{}]`))).Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != 1 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "not valid JSON") {
+		if len(got) != 1 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "not valid JSON") {
 			t.Errorf("%s: %q, %v", number, got, err)
 		}
 	}
@@ -205,12 +205,12 @@ func TestAChangeFollowsNoRedirect(t *testing.T) {
 				asked := 0
 				client := offline(t, each(&asked, body(code, "", "Location", location)), retryFor(0))
 				var err error
-				class := pull.ErrAnswer
+				class := fds.ErrAnswer
 				switch method {
 				case http.MethodPost:
 					_, err = client.CreateTag(t.Context(), 1)
 					if code == 303 { // which leads to what was made
-						class = pull.ErrUnknownOutcome
+						class = fds.ErrUnknownOutcome
 					}
 				case http.MethodPut:
 					err = client.SetEntities(t.Context(), "T", 1)
@@ -249,7 +249,7 @@ func FuzzALinkStaysAtTheProvider(f *testing.F) {
 			return response, nil
 		}))
 		_, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if err != nil && (!isOnly(err, pull.ErrAnswer) || len(err.Error()) > 700) || asked > 2 {
+		if err != nil && (!isOnly(err, fds.ErrAnswer) || len(err.Error()) > 700) || asked > 2 {
 			t.Fatalf("%q: %d requests, %v", link, asked, err)
 		}
 	})
@@ -316,7 +316,7 @@ func FuzzACursorIsWhatEncodingJSONFinds(f *testing.F) {
 			c.Dialect.ListMember, c.Dialect.Paging = "list", fds.Paging{CursorParameter: "after", CursorMember: path}
 		})
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != 1 || err != nil && !isOnly(err, pull.ErrAnswer) {
+		if len(got) != 1 || err != nil && !isOnly(err, fds.ErrAnswer) {
 			t.Fatalf("%q: %q, %v", member, got, err)
 		}
 		switch {

@@ -23,7 +23,7 @@ func (c *Client) Statuses(ctx context.Context, query Query) iter.Seq2[fds.Device
 }
 
 // Statistics lists figures of devices, aggregated over a period. FDS V2 has none
-// for dispensers: ErrNotImplemented.
+// for dispensers: fds.ErrNotImplemented.
 func (c *Client) Statistics(ctx context.Context, query Query) iter.Seq2[fds.Device, error] {
 	return list(ctx, c, Statistics, query, c.device, itemOfDevice)
 }
@@ -53,7 +53,7 @@ func (c *Client) EventSpecifications(ctx context.Context, query Query) iter.Seq2
 func (c *Client) Items(ctx context.Context, kind Kind, query Query) iter.Seq2[fds.Item, error] {
 	if !slices.Contains(Kinds(), kind) {
 		return func(yield func(fds.Item, error) bool) {
-			yield(fds.Item{}, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: "FDS has no collection of that name"})
+			yield(fds.Item{}, &Error{Operation: "get " + quoted(string(kind)), class: fds.ErrQuery, detail: "FDS has no collection of that name"})
 		}
 	}
 	return list(ctx, c, kind, query, fds.ParseItem, itself)
@@ -65,7 +65,7 @@ const MaxCollectBytes = 64 << 20
 // Collect gathers a list: the items that came whole, in order, and the first
 // error. It suits short lists; a long one is better taken item by item. When the
 // items, each with 64 bytes for itself, take over MaxCollectBytes, the list is left
-// there: the error matches ErrAnswer.
+// there: the error matches fds.ErrAnswer.
 func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	var (
 		items []T
@@ -75,7 +75,7 @@ func Collect[T any](list iter.Seq2[T, error]) ([]T, error) {
 	for item, err := range list {
 		if err == nil {
 			if bytes += sizeOf(item); bytes > MaxCollectBytes {
-				err := &Error{Operation: "collect", class: ErrAnswer, detail: fmt.Sprintf("the items take over %d bytes; take them one by one, or ask for fewer at once", MaxCollectBytes)}
+				err := &Error{Operation: "collect", class: fds.ErrAnswer, detail: fmt.Sprintf("the items take over %d bytes; take them one by one, or ask for fewer at once", MaxCollectBytes)}
 				return items, cmp.Or(first, error(err))
 			}
 			items = append(items, item)
@@ -136,7 +136,7 @@ func list[T any](ctx context.Context, c *Client, kind Kind, query Query, parse f
 				return true
 			}
 			if err != nil {
-				item, doubt = none, doubt || errors.Is(err, ErrOwner)
+				item, doubt = none, doubt || errors.Is(err, fds.ErrOwner)
 				err = fmt.Errorf("pull: get %s: item %d of the answer: %w", kind, inAnswer, err)
 			}
 			inAnswer++

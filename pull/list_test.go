@@ -300,7 +300,7 @@ func TestItemsThatCameWholeAreYieldedBeforeTheBodyIsCutShort(t *testing.T) {
 	} {
 		a := serve(t, handler)
 		got, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
-		if !slices.Equal(got, []string{`{"n":0}`, `{"n":1}`}) || !errors.Is(err, pull.ErrUnavailable) || !pull.Retryable(err) || !strings.Contains(err.Error(), "cut short") {
+		if !slices.Equal(got, []string{`{"n":0}`, `{"n":1}`}) || !errors.Is(err, fds.ErrUnavailable) || !pull.Retryable(err) || !strings.Contains(err.Error(), "cut short") {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
@@ -317,7 +317,7 @@ func TestAFailureEndsTheRequestsOfASplitQuery(t *testing.T) {
 	})
 	ids := slices.Repeat([]string{strings.Repeat("x", 1000)}, 20)
 	got, err := raws(a.client(t).Items(t.Context(), pull.Statuses, pull.Query{IDs: ids}))
-	if len(got) != 1 || !errors.Is(err, pull.ErrUnavailable) || requests != 2 {
+	if len(got) != 1 || !errors.Is(err, fds.ErrUnavailable) || requests != 2 {
 		t.Fatalf("%d items, %d requests, %v", len(got), requests, err)
 	}
 }

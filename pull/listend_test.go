@@ -237,40 +237,40 @@ func TestAttackNoListEndsBeforeItsLastPage(t *testing.T) {
 		items   int
 		class   error
 	}{
-		"a 404 where more was promised":              {byNumber, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`), refusal(404, "")}, 1, pull.ErrNotFound},
-		"a 400 where more was promised":              {byNumber, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`), refusal(400, "")}, 1, pull.ErrInvalidParameter},
-		"a page again where more was promised":       {byNumber, []func(*http.Request) *http.Response{answer(a), answer(b), answer(`{"list":[{"n":2},{"n":3}],"more":true}`)}, 4, pull.ErrAnswer},
+		"a 404 where more was promised":              {byNumber, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`), refusal(404, "")}, 1, fds.ErrNotFound},
+		"a 400 where more was promised":              {byNumber, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`), refusal(400, "")}, 1, fds.ErrInvalidParameter},
+		"a page again where more was promised":       {byNumber, []func(*http.Request) *http.Response{answer(a), answer(b), answer(`{"list":[{"n":2},{"n":3}],"more":true}`)}, 4, fds.ErrAnswer},
 		"an empty page where more is promised":       {byNumber, []func(*http.Request) *http.Response{answer(`{"list":[],"more":true}`), answer(`{"list":[{"n":0}],"more":false}`)}, 1, nil},
-		"an empty offset where more is promised":     {byOffset, []func(*http.Request) *http.Response{answer(`{"list":[],"more":true}`)}, 0, pull.ErrAnswer},
-		"no cursor where more is promised":           {byCursor, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`)}, 1, pull.ErrAnswer},
-		"the same cursor where more is promised":     {byCursor, []func(*http.Request) *http.Response{answer(a), answer(`{"list":[{"n":2}],"next":"1","more":true}`)}, 3, pull.ErrAnswer},
-		"more is no answer":                          {byCursor, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":"maybe"}`)}, 1, pull.ErrAnswer},
-		"the first page again":                       {byNumber, []func(*http.Request) *http.Response{answer(a), answer(a)}, 2, pull.ErrAnswer},
-		"the first page again, to itself":            {byCursor, []func(*http.Request) *http.Response{answer(a), answer(a)}, 4, pull.ErrAnswer},
-		"back to a page further back":                {byCursor, []func(*http.Request) *http.Response{answer(a), answer(b), answer(`{"list":[{"n":4}],"next":"1"}`)}, 5, pull.ErrAnswer},
+		"an empty offset where more is promised":     {byOffset, []func(*http.Request) *http.Response{answer(`{"list":[],"more":true}`)}, 0, fds.ErrAnswer},
+		"no cursor where more is promised":           {byCursor, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":true}`)}, 1, fds.ErrAnswer},
+		"the same cursor where more is promised":     {byCursor, []func(*http.Request) *http.Response{answer(a), answer(`{"list":[{"n":2}],"next":"1","more":true}`)}, 3, fds.ErrAnswer},
+		"more is no answer":                          {byCursor, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"more":"maybe"}`)}, 1, fds.ErrAnswer},
+		"the first page again":                       {byNumber, []func(*http.Request) *http.Response{answer(a), answer(a)}, 2, fds.ErrAnswer},
+		"the first page again, to itself":            {byCursor, []func(*http.Request) *http.Response{answer(a), answer(a)}, 4, fds.ErrAnswer},
+		"back to a page further back":                {byCursor, []func(*http.Request) *http.Response{answer(a), answer(b), answer(`{"list":[{"n":4}],"next":"1"}`)}, 5, fds.ErrAnswer},
 		"to itself":                                  {byCursor, []func(*http.Request) *http.Response{answer(a), answer(b), answer(c)}, 5, nil},
 		"empty pages before others":                  {byCursor, []func(*http.Request) *http.Response{answer(`{"list":[],"next":"1"}`), answer(`{"list":[],"next":"2"}`), answer(`{"list":null,"next":"3"}`), answer(`{"next":"4"}`), answer(`{"list":[{"n":0}]}`)}, 1, nil},
-		"a refused cursor":                           {byCursor, []func(*http.Request) *http.Response{answer(a), refusal(400, "")}, 2, pull.ErrInvalidParameter},
+		"a refused cursor":                           {byCursor, []func(*http.Request) *http.Response{answer(a), refusal(400, "")}, 2, fds.ErrInvalidParameter},
 		"a cursor that is gone":                      {byCursor, []func(*http.Request) *http.Response{answer(a), refusal(410, "")}, 2, nil},
-		"a page that needs another token":            {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(401, "")}, 2, pull.ErrUnauthorized},
-		"a page that is away":                        {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(503, "")}, 2, pull.ErrUnavailable},
-		"a window":                                   {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(400, `{"status":400,"message":"Result window is too large"}`)}, 2, pull.ErrInvalidParameter},
+		"a page that needs another token":            {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(401, "")}, 2, fds.ErrUnauthorized},
+		"a page that is away":                        {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(503, "")}, 2, fds.ErrUnavailable},
+		"a window":                                   {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(400, `{"status":400,"message":"Result window is too large"}`)}, 2, fds.ErrInvalidParameter},
 		"a search that is cut":                       {byNumber, []func(*http.Request) *http.Response{answer(a), refusal(422, `{"status":422,"message":"Only the first 1000 results are available"}`)}, 2, nil},
-		"the first page is unknown":                  {byNumber, []func(*http.Request) *http.Response{refusal(404, "")}, 0, pull.ErrNotFound},
-		"the first page is refused":                  {byNumber, []func(*http.Request) *http.Response{refusal(400, "")}, 0, pull.ErrInvalidParameter},
-		"the list is not there, but something is":    {byURL, []func(*http.Request) *http.Response{answer(`{"data":[{"n":0}]}`)}, 0, pull.ErrAnswer},
-		"the list is an object of items":             {byURL, []func(*http.Request) *http.Response{answer(`{"devices":{"D1":{"n":0}}}`)}, 0, pull.ErrAnswer},
-		"the list is not there, but an error is":     {byURL, []func(*http.Request) *http.Response{answer(`{"error":"overload"}`)}, 0, pull.ErrAnswer},
-		"the list is not there, but a code":          {byURL, []func(*http.Request) *http.Response{answer(`{"code":17}`)}, 0, pull.ErrAnswer},
-		"a page without a list, but with an error":   {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"?1"}`), answer(`{"error":{"code":1}}`)}, 1, pull.ErrAnswer},
-		"a next page that is a number":               {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":1}`)}, 1, pull.ErrAnswer},
-		"a next page in an object without one":       {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":{"href":7}}`)}, 1, pull.ErrAnswer},
-		"a next page elsewhere":                      {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"https://evil.example/"}`)}, 1, pull.ErrAnswer},
-		"a next page elsewhere over http":            {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"http://evil.example/"}`)}, 1, pull.ErrAnswer},
-		"a next page on another port":                {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"http://api.example.com:8080/"}`)}, 1, pull.ErrAnswer},
-		"a next page by another scheme":              {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"ftp://api.example.com/"}`)}, 1, pull.ErrAnswer},
-		"a next page with a user":                    {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"https://u:p@api.example.com/"}`)}, 1, pull.ErrAnswer},
-		"a plain list where a next page is a member": {byURL, []func(*http.Request) *http.Response{answer(`[{"n":0}]`)}, 1, pull.ErrAnswer},
+		"the first page is unknown":                  {byNumber, []func(*http.Request) *http.Response{refusal(404, "")}, 0, fds.ErrNotFound},
+		"the first page is refused":                  {byNumber, []func(*http.Request) *http.Response{refusal(400, "")}, 0, fds.ErrInvalidParameter},
+		"the list is not there, but something is":    {byURL, []func(*http.Request) *http.Response{answer(`{"data":[{"n":0}]}`)}, 0, fds.ErrAnswer},
+		"the list is an object of items":             {byURL, []func(*http.Request) *http.Response{answer(`{"devices":{"D1":{"n":0}}}`)}, 0, fds.ErrAnswer},
+		"the list is not there, but an error is":     {byURL, []func(*http.Request) *http.Response{answer(`{"error":"overload"}`)}, 0, fds.ErrAnswer},
+		"the list is not there, but a code":          {byURL, []func(*http.Request) *http.Response{answer(`{"code":17}`)}, 0, fds.ErrAnswer},
+		"a page without a list, but with an error":   {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"?1"}`), answer(`{"error":{"code":1}}`)}, 1, fds.ErrAnswer},
+		"a next page that is a number":               {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":1}`)}, 1, fds.ErrAnswer},
+		"a next page in an object without one":       {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":{"href":7}}`)}, 1, fds.ErrAnswer},
+		"a next page elsewhere":                      {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"https://evil.example/"}`)}, 1, fds.ErrAnswer},
+		"a next page elsewhere over http":            {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"http://evil.example/"}`)}, 1, fds.ErrAnswer},
+		"a next page on another port":                {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"http://api.example.com:8080/"}`)}, 1, fds.ErrAnswer},
+		"a next page by another scheme":              {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"ftp://api.example.com/"}`)}, 1, fds.ErrAnswer},
+		"a next page with a user":                    {byURL, []func(*http.Request) *http.Response{answer(`{"list":[{"n":0}],"next":"https://u:p@api.example.com/"}`)}, 1, fds.ErrAnswer},
+		"a plain list where a next page is a member": {byURL, []func(*http.Request) *http.Response{answer(`[{"n":0}]`)}, 1, fds.ErrAnswer},
 	} {
 		asked := 0
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
@@ -348,7 +348,7 @@ func TestWhatIsHeldBackOfAPageComesWhenThePageIsCutShort(t *testing.T) {
 		return reply(r, 200, []string{`[{"n":0},{"n":1}]`, `[{"n":0},{"n`}[pageOf(r)]), nil
 	}), func(c *pull.Config) { c.Dialect.Paging.PageParameter = "page" })
 	got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-	if len(got) != 3 || !isOnly(err, pull.ErrUnavailable) {
+	if len(got) != 3 || !isOnly(err, fds.ErrUnavailable) {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -1,31 +1,14 @@
 package pull
 
 import (
-	"crypto/x509"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
-
-// isTLSFault says that the handshake failed for a reason that stays until someone
-// changes a certificate or a setting.
-func isTLSFault(err error) bool {
-	return isDistrust(err) || strings.Contains(err.Error(), "tls: ")
-}
-
-// isDistrust says that we refused the server in the handshake.
-func isDistrust(err error) bool {
-	var (
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-	)
-	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) || errors.Is(err, http.ErrSchemeMismatch)
-}
 
 // isProxyDial reports whether no connection came about to a proxy.
 func isProxyDial(err error) bool {
@@ -39,7 +22,7 @@ func unsent(err error) bool {
 		op    *net.OpError
 		proxy *netpeer.ProxyError
 	)
-	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "socks connect") || isProxyDial(err) || errors.As(err, &proxy) || isDistrust(err)
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "socks connect") || isProxyDial(err) || errors.As(err, &proxy) || tlspolicy.Distrusts(err)
 }
 
 func sameOrigin(a, b *url.URL) bool {

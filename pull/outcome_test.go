@@ -43,30 +43,30 @@ func TestATagIsNeverMadeTwice(t *testing.T) {
 		"429":                                    {status(429), 2, nil},
 		"503":                                    {status(503), 2, nil},
 		"no connection":                          {noAnswer(noRoute), 2, nil},
-		"429 in an object":                       {body(200, `{"status":429,"message":"busy"}`), 1, pull.ErrRateLimited},
+		"429 in an object":                       {body(200, `{"status":429,"message":"busy"}`), 1, fds.ErrRateLimited},
 		"a gateway's 502 of 503":                 {body(502, `{"status":503,"message":"busy"}`), 2, nil},
-		"503, but its object says 500":           {body(503, `{"status":500,"message":"broke"}`), 1, pull.ErrUnknownOutcome},
-		"200, but its object says 500":           {body(200, `{"status":500,"message":"broke"}`), 1, pull.ErrUnknownOutcome},
-		"the answer lost":                        {noAnswer(errLost), 1, pull.ErrUnknownOutcome},
-		"too late":                               {late, 1, pull.ErrUnknownOutcome},
-		"500":                                    {status(500), 1, pull.ErrUnknownOutcome},
-		"504":                                    {status(504), 1, pull.ErrUnknownOutcome},
-		"408":                                    {status(408), 1, pull.ErrUnknownOutcome},
-		"400":                                    {status(400), 1, pull.ErrInvalidParameter},
-		"a redirect":                             {body(307, "", "Location", "/fds/v2/elsewhere"), 1, pull.ErrAnswer},
-		"a redirect to what came of it":          {body(303, "", "Location", "/fds/v2/tag/T"), 1, pull.ErrUnknownOutcome},
-		"a redirect elsewhere to what came":      {body(303, "", "Location", "https://other.example/"), 1, pull.ErrUnknownOutcome},
-		"a success of another kind":              {body(207, `{}`), 1, pull.ErrUnknownOutcome},
-		"that kind, but its object says 400":     {body(207, `{"status":400,"message":"invalid_parameter"}`), 1, pull.ErrInvalidParameter},
-		"200, but its object says 403":           {body(200, `{"status":403,"message":"not_yours"}`), 1, pull.ErrAnswer},
-		"201, and its object says 1":             {body(201, `{"status":1,"message":"well"}`), 1, pull.ErrUnknownOutcome},
-		"304, which has no meaning for a create": {body(304, ``), 1, pull.ErrAnswer},
+		"503, but its object says 500":           {body(503, `{"status":500,"message":"broke"}`), 1, fds.ErrUnknownOutcome},
+		"200, but its object says 500":           {body(200, `{"status":500,"message":"broke"}`), 1, fds.ErrUnknownOutcome},
+		"the answer lost":                        {noAnswer(errLost), 1, fds.ErrUnknownOutcome},
+		"too late":                               {late, 1, fds.ErrUnknownOutcome},
+		"500":                                    {status(500), 1, fds.ErrUnknownOutcome},
+		"504":                                    {status(504), 1, fds.ErrUnknownOutcome},
+		"408":                                    {status(408), 1, fds.ErrUnknownOutcome},
+		"400":                                    {status(400), 1, fds.ErrInvalidParameter},
+		"a redirect":                             {body(307, "", "Location", "/fds/v2/elsewhere"), 1, fds.ErrAnswer},
+		"a redirect to what came of it":          {body(303, "", "Location", "/fds/v2/tag/T"), 1, fds.ErrUnknownOutcome},
+		"a redirect elsewhere to what came":      {body(303, "", "Location", "https://other.example/"), 1, fds.ErrUnknownOutcome},
+		"a success of another kind":              {body(207, `{}`), 1, fds.ErrUnknownOutcome},
+		"that kind, but its object says 400":     {body(207, `{"status":400,"message":"invalid_parameter"}`), 1, fds.ErrInvalidParameter},
+		"200, but its object says 403":           {body(200, `{"status":403,"message":"not_yours"}`), 1, fds.ErrAnswer},
+		"201, and its object says 1":             {body(201, `{"status":1,"message":"well"}`), 1, fds.ErrUnknownOutcome},
+		"304, which has no meaning for a create": {body(304, ``), 1, fds.ErrAnswer},
 		"an answer cut short": {func(r *http.Request) (*http.Response, error) {
 			return stream(r, 201, io.MultiReader(strings.NewReader(`{"tag`), broken{})), nil
-		}, 1, pull.ErrUnknownOutcome},
+		}, 1, fds.ErrUnknownOutcome},
 		"an answer of another":           {body(201, made), 1, nil},
 		"an object that says it is done": {body(201, `{"status":201,"message":"created"}`, "Location", "/fds/v2/tag/T"), 1, nil},
-		"not implemented":                {body(200, `{"status":204,"message":"not_implemented"}`), 1, pull.ErrNotImplemented},
+		"not implemented":                {body(200, `{"status":204,"message":"not_implemented"}`), 1, fds.ErrNotImplemented},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestATagIsNeverMadeTwice(t *testing.T) {
 				if n != test.attempts || !errors.Is(err, test.want) || (err == nil) != (test.want == nil) || err == nil && created.ID != "T" {
 					t.Errorf("%d attempts, %+v, %v", n, created, err)
 				}
-				if test.want == pull.ErrUnknownOutcome && pull.Retryable(err) {
+				if test.want == fds.ErrUnknownOutcome && pull.Retryable(err) {
 					t.Errorf("who repeats what is retryable makes it twice: %v", err)
 				}
 				var failed *pull.Error
@@ -94,7 +94,7 @@ func TestWhoCancelsACreateDoesNotKnow(t *testing.T) {
 			cancel()
 			return nil, r.Context().Err()
 		}), retryFor(0)).CreateTag(ctx, 1)
-		if !errors.Is(err, pull.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) || pull.Retryable(err) {
+		if !errors.Is(err, fds.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) || pull.Retryable(err) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -116,7 +116,7 @@ func TestADeleteThatFindsNothingIsDoneOnlyWhenAnAttemptMayHaveDoneIt(t *testing.
 		synctest.Test(t, func(t *testing.T) {
 			n := 0
 			err := offline(t, each(&n, append(test.first, status(404))...), retryFor(0)).DeleteTag(t.Context(), "T")
-			if test.done && err != nil || !test.done && !isOnly(err, pull.ErrNotFound) || n != len(test.first)+1 {
+			if test.done && err != nil || !test.done && !isOnly(err, fds.ErrNotFound) || n != len(test.first)+1 {
 				t.Errorf("%s: %v after %d attempts", name, err, n)
 			}
 		})
@@ -140,7 +140,7 @@ func TestALostAnswerOfAProviderLeavesWhatWasDone(t *testing.T) {
 		}
 		names() // there is a connection that a transport might try again
 		p.Inject(fdstest.LoseTagAnswer().Times(1))
-		if _, err := client.CreateTag(t.Context(), json.RawMessage(`{"generic":{}}`)); !errors.Is(err, pull.ErrUnknownOutcome) {
+		if _, err := client.CreateTag(t.Context(), json.RawMessage(`{"generic":{}}`)); !errors.Is(err, fds.ErrUnknownOutcome) {
 			t.Errorf("%v", err)
 		}
 		all := names()
@@ -189,7 +189,7 @@ func TestAnIDThatLooksLikeAPathIsOneID(t *testing.T) {
 			if err := client.DeleteTag(t.Context(), id); err != nil {
 				t.Errorf("%q: %v", id, err)
 			}
-			if err := client.SetEntities(t.Context(), id, []string{}); !isOnly(err, pull.ErrNotFound) {
+			if err := client.SetEntities(t.Context(), id, []string{}); !isOnly(err, fds.ErrNotFound) {
 				t.Errorf("%q is still there: %v", id, err)
 			}
 		}
@@ -230,17 +230,17 @@ func TestATagThatWasAskedForIsTheOneThatComes(t *testing.T) {
 		{`[{"tag_id":7},null,{"tag_id":"T"}]`, nil},
 		{`{"list":[{"tag_id":"T"}]}`, nil},
 		{`{"status":200,"message":"ok","list":[{"tag_id":"T"}]}`, nil},
-		{`{"status":200,"message":"ok"}`, pull.ErrAnswer},
-		{`{"list":[],"status":404,"message":"no such tag"}`, pull.ErrNotFound},
-		{`{"list":null,"status":503,"message":"later"}`, pull.ErrUnavailable},
-		{`{"tag_id":"S","generic":{}}`, pull.ErrAnswer},
-		{`[{"tag_id":"S"}]`, pull.ErrNotFound},
-		{`[]`, pull.ErrNotFound},
-		{`null`, pull.ErrNotFound},
-		{``, pull.ErrAnswer},
-		{`{"tag_id":"T"`, pull.ErrUnavailable},
-		{`{"status":404,"message":"not_found"}`, pull.ErrNotFound},
-		{`"` + strings.Repeat("x", 2<<20) + `"`, pull.ErrAnswer},
+		{`{"status":200,"message":"ok"}`, fds.ErrAnswer},
+		{`{"list":[],"status":404,"message":"no such tag"}`, fds.ErrNotFound},
+		{`{"list":null,"status":503,"message":"later"}`, fds.ErrUnavailable},
+		{`{"tag_id":"S","generic":{}}`, fds.ErrAnswer},
+		{`[{"tag_id":"S"}]`, fds.ErrNotFound},
+		{`[]`, fds.ErrNotFound},
+		{`null`, fds.ErrNotFound},
+		{``, fds.ErrAnswer},
+		{`{"tag_id":"T"`, fds.ErrUnavailable},
+		{`{"status":404,"message":"not_found"}`, fds.ErrNotFound},
+		{`"` + strings.Repeat("x", 2<<20) + `"`, fds.ErrAnswer},
 	} {
 		n := 0
 		tag, err := offline(t, each(&n, body(200, test.answer)), func(c *pull.Config) {
@@ -265,7 +265,7 @@ func TestWhatIsSentAsRawJSONArrivesByteForByte(t *testing.T) {
 	}
 	for _, malformed := range []string{`{`, ``, `{} {}`, "\"\xff\""} {
 		got = "nothing"
-		if err := client.SetEntities(t.Context(), "T", json.RawMessage(malformed)); !isOnly(err, pull.ErrQuery) || got != "nothing" {
+		if err := client.SetEntities(t.Context(), "T", json.RawMessage(malformed)); !isOnly(err, fds.ErrQuery) || got != "nothing" {
 			t.Errorf("%q was sent as %q, %v", malformed, got, err)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 var (
 	// errNobody is of an item that names nobody, where that could be another owner's.
-	errNobody = fmt.Errorf("%w: it names no owner, and the access token is that of several; without Dialect.SubscriptionParameter every item needs the member that Dialect.SubscriptionMember names", ErrOwner)
+	errNobody = fmt.Errorf("%w: it names no owner, and the access token is that of several; without Dialect.SubscriptionParameter every item needs the member that Dialect.SubscriptionMember names", fds.ErrOwner)
 	// errOthers is of an item that belongs to another owner.
 	errOthers = errors.New("an item of another owner")
 )
@@ -70,7 +70,7 @@ func (e *exchange) askShared(ctx context.Context) error {
 		return err
 	}
 	e.shared = e.shared || shared
-	failed := &Error{Operation: e.operation, Path: e.path, class: ErrOwner}
+	failed := &Error{Operation: e.operation, Path: e.path, class: fds.ErrOwner}
 	switch {
 	case !e.shared:
 	case !e.reads():
@@ -115,7 +115,7 @@ func (c *Client) checkBody(operation string, content []byte) (names bool, err er
 	}
 	id, named := c.dialect.Subscription(item)
 	if named && id != c.root.SubscriptionID() {
-		return false, &Error{Operation: operation, class: ErrOwner, detail: fmt.Sprintf("what is to be sent names another one in its member %q", cut(c.dialect.SubscriptionMember))}
+		return false, &Error{Operation: operation, class: fds.ErrOwner, detail: fmt.Sprintf("what is to be sent names another one in its member %q", cut(c.dialect.SubscriptionMember))}
 	}
 	return named, nil
 }

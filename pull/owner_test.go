@@ -45,9 +45,9 @@ func told[T any](list func(func(T, error) bool)) (got []string) {
 			got = append(got, fmt.Sprintf("an item beside an error: %v", item))
 		}
 		switch failed := (*pull.Error)(nil); {
-		case errors.As(err, &failed) && errors.Is(err, pull.ErrOwner):
+		case errors.As(err, &failed) && errors.Is(err, fds.ErrOwner):
 			got = append(got, "no list")
-		case errors.Is(err, pull.ErrOwner):
+		case errors.Is(err, fds.ErrOwner):
 			got = append(got, "nobody's")
 		case errors.Is(err, fds.ErrItem):
 			got = append(got, "malformed")
@@ -142,12 +142,12 @@ func TestAttackNoListHoldsWhatCouldBeAnotherOwners(t *testing.T) {
 func TestTheErrorOfAListThatCouldBeAnotherOwnersNamesTheSettings(t *testing.T) {
 	client := offline(t, script(nil), ownedBy(t, true, fds.Dialect{}))
 	_, err := raws(client.Items(t.Context(), pull.Events, pull.Query{}))
-	if !isOnly(err, pull.ErrOwner) || pull.Retryable(err) || !strings.Contains(err.Error(), "Dialect.SubscriptionMember") || !strings.Contains(err.Error(), "Dialect.SubscriptionParameter") {
+	if !isOnly(err, fds.ErrOwner) || pull.Retryable(err) || !strings.Contains(err.Error(), "Dialect.SubscriptionMember") || !strings.Contains(err.Error(), "Dialect.SubscriptionParameter") {
 		t.Errorf("%v", err)
 	}
 	client = offline(t, script(func(r *http.Request) (*http.Response, error) { return reply(r, 200, `[{}]`), nil }), ownedBy(t, true, fds.Dialect{SubscriptionMember: "o"}))
 	_, err = raws(client.Items(t.Context(), pull.Events, pull.Query{}))
-	if !isOnly(err, pull.ErrOwner) || !strings.Contains(err.Error(), "get events: item 0") || !strings.Contains(err.Error(), "Dialect.SubscriptionMember") {
+	if !isOnly(err, fds.ErrOwner) || !strings.Contains(err.Error(), "get events: item 0") || !strings.Contains(err.Error(), "Dialect.SubscriptionMember") {
 		t.Errorf("%v", err)
 	}
 }
@@ -264,7 +264,7 @@ func TestWhenNobodyKnowsWhoElseHasTheCredentialsNothingIsSent(t *testing.T) {
 func TestTheOwnersParameterIsNotTheCallers(t *testing.T) {
 	client := offline(t, script(nil), ownedBy(t, true, fds.Dialect{SubscriptionParameter: "owner"}))
 	_, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{Parameters: map[string]string{"owner": theirs}}))
-	if !isOnly(err, pull.ErrQuery) || !strings.Contains(err.Error(), "Config.Root") {
+	if !isOnly(err, fds.ErrQuery) || !strings.Contains(err.Error(), "Config.Root") {
 		t.Errorf("%v", err)
 	}
 }
@@ -286,14 +286,14 @@ func TestAttackATagOfNobodyKnowsWhomIsNeitherReadNorChanged(t *testing.T) {
 		change  error
 	}{
 		"alone": {false, fds.Dialect{}, unnamed, nil, map[string]error{unnamed: nil, `7`: nil, other: nil}, nil},
-		"alone, another's": {false, fds.Dialect{SubscriptionMember: "owner"}, other, pull.ErrNotFound,
-			map[string]error{unnamed: pull.ErrOwner, other: pull.ErrOwner, mine: pull.ErrOwner}, nil},
-		"shared, neither":           {true, fds.Dialect{}, mine, pull.ErrOwner, map[string]error{mine: pull.ErrOwner, unnamed: pull.ErrOwner}, pull.ErrOwner},
-		"shared, member":            {true, fds.Dialect{SubscriptionMember: "owner"}, mine, nil, map[string]error{mine: nil, unnamed: pull.ErrOwner, other: pull.ErrOwner, `[1]`: pull.ErrOwner}, pull.ErrOwner},
-		"shared, unnamed":           {true, fds.Dialect{SubscriptionMember: "owner"}, unnamed, pull.ErrOwner, map[string]error{mine: nil, unnamed: pull.ErrOwner}, pull.ErrOwner},
-		"shared, another":           {true, fds.Dialect{SubscriptionMember: "owner"}, other, pull.ErrNotFound, map[string]error{mine: pull.ErrOwner}, pull.ErrOwner},
-		"parameter":                 {true, parameter, unnamed, nil, map[string]error{unnamed: nil, mine: nil, `7`: nil, other: pull.ErrOwner}, nil},
-		"parameter, then another's": {true, parameter, other, pull.ErrNotFound, map[string]error{unnamed: pull.ErrOwner}, nil},
+		"alone, another's": {false, fds.Dialect{SubscriptionMember: "owner"}, other, fds.ErrNotFound,
+			map[string]error{unnamed: fds.ErrOwner, other: fds.ErrOwner, mine: fds.ErrOwner}, nil},
+		"shared, neither":           {true, fds.Dialect{}, mine, fds.ErrOwner, map[string]error{mine: fds.ErrOwner, unnamed: fds.ErrOwner}, fds.ErrOwner},
+		"shared, member":            {true, fds.Dialect{SubscriptionMember: "owner"}, mine, nil, map[string]error{mine: nil, unnamed: fds.ErrOwner, other: fds.ErrOwner, `[1]`: fds.ErrOwner}, fds.ErrOwner},
+		"shared, unnamed":           {true, fds.Dialect{SubscriptionMember: "owner"}, unnamed, fds.ErrOwner, map[string]error{mine: nil, unnamed: fds.ErrOwner}, fds.ErrOwner},
+		"shared, another":           {true, fds.Dialect{SubscriptionMember: "owner"}, other, fds.ErrNotFound, map[string]error{mine: fds.ErrOwner}, fds.ErrOwner},
+		"parameter":                 {true, parameter, unnamed, nil, map[string]error{unnamed: nil, mine: nil, `7`: nil, other: fds.ErrOwner}, nil},
+		"parameter, then another's": {true, parameter, other, fds.ErrNotFound, map[string]error{unnamed: fds.ErrOwner}, nil},
 	} {
 		var sent []*http.Request
 		answers := map[string]func(*fds.Dialect) string{
@@ -349,7 +349,7 @@ func TestEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever(t *testing.T) {
 		if err := client.SetEntities(t.Context(), "T", json.RawMessage(`{"owner":"`+ours+`"}`)); err != nil {
 			t.Errorf("shared %v: %v", shared, err)
 		}
-		if err := client.SetEntities(t.Context(), "T", json.RawMessage(`{"owner":"`+theirs+`"}`)); !isOnly(err, pull.ErrOwner) {
+		if err := client.SetEntities(t.Context(), "T", json.RawMessage(`{"owner":"`+theirs+`"}`)); !isOnly(err, fds.ErrOwner) {
 			t.Errorf("shared %v: %v", shared, err)
 		}
 	}
@@ -360,10 +360,10 @@ func TestAChangeForNobodyKnownSaysWhatWouldNameTheOwner(t *testing.T) {
 	_, created := client.CreateTag(t.Context(), json.RawMessage(`{}`))
 	deleted := client.DeleteTag(t.Context(), "T") // has no content that could name anyone
 	const parameter, member = "set Dialect.SubscriptionParameter", `or name the owner in the member "owner"`
-	if !isOnly(created, pull.ErrOwner) || !strings.Contains(created.Error(), parameter) || !strings.Contains(created.Error(), member) {
+	if !isOnly(created, fds.ErrOwner) || !strings.Contains(created.Error(), parameter) || !strings.Contains(created.Error(), member) {
 		t.Error(created)
 	}
-	if !isOnly(deleted, pull.ErrOwner) || !strings.Contains(deleted.Error(), parameter) || strings.Contains(deleted.Error(), member) {
+	if !isOnly(deleted, fds.ErrOwner) || !strings.Contains(deleted.Error(), parameter) || strings.Contains(deleted.Error(), member) {
 		t.Error(deleted)
 	}
 }

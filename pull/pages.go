@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const (
@@ -117,7 +119,7 @@ func (r *reader) note(p answered) {
 
 // broken is the error of pages that make no list.
 func (r *reader) broken(format string, args ...any) *Error {
-	return &Error{Operation: r.operation(), Path: r.path(), class: ErrAnswer, detail: fmt.Sprintf(format, args...)}
+	return &Error{Operation: r.operation(), Path: r.path(), class: fds.ErrAnswer, detail: fmt.Sprintf(format, args...)}
 }
 
 // leadsOn judges where a page leads: the nth of the list, at 0 the first.
@@ -146,11 +148,11 @@ func (r *reader) isPastEnd(err error, before, now answered) bool {
 	if before.promises() || now.items > 0 || !errors.As(err, &failed) || failed.HTTPStatus == 0 || isTruncation(failed) {
 		return false
 	}
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotImplemented) && failed.said() == http.StatusNoContent {
+	if errors.Is(err, fds.ErrNotFound) || errors.Is(err, fds.ErrNotImplemented) && failed.said() == http.StatusNoContent {
 		return true
 	}
 	refused := failed.said() == http.StatusRequestedRangeNotSatisfiable || failed.said() == http.StatusUnprocessableEntity
-	return r.numbered() && (refused || errors.Is(err, ErrInvalidParameter))
+	return r.numbered() && (refused || errors.Is(err, fds.ErrInvalidParameter))
 }
 
 // isTruncation reports whether a refusal says that the list goes on, but not for us: many a

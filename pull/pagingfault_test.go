@@ -30,7 +30,7 @@ func TestAPageThatLeadsToItselfEndsTheList(t *testing.T) {
 		off := p.Inject(fdstest.NextPageIsItself(fdstest.APIEndpoint))
 		got, err := raws(newClient(t, config).Items(t.Context(), pull.Specifications, pull.Query{}))
 		// The first page is asked for without the parameter that it names itself by.
-		if len(got) > 6 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "leads back") || p.Requests(fdstest.APIEndpoint) > 2 {
+		if len(got) > 6 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "leads back") || p.Requests(fdstest.APIEndpoint) > 2 {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), p.Requests(fdstest.APIEndpoint), err)
 		}
 		off()
@@ -60,7 +60,7 @@ func TestACircleOfPagesEndsTheList(t *testing.T) {
 			return test.answer(r), nil
 		}), test.dialect, func(c *pull.Config) { c.Dialect.ListMember, c.MaxPages = "list", 100 })
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != 4 || asked != 4 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "leads back") {
+		if len(got) != 4 || asked != 4 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "leads back") {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), asked, err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
 			if bound == 0 {
 				bound = 10_000
 			}
-			if asked != bound || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), fmt.Sprintf("over %d pages; Config.MaxPages", bound)) {
+			if asked != bound || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), fmt.Sprintf("over %d pages; Config.MaxPages", bound)) {
 				t.Errorf("%s: %d requests, %v", name, asked, err)
 			}
 		}
@@ -141,7 +141,7 @@ func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 			return reply(r, 200, test.pages(pageOf(r))), nil
 		}), func(c *pull.Config) { c.Dialect, c.MaxPages = test.dialect, 100 })
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != test.items || (err != nil) != test.fails || test.fails && (!isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), "Dialect.Paging")) {
+		if len(got) != test.items || (err != nil) != test.fails || test.fails && (!isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "Dialect.Paging")) {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), asked, err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestNoLinkLeadsTheTokenElsewhere(t *testing.T) {
 		})
 		// All the servers have one certificate, so that only the rule keeps the token here.
 		got, err := raws(a.client(t).Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != 1 || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), secret) || len(err.Error()) > 500 || a.authorized != 1 {
+		if len(got) != 1 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), secret) || len(err.Error()) > 500 || a.authorized != 1 {
 			t.Errorf("%.80q: %d items, %v, %d requests", test.link, len(got), err, a.authorized)
 		}
 	}
@@ -267,7 +267,7 @@ func TestAPlainArrayWhereCursorsAreNamedDoesNotLookLikeTheWholeList(t *testing.T
 			return reply(r, 200, test.pages[n-1]), nil
 		}), cursors)
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != test.items || n != test.asked || !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), `"paging.next"`) || !strings.Contains(err.Error(), "Dialect.Paging.CursorMember") {
+		if len(got) != test.items || n != test.asked || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), `"paging.next"`) || !strings.Contains(err.Error(), "Dialect.Paging.CursorMember") {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), n, err)
 		}
 	}
@@ -350,7 +350,7 @@ func TestACursorOfAWrongKindIsAnErrorAndNotTheEnd(t *testing.T) {
 			if err != nil {
 				t.Errorf("%.80s: %v", test.answer, err)
 			}
-		} else if !isOnly(err, pull.ErrAnswer) || !strings.Contains(err.Error(), test.fails) || strings.Contains(err.Error(), secret) {
+		} else if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), test.fails) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%.80s: %v, want %q in it", test.answer, err, test.fails)
 		}
 	}

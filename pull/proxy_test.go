@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -192,7 +193,7 @@ func TestEveryErrorNamesTheProxyThatWasInTheWay(t *testing.T) {
 				}
 			}
 			if test.want != nil && test.kind == pull.Spaces && !test.sent {
-				if _, err := client.CreateTag(t.Context(), 1); errors.Is(err, pull.ErrUnknownOutcome) || !isOnly(err, pull.ErrUnavailable) {
+				if _, err := client.CreateTag(t.Context(), 1); errors.Is(err, fds.ErrUnknownOutcome) || !isOnly(err, fds.ErrUnavailable) {
 					t.Errorf("%s, %s: created: %v", name, way, err)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // Kind names a collection of the Web API.
@@ -56,11 +58,11 @@ type Query struct {
 	Language string
 
 	// Parameters are further query parameters by name. FDS names none, and a
-	// provider refuses a name that it does not know (ErrInvalidParameter). "ids" is
+	// provider refuses a name that it does not know (fds.ErrInvalidParameter). "ids" is
 	// not allowed here, nor what the Dialect names.
 	Parameters map[string]string
 
-	// Version, when it is not nil, has the list yield nothing but ErrUnchanged as
+	// Version, when it is not nil, has the list yield nothing but fds.ErrUnchanged as
 	// long as it is what was read before with the same Version.
 	Version *Version
 
@@ -98,7 +100,7 @@ func (p part) halves(separator string) []part {
 // parts returns the URLs to ask, at least one.
 func (c *Client) parts(kind Kind, query Query) ([]part, error) {
 	fail := func(format string, args ...any) ([]part, error) {
-		return nil, &Error{Operation: "get " + quoted(string(kind)), class: ErrQuery, detail: fmt.Errorf(format, args...).Error()}
+		return nil, &Error{Operation: "get " + quoted(string(kind)), class: fds.ErrQuery, detail: fmt.Errorf(format, args...).Error()}
 	}
 	parameters, err := c.parameters(kind, query)
 	if err != nil {

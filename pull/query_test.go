@@ -114,13 +114,13 @@ func TestAMalformedQueryIsNotSent(t *testing.T) {
 	} {
 		dialect := fds.Dialect{FromParameter: "since", ToParameter: "until", LanguageParameter: "lang", Paging: fds.Paging{PageParameter: "page", SizeParameter: "size", Size: 5}}
 		urls, err := ask(t, dialect, test.query)
-		if !errors.Is(err, pull.ErrQuery) || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 300 || len(urls) != 0 {
+		if !errors.Is(err, fds.ErrQuery) || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 300 || len(urls) != 0 {
 			t.Errorf("%.60v: %d requests, %v", test.query, len(urls), err)
 		}
 	}
 	client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: &recorder{}})
 	for _, kind := range []pull.Kind{"", "tag", "../spaces", "spaces?a=b"} {
-		if _, err := pull.Collect(client.Items(t.Context(), kind, pull.Query{})); !errors.Is(err, pull.ErrQuery) {
+		if _, err := pull.Collect(client.Items(t.Context(), kind, pull.Query{})); !errors.Is(err, fds.ErrQuery) {
 			t.Errorf("kind %q: %v", kind, err)
 		}
 	}
@@ -217,7 +217,7 @@ func FuzzEveryIDArrivesOnce(f *testing.F) {
 		}
 		urls, err := ask(t, fds.Dialect{IDsSeparator: separator}, pull.Query{IDs: ids, Parameters: map[string]string{"p": a}})
 		if err != nil {
-			if !errors.Is(err, pull.ErrQuery) {
+			if !errors.Is(err, fds.ErrQuery) {
 				t.Fatal(err)
 			}
 			return

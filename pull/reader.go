@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // reader reads all answers of a list.
@@ -126,7 +128,7 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 			e.close()
 			r.feed.began(e)
 			failed := e.failure()
-			failed.class = ErrUnchanged
+			failed.class = fds.ErrUnchanged
 			return nil, failed
 		}
 		e.close()
@@ -137,7 +139,7 @@ func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 // refusedForGood says that the provider answers, and does not give this page.
 func refusedForGood(err error) bool {
 	var failed *Error
-	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !Retryable(err) && !errors.Is(err, ErrUnauthorized)
+	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !failed.passing() && !errors.Is(err, fds.ErrUnauthorized)
 }
 
 // date gives the provider's time when it answered, or zero.

@@ -55,16 +55,16 @@ func TestWhatMayPassIsAskedForAgainForSoLongAndNoLonger(t *testing.T) {
 		answer func(*http.Request) (*http.Response, error)
 		class  error
 	}{
-		"429":           {status(429), pull.ErrRateLimited},
-		"503":           {status(503), pull.ErrUnavailable},
-		"500":           {status(500), pull.ErrUnavailable},
-		"408":           {status(408), pull.ErrUnavailable},
-		"connection":    {func(*http.Request) (*http.Response, error) { return nil, errLost }, pull.ErrUnavailable},
-		"no connection": {func(*http.Request) (*http.Response, error) { return nil, noRoute }, pull.ErrUnavailable},
-		"a time-out":    {func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, pull.ErrUnavailable},
+		"429":           {status(429), fds.ErrRateLimited},
+		"503":           {status(503), fds.ErrUnavailable},
+		"500":           {status(500), fds.ErrUnavailable},
+		"408":           {status(408), fds.ErrUnavailable},
+		"connection":    {func(*http.Request) (*http.Response, error) { return nil, errLost }, fds.ErrUnavailable},
+		"no connection": {func(*http.Request) (*http.Response, error) { return nil, noRoute }, fds.ErrUnavailable},
+		"a time-out":    {func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, fds.ErrUnavailable},
 		"half a refusal": {func(r *http.Request) (*http.Response, error) {
 			return stream(r, 503, io.MultiReader(strings.NewReader("{"), broken{})), nil
-		}, pull.ErrUnavailable},
+		}, fds.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestTheProviderSaysHowLongToWait(t *testing.T) {
 			start := time.Now()
 			_, err := pull.Collect(offline(t, transport, retryFor(time.Minute)).Spaces(t.Context(), pull.Query{}))
 			if test.least == test.most && test.most == 0 {
-				if !isOnly(err, pull.ErrUnavailable) || len(transport.attempts) != 1 || time.Since(start) != 0 {
+				if !isOnly(err, fds.ErrUnavailable) || len(transport.attempts) != 1 || time.Since(start) != 0 {
 					t.Errorf("%q: %d attempts after %v, %v", test.after, len(transport.attempts), time.Since(start), err)
 				}
 				return
@@ -151,7 +151,7 @@ func TestNobodyWaitsPastTheCallersDeadline(t *testing.T) {
 		transport := &failing{times: -1, answer: status(503, "Retry-After", "11")}
 		start := time.Now()
 		_, err := pull.Collect(offline(t, transport, retryFor(time.Hour)).Spaces(ctx, pull.Query{}))
-		if !isOnly(err, pull.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
+		if !isOnly(err, fds.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
 			t.Fatalf("%v after %v", err, time.Since(start))
 		}
 	})
@@ -225,7 +225,7 @@ func TestAnAnswerThatIsCutShortIsNotAskedForAgain(t *testing.T) {
 		}}
 		got, err := raws(offline(t, transport, retryFor(time.Hour)).Items(t.Context(), pull.Spaces, pull.Query{}))
 		var failed *pull.Error
-		if len(got) != test.items || !isOnly(err, pull.ErrUnavailable) || len(transport.attempts) != 1 || !errors.As(err, &failed) || failed.Attempts != 1 {
+		if len(got) != test.items || !isOnly(err, fds.ErrUnavailable) || len(transport.attempts) != 1 || !errors.As(err, &failed) || failed.Attempts != 1 {
 			t.Errorf("%s: %q in %d attempts, %v, %+v", name, got, len(transport.attempts), err, failed)
 		}
 	}
@@ -257,7 +257,7 @@ func TestA401ThatHangsIsATimeOut(t *testing.T) {
 			return stream(r, 401, &slowBody{ctx: r.Context(), each: 20 * time.Second, parts: []string{"{", "{", "{", "{"}}), nil
 		}), func(c *pull.Config) { c.Authorizer = owner })
 		_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
-		if !isOnly(err, pull.ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "within 1m0s") || renewed != 0 {
+		if !isOnly(err, fds.ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "within 1m0s") || renewed != 0 {
 			t.Fatalf("%v; renewed %d times", err, renewed)
 		}
 	})
@@ -272,7 +272,7 @@ func TestAnAnswerThatComesAfterTheTimeOutIsATimeOut(t *testing.T) {
 				return reply(r, code, "", "Location", "/fds/v2/other"), nil
 			}), func(c *pull.Config) { c.Authorizer = owner })
 			_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
-			if !isOnly(err, pull.ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "within 1m0s") {
+			if !isOnly(err, fds.ErrUnavailable) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "within 1m0s") {
 				t.Fatalf("HTTP %d: %v", code, err)
 			}
 		})

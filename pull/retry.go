@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
@@ -38,7 +39,7 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 		if !r.repeatable() {
 			failed.judgeOnce()
 		}
-		if !Retryable(failed) || c.retryFor < 0 {
+		if !failed.passing() || c.retryFor < 0 {
 			return nil, failed
 		}
 		if delays == nil {
@@ -70,9 +71,9 @@ func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 // when that could be: also when the answer is a success that was not expected, or a
 // redirect to what came of it (RFC 9110 sections 15.3 and 15.4.4).
 func (e *Error) judgeOnce() {
-	unclear := e.class == ErrAnswer && (e.HTTPStatus/100 == 2 || e.HTTPStatus == http.StatusSeeOther) && e.said() < 400
-	if !e.undone() && (e.class == ErrUnavailable || e.HTTPStatus == 0 || unclear) {
-		e.class = ErrUnknownOutcome
+	unclear := e.class == fds.ErrAnswer && (e.HTTPStatus/100 == 2 || e.HTTPStatus == http.StatusSeeOther) && e.said() < 400
+	if !e.undone() && (e.class == fds.ErrUnavailable || e.HTTPStatus == 0 || unclear) {
+		e.class = fds.ErrUnknownOutcome
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -54,12 +55,12 @@ func TestARequestIsRepeatedForAWhile(t *testing.T) {
 		ofCallersBound bool
 	}{
 		{"what passes", []string{"503", "lost", "500", "200"}, 0, 0, 0, 30 * time.Second, 4, nil, false},
-		{"what does not pass", []string{"503"}, 0, 0, 10 * time.Second, 30 * time.Second, 0, pull.ErrUnavailable, false},
-		{"what is refused", []string{"400"}, 0, 0, 0, 0, 1, pull.ErrInvalidParameter, false},
-		{"never", []string{"503", "200"}, -1, 0, 0, 0, 1, pull.ErrUnavailable, false},
+		{"what does not pass", []string{"503"}, 0, 0, 10 * time.Second, 30 * time.Second, 0, fds.ErrUnavailable, false},
+		{"what is refused", []string{"400"}, 0, 0, 0, 0, 1, fds.ErrInvalidParameter, false},
+		{"never", []string{"503", "200"}, -1, 0, 0, 0, 1, fds.ErrUnavailable, false},
 		{"as the provider asks", []string{"429 7", "503 5", "200"}, 0, 0, 12 * time.Second, 32 * time.Second, 3, nil, false},
-		{"longer than is allowed", []string{"429 60", "200"}, 0, 0, 0, 0, 1, pull.ErrRateLimited, false},
-		{"longer than the deadline", []string{"503 5", "200"}, 0, 3 * time.Second, 0, 0, 1, pull.ErrUnavailable, false},
+		{"longer than is allowed", []string{"429 60", "200"}, 0, 0, 0, 0, 1, fds.ErrRateLimited, false},
+		{"longer than the deadline", []string{"503 5", "200"}, 0, 3 * time.Second, 0, 0, 1, fds.ErrUnavailable, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -109,9 +110,9 @@ func TestWhatMustNotBeDoneTwiceIsRepeatedOnlyWhenItWasNotDone(t *testing.T) {
 		class    error
 	}{
 		{[]string{"429", "503", "200"}, 3, nil},
-		{[]string{"500", "200"}, 1, pull.ErrUnknownOutcome},
-		{[]string{"lost", "200"}, 1, pull.ErrUnknownOutcome},
-		{[]string{"400", "200"}, 1, pull.ErrInvalidParameter},
+		{[]string{"500", "200"}, 1, fds.ErrUnknownOutcome},
+		{[]string{"lost", "200"}, 1, fds.ErrUnknownOutcome},
+		{[]string{"400", "200"}, 1, fds.ErrInvalidParameter},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			transport := &sequence{answers: test.answers}
@@ -140,7 +141,7 @@ func TestWhatMustNotBeDoneTwiceIsRepeatedOnlyWhenItWasNotDone(t *testing.T) {
 			t.Errorf("deleted by the attempt whose answer was lost: %v", err)
 		}
 		client = newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: &sequence{answers: []string{"404"}}})
-		if err := client.DeleteTag(t.Context(), "T"); !isOnly(err, pull.ErrNotFound) {
+		if err := client.DeleteTag(t.Context(), "T"); !isOnly(err, fds.ErrNotFound) {
 			t.Errorf("a tag that there never was: %v", err)
 		}
 	})

@@ -67,7 +67,7 @@ func TestIDsThatMakeAURLTooLongForTheProviderAreSplitFurther(t *testing.T) {
 			if long > 10 { // as often as a half of 2,000 bytes is halved
 				t.Errorf("%d over %d bytes: refused %d times", status, bytes, long)
 			}
-			if _, err := pull.Collect(client.Statuses(t.Context(), query)); bytes >= 500 && !errors.Is(err, pull.ErrUnchanged) { // of fewer than a hundred pages
+			if _, err := pull.Collect(client.Statuses(t.Context(), query)); bytes >= 500 && !errors.Is(err, fds.ErrUnchanged) { // of fewer than a hundred pages
 				t.Errorf("%d over %d bytes: afterwards %v", status, bytes, err)
 			}
 			read("b")

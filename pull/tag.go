@@ -29,7 +29,7 @@ func (c *Client) Tags(ctx context.Context, query Query) iter.Seq2[fds.Tag, error
 func itemOfTag(t fds.Tag) fds.Item { return t.Item }
 
 // Tag reads one tag. Where Dialect.TagParameter is not set all tags are read, and
-// the one is picked. ErrNotFound: there is none with that ID.
+// the one is picked. fds.ErrNotFound: there is none with that ID.
 func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 	const operation = "get tag"
 	if err := checkID(operation, id); err != nil {
@@ -90,7 +90,7 @@ func (c *Client) Tag(ctx context.Context, id string) (fds.Tag, error) {
 
 // pick returns the tag with that ID. An error that is no *Error is about one tag.
 func (c *Client) pick(operation, id string, list iter.Seq2[fds.Tag, error]) (fds.Tag, error) {
-	failed := &Error{Operation: operation, Path: c.under(string(tags)).Path, class: ErrNotFound, detail: fmt.Sprintf("no tag has the ID %q; tags whose member %q is not a string have none", cut(id), c.dialect.TagID)}
+	failed := &Error{Operation: operation, Path: c.under(string(tags)).Path, class: fds.ErrNotFound, detail: fmt.Sprintf("no tag has the ID %q; tags whose member %q is not a string have none", cut(id), c.dialect.TagID)}
 	for tag, err := range list {
 		switch {
 		case errors.Is(err, fds.ErrItem), errors.Is(err, errOthers): // not the one
@@ -113,8 +113,8 @@ type Created struct {
 
 // CreateTag has the provider make a tag. What a tag holds FDS leaves open: tag is
 // written by encoding/json, a json.RawMessage as it is. The request is repeated only
-// when the provider certainly did not carry it out. ErrUnknownOutcome: it may have,
-// but its answer was lost, or says neither yes nor no. ErrOwner: the credentials are
+// when the provider certainly did not carry it out. fds.ErrUnknownOutcome: it may have,
+// but its answer was lost, or says neither yes nor no. fds.ErrOwner: the credentials are
 // those of several owners; set Dialect.SubscriptionParameter, or have tag name its owner
 // in the member Dialect.SubscriptionMember.
 func (c *Client) CreateTag(ctx context.Context, tag any) (Created, error) {
@@ -135,7 +135,7 @@ func (c *Client) CreateTag(ctx context.Context, tag any) (Created, error) {
 	if answer, err := fds.ParseTag(body, c.dialect); err == nil && answer.ID() != "" {
 		if c.judge(tags, answer.Item, e.shared) != nil {
 			failed := e.failure()
-			failed.class, failed.detail = ErrOwner, fmt.Sprintf("the provider answers with a tag of another owner, %q: look before you create it again", e.shown(answer.ID()))
+			failed.class, failed.detail = fds.ErrOwner, fmt.Sprintf("the provider answers with a tag of another owner, %q: look before you create it again", e.shown(answer.ID()))
 			return Created{}, failed
 		}
 		created = Created{ID: answer.ID(), Tag: answer}
@@ -168,7 +168,7 @@ func (c *Client) SetEntities(ctx context.Context, id string, entities any) error
 	return err
 }
 
-// DeleteTag deletes a tag. ErrNotFound: there was none.
+// DeleteTag deletes a tag. fds.ErrNotFound: there was none.
 func (c *Client) DeleteTag(ctx context.Context, id string) error {
 	const operation = "delete tag"
 	if err := checkID(operation, id); err != nil {
@@ -176,7 +176,7 @@ func (c *Client) DeleteTag(ctx context.Context, id string) error {
 	}
 	r := &request{operation: operation, kind: tags, method: http.MethodDelete, target: c.under(string(tags), id)}
 	_, _, err := c.change(ctx, r)
-	if errors.Is(err, ErrNotFound) && r.doubt {
+	if errors.Is(err, fds.ErrNotFound) && r.doubt {
 		return nil // an attempt before this one did it
 	}
 	return err
@@ -194,7 +194,7 @@ func (c *Client) change(ctx context.Context, r *request) (*exchange, []byte, err
 	var failed *Error
 	if errors.As(err, &failed) {
 		if !r.repeatable() {
-			failed.class = ErrUnknownOutcome
+			failed.class = fds.ErrUnknownOutcome
 			return nil, nil, failed
 		}
 		return e, nil, nil // the status says that it was done
@@ -230,11 +230,11 @@ func (c *Client) contentOf(operation string, value any) ([]byte, error) {
 	}
 	switch {
 	case asIs && !(json.Valid(raw) && utf8.Valid(raw)):
-		return nil, &Error{Operation: operation, class: ErrQuery, detail: "what is to be sent is not valid JSON"}
+		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: "what is to be sent is not valid JSON"}
 	case err != nil:
-		return nil, &Error{Operation: operation, class: ErrQuery, detail: quoted(err.Error())}
+		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: quoted(err.Error())}
 	case int64(len(content)) > c.maxItem:
-		return nil, &Error{Operation: operation, class: ErrQuery, detail: fmt.Sprintf("what is to be sent is larger than %d bytes; Config.MaxItemBytes sets the bound", c.maxItem)}
+		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: fmt.Sprintf("what is to be sent is larger than %d bytes; Config.MaxItemBytes sets the bound", c.maxItem)}
 	}
 	return content, nil
 }
@@ -243,11 +243,11 @@ func (c *Client) contentOf(operation string, value any) ([]byte, error) {
 func checkID(operation, id string) error {
 	switch {
 	case id == "":
-		return &Error{Operation: operation, class: ErrQuery, detail: "the tag's ID is empty"}
+		return &Error{Operation: operation, class: fds.ErrQuery, detail: "the tag's ID is empty"}
 	case id == "." || id == "..":
-		return &Error{Operation: operation, class: ErrQuery, detail: "the tag's ID is a step in a path"}
+		return &Error{Operation: operation, class: fds.ErrQuery, detail: "the tag's ID is a step in a path"}
 	case len(escape(id)) > maxURLBytes/2:
-		return &Error{Operation: operation, class: ErrQuery, detail: "the tag's ID is too long for a URL"}
+		return &Error{Operation: operation, class: fds.ErrQuery, detail: "the tag's ID is too long for a URL"}
 	}
 	return nil
 }

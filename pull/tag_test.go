@@ -37,7 +37,7 @@ func TestATagIsCreatedReadFilledAndDeleted(t *testing.T) {
 		if err := client.DeleteTag(ctx, created.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.Tag(ctx, created.ID); !isOnly(err, pull.ErrNotFound) {
+		if _, err := client.Tag(ctx, created.ID); !isOnly(err, fds.ErrNotFound) {
 			t.Errorf("a tag that was deleted: %v", err)
 		}
 	}
@@ -50,7 +50,7 @@ func TestALostAnswerToACreateIsUnknown(t *testing.T) {
 	off := p.Inject(fdstest.LoseTagAnswer())
 	_, err := client.CreateTag(t.Context(), json.RawMessage(`{"generic":{}}`))
 	off()
-	if !errors.Is(err, pull.ErrUnknownOutcome) || pull.Retryable(err) {
+	if !errors.Is(err, fds.ErrUnknownOutcome) || pull.Retryable(err) {
 		t.Errorf("%v", err)
 	}
 	if all, err := pull.Collect(client.Tags(t.Context(), pull.Query{})); err != nil || len(all) != 1 {
@@ -62,7 +62,7 @@ func TestATagsIDMakesNoOtherPath(t *testing.T) {
 	_, config, owner := provider(t, fdstest.Options{Devices: 3})
 	client := newClient(t, config)
 	for _, id := range []string{"", ".", ".."} {
-		if err := client.DeleteTag(t.Context(), id); !isOnly(err, pull.ErrQuery) {
+		if err := client.DeleteTag(t.Context(), id); !isOnly(err, fds.ErrQuery) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -71,7 +71,7 @@ func TestATagsIDMakesNoOtherPath(t *testing.T) {
 	}
 	for _, id := range []string{"a/b", "a?b=c", "../spaces", "ä", "a%2Fb"} {
 		var failed *pull.Error
-		if err := client.DeleteTag(t.Context(), id); !isOnly(err, pull.ErrNotFound) || !errors.As(err, &failed) || failed.Path != "/fds/v2/tag/"+id {
+		if err := client.DeleteTag(t.Context(), id); !isOnly(err, fds.ErrNotFound) || !errors.As(err, &failed) || failed.Path != "/fds/v2/tag/"+id {
 			t.Errorf("%q: %v", id, err)
 		}
 	}

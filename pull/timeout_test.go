@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -85,10 +86,10 @@ func TestTheTimeOutCountsTheProvidersTimeOnly(t *testing.T) {
 		{"all within", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{}, 0, 3, 50 * time.Second, nil},
 		{"a loop that takes hours", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{}, time.Hour, 3, 3*time.Hour + 20*time.Second, nil}, // the rest is read meanwhile
 		{"an authorizer that takes hours", slow{200, 10 * time.Second, 10 * time.Second, list}, waiting{authorize: time.Hour}, 0, 3, time.Hour + 50*time.Second, nil},
-		{"no answer", slow{200, time.Hour, 0, list}, waiting{}, 0, 0, time.Minute, pull.ErrUnavailable},
-		{"parts that come too slowly", slow{200, 0, 25 * time.Second, list}, waiting{}, 0, 2, time.Minute, pull.ErrUnavailable},
-		{"both", slow{200, 0, 25 * time.Second, list}, waiting{time.Hour, 0}, time.Hour, 2, 3*time.Hour + 25*time.Second, pull.ErrUnavailable},
-		{"two challenges", slow{401, 40 * time.Second, 0, nil}, waiting{time.Hour, time.Hour}, 0, 0, 3*time.Hour + time.Minute, pull.ErrUnavailable},
+		{"no answer", slow{200, time.Hour, 0, list}, waiting{}, 0, 0, time.Minute, fds.ErrUnavailable},
+		{"parts that come too slowly", slow{200, 0, 25 * time.Second, list}, waiting{}, 0, 2, time.Minute, fds.ErrUnavailable},
+		{"both", slow{200, 0, 25 * time.Second, list}, waiting{time.Hour, 0}, time.Hour, 2, 3*time.Hour + 25*time.Second, fds.ErrUnavailable},
+		{"two challenges", slow{401, 40 * time.Second, 0, nil}, waiting{time.Hour, time.Hour}, 0, 0, 3*time.Hour + time.Minute, fds.ErrUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

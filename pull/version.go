@@ -8,7 +8,7 @@ import (
 
 // Version remembers which state of a list was read to its end, by the entity tags
 // of its answers (RFC 9110 section 8.8.3), so that reading it again costs one HTTP
-// 304 a page as long as nothing has changed: the list then yields ErrUnchanged.
+// 304 a page as long as nothing has changed: the list then yields fds.ErrUnchanged.
 // It is for one query of one owner, by one goroutine at a time; a query that asks
 // for another URL is read as if nothing were known. The zero value knows nothing.
 // A list whose provider sends no entity tags is always read. Where Link headers lead

@@ -29,7 +29,7 @@ func TestAnUnchangedListCostsAnAnswerWithoutContentForEachPage(t *testing.T) {
 	if n, err := read(); n != 25 || err != nil {
 		t.Fatalf("%d items, %v", n, err)
 	}
-	if n, err := read(); n != 0 || !errors.Is(err, pull.ErrUnchanged) || owner.authorized != 4 {
+	if n, err := read(); n != 0 || !errors.Is(err, fds.ErrUnchanged) || owner.authorized != 4 {
 		t.Errorf("%d items, %v, %d requests", n, err, owner.authorized)
 	}
 	if err := p.AddDevice(p.Owners()[0], []byte(`{"device_id":"new","generic":{"device_type":"dispenser"}}`)); err != nil {
@@ -38,7 +38,7 @@ func TestAnUnchangedListCostsAnAnswerWithoutContentForEachPage(t *testing.T) {
 	if n, err := read(); n != 26 || err != nil {
 		t.Errorf("after a change: %d items, %v", n, err)
 	}
-	if n, err := read(); n != 0 || !errors.Is(err, pull.ErrUnchanged) {
+	if n, err := read(); n != 0 || !errors.Is(err, fds.ErrUnchanged) {
 		t.Errorf("unchanged again: %d items, %v", n, err)
 	}
 	if items, err := raws(client.Items(t.Context(), pull.Specifications, pull.Query{Version: &known, IDs: []string{"new"}})); len(items) != 1 || err != nil {

@@ -35,7 +35,7 @@ func TestAChangeOnAnyPageGivesTheWholeList(t *testing.T) {
 				t.Fatalf("%s: %d, %v", name, n, err)
 			}
 			before := p.Requests(fdstest.APIEndpoint)
-			if n, err := read(); n != 0 || !errors.Is(err, pull.ErrUnchanged) || !isOnly(err, nil) || pull.Retryable(err) {
+			if n, err := read(); n != 0 || !errors.Is(err, fds.ErrUnchanged) || !isOnly(err, nil) || pull.Retryable(err) {
 				t.Errorf("%s: %d, %v", name, n, err)
 			}
 			for _, r := range p.APIRequests()[before:] {
@@ -51,7 +51,7 @@ func TestAChangeOnAnyPageGivesTheWholeList(t *testing.T) {
 				if n, err := read(); n != 13 || err != nil {
 					t.Errorf("%s: with %d changed: %d, %v", name, changed, n, err)
 				}
-				if _, err := read(); !errors.Is(err, pull.ErrUnchanged) {
+				if _, err := read(); !errors.Is(err, fds.ErrUnchanged) {
 					t.Errorf("%s: afterwards: %v", name, err)
 				}
 			}
@@ -108,7 +108,7 @@ func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
 	unchanged := func(after string) {
 		t.Helper()
 		provider.become("1", nil)
-		if n, err := read(pull.Query{}); n != 0 || !errors.Is(err, pull.ErrUnchanged) {
+		if n, err := read(pull.Query{}); n != 0 || !errors.Is(err, fds.ErrUnchanged) {
 			t.Errorf("after %s: %d items, %v", after, n, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestAVersionStaysAsItWasUnlessAListWasReadToItsEnd(t *testing.T) {
 	unchanged("a loop that ended early")
 
 	provider.become("2", map[string]func(*http.Request) *http.Response{"c": func(r *http.Request) *http.Response { return reply(r, 500, "") }})
-	if n, err := read(pull.Query{}); n != 4 || !isOnly(err, pull.ErrUnavailable) {
+	if n, err := read(pull.Query{}); n != 4 || !isOnly(err, fds.ErrUnavailable) {
 		t.Errorf("%d items, %v", n, err)
 	}
 	unchanged("a failure")
@@ -172,7 +172,7 @@ func TestAListOfManyPagesIsReadWheneverItIsAskedFor(t *testing.T) {
 		if n, err := read(); n != want || err != nil {
 			t.Fatalf("%d of %d items, %v", n, want, err)
 		}
-		if n, err := read(); test.known && (n != 0 || !errors.Is(err, pull.ErrUnchanged)) || !test.known && (n != want || err != nil) {
+		if n, err := read(); test.known && (n != 0 || !errors.Is(err, fds.ErrUnchanged)) || !test.known && (n != want || err != nil) {
 			t.Errorf("again %d of %d items, %v", n, want, err)
 		}
 		last = "new"
@@ -247,7 +247,7 @@ func TestOnlyAnEntityTagThatCanBeSentBackIsKept(t *testing.T) {
 		query := pull.Query{Version: new(pull.Version)}
 		_, _ = raws(client.Items(t.Context(), pull.Spaces, query))
 		_, err := raws(client.Items(t.Context(), pull.Spaces, query))
-		if kept && (sent != tag || !errors.Is(err, pull.ErrUnchanged)) || !kept && (sent != "" || err != nil) {
+		if kept && (sent != tag || !errors.Is(err, fds.ErrUnchanged)) || !kept && (sent != "" || err != nil) {
 			t.Errorf("%.40q: sent back as %.40q, %v", tag, sent, err)
 		}
 	}
@@ -290,7 +290,7 @@ func TestAPageAfterTheLastOneIsAChange(t *testing.T) {
 			query := pull.Query{Version: new(pull.Version)}
 			for range 2 {
 				got, err := raws(client.Items(t.Context(), pull.Events, query))
-				if len(got) != items && !errors.Is(err, pull.ErrUnchanged) {
+				if len(got) != items && !errors.Is(err, fds.ErrUnchanged) {
 					t.Fatalf("%d items, %v", len(got), err)
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -69,7 +70,7 @@ func TestADeadConnectionIsFoundWithinOneAndAHalfKeepAlives(t *testing.T) {
 					if took := s.Since.Sub(*last.Load()); took > keepAlive*3/2 || took < keepAlive {
 						t.Errorf("found after %v", took)
 					}
-					if !errors.Is(s.Err, push.ErrUnresponsive) {
+					if !errors.Is(s.Err, fds.ErrUnresponsive) {
 						t.Errorf("error %v", s.Err)
 					}
 					r.waitPhase(push.Connected) // though the handler may still block
@@ -99,7 +100,7 @@ func TestABrokerThatAllowsLongSilenceIsWatchedAsConfigured(t *testing.T) {
 		if want := time.Duration(longest) * time.Second; up.KeepAlive != want {
 			t.Errorf("the state says %v, the broker %v", up.KeepAlive, want)
 		}
-		if s := r.waitPhase(push.BackingOff); s.Since.Sub(up.Since) > keepAlive*3/2 || !errors.Is(s.Err, push.ErrUnresponsive) {
+		if s := r.waitPhase(push.BackingOff); s.Since.Sub(up.Since) > keepAlive*3/2 || !errors.Is(s.Err, fds.ErrUnresponsive) {
 			t.Errorf("found after %v: %v", s.Since.Sub(up.Since), s.Err)
 		}
 	})

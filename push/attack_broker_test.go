@@ -19,6 +19,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -154,7 +155,7 @@ func TestAttackABrokerThatWatchesNobodyIsWatched(t *testing.T) {
 		cfg.KeepAlive = 20 * time.Second
 		r := start(t, cfg, discard(t))
 		up := r.waitPhase(push.Connected)
-		if s := r.waitPhase(push.BackingOff); s.Since.Sub(up.Since) > 30*time.Second || !errors.Is(s.Err, push.ErrUnresponsive) {
+		if s := r.waitPhase(push.BackingOff); s.Since.Sub(up.Since) > 30*time.Second || !errors.Is(s.Err, fds.ErrUnresponsive) {
 			t.Errorf("found after %v: %v", s.Since.Sub(up.Since), s.Err)
 		}
 	})

@@ -85,7 +85,7 @@ func TestAttackATopicAliasThatWasNotOfferedIsRefused(t *testing.T) {
 					}
 					return []byte(b.String())
 				}, nil)
-				if !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "alias") {
+				if !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "alias") {
 					t.Errorf("error %v", s.Err)
 				}
 				if code != packets.DisconnectTopicAliasInvalid {
@@ -136,7 +136,7 @@ func TestAttackAPacketOverItsLimitIsRefusedBeforeItComes(t *testing.T) {
 					switch {
 					case over == 0 && (s.Err != nil || code != packets.DisconnectNormalDisconnection):
 						t.Errorf("at the limit: DISCONNECT 0x%02X, error %v", code, s.Err)
-					case over > 0 && (!errors.Is(s.Err, push.ErrPacketTooLarge) || code != packets.DisconnectPacketTooLarge):
+					case over > 0 && (!errors.Is(s.Err, fds.ErrPacketTooLarge) || code != packets.DisconnectPacketTooLarge):
 						t.Errorf("one byte over the limit: DISCONNECT 0x%02X, error %v", code, s.Err)
 					}
 				})
@@ -151,7 +151,7 @@ func TestAttackAPacketOverItsLimitIsRefusedBeforeItComes(t *testing.T) {
 				p.stay()
 			})
 			s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
-			if !errors.Is(s.Err, push.ErrPacketTooLarge) {
+			if !errors.Is(s.Err, fds.ErrPacketTooLarge) {
 				t.Errorf("error %v", s.Err)
 			}
 		})
@@ -180,7 +180,7 @@ func TestAttackAnAnswerToAnotherRequestIsNotTaken(t *testing.T) {
 					p.stay()
 				})
 				s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil || s.Phase == push.Connected })
-				if !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "answers nothing") {
+				if !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "answers nothing") {
 					t.Errorf("phase %q, error %v", s.Phase, s.Err)
 				}
 			})
@@ -212,7 +212,7 @@ func TestAttackManySmallMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 		cfg := b.config()
 		cfg.ReceiveMaximum = 1
 		s := start(t, cfg, discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
-		if !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+		if !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
 			t.Errorf("error %v", s.Err)
 		}
 		if n := taken.Load(); n > most {

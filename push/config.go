@@ -60,7 +60,7 @@ type Config struct {
 	// Certificate returns the owner's client certificate (M2). It is asked before
 	// every dial, so that a renewed one is taken up. What it returns is checked
 	// before the dial: dates, key, usage. When it has none, or one that only a
-	// person can mend, its error is to match ErrCertificate, or it returns nil:
+	// person can mend, its error is to match fds.ErrCertificate, or it returns nil:
 	// that is waited for (NeedsCertificate). Any other error counts as one that
 	// passes, such as a vault's time-out, and is retried as Backoff spaces attempts.
 	Certificate func(ctx context.Context) (*tls.Certificate, error)
@@ -183,7 +183,7 @@ func (c Config) validate() (settings, error) {
 	s := settings{Config: c}
 	var faults []error
 	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("push: %w: "+format, append([]any{ErrConfig}, args...)...))
+		faults = append(faults, fmt.Errorf("push: %w: "+format, append([]any{fds.ErrConfig}, args...)...))
 	}
 
 	if c.Owner.SubscriptionID.IsZero() {

@@ -83,7 +83,7 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 			cfg := good()
 			c.change(&cfg)
 			_, err := push.New(cfg)
-			if !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") || !isSafe(err.Error()) {
+			if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") || !isSafe(err.Error()) {
 				t.Errorf("error %.1000q, want %q", err, c.says)
 			}
 		})
@@ -104,7 +104,7 @@ func TestAttackAnAllowedServerIsAHostAndNothingElse(t *testing.T) {
 	} {
 		cfg := b.config()
 		cfg.AllowedServers = []string{"fine.test", allowed}
-		if _, err := push.New(cfg); !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), "AllowedServers") || !isSafe(err.Error()) {
+		if _, err := push.New(cfg); !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), "AllowedServers") || !isSafe(err.Error()) {
 			t.Errorf("%.40q: error %.1000q", allowed, err)
 		}
 	}

@@ -100,7 +100,7 @@ func TestABrokerThatReplacesTheClientIDIsRefused(t *testing.T) {
 			p.stay()
 		})
 		r := start(t, b.config(), discard(t))
-		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "client ID") {
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "client ID") {
 			t.Errorf("error %v", s.Err)
 		}
 	})
@@ -181,7 +181,7 @@ func TestARefusedFilterIsReportedAndTheOthersWork(t *testing.T) {
 		r := start(t, cfg, got.handle)
 		s := r.waitPhase(push.Connected)
 		var refused *push.ReasonError
-		if !errors.Is(s.Err, push.ErrDenied) || !errors.As(s.Err, &refused) || refused.Code != 0x87 || refused.Packet != "SUBACK" || refused.Filter != b.root.String()+"b/#" {
+		if !errors.Is(s.Err, fds.ErrBrokerDenied) || !errors.As(s.Err, &refused) || refused.Code != 0x87 || refused.Packet != "SUBACK" || refused.Filter != b.root.String()+"b/#" {
 			t.Errorf("error %v", s.Err)
 		}
 		if s.Subscriptions[0].Err != nil || s.Subscriptions[1].Err == nil {
@@ -200,7 +200,7 @@ func TestASUBACKOfTheWrongLengthIsNotTrusted(t *testing.T) {
 			p.stay()
 		})
 		r := start(t, b.config(), discard(t))
-		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, fds.ErrProtocol) {
 			t.Errorf("error %v", s.Err)
 		}
 	})
@@ -214,7 +214,7 @@ func TestABrokerWithoutWildcardsSaysSo(t *testing.T) {
 			p.stay()
 		})
 		r := start(t, b.config(), discard(t))
-		if s := r.waitPhase(push.Denied); !errors.Is(s.Err, push.ErrDenied) || !strings.Contains(s.Err.Error(), "without + and #") {
+		if s := r.waitPhase(push.Denied); !errors.Is(s.Err, fds.ErrBrokerDenied) || !strings.Contains(s.Err.Error(), "without + and #") {
 			t.Errorf("error %v", s.Err)
 		}
 	})
@@ -326,7 +326,7 @@ func TestOneRunAtATimeAndAgainAfterwards(t *testing.T) {
 		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
 		r := start(t, b.config(), discard(t))
 		r.waitPhase(push.Connected)
-		if err := r.Run(t.Context(), discard(t)); !errors.Is(err, push.ErrRunning) {
+		if err := r.Run(t.Context(), discard(t)); !errors.Is(err, fds.ErrRunning) {
 			t.Errorf("second Run: %v", err)
 		}
 		if err := r.stop(); err != nil {
@@ -340,7 +340,7 @@ func TestOneRunAtATimeAndAgainAfterwards(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("third Run: %v", err)
 		}
-		if err := r.Run(t.Context(), nil); !errors.Is(err, push.ErrConfig) {
+		if err := r.Run(t.Context(), nil); !errors.Is(err, fds.ErrConfig) {
 			t.Errorf("without a handler: %v", err)
 		}
 	})
@@ -470,7 +470,7 @@ func TestARefusedFilterIsNotForgottenForAForeignMessage(t *testing.T) {
 		r := start(t, cfg, discard(t))
 		r.waitState(func(s push.State) bool { return s.Foreign == 1 })
 		synctest.Wait()
-		if s := r.State(); !errors.Is(s.Err, push.ErrDenied) {
+		if s := r.State(); !errors.Is(s.Err, fds.ErrBrokerDenied) {
 			t.Errorf("error %v", s.Err)
 		}
 		r.stop()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
@@ -34,7 +35,7 @@ type Connection struct {
 }
 
 // New makes a connection that Run opens. A configuration that cannot work gives
-// an error that matches ErrConfig and names every fault in a sentence.
+// an error that matches fds.ErrConfig and names every fault in a sentence.
 func New(cfg Config) (*Connection, error) {
 	s, err := cfg.validate()
 	if err != nil {
@@ -73,19 +74,19 @@ func (c *Connection) State() State {
 }
 
 // Run connects, keeps the connection up and hands every message to h, until ctx
-// ends, which gives nil, or until waiting cannot help (ErrTakenOver). When ctx
+// ends, which gives nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
 // ends, a handler at work may finish within Config.DrainTimeout; its message is
 // acknowledged before the disconnect, and the broker keeps the session. Run
 // returns when the handler has returned. It may be called again afterwards, one
-// call at a time (ErrRunning). A panic in a function of the Config that Run calls
+// call at a time (fds.ErrRunning). A panic in a function of the Config that Run calls
 // ends it in the same way, and reaches the caller.
 func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
 	if h == nil {
-		return fmt.Errorf("push: run: %w: Handler is nil", ErrConfig)
+		return fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
 	}
 	r := c.begin(ctx, h)
 	if r == nil {
-		return fmt.Errorf("push: run: %w", ErrRunning)
+		return fmt.Errorf("push: run: %w", fds.ErrRunning)
 	}
 	defer r.end()
 	for !r.over {

@@ -256,7 +256,7 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 		}
 		hooks.mu.Lock()
 		defer hooks.mu.Unlock()
-		if len(hooks.errors) != sent-1-kept || !errors.Is(hooks.errors[0], push.ErrQueueFull) {
+		if len(hooks.errors) != sent-1-kept || !errors.Is(hooks.errors[0], fds.ErrQueueFull) {
 			t.Errorf("the hook was told of %d drops", len(hooks.errors))
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/proxy"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
@@ -153,6 +154,20 @@ func shakeHands(ctx context.Context, below net.Conn, err error, policy *tls.Conf
 
 // unreachable words an error of the time until CONNACK.
 func (s *settings) unreachable(ctx context.Context, to server, err error) error {
+	err = s.explained(ctx, to, err)
+	if tlspolicy.IsFault(err) || errors.Is(err, fds.ErrCertificate) || errors.As(err, new(*ReasonError)) {
+		return err
+	}
+	return passing{err}
+}
+
+// passing is an error of the network, which may pass. It matches fds.ErrUnavailable.
+type passing struct{ error }
+
+func (e passing) Unwrap() error        { return e.error }
+func (e passing) Is(target error) bool { return target == fds.ErrUnavailable }
+
+func (s *settings) explained(ctx context.Context, to server, err error) error {
 	var refused *ReasonError
 	var gone *lostError
 	var record tls.RecordHeaderError
@@ -171,7 +186,7 @@ func (s *settings) unreachable(ctx context.Context, to server, err error) error 
 		return fmt.Errorf("push: connect to %s: %w", where, err)
 	case isCertificateAlert(err):
 		return &CertificateError{Owner: s.Owner, Reason: "the broker " + where + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, fds.ErrConnectionClosed):
 		return fmt.Errorf("push: connect to %s: %w; check that this is a port of MQTT 5.0 and that the broker's access rules let this client in", where, err)
 	case errors.Is(err, errNoConnack) && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("push: connect to %s: %w; check that this is an MQTT port: %w", where, errNoConnack, ctx.Err())
@@ -245,7 +260,7 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	certificate, err := s.Certificate(ctx)
 	switch {
 	case err != nil:
-		return nil, &CertificateError{Owner: s.Owner, Reason: "its source failed", Passing: !errors.Is(err, ErrCertificate), Err: err}
+		return nil, &CertificateError{Owner: s.Owner, Reason: "its source failed", Passing: !errors.Is(err, fds.ErrCertificate), Err: err}
 	case certificate == nil || len(certificate.Certificate) == 0:
 		return fail("its source gave none", nil)
 	}

@@ -38,7 +38,7 @@
 // Problems of the network, the broker or a certificate are retried for as long
 // as Run's context lives, spaced by Config.Backoff, and shown by State. Run ends
 // by itself only when waiting cannot help: the broker says that another process
-// has taken over the owner's connection (ErrTakenOver). Where connections only end
+// has taken over the owner's connection (fds.ErrTakenOver). Where connections only end
 // again and again soon after they came up, without a reason, that is suspected and
 // tried again rarely. A command that wants to give up after 30 seconds without a
 // connection ends Run's context when State has not been Connected by then, and

@@ -163,7 +163,7 @@ func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 				r := start(t, cfg, got.handle)
 				select {
 				case err := <-told:
-					if errors.Is(err, push.ErrQueueFull) {
+					if errors.Is(err, fds.ErrQueueFull) {
 						t.Errorf("%v, though the handler did not", err)
 					}
 				case <-time.After(time.Minute):

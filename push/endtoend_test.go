@@ -12,6 +12,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -222,7 +223,7 @@ func TestTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
 		}
 		err := loser.State().Err
 		var taken *push.TakenOverError
-		if !errors.Is(err, push.ErrTakenOver) || !errors.As(err, &taken) || taken.Owner != owner {
+		if !errors.Is(err, fds.ErrTakenOver) || !errors.As(err, &taken) || taken.Owner != owner {
 			t.Errorf("the loser: %+v", loser.State())
 		}
 		if winner.State().Phase != push.Connected {

@@ -55,7 +55,7 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 	}{
 		"connections refused": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.RefuseConnections(o) }, provoke: drop,
-			shows: phase(push.BackingOff), class: push.ErrClosed, says: "connect to",
+			shows: phase(push.BackingOff), class: fds.ErrConnectionClosed, says: "connect to",
 		},
 		"refused before TLS": {
 			fault: func(fdstest.Owner) fdstest.Fault { return fdstest.RefuseConnections() }, provoke: drop,
@@ -63,13 +63,13 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 		},
 		"banned": {
 			fault:   func(o fdstest.Owner) fdstest.Fault { return fdstest.AnswerConnect(fdstest.Connack{Code: 0x8A}, o) },
-			provoke: drop, shows: phase(push.Denied), class: push.ErrDenied,
+			provoke: drop, shows: phase(push.Denied), class: fds.ErrBrokerDenied,
 		},
 		"a client ID assigned": {
 			fault: func(o fdstest.Owner) fdstest.Fault {
 				return fdstest.AnswerConnect(fdstest.Connack{AssignedClientID: "x"}, o)
 			},
-			provoke: drop, shows: phase(push.BackingOff), class: push.ErrProtocol,
+			provoke: drop, shows: phase(push.BackingOff), class: fds.ErrProtocol,
 		},
 		"a late CONNACK": {
 			fault: func(o fdstest.Owner) fdstest.Fault {
@@ -79,11 +79,11 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 		},
 		"subscriptions denied": {
 			fault:   func(o fdstest.Owner) fdstest.Fault { return fdstest.DenySubscriptions(0x87, o) },
-			provoke: drop, shows: phase(push.Denied), class: push.ErrDenied,
+			provoke: drop, shows: phase(push.Denied), class: fds.ErrBrokerDenied,
 		},
 		"silence": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.SilentBroker(o) },
-			shows: phase(push.BackingOff), class: push.ErrUnresponsive,
+			shows: phase(push.BackingOff), class: fds.ErrUnresponsive,
 		},
 		"a large packet": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.LargePackets(o) },
@@ -92,7 +92,7 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			shows: phase(push.BackingOff), class: push.ErrPacketTooLarge,
+			shows: phase(push.BackingOff), class: fds.ErrPacketTooLarge,
 		},
 		"a packet cut in half": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.CutNextPublish(o) },
@@ -101,11 +101,11 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			shows: phase(push.BackingOff), class: push.ErrClosed,
+			shows: phase(push.BackingOff), class: fds.ErrConnectionClosed,
 		},
 		"sessions lost": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.LoseSessions(o) },
-			shows: phase(push.BackingOff), class: push.ErrClosed,
+			shows: phase(push.BackingOff), class: fds.ErrConnectionClosed,
 		},
 		"shutting down": {
 			fault: func(o fdstest.Owner) fdstest.Fault { return fdstest.Disconnect(0x8B, "upgrade", "", o) },

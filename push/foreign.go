@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 	http2Settings = 4 // the type of the frame with which a server begins (RFC 9113 section 3.4)
 )
 
-// foreignError: what answered is no broker of MQTT 5.0. It matches ErrProtocol.
+// foreignError: what answered is no broker of MQTT 5.0. It matches fds.ErrProtocol.
 type foreignError struct {
 	who   string
 	begin string // of its answer
@@ -27,7 +28,7 @@ func (e *foreignError) Error() string {
 	return fmt.Sprintf("%s answers there and no broker of MQTT 5.0 (%q); check the URL's host and port with the provider", e.who, e.begin)
 }
 
-func (e *foreignError) Is(target error) bool { return target == ErrProtocol }
+func (e *foreignError) Is(target error) bool { return target == fds.ErrProtocol }
 
 // greetings are how servers begin that people take for a broker: those of a web server's
 // port, and those that speak first.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
@@ -30,17 +31,17 @@ func TestWhatIsNotMQTT5IsNamedWithinASecond(t *testing.T) {
 		says  []string
 		class error
 	}{
-		"a web server":                  {fdstest.AnswerForeign("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n", p.Owners()[0]), []string{"a web server answers there", "HTTP/1.1 400 Bad Request", "check the URL"}, push.ErrProtocol},
-		"a web server's few bytes":      {fdstest.AnswerForeign("HTTP/1.1 4", p.Owners()[0]), []string{"a web server"}, push.ErrProtocol},
-		"a web server's long page":      {fdstest.AnswerForeign("<!DOCTYPE html>"+strings.Repeat("\x1b[31m", 10_000), p.Owners()[0]), []string{"a web server"}, push.ErrProtocol},
-		"an HTTP/2 server":              {fdstest.AnswerForeign("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"), []string{"an HTTP/2 server"}, push.ErrProtocol},
-		"SSH":                           {fdstest.AnswerForeign("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), []string{"an SSH server", "SSH-2.0-OpenSSH_9.2p1 Debian-2"}, push.ErrProtocol},
-		"mail":                          {fdstest.AnswerForeign("220 mail.example.com ESMTP\r\n"), []string{"a mail or FTP server"}, push.ErrProtocol},
-		"IMAP":                          {fdstest.AnswerForeign("* OK IMAP4rev1\r\n"), []string{"an IMAP server"}, push.ErrProtocol},
-		"AMQP":                          {fdstest.AnswerForeign("AMQP\x00\x00\x09\x01", p.Owners()[0]), []string{"an AMQP broker"}, push.ErrProtocol},
-		"a text":                        {fdstest.AnswerForeign("hello there, who is it?\n"), []string{"something else answers there", "hello there"}, push.ErrProtocol},
-		"MQTT 3.1.1 that accepts":       {fdstest.AnswerForeign("\x20\x02\x00\x00", p.Owners()[0]), []string{"a broker of MQTT 3.1.1"}, push.ErrProtocol},
-		"MQTT 3.1.1 that refuses":       {fdstest.AnswerForeign("\x20\x02\x00\x01", p.Owners()[0]), []string{"unsupported protocol version", "must speak MQTT 5.0"}, push.ErrDenied},
+		"a web server":                  {fdstest.AnswerForeign("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n", p.Owners()[0]), []string{"a web server answers there", "HTTP/1.1 400 Bad Request", "check the URL"}, fds.ErrProtocol},
+		"a web server's few bytes":      {fdstest.AnswerForeign("HTTP/1.1 4", p.Owners()[0]), []string{"a web server"}, fds.ErrProtocol},
+		"a web server's long page":      {fdstest.AnswerForeign("<!DOCTYPE html>"+strings.Repeat("\x1b[31m", 10_000), p.Owners()[0]), []string{"a web server"}, fds.ErrProtocol},
+		"an HTTP/2 server":              {fdstest.AnswerForeign("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"), []string{"an HTTP/2 server"}, fds.ErrProtocol},
+		"SSH":                           {fdstest.AnswerForeign("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), []string{"an SSH server", "SSH-2.0-OpenSSH_9.2p1 Debian-2"}, fds.ErrProtocol},
+		"mail":                          {fdstest.AnswerForeign("220 mail.example.com ESMTP\r\n"), []string{"a mail or FTP server"}, fds.ErrProtocol},
+		"IMAP":                          {fdstest.AnswerForeign("* OK IMAP4rev1\r\n"), []string{"an IMAP server"}, fds.ErrProtocol},
+		"AMQP":                          {fdstest.AnswerForeign("AMQP\x00\x00\x09\x01", p.Owners()[0]), []string{"an AMQP broker"}, fds.ErrProtocol},
+		"a text":                        {fdstest.AnswerForeign("hello there, who is it?\n"), []string{"something else answers there", "hello there"}, fds.ErrProtocol},
+		"MQTT 3.1.1 that accepts":       {fdstest.AnswerForeign("\x20\x02\x00\x00", p.Owners()[0]), []string{"a broker of MQTT 3.1.1"}, fds.ErrProtocol},
+		"MQTT 3.1.1 that refuses":       {fdstest.AnswerForeign("\x20\x02\x00\x01", p.Owners()[0]), []string{"unsupported protocol version", "must speak MQTT 5.0"}, fds.ErrBrokerDenied},
 		"a web server without TLS":      {fdstest.AnswerWithoutTLS("HTTP/1.0 400 Bad Request\r\n\r\n"), []string{"does not speak TLS", "a web server answers there"}, nil},
 		"SSH without TLS":               {fdstest.AnswerWithoutTLS("SSH-2.0-x\r\n"), []string{"does not speak TLS", "an SSH server"}, nil},
 		"mail without TLS":              {fdstest.AnswerWithoutTLS("220 mail.example.com ESMTP\r\n"), []string{"does not speak TLS", "a mail or FTP server"}, nil},
@@ -48,8 +49,8 @@ func TestWhatIsNotMQTT5IsNamedWithinASecond(t *testing.T) {
 		"what demands ALPN":             {fdstest.DemandProtocol("x-amzn-mqtt-ca"), []string{"application protocol", "ALPN"}, nil},
 		"TLS that fails inside":         {fdstest.AnswerWithoutTLS("\x15\x03\x03\x00\x02\x02\x50"), []string{"something failed inside the server"}, nil},
 		"TLS that knows another name":   {fdstest.AnswerWithoutTLS("\x15\x03\x03\x00\x02\x02\x70"), []string{"does not know the host name"}, nil},
-		"TLS that wants a certificate":  {fdstest.AnswerWithoutTLS("\x15\x03\x03\x00\x02\x02\x74"), []string{"refuses it", "asks for a client certificate"}, push.ErrCertificate},
-		"a broker that says who we are": {fdstest.AnswerConnect(fdstest.Connack{AssignedClientID: "other"}), []string{"another client ID"}, push.ErrProtocol},
+		"TLS that wants a certificate":  {fdstest.AnswerWithoutTLS("\x15\x03\x03\x00\x02\x02\x74"), []string{"refuses it", "asks for a client certificate"}, fds.ErrCertificate},
+		"a broker that says who we are": {fdstest.AnswerConnect(fdstest.Connack{AssignedClientID: "other"}), []string{"another client ID"}, fds.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer p.Inject(c.fault)()
@@ -62,7 +63,7 @@ func TestWhatIsNotMQTT5IsNamedWithinASecond(t *testing.T) {
 			if s.Err == nil {
 				t.Fatalf("%+v", s)
 			}
-			if c.class != push.ErrDenied { // of which State.Broker says by whom
+			if c.class != fds.ErrBrokerDenied { // of which State.Broker says by whom
 				c.says = append(c.says, strings.TrimPrefix(p.BrokerURL(), "mqtts://"))
 			}
 			for _, want := range c.says {

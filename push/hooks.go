@@ -23,10 +23,10 @@ type HandledHook interface {
 	MessageHandled(owner fds.OwnerKey, took time.Duration, err error)
 }
 
-// DiscardHook is told of every message that was not handed over: ErrQueueFull, an
+// DiscardHook is told of every message that was not handed over: fds.ErrQueueFull, an
 // error about the topic, or one that says how its connection had ended, which is
 // told for quality of service 0 alone since any other comes again. By fdsclient it is told
-// too of a message that names another owner than its topic does (pull.ErrOwner).
+// too of a message that names another owner than its topic does (fds.ErrOwner).
 type DiscardHook interface {
 	MessageDiscarded(owner fds.OwnerKey, reason error)
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 )
 
 // named is every hook there is, and notes whom it was told of.
@@ -81,7 +80,7 @@ func TestTheLogHasOneLineOfAFactAndNamesTheOwner(t *testing.T) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 		r := start(t, cfg, discard(t))
 		time.Sleep(9 * time.Hour)
-		if err := r.wait(); !errors.Is(err, push.ErrTakenOver) {
+		if err := r.wait(); !errors.Is(err, fds.ErrTakenOver) {
 			t.Fatal(err)
 		}
 		want := []string{`phase="backing off"`, "push: connected", `phase="taken over"`}

@@ -17,6 +17,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -35,50 +36,50 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 		accept bool // the client is let in first
 		class  error
 	}{
-		"a PUBLISH of 100 MB":                     {fixed(0x32, 0x80, 0xC2, 0xD7, 0x2F), 0x95, true, push.ErrPacketTooLarge},
-		"a PUBLISH just over the limit":           {fixed(0x32, 0xFD, 0xFF, 0x3F), 0x95, true, push.ErrPacketTooLarge},
-		"a CONNACK of 256 MB":                     {fixed(0x20, 0xFF, 0xFF, 0xFF, 0x7F), 0x95, false, push.ErrPacketTooLarge},
-		"a CONNACK just over its limit":           {fixed(0x20, 0xFD, 0xFF, 0x03), 0x95, false, push.ErrPacketTooLarge},
-		"a SUBACK just over its limit":            {fixed(0x90, 0xFD, 0xFF, 0x03), 0x95, true, push.ErrPacketTooLarge},
-		"a DISCONNECT just over its limit":        {fixed(0xE0, 0xFD, 0xFF, 0x03), 0x95, true, push.ErrPacketTooLarge},
-		"a length of five bytes":                  {fixed(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), 0x81, true, push.ErrProtocol},
-		"a length without end":                    {fixed([]byte("\x30" + strings.Repeat("\xff", 4000))...), 0x81, true, push.ErrProtocol},
-		"packet type 0":                           {fixed(raw(0x00)...), 0x82, true, push.ErrProtocol},
-		"an AUTH before CONNACK":                  {fixed(raw(0xF0, 0x18, 0x00)...), 0x82, false, push.ErrProtocol},
-		"an AUTH":                                 {fixed(raw(0xF0, 0x19, 0x00)...), 0x82, true, push.ErrProtocol},
-		"a PUBLISH before CONNACK":                {fixed(raw(0x30, 0, 1, 'x', 0)...), 0x82, false, push.ErrProtocol},
-		"a second CONNACK":                        {fixed(raw(0x20, 0, 0, 0)...), 0x82, true, push.ErrProtocol},
-		"a CONNACK with a reason code of success": {fixed(raw(0x20, 0, 1, 0)...), 0x82, false, push.ErrProtocol},
-		"a CONNACK cut in its properties":         {fixed(raw(0x20, 0, 0, 5, 0x21)...), 0x81, false, push.ErrProtocol},
-		"an empty CONNACK":                        {fixed(raw(0x20)...), 0x81, false, push.ErrProtocol},
-		"a CONNECT":                               {fixed(raw(0x10, 0)...), 0x82, true, push.ErrProtocol},
-		"a SUBSCRIBE":                             {fixed(raw(0x82, 0, 1, 0)...), 0x81, true, push.ErrProtocol},
-		"a PUBACK":                                {fixed(raw(0x40, 0, 1)...), 0x82, true, push.ErrProtocol},
-		"a PUBREC":                                {fixed(raw(0x50, 0, 1)...), 0x82, true, push.ErrProtocol},
-		"a PUBCOMP":                               {fixed(raw(0x70, 0, 1)...), 0x82, true, push.ErrProtocol},
-		"a PUBREL with packet identifier 0":       {fixed(raw(0x62, 0, 0)...), 0x82, true, push.ErrProtocol},
-		"a PINGREQ":                               {fixed(raw(0xC0)...), 0x82, true, push.ErrProtocol},
-		"a PINGRESP with flags":                   {fixed(raw(0xD1)...), 0x81, true, push.ErrProtocol},
-		"an empty SUBACK":                         {fixed(raw(0x90)...), 0x81, true, push.ErrProtocol},
-		"a DISCONNECT cut in its properties":      {fixed(raw(0xE0, 0, 3, 0x1F, 0)...), 0x81, true, push.ErrProtocol},
+		"a PUBLISH of 100 MB":                     {fixed(0x32, 0x80, 0xC2, 0xD7, 0x2F), 0x95, true, fds.ErrPacketTooLarge},
+		"a PUBLISH just over the limit":           {fixed(0x32, 0xFD, 0xFF, 0x3F), 0x95, true, fds.ErrPacketTooLarge},
+		"a CONNACK of 256 MB":                     {fixed(0x20, 0xFF, 0xFF, 0xFF, 0x7F), 0x95, false, fds.ErrPacketTooLarge},
+		"a CONNACK just over its limit":           {fixed(0x20, 0xFD, 0xFF, 0x03), 0x95, false, fds.ErrPacketTooLarge},
+		"a SUBACK just over its limit":            {fixed(0x90, 0xFD, 0xFF, 0x03), 0x95, true, fds.ErrPacketTooLarge},
+		"a DISCONNECT just over its limit":        {fixed(0xE0, 0xFD, 0xFF, 0x03), 0x95, true, fds.ErrPacketTooLarge},
+		"a length of five bytes":                  {fixed(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), 0x81, true, fds.ErrProtocol},
+		"a length without end":                    {fixed([]byte("\x30" + strings.Repeat("\xff", 4000))...), 0x81, true, fds.ErrProtocol},
+		"packet type 0":                           {fixed(raw(0x00)...), 0x82, true, fds.ErrProtocol},
+		"an AUTH before CONNACK":                  {fixed(raw(0xF0, 0x18, 0x00)...), 0x82, false, fds.ErrProtocol},
+		"an AUTH":                                 {fixed(raw(0xF0, 0x19, 0x00)...), 0x82, true, fds.ErrProtocol},
+		"a PUBLISH before CONNACK":                {fixed(raw(0x30, 0, 1, 'x', 0)...), 0x82, false, fds.ErrProtocol},
+		"a second CONNACK":                        {fixed(raw(0x20, 0, 0, 0)...), 0x82, true, fds.ErrProtocol},
+		"a CONNACK with a reason code of success": {fixed(raw(0x20, 0, 1, 0)...), 0x82, false, fds.ErrProtocol},
+		"a CONNACK cut in its properties":         {fixed(raw(0x20, 0, 0, 5, 0x21)...), 0x81, false, fds.ErrProtocol},
+		"an empty CONNACK":                        {fixed(raw(0x20)...), 0x81, false, fds.ErrProtocol},
+		"a CONNECT":                               {fixed(raw(0x10, 0)...), 0x82, true, fds.ErrProtocol},
+		"a SUBSCRIBE":                             {fixed(raw(0x82, 0, 1, 0)...), 0x81, true, fds.ErrProtocol},
+		"a PUBACK":                                {fixed(raw(0x40, 0, 1)...), 0x82, true, fds.ErrProtocol},
+		"a PUBREC":                                {fixed(raw(0x50, 0, 1)...), 0x82, true, fds.ErrProtocol},
+		"a PUBCOMP":                               {fixed(raw(0x70, 0, 1)...), 0x82, true, fds.ErrProtocol},
+		"a PUBREL with packet identifier 0":       {fixed(raw(0x62, 0, 0)...), 0x82, true, fds.ErrProtocol},
+		"a PINGREQ":                               {fixed(raw(0xC0)...), 0x82, true, fds.ErrProtocol},
+		"a PINGRESP with flags":                   {fixed(raw(0xD1)...), 0x81, true, fds.ErrProtocol},
+		"an empty SUBACK":                         {fixed(raw(0x90)...), 0x81, true, fds.ErrProtocol},
+		"a DISCONNECT cut in its properties":      {fixed(raw(0xE0, 0, 3, 0x1F, 0)...), 0x81, true, fds.ErrProtocol},
 		"an empty DISCONNECT, which is allowed":   {fixed(raw(0xE0)...), 0, true, nil},
-		"an empty PUBLISH":                        {fixed(raw(0x30)...), 0x81, true, push.ErrProtocol},
-		"a PUBLISH whose topic is cut":            {fixed(raw(0x30, 0xFF, 0xFF, 'x')...), 0x81, true, push.ErrProtocol},
-		"quality of service 3":                    {func(p *peer) []byte { return raw(0x36, append(topic(p), 0, 1, 0)...) }, 0x81, true, push.ErrProtocol},
-		"packet identifier 0":                     {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 0, 0)...) }, 0x82, true, push.ErrProtocol},
-		"no packet identifier":                    {func(p *peer) []byte { return raw(0x32, topic(p)...) }, 0x81, true, push.ErrProtocol},
-		"no properties":                           {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1)...) }, 0x81, true, push.ErrProtocol},
-		"properties beyond the packet":            {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 9, 1)...) }, 0x81, true, push.ErrProtocol},
-		"a property length of five bytes":         {func(p *peer) []byte { return raw(0x30, append(topic(p), 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)...) }, 0x81, true, push.ErrProtocol},
-		"a length of five bytes that is 0":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 0x80, 0x80, 0x80, 0x80, 0)...) }, 0x81, true, push.ErrProtocol},
-		"a PUBREL cut in its properties":          {fixed(raw(0x62, 0, 1, 0, 5, 0x1F)...), 0x81, true, push.ErrProtocol},
-		"a PUBREL with a property of no PUBREL":   {fixed(raw(0x62, 0, 1, 0, 2, 0x01, 0)...), 0x81, true, push.ErrProtocol},
-		"a PUBREL with something behind":          {fixed(raw(0x62, 0, 1, 0, 0, 0)...), 0x81, true, push.ErrProtocol},
-		"half a PUBREL":                           {fixed(raw(0x62, 0)...), 0x81, true, push.ErrProtocol},
-		"a SUBACK that nobody waits for":          {fixed(raw(0x90, 0, 2, 0, 1)...), 0x82, true, push.ErrProtocol},
-		"an UNSUBACK that nobody waits for":       {fixed(raw(0xB0, 0, 1, 0, 0)...), 0x82, true, push.ErrProtocol},
-		"a property that is none, at once":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
-		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0x81, true, push.ErrProtocol},
+		"an empty PUBLISH":                        {fixed(raw(0x30)...), 0x81, true, fds.ErrProtocol},
+		"a PUBLISH whose topic is cut":            {fixed(raw(0x30, 0xFF, 0xFF, 'x')...), 0x81, true, fds.ErrProtocol},
+		"quality of service 3":                    {func(p *peer) []byte { return raw(0x36, append(topic(p), 0, 1, 0)...) }, 0x81, true, fds.ErrProtocol},
+		"packet identifier 0":                     {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 0, 0)...) }, 0x82, true, fds.ErrProtocol},
+		"no packet identifier":                    {func(p *peer) []byte { return raw(0x32, topic(p)...) }, 0x81, true, fds.ErrProtocol},
+		"no properties":                           {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1)...) }, 0x81, true, fds.ErrProtocol},
+		"properties beyond the packet":            {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 9, 1)...) }, 0x81, true, fds.ErrProtocol},
+		"a property length of five bytes":         {func(p *peer) []byte { return raw(0x30, append(topic(p), 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)...) }, 0x81, true, fds.ErrProtocol},
+		"a length of five bytes that is 0":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 0x80, 0x80, 0x80, 0x80, 0)...) }, 0x81, true, fds.ErrProtocol},
+		"a PUBREL cut in its properties":          {fixed(raw(0x62, 0, 1, 0, 5, 0x1F)...), 0x81, true, fds.ErrProtocol},
+		"a PUBREL with a property of no PUBREL":   {fixed(raw(0x62, 0, 1, 0, 2, 0x01, 0)...), 0x81, true, fds.ErrProtocol},
+		"a PUBREL with something behind":          {fixed(raw(0x62, 0, 1, 0, 0, 0)...), 0x81, true, fds.ErrProtocol},
+		"half a PUBREL":                           {fixed(raw(0x62, 0)...), 0x81, true, fds.ErrProtocol},
+		"a SUBACK that nobody waits for":          {fixed(raw(0x90, 0, 2, 0, 1)...), 0x82, true, fds.ErrProtocol},
+		"an UNSUBACK that nobody waits for":       {fixed(raw(0xB0, 0, 1, 0, 0)...), 0x82, true, fds.ErrProtocol},
+		"a property that is none, at once":        {func(p *peer) []byte { return raw(0x30, append(topic(p), 1, 0x7E)...) }, 0x81, true, fds.ErrProtocol},
+		"a property that is none":                 {func(p *peer) []byte { return raw(0x32, append(topic(p), 0, 1, 1, 0x7E)...) }, 0x81, true, fds.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -143,7 +144,7 @@ func TestAPacketIdentifierInUseIsNotTakenForAnotherMessage(t *testing.T) {
 					p.stay()
 				})
 				r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
-				if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) {
+				if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, fds.ErrProtocol) {
 					t.Errorf("error %v", s.Err)
 				}
 				r.waitPhase(push.Connected)
@@ -210,7 +211,7 @@ func TestAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
 		r := start(t, b.config(), discard(t))
 		time.Sleep(24 * time.Hour)
 		s := r.State()
-		if !errors.Is(s.Err, push.ErrPacketTooLarge) || !strings.Contains(s.Err.Error(), "MaxPacketSize") {
+		if !errors.Is(s.Err, fds.ErrPacketTooLarge) || !strings.Contains(s.Err.Error(), "MaxPacketSize") {
 			t.Errorf("error %v", s.Err)
 		}
 		if n := len(b.dialled()); n < 24*12 || n > 24*24+4 {
@@ -236,7 +237,7 @@ func TestABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
 		})
 		r := start(t, b.config(), func(context.Context, delivery.Message) error { <-finish; return nil })
 		defer close(finish)
-		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "identifier") {
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "identifier") {
 			t.Errorf("error %v", s.Err)
 		}
 	})
@@ -319,7 +320,7 @@ func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 		cfg := b.config()
 		cfg.ReceiveMaximum = 1
 		r := start(t, cfg, discard(t))
-		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+		if s := r.waitPhase(push.BackingOff); !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
 			t.Errorf("error %v", s.Err)
 		}
 		if code := <-codes; code != packets.DisconnectReceiveMaximumExceeded {
@@ -368,7 +369,7 @@ func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) 
 				cfg := b.config()
 				cfg.BrokerURL, cfg.WriteTimeout = url, 10*time.Minute
 				s := start(t, cfg, discard(t)).waitPhase(push.BackingOff)
-				if took := s.Since.Sub(began); took > 2*time.Second || !errors.Is(s.Err, push.ErrProtocol) {
+				if took := s.Since.Sub(began); took > 2*time.Second || !errors.Is(s.Err, fds.ErrProtocol) {
 					t.Errorf("left after %v: %v", took, s.Err)
 				}
 			})
@@ -396,7 +397,7 @@ func TestTheLevelsOfEarlyMessagesTakeBoundedMemory(t *testing.T) {
 		cfg := b.config()
 		cfg.ReceiveMaximum = 1
 		r := start(t, cfg, discard(t))
-		if s := r.waitState(func(s push.State) bool { return s.Err != nil }); !errors.Is(s.Err, push.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
+		if s := r.waitState(func(s push.State) bool { return s.Err != nil }); !errors.Is(s.Err, fds.ErrProtocol) || !strings.Contains(s.Err.Error(), "receive maximum") {
 			t.Errorf("error %v", s.Err)
 		}
 		r.stop()

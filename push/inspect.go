@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // violation is a rule that the broker broke: the reason code of our DISCONNECT
@@ -27,7 +28,7 @@ func broken(code byte, rule error, format string, args ...any) *violation {
 }
 
 func protocolError(code byte, format string, args ...any) *violation {
-	return broken(code, ErrProtocol, format, args...)
+	return broken(code, fds.ErrProtocol, format, args...)
 }
 
 // inspect decides what becomes of a packet: handed to whom it is for, or the end

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // longestGrid bounds how much earlier than planned a timer may fire; see aligned.
@@ -52,7 +53,7 @@ func (w *wire) watch() {
 	switch answer, idle := w.pingAt+w.pingAnswer, min(sent, received)+w.pingIdle; {
 	case w.pingAt != 0 && now > answer-w.pingGrid:
 		w.mu.Unlock()
-		w.fail(&lostError{fmt.Errorf("%w: nothing came for %v", ErrUnresponsive, (now - received).Round(time.Millisecond))})
+		w.fail(&lostError{fmt.Errorf("%w: nothing came for %v", fds.ErrUnresponsive, (now - received).Round(time.Millisecond))})
 		return
 	case w.pingAt != 0:
 		w.pingTimer.Reset(w.aligned(answer - now))

@@ -10,13 +10,10 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 )
-
-// ErrQueueFull is the reason why a message of quality of service 0 was dropped:
-// the handler fell behind.
-var ErrQueueFull = errors.New("the handler fell behind")
 
 // errNotHandedOver is why else one was: no broker sends it again.
 var errNotHandedOver = errors.New("push: the connection was ended before the message was handed over")
@@ -124,7 +121,7 @@ func (l *line) withdraw(s *session) {
 func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 	l.mu.Lock()
 	var drop int
-	reason := ErrQueueFull
+	reason := fds.ErrQueueFull
 	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes {
 		drop++
 		if l.closed {

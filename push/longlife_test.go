@@ -340,7 +340,7 @@ func TestATakeOverIsRetriedAfterALongTimeWhereThatIsWanted(t *testing.T) {
 		cfg.TakenOverRetry = time.Hour
 		r := start(t, cfg, discard(t))
 		s := r.waitPhase(push.TakenOver)
-		if wait := s.RetryAt.Sub(s.Since); wait < time.Hour || wait > 90*time.Minute || !errors.Is(s.Err, push.ErrTakenOver) {
+		if wait := s.RetryAt.Sub(s.Since); wait < time.Hour || wait > 90*time.Minute || !errors.Is(s.Err, fds.ErrTakenOver) {
 			t.Errorf("tried again after %v: %v", wait, s.Err)
 		}
 		time.Sleep(90 * time.Minute)
@@ -478,7 +478,7 @@ func TestSettingsThatContradictEachOtherAreRefused(t *testing.T) {
 	} {
 		cfg := b.config()
 		change(&cfg)
-		if _, err := push.New(cfg); !errors.Is(err, push.ErrConfig) || !strings.Contains(err.Error(), what) {
+		if _, err := push.New(cfg); !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

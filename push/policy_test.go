@@ -10,6 +10,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -66,7 +67,7 @@ func TestEveryReasonCodeHasItsPolicyWhereverItComes(t *testing.T) {
 					b := newScripted(t, func(p *peer) { script(p, code) })
 					r := start(t, b.config(), discard(t))
 					if want == stop {
-						if err := r.wait(); !errors.Is(err, push.ErrTakenOver) {
+						if err := r.wait(); !errors.Is(err, fds.ErrTakenOver) {
 							t.Errorf("Run: %v", err)
 						}
 						return
@@ -79,11 +80,11 @@ func TestEveryReasonCodeHasItsPolicyWhereverItComes(t *testing.T) {
 					delay := s.RetryAt.Sub(s.Since)
 					switch want {
 					case again:
-						if s.Phase != push.BackingOff || errors.Is(s.Err, push.ErrDenied) || delay > 2*time.Second {
+						if s.Phase != push.BackingOff || errors.Is(s.Err, fds.ErrBrokerDenied) || delay > 2*time.Second {
 							t.Errorf("%s for %v: %v", s.Phase, delay, s.Err)
 						}
 					case slowly:
-						if s.Phase != push.Denied || !errors.Is(s.Err, push.ErrDenied) || delay < 2*time.Minute || delay > 5*time.Minute {
+						if s.Phase != push.Denied || !errors.Is(s.Err, fds.ErrBrokerDenied) || delay < 2*time.Minute || delay > 5*time.Minute {
 							t.Errorf("%s for %v: %v", s.Phase, delay, s.Err)
 						}
 					}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // Read reads from the network and notes that the broker is alive, also in the
@@ -124,9 +125,9 @@ func (w *wire) readPacket() (packet []byte, header int, err error) {
 	total, kind := header+length, first[0]>>4
 	switch {
 	case total > w.maxPacket:
-		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", total, w.maxPacket)
+		return nil, 0, broken(0x95, fds.ErrPacketTooLarge, "the broker sent one of %d bytes, the limit is %d; raise MaxPacketSize if that is genuine", total, w.maxPacket)
 	case total > maxWithoutMessage && kind != packets.PUBLISH:
-		return nil, 0, broken(0x95, ErrPacketTooLarge, "the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", kind, total, maxWithoutMessage)
+		return nil, 0, broken(0x95, fds.ErrPacketTooLarge, "the broker sent one of type %d, which carries no message, of %d bytes, the limit is %d; ask the provider what its broker adds", kind, total, maxWithoutMessage)
 	}
 	if kind == packets.PUBLISH && !w.charge(total+messageBytes) {
 		return nil, 0, errEnded

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // action is what a connection does when the broker has refused or ended it.
@@ -88,13 +89,13 @@ func actionOf(err error) action {
 	switch {
 	case errors.As(err, &refused):
 		return reasonOf(refused.Code).action
-	case errors.Is(err, ErrTakenOver):
+	case errors.Is(err, fds.ErrTakenOver):
 		return stop
 	case isPassing(err):
 		return again
-	case errors.Is(err, ErrCertificate), errors.Is(err, ErrDenied), isVersionFault(err):
+	case errors.Is(err, fds.ErrCertificate), errors.Is(err, fds.ErrBrokerDenied), isVersionFault(err):
 		return slowly
-	case errors.Is(err, ErrPacketTooLarge), errors.Is(err, ErrProtocol):
+	case errors.Is(err, fds.ErrPacketTooLarge), errors.Is(err, fds.ErrProtocol):
 		return fault
 	}
 	return again
@@ -140,12 +141,12 @@ func (e *ReasonError) Error() string {
 	return b.String()
 }
 
-// Is matches ErrTakenOver and ErrDenied by the code.
+// Is matches fds.ErrTakenOver and fds.ErrBrokerDenied by the code.
 func (e *ReasonError) Is(target error) bool {
 	switch target {
-	case ErrTakenOver:
+	case fds.ErrTakenOver:
 		return reasonOf(e.Code).action == stop
-	case ErrDenied:
+	case fds.ErrBrokerDenied:
 		return reasonOf(e.Code).action == slowly
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -64,7 +65,7 @@ func TestARevokedCertificateIsRefusedAtTheNextConnectAndANewOneIsShown(t *testin
 			b.Revoke(first)
 			network.cut()
 			s := r.waitPhase(push.NeedsCertificate)
-			if !errors.Is(s.Err, push.ErrCertificate) || s.Connects != 2 {
+			if !errors.Is(s.Err, fds.ErrCertificate) || s.Connects != 2 {
 				t.Fatalf("after the revocation: %+v", s)
 			}
 			current.Store(&second.TLS)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
@@ -368,11 +369,11 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 	}
 	phase = BackingOff
 	switch {
-	case errors.Is(err, ErrCertificate) && !isPassing(err):
+	case errors.Is(err, fds.ErrCertificate) && !isPassing(err):
 		phase = NeedsCertificate
-	case errors.Is(err, ErrTakenOver):
+	case errors.Is(err, fds.ErrTakenOver):
 		phase = TakenOver
-	case errors.Is(err, ErrDenied) && !r.route.referred:
+	case errors.Is(err, fds.ErrBrokerDenied) && !r.route.referred:
 		phase = Denied
 	}
 	return delay, phase, err

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -52,7 +53,7 @@ func TestAnUnusableCertificateIsNamedBeforeTheDialAndReplacedWithoutARestart(t *
 		}, "cannot be read", false},
 		"none":             {func(*scripted) (*tls.Certificate, error) { return nil, nil }, "its source gave none", false},
 		"an empty one":     {func(*scripted) (*tls.Certificate, error) { return &tls.Certificate{}, nil }, "its source gave none", false},
-		"a source without": {func(*scripted) (*tls.Certificate, error) { return nil, fmt.Errorf("vault: %w", push.ErrCertificate) }, "its source failed: vault: no usable", false},
+		"a source without": {func(*scripted) (*tls.Certificate, error) { return nil, fmt.Errorf("vault: %w", fds.ErrCertificate) }, "its source failed: vault: no usable", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestAnUnusableCertificateIsNamedBeforeTheDialAndReplacedWithoutARestart(t *
 				r := start(t, cfg, discard(t))
 				s := r.waitPhase(push.NeedsCertificate)
 				var unusable *push.CertificateError
-				if !errors.Is(s.Err, push.ErrCertificate) || !errors.As(s.Err, &unusable) || unusable.Owner != b.owner || !strings.Contains(s.Err.Error(), c.says) {
+				if !errors.Is(s.Err, fds.ErrCertificate) || !errors.As(s.Err, &unusable) || unusable.Owner != b.owner || !strings.Contains(s.Err.Error(), c.says) {
 					t.Fatalf("error %v", s.Err)
 				}
 				if unusable.NotAfter.IsZero() == c.dated || unusable.NotBefore.IsZero() == c.dated {
@@ -221,7 +222,7 @@ func TestWhatIsWrongWithTLSIsOneClearSentence(t *testing.T) {
 			if s.Phase != c.phase || s.Err == nil || !strings.Contains(s.Err.Error(), c.says) || strings.Contains(s.Err.Error(), "\n") {
 				t.Errorf("%s: %v", s.Phase, s.Err)
 			}
-			if c.phase == push.NeedsCertificate != errors.Is(s.Err, push.ErrCertificate) {
+			if c.phase == push.NeedsCertificate != errors.Is(s.Err, fds.ErrCertificate) {
 				t.Errorf("class of %v", s.Err)
 			}
 			if !strings.HasPrefix(s.Err.Error(), "push: ") || strings.Count(s.Err.Error(), "push: ") != 1 {
@@ -268,7 +269,7 @@ func TestMosquittosRefusalsAreUnderstood(t *testing.T) {
 				Owner: owner, Root: root, BrokerURL: m.URL, RootCAs: m.RootCAs,
 				Certificate: func(context.Context) (*tls.Certificate, error) { return &stranger, nil },
 			}, discard(t))
-			if s := r.waitState(func(s push.State) bool { return !s.RetryAt.IsZero() }); s.Phase != push.NeedsCertificate || !errors.Is(s.Err, push.ErrCertificate) {
+			if s := r.waitState(func(s push.State) bool { return !s.RetryAt.IsZero() }); s.Phase != push.NeedsCertificate || !errors.Is(s.Err, fds.ErrCertificate) {
 				t.Errorf("%s: %v", s.Phase, s.Err)
 			}
 		})

@@ -152,7 +152,7 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 	s.granted.keepAlive, s.granted.expiry = settings.KeepAlive, settings.SessionExpiry
 	if p := ack.Properties; p != nil {
 		if p.AssignedClientID != "" && p.AssignedClientID != packet.ClientID { // some repeat the one that was given
-			return fmt.Errorf("push: connect to %s: %w: it assigned another client ID than the one that was given; FDS demands the subscription ID (M4)", s.to.address, ErrProtocol)
+			return fmt.Errorf("push: connect to %s: %w: it assigned another client ID than the one that was given; FDS demands the subscription ID (M4)", s.to.address, fds.ErrProtocol)
 		}
 		if p.SessionExpiryInterval != nil {
 			s.granted.expiry = time.Duration(*p.SessionExpiryInterval) * time.Second

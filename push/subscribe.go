@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // firstID is where the packet identifiers of our requests begin. Brokers number their
@@ -105,7 +106,7 @@ func (s *session) request(ctx context.Context, what, answer string, n int, build
 			codes, text = ack.Reasons, cut(ack.Properties.ReasonString)
 		}
 		if len(codes) != n {
-			return nil, "", fmt.Errorf("push: %s: %w: its %s answers %d of %d filters", what, ErrProtocol, answer, len(codes), n)
+			return nil, "", fmt.Errorf("push: %s: %w: its %s answers %d of %d filters", what, fds.ErrProtocol, answer, len(codes), n)
 		}
 		if try == requestTries || !slices.Contains(codes, packets.SubackPacketIdentifierinuse) {
 			return codes, text, nil
@@ -129,5 +130,5 @@ func (s *session) ask(ctx context.Context, what string, request packets.Packet, 
 		s.connection.cautious = true
 		return nil, fmt.Errorf("push: %s: its answer was not read: messages in flight come before it, and those that wait for handlers take up Config.Budget: %w", what, err)
 	}
-	return nil, fmt.Errorf("push: %s: %w: %w", what, ErrUnresponsive, err)
+	return nil, fmt.Errorf("push: %s: %w: %w", what, fds.ErrUnresponsive, err)
 }

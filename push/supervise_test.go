@@ -62,7 +62,7 @@ func TestAWakeDuringAnAttemptThatFailsIsNotForgotten(t *testing.T) {
 			}
 			close(asking)
 			<-woken // the new certificate arrives just after the old one was read
-			return nil, push.ErrCertificate
+			return nil, fds.ErrCertificate
 		}
 		r = start(t, cfg, discard(t))
 		<-asking
@@ -161,7 +161,7 @@ func TestOnStateMayAskWakeAndStop(t *testing.T) {
 		c, err := push.New(withState(b.config(), func(s push.State) {
 			phases = append(phases, string(c.State().Phase))
 			c.Wake()
-			if err := c.Run(ctx, discard(t)); !errors.Is(err, push.ErrRunning) {
+			if err := c.Run(ctx, discard(t)); !errors.Is(err, fds.ErrRunning) {
 				t.Errorf("Run within Run: %v", err)
 			}
 			if s.Phase == push.Connected {
@@ -410,11 +410,11 @@ func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
 		answer func(p *peer, id uint16)
 		class  error
 	}{
-		"too short": {func(p *peer, id uint16) { p.send(&packets.Unsuback{PacketID: id, Properties: &packets.Properties{}}) }, push.ErrProtocol},
+		"too short": {func(p *peer, id uint16) { p.send(&packets.Unsuback{PacketID: id, Properties: &packets.Properties{}}) }, fds.ErrProtocol},
 		"a SUBACK": {func(p *peer, id uint16) {
 			p.send(&packets.Suback{PacketID: id, Reasons: []byte{0}, Properties: &packets.Properties{}})
-		}, push.ErrProtocol},
-		"none": {func(*peer, uint16) {}, push.ErrUnresponsive},
+		}, fds.ErrProtocol},
+		"none": {func(*peer, uint16) {}, fds.ErrUnresponsive},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

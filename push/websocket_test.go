@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -187,8 +188,8 @@ func TestAServerThatIsNoMQTTGatewayIsNamed(t *testing.T) {
 			_, _, _ = s.ReadMessage()
 			_, _, _ = s.ReadMessage()
 			return true
-		}, push.ErrProtocol, "text frame"},
-		"closed at once": {func(w http.ResponseWriter, r *http.Request) bool { defer upgrade(w, r, "mqtt").Close(); return true }, push.ErrClosed, "without a reason"},
+		}, fds.ErrProtocol, "text frame"},
+		"closed at once": {func(w http.ResponseWriter, r *http.Request) bool { defer upgrade(w, r, "mqtt").Close(); return true }, fds.ErrConnectionClosed, "without a reason"},
 		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) bool {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // lingerTime is what an ended connection has to send its DISCONNECT and to see
@@ -290,6 +291,9 @@ func (e *lostError) Error() string { return "push: connection lost: " + e.cause.
 
 func (e *lostError) Unwrap() error { return e.cause }
 
+// Is matches fds.ErrUnavailable: the connection is made again.
+func (e *lostError) Is(target error) bool { return target == fds.ErrUnavailable }
+
 // closures are the errors of a connection that the other side has closed. The
 // numbers are WSAECONNABORTED and WSAECONNRESET: on Windows they are what comes,
 // and ECONNRESET does not match them; elsewhere they mean nothing.
@@ -298,7 +302,7 @@ var closures = []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.
 // lost words the error by which the network ended the connection.
 func lost(err error) error {
 	if isClosure(err) {
-		err = ErrClosed
+		err = fds.ErrConnectionClosed
 	}
 	return &lostError{err}
 }
@@ -310,5 +314,5 @@ func isClosure(err error) bool {
 // isBare says whether err ended a connection that was there, without a reason.
 func isBare(err error) bool {
 	var gone *lostError
-	return errors.As(err, &gone) && errors.Is(err, ErrClosed)
+	return errors.As(err, &gone) && errors.Is(err, fds.ErrConnectionClosed)
 }

@@ -63,7 +63,7 @@ func TestAttackTheFileOfAnotherOwnerIsNotTaken(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if got, err := folder.Load(t.Context(), keyOf(victim)); !errors.Is(err, statestore.ErrCorrupt) || len(got.Data) > 0 {
+					if got, err := folder.Load(t.Context(), keyOf(victim)); !errors.Is(err, fds.ErrCorrupt) || len(got.Data) > 0 {
 						t.Errorf("%s folder: the other owner's record was taken: %s, %v", name, got.Data, err)
 					}
 				}

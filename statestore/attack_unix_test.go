@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 )
@@ -52,7 +53,7 @@ func TestAttackWhatIsNoFileOfOursIsRefusedAndNamed(t *testing.T) {
 				}
 				check := func(method string, err error) {
 					t.Helper()
-					if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrNoClaims) || !strings.Contains(err.Error(), file) {
+					if err == nil || errors.Is(err, fds.ErrConflict) || errors.Is(err, fds.ErrNoClaims) || !strings.Contains(err.Error(), file) {
 						t.Errorf("%s returns %v, want an error that names %s", method, err, file)
 					}
 				}
@@ -141,7 +142,7 @@ func TestWhereNothingCanBeWrittenAClaimIsGrantedAndSaysSo(t *testing.T) {
 				spoil(t, disk)
 				owner := newOwner()
 				release, err := f.Claim(t.Context(), owner)
-				if err != nil && !errors.Is(err, ErrNoClaims) || release == nil {
+				if err != nil && !errors.Is(err, fds.ErrNoClaims) || release == nil {
 					t.Fatalf("Claim: %v", err)
 				}
 				if err == nil && !used {
@@ -265,7 +266,7 @@ func TestOnAFileSystemWithoutLocksRecordsAreKeptAllTheSame(t *testing.T) {
 		f, owner := openTestFolder(t), newOwner()
 		key := Key{"app", owner, "state"}
 		revision := mustSave(t, f, key, "1", "")
-		if _, err := f.Save(t.Context(), key, []byte("2"), ""); !errors.Is(err, ErrConflict) {
+		if _, err := f.Save(t.Context(), key, []byte("2"), ""); !errors.Is(err, fds.ErrConflict) {
 			t.Errorf("%v: Save: %v", fault, err)
 		}
 		if err := f.Delete(t.Context(), key, revision); err != nil {
@@ -273,7 +274,7 @@ func TestOnAFileSystemWithoutLocksRecordsAreKeptAllTheSame(t *testing.T) {
 		}
 		for range 2 {
 			release, err := f.Claim(t.Context(), owner)
-			if !errors.Is(err, ErrNoClaims) || !errors.Is(err, fault) || release == nil {
+			if !errors.Is(err, fds.ErrNoClaims) || !errors.Is(err, fault) || release == nil {
 				t.Fatalf("%v: Claim: %v", fault, err)
 			}
 			wantClaimedBy(t, f, owner, os.Getpid())
@@ -296,7 +297,7 @@ func TestAFolderIsTheSameUnderAnotherPath(t *testing.T) {
 	wantClaimedBy(t, g, key.Owner, os.Getpid())
 	wantRecord(t, f, key, "")
 	revision := mustSave(t, g, key, "{}", "")
-	if _, err := f.Save(t.Context(), key, nil, ""); !errors.Is(err, ErrConflict) {
+	if _, err := f.Save(t.Context(), key, nil, ""); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("Save: %v", err)
 	}
 	mustSave(t, f, key, "{}", revision)

@@ -60,7 +60,7 @@ func byteOf(key Key) int64 {
 }
 
 // Claim implements [Claimer] for all that use the folder on this machine. Where the folder
-// cannot be written to, or its file system has no locks, the error matches [ErrNoClaims].
+// cannot be written to, or its file system has no locks, the error matches [fds.ErrNoClaims].
 func (f *Folder) Claim(ctx context.Context, owner fds.OwnerKey) (release func(), err error) {
 	if err := checkOwner(ctx, owner); err != nil {
 		return nil, fmt.Errorf("statestore: claim %s: %w", shownOwner(owner), err)
@@ -90,7 +90,7 @@ func (f *Folder) Claim(ctx context.Context, owner fds.OwnerKey) (release func(),
 	case err == nil:
 		return release, nil
 	case ctx.Err() == nil && (errors.Is(err, errNoLocks) || errors.Is(err, fs.ErrPermission) || isReadOnly(err) || atomicfile.IsFull(err)):
-		return release, fmt.Errorf("statestore: claim %s: %w: %w", shownOwner(owner), ErrNoClaims, err)
+		return release, fmt.Errorf("statestore: claim %s: %w: %w", shownOwner(owner), fds.ErrNoClaims, err)
 	}
 	release()
 	return nil, fmt.Errorf("statestore: claim %s: %w", shownOwner(owner), err)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -154,7 +155,7 @@ type stored struct {
 
 // read finds the record of a key. The state is in the file that earlier versions use, unless
 // that is another client's, or was when the client's own file was made. With an error that
-// matches ErrCorrupt it returns the revision.
+// matches fds.ErrCorrupt it returns the revision.
 func (f *Folder) read(key Key) (stored, error) {
 	if key.Name != stateName {
 		found, err := f.readFile(key, true)
@@ -214,7 +215,7 @@ func naming(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, fds.ErrCorrupt):
 		return fmt.Errorf("%s: %w; delete it to go on without what it says", name, err)
 	case errors.Is(err, atomicfile.ErrUnsafe):
 		return fmt.Errorf("%s: %w; remove it", name, err)
@@ -234,7 +235,7 @@ func (f *Folder) look(key Key) (stored, error) {
 		}
 	}
 	found, err := f.read(key)
-	if errors.Is(err, ErrCorrupt) { // it can be replaced
+	if errors.Is(err, fds.ErrCorrupt) { // it can be replaced
 		err = nil
 	}
 	return found, err

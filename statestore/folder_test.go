@@ -109,7 +109,7 @@ func TestTheStateOfAnEarlierVersionIsLoadedAndReplaced(t *testing.T) {
 	}
 	wantRecord(t, f, Key{"app", owner, "x"}, "")
 	mustSave(t, f, key, `{"new":1}`, record.Revision)
-	if _, err := f.Save(t.Context(), other, nil, record.Revision); !errors.Is(err, ErrConflict) {
+	if _, err := f.Save(t.Context(), other, nil, record.Revision); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("the second client to save gets %v", err)
 	}
 	wantRecord(t, f, key, `{"new":1}`)
@@ -130,7 +130,7 @@ func TestAnEarlierVersionAndThisOneTakeTurns(t *testing.T) {
 			t.Fatalf("an earlier version reads %q, %v", state, taken)
 		}
 		earlierFile(t, f, owner, fmt.Sprintf(`{"m":%d}`, n))
-		if _, err := f.Save(t.Context(), key, nil, revision); !errors.Is(err, ErrConflict) {
+		if _, err := f.Save(t.Context(), key, nil, revision); !errors.Is(err, fds.ErrConflict) {
 			t.Fatalf("a save over what an earlier version has saved: %v", err)
 		}
 		revision = wantRecord(t, f, key, fmt.Sprintf(`{"m":%d}`, n)).Revision
@@ -159,7 +159,7 @@ func TestALargeStateOfAnEarlierVersionIsLoaded(t *testing.T) {
 	earlierFile(t, f, owner, state)
 	key := Key{"app", owner, "state"}
 	record := wantRecord(t, f, key, state)
-	if _, err := f.Save(t.Context(), key, record.Data, record.Revision); !errors.Is(err, ErrTooLarge) {
+	if _, err := f.Save(t.Context(), key, record.Data, record.Revision); !errors.Is(err, fds.ErrTooLarge) {
 		t.Errorf("it is saved: %v", err)
 	}
 	mustSave(t, f, key, "{}", record.Revision)
@@ -250,7 +250,7 @@ func TestASaveReadsNothingThatItKnows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := other.Save(t.Context(), key, nil, revision); !errors.Is(err, ErrConflict) {
+			if _, err := other.Save(t.Context(), key, nil, revision); !errors.Is(err, fds.ErrConflict) {
 				t.Errorf("a save by someone else: %v", err)
 			}
 		})
@@ -276,7 +276,7 @@ func TestASaveIsNotMistakenForAnotherOfTheSameMoment(t *testing.T) {
 		}
 		now := mustSave(t, other, key, `{"n":2}`, revision)
 		now = mustSave(t, other, key, `{"n":3}`, now)
-		if _, err := one.Save(t.Context(), key, nil, revision); !errors.Is(err, ErrConflict) {
+		if _, err := one.Save(t.Context(), key, nil, revision); !errors.Is(err, fds.ErrConflict) {
 			t.Fatalf("a save over two of someone else: %v", err)
 		}
 		revision = now
@@ -320,12 +320,12 @@ func TestWhatIsDamagedIsNamedAndCanBeReplacedOrDeleted(t *testing.T) {
 		} {
 			writeFile(t, file, content)
 			record, err := f.Load(t.Context(), key)
-			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), file) || record.Data != nil || record.Revision == "" {
+			if !errors.Is(err, fds.ErrCorrupt) || !strings.Contains(err.Error(), file) || record.Data != nil || record.Revision == "" {
 				t.Errorf("%s, %s: Load returns %v, %v", name, what, record, err)
 				continue
 			}
 			for _, wrong := range []string{"", revision} {
-				if _, err := f.Save(t.Context(), key, nil, wrong); !errors.Is(err, ErrConflict) {
+				if _, err := f.Save(t.Context(), key, nil, wrong); !errors.Is(err, fds.ErrConflict) {
 					t.Errorf("%s, %s: Save with another revision returns %v", name, what, err)
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // FuzzAFile: nothing that a file may hold is taken for what it is not.
@@ -23,7 +25,7 @@ func FuzzAFile(f *testing.F) {
 	f.Add([]byte(`{"version":1,"owner":{"issuer":"https://auth.example.com","subscription_id":"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"},"state":{}}`), true)
 	f.Fuzz(func(t *testing.T, file []byte, shared bool) {
 		got, err := decode(key, file, shared)
-		if got.Revision == "" || err != nil && (!errors.Is(err, ErrCorrupt) || got.Data != nil) || err == nil && got.Data == nil {
+		if got.Revision == "" || err != nil && (!errors.Is(err, fds.ErrCorrupt) || got.Data != nil) || err == nil && got.Data == nil {
 			t.Fatalf("%+v, %v", got, err)
 		}
 	})
@@ -52,7 +54,7 @@ func FuzzARecord(f *testing.F) {
 			t.Fatalf("%q of %q is read as %+v, %v", file, data, got, err)
 		}
 		key.Owner = newOwner()
-		if _, err := decode(key, file, true); !errors.Is(err, ErrCorrupt) {
+		if _, err := decode(key, file, true); !errors.Is(err, fds.ErrCorrupt) {
 			t.Fatalf("another owner's file: %v", err)
 		}
 	})

@@ -69,7 +69,7 @@ func increment(ctx context.Context, s Store, key Key) error {
 	revision := ""
 	for n, number := 0, 0; ; n++ {
 		_, err := s.Save(ctx, key, []byte(strconv.Itoa(number+1)), revision)
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, fds.ErrConflict) {
 			return err
 		}
 		record, err := s.Load(ctx, key)

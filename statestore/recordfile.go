@@ -108,7 +108,7 @@ type content struct {
 // damaged is the content of a file that holds no record of the key.
 func damaged(file []byte, format string, args ...any) (content, error) {
 	sum := sha256.Sum256(file)
-	return content{Record: Record{Revision: "damaged-" + hex.EncodeToString(sum[:16])}}, fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+	return content{Record: Record{Revision: "damaged-" + hex.EncodeToString(sum[:16])}}, fmt.Errorf("%w: %s", fds.ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
 // decode reads the file of a record, which may be another client's where shared. With an

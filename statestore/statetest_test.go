@@ -70,7 +70,7 @@ type small struct{ *statestore.Memory }
 
 func (s small) Save(ctx context.Context, key statestore.Key, data []byte, revision string) (string, error) {
 	if len(data) == statestore.MaxBytes {
-		return "", statestore.ErrTooLarge
+		return "", fds.ErrTooLarge
 	}
 	return s.Memory.Save(ctx, key, data, revision)
 }
@@ -89,7 +89,7 @@ type strict struct{ *statestore.Memory }
 
 func (s strict) Delete(ctx context.Context, key statestore.Key, revision string) error {
 	if revision == "" {
-		return statestore.ErrConflict
+		return fds.ErrConflict
 	}
 	return s.Memory.Delete(ctx, key, revision)
 }
@@ -244,7 +244,7 @@ type slow struct {
 
 func (s *slow) Save(ctx context.Context, key statestore.Key, data []byte, revision string) (string, error) {
 	if stored := current(ctx, s.Memory, key); stored != revision {
-		return "", statestore.ErrConflict
+		return "", fds.ErrConflict
 	}
 	<-time.After(time.Millisecond)
 	s.mu.Lock()

@@ -2,7 +2,6 @@ package statestore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -17,26 +16,9 @@ const MaxBytes = 512 << 10
 // maxText bounds an issuer and a client ID, in bytes.
 const maxText = 8 << 10
 
-// Classes of errors, for [errors.Is].
-var (
-	// ErrConflict: the stored record is not the one that the revision names. Nothing was
-	// changed; load it again.
-	ErrConflict = errors.New("the stored record is another one")
-	// ErrTooLarge: the data has more than [MaxBytes]. Nothing was changed.
-	ErrTooLarge = errors.New("too large")
-	// ErrCorrupt: the stored record is damaged or of a newer version. The text names its
-	// place. No later attempt fares better.
-	ErrCorrupt = errors.New("damaged or of a newer version")
-	// ErrKey: no record can have this key.
-	ErrKey = errors.New("not the key of a record")
-	// ErrNoClaims: nothing could be claimed here that other processes see. The text has
-	// the reason.
-	ErrNoClaims = errors.New("claims are not seen by other processes")
-)
-
 // Key names a record. Issuer and client ID are UTF-8 of at most 8 KiB; the client ID may be
 // empty, the owner may not. What breaks these rules each method of a [Store] refuses with an
-// error that matches [ErrKey].
+// error that matches [fds.ErrMalformed].
 type Key struct {
 	ClientID string // of the application at the owner's provider
 	Owner    fds.OwnerKey
@@ -57,14 +39,14 @@ type Record struct {
 // one or the new one, whole; Load tells.
 type Store interface {
 	// Load returns the record, the zero Record where there is none. With an error that
-	// matches ErrCorrupt the record has no Data, but may have a Revision, with which it can
+	// matches fds.ErrCorrupt the record has no Data, but may have a Revision, with which it can
 	// be replaced or deleted. Data may be larger than MaxBytes where an earlier version has
 	// written it.
 	Load(ctx context.Context, key Key) (Record, error)
 
 	// Save stores data in place of the record that has that revision, "" for none, and
 	// returns the new one, which no record under this key has had before. Where another is
-	// stored, or none, nothing is changed and the error matches ErrConflict: of several
+	// stored, or none, nothing is changed and the error matches fds.ErrConflict: of several
 	// Saves at once with one revision one succeeds. The record is durable when the error is
 	// nil.
 	Save(ctx context.Context, key Key, data []byte, revision string) (newRevision string, err error)
@@ -79,12 +61,12 @@ type Store interface {
 type Claimer interface {
 	// Claim takes the owner until release is called or this process ends. When someone has
 	// it, in this process or another, the error is a *[ClaimedError]. With an error that
-	// matches ErrNoClaims the owner is taken as far as this process sees, and release is
+	// matches fds.ErrNoClaims the owner is taken as far as this process sees, and release is
 	// to be called; after any other error release is nil.
 	Claim(ctx context.Context, owner fds.OwnerKey) (release func(), err error)
 }
 
-// ClaimedError says that someone has claimed an owner.
+// ClaimedError says that someone has claimed an owner. It matches [fds.ErrRunning].
 type ClaimedError struct {
 	Owner fds.OwnerKey
 	PID   int    // of the process that has it, which may be this one; 0: not known, such as that of another container
@@ -104,20 +86,23 @@ func (e *ClaimedError) Error() string {
 	return fmt.Sprintf("statestore: claim %s: %s consumes this owner already%s; end that one first", shownOwner(e.Owner), who, where)
 }
 
-// check returns an error that matches ErrKey or, when ctx has ended, its error.
+// Unwrap returns [fds.ErrRunning].
+func (e *ClaimedError) Unwrap() error { return fds.ErrRunning }
+
+// check returns an error that matches fds.ErrMalformed or, when ctx has ended, its error.
 func (k Key) check(ctx context.Context) error {
 	if err := checkOwner(ctx, k.Owner); err != nil {
 		return err
 	}
 	if len(k.ClientID) > maxText || !utf8.ValidString(k.ClientID) {
-		return fmt.Errorf("%w: the client ID is not UTF-8 of at most %d bytes", ErrKey, maxText)
+		return fmt.Errorf("%w: the client ID is not UTF-8 of at most %d bytes", fds.ErrMalformed, maxText)
 	}
 	valid := len(k.Name) >= 1 && len(k.Name) <= 64
 	for _, c := range []byte(k.Name) {
 		valid = valid && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-')
 	}
 	if !valid {
-		return fmt.Errorf("%w: the name must have 1 to 64 of a-z, 0-9, dot and hyphen", ErrKey)
+		return fmt.Errorf("%w: the name must have 1 to 64 of a-z, 0-9, dot and hyphen", fds.ErrMalformed)
 	}
 	return nil
 }
@@ -127,9 +112,9 @@ func checkOwner(ctx context.Context, owner fds.OwnerKey) error {
 	case ctx.Err() != nil:
 		return keylock.Ended(ctx)
 	case owner.Issuer == "" || len(owner.Issuer) > maxText || !utf8.ValidString(owner.Issuer):
-		return fmt.Errorf("%w: the issuer is not UTF-8 of 1 to %d bytes", ErrKey, maxText)
+		return fmt.Errorf("%w: the issuer is not UTF-8 of 1 to %d bytes", fds.ErrMalformed, maxText)
 	case owner.SubscriptionID == fds.SubscriptionID{}:
-		return fmt.Errorf("%w: it has no subscription ID", ErrKey)
+		return fmt.Errorf("%w: it has no subscription ID", fds.ErrMalformed)
 	}
 	return nil
 }
@@ -157,7 +142,7 @@ func shown(s string) string {
 
 func checkSize(data []byte) error {
 	if len(data) > MaxBytes {
-		return fmt.Errorf("%w: %d bytes, at most %d can be stored", ErrTooLarge, len(data), MaxBytes)
+		return fmt.Errorf("%w: %d bytes, at most %d can be stored", fds.ErrTooLarge, len(data), MaxBytes)
 	}
 	return nil
 }
@@ -166,9 +151,9 @@ func checkSize(data []byte) error {
 func conflict(stored, wanted string) error {
 	switch {
 	case wanted == "":
-		return fmt.Errorf("%w: there is one already; load it", ErrConflict)
+		return fmt.Errorf("%w: there is one already; load it", fds.ErrConflict)
 	case stored == "":
-		return fmt.Errorf("%w: it was deleted, or another client's name is on it now; load it again", ErrConflict)
+		return fmt.Errorf("%w: it was deleted, or another client's name is on it now; load it again", fds.ErrConflict)
 	}
-	return fmt.Errorf("%w: it was changed since it was loaded; load it again", ErrConflict)
+	return fmt.Errorf("%w: it was changed since it was loaded; load it again", fds.ErrConflict)
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestAttackAnotherUsersGrantFileIsOneRecordsTrouble(t *testing.T) {
@@ -16,10 +18,10 @@ func TestAttackAnotherUsersGrantFileIsOneRecordsTrouble(t *testing.T) {
 	f, hurt, well, file := twoGrants(t)
 	check := func(t *testing.T, reader Store) {
 		t.Helper()
-		if ids, errs := list(t, reader); len(ids) != 1 || ids[0] != well.GrantID || len(errs) != 1 || !errors.Is(errs[0], ErrUnsafe) || errors.Is(errs[0], ErrUnavailable) {
+		if ids, errs := list(t, reader); len(ids) != 1 || ids[0] != well.GrantID || len(errs) != 1 || !errors.Is(errs[0], fds.ErrUnsafe) || errors.Is(errs[0], fds.ErrStoreUnavailable) {
 			t.Errorf("List gives %q, %v", ids, errs)
 		}
-		if _, err := reader.Load(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) || errors.Is(err, ErrUnavailable) {
+		if _, err := reader.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrUnsafe) || errors.Is(err, fds.ErrStoreUnavailable) {
 			t.Errorf("Load gives %v", err)
 		}
 		wantLoad(t, reader, well)

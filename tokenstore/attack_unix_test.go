@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // eachLocker runs test with stores that lock files, and the folder of those.
@@ -44,11 +46,11 @@ func TestAttackLocksOfAnotherUserAreRefused(t *testing.T) {
 		if err := os.Chown(locks, 12345, -1); err != nil { // its owner could remove what we lock
 			t.Fatal(err)
 		}
-		if err := wantLocked(t, s, g.Key); !errors.Is(err, ErrUnsafe) {
+		if err := wantLocked(t, s, g.Key); !errors.Is(err, fds.ErrUnsafe) {
 			t.Errorf("Lock in another user's folder gives %v", err)
 		}
 		for op, err := range map[string]error{"Save": saveError(t, s, crashGrant(2, "x", 10)), "Delete": s.Delete(t.Context(), g.Key)} {
-			if !errors.Is(err, ErrUnsafe) {
+			if !errors.Is(err, fds.ErrUnsafe) {
 				t.Errorf("%s with another user's locks gives %v", op, err)
 			}
 		}
@@ -90,7 +92,7 @@ func TestAttackALockFileIsAFileOfOurs(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !c.taken {
-					if err := wantLocked(t, s, key); !errors.Is(err, ErrUnsafe) {
+					if err := wantLocked(t, s, key); !errors.Is(err, fds.ErrUnsafe) {
 						t.Errorf("Lock gives %v", err)
 					}
 					return
@@ -113,7 +115,7 @@ func TestAttackALinkIsNoFolderOfLocks(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(f.locks.folder), os.Symlink(t.TempDir(), f.locks.folder)); err != nil {
 		t.Fatal(err)
 	}
-	if err := wantLocked(t, f, crashGrant(1, "", 0).Key); !errors.Is(err, ErrUnsafe) {
+	if err := wantLocked(t, f, crashGrant(1, "", 0).Key); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("Lock gives %v", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // earlier is where the data of earlier versions is, which its README describes.
@@ -311,7 +313,7 @@ func TestWhatAnEarlierVersionWasCutShortInIsSettled(t *testing.T) {
 	t.Run("a deletion", func(t *testing.T) { // the head is gone, the parts are there
 		k, fake := open(t, "delete-cut")
 		wantEarlier(t, k, "bare")
-		if g, err := k.Load(t.Context(), all["full"].Key); !errors.Is(err, ErrNotFound) {
+		if g, err := k.Load(t.Context(), all["full"].Key); !errors.Is(err, fds.ErrNoGrant) {
 			t.Errorf("Load gives %v, %v", g, err)
 		}
 		saveAll(t, k, all["bare"])

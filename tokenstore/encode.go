@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // formatVersion goes up when an older version of this package must not touch a
@@ -16,8 +18,8 @@ const formatVersion = 1
 
 // Encode writes the grant as a JSON object, secrets included: the one
 // serialisation, for stores of your own too, which must encrypt it. It holds
-// valid UTF-8 without control characters. Errors match [ErrMalformed] (an empty
-// key, text that is not UTF-8, a year beyond 9999) or [ErrTooLarge].
+// valid UTF-8 without control characters. Errors match [fds.ErrMalformed] (an empty
+// key, text that is not UTF-8, a year beyond 9999) or [fds.ErrTooLarge].
 func (g Grant) Encode() ([]byte, error) {
 	fail := func(class, err error) ([]byte, error) {
 		return nil, &Error{Op: "encode grant", Key: g.Key, Class: class, Err: err}
@@ -27,50 +29,50 @@ func (g Grant) Encode() ([]byte, error) {
 	}
 	members, err := encodeMembers(grantFields(&g), g.unknown)
 	if err != nil {
-		return fail(ErrMalformed, err)
+		return fail(fds.ErrMalformed, err)
 	}
 	data, err := marshal(members)
 	if err != nil {
-		return fail(ErrMalformed, jsonCause(err))
+		return fail(fds.ErrMalformed, jsonCause(err))
 	}
 	if len(data) > MaxGrantSize {
-		return fail(ErrTooLarge, fmt.Errorf("the grant has %d bytes, the bound is %d", len(data), MaxGrantSize))
+		return fail(fds.ErrTooLarge, fmt.Errorf("the grant has %d bytes, the bound is %d", len(data), MaxGrantSize))
 	}
 	return data, nil
 }
 
-// DecodeGrant reads what [Grant.Encode] wrote. Errors match [ErrCorrupt],
-// [ErrNewerFormat] or [ErrTooLarge].
+// DecodeGrant reads what [Grant.Encode] wrote. Errors match [fds.ErrCorrupt],
+// [fds.ErrNewerFormat] or [fds.ErrTooLarge].
 func DecodeGrant(data []byte) (Grant, error) {
 	var g Grant
 	fail := func(class, err error) (Grant, error) {
 		return Grant{}, &Error{Op: "decode grant", Key: g.Key, Class: class, Err: err}
 	}
 	if len(data) > MaxGrantSize {
-		return fail(ErrTooLarge, fmt.Errorf("the record has %d bytes, the bound is %d", len(data), MaxGrantSize))
+		return fail(fds.ErrTooLarge, fmt.Errorf("the record has %d bytes, the bound is %d", len(data), MaxGrantSize))
 	}
 	if !utf8.Valid(data) {
-		return fail(ErrCorrupt, errNotUTF8)
+		return fail(fds.ErrCorrupt, errNotUTF8)
 	}
 	// By way of a map: member names match exactly, and unknown ones are kept.
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
-		return fail(ErrCorrupt, jsonCause(err))
+		return fail(fds.ErrCorrupt, jsonCause(err))
 	}
 	var version int
 	if err := json.Unmarshal(members["version"], &version); err != nil || version < 1 {
-		return fail(ErrCorrupt, errors.New("the record has no version number"))
+		return fail(fds.ErrCorrupt, errors.New("the record has no version number"))
 	}
 	if version > formatVersion {
-		return fail(ErrNewerFormat, fmt.Errorf("the record has version %d, this program knows %d", version, formatVersion))
+		return fail(fds.ErrNewerFormat, fmt.Errorf("the record has version %d, this program knows %d", version, formatVersion))
 	}
 	rest, err := decodeMembers(grantFields(&g), members)
 	if err != nil {
-		return fail(ErrCorrupt, err)
+		return fail(fds.ErrCorrupt, err)
 	}
 	g.unknown = rest
 	if _, _, err := encodeEntry(g.Entry()); err != nil {
-		return fail(ErrCorrupt, err)
+		return fail(fds.ErrCorrupt, err)
 	}
 	return g, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestTheEncodingOfAGrantIsThis(t *testing.T) {
@@ -67,22 +69,22 @@ func TestADamagedRecordIsNoGrant(t *testing.T) {
 		name, record string
 		class        error
 	}{
-		{"nothing", ``, ErrCorrupt},
-		{"no object", `[]`, ErrCorrupt},
-		{"null", `null`, ErrCorrupt},
-		{"cut", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":"` + hush, ErrCorrupt},
-		{"more behind it", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g"} {}`, ErrCorrupt},
-		{"no version", `{"issuer":"i","client_id":"c","grant_id":"g"}`, ErrCorrupt},
-		{"version 0", `{"version":0,"issuer":"i","client_id":"c","grant_id":"g"}`, ErrCorrupt},
-		{"a version that is a text", `{"version":"` + hush + `","issuer":"i","client_id":"c","grant_id":"g"}`, ErrCorrupt},
-		{"a newer version", `{"version":2}`, ErrNewerFormat},
-		{"no key", `{"version":1}`, ErrCorrupt},
-		{"no grant ID", `{"version":1,"issuer":"i","client_id":"c"}`, ErrCorrupt},
-		{"a token that is a number", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":1}`, ErrCorrupt},
-		{"a list that is a text", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","scopes":"` + hush + `"}`, ErrCorrupt},
-		{"no time", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","created":"` + hush + `"}`, ErrCorrupt},
-		{"no UTF-8", "{\"version\":1,\"issuer\":\"i\",\"client_id\":\"c\",\"grant_id\":\"g\",\"refresh_token\":\"\xff\"}", ErrCorrupt},
-		{"too large", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":"` + strings.Repeat("x", MaxGrantSize) + `"}`, ErrTooLarge},
+		{"nothing", ``, fds.ErrCorrupt},
+		{"no object", `[]`, fds.ErrCorrupt},
+		{"null", `null`, fds.ErrCorrupt},
+		{"cut", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":"` + hush, fds.ErrCorrupt},
+		{"more behind it", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g"} {}`, fds.ErrCorrupt},
+		{"no version", `{"issuer":"i","client_id":"c","grant_id":"g"}`, fds.ErrCorrupt},
+		{"version 0", `{"version":0,"issuer":"i","client_id":"c","grant_id":"g"}`, fds.ErrCorrupt},
+		{"a version that is a text", `{"version":"` + hush + `","issuer":"i","client_id":"c","grant_id":"g"}`, fds.ErrCorrupt},
+		{"a newer version", `{"version":2}`, fds.ErrNewerFormat},
+		{"no key", `{"version":1}`, fds.ErrCorrupt},
+		{"no grant ID", `{"version":1,"issuer":"i","client_id":"c"}`, fds.ErrCorrupt},
+		{"a token that is a number", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":1}`, fds.ErrCorrupt},
+		{"a list that is a text", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","scopes":"` + hush + `"}`, fds.ErrCorrupt},
+		{"no time", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","created":"` + hush + `"}`, fds.ErrCorrupt},
+		{"no UTF-8", "{\"version\":1,\"issuer\":\"i\",\"client_id\":\"c\",\"grant_id\":\"g\",\"refresh_token\":\"\xff\"}", fds.ErrCorrupt},
+		{"too large", `{"version":1,"issuer":"i","client_id":"c","grant_id":"g","refresh_token":"` + strings.Repeat("x", MaxGrantSize) + `"}`, fds.ErrTooLarge},
 	} {
 		g, err := DecodeGrant([]byte(c.record))
 		if !errors.Is(err, c.class) {
@@ -96,13 +98,13 @@ func TestADamagedRecordIsNoGrant(t *testing.T) {
 
 func TestErrorsNameTheGrantAndTheRemedy(t *testing.T) {
 	cause := errors.New("the cause")
-	err := error(&Error{Op: "save grant", Key: Key{"https://i", "c\n", strings.Repeat("g", 500)}, Class: ErrUnavailable, Err: cause, Hint: "do this"})
+	err := error(&Error{Op: "save grant", Key: Key{"https://i", "c\n", strings.Repeat("g", 500)}, Class: fds.ErrStoreUnavailable, Err: cause, Hint: "do this"})
 	want := `tokenstore: save grant "` + strings.Repeat("g", 80) + `"... of client "c\n" at "https://i": store not available: the cause; do this`
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
 	var e *Error
-	if !errors.Is(err, cause) || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrCorrupt) || !errors.As(err, &e) {
+	if !errors.Is(err, cause) || !errors.Is(err, fds.ErrStoreUnavailable) || errors.Is(err, fds.ErrCorrupt) || !errors.As(err, &e) {
 		t.Error("the error does not match its class and cause")
 	}
 }
@@ -127,13 +129,13 @@ func FuzzDecodeGrant(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g, err := DecodeGrant(data)
 		if err != nil {
-			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, ErrTooLarge) {
+			if !errors.Is(err, fds.ErrCorrupt) && !errors.Is(err, fds.ErrNewerFormat) && !errors.Is(err, fds.ErrTooLarge) {
 				t.Fatalf("an error of no class: %v", err)
 			}
 			return
 		}
 		again, err := g.Encode()
-		if errors.Is(err, ErrTooLarge) && len(data) > MaxGrantSize/8 {
+		if errors.Is(err, fds.ErrTooLarge) && len(data) > MaxGrantSize/8 {
 			return // escapes may lengthen it
 		}
 		if err != nil {
@@ -190,7 +192,7 @@ func FuzzFolderFile(f *testing.F) {
 		if err == nil {
 			if e, _, err := decodeEntry(line); err == nil {
 				again, class, err := encodeEntry(e)
-				if err != nil && class != ErrTooLarge {
+				if err != nil && class != fds.ErrTooLarge {
 					t.Fatalf("what was decoded does not encode: %v", err)
 				}
 				if back, _, err2 := decodeEntry(again); err == nil && (err2 != nil || back.Key != e.Key) {
@@ -198,7 +200,7 @@ func FuzzFolderFile(f *testing.F) {
 				}
 			}
 		}
-		if _, err := readKeyHeader("x", file); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
+		if _, err := readKeyHeader("x", file); err != nil && !errors.Is(err, fds.ErrCorrupt) && !errors.Is(err, fds.ErrNewerFormat) {
 			t.Fatalf("an error of no class: %v", err)
 		}
 		got, content, err := unseal(grantPrefix, file, identity)
@@ -221,14 +223,14 @@ func TestAGrantThatCannotBeWrittenSaysWhere(t *testing.T) {
 		g := crashGrant(1, "", 0)
 		c.spoil(&g)
 		data, err := g.Encode()
-		if !errors.Is(err, ErrMalformed) || !strings.HasSuffix(err.Error(), c.want) || data != nil || leaks(err.Error()) {
+		if !errors.Is(err, fds.ErrMalformed) || !strings.HasSuffix(err.Error(), c.want) || data != nil || leaks(err.Error()) {
 			t.Errorf("Encode gives %q, %v; want %s", data, err, c.want)
 		}
 	}
 }
 
 func TestARecordOfANewerVersionIsNotTakenForDamaged(t *testing.T) {
-	if _, err := DecodeGrant([]byte(`{"version":2,"issuer":{"of":"another type"}}`)); !errors.Is(err, ErrNewerFormat) {
+	if _, err := DecodeGrant([]byte(`{"version":2,"issuer":{"of":"another type"}}`)); !errors.Is(err, fds.ErrNewerFormat) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,45 +1,9 @@
 package tokenstore
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-)
-
-// Classes of errors, for [errors.Is].
-var (
-	// ErrNotFound: the store has no such grant.
-	ErrNotFound = errors.New("no such grant")
-	// ErrUnavailable: the store cannot be used now. A locked or missing keyring,
-	// no D-Bus, a keyring that does not answer in time, a full disk, a lock that
-	// was lost. The error's text says what to do; the grants are not lost.
-	ErrUnavailable = errors.New("store not available")
-	// ErrCorrupt: the record is damaged or was tampered with. The owner must
-	// sign in again, unless a backup of the store exists.
-	ErrCorrupt = errors.New("damaged record")
-	// ErrTooLarge: the grant is beyond [MaxGrantSize], or a stored record is
-	// beyond what a store reads.
-	ErrTooLarge = errors.New("too large")
-	// ErrMalformed: the key or grant that the caller gave cannot be stored, or
-	// a store's configuration is wrong.
-	ErrMalformed = errors.New("malformed")
-	// ErrNewerFormat: the record was written by a newer version of this package,
-	// which must read it too.
-	ErrNewerFormat = errors.New("written by a newer version")
-	// ErrWrongKey: the passphrase or identity does not open this folder, or the
-	// folder's key is gone from the keyring.
-	ErrWrongKey = errors.New("wrong key")
-	// ErrConflict: the stored record is not the one that was loaded, as
-	// [Grant.Revision] tells. Nothing was changed; load the grant again.
-	ErrConflict = errors.New("the stored grant is another one")
-	// ErrPartlySaved: the record was too large for the room that Reserve had made
-	// sure of, and there was no more. What cannot be had again is saved, the refresh
-	// token above all; the access token and the scopes are not.
-	ErrPartlySaved = errors.New("saved in part")
-	// ErrUnsafe: a file or folder belongs to someone else, is a symbolic link
-	// or lets others in, and is therefore not used.
-	ErrUnsafe = errors.New("unsafe file")
 )
 
 // Error is what every method of the stores in this package fails with.

@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -68,7 +69,7 @@ func (c FolderConfig) items() items { return newItems(c.gate, c.KeyringService, 
 //
 // On unix files have mode 0600 and folders 0700. Wider modes of files that belong
 // to the process's user are narrowed. Files and folders of other users are refused
-// with [ErrUnsafe], those of locks at each lock too; so is a folder without grants
+// with [fds.ErrUnsafe], those of locks at each lock too; so is a folder without grants
 // that others may be using. On Windows the access control list of the user's profile
 // protects them. Symbolic links are never followed; files that are not the store's
 // are left alone.
@@ -89,12 +90,12 @@ const (
 )
 
 // OpenFolder opens the folder, or makes it with a key of its own. Errors match
-// [ErrMalformed] (the configuration), [ErrWrongKey], [ErrUnavailable] (the keyring,
-// the disk), [ErrUnsafe], [ErrCorrupt] or [ErrNewerFormat].
+// [fds.ErrMalformed] (the configuration), [fds.ErrWrongKey], [fds.ErrStoreUnavailable] (the keyring,
+// the disk), [fds.ErrUnsafe], [fds.ErrCorrupt] or [fds.ErrNewerFormat].
 func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	const op = "open folder"
 	if err := config.validate(); err != nil {
-		return nil, &Error{Op: op, Class: ErrMalformed, Err: err}
+		return nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
 	}
 	if err := contextError(ctx, op, Key{}); err != nil {
 		return nil, err
@@ -164,7 +165,7 @@ func (f *Folder) Probe(ctx context.Context) error {
 		return fileError(op, Key{}, err)
 	}
 	if _, content, err := unseal(folderPrefix, read, f.identity); err != nil || string(content) != probe {
-		return &Error{Op: op, Class: ErrUnavailable, Err: errors.New("what was written is not what was read"), Hint: "check the disk"}
+		return &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: errors.New("what was written is not what was read"), Hint: "check the disk"}
 	}
 	return nil
 }
@@ -238,7 +239,7 @@ func (f *Folder) readEntry(name string) (Entry, error) {
 		return entry, &Error{Op: op, Key: entry.Key, Class: class, Err: fmt.Errorf("%s: %w", name, err)}
 	}
 	if entry.hash()+grantSuffix != name {
-		return entry, &Error{Op: op, Key: entry.Key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, errOtherGrant)}
+		return entry, &Error{Op: op, Key: entry.Key, Class: fds.ErrCorrupt, Err: fmt.Errorf("%s: %w", name, errOtherGrant)}
 	}
 	return entry, nil
 }
@@ -256,7 +257,7 @@ func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
 		if err := f.checkKeyFile(op); err != nil { // as List says
 			return Grant{}, err
 		}
-		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
+		return Grant{}, &Error{Op: op, Key: key, Class: fds.ErrNoGrant}
 	}
 	if err != nil {
 		return Grant{}, recordFileError(op, key, key.hash()+grantSuffix, err)
@@ -268,7 +269,7 @@ func (f *Folder) Load(ctx context.Context, key Key) (Grant, error) {
 func (f *Folder) decode(op string, key Key, file []byte) (Grant, error) {
 	name := key.hash() + grantSuffix
 	corrupt := func(err error) (Grant, error) {
-		return Grant{}, &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+		return Grant{}, &Error{Op: op, Key: key, Class: fds.ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
 	}
 	header, content, err := unseal(grantPrefix, file, f.identity)
 	if errors.Is(err, errWrongIdentity) {
@@ -315,10 +316,10 @@ func lockKey(ctx context.Context, locks *fileLocks, name string, key Key) (Lease
 
 // fileError classes an error of the file system.
 func fileError(op string, key Key, err error) error {
-	e := &Error{Op: op, Key: key, Class: ErrUnavailable, Err: err}
+	e := &Error{Op: op, Key: key, Class: fds.ErrStoreUnavailable, Err: err}
 	switch {
 	case errors.Is(err, atomicfile.ErrUnsafe):
-		e.Class = ErrUnsafe
+		e.Class = fds.ErrUnsafe
 	case errors.Is(err, fs.ErrPermission):
 		e.Hint = "give this user the right to use the folder, or choose another one"
 	case atomicfile.IsFull(err):
@@ -334,15 +335,15 @@ func recordFileError(op string, key Key, name string, err error) error {
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, atomicfile.ErrTooLarge):
-		return &Error{Op: op, Key: key, Class: ErrTooLarge, Err: err}
+		return &Error{Op: op, Key: key, Class: fds.ErrTooLarge, Err: err}
 	case errors.Is(err, errNoHeader):
-		return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+		return &Error{Op: op, Key: key, Class: fds.ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
 	case errors.As(err, &path) && errors.Is(err, fs.ErrPermission):
 		// The folder could be used, so it is this file's owner or mode, and the
 		// other records are as good as ever.
-		return &Error{Op: op, Key: key, Class: ErrUnsafe, Err: err, Hint: "give this user the right to read the file"}
+		return &Error{Op: op, Key: key, Class: fds.ErrUnsafe, Err: err, Hint: "give this user the right to read the file"}
 	case errors.As(err, &path), errors.Is(err, atomicfile.ErrUnsafe):
 		return fileError(op, key, err)
 	}
-	return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
+	return &Error{Op: op, Key: key, Class: fds.ErrCorrupt, Err: fmt.Errorf("%s: %w", name, err)}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -36,7 +37,7 @@ func TestNoChangedByteOfARecordPasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		g, err := f.Load(t.Context(), hurt.Key)
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
+		if !errors.Is(err, fds.ErrCorrupt) && !errors.Is(err, fds.ErrNewerFormat) {
 			t.Fatalf("%s: Load gives %+v, %v", what, g, err)
 		}
 		if !strings.Contains(err.Error(), hurt.GrantID) {
@@ -100,7 +101,7 @@ func TestSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f, hurt, well, file := twoGrants(t)
 			c.change(t, f, paths{file, f.file(well.Key)})
-			if g, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrCorrupt) {
+			if g, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrCorrupt) {
 				t.Errorf("Load gives %+v, %v", g, err)
 			}
 			wantLoad(t, f, well)
@@ -109,7 +110,7 @@ func TestSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
 				t.Errorf("List gives %q and %v", ids, errs)
 			}
 			for _, err := range errs {
-				if !errors.Is(err, ErrCorrupt) {
+				if !errors.Is(err, fds.ErrCorrupt) {
 					t.Errorf("List gives %v", err)
 				}
 			}
@@ -131,10 +132,10 @@ func TestWhatIsNotAFileOfOursIsNotFollowed(t *testing.T) {
 	if err := os.Symlink(precious, file); err != nil {
 		t.Skipf("symbolic links are not allowed here: %v", err)
 	}
-	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) {
+	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("Load through a link gives %v", err)
 	}
-	if ids, errs := list(t, f); len(ids) != 1 || len(errs) != 1 || !errors.Is(errs[0], ErrUnsafe) {
+	if ids, errs := list(t, f); len(ids) != 1 || len(errs) != 1 || !errors.Is(errs[0], fds.ErrUnsafe) {
 		t.Errorf("List with a link gives %q, %v", ids, errs)
 	}
 	saveAll(t, f, hurt)
@@ -149,17 +150,17 @@ func TestWhatIsNotAFileOfOursIsNotFollowed(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(file, "precious"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) {
+	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("Load of a folder gives %v", err)
 	}
-	if err := f.Delete(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) {
+	if err := f.Delete(t.Context(), hurt.Key); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("Delete of a folder gives %v", err)
 	}
-	if err := saveError(t, f, hurt); !errors.Is(err, ErrUnsafe) {
+	if err := saveError(t, f, hurt); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("Save over a folder gives %v", err)
 	}
 	wantLoad(t, f, well)
-	if ids, errs := list(t, f); len(ids) != 1 || len(errs) != 1 || !errors.Is(errs[0], ErrUnsafe) {
+	if ids, errs := list(t, f); len(ids) != 1 || len(errs) != 1 || !errors.Is(errs[0], fds.ErrUnsafe) {
 		t.Errorf("List with a folder gives %q, %v", ids, errs)
 	}
 }
@@ -248,13 +249,13 @@ func TestModesInAFolderArePrivate(t *testing.T) {
 	if err := os.Chown(file, 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrUnsafe) || !strings.Contains(err.Error(), "12345") {
+	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrUnsafe) || !strings.Contains(err.Error(), "12345") {
 		t.Errorf("another user's file gives %v", err)
 	}
 	if err := os.Chown(f.path, 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenFolder(t.Context(), FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())}); !errors.Is(err, ErrUnsafe) {
+	if _, err := OpenFolder(t.Context(), FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())}); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("another user's folder gives %v", err)
 	}
 }
@@ -268,7 +269,7 @@ func TestAFileBeyondItsBoundIsNotRead(t *testing.T) {
 	if err := errors.Join(huge.Truncate(1<<40), huge.Close()); err != nil { // sparse
 		t.Skipf("no sparse files here: %v", err)
 	}
-	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrTooLarge) {
+	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrTooLarge) {
 		t.Errorf("Load gives %v", err)
 	}
 	wantLoad(t, f, well)
@@ -320,7 +321,7 @@ func TestListingDecryptsNothing(t *testing.T) {
 	if ids, errs := list(t, f); len(ids) != 2 || len(errs) != 0 {
 		t.Errorf("List gives %q, %v", ids, errs)
 	}
-	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, ErrCorrupt) {
+	if _, err := f.Load(t.Context(), hurt.Key); !errors.Is(err, fds.ErrCorrupt) {
 		t.Errorf("Load gives %v", err)
 	}
 }
@@ -464,11 +465,11 @@ func BenchmarkOpenFolderWithPassphrase(b *testing.B) {
 func TestARecordOfAnotherUserIsNotTheWholeStoresTrouble(t *testing.T) {
 	denied := &fs.PathError{Op: "open", Path: "x.grant", Err: fs.ErrPermission}
 	err := recordFileError("list grant", Key{}, "x.grant", fmt.Errorf("atomicfile: %w", denied))
-	if !errors.Is(err, ErrUnsafe) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "give this user the right") {
+	if !errors.Is(err, fds.ErrUnsafe) || errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "give this user the right") {
 		t.Errorf("got %v", err)
 	}
 	busy := &fs.PathError{Op: "open", Path: "x.grant", Err: errors.New("too many open files")}
-	if err := recordFileError("list grant", Key{}, "x.grant", busy); !errors.Is(err, ErrUnavailable) {
+	if err := recordFileError("list grant", Key{}, "x.grant", busy); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("a process out of files gives %v", err)
 	}
 }

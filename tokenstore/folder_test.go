@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const pathsAreUnlinked = runtime.GOOS != "windows"
@@ -56,7 +58,7 @@ func replace(ctx context.Context, s Store, g Grant) (revision string, err error)
 // loaded gives g with the revision of what is stored, so that it can be saved.
 func loaded(ctx context.Context, s Store, g Grant) (Grant, error) {
 	stored, err := s.Load(ctx, g.Key)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fds.ErrNoGrant) {
 		err = nil
 	}
 	g.Revision = stored.Revision
@@ -137,7 +139,7 @@ func TestTheWrongKeyIsNamed(t *testing.T) {
 	} {
 		c.config.Path = right[c.folder].Path
 		_, err := OpenFolder(t.Context(), c.config)
-		if !errors.Is(err, ErrWrongKey) || !strings.Contains(err.Error(), c.says) || leaks(err.Error()) {
+		if !errors.Is(err, fds.ErrWrongKey) || !strings.Contains(err.Error(), c.says) || leaks(err.Error()) {
 			t.Errorf("a folder with a %s: got %v, want it to say %q", c.folder, err, c.says)
 		}
 	}
@@ -145,7 +147,7 @@ func TestTheWrongKeyIsNamed(t *testing.T) {
 		wantLoad(t, openFolder(t, config), crashGrant(1, "x", 10))
 	}
 	clear(fake.items)
-	if _, err := OpenFolder(t.Context(), right["keyring"]); !errors.Is(err, ErrWrongKey) {
+	if _, err := OpenFolder(t.Context(), right["keyring"]); !errors.Is(err, fds.ErrWrongKey) {
 		t.Errorf("a lost key gives %v", err)
 	}
 	if len(fake.items) != 0 {
@@ -157,13 +159,13 @@ func TestAFolderWhoseKeyringIsAwaySaysSo(t *testing.T) {
 	fake := newFakeKeyring()
 	config := FolderConfig{Path: t.TempDir(), KeyringService: "test", gate: newCallGate(fake)}
 	fake.fail(func(string) error { return errNoBus })
-	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "passphrase_file") {
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "passphrase_file") {
 		t.Fatalf("making a folder gives %v", err)
 	}
 	fake.fail(nil)
 	saveAll(t, openFolder(t, config), crashGrant(1, "x", 0)) // the failure left nothing in the way
 	fake.fail(func(string) error { return errNoBus })
-	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrUnavailable) {
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Fatalf("opening a folder gives %v", err)
 	}
 }
@@ -181,7 +183,7 @@ func TestAFoldersConfigurationIsChecked(t *testing.T) {
 		{Path: path, KeyringService: "x", KeyringTimeout: -1},
 		{Path: path, Identity: NewSecret(hush)},
 	} {
-		if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrMalformed) || leaks(err.Error()) {
+		if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrMalformed) || leaks(err.Error()) {
 			t.Errorf("%+v gives %v", config, err)
 		}
 	}
@@ -233,7 +235,7 @@ func TestAFolderWithGrantsButNoKeyFileGetsNoNewKey(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "restore that file") {
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrCorrupt) || !strings.Contains(err.Error(), "restore that file") {
 		t.Fatalf("got %v", err)
 	}
 	if err := os.WriteFile(file, away, 0o600); err != nil {
@@ -248,18 +250,18 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 		class  error
 		change func([]byte) []byte
 	}{
-		{"empty", ErrCorrupt, func([]byte) []byte { return nil }},
-		{"foreign", ErrCorrupt, func([]byte) []byte { return []byte("hello\n") }},
-		{"another folder's name", ErrCorrupt, func(b []byte) []byte {
+		{"empty", fds.ErrCorrupt, func([]byte) []byte { return nil }},
+		{"foreign", fds.ErrCorrupt, func([]byte) []byte { return []byte("hello\n") }},
+		{"another folder's name", fds.ErrCorrupt, func(b []byte) []byte {
 			i := bytes.Index(b, []byte(`"folder":"`)) + len(`"folder":"`)
 			b[i] ^= 1
 			return b
 		}},
-		{"a newer version", ErrNewerFormat, func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) }},
-		{"another kind of key", ErrCorrupt, func(b []byte) []byte { return bytes.Replace(b, []byte(`"passphrase"`), []byte(`"telepathy"`), 1) }},
-		{"cut", ErrCorrupt, func(b []byte) []byte { return b[:len(b)-1] }},
-		{"last byte", ErrCorrupt, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
-		{"absurd cost of scrypt", ErrCorrupt, func(b []byte) []byte {
+		{"a newer version", fds.ErrNewerFormat, func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) }},
+		{"another kind of key", fds.ErrCorrupt, func(b []byte) []byte { return bytes.Replace(b, []byte(`"passphrase"`), []byte(`"telepathy"`), 1) }},
+		{"cut", fds.ErrCorrupt, func(b []byte) []byte { return b[:len(b)-1] }},
+		{"last byte", fds.ErrCorrupt, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
+		{"absurd cost of scrypt", fds.ErrCorrupt, func(b []byte) []byte {
 			i := bytes.Index(b, []byte("-> scrypt "))
 			end := i + bytes.IndexByte(b[i:], '\n')
 			return slices.Concat(b[:end-len(" 10")], []byte(" 30"), b[end:])
@@ -300,14 +302,14 @@ func TestAProbeSeesThatTheFolderIsGone(t *testing.T) {
 	if err := os.RemoveAll(config.Path); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Probe(t.Context()); !errors.Is(err, ErrUnavailable) {
+	if err := f.Probe(t.Context()); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Probe of a removed folder gives %v", err)
 	}
-	if _, err := f.Save(t.Context(), crashGrant(1, "x", 0)); !errors.Is(err, ErrUnavailable) {
+	if _, err := f.Save(t.Context(), crashGrant(1, "x", 0)); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Save into a removed folder gives %v", err)
 	}
 	openFolder(t, config)
-	if err := f.Probe(t.Context()); !errors.Is(err, ErrWrongKey) {
+	if err := f.Probe(t.Context()); !errors.Is(err, fds.ErrWrongKey) {
 		t.Errorf("Probe of a folder made anew gives %v", err)
 	}
 }
@@ -346,10 +348,10 @@ func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil { // as where nothing is mounted
 		t.Fatal(err)
 	}
-	if n, err := list(); n != 1 || !errors.Is(err, ErrUnavailable) {
+	if n, err := list(); n != 1 || !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("a folder that is away lists %d, %v", n, err)
 	}
-	if _, err := f.Load(t.Context(), crashGrant(1, "x", 0).Key); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound) {
+	if _, err := f.Load(t.Context(), crashGrant(1, "x", 0).Key); !errors.Is(err, fds.ErrStoreUnavailable) || errors.Is(err, fds.ErrNoGrant) {
 		t.Errorf("a grant in a folder that is away: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -76,7 +77,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 	}
 	for _, name := range names {
 		if isRecordFile(name.Name(), grantSuffix) {
-			return "", nil, &Error{Op: op, Class: ErrCorrupt, Err: fmt.Errorf("the folder has grants but %s is missing", keyFileName),
+			return "", nil, &Error{Op: op, Class: fds.ErrCorrupt, Err: fmt.Errorf("the folder has grants but %s is missing", keyFileName),
 				Hint: "restore that file, or remove the grants and sign in again"}
 		}
 	}
@@ -94,7 +95,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 		key, err = age.GenerateX25519Identity()
 	}
 	if err != nil {
-		return "", nil, &Error{Op: op, Class: ErrMalformed, Err: err}
+		return "", nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
 	}
 	to = key.Recipient()
 	switch {
@@ -142,11 +143,11 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 	}
 	switch {
 	case header.Key == keptByPassphrase && config.Passphrase.IsZero():
-		return fail(ErrWrongKey, "set Passphrase", "the folder's key is kept under a passphrase")
+		return fail(fds.ErrWrongKey, "set Passphrase", "the folder's key is kept under a passphrase")
 	case header.Key == keptInKeyring && !config.Passphrase.IsZero():
-		return fail(ErrWrongKey, "set KeyringService", "the folder's key is kept in the keyring, not under a passphrase")
+		return fail(fds.ErrWrongKey, "set KeyringService", "the folder's key is kept in the keyring, not under a passphrase")
 	case header.Key == keptByCaller && config.Identity.IsZero():
-		return fail(ErrWrongKey, "set Identity", "the folder's key is kept by its user")
+		return fail(fds.ErrWrongKey, "set Identity", "the folder's key is kept by its user")
 	}
 
 	if header.Key == keptByPassphrase {
@@ -158,13 +159,13 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		_, content, err := unseal(folderPrefix, file, scrypt)
 		switch {
 		case errors.Is(err, errWrongIdentity):
-			return fail(ErrWrongKey, "check Passphrase", "the passphrase is not this folder's")
+			return fail(fds.ErrWrongKey, "check Passphrase", "the passphrase is not this folder's")
 		case err != nil:
-			return fail(ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
+			return fail(fds.ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
 		}
 		key, err = parseIdentity(NewSecret(string(content)))
 		if err != nil {
-			return fail(ErrCorrupt, "restore that file", "%s holds no key", keyFileName)
+			return fail(fds.ErrCorrupt, "restore that file", "%s holds no key", keyFileName)
 		}
 		return header.Folder, key, nil
 	}
@@ -175,7 +176,7 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		hint = fmt.Sprintf("check the keyring's entry %s of service %s", entry, quote(config.KeyringService))
 		identity, err = config.items().get(ctx, entry)
 		if errors.Is(err, errNoItem) {
-			return fail(ErrWrongKey, "restore it or check KeyringService; else remove the folder and sign in again",
+			return fail(fds.ErrWrongKey, "restore it or check KeyringService; else remove the folder and sign in again",
 				"the keyring has no entry %s of service %s", entry, quote(config.KeyringService))
 		}
 		if err != nil {
@@ -184,14 +185,14 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 	}
 	key, err = parseIdentity(identity)
 	if err != nil {
-		return fail(ErrWrongKey, hint, "%w", err)
+		return fail(fds.ErrWrongKey, hint, "%w", err)
 	}
 	_, _, err = unseal(folderPrefix, file, key)
 	switch {
 	case errors.Is(err, errWrongIdentity):
-		return fail(ErrWrongKey, hint, "the key is that of another folder")
+		return fail(fds.ErrWrongKey, hint, "the key is that of another folder")
 	case err != nil:
-		return fail(ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
+		return fail(fds.ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
 	}
 	return header.Folder, key, nil
 }
@@ -210,18 +211,18 @@ func readKeyHeader(op string, file []byte) (keyHeader, error) {
 	}
 	line, err := readHeader(folderPrefix, strings.NewReader(string(file)))
 	if err != nil {
-		return fail(ErrCorrupt, err)
+		return fail(fds.ErrCorrupt, err)
 	}
 	var header keyHeader
 	if err := json.Unmarshal(line, &header); err != nil {
-		return fail(ErrCorrupt, jsonCause(err))
+		return fail(fds.ErrCorrupt, jsonCause(err))
 	}
 	if header.Version > formatVersion {
-		return fail(ErrNewerFormat, fmt.Errorf("it has version %d, this program knows %d", header.Version, formatVersion))
+		return fail(fds.ErrNewerFormat, fmt.Errorf("it has version %d, this program knows %d", header.Version, formatVersion))
 	}
 	known := header.Key == keptByPassphrase || header.Key == keptInKeyring || header.Key == keptByCaller
 	if header.Version < 1 || len(header.Folder) != len(rand.Text()) || !known {
-		return fail(ErrCorrupt, errors.New("its header line is damaged"))
+		return fail(fds.ErrCorrupt, errors.New("its header line is damaged"))
 	}
 	return header, nil
 }
@@ -231,7 +232,7 @@ func (f *Folder) checkKeyFile(op string) error {
 	const hint = "open it again"
 	file, err := f.readKeyFile()
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Error{Op: op, Class: ErrUnavailable, Err: errors.New("the folder was removed since it was opened"), Hint: hint}
+		return &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: errors.New("the folder was removed since it was opened"), Hint: hint}
 	}
 	if err != nil {
 		return err
@@ -241,7 +242,7 @@ func (f *Folder) checkKeyFile(op string) error {
 		return err
 	}
 	if header.Folder != f.id {
-		return &Error{Op: op, Class: ErrWrongKey, Err: errors.New("the folder was replaced since it was opened"), Hint: hint}
+		return &Error{Op: op, Class: fds.ErrWrongKey, Err: errors.New("the folder was replaced since it was opened"), Hint: hint}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 )
 
@@ -224,7 +225,7 @@ func (f *Folder) saveLarge(op string, grant Grant, sealed []byte) (revision stri
 	case partErr != nil:
 		return "", fileError(op, grant.Key, errors.Join(err, partErr))
 	}
-	return fileRevision(part), &Error{Op: op, Key: grant.Key, Class: ErrPartlySaved, Err: err,
+	return fileRevision(part), &Error{Op: op, Key: grant.Key, Class: fds.ErrPartlySaved, Err: err,
 		Hint: "the refresh token is safe; make room on the disk, and a new access token will be asked for"}
 }
 

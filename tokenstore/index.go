@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const indexName = "index"
@@ -55,23 +57,23 @@ func decodeIndex(data []byte) (index, error) {
 	}
 	var r indexRecord
 	if err := json.Unmarshal(data, &r); err != nil {
-		return fail(ErrCorrupt, jsonCause(err))
+		return fail(fds.ErrCorrupt, jsonCause(err))
 	}
 	switch {
 	case r.Version > formatVersion:
-		return fail(ErrNewerFormat, fmt.Errorf("the index has version %d, this program knows %d", r.Version, formatVersion))
+		return fail(fds.ErrNewerFormat, fmt.Errorf("the index has version %d, this program knows %d", r.Version, formatVersion))
 	case r.Version < 1:
-		return fail(ErrCorrupt, errors.New("the index has no version number"))
+		return fail(fds.ErrCorrupt, errors.New("the index has no version number"))
 	}
 	var i index
 	seen := map[Key]bool{}
 	for _, g := range r.Grants {
 		e := indexEntry{Entry: Entry{Key: Key{g.Issuer, g.ClientID, g.GrantID}, Subscriptions: g.Subscriptions}, unsettled: g.Unsettled}
 		if err := e.Key.check(); err != nil {
-			return fail(ErrCorrupt, err)
+			return fail(fds.ErrCorrupt, err)
 		}
 		if seen[e.Key] {
-			return fail(ErrCorrupt, errors.New("a grant is in the index twice"))
+			return fail(fds.ErrCorrupt, errors.New("a grant is in the index twice"))
 		}
 		seen[e.Key] = true
 		i.entries = append(i.entries, e)

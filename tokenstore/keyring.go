@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // KeyringConfig configures a [Keyring].
@@ -21,7 +23,7 @@ type KeyringConfig struct {
 
 	// LockFolder holds the files that processes lock; it has no secrets, but whoever
 	// can write to it can stop the application, so that it must be this user's own
-	// ([ErrUnsafe] at each lock).
+	// ([fds.ErrUnsafe] at each lock).
 	// Default: "fds-go/locks" in the user's configuration folder. All processes
 	// that use one service must name the same folder.
 	LockFolder string
@@ -40,7 +42,7 @@ type KeyringConfig struct {
 // process each), and an operation takes several calls, one after the other. For more
 // grants use a [Folder] whose key is kept in the keyring.
 //
-// A call that the keyring does not answer in time fails with [ErrUnavailable]. It
+// A call that the keyring does not answer in time fails with [fds.ErrStoreUnavailable]. It
 // cannot be stopped, so its goroutine stays until the keyring answers; until then
 // all further calls of this process fail at once, so that there is never more than
 // one such goroutine.
@@ -53,7 +55,7 @@ type KeyringConfig struct {
 //
 // With a context from [Unattended] no prompt is shown: on Linux and BSD the keyring is
 // looked at before each call, and while it is locked the call fails with
-// [ErrUnavailable]. Whether macOS's keychain would ask cannot be told without having
+// [fds.ErrStoreUnavailable]. Whether macOS's keychain would ask cannot be told without having
 // it ask, so there it may; Windows asks nobody. Some keyrings (KeePassXC) can be set
 // to ask about each access, also while they are unlocked; that is up to their user.
 //
@@ -70,11 +72,11 @@ type Keyring struct {
 var _ Store = (*Keyring)(nil)
 
 // OpenKeyring checks the configuration and touches no keyring; [Keyring.Probe] does.
-// Errors match [ErrMalformed], or [ErrUnavailable] when there is no place for locks.
+// Errors match [fds.ErrMalformed], or [fds.ErrStoreUnavailable] when there is no place for locks.
 func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 	const op = "open keyring"
 	malformed := func(err error) (*Keyring, error) {
-		return nil, &Error{Op: op, Class: ErrMalformed, Err: err}
+		return nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
 	}
 	if config.Service == "" {
 		return malformed(errors.New("the configuration has no Service"))
@@ -89,7 +91,7 @@ func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 	if folder == "" {
 		base, err := os.UserConfigDir()
 		if err != nil {
-			return nil, &Error{Op: op, Class: ErrUnavailable, Err: err, Hint: "set LockFolder"}
+			return nil, &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: err, Hint: "set LockFolder"}
 		}
 		folder = filepath.Join(base, "fds-go", "locks")
 	}
@@ -128,7 +130,7 @@ func (k *Keyring) write(ctx context.Context, op string, key Key, f func() error)
 	case ctx.Err() != nil:
 		return &Error{Op: op, Key: key, Err: err}
 	case waiting.Err() != nil:
-		return &Error{Op: op, Key: key, Class: ErrUnavailable, Err: errors.New("another process has been writing to the keyring for too long"),
+		return &Error{Op: op, Key: key, Class: fds.ErrStoreUnavailable, Err: errors.New("another process has been writing to the keyring for too long"),
 			Hint: "end that process"}
 	default:
 		return fileError(op, key, err)
@@ -173,7 +175,7 @@ func (k *Keyring) List(ctx context.Context) iter.Seq2[Entry, error] {
 				// Its Save or Delete was interrupted: the record has the truth.
 				var grant Grant
 				grant, err = k.Load(ctx, e.Key)
-				if errors.Is(err, ErrNotFound) {
+				if errors.Is(err, fds.ErrNoGrant) {
 					continue
 				}
 				if err == nil {
@@ -227,7 +229,7 @@ func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (
 	data, err := read(ctx, recordName(key))
 	switch {
 	case errors.Is(err, errNoItem):
-		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
+		return Grant{}, &Error{Op: op, Key: key, Class: fds.ErrNoGrant}
 	case err != nil:
 		return Grant{}, recordError(op, key, err)
 	}
@@ -236,7 +238,7 @@ func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (
 		return Grant{}, err
 	}
 	if grant.Key != key {
-		return Grant{}, &Error{Op: op, Key: key, Class: ErrCorrupt, Err: errors.New("the keyring's entry holds another grant")}
+		return Grant{}, &Error{Op: op, Key: key, Class: fds.ErrCorrupt, Err: errors.New("the keyring's entry holds another grant")}
 	}
 	grant.Revision = textSum(data.Reveal())
 	return grant, nil
@@ -288,7 +290,7 @@ func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data st
 	switch {
 	case errors.Is(err, errNoItem):
 		now = ""
-	case errors.Is(err, errParts), errors.Is(err, ErrNewerFormat): // no grant that could have been loaded
+	case errors.Is(err, errParts), errors.Is(err, fds.ErrNewerFormat): // no grant that could have been loaded
 		return head{}, conflict(op, grant.Key, true, grant.Revision)
 	case err != nil:
 		return head{}, err
@@ -351,11 +353,11 @@ func (k *Keyring) save(ctx context.Context, op string, grant Grant, old head, da
 // that of the whole store, whatever became of the index: a damaged record is one
 // grant's alone.
 func (k *Keyring) indexError(op string, key Key, what string, err error) error {
-	e := &Error{Op: op, Key: key, Class: ErrUnavailable, Err: fmt.Errorf("%s: %w", what, err)}
+	e := &Error{Op: op, Key: key, Class: fds.ErrStoreUnavailable, Err: fmt.Errorf("%s: %w", what, err)}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e.Class = nil
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, fds.ErrCorrupt):
 		e.Hint = fmt.Sprintf("remove the keyring's entry %s of service %s; each grant is listed again after its next renewal or sign-in", indexName, quote(k.items.service))
 	}
 	return e

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 var errDied = errors.New("fake: this process is dead")
@@ -115,7 +117,7 @@ func crashOnce(t *testing.T, before []Grant, after *Grant, other Grant, at int, 
 	got, err := next.Load(t.Context(), key)
 	var found *Grant
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, fds.ErrNoGrant):
 	case err != nil:
 		t.Fatalf("%s: Load: %v", at1, err)
 	default:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
@@ -99,14 +100,14 @@ func TestWorkThatNobodyWaitsForAsksForNoUnlocking(t *testing.T) {
 	_, saveErr := k.Save(background, g)
 	for op, err := range map[string]error{"Probe": k.Probe(background), "List": listErr, "Load": loadErr, "Reserve": reserveErr,
 		"Save": saveErr, "Delete": k.Delete(background, g.Key)} {
-		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "the keyring is locked: unlock it") {
+		if !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "the keyring is locked: unlock it") {
 			t.Errorf("%s gives %v", op, err)
 		}
 	}
 	if n := unlocks(); n != 0 {
 		t.Errorf("the keyring was asked %d times to unlock something", n)
 	}
-	if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrUnavailable) || unlocks() == 0 {
+	if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, fds.ErrStoreUnavailable) || unlocks() == 0 {
 		t.Errorf("where someone waits it is not asked for: %v", err)
 	}
 	service.Unlock()
@@ -121,14 +122,14 @@ func TestASecretServiceWithoutAKeyringSaysHowToMakeOne(t *testing.T) {
 	for _, ctx := range []context.Context{t.Context(), Unattended(t.Context())} {
 		for op, err := range map[string]error{"Probe": k.Probe(ctx), "Load": func() error { _, err := k.Load(ctx, g.Key); return err }(),
 			"Save": func() error { _, err := k.Save(ctx, g); return err }()} {
-			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") || !strings.Contains(err.Error(), "make one") ||
+			if !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") || !strings.Contains(err.Error(), "make one") ||
 				strings.Contains(err.Error(), "locked") {
 				t.Errorf("%s gives %v", op, err)
 			}
 		}
 	}
 	config := FolderConfig{Path: t.TempDir(), KeyringService: "tokenstore test"}
-	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") {
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "has no keyring yet") {
 		t.Errorf("OpenFolder gives %v", err)
 	}
 }
@@ -151,7 +152,7 @@ func wantAllUnavailable(t *testing.T, k *Keyring, g Grant, says string) {
 	}
 	for op, err := range map[string]error{"Probe": k.Probe(t.Context()), "Load": loadErr, "List": listErr,
 		"Save": saveError(t, k, crashGrant(1, "other", 0)), "Delete": k.Delete(t.Context(), g.Key)} {
-		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "tokens: store: file") {
+		if !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "tokens: store: file") {
 			t.Errorf("%s gives %v, want it to say %q", op, err, says)
 		}
 	}
@@ -165,7 +166,7 @@ func TestAFoldersKeyIsKeptInARealKeyring(t *testing.T) {
 	f := openFolder(t, config)
 	service.Lock()
 	wantLoad(t, f, g) // the keyring is asked at opening only
-	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unlock") {
+	if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "unlock") {
 		t.Errorf("OpenFolder with a locked keyring gives %v", err)
 	}
 	service.Unlock()

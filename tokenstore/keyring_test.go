@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/zalando/go-keyring"
 )
 
@@ -37,7 +38,7 @@ func TestAHangingKeyringHangsNoOne(t *testing.T) {
 
 		began := time.Now()
 		_, err := k.Load(t.Context(), key)
-		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "tokens: store: file") {
+		if !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "tokens: store: file") {
 			t.Fatalf("Load from a hanging keyring gives %v", err)
 		}
 		if waited := time.Since(began); waited != 10*time.Second {
@@ -49,7 +50,7 @@ func TestAHangingKeyringHangsNoOne(t *testing.T) {
 		for range 50 {
 			_, err := k.Load(t.Context(), key)
 			for _, err := range []error{err, k.Probe(t.Context()), saveError(t, k, crashGrant(1, "x", 0)), k.Delete(t.Context(), key)} {
-				if !errors.Is(err, ErrUnavailable) {
+				if !errors.Is(err, fds.ErrStoreUnavailable) {
 					t.Fatalf("a call while another hangs gives %v", err)
 				}
 			}
@@ -81,7 +82,7 @@ func TestWhoWaitsForAHangingCallLearnsItAtOnce(t *testing.T) {
 		for n := range 20 {
 			wg.Go(func() {
 				time.Sleep(time.Duration(n) * 400 * time.Millisecond) // in the bubble's time
-				if _, err := k.Load(t.Context(), crashGrant(n, "", 0).Key); !errors.Is(err, ErrUnavailable) {
+				if _, err := k.Load(t.Context(), crashGrant(n, "", 0).Key); !errors.Is(err, fds.ErrStoreUnavailable) {
 					t.Errorf("Load gives %v", err)
 				}
 			})
@@ -102,7 +103,7 @@ func TestACancelledCallDoesNotWaitForTheKeyring(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			_, err := k.Load(ctx, crashGrant(1, "", 0).Key)
-			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrStoreUnavailable) {
 				t.Errorf("%s: got %v", name, err)
 			}
 			if waited := time.Since(began); waited != time.Second {
@@ -135,14 +136,14 @@ func TestADismissedDialogueIsNotASave(t *testing.T) {
 	k.items.gate.backend = dismissed{fake}
 	k.records.items.gate.backend = dismissed{fake}
 	for _, size := range []int{10, 1000} {
-		if _, err := replace(t.Context(), k, crashGrant(1, "new", size)); !errors.Is(err, ErrUnavailable) {
+		if _, err := replace(t.Context(), k, crashGrant(1, "new", size)); !errors.Is(err, fds.ErrStoreUnavailable) {
 			t.Errorf("Save gives %v", err)
 		}
 	}
-	if err := k.Delete(t.Context(), crashGrant(1, "", 0).Key); !errors.Is(err, ErrUnavailable) {
+	if err := k.Delete(t.Context(), crashGrant(1, "", 0).Key); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Delete gives %v", err)
 	}
-	if err := k.Probe(t.Context()); !errors.Is(err, ErrUnavailable) {
+	if err := k.Probe(t.Context()); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Probe gives %v", err)
 	}
 	if g, err := k.Load(t.Context(), crashGrant(1, "", 0).Key); err != nil || !g.Equal(crashGrant(1, "old", 10)) {
@@ -162,13 +163,13 @@ func TestAKeyringsErrorsNameTheRemedy(t *testing.T) {
 		class error
 		says  string
 	}{
-		{errNoBus, ErrUnavailable, "SSH session or a container"},
-		{errors.New("failed to unlock correct collection '/org/freedesktop/secrets/aliases/default'"), ErrUnavailable, "unlock it"},
-		{errors.New("The name org.freedesktop.secrets was not provided by any .service files"), ErrUnavailable, "no Secret Service runs"},
-		{fmt.Errorf("dial unix: %w", syscall.ECONNREFUSED), ErrUnavailable, "DBUS_SESSION_BUS_ADDRESS"},
-		{keyring.ErrUnsupportedPlatform, ErrUnavailable, "OpenFolder"},
-		{keyring.ErrSetDataTooBig, ErrTooLarge, "too big"},
-		{errors.New("something new"), ErrUnavailable, "check that the keyring runs"},
+		{errNoBus, fds.ErrStoreUnavailable, "SSH session or a container"},
+		{errors.New("failed to unlock correct collection '/org/freedesktop/secrets/aliases/default'"), fds.ErrStoreUnavailable, "unlock it"},
+		{errors.New("The name org.freedesktop.secrets was not provided by any .service files"), fds.ErrStoreUnavailable, "no Secret Service runs"},
+		{fmt.Errorf("dial unix: %w", syscall.ECONNREFUSED), fds.ErrStoreUnavailable, "DBUS_SESSION_BUS_ADDRESS"},
+		{keyring.ErrUnsupportedPlatform, fds.ErrStoreUnavailable, "OpenFolder"},
+		{keyring.ErrSetDataTooBig, fds.ErrTooLarge, "too big"},
+		{errors.New("something new"), fds.ErrStoreUnavailable, "check that the keyring runs"},
 	} {
 		fake := newFakeKeyring()
 		fake.before = func(string) error { return c.cause }
@@ -185,7 +186,7 @@ func TestAKeyringsErrorsNameTheRemedy(t *testing.T) {
 			if !errors.Is(err, c.class) || !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s: the keyring says %q: the error is %v, which should match %q and say %q", op, c.cause, err, c.class, c.says)
 			}
-			if c.class == ErrUnavailable && !strings.Contains(err.Error(), `"tokens: store: file"`) {
+			if c.class == fds.ErrStoreUnavailable && !strings.Contains(err.Error(), `"tokens: store: file"`) {
 				t.Errorf("%s: %v does not name the other store", op, err)
 			}
 			if n := strings.Count(err.Error(), "tokenstore:"); n > 2 {
@@ -219,7 +220,7 @@ func TestAnEntryThatVanishesUnderAReaderIsLookedUpAgain(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrNotFound) {
+		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, fds.ErrNoGrant) {
 			t.Errorf("Load of what is gone: %v", err)
 		}
 		saveAll(t, k, g)
@@ -228,7 +229,7 @@ func TestAnEntryThatVanishesUnderAReaderIsLookedUpAgain(t *testing.T) {
 			t.Error(err)
 		}
 		fake.fail(func(string) error { return errors.New(text) })
-		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, ErrUnavailable) {
+		if _, err := k.Load(t.Context(), g.Key); !errors.Is(err, fds.ErrStoreUnavailable) {
 			t.Errorf("an entry that stays so: %v", err)
 		}
 	}
@@ -240,21 +241,21 @@ func TestADamagedRecordHarmsNoOther(t *testing.T) {
 		class  error
 		change func(items map[string]string, name string)
 	}{
-		{"another text in a part", ErrCorrupt, func(items map[string]string, name string) { items[name+".a.1"] = "x" + items[name+".a.1"][1:] }},
-		{"a missing part", ErrCorrupt, func(items map[string]string, name string) { delete(items, name+".a.1") }},
-		{"parts in another order", ErrCorrupt, func(items map[string]string, name string) {
+		{"another text in a part", fds.ErrCorrupt, func(items map[string]string, name string) { items[name+".a.1"] = "x" + items[name+".a.1"][1:] }},
+		{"a missing part", fds.ErrCorrupt, func(items map[string]string, name string) { delete(items, name+".a.1") }},
+		{"parts in another order", fds.ErrCorrupt, func(items map[string]string, name string) {
 			items[name+".a.0"], items[name+".a.1"] = items[name+".a.1"], items[name+".a.0"]
 		}},
-		{"no head of ours", ErrCorrupt, func(items map[string]string, name string) { items[name] = "hello" }},
-		{"a head without numbers", ErrCorrupt, func(items map[string]string, name string) { items[name] = partsMark + "a" }},
-		{"a head with absurd numbers", ErrCorrupt, func(items map[string]string, name string) { items[name] = partsMark + "a 99999999 999999999999 x" }},
-		{"a head of a newer form", ErrNewerFormat, func(items map[string]string, name string) { items[name] = "fds2 x" }},
-		{"a record that is no grant", ErrCorrupt, func(items map[string]string, name string) { items[name] = wholeMark + `{"version":1}` }},
-		{"the record of another grant", ErrCorrupt, func(items map[string]string, name string) {
+		{"no head of ours", fds.ErrCorrupt, func(items map[string]string, name string) { items[name] = "hello" }},
+		{"a head without numbers", fds.ErrCorrupt, func(items map[string]string, name string) { items[name] = partsMark + "a" }},
+		{"a head with absurd numbers", fds.ErrCorrupt, func(items map[string]string, name string) { items[name] = partsMark + "a 99999999 999999999999 x" }},
+		{"a head of a newer form", fds.ErrNewerFormat, func(items map[string]string, name string) { items[name] = "fds2 x" }},
+		{"a record that is no grant", fds.ErrCorrupt, func(items map[string]string, name string) { items[name] = wholeMark + `{"version":1}` }},
+		{"the record of another grant", fds.ErrCorrupt, func(items map[string]string, name string) {
 			data, _ := crashGrant(9, "x", 0).Encode()
 			items[name] = wholeMark + string(data)
 		}},
-		{"a record of a newer version", ErrNewerFormat, func(items map[string]string, name string) { items[name] = wholeMark + `{"version":2}` }},
+		{"a record of a newer version", fds.ErrNewerFormat, func(items map[string]string, name string) { items[name] = wholeMark + `{"version":2}` }},
 	} {
 		t.Run(damage.name, func(t *testing.T) {
 			fake := newFakeKeyring()
@@ -267,13 +268,13 @@ func TestADamagedRecordHarmsNoOther(t *testing.T) {
 			}
 			damage.change(fake.items, "test:"+recordName(hurt.Key))
 			_, err := k.Load(t.Context(), hurt.Key)
-			if !errors.Is(err, damage.class) || damage.class == ErrCorrupt && errors.Is(err, ErrUnavailable) {
+			if !errors.Is(err, damage.class) || damage.class == fds.ErrCorrupt && errors.Is(err, fds.ErrStoreUnavailable) {
 				t.Errorf("Load gives %v, want %q", err, damage.class)
 			}
 			if g, err := k.Load(t.Context(), well.Key); err != nil || !g.Equal(well) {
 				t.Errorf("the other grant: %v", err)
 			}
-			if damage.class == ErrNewerFormat {
+			if damage.class == fds.ErrNewerFormat {
 				return // which a Save must not overwrite
 			}
 			if _, err := replace(t.Context(), k, hurt); err != nil {
@@ -299,12 +300,12 @@ func TestADamagedIndexDoesNotKeepATokenFromBeingSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	marked.Renewal.By = "here/1"
-	if _, err := k.Reserve(t.Context(), marked); !errors.Is(err, ErrUnavailable) {
+	if _, err := k.Reserve(t.Context(), marked); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Reserve gives %v", err)
 	}
 	wantLoad(t, k, old)
 	_, err = replace(t.Context(), k, renewed)
-	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the grant is saved") || !strings.Contains(err.Error(), `entry index of service "test"`) {
+	if !errors.Is(err, fds.ErrCorrupt) || !strings.Contains(err.Error(), "the grant is saved") || !strings.Contains(err.Error(), `entry index of service "test"`) {
 		t.Errorf("Save gives %v", err)
 	}
 	if g, err := k.Load(t.Context(), old.Key); err != nil || !g.Equal(renewed) {
@@ -315,7 +316,7 @@ func TestADamagedIndexDoesNotKeepATokenFromBeingSaved(t *testing.T) {
 	}
 	// The list as a whole is not to be had, and no browser need open: both say so.
 	for name, err := range map[string]error{"List": listErr, "Probe": k.Probe(t.Context())} {
-		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `entry index of service "test"`) {
+		if !errors.Is(err, fds.ErrStoreUnavailable) || !errors.Is(err, fds.ErrCorrupt) || !strings.Contains(err.Error(), `entry index of service "test"`) {
 			t.Errorf("%s gives %v", name, err)
 		}
 	}
@@ -370,7 +371,7 @@ func TestServicesDoNotSeeOneAnother(t *testing.T) {
 	if _, err := replace(t.Context(), one, g); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Load(t.Context(), g.Key); !errors.Is(err, ErrNotFound) {
+	if _, err := two.Load(t.Context(), g.Key); !errors.Is(err, fds.ErrNoGrant) {
 		t.Errorf("Load from another service gives %v", err)
 	}
 	lease, err := one.Lock(t.Context(), g.Key)
@@ -395,7 +396,7 @@ func TestAKeyringsConfigurationIsChecked(t *testing.T) {
 		{Service: "\xff"},
 		{Service: "x", Timeout: -1},
 	} {
-		if _, err := OpenKeyring(config); !errors.Is(err, ErrMalformed) {
+		if _, err := OpenKeyring(config); !errors.Is(err, fds.ErrMalformed) {
 			t.Errorf("%+v gives %v", config, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/zalando/go-keyring"
 )
 
@@ -23,7 +24,7 @@ func keyringError(op string, key Key, err error) error {
 	if errors.As(err, &done) {
 		return err
 	}
-	e := &Error{Op: op, Key: key, Class: ErrUnavailable, Err: err}
+	e := &Error{Op: op, Key: key, Class: fds.ErrStoreUnavailable, Err: err}
 	text := err.Error()
 	switch {
 	case errors.Is(err, errTimeout), errors.Is(err, errHanging):
@@ -33,7 +34,7 @@ func keyringError(op string, key Key, err error) error {
 	case errors.Is(err, errNoBus):
 		e.Hint = "in an SSH session or a container there is none: " + elsewhere
 	case errors.Is(err, keyring.ErrSetDataTooBig):
-		e.Class = ErrTooLarge
+		e.Class = fds.ErrTooLarge
 	case errors.Is(err, keyring.ErrUnsupportedPlatform):
 		e.Hint = elsewhere
 	case errors.Is(err, errNoCollection):

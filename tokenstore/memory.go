@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
@@ -60,7 +61,7 @@ func (m *Memory) Load(ctx context.Context, key Key) (Grant, error) {
 	grant, ok := m.grants[key]
 	m.mu.Unlock()
 	if !ok {
-		return Grant{}, &Error{Op: op, Key: key, Class: ErrNotFound}
+		return Grant{}, &Error{Op: op, Key: key, Class: fds.ErrNoGrant}
 	}
 	grant.Subscriptions, grant.Scopes = slices.Clone(grant.Subscriptions), slices.Clone(grant.Scopes)
 	return grant, nil
@@ -111,7 +112,7 @@ func conflict(op string, key Key, stored bool, loaded string) error {
 	case !stored:
 		err = errors.New("it was deleted since it was loaded")
 	}
-	return &Error{Op: op, Key: key, Class: ErrConflict, Err: err, Hint: "load it again"}
+	return &Error{Op: op, Key: key, Class: fds.ErrConflict, Err: err, Hint: "load it again"}
 }
 
 // Delete implements [Store].

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const (
@@ -70,7 +72,7 @@ func moveGrant(ctx context.Context, from, to Store, key Key) error {
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), moveWriteTimeout)
 	defer cancel()
 	grant, err := from.Load(ctx, key)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fds.ErrNoGrant) {
 		return nil // signed out meanwhile
 	}
 	if err != nil {
@@ -78,8 +80,8 @@ func moveGrant(ctx context.Context, from, to Store, key Key) error {
 	}
 	there, err := to.Load(ctx, key)
 	switch {
-	case errors.Is(err, ErrNotFound):
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(err, fds.ErrNoGrant):
+	case errors.Is(err, fds.ErrCorrupt):
 		if err := to.Delete(ctx, key); err != nil {
 			return err
 		}

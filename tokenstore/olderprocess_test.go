@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/gofrs/flock"
 )
 
@@ -307,7 +308,7 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 		}
 		// Here it is not written over by what was loaded before.
 		stale.RefreshToken = NewSecret("spent")
-		if err := saveError(t, f, stale); !errors.Is(err, ErrConflict) {
+		if err := saveError(t, f, stale); !errors.Is(err, fds.ErrConflict) {
 			t.Errorf("%s is written over: %v", name, err)
 		}
 		// And back again.
@@ -358,7 +359,7 @@ func TestAnOlderProcessRenewsAGrantThatIsMarkedAndTheMarkIsDropped(t *testing.T)
 		t.Fatalf("renewed by an older process, the grant is %s, %v", encoded(t, got), err)
 	}
 	marked.Revision = revision
-	if err := saveError(t, f, marked); !errors.Is(err, ErrConflict) {
+	if err := saveError(t, f, marked); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("the newer token is written over: %v", err)
 	}
 	if err := saveError(t, f, got); err != nil {
@@ -398,7 +399,7 @@ func TestAnOlderProcessRenewsAMarkedGrantInTheKeyring(t *testing.T) {
 		t.Fatalf("renewed by an older process, the grant is %s, %v", encoded(t, got), err)
 	}
 	marked.Revision = revision
-	if err := saveError(t, k, marked); !errors.Is(err, ErrConflict) {
+	if err := saveError(t, k, marked); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("the newer token is written over: %v", err)
 	}
 	if err := saveError(t, k, got); err != nil {

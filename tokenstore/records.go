@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // systemChunk is how many bytes of text go into one keyring entry: Windows takes
@@ -65,7 +67,7 @@ func partName(name, generation string, n int) string {
 	return name + "." + generation + "." + strconv.Itoa(n)
 }
 
-// head gives the head, or an error that matches errNoItem, errParts or ErrNewerFormat.
+// head gives the head, or an error that matches errNoItem, errParts or fds.ErrNewerFormat.
 func (r records) head(ctx context.Context, name string) (head, error) {
 	secret, err := r.items.get(ctx, name)
 	if err != nil {
@@ -78,7 +80,7 @@ func (r records) head(ctx context.Context, name string) (head, error) {
 	fields, ok := strings.CutPrefix(text, partsMark)
 	if !ok {
 		if strings.HasPrefix(text, anyMark) {
-			return head{}, &Error{Op: "read record", Class: ErrNewerFormat, Err: errors.New("the keyring's entry has a form that this program does not know")}
+			return head{}, &Error{Op: "read record", Class: fds.ErrNewerFormat, Err: errors.New("the keyring's entry has a form that this program does not know")}
 		}
 		return head{}, errParts
 	}
@@ -145,7 +147,7 @@ func (r records) put(ctx context.Context, name string, secret Secret) error {
 func (r records) replace(ctx context.Context, name string, old head, secret Secret) error {
 	text := secret.Reveal()
 	if len(text) > maxRecord {
-		return &Error{Op: "write record", Class: ErrTooLarge, Err: fmt.Errorf("it has %d bytes, the bound is %d", len(text), maxRecord), Hint: elsewhere}
+		return &Error{Op: "write record", Class: fds.ErrTooLarge, Err: fmt.Errorf("it has %d bytes, the bound is %d", len(text), maxRecord), Hint: elsewhere}
 	}
 	if len(wholeMark)+len(text) <= r.chunk {
 		if err := r.items.set(ctx, name, NewSecret(wholeMark+text)); err != nil {
@@ -181,7 +183,7 @@ func (r records) replace(ctx context.Context, name string, old head, secret Secr
 // remove deletes the record: the head first, then all parts.
 func (r records) remove(ctx context.Context, name string) error {
 	old, err := r.head(ctx, name)
-	if err != nil && !errors.Is(err, errNoItem) && !errors.Is(err, errParts) && !errors.Is(err, ErrNewerFormat) {
+	if err != nil && !errors.Is(err, errNoItem) && !errors.Is(err, errParts) && !errors.Is(err, fds.ErrNewerFormat) {
 		return err
 	}
 	if !errors.Is(err, errNoItem) {
@@ -250,7 +252,7 @@ func recordError(op string, key Key, err error) error {
 		return nil
 	}
 	if errors.Is(err, errParts) {
-		return &Error{Op: op, Key: key, Class: ErrCorrupt, Err: err}
+		return &Error{Op: op, Key: key, Class: fds.ErrCorrupt, Err: err}
 	}
 	return keyringError(op, key, err)
 }

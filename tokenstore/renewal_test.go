@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // marked is a grant whose renewal is known in every part.
@@ -126,13 +128,13 @@ func TestMembersOfANewerRenewalAreKept(t *testing.T) {
 func TestADamagedRenewalIsADamagedRecord(t *testing.T) {
 	for _, renewal := range []string{`"` + hush + `"`, `[]`, `{"by":1}`, `{"sent":"` + hush + `"}`, `{"lapsed":1}`, `{"looked":"` + hush + `"}`} {
 		_, err := DecodeGrant([]byte(`{"version":1,"issuer":"i","client_id":"c","grant_id":"g","renewal":` + renewal + `}`))
-		if !errors.Is(err, ErrCorrupt) || leaks(err.Error()) {
+		if !errors.Is(err, fds.ErrCorrupt) || leaks(err.Error()) {
 			t.Errorf("%s gives %v", renewal, err)
 		}
 	}
 	g := marked()
 	g.Renewal.Former = NewSecret(hush + "\xff")
-	if _, err := g.Encode(); !errors.Is(err, ErrMalformed) || !strings.HasSuffix(err.Error(), "renewal: former: it is not valid UTF-8") || leaks(err.Error()) {
+	if _, err := g.Encode(); !errors.Is(err, fds.ErrMalformed) || !strings.HasSuffix(err.Error(), "renewal: former: it is not valid UTF-8") || leaks(err.Error()) {
 		t.Errorf("Encode of what is not UTF-8 gives %v", err)
 	}
 }

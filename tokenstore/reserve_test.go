@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 )
@@ -110,7 +111,7 @@ func TestWhatWasReservedForIsSavedOnAFullDisk(t *testing.T) {
 		}
 		g = renewed(reserve(t, f, g), 20_000)
 		disk.Fill()
-		if err := saveError(t, f, crashGrant(2, "other", 1500)); !errors.Is(err, ErrUnavailable) {
+		if err := saveError(t, f, crashGrant(2, "other", 1500)); !errors.Is(err, fds.ErrStoreUnavailable) {
 			t.Fatalf("the disk is not full: %v", err)
 		}
 		if g.Revision, err = f.Save(t.Context(), g); err != nil {
@@ -132,7 +133,7 @@ func TestOnAFullDiskAReservationFailsAndChangesNothing(t *testing.T) {
 		free := disk.Fill()
 		marked := g
 		marked.Renewal.By = "here/1"
-		if _, err := f.Reserve(t.Context(), marked); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "make room on the disk") {
+		if _, err := f.Reserve(t.Context(), marked); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "make room on the disk") {
 			t.Errorf("Reserve gives %v", err)
 		}
 		wantStored(t, f, g)
@@ -206,7 +207,7 @@ func TestAReservationWithoutRoomForItsMarkLeavesNothingBehind(t *testing.T) {
 	if err := os.Remove(gap); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) {
+	if _, err := f.Reserve(t.Context(), g); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Reserve gives %v", err)
 	}
 	wantStored(t, f, g)
@@ -227,7 +228,7 @@ func TestInAReadOnlyFolderWhoseLocksAreWritableNothingIsReserved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "make the folder writable") {
+	if _, err := f.Reserve(t.Context(), g); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "make the folder writable") {
 		t.Errorf("Reserve gives %v", err)
 	}
 	wantStored(t, f, g)
@@ -250,7 +251,7 @@ func TestARecordBeyondTheReservationSavesItsRefreshTokenFirst(t *testing.T) {
 	g = renewed(g, 3000)
 	g.AccessToken = NewSecret(strings.Repeat("x", 2*leastRoom))
 	revision, err := f.Save(t.Context(), g)
-	if !errors.Is(err, ErrPartlySaved) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "the refresh token is safe") {
+	if !errors.Is(err, fds.ErrPartlySaved) || errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "the refresh token is safe") {
 		t.Errorf("Save gives %v", err)
 	}
 	part := g
@@ -296,7 +297,7 @@ func TestALockFileThatIsGoneEndsItsLeaseAndStopsAReservation(t *testing.T) {
 				if err := c.change(file); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.Reserve(t.Context(), g); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
+				if _, err := s.Reserve(t.Context(), g); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
 					t.Errorf("Reserve gives %v", err)
 				}
 				select {
@@ -415,10 +416,10 @@ func TestAWriterThatKnowsNoRevisionsIsNoticed(t *testing.T) {
 	if err := atomicfile.Write(f.file(g.Key), same); err != nil {
 		t.Fatal(err)
 	}
-	if err := saveError(t, f, renewed(g, 10)); !errors.Is(err, ErrConflict) {
+	if err := saveError(t, f, renewed(g, 10)); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("Save over it gives %v", err)
 	}
-	if _, err := f.Reserve(t.Context(), renewed(g, 10)); !errors.Is(err, ErrConflict) {
+	if _, err := f.Reserve(t.Context(), renewed(g, 10)); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("Reserve over it gives %v", err)
 	}
 	// But it may have been our own write, whose outcome we did not learn.

@@ -59,13 +59,13 @@ type Store interface {
 	// List gives every grant's key and subscription IDs, in no particular
 	// order. A record that cannot be read is given as an Entry with what is
 	// known of it and an error, and does not end the listing. The class of such an
-	// error is [ErrCorrupt], [ErrTooLarge], [ErrNewerFormat], [ErrUnsafe] for one that
-	// belongs to another user, or [ErrUnavailable] for one that may be read later. A
+	// error is [fds.ErrCorrupt], [fds.ErrTooLarge], [fds.ErrNewerFormat], [fds.ErrUnsafe] for one that
+	// belongs to another user, or [fds.ErrStoreUnavailable] for one that may be read later. A
 	// listing that cannot go on gives an error with the zero Entry and ends.
 	List(ctx context.Context) iter.Seq2[Entry, error]
 
 	// Load gives one grant with its Revision, or an error that matches
-	// [ErrNotFound].
+	// [fds.ErrNoGrant].
 	Load(ctx context.Context, key Key) (Grant, error)
 
 	// Lock waits until the caller alone holds the lock of that key, among all
@@ -79,24 +79,24 @@ type Store interface {
 	// Reserve is Save, and makes sure that the next Save under this key finds room
 	// for a record up to twice as large. When it fails the record is as it was, and
 	// its revision too: a store that is full, cannot be written to, or has lost the
-	// caller's lease gives [ErrUnavailable]. What a store cannot promise of that its
+	// caller's lease gives [fds.ErrStoreUnavailable]. What a store cannot promise of that its
 	// own documentation says.
 	Reserve(ctx context.Context, grant Grant) (revision string, err error)
 
 	// Save stores grant under its key, in place of the record with Grant.Revision,
 	// and gives the new record's revision. An empty Revision stands for no record.
 	// Where another one is stored, or none, Save changes nothing and its error
-	// matches [ErrConflict]: load the grant again. But when the stored record equals
+	// matches [fds.ErrConflict]: load the grant again. But when the stored record equals
 	// grant it succeeds, so that a Save whose outcome was lost can be repeated. Of
 	// several Saves at once with one revision one succeeds. A record that cannot be
-	// read is in the way too, which is [ErrConflict] as well: delete it first.
+	// read is in the way too, which is [fds.ErrConflict] as well: delete it first.
 	//
 	// After a crash at any moment the old record or the new one is there, whole.
 	// When Save has returned nil the record is durable. Change a grant that was
 	// loaded rather than building a new one: see [Grant].
 	//
 	// A record that is too large for what Reserve made sure of may be saved in part:
-	// after an error that matches [ErrPartlySaved] the stored record has the refresh
+	// after an error that matches [fds.ErrPartlySaved] the stored record has the refresh
 	// token, lacks the access token, its type, expiry, scopes and certificate, and
 	// has the revision that Save returned with the error. After any other error the
 	// revision is empty.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 	"github.com/fds-sdk/fds-go/tokenstore/storetest"
 )
@@ -41,7 +42,7 @@ var breakableOptions = storetest.Options{
 	},
 }
 
-var errBroken = &tokenstore.Error{Op: "test", Class: tokenstore.ErrUnavailable}
+var errBroken = &tokenstore.Error{Op: "test", Class: fds.ErrStoreUnavailable}
 
 func (b *breakable) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	if b.broken.Load() && ctx.Err() == nil {
@@ -101,7 +102,7 @@ func (s *counting) Save(ctx context.Context, g tokenstore.Grant) (string, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if fmt.Sprint(s.count[g.Key]) != g.Revision && (g.Revision != "" || s.count[g.Key] != 0) {
-		return "", tokenstore.ErrConflict
+		return "", fds.ErrConflict
 	}
 	if s.count == nil {
 		s.count = map[tokenstore.Key]int{}
@@ -136,12 +137,12 @@ type slow struct{ tokenstore.Store }
 
 func (s slow) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	if now := current(ctx, s.Store, g.Key); now != g.Revision {
-		return "", tokenstore.ErrConflict
+		return "", fds.ErrConflict
 	}
 	time.Sleep(20 * time.Millisecond) // it is what is wrong with it
 	for {
 		g.Revision = current(ctx, s.Store, g.Key)
-		if revision, err := s.Store.Save(ctx, g); !errors.Is(err, tokenstore.ErrConflict) {
+		if revision, err := s.Store.Save(ctx, g); !errors.Is(err, fds.ErrConflict) {
 			return revision, err
 		}
 	}
@@ -152,7 +153,7 @@ type strict struct{ tokenstore.Store }
 
 func (s strict) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	if now := current(ctx, s.Store, g.Key); now != g.Revision {
-		return "", tokenstore.ErrConflict
+		return "", fds.ErrConflict
 	}
 	return s.Store.Save(ctx, g)
 }
@@ -278,7 +279,7 @@ type fragile struct{ tokenstore.Store }
 
 func (s fragile) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
 	revision, err := s.Store.Save(ctx, g)
-	if errors.Is(err, tokenstore.ErrUnavailable) {
+	if errors.Is(err, fds.ErrStoreUnavailable) {
 		err = errors.Join(err, s.Delete(ctx, g.Key))
 	}
 	return revision, err
@@ -289,7 +290,7 @@ type confident struct{ tokenstore.Store }
 
 func (s confident) Reserve(ctx context.Context, g tokenstore.Grant) (string, error) {
 	revision, err := s.Store.Reserve(ctx, g)
-	if errors.Is(err, tokenstore.ErrUnavailable) {
+	if errors.Is(err, fds.ErrStoreUnavailable) {
 		return g.Revision, nil
 	}
 	return revision, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 	"github.com/fds-sdk/fds-go/tokenstore/storetest"
 )
@@ -116,7 +117,7 @@ type inventive struct{ tokenstore.Store }
 
 func (s inventive) Load(ctx context.Context, key tokenstore.Key) (tokenstore.Grant, error) {
 	g, err := s.Store.Load(ctx, key)
-	if errors.Is(err, tokenstore.ErrNotFound) {
+	if errors.Is(err, fds.ErrNoGrant) {
 		return tokenstore.Grant{Key: key}, nil
 	}
 	return g, err

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -310,7 +311,7 @@ func (r *reader) tokens(application string) func(context.Context) (tokenstore.St
 
 // opened tells a store that is configured wrongly from one that fails.
 func opened[S tokenstore.Store](store S, err error) (tokenstore.Store, error) {
-	if isAny(err, tokenstore.ErrMalformed, tokenstore.ErrWrongKey, tokenstore.ErrUnsafe) {
+	if isAny(err, fds.ErrMalformed, fds.ErrWrongKey, fds.ErrUnsafe) {
 		return nil, wrongUsage("%v", err)
 	}
 	if err != nil {
@@ -334,7 +335,7 @@ func (r *reader) checkClient(c fdsclient.Config) {
 	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler) // open's Client warns
 	client, err := fdsclient.New(c)
 	if err != nil {
-		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fdsclient.ErrConfig.Error()+": "))
+		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fds.ErrConfig.Error()+": "))
 		return
 	}
 	_ = client.Close() // it holds nothing

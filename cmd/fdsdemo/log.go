@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
-	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // logger gives the log of a command, on standard error: from that level up, or
@@ -99,8 +99,8 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 			told = told || h.tells != nil && h.tells(err)
 			why = h.sentence(err)
 			line += ": " + why
-			if errors.Is(err, fdsclient.ErrSignInRequired) { // whatever could not be done without
-				why = fdsclient.ErrSignInRequired.Error()
+			if errors.Is(err, fds.ErrSignInRequired) { // whatever could not be done without
+				why = fds.ErrSignInRequired.Error()
 			}
 		} else if a.Value.Kind() != slog.KindAny || a.Value.Any() != nil {
 			attrs = appendAttr(attrs, h.group, a)

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
-	"github.com/fds-sdk/fds-go/pull"
 )
 
 func (p *program) loginCommand() *cobra.Command {
@@ -62,7 +62,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	if how.redirectURI {
 		return p.printRedirectURIs()
 	}
-	p.tells = func(err error) bool { return errors.Is(err, pull.ErrOwner) } // see tellUntold
+	p.tells = func(err error) bool { return errors.Is(err, fds.ErrOwner) } // see tellUntold
 	client, err := p.open(ctx, slog.LevelWarn)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func (p *program) logout(ctx context.Context, text string) error {
 	}
 	defer p.close(ctx, client)
 	owner, err := client.Owner(ctx, id)
-	if errors.Is(err, fdsclient.ErrNoOwner) {
+	if errors.Is(err, fds.ErrNoOwner) {
 		return fmt.Errorf("%s %w; who is: %s", id, errNotSignedIn, p.invocation("owners"))
 	}
 	if err != nil {

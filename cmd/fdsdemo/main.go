@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
-	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func main() { os.Exit(run()) }
@@ -29,7 +29,7 @@ func run() int {
 	if err == nil {
 		return statusDone
 	}
-	if ctx.Err() != nil && !errors.Is(err, pull.ErrUnknownOutcome) {
+	if ctx.Err() != nil && !errors.Is(err, fds.ErrUnknownOutcome) {
 		err = errInterrupted
 	}
 	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(p.sentence(err)))

@@ -125,7 +125,7 @@ func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdscl
 		r.Gap = gap
 	}
 	switch expiry, err := client.CertificateExpiry(ctx, o.Key()); {
-	case errors.Is(err, fdsclient.ErrNoCertificate):
+	case errors.Is(err, fds.ErrNoCertificate):
 		r.CertificateProblem = "none"
 	case err != nil:
 		r.CertificateProblem = p.sentence(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -77,7 +78,7 @@ func TestTheStateOfATokenFollowsItsTimes(t *testing.T) {
 		{fdsclient.GrantInfo{AccessExpiry: before, Renewable: true}, "renewable"},
 		{fdsclient.GrantInfo{AccessExpiry: before, Renewable: true, RefreshExpiry: after}, "renewable"},
 		{fdsclient.GrantInfo{AccessExpiry: before, Renewable: true, RefreshExpiry: before}, "lapsed"},
-		{fdsclient.GrantInfo{AccessExpiry: after, Lapsed: fdsclient.ErrSignInRequired}, "lapsed"},
+		{fdsclient.GrantInfo{AccessExpiry: after, Lapsed: fds.ErrSignInRequired}, "lapsed"},
 	} {
 		if got := tokenState(c.grant, now); got != c.want {
 			t.Errorf("%+v is %s, want %s", c.grant, got, c.want)

@@ -141,5 +141,5 @@ func pour[T any](ctx context.Context, list iter.Seq2[T, error], answered func(),
 // on.
 func isItems(err error) bool {
 	var whole *pull.Error
-	return errors.Is(err, fds.ErrItem) || errors.Is(err, pull.ErrOwner) && !errors.As(err, &whole)
+	return errors.Is(err, fds.ErrItem) || errors.Is(err, fds.ErrOwner) && !errors.As(err, &whole)
 }

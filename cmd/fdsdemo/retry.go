@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // patience is how long a one-shot command tries to reach a provider.
@@ -172,7 +168,7 @@ func (a *attempts) once(ctx context.Context, began time.Time, attempt func(conte
 	defer timer.Stop()
 	err := attempt(ctx, func() { timer.Stop() })
 	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
-		if errors.Is(err, pull.ErrUnknownOutcome) {
+		if errors.Is(err, fds.ErrUnknownOutcome) {
 			return fmt.Errorf("%w; %w", err, errNoAnswer)
 		}
 		return errNoAnswer
@@ -191,30 +187,8 @@ func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 	return time.Until(a.until), first
 }
 
-// worthRetrying says whether doing the same again within a few seconds may help.
-// A server that shows the wrong certificate will show it again, a keyring has been
-// waited for already, and what may have been done must not be done twice.
+// worthRetrying reports whether doing the same again within a few seconds may help: a
+// keyring has been waited for already.
 func worthRetrying(err error) bool {
-	return (fdsclient.Retryable(err) || pull.Retryable(err)) && !errors.Is(err, pull.ErrUnknownOutcome) && !untrusted(err) && !noCommonTLS(err) && !errors.Is(err, tokenstore.ErrUnavailable)
-}
-
-// noCommonTLS says whether the server speaks no TLS on this port, or no version
-// that is allowed.
-func noCommonTLS(err error) bool {
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) {
-		return true
-	}
-	const byUs, byThem = "server selected unsupported protocol version", "protocol version not supported"
-	return strings.Contains(err.Error(), byUs) || strings.Contains(err.Error(), byThem) // crypto/tls has no types for them
-}
-
-// untrusted says whether a server's certificate was refused.
-func untrusted(err error) bool {
-	var (
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-	)
-	return errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid)
+	return fdsclient.Retryable(err) && !errors.Is(err, fds.ErrStoreUnavailable)
 }

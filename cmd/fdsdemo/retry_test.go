@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -19,7 +20,7 @@ import (
 type later struct{ at time.Time }
 
 func (e *later) Error() string             { return "the provider refused the grant" }
-func (e *later) Is(target error) bool      { return target == fdsclient.ErrUnavailable }
+func (e *later) Is(target error) bool      { return target == fds.ErrUnavailable }
 func (e *later) RetryAfter() time.Duration { return max(0, time.Until(e.at)) }
 
 // tried runs attempts that give those errors, one after the other, and returns what do
@@ -43,8 +44,8 @@ func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
 		return func() error { return fmt.Errorf("renewal: %w", &later{time.Now().Add(d)}) }
 	}
 	fail := func(err error) func() error { return func() error { return err } }
-	down := fmt.Errorf("%w: the line is cut", fdsclient.ErrUnavailable)
-	lapsed := fmt.Errorf("%w: refused twice", fdsclient.ErrSignInRequired)
+	down := fmt.Errorf("%w: the line is cut", fds.ErrUnavailable)
+	lapsed := fmt.Errorf("%w: refused twice", fds.ErrSignInRequired)
 	for name, c := range map[string]struct {
 		errs        []func() error
 		want        error
@@ -55,8 +56,8 @@ func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
 		"refused once":                 {[]func() error{in(30 * time.Second), fail(nil)}, nil, []string{"waiting 30s"}, 30 * time.Second, 31 * time.Second},
 		"after the line was cut":       {[]func() error{fail(down), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"retrying", "waiting 30s"}, 30 * time.Second, 33 * time.Second},
 		"after a lost answer":          {[]func() error{in(time.Minute), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"waiting 1m0s", "waiting 30s"}, 90 * time.Second, 93 * time.Second},
-		"never to an end":              {[]func() error{in(50 * time.Second)}, fdsclient.ErrUnavailable, []string{"waiting 50s", "waiting 50s"}, 100 * time.Second, 104 * time.Second},
-		"a time that is far off":       {[]func() error{in(time.Hour)}, fdsclient.ErrUnavailable, nil, 0, 0},
+		"never to an end":              {[]func() error{in(50 * time.Second)}, fds.ErrUnavailable, []string{"waiting 50s", "waiting 50s"}, 100 * time.Second, 104 * time.Second},
+		"a time that is far off":       {[]func() error{in(time.Hour)}, fds.ErrUnavailable, nil, 0, 0},
 		"a time that has come already": {[]func() error{in(0), in(0), in(0), fail(nil)}, nil, nil, time.Second / 2, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

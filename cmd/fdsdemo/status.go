@@ -6,11 +6,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // The exit statuses.
@@ -26,7 +25,7 @@ var (
 	// errUsage is the class of wrong usage and wrong configuration.
 	errUsage = errors.New("wrong usage")
 	// errNobody is said where an owner is needed and none is stored.
-	errNobody = fmt.Errorf("%w: nobody has signed in", fdsclient.ErrNoOwner)
+	errNobody = fmt.Errorf("%w: nobody has signed in", fds.ErrNoOwner)
 	// errNotSignedIn is about an owner who is to be signed out.
 	errNotSignedIn = errors.New("is not signed in")
 	// errInterrupted is how a signal ends a command that was not done.
@@ -49,26 +48,20 @@ func statusOf(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case isAny(err, errUsage, fdsclient.ErrConfig, push.ErrConfig, pull.ErrQuery, tokenstore.ErrWrongKey), isUntold(err):
+	case isAny(err, errUsage, fds.ErrConfig, fds.ErrQuery, fds.ErrWrongKey), isUntold(err):
 		return statusUsage
-	case isAny(err, fdsclient.ErrGrantShared, fdsclient.ErrRunning) || isClaimed(err):
+	case isAny(err, fds.ErrGrantShared, fds.ErrRunning):
 		return statusHeld
-	case isAny(err, fdsclient.ErrNoOwner, fdsclient.ErrSignInRequired, errNotSignedIn):
+	case fdsclient.SignInNeeded(err), errors.Is(err, errNotSignedIn):
 		return statusSignIn
 	}
 	return statusFailed
 }
 
-// isClaimed reports whether another process has an owner.
-func isClaimed(err error) bool {
-	var claimed *statestore.ClaimedError
-	return errors.As(err, &claimed)
-}
-
 // isUntold reports whether nothing says whose data it is, which the configuration could.
 func isUntold(err error) bool {
 	var failed *pull.Error
-	return errors.Is(err, pull.ErrOwner) && errors.As(err, &failed)
+	return errors.Is(err, fds.ErrOwner) && errors.As(err, &failed)
 }
 
 func isAny(err error, classes ...error) bool {
@@ -87,9 +80,9 @@ func (p *program) sentence(err error) string {
 	if claimed := new(statestore.ClaimedError); errors.As(err, &claimed) {
 		text = claimedSentence(claimed)
 	}
-	if errors.Is(err, fdsclient.ErrSignInRequired) {
+	if errors.Is(err, fds.ErrSignInRequired) {
 		text += "; sign in again: " + p.invocation("login")
-	} else if errors.Is(err, fdsclient.ErrNoOwner) {
+	} else if errors.Is(err, fds.ErrNoOwner) {
 		text += "; sign in first: " + p.invocation("login")
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")

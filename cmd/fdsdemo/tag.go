@@ -136,7 +136,7 @@ func (p *program) tagDeleteCommand() *cobra.Command {
 				tries, again := p.attempts(), false
 				err := tries.do(ctx, o, func(ctx context.Context, _ func()) error {
 					err := o.Pull().DeleteTag(ctx, args[0])
-					if again && errors.Is(err, pull.ErrNotFound) {
+					if again && errors.Is(err, fds.ErrNotFound) {
 						return nil // an attempt before this one did it
 					}
 					again = true
@@ -233,7 +233,7 @@ func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.Ra
 		return err
 	})
 	switch {
-	case errors.Is(err, pull.ErrUnknownOutcome):
+	case errors.Is(err, fds.ErrUnknownOutcome):
 		return fmt.Errorf("%w; look before you try again: %s", err, look)
 	case err != nil:
 		return err

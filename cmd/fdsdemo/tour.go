@@ -247,7 +247,7 @@ func (c *certificates) get(_ context.Context, owner fds.OwnerKey) (*tls.Certific
 			return &issued.TLS, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", fdsclient.ErrNoCertificate, owner)
+	return nil, fmt.Errorf("%w: %s", fds.ErrNoCertificate, owner)
 }
 
 // devices prints a table of the owner's devices: what they are, and how they

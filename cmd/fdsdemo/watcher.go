@@ -56,11 +56,11 @@ func (w *watcher) stop() { w.timer.Stop() }
 func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	claimed := isClaimed(s.Err)
+	claimed := errors.Is(s.Err, fds.ErrRunning)
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
 		stopped:  !claimed && (s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped),
-		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (untrusted(s.Err) || noCommonTLS(s.Err)),
+		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && !fdsclient.Retryable(s.Err) && !isAny(s.Err, fds.ErrProtocol, fds.ErrPacketTooLarge),
 		err:      ofSubscription(s.Err, key.SubscriptionID),
 	}
 	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
@@ -70,7 +70,7 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	case ended:
 	case claimed:
 		w.log.Warn("an owner is not watched until another process ends", "owner", key, "error", s.Err)
-	case s.Phase == push.Stopped && errors.Is(s.Err, fdsclient.ErrNoOwner):
+	case s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner):
 		w.log.Warn("an owner is watched no more", "owner", key, "error", s.Err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -24,7 +23,7 @@ func TestWatchTellsWhichOwnerWasSignedOutElsewhere(t *testing.T) {
 	for _, key := range []fds.OwnerKey{gone, stays} {
 		w.OnConnection(key, push.State{Owner: key, Phase: push.Connected, Since: time.Now()})
 	}
-	w.OnConnection(gone, push.State{Owner: gone, Phase: push.Stopped, Err: fmt.Errorf("%w: another process signed it out", fdsclient.ErrNoOwner)})
+	w.OnConnection(gone, push.State{Owner: gone, Phase: push.Stopped, Err: fmt.Errorf("%w: another process signed it out", fds.ErrNoOwner)})
 	if got := lines.String(); strings.Count(got, "watched no more") != 1 || !strings.Contains(got, gone.SubscriptionID.String()) || ctx.Err() != nil {
 		t.Errorf("%q, %v", got, context.Cause(ctx))
 	}

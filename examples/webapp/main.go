@@ -29,6 +29,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -139,7 +140,7 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	owners, err := a.client.FinishSignIn(r.Context(), attempt, r.URL.String())
 	switch {
-	case errors.Is(err, fdsclient.ErrDenied):
+	case errors.Is(err, fds.ErrAccessDenied):
 		fmt.Fprintln(w, "You gave no access.")
 	case err != nil:
 		log.Print(err) // holds no secret

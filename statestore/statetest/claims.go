@@ -72,7 +72,7 @@ func claims(t *testing.T, handles []statestore.Store) {
 		again()
 	}
 	for _, bad := range []fds.OwnerKey{{}, {Issuer: "https://a.example"}, {SubscriptionID: one.SubscriptionID}} {
-		if _, err := all[0].Claim(t.Context(), bad); !errors.Is(err, statestore.ErrKey) {
+		if _, err := all[0].Claim(t.Context(), bad); !errors.Is(err, fds.ErrMalformed) {
 			t.Errorf("Claim of %v returns %v, want ErrKey", bad, err)
 		}
 	}

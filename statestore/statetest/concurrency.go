@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -38,7 +39,7 @@ func saveRace(t *testing.T, handles []statestore.Store) {
 						mu.Lock()
 						defer mu.Unlock()
 						winners, data = append(winners, got), mine
-					case !errors.Is(err, statestore.ErrConflict):
+					case !errors.Is(err, fds.ErrConflict):
 						t.Errorf("Save beside others: %v", err)
 					}
 				})
@@ -67,7 +68,7 @@ func increment(ctx context.Context, s statestore.Store, key statestore.Key) erro
 			}
 		}
 		_, err = s.Save(ctx, key, strconv.AppendInt(nil, int64(number+1), 10), record.Revision)
-		if !errors.Is(err, statestore.ErrConflict) {
+		if !errors.Is(err, fds.ErrConflict) {
 			return err
 		}
 	}

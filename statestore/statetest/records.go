@@ -57,10 +57,10 @@ func want(t *testing.T, handles []statestore.Store, key statestore.Key, data []b
 func wantConflict(t *testing.T, what string, handles []statestore.Store, key statestore.Key, revision string) {
 	t.Helper()
 	for _, s := range handles {
-		if got, err := s.Save(t.Context(), key, []byte("other"), revision); !errors.Is(err, statestore.ErrConflict) || got != "" {
+		if got, err := s.Save(t.Context(), key, []byte("other"), revision); !errors.Is(err, fds.ErrConflict) || got != "" {
 			t.Errorf("Save with %s returns %q, %v; want ErrConflict", what, got, err)
 		}
-		if err := s.Delete(t.Context(), key, revision); !errors.Is(err, statestore.ErrConflict) {
+		if err := s.Delete(t.Context(), key, revision); !errors.Is(err, fds.ErrConflict) {
 			t.Errorf("Delete with %s returns %v; want ErrConflict", what, err)
 		}
 	}
@@ -74,10 +74,10 @@ func noRecord(t *testing.T, handles []statestore.Store) {
 			if err := s.Delete(t.Context(), key, ""); err != nil {
 				t.Errorf("Delete of what is not there, with no revision: %v", err)
 			}
-			if err := s.Delete(t.Context(), key, "never"); !errors.Is(err, statestore.ErrConflict) {
+			if err := s.Delete(t.Context(), key, "never"); !errors.Is(err, fds.ErrConflict) {
 				t.Errorf("Delete of what is not there, with a revision, returns %v; want ErrConflict", err)
 			}
-			if _, err := s.Save(t.Context(), key, nil, "never"); !errors.Is(err, statestore.ErrConflict) {
+			if _, err := s.Save(t.Context(), key, nil, "never"); !errors.Is(err, fds.ErrConflict) {
 				t.Errorf("Save in place of what is not there returns %v; want ErrConflict", err)
 			}
 		}
@@ -185,7 +185,7 @@ func tooLarge(t *testing.T, handles []statestore.Store) {
 		key := newKey(name)
 		revision := save(t, s, key, []byte("kept"), "")
 		for _, size := range []int{statestore.MaxBytes + 1, 8 * statestore.MaxBytes} {
-			if got, err := s.Save(t.Context(), key, filler(size), revision); !errors.Is(err, statestore.ErrTooLarge) || got != "" {
+			if got, err := s.Save(t.Context(), key, filler(size), revision); !errors.Is(err, fds.ErrTooLarge) || got != "" {
 				t.Errorf("Save of %d bytes returns %q, %v; want ErrTooLarge", size, got, err)
 			}
 		}
@@ -271,7 +271,7 @@ func badKeys(t *testing.T, handles []statestore.Store) {
 		_, loadErr := s.Load(t.Context(), key)
 		_, saveErr := s.Save(t.Context(), key, nil, "")
 		for method, err := range map[string]error{"Load": loadErr, "Save": saveErr, "Delete": s.Delete(t.Context(), key, "")} {
-			if !errors.Is(err, statestore.ErrKey) {
+			if !errors.Is(err, fds.ErrMalformed) {
 				t.Errorf("%s with %s returns %v, want ErrKey", method, what, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -42,7 +43,7 @@ func save(t *testing.T, s tokenstore.Store, g tokenstore.Grant) (revision string
 	switch stored, err := s.Load(t.Context(), g.Key); {
 	case err == nil:
 		g.Revision = stored.Revision
-	case errors.Is(err, tokenstore.ErrNotFound):
+	case errors.Is(err, fds.ErrNoGrant):
 		g.Revision = ""
 	default:
 		t.Fatalf("Load: %v", err)
@@ -78,7 +79,7 @@ func wantEqual(t *testing.T, got, want tokenstore.Grant) {
 
 func wantNotFound(t *testing.T, s tokenstore.Store, k tokenstore.Key) {
 	t.Helper()
-	if g, err := s.Load(t.Context(), k); !errors.Is(err, tokenstore.ErrNotFound) {
+	if g, err := s.Load(t.Context(), k); !errors.Is(err, fds.ErrNoGrant) {
 		t.Fatalf("Load of a missing grant gives %+v, %v; want ErrNotFound", g, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -197,13 +198,13 @@ func refusals(t *testing.T, s tokenstore.Store, _ Options) {
 		grant tokenstore.Grant
 		class error
 	}{
-		{"a grant beyond MaxGrantSize", tooLarge, tokenstore.ErrTooLarge},
-		{"a token that is not UTF-8", notText, tokenstore.ErrMalformed},
-		{"a year beyond 9999", farAway, tokenstore.ErrMalformed},
-		{"a key without issuer", badKey(func(k *tokenstore.Key) { k.Issuer = "" }), tokenstore.ErrMalformed},
-		{"a key without client ID", badKey(func(k *tokenstore.Key) { k.ClientID = "" }), tokenstore.ErrMalformed},
-		{"a key without grant ID", badKey(func(k *tokenstore.Key) { k.GrantID = "" }), tokenstore.ErrMalformed},
-		{"a key that is not UTF-8", badKey(func(k *tokenstore.Key) { k.GrantID = "\xff" }), tokenstore.ErrMalformed},
+		{"a grant beyond MaxGrantSize", tooLarge, fds.ErrTooLarge},
+		{"a token that is not UTF-8", notText, fds.ErrMalformed},
+		{"a year beyond 9999", farAway, fds.ErrMalformed},
+		{"a key without issuer", badKey(func(k *tokenstore.Key) { k.Issuer = "" }), fds.ErrMalformed},
+		{"a key without client ID", badKey(func(k *tokenstore.Key) { k.ClientID = "" }), fds.ErrMalformed},
+		{"a key without grant ID", badKey(func(k *tokenstore.Key) { k.GrantID = "" }), fds.ErrMalformed},
+		{"a key that is not UTF-8", badKey(func(k *tokenstore.Key) { k.GrantID = "\xff" }), fds.ErrMalformed},
 	} {
 		if _, err := s.Save(t.Context(), c.grant); !errors.Is(err, c.class) {
 			t.Errorf("Save of %s gives %v, want %q", c.what, err, c.class)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -61,10 +62,10 @@ func renewed(g tokenstore.Grant, text string) tokenstore.Grant {
 // wantConflict checks that neither Save nor Reserve takes g.
 func wantConflict(t *testing.T, s tokenstore.Store, what string, g tokenstore.Grant) {
 	t.Helper()
-	if _, err := s.Save(t.Context(), g); !errors.Is(err, tokenstore.ErrConflict) {
+	if _, err := s.Save(t.Context(), g); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("Save %s gives %v, want ErrConflict", what, err)
 	}
-	if _, err := s.Reserve(t.Context(), g); !errors.Is(err, tokenstore.ErrConflict) {
+	if _, err := s.Reserve(t.Context(), g); !errors.Is(err, fds.ErrConflict) {
 		t.Errorf("Reserve %s gives %v, want ErrConflict", what, err)
 	}
 }
@@ -144,7 +145,7 @@ func saveRace(t *testing.T, s tokenstore.Store, options Options) {
 					mu.Lock()
 					defer mu.Unlock()
 					winners = append(winners, mine)
-				case !errors.Is(err, tokenstore.ErrConflict):
+				case !errors.Is(err, fds.ErrConflict):
 					t.Errorf("Save beside others: %v", err)
 				}
 			})
@@ -264,7 +265,7 @@ func brokenBefore(t *testing.T, s tokenstore.Store, options Options) {
 	lease := mustLock(t, s, g.Key)
 	defer lease.Release()
 	mend := breakStore(t, s, options)
-	if _, err := s.Reserve(t.Context(), marked(g)); !errors.Is(err, tokenstore.ErrUnavailable) {
+	if _, err := s.Reserve(t.Context(), marked(g)); !errors.Is(err, fds.ErrStoreUnavailable) {
 		t.Errorf("Reserve in a broken store gives %v, want ErrUnavailable", err)
 	}
 	mend()

@@ -114,9 +114,9 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		switch {
 		case context.Cause(ctx) != nil && f.ctx.Err() == nil:
 			return context.Cause(ctx)
-		case errors.Is(err, pull.ErrNotImplemented) && a.answers == 0: // so nothing of it can have been missed
+		case errors.Is(err, fds.ErrNotImplemented) && a.answers == 0: // so nothing of it can have been missed
 			return nil
-		case errors.Is(err, pull.ErrInvalidParameter) && bounded:
+		case errors.Is(err, fds.ErrInvalidParameter) && bounded:
 			a.unbound(kind)
 			return errUnbounded
 		case err != nil && left.takes(err):
@@ -307,7 +307,7 @@ func (l *leftOut) takes(err error) bool {
 // nobody knows it of a whole list.
 func ofOneItem(err error) bool {
 	var list *pull.Error
-	return errors.Is(err, pull.ErrOwner) && !errors.As(err, &list)
+	return errors.Is(err, fds.ErrOwner) && !errors.As(err, &list)
 }
 
 func (l *leftOut) topicless(known bool) {

@@ -181,7 +181,7 @@ func (a *fixture) put(t *testing.T, owner fds.OwnerKey, state record) {
 		t.Fatal(err)
 	}
 	there, err := a.Store.Load(t.Context(), a.key(owner, stateName))
-	if err == nil || errors.Is(err, statestore.ErrCorrupt) {
+	if err == nil || errors.Is(err, fds.ErrCorrupt) {
 		_, err = a.Store.Save(t.Context(), a.key(owner, stateName), data, there.Revision)
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/handoff"
-	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -118,7 +118,7 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 // foreign tells of a message on the owner's topic that names another owner: whose it is
 // nobody knows, and so nobody gets it.
 func (f *Follower) foreign(ctx context.Context) {
-	err := fmt.Errorf("fdsclient: %w: a message on the owner's topic names another one in its member %q; ask the provider, or correct Dialect.SubscriptionMember", pull.ErrOwner, f.shared.Dialect.SubscriptionMember)
+	err := fmt.Errorf("fdsclient: %w: a message on the owner's topic names another one in its member %q; ask the provider, or correct Dialect.SubscriptionMember", fds.ErrOwner, f.shared.Dialect.SubscriptionMember)
 	f.mu.Lock()
 	first := !f.toldForeign
 	f.toldForeign = true

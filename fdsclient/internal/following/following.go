@@ -64,7 +64,7 @@ func New(s Settings) *Followers {
 type Owner struct {
 	Key fds.OwnerKey
 	// Items reads a collection of the owner's own items, and no others: those of which it
-	// is not certain have an error that matches pull.ErrOwner in their place.
+	// is not certain have an error that matches fds.ErrOwner in their place.
 	Items func(context.Context, pull.Kind, pull.Query) iter.Seq2[fds.Item, error]
 }
 

@@ -204,7 +204,7 @@ func (f *Follower) failed(a *attempt, err error) {
 		f.gap.retry.Stop()
 	}
 	f.gap.retry = time.AfterFunc(delay, func() { f.shared.workers.add(f) })
-	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, pull.ErrOwner)) { // the next attempts fare no better
+	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, fds.ErrOwner)) { // the next attempts fare no better
 		f.gap.settle()
 	}
 	event := GapEvent{Owner: f.owner.Key, Change: Failing, Gap: *f.gap.open, Fetched: a.fetched, Err: err, RetryAt: time.Now().Add(delay)}

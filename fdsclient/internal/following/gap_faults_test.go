@@ -15,7 +15,7 @@ import (
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
-	for _, class := range []error{pull.ErrNotImplemented, pull.ErrInvalidParameter, pull.ErrUnchanged} {
+	for _, class := range []error{fds.ErrNotImplemented, fds.ErrInvalidParameter, fds.ErrUnchanged} {
 		t.Run(class.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				all := pushing(t, func(c *config) { c.Dialect = byDate })
@@ -63,7 +63,7 @@ func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
 
 // A handler that is not configured is another matter.
 func TestLiveMessagesWaitThoughAHandlerSaysWhatTheConfigurationWouldSay(t *testing.T) {
-	for _, class := range []error{fds.ErrConfig, pull.ErrOwner} {
+	for _, class := range []error{fds.ErrConfig, fds.ErrOwner} {
 		synctest.Test(t, func(t *testing.T) {
 			all := pushing(t, func(c *config) { c.Dialect = byDate })
 			f := followed(t, all, &webAPI{answer: oneEach}, func(context.Context, delivery.Message) error { return fmt.Errorf("no database: %w", class) })

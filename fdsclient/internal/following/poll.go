@@ -13,7 +13,6 @@ import (
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/pull"
-	"github.com/fds-sdk/fds-go/statestore"
 )
 
 // wholeInterval is from when on a list is read though it is unchanged: an entity tag need
@@ -38,7 +37,7 @@ type polling struct {
 // Poll has the owner's lists read from now on.
 func (f *Follower) Poll() {
 	p := &polling{follower: f, retries: f.shared.pollRetries()}
-	if f.unread == nil || errors.Is(f.unread, statestore.ErrCorrupt) {
+	if f.unread == nil || errors.Is(f.unread, fds.ErrCorrupt) {
 		f.unread = nil
 		p.begin()
 	}
@@ -220,11 +219,11 @@ func ofOneList(err error) bool {
 	if errors.Is(err, errHandler) {
 		return false
 	}
-	if errors.Is(err, pull.ErrOwner) || errors.Is(err, fds.ErrConfig) {
+	if errors.Is(err, fds.ErrOwner) || errors.Is(err, fds.ErrConfig) {
 		return true
 	}
 	var failed *pull.Error
-	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !pull.Retryable(err) && !errors.Is(err, pull.ErrUnauthorized)
+	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !errors.Is(err, fds.ErrUnavailable) && !errors.Is(err, fds.ErrRateLimited) && !errors.Is(err, fds.ErrUnauthorized)
 }
 
 // outcome is what became of one read of a list.
@@ -298,15 +297,15 @@ func (p *polling) once(l *list, second bool) (outcome, error) {
 			return readAgain, nil
 		}
 		switch {
-		case errors.Is(err, pull.ErrUnchanged):
+		case errors.Is(err, fds.ErrUnchanged):
 			return readDone, nil
-		case errors.Is(err, pull.ErrNotImplemented) && r.answers == 0:
+		case errors.Is(err, fds.ErrNotImplemented) && r.answers == 0:
 			if r.baseline.IsZero() {
 				return readDone, nil
 			}
 			l.take(r.baseline, nil, true) // what comes from now on is new
 			return readDone, p.save(f.ctx)
-		case errors.Is(err, pull.ErrInvalidParameter) && r.bounded:
+		case errors.Is(err, fds.ErrInvalidParameter) && r.bounded:
 			l.unbounded = true
 			f.unknownNames(l.kind)
 			return readAgain, nil

@@ -16,12 +16,11 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
 func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
-	for _, class := range []error{pull.ErrNotImplemented, pull.ErrInvalidParameter, pull.ErrUnchanged} {
+	for _, class := range []error{fds.ErrNotImplemented, fds.ErrInvalidParameter, fds.ErrUnchanged} {
 		t.Run(class.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hook, h := new(polls), new(had)

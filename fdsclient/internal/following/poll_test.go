@@ -321,7 +321,7 @@ func TestAProviderThatFailsIsPolledMoreAndMoreSeldomAndNothingIsMissed(t *testin
 		for _, e := range hook.all {
 			if e.Err != nil {
 				failed++
-				if !errors.Is(e.Err, pull.ErrUnavailable) || !e.NextAt.After(time.Now().Add(-6*time.Hour)) {
+				if !errors.Is(e.Err, fds.ErrUnavailable) || !e.NextAt.After(time.Now().Add(-6*time.Hour)) {
 					t.Errorf("told %+v", e)
 				}
 			}

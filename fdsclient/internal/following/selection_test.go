@@ -161,7 +161,7 @@ func TestAttackAListOfNobodyKnowsWhomIsNotHandedOver(t *testing.T) {
 			hook.mu.Lock()
 			last := hook.all[len(hook.all)-1].Err
 			hook.mu.Unlock()
-			if !errors.Is(last, pull.ErrOwner) || got.has("nobody's") > 0 || got.has("another's") > 0 || (got.has("own events") > 0) != (member != "") {
+			if !errors.Is(last, fds.ErrOwner) || got.has("nobody's") > 0 || got.has("another's") > 0 || (got.has("own events") > 0) != (member != "") {
 				t.Errorf("%s: a poll told %v; handed over %q", name, last, got.messages)
 			}
 			got.messages = nil
@@ -172,7 +172,7 @@ func TestAttackAListOfNobodyKnowsWhomIsNotHandedOver(t *testing.T) {
 			told.mu.Lock()
 			failed := told.events[len(told.events)-1].Err
 			told.mu.Unlock()
-			if !f.open() || !errors.Is(failed, pull.ErrOwner) || got.has("nobody's") > 0 || got.has("another's") > 0 || (got.has("own events") > 0) != (member != "") {
+			if !f.open() || !errors.Is(failed, fds.ErrOwner) || got.has("nobody's") > 0 || got.has("another's") > 0 || (got.has("own events") > 0) != (member != "") {
 				t.Errorf("%s: the gap is open %v; told %v; handed over %q", name, f.open(), failed, got.messages)
 			}
 			f.Stop()

@@ -122,7 +122,7 @@ func (a *Followers) read(ctx context.Context, owner fds.OwnerKey) (record, strin
 		return record{}, "", nil
 	}
 	if err := json.Unmarshal(loaded.Data, &stored); err != nil {
-		return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrCorrupt)
+		return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, fds.ErrCorrupt)
 	}
 	if stored.Polled != nil {
 		for _, part := range stored.Polled.long() {
@@ -130,7 +130,7 @@ func (a *Followers) read(ctx context.Context, owner fds.OwnerKey) (record, strin
 				continue
 			}
 			if names := partNames(part.name); !slices.Contains(names[:], *part.in) {
-				return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrCorrupt)
+				return record{}, loaded.Revision, fmt.Errorf("fdsclient: the state of %s: %w", owner, fds.ErrCorrupt)
 			}
 			long, err := a.Store.Load(ctx, a.key(owner, *part.in))
 			if err != nil {
@@ -180,11 +180,11 @@ func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
 			f.recent.unsaved = true
 			f.mu.Unlock()
 		}
-		if !errors.Is(err, statestore.ErrConflict) || conflicts == maxConflicts {
+		if !errors.Is(err, fds.ErrConflict) || conflicts == maxConflicts {
 			return err
 		}
 		theirs, revision, err := f.shared.read(ctx, f.owner.Key)
-		if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+		if err != nil && !errors.Is(err, fds.ErrCorrupt) {
 			return err
 		}
 		f.revision = revision
@@ -262,10 +262,10 @@ func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next *record,
 func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next record, before *polledRecord, revision string) ([]byte, error) {
 	now, err := a.Store.Load(ctx, a.key(owner, stateName))
 	switch {
-	case err != nil && !errors.Is(err, statestore.ErrCorrupt):
+	case err != nil && !errors.Is(err, fds.ErrCorrupt):
 		return nil, err
 	case now.Revision != revision: // before is not what is stored
-		return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrConflict)
+		return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, fds.ErrConflict)
 	}
 	kept, polled := next.Polled, *next.Polled
 	next.Polled = &polled
@@ -286,7 +286,7 @@ func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next reco
 		}
 		part := parts[longest]
 		if len(*part.data) == 0 {
-			return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, statestore.ErrTooLarge)
+			return nil, fmt.Errorf("fdsclient: the state of %s: %w", owner, fds.ErrTooLarge)
 		}
 		name := partNames(part.name)[0]
 		if *used[longest].in == name {
@@ -294,7 +294,7 @@ func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next reco
 		}
 		key := a.key(owner, name)
 		there, err := a.Store.Load(ctx, key)
-		if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+		if err != nil && !errors.Is(err, fds.ErrCorrupt) {
 			return nil, err
 		}
 		if _, err := a.Store.Save(ctx, key, *part.data, there.Revision); err != nil {
@@ -345,7 +345,7 @@ func (f *Follower) Forget(ctx context.Context, ended bool) error {
 		return err
 	}
 	f.deleted = true
-	if !ended && f.unread != nil && !errors.Is(f.unread, statestore.ErrCorrupt) {
+	if !ended && f.unread != nil && !errors.Is(f.unread, fds.ErrCorrupt) {
 		return nil // it may name a session
 	}
 	return f.shared.Delete(ctx, f.owner.Key)
@@ -367,7 +367,7 @@ func (a *Followers) StoredGap(ctx context.Context, owner fds.OwnerKey) (*Gap, er
 // Delete removes all that is stored of an owner.
 func (a *Followers) Delete(ctx context.Context, owner fds.OwnerKey) error {
 	stored, revision, err := a.read(ctx, owner)
-	if err != nil && !errors.Is(err, statestore.ErrCorrupt) {
+	if err != nil && !errors.Is(err, fds.ErrCorrupt) {
 		return err
 	}
 	if stored.Polled != nil || err != nil {
@@ -383,7 +383,7 @@ func (a *Followers) deleteLong(ctx context.Context, owner fds.OwnerKey) {
 		for _, name := range partNames(part.name) {
 			key := a.key(owner, name)
 			there, err := a.Store.Load(ctx, key)
-			if there.Revision != "" && (err == nil || errors.Is(err, statestore.ErrCorrupt)) {
+			if there.Revision != "" && (err == nil || errors.Is(err, fds.ErrCorrupt)) {
 				err = a.Store.Delete(ctx, key, there.Revision)
 			}
 			if err != nil {

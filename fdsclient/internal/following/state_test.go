@@ -283,7 +283,7 @@ func TestAStateThatOthersChangeWithoutRestIsAnErrorAndNoLoop(t *testing.T) {
 	store := &contestedStore{}
 	all := pushing(t, func(c *config) { c.Store = store })
 	f := all.Follow(t.Context(), Owner{Key: anOwner()}, nil)
-	if err := f.SaveFilters(t.Context(), []string{"ours"}); !errors.Is(err, statestore.ErrConflict) || store.saves > 2*maxConflicts {
+	if err := f.SaveFilters(t.Context(), []string{"ours"}); !errors.Is(err, fds.ErrConflict) || store.saves > 2*maxConflicts {
 		t.Errorf("%v after %d saves", err, store.saves)
 	}
 }

@@ -1,0 +1,9 @@
+package pull
+
+import "errors"
+
+// Retryable reports whether err is that of a request that is repeated.
+func Retryable(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && failed.passing()
+}
