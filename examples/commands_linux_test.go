@@ -164,7 +164,7 @@ var (
 )
 
 // approve opens an address that leads to the provider, approves for the first owner, and
-// gives the page at the end.
+// returns the page at the end.
 func (s *terminals) approve(address string) string {
 	s.t.Helper()
 	b := s.browser()

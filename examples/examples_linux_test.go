@@ -95,7 +95,7 @@ func runCommand(t *testing.T, cmd *exec.Cmd) *program {
 	return r
 }
 
-// find waits for a line that matches and gives its first group.
+// find waits for a line that matches and returns its first group.
 func (r *program) find(pattern string) string {
 	r.t.Helper()
 	expression := regexp.MustCompile(pattern)
@@ -109,7 +109,7 @@ func (r *program) find(pattern string) string {
 	return ""
 }
 
-// end waits for the end and gives the status.
+// end waits for the end and returns the status.
 func (r *program) end() int {
 	for r.lines.Scan() {
 		r.seen.WriteString(r.lines.Text() + "\n")

@@ -30,7 +30,7 @@ func As[T any](item Item, path ...string) (T, error) {
 	return value, nil
 }
 
-// misfit gives the path below raw of the first value that does not fit into a T, and
+// misfit returns the path below raw of the first value that does not fit into a T, and
 // the type that was to hold it. encoding/json knows no index of an array, no name in
 // a map and no path to what a type of the caller's refuses.
 func misfit[T any](raw []byte) (below []string, kind reflect.Type) {

@@ -5,7 +5,7 @@ import "fmt"
 // MaxChain bounds the spaces of one chain.
 const MaxChain = 64
 
-// PartOf gives the spaces that this one is part of, the nearest first: of a
+// PartOf returns the spaces that this one is part of, the nearest first: of a
 // floor the building, then the site. It reads generic.part_of, whose
 // space_chain nests the next space in its own generic.part_of, and ends before
 // the void. Errors match ErrItem; a chain of more than MaxChain spaces is one.
@@ -23,7 +23,7 @@ func (s Space) PartOf() ([]Space, error) {
 	return chain, nil
 }
 
-// outward gives the links of the spaces around this one, the nearest first, and
+// outward returns the links of the spaces around this one, the nearest first, and
 // whether they end in the void rather than for want of a part_of.
 func (l *chainLink) outward() (links []*chainLink, toVoid bool, err error) {
 	for at := l; ; at = at.next {
@@ -65,11 +65,11 @@ func (l *chainLink) kind() SpaceType {
 // isVoid is Space.IsVoid.
 func (l *chainLink) isVoid() bool { return l.kind() == SpaceNothing || l.id == VoidSpaceID }
 
-// space gives the whole space, valid as a part of a valid item.
+// space returns the whole space, valid as a part of a valid item.
 func (l *chainLink) space() Space { return Space{Item{l.raw}} }
 
 // readLink reads the space that begins at i and the next ones, up to one more
-// than a chain may have. It gives the position after the space.
+// than a chain may have. It returns the position after the space.
 func readLink(b []byte, i, depth int) (*chainLink, int) {
 	link := &chainLink{}
 	text := func(field *string, at int) (end int, ok bool) {

@@ -60,14 +60,14 @@ func ParseDevice(data []byte, dialect Dialect) (Device, error) {
 	return Device{Item: item, id: item.id(dialect.WithDefaults().DeviceID)}, nil
 }
 
-// ID gives the device's ID, unique across the digital world; it need not be a
+// ID returns the device's ID, unique across the digital world; it need not be a
 // UUID. It is "" when the item has no member of the dialect's name.
 func (d Device) ID() string { return d.id }
 
-// Type gives device_type, from the generic object or else from the root, or "".
+// Type returns device_type, from the generic object or else from the root, or "".
 func (d Device) Type() DeviceType {
 	return DeviceType(d.text([]string{"generic", "device_type"}, []string{"device_type"}))
 }
 
-// Specific gives device_type_specific as raw JSON; a device need not have it.
+// Specific returns device_type_specific as raw JSON; a device need not have it.
 func (d Device) Specific() (json.RawMessage, bool) { return d.Member("device_type_specific") }

@@ -8,7 +8,7 @@ import (
 
 // Dialect holds the names and forms that FDS V2 leaves open, so that a provider
 // that chose others needs a setting and no patch. An empty field means the
-// default that its comment gives. Where a wrong guess could make a provider
+// default that its comment names. Where a wrong guess could make a provider
 // refuse a request there is no default, and the thing is not sent.
 type Dialect struct {
 	DeviceID  string // member at the root of a device that holds its ID; default "device_id"

@@ -18,7 +18,7 @@ type ErrorObject struct {
 	Message string
 }
 
-// ParseErrorObject says whether data is an error object: a JSON object whose
+// ParseErrorObject reports whether data is an error object: a JSON object whose
 // status is a whole number and whose message is a string. Other members are
 // kept in the Item.
 func ParseErrorObject(data []byte) (ErrorObject, bool) {

@@ -39,7 +39,8 @@ func Example() {
 func ExampleParseSubscriptionID() {
 	_, err := fds.ParseSubscriptionID("9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f")
 	fmt.Println(err)
-	// Output: fds: parse subscription ID "9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f": malformed subscription ID: it is a UUID of version 1, FDS demands version 4
+	// Output: fds: parse subscription ID "9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f": malformed
+	// subscription ID: it is a UUID of version 1, FDS demands version 4
 }
 
 func ExampleRoot_Levels() {

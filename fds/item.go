@@ -11,7 +11,7 @@ import (
 
 // Item is one object of FDS, a device, a space, a message or a tag, as a
 // provider sent it. All have the same root: an ID, a generic object and,
-// optionally, a type-specific object. An Item keeps its bytes and gives them
+// optionally, a type-specific object. An Item keeps its bytes and returns them
 // back untouched, so nothing that a provider adds is lost. Items are immutable
 // and safe for concurrent use.
 type Item struct {
@@ -35,10 +35,10 @@ func ParseItem(data []byte) (Item, error) {
 	return Item{raw: data}, nil
 }
 
-// Raw gives the item's JSON as it was sent. The caller must not change it.
+// Raw returns the item's JSON as it was sent. The caller must not change it.
 func (i Item) Raw() json.RawMessage { return i.raw }
 
-// MarshalJSON gives the item's JSON. encoding/json then removes the white space
+// MarshalJSON returns the item's JSON. encoding/json then removes the white space
 // between tokens and, unless SetEscapeHTML(false) says otherwise, escapes <, >
 // and &; it keeps the order of members, the spelling of numbers and duplicates.
 // json.Compact on Raw removes white space and nothing else.
@@ -49,11 +49,11 @@ func (i Item) MarshalJSON() ([]byte, error) {
 	return i.raw, nil
 }
 
-// String gives the item's size and none of its content, so that a log line that
+// String returns the item's size and none of its content, so that a log line that
 // holds an item by accident does not spill an owner's data.
 func (i Item) String() string { return fmt.Sprintf("item of %d bytes", len(i.raw)) }
 
-// Member gives the raw JSON at a path of member names below the root, and
+// Member returns the raw JSON at a path of member names below the root, and
 // whether it is there: Member("generic", "device_type"). Names are compared
 // exactly. Of a member that occurs twice the last one counts. The result is a
 // part of Raw: the caller must not change it.
@@ -68,10 +68,10 @@ func (i Item) Member(path ...string) (json.RawMessage, bool) {
 	return at, at != nil
 }
 
-// Generic gives the object that every item has, as raw JSON.
+// Generic returns the object that every item has, as raw JSON.
 func (i Item) Generic() (json.RawMessage, bool) { return i.Member("generic") }
 
-// text gives the first string among the members at the given paths.
+// text returns the first string among the members at the given paths.
 func (i Item) text(paths ...[]string) string {
 	for _, path := range paths {
 		if raw, ok := i.Member(path...); ok {

@@ -19,7 +19,7 @@ func ParseMessage(data []byte, dialect Dialect) (Message, error) {
 	return Message{Item: item, id: item.id(dialect.WithDefaults().MessageID)}, nil
 }
 
-// ID gives the message's own ID, or "" when it has no member of the dialect's
+// ID returns the message's own ID, or "" when it has no member of the dialect's
 // name.
 func (m Message) ID() string { return m.id }
 
@@ -39,5 +39,5 @@ func ParseTag(data []byte, dialect Dialect) (Tag, error) {
 	return Tag{Item: item, id: item.id(dialect.WithDefaults().TagID)}, nil
 }
 
-// ID gives the tag's ID, or "" when it has no member of the dialect's name.
+// ID returns the tag's ID, or "" when it has no member of the dialect's name.
 func (t Tag) ID() string { return t.id }

@@ -43,7 +43,7 @@ type Paging struct {
 	// written with http; elsewhere nothing is asked.
 	NextMember string
 
-	// MoreMember is the member of an answer that says whether there is a next page, true or
+	// MoreMember is the member of an answer that reports whether there is a next page, true or
 	// false, as has_more, beside a PageParameter, OffsetParameter or CursorParameter. An
 	// answer without it is judged as if it were not set.
 	MoreMember string

@@ -11,7 +11,7 @@ import (
 // their slice whatever it holds.
 
 // eachMember calls visit with the name, unescaped, and the raw value of every
-// member of an object, in order. It says whether object is one.
+// member of an object, in order. It reports whether object is one.
 func eachMember(object []byte, visit func(name, value []byte)) bool {
 	start := skipSpace(object, 0)
 	if start == len(object) || object[start] != '{' {
@@ -26,8 +26,8 @@ func eachMember(object []byte, visit func(name, value []byte)) bool {
 }
 
 // walkMembers goes through the object whose brace stands at i. It calls visit
-// with each member's name, unescaped, and the position of its value; visit gives
-// the position after the value. walkMembers gives the position after the object.
+// with each member's name, unescaped, and the position of its value; visit returns
+// the position after the value. walkMembers returns the position after the object.
 func walkMembers(b []byte, i int, visit func(name []byte, at int) int) int {
 	for i < len(b) {
 		i = skipSpace(b, i+1) // over the brace or a comma
@@ -49,7 +49,7 @@ func walkMembers(b []byte, i int, visit func(name []byte, at int) int) int {
 	return min(i+1, len(b))
 }
 
-// member gives the value of the last member of that name.
+// member returns the value of the last member of that name.
 func member(object []byte, name string) (value []byte, ok bool) {
 	eachMember(object, func(n, v []byte) {
 		if string(n) == name {
@@ -59,7 +59,7 @@ func member(object []byte, name string) (value []byte, ok bool) {
 	return value, ok
 }
 
-// stringValue gives the text of a JSON string.
+// stringValue returns the text of a JSON string.
 func stringValue(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false
@@ -75,7 +75,7 @@ func scalar(value []byte) (string, bool) {
 	return stringValue(value)
 }
 
-// unquote gives the text of a JSON string; without an escape it does not copy.
+// unquote returns the text of a JSON string; without an escape it does not copy.
 func unquote(quoted []byte) []byte {
 	if len(quoted) < 2 {
 		return nil
@@ -97,7 +97,7 @@ func skipSpace(b []byte, i int) int {
 	return min(i, len(b))
 }
 
-// skipString gives the position after the string whose quote stands at i.
+// skipString returns the position after the string whose quote stands at i.
 func skipString(b []byte, i int) int {
 	for start := i + 1; start <= len(b); {
 		length := bytes.IndexByte(b[start:], '"')
@@ -117,7 +117,7 @@ func skipString(b []byte, i int) int {
 	return len(b)
 }
 
-// skipValue gives the position after the value that begins at i.
+// skipValue returns the position after the value that begins at i.
 func skipValue(b []byte, i int) int {
 	for depth := 0; i < len(b); {
 		switch b[i] {

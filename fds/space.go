@@ -42,23 +42,23 @@ func ParseSpace(data []byte) (Space, error) {
 	return Space{item}, nil
 }
 
-// ID gives space_id, or "".
+// ID returns space_id, or "".
 func (s Space) ID() string { return s.id("space_id") }
 
-// Type gives space_type, from the generic object or else from the root, or "".
+// Type returns space_type, from the generic object or else from the root, or "".
 func (s Space) Type() SpaceType {
 	return SpaceType(s.text([]string{"generic", "space_type"}, []string{"space_type"}))
 }
 
-// Specific gives space_type_specific as raw JSON; a space need not have it.
+// Specific returns space_type_specific as raw JSON; a space need not have it.
 func (s Space) Specific() (json.RawMessage, bool) { return s.Member("space_type_specific") }
 
-// IsVoid says whether the space is the void that a site is part of.
+// IsVoid reports whether the space is the void that a site is part of.
 func (s Space) IsVoid() bool { return s.Type() == SpaceNothing || s.ID() == VoidSpaceID }
 
-// ComposedOf gives the IDs of the spaces inside: a site's buildings, a
+// ComposedOf returns the IDs of the spaces inside: a site's buildings, a
 // building's floors, a floor's physical spaces. A space without composed_of
-// gives none. Errors match ErrItem.
+// returns none. Errors match ErrItem.
 func (s Space) ComposedOf() ([]string, error) {
 	for _, path := range [][]string{{"generic", "composed_of"}, {"composed_of"}} {
 		if ids, ok := s.ids(path); ok {

@@ -128,7 +128,8 @@ func TestAHostileChainTakesLinearTime(t *testing.T) {
 		space := mustSpace(t, data)
 		parse := fastest(func() { mustSpace(t, data) })
 		walk := fastest(func() { _, _ = space.PartOf() })
-		// About as long as parsing; a hundred times that, when each step down the chain reads the rest again.
+		// About as long as parsing; a hundred times that, when each step down the chain reads the
+		// rest again.
 		if walk > 25*parse {
 			t.Errorf("%s: %d bytes took %v, parsing them %v", name, len(data), walk, parse)
 		}

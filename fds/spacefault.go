@@ -69,15 +69,15 @@ type SpaceFault struct {
 // Error says what is wrong and where.
 func (f SpaceFault) Error() string { return "fds: space " + quoteBounded(f.Space) + ": " + f.sentence }
 
-// Unwrap gives the error of Space.PartOf or Space.ComposedOf behind a
+// Unwrap returns the error of Space.PartOf or Space.ComposedOf behind a
 // FaultMalformed.
 func (f SpaceFault) Unwrap() error { return f.cause }
 
-// Faults gives what is wrong with the list: the first MaxSpaceFaults of each
+// Faults returns what is wrong with the list: the first MaxSpaceFaults of each
 // kind. The caller must not change the slice.
 func (t *SpaceTree) Faults() []SpaceFault { return t.faults.kept }
 
-// FaultCount gives the number of faults, also of those that were not kept.
+// FaultCount returns the number of faults, also of those that were not kept.
 func (t *SpaceTree) FaultCount() int { return t.faults.count }
 
 // faultList keeps the first faults of each kind and counts all.
@@ -137,7 +137,7 @@ func some(ids []string) words {
 	return words(text)
 }
 
-// idsOf gives the IDs of those that are there.
+// idsOf returns the IDs of those that are there.
 func idsOf(plots ...*plot) []string {
 	var ids []string
 	for _, at := range plots {

@@ -357,7 +357,8 @@ func TestAnyLargeListTakesLinearTime(t *testing.T) {
 			tree := fds.NewSpaceTree(spaces)
 			build := time.Since(start)
 			t.Logf("%s: %v, parsing %v; %v", name, build, parse, tree)
-			// A few times as long as parsing; thousands of times, when each space costs a look at all.
+			// A few times as long as parsing; thousands of times, when each space costs a look at
+			// all.
 			if build <= 25*parse {
 				break
 			}

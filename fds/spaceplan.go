@@ -103,7 +103,7 @@ func (p *plan) readChain(at *plot, link *chainLink) {
 	}
 }
 
-// believePartOf gives the spaces the parents that they name.
+// believePartOf returns the spaces the parents that they name.
 func (p *plan) believePartOf() {
 	for _, at := range p.listed {
 		p.add(at)
@@ -126,7 +126,7 @@ func (p *plan) add(at *plot) {
 	p.plots = append(p.plots, at)
 }
 
-// named gives the space that a chain names.
+// named returns the space that a chain names.
 func (p *plan) named(link *chainLink) *plot {
 	at := p.byID[link.id]
 	switch {
@@ -148,7 +148,7 @@ func (at *plot) put(around *plot, says statement) {
 	at.around, at.says = around, says
 }
 
-// believeChains gives the spaces that do not say themselves where they belong
+// believeChains returns the spaces that do not say themselves where they belong
 // the parents that the chains of others give them.
 func (p *plan) believeChains() {
 	for _, at := range p.listed {
@@ -174,7 +174,7 @@ func (p *plan) believeChains() {
 	}
 }
 
-// believeComposedOf gives the spaces that no part_of places to those that list
+// believeComposedOf returns the spaces that no part_of places to those that list
 // them.
 func (p *plan) believeComposedOf() {
 	unknown := make(map[string]*naming)
@@ -313,7 +313,7 @@ func (p *plan) arrange() {
 	}
 }
 
-// tree gives what the plan has come to.
+// tree returns what the plan has come to.
 func (p *plan) tree() *SpaceTree {
 	t := &SpaceTree{byID: make(map[string]*SpaceNode, len(p.byID)), roots: nodesOf(p.roots), all: nodesOf(p.ordered), faults: p.faults}
 	for id, at := range p.byID {

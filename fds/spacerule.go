@@ -18,7 +18,7 @@ func (t SpaceType) isKnown() bool {
 	return t == SpaceSite || t == SpaceBuilding || t == SpaceFloor || t.isLogical() || t.isPhysical()
 }
 
-// parts gives what spaces of the type are composed of, or "" when FDS does not
+// parts returns what spaces of the type are composed of, or "" when FDS does not
 // say.
 func (t SpaceType) parts() words {
 	switch t {
@@ -32,7 +32,7 @@ func (t SpaceType) parts() words {
 	return ""
 }
 
-// composes says whether a space of type t may be named by the composed_of of one
+// composes reports whether a space of type t may be named by the composed_of of one
 // of type around.
 func (t SpaceType) composes(around SpaceType) bool {
 	switch around {

@@ -40,20 +40,20 @@ func NewSpaceTree(spaces []Space) *SpaceTree {
 	return p.tree()
 }
 
-// Roots gives the spaces that are part of no other, in the order of the list: its
+// Roots returns the spaces that are part of no other, in the order of the list: its
 // sites, when nothing is missing. The caller must not change the slice.
 func (t *SpaceTree) Roots() []*SpaceNode { return t.roots }
 
-// Space gives the space of that ID. IDs are compared byte by byte.
+// Space returns the space of that ID. IDs are compared byte by byte.
 func (t *SpaceTree) Space(id string) (*SpaceNode, bool) {
 	n, ok := t.byID[id]
 	return n, ok
 }
 
-// All gives every space of the tree once, each before those inside it.
+// All returns every space of the tree once, each before those inside it.
 func (t *SpaceTree) All() iter.Seq[*SpaceNode] { return slices.Values(t.all) }
 
-// String gives the size of the tree and nothing of the spaces.
+// String returns the size of the tree and nothing of the spaces.
 func (t *SpaceTree) String() string {
 	return fmt.Sprintf("tree of %d spaces, %d faults", len(t.all), t.faults.count)
 }
@@ -74,38 +74,38 @@ type SpaceNode struct {
 	site, building, floor *SpaceNode
 }
 
-// ID gives space_id, or "" of a space in the list that has none.
+// ID returns space_id, or "" of a space in the list that has none.
 func (n *SpaceNode) ID() string { return n.id }
 
 // Type is Space.Type.
 func (n *SpaceNode) Type() SpaceType { return n.kind }
 
-// Listed says whether the space was in the list. Otherwise it is known from the
+// Listed reports whether the space was in the list. Otherwise it is known from the
 // part_of of others alone, and has no more members than their chains say: so are
 // the building and the site when only floors were asked for.
 func (n *SpaceNode) Listed() bool { return n.listed }
 
-// Parent gives the space that this one is directly part of; nil for a root.
+// Parent returns the space that this one is directly part of; nil for a root.
 func (n *SpaceNode) Parent() *SpaceNode { return n.parent }
 
-// Children gives the spaces directly inside: first in the order of composed_of,
+// Children returns the spaces directly inside: first in the order of composed_of,
 // and then in that of the list. The caller must not change the slice.
 func (n *SpaceNode) Children() []*SpaceNode { return n.children }
 
-// Depth gives the number of ancestors; 0 for a root.
+// Depth returns the number of ancestors; 0 for a root.
 func (n *SpaceNode) Depth() int { return n.depth }
 
-// Site gives the nearest site among the space and its ancestors, or nil. Like
+// Site returns the nearest site among the space and its ancestors, or nil. Like
 // Building and Floor it takes the same short time at any depth.
 func (n *SpaceNode) Site() *SpaceNode { return n.site }
 
-// Building gives the nearest building among the space and its ancestors, or nil.
+// Building returns the nearest building among the space and its ancestors, or nil.
 func (n *SpaceNode) Building() *SpaceNode { return n.building }
 
-// Floor gives the nearest floor among the space and its ancestors, or nil.
+// Floor returns the nearest floor among the space and its ancestors, or nil.
 func (n *SpaceNode) Floor() *SpaceNode { return n.floor }
 
-// Ancestors gives the spaces around this one, the nearest first.
+// Ancestors returns the spaces around this one, the nearest first.
 func (n *SpaceNode) Ancestors() iter.Seq[*SpaceNode] {
 	return func(yield func(*SpaceNode) bool) {
 		for at := n.parent; at != nil && yield(at); at = at.parent {
@@ -113,5 +113,5 @@ func (n *SpaceNode) Ancestors() iter.Seq[*SpaceNode] {
 	}
 }
 
-// All gives the space and every one inside it, each before those inside it.
+// All returns the space and every one inside it, each before those inside it.
 func (n *SpaceNode) All() iter.Seq[*SpaceNode] { return slices.Values(n.all) }

@@ -61,7 +61,7 @@ func NewSubscriptionID() SubscriptionID {
 	return SubscriptionID{value: uuid.New()}
 }
 
-// String spells the ID in lower case; the zero value gives "".
+// String spells the ID in lower case; the zero value has "".
 func (id SubscriptionID) String() string {
 	if id.IsZero() {
 		return ""
@@ -69,7 +69,7 @@ func (id SubscriptionID) String() string {
 	return id.value.String()
 }
 
-// IsZero says whether id is the zero value, which is no ID.
+// IsZero reports whether id is the zero value, which is no ID.
 func (id SubscriptionID) IsZero() bool { return id == SubscriptionID{} }
 
 // MarshalText spells the ID in lower case.

@@ -31,17 +31,17 @@ func ParseRoot(spelling string) (Root, error) {
 	return Root{id: id, spelling: spelling}, nil
 }
 
-// Root gives the topic tree of id, spelt in lower case.
+// Root returns the topic tree of id, spelt in lower case.
 func (id SubscriptionID) Root() Root { return Root{id: id, spelling: id.String()} }
 
-// SubscriptionID gives the ID whose tree this is.
+// SubscriptionID returns the ID whose tree this is.
 func (r Root) SubscriptionID() SubscriptionID { return r.id }
 
-// ClientID gives the subscription ID as the provider spells it: the MQTT client
+// ClientID returns the subscription ID as the provider spells it: the MQTT client
 // ID of the owner's connection (M4).
 func (r Root) ClientID() string { return r.spelling }
 
-// String gives the prefix of all topics of the owner, with the slash at its
+// String returns the prefix of all topics of the owner, with the slash at its
 // end.
 func (r Root) String() string { return topicPrefix + r.spelling + "/" }
 
@@ -178,7 +178,7 @@ func ParseTopic(topic string) (SubscriptionID, []string, error) {
 	return id, levels, nil
 }
 
-// MatchTopic says whether a topic name matches a topic filter by the rules of
+// MatchTopic reports whether a topic name matches a topic filter by the rules of
 // MQTT 5.0 section 4.7. Both are taken as they are; a topic that begins with $
 // matches no filter that begins with a wildcard, and a filter in which # is not
 // the end matches nothing.

@@ -81,7 +81,7 @@ func (e *evilProvider) gained() bool {
 	return len(e.loot) > 0 && e.loot[0].Get("code") != "" && e.loot[0].Get("code_verifier") != ""
 }
 
-// onward opens a URL of it and gives where it leads: the honest provider.
+// onward opens a URL of it and returns where it leads: the honest provider.
 func (e *evilProvider) onward(t *testing.T, authorizationURL string) string {
 	t.Helper()
 	b := newPerson(t)
@@ -107,7 +107,7 @@ func mixedUp(t *testing.T, named bool, redirectURIs ...string) (honest *fdstest.
 	return honest, evil
 }
 
-// redirectPathAt gives the path that the application has to register at a
+// redirectPathAt returns the path that the application has to register at a
 // provider: the one that it uses there.
 func redirectPathAt(t *testing.T, p *fdstest.Provider) (path string) {
 	t.Helper()

@@ -37,7 +37,7 @@ func (r *records) String() string {
 	return r.text.String()
 }
 
-// logged gives a configuration's log to read.
+// logged returns a configuration's log to read.
 func logged(cfg *fdsclient.Config) *records {
 	r := &records{}
 	cfg.Logger = slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}))

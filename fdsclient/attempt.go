@@ -18,7 +18,7 @@ const AttemptLifetime = authserver.AttemptLifetime
 
 // Attempt is a sign-in that was begun and waits for its redirect. It is for one
 // use, within AttemptLifetime. It holds secrets: printing, logging or marshalling
-// one shows none; Encode gives all, for the app's own session store.
+// one shows none; Encode returns all, for the app's own session store.
 type Attempt struct{ begun authserver.Attempt }
 
 // URL is where the owner's user must be sent, in the system's browser.
@@ -61,7 +61,7 @@ type encodedAttempt struct {
 	Expires     time.Time `json:"expires"`
 }
 
-// Encode gives the attempt with its secrets, for DecodeAttempt. Keep it on the
+// Encode returns the attempt with its secrets, for DecodeAttempt. Keep it on the
 // server, in the session of the browser that began the sign-in and nowhere else:
 // that binding is what stops an attacker from ending his sign-in in your user's
 // browser (RFC 6749 section 10.12). Whoever reads it can finish the sign-in.
@@ -120,7 +120,7 @@ type usedAttempts struct {
 	seen map[[sha256.Size]byte]time.Time
 }
 
-// take says whether the attempt is still unused, and uses it.
+// take reports whether the attempt is still unused, and uses it.
 func (u *usedAttempts) take(a Attempt) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

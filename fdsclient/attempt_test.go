@@ -18,7 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-// begun gives an attempt of an application with an https redirect URI, approved,
+// begun returns an attempt of an application with an https redirect URI, approved,
 // and its callback URL.
 func begun(t *testing.T, client *fdsclient.Client, p *fdstest.Provider) (fdsclient.Attempt, string) {
 	t.Helper()

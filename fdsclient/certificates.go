@@ -37,7 +37,7 @@ func (f CertificateFunc) Certificate(ctx context.Context, owner fds.OwnerKey) (*
 // on a network, or be made to take long to decrypt.
 const certificatePatience = 30 * time.Second
 
-// CertificateFiles gives the certificate chain and private key of PEM files, for
+// CertificateFiles returns the certificate chain and private key of PEM files, for
 // Application.Certificate; both may be one file. The certificate is that of the key,
 // wherever in the file it stands. They are read anew when one has changed. That other
 // users of this machine may read the key is logged once.
@@ -91,7 +91,7 @@ func CertificateFiles(certificate, key string) func(context.Context) (*tls.Certi
 }
 
 // warningKey is of a context's func(error) that is told what is wrong with a source
-// that gives its certificate all the same.
+// that returns its certificate all the same.
 type warningKey struct{}
 
 // ownersCertificate asks the source, which may be the caller's own code.

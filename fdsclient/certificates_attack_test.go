@@ -55,7 +55,7 @@ func TestAttackNamesInTheProvidersCertificateForgeNoLogLineOfTheCallersOwnReques
 	realtest.CheckShown(t, err.Error())
 }
 
-// issuedFor gives the certificate of an owner of p, and the owner's key.
+// issuedFor returns the certificate of an owner of p, and the owner's key.
 func issuedFor(t *testing.T, p *fdstest.Provider, n int) (fdstest.Certificate, fds.OwnerKey) {
 	t.Helper()
 	owner := p.Owners()[n]

@@ -237,7 +237,7 @@ func (c *Client) certificateReplaced() {
 	}
 }
 
-// Owners gives the owners whose grants are in the store. No one signs in twice:
+// Owners returns the owners whose grants are in the store. No one signs in twice:
 // this is how an application finds its owners again after a restart. A record
 // that cannot be read is logged and told to HookStoreUnavailable, and harms no
 // other. An error means that the store cannot be listed, or that it holds nothing but
@@ -280,7 +280,7 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, unread, err e
 	return owners, unread, nil
 }
 
-// Owner gives one owner, or an error that matches fds.ErrNoOwner.
+// Owner returns one owner, or an error that matches fds.ErrNoOwner.
 func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, error) {
 	if o := c.knownOwner(id); o != nil { // no need to look at ten thousand for one
 		if record, err := c.store.Load(ctx, o.grant.Load().key); err == nil && slices.ContainsFunc(record.Subscriptions, func(spelling string) bool {
@@ -334,7 +334,7 @@ func (c *Client) entries(ctx context.Context, trouble func(error)) (entries []to
 	return entries, unread, nil
 }
 
-// ofOneRecord says whether an error of a listing is about one record alone. Any
+// ofOneRecord reports whether an error of a listing is about one record alone. Any
 // other means that the listing did not go on, and no one may be taken for signed
 // out because of that.
 func ofOneRecord(err error) bool {
@@ -368,7 +368,7 @@ func (c *Client) noteAllGone(ids map[fds.SubscriptionID]bool, grant tokenstore.K
 	}
 }
 
-// know gives the Owners of a stored grant, the same ones each time, without those
+// know returns the Owners of a stored grant, the same ones each time, without those
 // who have left it since it was listed.
 func (c *Client) know(e tokenstore.Entry, listed bool) []*Owner {
 	c.mu.Lock()
@@ -464,7 +464,7 @@ func (c *Client) arrived(owners []*Owner) {
 	}
 }
 
-// knows says whether o is signed in, as far as this Client knows.
+// knows reports whether o is signed in, as far as this Client knows.
 func (c *Client) knows(o *Owner) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

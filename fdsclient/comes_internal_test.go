@@ -103,7 +103,7 @@ func comeAndGo(b *testing.B, owners int) {
 	}
 }
 
-// gone says whether a sign-out did all but what needs a broker.
+// gone reports whether a sign-out did all but what needs a broker.
 func (o *Owner) gone(err error) bool {
 	var partly *SignOutError
 	return errors.As(err, &partly) && partly.Deleted && !partly.SessionEnded && !o.client.knows(o)

@@ -36,7 +36,7 @@ type Config struct {
 	// where secrets lie is not a thing to be decided silently.
 	Store tokenstore.Store
 
-	// Certificates gives each owner's client certificate for push. Without it
+	// Certificates returns each owner's client certificate for push. Without it
 	// Run renews grants and connects no one.
 	Certificates CertificateSource
 
@@ -89,7 +89,7 @@ type Provider struct {
 	AllowedServers []string
 
 	RootCAs *x509.CertPool // trusted for all of its servers; nil: the system's
-	// Roots gives them anew before each request and each dial, in the place of
+	// Roots returns them anew before each request and each dial, in the place of
 	// RootCAs, so that an authority may change while the process runs; see
 	// RootsFile. It must not wait for long.
 	Roots        func(context.Context) (*x509.CertPool, error)
@@ -104,7 +104,7 @@ type Provider struct {
 	// default 24 hours.
 	RefreshInterval time.Duration
 
-	// ReplaysRefreshTokens says that the provider gives the answer to a renewal again
+	// ReplaysRefreshTokens says that the provider returns the answer to a renewal again
 	// when the refresh token before comes once more. Then that one, which is kept until
 	// the next has worked, is tried when the provider refuses the next for good. On any
 	// other provider it would end the grant.
@@ -144,9 +144,9 @@ type Application struct {
 	// The application proves who it is with one of these, or is a public client
 	// with none (W4).
 	ClientSecret Secret
-	// Certificate gives the client certificate for TLS (RFC 8705), which FDS
+	// Certificate returns the client certificate for TLS (RFC 8705), which FDS
 	// recommends; CertificateFiles makes one of two files. It is asked before each
-	// token request and every half minute; when it gives another one, connections
+	// token request and every half minute; when it returns another one, connections
 	// and tokens are renewed with that.
 	Certificate func(context.Context) (*tls.Certificate, error)
 	// Key signs assertions (RFC 7523): RSA or ECDSA P-256. ParsePrivateKey reads
@@ -200,7 +200,7 @@ type Application struct {
 }
 
 // Push settings of all owners' connections. See push.Config for each field; the
-// zero value gives its defaults.
+// zero value stands for its defaults.
 type Push struct {
 	// Topics below fds/v2/<subscription_id>/ are what is wanted, also of what is fetched
 	// or polled; default "#", everything. See Gaps and Provider.Dialect.
@@ -242,7 +242,7 @@ type Push struct {
 	Rescan           time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 }
 
-// validate gives a copy with its defaults, or an error that names every fault.
+// validate returns a copy with its defaults, or an error that names every fault.
 func (c Config) validate() (Config, error) {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
@@ -365,7 +365,7 @@ func (c Config) validate() (Config, error) {
 	return c, nil
 }
 
-// complete fills in the defaults and gives the faults.
+// complete fills in the defaults and returns the faults.
 func (a *Application) complete() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	switch {

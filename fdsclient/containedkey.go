@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// withContainedKey gives a certificate whose key is contained too: one of the
+// withContainedKey returns a certificate whose key is contained too: one of the
 // application's own, such as a device's, signs in goroutines that are not the
 // application's.
 func withContainedKey(certificate *tls.Certificate) *tls.Certificate {

@@ -103,7 +103,7 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 	return c, nil
 }
 
-// prover gives the prover of the grant's key, the same one as long as the key is;
+// prover returns the prover of the grant's key, the same one as long as the key is;
 // nil when it has none.
 func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	if r.ProofKey.IsZero() {
@@ -121,7 +121,7 @@ func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	return g.proof, nil
 }
 
-// spread gives between one and one and a half times d, or 0 where d is not positive.
+// spread returns between one and one and a half times d, or 0 where d is not positive.
 func spread(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0

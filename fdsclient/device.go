@@ -27,7 +27,7 @@ const slowDown = 5 * time.Second // what slow_down adds to the interval (RFC 862
 // machines without one (RFC 8628): show tells the user where to go and what to
 // type there. It asks the provider until the user has answered, the code has
 // expired (fds.ErrAttemptExpired) or ctx ends. A provider that has no device authorization
-// endpoint gives fds.ErrConfig. Other errors are those of FinishSignIn.
+// endpoint returns fds.ErrConfig. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
 	if c.isClosed() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)

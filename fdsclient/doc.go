@@ -5,7 +5,7 @@
 // elsewhere), and from then on the Client has an Owner: its grant is stored,
 // renewed ahead of its expiry and found again after a restart (Client.Owners).
 //
-// An Owner gives its access token (Owner.Token), reads the provider's Web API
+// An Owner has its access token (Owner.Token), reads the provider's Web API
 // (Owner.Pull) and receives what the provider publishes (Client.Run, for all
 // owners at once, each on its own MQTT connection with its own certificate).
 //
@@ -35,14 +35,14 @@
 // # What to register
 //
 // For SignIn a provider must know the redirect URIs http://127.0.0.1 and
-// http://[::1] with the path that RedirectPath gives for its issuer, for any port
+// http://[::1] with the path that RedirectPath returns for its issuer, for any port
 // (RFC 8252 section 7.3) or for those of Application.RedirectPorts. A provider that
 // knows the path /callback from an earlier version goes on with
 // Application.RedirectPath; see there for what that loses. For BeginSignIn it must
 // know Application.RedirectURL, and each provider one of its own. SignInDevice and
 // SignInApplication need no redirect URI.
 //
-// SignIn begins at a page on the loopback that works once and gives the browser a
+// SignIn begins at a page on the loopback that works once and sends the browser a
 // cookie, which the redirect must bring back: so a sign-in ends in the browser in
 // which it began, whoever has seen its URL. On Linux the page is refused to other
 // users of the machine, and macOS and Windows do not show them its address; on other
@@ -65,7 +65,7 @@
 // stored record says who asks, and since when; a process that dies leaves the note, and the
 // next one makes the one retry.
 //
-// Meanwhile: Owner.Token gives the access token of before while it is valid, and else waits
+// Meanwhile: Owner.Token returns the access token of before while it is valid, and else waits
 // as its context allows. Client.Close waits for the answer, for it must be saved, but ends
 // whatever has not asked yet. Owner.SignOut waits for the grant's lock, as its context
 // allows, and then revokes what the renewal brought. Another process waits for the lock for
@@ -81,7 +81,7 @@
 // go on.
 //
 // One window no client can close: when the process dies between the provider's answer and
-// the save, or the answer never arrives, the stored token is spent; a provider that gives
+// the save, or the answer never arrives, the stored token is spent; a provider that returns
 // its answer again heals it, another refuses.
 //
 // # Whose data

@@ -149,7 +149,7 @@ func TestCloseWaitsForNoRenewalThatOnlyWaitsForMetadata(t *testing.T) {
 	})
 }
 
-// waiting gives no answer.
+// waiting returns no answer.
 type waiting chan struct{}
 
 func (w waiting) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -125,7 +125,7 @@ func (j joined) Error() string {
 
 func (j joined) Unwrap() []error { return j }
 
-// join gives the errors that are not nil as one, or nil.
+// join returns the errors that are not nil as one, or nil.
 func join(errs ...error) error {
 	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	switch len(errs) {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// start gives a quiet provider with three owners and no devices, unless options
+// start returns a quiet provider with three owners and no devices, unless options
 // say otherwise.
 func start(t *testing.T, options fdstest.Options) *fdstest.Provider {
 	t.Helper()
@@ -38,7 +38,7 @@ func start(t *testing.T, options fdstest.Options) *fdstest.Provider {
 	return fdstest.New(t, options)
 }
 
-// configure gives the Config of an application of provider p, with its grants in
+// configure returns the Config of an application of provider p, with its grants in
 // memory, its certificates straight from p, and its log in the test's.
 func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
@@ -94,7 +94,7 @@ func token(t *testing.T, o *fdsclient.Owner) fdsclient.Token {
 	return tok
 }
 
-// stored gives the one grant in a store.
+// stored returns the one grant in a store.
 func stored(t *testing.T, store tokenstore.Store) tokenstore.Grant {
 	t.Helper()
 	var found []tokenstore.Grant
@@ -125,7 +125,7 @@ func expire(t *testing.T, store tokenstore.Store) {
 	}
 }
 
-// restart gives the one owner of a store as a new process finds it.
+// restart returns the one owner of a store as a new process finds it.
 func restart(t *testing.T, cfg fdsclient.Config) (*fdsclient.Client, *fdsclient.Owner) {
 	t.Helper()
 	client := open(t, cfg)

@@ -53,7 +53,7 @@ func (s *scriptedServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// busiest gives the most requests in a second since then.
+// busiest returns the most requests in a second since then.
 func (s *scriptedServer) busiest(since time.Time) (most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *scriptedServer) busiest(since time.Time) (most int) {
 	return most
 }
 
-// seen gives the tokens issued, the seconds in which someone asked, and the most
+// seen returns the tokens issued, the seconds in which someone asked, and the most
 // requests at once.
 func (s *scriptedServer) seen() (issued, seconds, top int) {
 	s.mu.Lock()

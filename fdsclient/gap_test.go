@@ -80,7 +80,7 @@ func (e *events) publish(n int) {
 	}
 }
 
-// missing gives the events that the handler never had.
+// missing returns the events that the handler never had.
 func (e *events) missing(b *inbox) (ids []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -86,7 +86,7 @@ func (g *grant) lose(o *Owner) {
 	g.owners = slices.DeleteFunc(g.owners, func(other *Owner) bool { return other == o })
 }
 
-// token gives the access token: at once while it is fresh, else after a renewal
+// token returns the access token: at once while it is fresh, else after a renewal
 // that all callers share.
 func (g *grant) token(ctx context.Context) (Token, error) {
 	if c := g.fresh.Load(); c != nil && c.usableNow(g.client.auth.Identities.Thumbprint()) {
@@ -102,7 +102,7 @@ func (g *grant) token(ctx context.Context) (Token, error) {
 	return f.got.token, nil // even one of the shortest life: asking again would spend another rotation
 }
 
-// rejected says whether a request that the API refused with a token is worth sending
+// rejected reports whether a request that the API refused with a token is worth sending
 // again: with another token, which it may get by a renewal, or with the same one, which
 // was so young that it waited for it to grow older.
 func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {

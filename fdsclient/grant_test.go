@@ -58,7 +58,7 @@ func TestARenewalIsDueAheadOfWhateverExpiresFirst(t *testing.T) {
 	}
 }
 
-// bubble gives a Client for synctest whose provider is a function, and its one
+// bubble returns a Client for synctest whose provider is a function, and its one
 // owner, with a token that has expired.
 func bubble(t *testing.T, server http.RoundTripper) (*Client, *Owner) {
 	t.Helper()

@@ -97,7 +97,7 @@ func hostPort(u *url.URL) string {
 	return u.Hostname() + ":" + u.Port()
 }
 
-// TokenSource gives the owner's tokens to code that wants them in that form. It
+// TokenSource returns the owner's tokens to code that wants them in that form. It
 // has no way to take a context with each call, so ctx bounds them all. Whose data they read
 // Token says. Tokens
 // that are bound to a key or a certificate are of no use without it: use

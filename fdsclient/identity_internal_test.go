@@ -125,7 +125,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	}
 }
 
-// claimOf gives a claim of an access token that is a JWT, in JSON.
+// claimOf returns a claim of an access token that is a JWT, in JSON.
 func claimOf(t *testing.T, token Token, name string) string {
 	t.Helper()
 	parts := strings.Split(token.Reveal(), ".")

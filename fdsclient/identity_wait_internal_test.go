@@ -37,7 +37,7 @@ func selfSigned(t *testing.T) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// certificateClient gives a Client of an application with a certificate, whose
+// certificateClient returns a Client of an application with a certificate, whose
 // token endpoint is server.
 func certificateClient(t *testing.T, store tokenstore.Store, server http.RoundTripper, source func(context.Context) (*tls.Certificate, error)) *Client {
 	t.Helper()

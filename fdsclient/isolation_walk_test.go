@@ -30,7 +30,7 @@ var isRaw = map[string]bool{
 	"io.Reader": true, "io.ReadCloser": true, "io.ReadSeeker": true, "io.ReaderAt": true, "io.WriterTo": true, "reflect.Value": true, "log/slog.Value": true, "log/slog.Attr": true,
 }
 
-// isSink are the types of what an application gives the SDK to write to.
+// isSink are the types of what an application hands the SDK to write to.
 var isSink = map[string]bool{
 	"io.Writer": true, "io.WriteCloser": true, "io.ReadWriter": true, "bytes.Buffer": true, "net/http.ResponseWriter": true,
 	"log/slog.Logger": true, "log/slog.Handler": true, "fmt.State": true,
@@ -94,7 +94,7 @@ func (a *api) function(name string, s *types.Signature) {
 	}
 }
 
-// given looks at what the application gives the SDK, which may be called or written to.
+// given looks at what the application hands the SDK, which may be called or written to.
 func (a *api) given(name string, t types.Type) {
 	a.follow(t)
 	switch t := t.(type) {

@@ -16,7 +16,7 @@ import (
 // that can be read.
 const oddClaimRest = 10 * time.Minute
 
-// keep saves what the server issued and only then gives it out. Failed is what is wrong
+// keep saves what the server issued and only then returns it out. Failed is what is wrong
 // with the answer besides; the refresh token in it is saved all the same.
 func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (renewed, error) {
 	spent := record.RefreshToken
@@ -201,8 +201,8 @@ func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (token
 	return saved, nil
 }
 
-// newest gives the stored grant with the tokens that could not be saved yet, and
-// says whether there are any. Who its owners are the store knows better: one may
+// newest returns the stored grant with the tokens that could not be saved yet, and
+// reports whether there are any. Who its owners are the store knows better: one may
 // have signed out meanwhile.
 func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer bool) {
 	g.mu.Lock()

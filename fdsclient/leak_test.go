@@ -39,7 +39,7 @@ func (e *everything) print(values ...any) {
 	}
 }
 
-// leaked gives how many of the secrets are in the output, also in the forms that
+// leaked returns how many of the secrets are in the output, also in the forms that
 // they take in URLs, headers and dumps.
 func (e *everything) leaked(secrets []string) int {
 	e.mu.Lock()

@@ -162,7 +162,7 @@ func (c *Client) leave(key fds.OwnerKey) (left func()) {
 	}
 }
 
-// leaving gives a channel that is closed when no connection of the owner is being
+// leaving returns a channel that is closed when no connection of the owner is being
 // ended any more; nil: none is.
 func (c *Client) leaving(key fds.OwnerKey) <-chan struct{} {
 	c.mu.Lock()

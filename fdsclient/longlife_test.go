@@ -57,7 +57,7 @@ func TestADeadLetterOfOneOwnerHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// rotating gives an owner's certificate of now.
+// rotating returns an owner's certificate of now.
 type rotating struct {
 	provider *fdstest.Provider
 	mu       sync.Mutex

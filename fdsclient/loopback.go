@@ -16,12 +16,12 @@ import (
 	"github.com/fds-sdk/fds-go/internal/loopback"
 )
 
-// SignIn signs an owner's user in with a browser on this machine and gives the
+// SignIn signs an owner's user in with a browser on this machine and returns the
 // owners that the user let the application access. It waits on a loopback port
 // for the redirect (RFC 8252 section 7.3), until ctx ends: give ctx a deadline
 // that suits a person. Cancelling frees the port at once.
 //
-// The browser begins at a page of that port which works once and gives it a cookie
+// The browser begins at a page of that port which works once and sends it a cookie
 // that the redirect must bring back. Redirects that do not, or that do not belong
 // to this sign-in, are refused, logged, and do not end it. That the page is opened
 // a second time from elsewhere ends it with an error: another user of this machine
@@ -196,7 +196,7 @@ func (s *pendingSignIn) refused(why error) loopback.Page {
 	return c.otherBrowserPage()
 }
 
-// close gives how the sign-in ended, once the loopback has.
+// close returns how the sign-in ended, once the loopback has.
 func (s *pendingSignIn) close(served error) ([]*Owner, error) {
 	s.judging.Lock()
 	defer s.judging.Unlock()

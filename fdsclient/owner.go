@@ -149,7 +149,7 @@ func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration, of 
 	return pull.New(settings)
 }
 
-// headerText gives a name for people in the letters that a header may hold.
+// headerText returns a name for people in the letters that a header may hold.
 func headerText(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

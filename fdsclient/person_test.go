@@ -30,7 +30,7 @@ func newPerson(t *testing.T) *person {
 	}}
 }
 
-// begin opens a sign-in's start page and gives the provider's URL, to which it
+// begin opens a sign-in's start page and returns the provider's URL, to which it
 // leads.
 func (p *person) begin(start string) (authorizationURL string) {
 	p.t.Helper()
@@ -46,7 +46,7 @@ func (p *person) begin(start string) (authorizationURL string) {
 	return response.Header.Get("Location")
 }
 
-// visit opens an address and gives the page.
+// visit opens an address and returns the page.
 func (p *person) visit(address string) (status int, body string) {
 	p.t.Helper()
 	response, err := p.Get(address)
@@ -59,7 +59,7 @@ func (p *person) visit(address string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// redirectOf gives the redirect URI and the state of an authorization URL.
+// redirectOf returns the redirect URI and the state of an authorization URL.
 func redirectOf(t *testing.T, authorizationURL string) (redirect, state string) {
 	t.Helper()
 	u, err := url.Parse(authorizationURL)

@@ -46,7 +46,7 @@ func (l *pollLog) more(t *testing.T, o fdstest.Owner, n int) {
 	eventually(t, fmt.Sprintf("%d reads of an owner", n), func() bool { return l.of(o) >= n })
 }
 
-// polled gives the Config of an application that polls p, with its state in a
+// polled returns the Config of an application that polls p, with its state in a
 // folder.
 func polled(t *testing.T, p *fdstest.Provider, d fds.Dialect) (fdsclient.Config, *pollLog) {
 	t.Helper()

@@ -208,7 +208,7 @@ func (c child) start(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// newChild signs in with approve and gives what another process needs to use the
+// newChild signs in with approve and returns what another process needs to use the
 // grant.
 func newChild(t *testing.T, issuer, clientID, secret string, ca []byte, approve func(context.Context, string) error) child {
 	t.Helper()
@@ -230,7 +230,7 @@ func newChild(t *testing.T, issuer, clientID, secret string, ca []byte, approve 
 	return c
 }
 
-// owner gives the owner as the application finds it after a restart.
+// owner returns the owner as the application finds it after a restart.
 func (c child) owner(t *testing.T) (*Owner, tokenstore.Store) {
 	t.Helper()
 	c.KillAt = 0

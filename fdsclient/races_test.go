@@ -63,7 +63,7 @@ func (s *staged) List(ctx context.Context) iter.Seq2[tokenstore.Entry, error] {
 	return all
 }
 
-// held gives a hook that says when it was reached and waits to be released.
+// held returns a hook that says when it was reached and waits to be released.
 func held() (hook *func(), reached, release chan struct{}) {
 	reached, release = make(chan struct{}), make(chan struct{})
 	f := func() {

@@ -60,7 +60,7 @@ func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 	}
 }
 
-// serveTLS serves h under a certificate and gives its URL.
+// serveTLS serves h under a certificate and returns its URL.
 func serveTLS(t *testing.T, certificate fdstest.Certificate, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)

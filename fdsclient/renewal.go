@@ -34,7 +34,7 @@ type renewed struct {
 	relook     time.Duration        // until a lapsed grant is asked about again
 }
 
-// renew gives a fresh credential of the grant: the stored one when it will do,
+// renew returns a fresh credential of the grant: the stored one when it will do,
 // else a new one from the server. Rejected is a token that the API refused;
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
@@ -112,7 +112,7 @@ func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
 	return record, nil
 }
 
-// stillGood gives the stored token when it is fresh and not the refused one, nor of a grant
+// stillGood returns the stored token when it is fresh and not the refused one, nor of a grant
 // that has lapsed. A renewal ahead of expiry takes it only before it is due itself.
 func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) *credential {
 	if record.AccessToken.IsZero() || record.Renewal.Lapsed || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
@@ -223,7 +223,7 @@ func (e *laterError) Unwrap() error { return e.err }
 func (e *laterError) RetryAfter() time.Duration { return max(0, time.Until(e.when)) }
 
 // unconfirmed is a failure that may pass, whatever was said: it matches fds.ErrUnavailable, and
-// gives what the server said to errors.As alone.
+// returns what the server said to errors.As alone.
 type unconfirmed struct {
 	text string
 	said error

@@ -19,7 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// rescanned gives a Client that lists the store so often, and another one, whose
+// rescanned returns a Client that lists the store so often, and another one, whose
 // listings the store does not hold up.
 func rescanned(t *testing.T, p *fdstest.Provider, every time.Duration) (client, other *fdsclient.Client, store *staged) {
 	t.Helper()

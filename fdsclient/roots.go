@@ -12,7 +12,7 @@ import (
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
-// RootsFile gives the system's authorities with those of a PEM file added, for
+// RootsFile returns the system's authorities with those of a PEM file added, for
 // Provider.Roots. The file is read anew when it has changed; while it cannot be read,
 // or holds none that can be, those read before are given.
 func RootsFile(path string) func(context.Context) (*x509.CertPool, error) {

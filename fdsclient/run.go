@@ -19,7 +19,7 @@ import (
 )
 
 // Run keeps every stored owner of this Client's issuer and client ID renewed and
-// connected, and hands their messages to h, until ctx ends, which gives nil.
+// connected, and hands their messages to h, until ctx ends, which returns nil.
 // Owners may come and go meanwhile: those signed in or out by this Client at
 // once, those of other processes within Push.Rescan. An owner that lapses, is
 // taken over or denied is reported (hooks, log) and harms no other.
@@ -339,7 +339,7 @@ func (r *run) warmAll(ctx context.Context) {
 	}
 }
 
-// nextCold gives the next owner to warm; nil: the caller is no longer needed.
+// nextCold returns the next owner to warm; nil: the caller is no longer needed.
 func (r *run) nextCold(ctx context.Context) *Owner {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -415,7 +415,7 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	}
 }
 
-// polls says whether owners are polled.
+// polls reports whether owners are polled.
 func (c *Client) polls() bool { return c.cfg.Poll.Interval > 0 }
 
 // startLater looks at an owner again who signed in while the connection of before
@@ -459,7 +459,7 @@ func (r *run) look() {
 	}
 }
 
-// runs gives the calls of Run at this moment.
+// runs returns the calls of Run at this moment.
 func (c *Client) runs() []*run {
 	c.mu.Lock()
 	defer c.mu.Unlock()

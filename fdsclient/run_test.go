@@ -32,7 +32,7 @@ func (b *inbox) handle(_ context.Context, m delivery.Message) error {
 	return nil
 }
 
-// payloads gives what arrived for an owner, in order.
+// payloads returns what arrived for an owner, in order.
 func (b *inbox) payloads(id fds.SubscriptionID) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

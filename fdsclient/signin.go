@@ -33,7 +33,7 @@ type SignInOptions struct {
 	// issue no refresh token. An ID token is needed where the scope that is sent has
 	// openid. Those on which a sign-in's safety rests are refused.
 	Parameters map[string]string
-	// ReadRedirect lets a user sign in with a browser on another machine: it gives
+	// ReadRedirect lets a user sign in with a browser on another machine: it returns
 	// the URL that the browser ended at, which the user pastes. It is called again
 	// after a URL that does not belong to the sign-in, and no browser is opened
 	// unless OpenBrowser says how; the loopback listens all the same, and a browser
@@ -70,7 +70,7 @@ func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignIn
 }
 
 // FinishSignIn is the second half: it checks the redirect (state, issuer, error),
-// trades the code, reads whose grant it is, saves it, and only then gives the
+// trades the code, reads whose grant it is, saves it, and only then returns the
 // owners. callbackURL is the whole URL of the redirect, or its path and query.
 // An error that matches fds.ErrForeignRedirect leaves the attempt pending; any other
 // from after the provider's metadata are known uses it up. Others: fds.ErrAccessDenied and
@@ -202,7 +202,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 }
 
 // place chooses the record's grant ID: that of the stored grant for the same
-// owners, which it then replaces in one step, or a new one. It gives the other
+// owners, which it then replaces in one step, or a new one. It returns the other
 // grants that name one of the owners: an owner has one grant.
 func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (others []tokenstore.Entry) {
 	wanted := idSet(record.Subscriptions)

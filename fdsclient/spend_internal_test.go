@@ -164,7 +164,7 @@ func TestTheFirstLookOfAProcessThatEndedCounts(t *testing.T) {
 	})
 }
 
-// restarted gives the one owner of c's store as another process finds it.
+// restarted returns the one owner of c's store as another process finds it.
 func restarted(t *testing.T, c *Client, server http.RoundTripper) *Owner {
 	t.Helper()
 	cfg := c.cfg

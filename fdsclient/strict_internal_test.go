@@ -20,7 +20,7 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// at gives a Client whose authorization server is in memory, all endpoints below
+// at returns a Client whose authorization server is in memory, all endpoints below
 // https://auth.example.
 func at(t *testing.T, server http.RoundTripper, application Application) *Client {
 	t.Helper()

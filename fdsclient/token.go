@@ -39,7 +39,7 @@ func (t Token) at() *issued {
 	return t.issued
 }
 
-// Reveal gives the token itself, to be sent to the provider and nowhere else.
+// Reveal returns the token itself, to be sent to the provider and nowhere else.
 func (t Token) Reveal() string { return t.at().access.Reveal() }
 
 // Type is how the token is presented: "Bearer" (RFC 6750) or "DPoP" (RFC 9449).

@@ -38,7 +38,7 @@ func everyWay() fdstest.Options {
 	}
 }
 
-// register makes an application known to p, and gives it to a Config.
+// register makes an application known to p, and returns it to a Config.
 func register(t *testing.T, p *fdstest.Provider, known fdstest.Application, application fdsclient.Application) fdsclient.Config {
 	t.Helper()
 	known.ID = "app"

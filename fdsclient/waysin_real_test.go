@@ -17,7 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// certified gives the certificate for Application.Certificate.
+// certified returns the certificate for Application.Certificate.
 func certified(c realtest.Certificate) func(context.Context) (*tls.Certificate, error) {
 	return func(context.Context) (*tls.Certificate, error) { return &c.TLS, nil }
 }

@@ -145,7 +145,7 @@ func (s *scene) know(owners []*fdsclient.Owner) {
 // of returns an owner who has signed in.
 func (s *scene) of(i int) *fdsclient.Owner { return s.owners[s.all[i].SubscriptionID] }
 
-// furnish gives each owner items of each kind.
+// furnish returns each owner items of each kind.
 func (s *scene) furnish() *scene {
 	s.t.Helper()
 	for i := range s.all {

@@ -21,7 +21,7 @@ func TestAPageNamesItselfAsTheNext(t *testing.T) {
 		"numbers": {LinkHeader: true, PageParameter: "page", FirstPage: 1, Size: 3},
 	} {
 		r := newReader(t, fdstest.Options{WebAPI: fdstest.WebAPI{ListMember: "items", Paging: paging}}, strings.Fields(sevenDevices)...)
-		// page reads one and gives its items and what leads to the next.
+		// page reads one and returns its items and what leads to the next.
 		page := func(path string) (ids, next string) {
 			t.Helper()
 			ans := r.read(path)

@@ -19,7 +19,7 @@ type APIRequest struct {
 	Status        int // 0 until the answer begins, or when the client gave up first
 }
 
-// APIRequests gives the last 10,000 requests, the oldest first.
+// APIRequests returns the last 10,000 requests, the oldest first.
 func (p *Provider) APIRequests() []APIRequest {
 	requests := p.api.Requests()
 	out := make([]APIRequest, len(requests))

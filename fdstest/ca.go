@@ -209,7 +209,7 @@ func encodePEM(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// firstKeyLine gives the first line of a key's body, which occurs wherever the
+// firstKeyLine returns the first line of a key's body, which occurs wherever the
 // key was copied to as PEM.
 func firstKeyLine(keyPEM []byte) string {
 	_, body, _ := strings.Cut(string(keyPEM), "\n")

@@ -10,7 +10,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-// inflate gives what a body in gzip holds.
+// inflate returns what a body in gzip holds.
 func inflate(t *testing.T, body string) string {
 	t.Helper()
 	z, err := gzip.NewReader(strings.NewReader(body))

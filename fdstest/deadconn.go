@@ -153,7 +153,7 @@ func (c *mortalConn) isDead() bool {
 	return c.tomb != nil
 }
 
-// wait waits while the connection is dead, in use of its tomb. It gives an error
+// wait waits while the connection is dead, in use of its tomb. It returns an error
 // when the deadline or the end comes first.
 func (c *mortalConn) wait(use func(net.Conn, []byte) (int, error), b []byte) error {
 	for {

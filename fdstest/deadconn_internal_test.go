@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// mortal gives a connection's two ends, of which the server's can be dead.
+// mortal returns a connection's two ends, of which the server's can be dead.
 func mortal(t *testing.T, conns *connections) (server, client net.Conn) {
 	t.Helper()
 	l, err := listen(0)

@@ -79,7 +79,7 @@ func (r *reader) read(path string, header ...string) answer {
 	return r.send(http.MethodGet, path, "", header...)
 }
 
-// idsOf gives the IDs of a list's items in one string.
+// idsOf returns the IDs of a list's items in one string.
 func idsOf(list json.RawMessage) string {
 	var items []struct {
 		DeviceID string `json:"device_id"`

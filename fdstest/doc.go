@@ -19,7 +19,7 @@
 // certificates for 127.0.0.1, ::1 and localhost; those of HTTP speak HTTP/2 to
 // clients that want it, and HTTP/1.1. The authorization server wants
 // PKCE with S256, rotates refresh tokens and ends a grant when an old one comes
-// again; it gives a refresh token for the scope offline_access with
+// again; it returns a refresh token for the scope offline_access with
 // prompt=consent. Its consent page asks for no password: whoever opens it is the
 // person. The broker wants a client certificate whose common name is the client
 // ID (M2, M4) and keeps clients to their own topics (M5). What FDS leaves open,
@@ -131,10 +131,10 @@
 //     30 seconds. A client may repeat a lost request within that time. By default reuse
 //     ends the grant, as RFC 9700 section 4.14.2 has it.
 //   - [NoNewRefreshToken]: does not rotate. A client keeps the refresh token.
-//   - [TokenAnswerMember]: gives a member another value, or none: a token_type that the
+//   - [TokenAnswerMember]: sets a member to another value, or none: a token_type that the
 //     client does not know is refused, a missing one of the optional is not.
 //   - [AnotherNonce]: asks for another DPoP nonce each time. A client gives up in the end.
-//   - [RenewalWithoutDPoP]: gives a bearer token where a bound one was due. A client keeps
+//   - [RenewalWithoutDPoP]: returns a bearer token where a bound one was due. A client keeps
 //     the refresh token, reports it and does not use the access token.
 //   - [TokenSubscription], [RenewalSubscription]: names other owners, or none. A client
 //     uses the token for no owner that it does not name, and ends those that are gone;
@@ -145,7 +145,7 @@
 //   - [OddMetadata]: {}, another issuer, HTML at one of the two well-known places, members
 //     of other types (envoyproxy/ai-gateway#2592, can1357/oh-my-pi#3539). A client goes on
 //     to the other place and judges an endpoint when it uses it.
-//   - [MetadataMember]: gives a member another value. A client refuses another issuer and
+//   - [MetadataMember]: sets a member to another value. A client refuses another issuer and
 //     a token_endpoint over http.
 //   - [OddKeySets]: a malformed or unknown key beside the good one, 503 once (huskarl#139).
 //     A client skips the key and asks again.
@@ -155,7 +155,7 @@
 //   - [OddRedirects], [ResponseQuery]: semicolons and malformed escapes
 //     (oauth2-proxy#1841, golang/go#50034). A client splits at & only and leaves aside
 //     pairs that it does not need.
-//   - [ResponseParameter]: gives a parameter of the redirect another value; a denial
+//   - [ResponseParameter]: sets a parameter of the redirect to another value; a denial
 //     without state (authlib#525), for one. A client tells the person, and ends no
 //     attempt that it cannot name.
 //   - [ResponseIssuer], [NoResponseIssuer]: another iss, or none though it is promised,

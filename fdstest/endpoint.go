@@ -47,7 +47,7 @@ var authorityEndpoints = map[string][]Endpoint{
 
 func authorityEndpointsOf(path string) []Endpoint { return authorityEndpoints[path] }
 
-// apiEndpointsOf gives APIEndpoint and an APIPath for each level of the path.
+// apiEndpointsOf returns APIEndpoint and an APIPath for each level of the path.
 func apiEndpointsOf(path string) []Endpoint {
 	endpoints := []Endpoint{APIEndpoint}
 	below, ok := strings.CutPrefix(path, "/fds/v2/")

@@ -16,11 +16,11 @@ type Fault struct {
 	install func(p *Provider, take func() bool) (off func(), err error)
 }
 
-// String gives the name of the function that made the fault and, where that makes
+// String returns the name of the function that made the fault and, where that makes
 // several, what is odd: "OddKeySets: a malformed key first".
 func (f Fault) String() string { return f.name }
 
-// Times gives a copy of f that happens n times and then no more. It has no
+// Times returns a copy of f that happens n times and then no more. It has no
 // effect on the broker's faults. A value below 1 means until switched off, as
 // without Times.
 func (f Fault) Times(n int) Fault {
@@ -29,8 +29,8 @@ func (f Fault) Times(n int) Fault {
 }
 
 // Inject switches a fault on; off switches it off again, lets go what it holds
-// up, and may be called more than once. Several faults may be on at once: of two at the same place the one
-// injected last is the outer one. It panics on a Fault that was not made by this
+// up, and may be called more than once. Several faults may be on at once: of two at the same place
+// the one injected last is the outer one. It panics on a Fault that was not made by this
 // package's functions or names an unknown endpoint, which only a wrong test does.
 func (p *Provider) Inject(f Fault) (off func()) {
 	if f.install == nil {
@@ -75,7 +75,7 @@ func inAuthority(name string, hooks func(take func() bool) authority.Hooks) Faul
 	}}
 }
 
-// MetadataMember gives a member of the metadata another value; nil removes it.
+// MetadataMember returns a member of the metadata another value; nil removes it.
 // MetadataMember("issuer", "https://evil.example") is metadata of another issuer,
 // MetadataMember("code_challenge_methods_supported", []string{"plain"}) of a
 // server without S256, MetadataMember("token_endpoint", "http://127.0.0.1/token")
@@ -98,7 +98,7 @@ func ResponseIssuer(issuer string) Fault { return ResponseParameter("iss", issue
 // metadata promises it.
 func NoResponseIssuer() Fault { return ResponseParameter("iss", "") }
 
-// ResponseParameter gives a parameter of authorization responses another value;
+// ResponseParameter returns a parameter of authorization responses another value;
 // "" removes it.
 func ResponseParameter(name, value string) Fault {
 	return inAuthority("ResponseParameter", func(take func() bool) authority.Hooks {
@@ -127,9 +127,9 @@ func ResponseQuery(rewrite func(query string) string) Fault {
 	})
 }
 
-// TokenAnswerMember gives a member of successful token answers another value;
+// TokenAnswerMember returns a member of successful token answers another value;
 // nil removes it. TokenAnswerMember("expires_in", nil) leaves the lifetime out,
-// TokenAnswerMember("refresh_token", nil) gives no refresh token.
+// TokenAnswerMember("refresh_token", nil) returns no refresh token.
 func TokenAnswerMember(name string, value any) Fault {
 	return inAuthority("TokenAnswerMember", func(take func() bool) authority.Hooks {
 		return authority.Hooks{TokenAnswer: func(_ string, answer map[string]any) {
@@ -171,7 +171,7 @@ func tokenSubscription(name, onlyFor string, value any) Fault {
 	}}
 }
 
-// IDTokenClaim gives a claim of ID tokens another value, before they are
+// IDTokenClaim returns a claim of ID tokens another value, before they are
 // signed; nil removes it. IDTokenClaim("nonce", "other") is a replayed token.
 func IDTokenClaim(name string, value any) Fault {
 	return inAuthority("IDTokenClaim", func(take func() bool) authority.Hooks {
@@ -183,7 +183,7 @@ func IDTokenClaim(name string, value any) Fault {
 	})
 }
 
-// IDTokenHeader gives a member of the header of ID tokens another value; nil
+// IDTokenHeader returns a member of the header of ID tokens another value; nil
 // removes it. The token is signed as the header then says:
 // IDTokenHeader("alg", "none") not at all, IDTokenHeader("alg", "HS256") with the
 // application's secret, or with a random one where it has none.

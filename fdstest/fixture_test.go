@@ -56,7 +56,7 @@ func (a *app) link(verifier string) string {
 	return a.AuthCodeURL("the-state", oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("prompt", "consent"), oauth2.SetAuthURLParam("nonce", "the-nonce"))
 }
 
-// callback approves and gives the parameters of the redirect.
+// callback approves and returns the parameters of the redirect.
 func (a *app) callback(verifier string, owners ...fdstest.Owner) url.Values {
 	a.t.Helper()
 	callback, err := a.p.ApproveCallback(a.t.Context(), a.link(verifier), owners...)

@@ -198,7 +198,7 @@ func DropAfterWork(at Endpoint) Fault {
 	})
 }
 
-// send writes a piece of an answer after a pause and says whether the client is
+// send writes a piece of an answer after a pause and reports whether the client is
 // still there.
 func send(w http.ResponseWriter, r *http.Request, piece []byte, pause time.Duration, off <-chan struct{}) bool {
 	if !wait(r.Context(), pause, off) {
@@ -210,7 +210,7 @@ func send(w http.ResponseWriter, r *http.Request, piece []byte, pause time.Durat
 	return err == nil && control.Flush() == nil
 }
 
-// wait waits for d, or until off is closed, and says whether ctx still holds.
+// wait waits for d, or until off is closed, and reports whether ctx still holds.
 func wait(ctx context.Context, d time.Duration, off <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

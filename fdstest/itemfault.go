@@ -48,7 +48,7 @@ type itemFaults struct {
 type itemFault struct {
 	wanted  func(item []byte) bool // nil: each is
 	take    func() bool
-	rewrite func(item json.RawMessage) json.RawMessage // gives another slice, or the same unchanged
+	rewrite func(item json.RawMessage) json.RawMessage // returns another slice, or the same unchanged
 }
 
 func (f *itemFaults) add(fault *itemFault) (remove func()) {

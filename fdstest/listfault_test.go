@@ -28,7 +28,7 @@ func waysToPage() map[string]fdstest.WebAPI {
 	}
 }
 
-// walk reads a list as the dialect leads, at most ten pages, and gives the devices of each
+// walk reads a list as the dialect leads, at most ten pages, and returns the devices of each
 // page and what the answer past them was.
 func (r *reader) walk(way fdstest.WebAPI) (pages []string, last answer) {
 	r.t.Helper()

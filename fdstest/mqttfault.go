@@ -31,7 +31,7 @@ type Connack struct {
 	AuthMethod, AssignedClientID string
 }
 
-// AnswerConnect gives CONNECT another answer.
+// AnswerConnect has CONNECT answered in another way.
 func AnswerConnect(c Connack, owners ...Owner) Fault {
 	return inBroker("AnswerConnect", owners, func(f *broker.Faults) {
 		f.ConnackDelay = c.Delay

@@ -31,7 +31,7 @@ type Odd struct {
 	RefreshToken bool
 }
 
-// inList gives every fault of a list the list's name.
+// inList returns every fault of a list the list's name.
 func inList(list string, odds []Odd) []Odd {
 	for i := range odds {
 		odds[i].Fault.name = list + ": " + odds[i].Name
@@ -80,7 +80,7 @@ func quoted(s string) string {
 	return string(text)
 }
 
-// get gives a member's value, "" when there is none.
+// get returns a member's value, "" when there is none.
 func (m members) get(name string) string {
 	for _, one := range m {
 		if one.name == name {
@@ -90,7 +90,7 @@ func (m members) get(name string) string {
 	return ""
 }
 
-// with gives a member another value, at its place or at the end.
+// with sets a member to another value, at its place or at the end.
 func (m members) with(name, value string) members {
 	if i := slices.IndexFunc(m, func(one member) bool { return one.name == name }); i >= 0 {
 		m[i].value = value

@@ -202,7 +202,8 @@ func TestOddRedirectsAreAsOddAsTheySay(t *testing.T) {
 	approve := func() answer {
 		return redirect(func() (string, error) { return p.ApproveCallback(t.Context(), address) })
 	}
-	// read takes a query apart as a careful client does: pairs that cannot be read are left out, and none may come twice.
+	// read takes a query apart as a careful client does: pairs that cannot be read are left out,
+	// and none may come twice.
 	read := func(query string) (values map[string]string, sure bool) {
 		values, sure = make(map[string]string), true
 		query, _, _ = strings.Cut(query, "#")

@@ -17,7 +17,7 @@ import (
 )
 
 // verified checks an ID token's header and signature with the keys that can be read
-// of a key set, and gives its claims.
+// of a key set, and returns its claims.
 func verified(keySet, token string) (claims map[string]any, ok bool) {
 	members, _, whole := object(keySet)
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
@@ -83,7 +83,8 @@ func TestOddIDTokensAreAsOddAsTheySay(t *testing.T) {
 			content, _ := base64.RawURLEncoding.DecodeString(parts[i])
 			parts[i] = string(content)
 		}
-		// What is compared leaves dates out: how far they are from the approval stands in their place.
+		// What is compared leaves dates out: how far they are from the approval stands in their
+		// place.
 		claims, ok := verified(keys, idToken)
 		seconds := func(name string) float64 { n, _ := claims[name].(float64); return n }
 		iat, exp := seconds("iat")-seconds("auth_time"), seconds("exp")-seconds("auth_time")

@@ -144,7 +144,7 @@ func OddRedirects() []Odd {
 	return inList("OddRedirects", list)
 }
 
-// pair gives a query's pair another value, as it is written; "" takes it out.
+// pair returns a query's pair another value, as it is written; "" takes it out.
 func pair(query, name, value string) string {
 	pairs := slices.DeleteFunc(strings.Split(query, "&"), func(p string) bool { return strings.HasPrefix(p, name+"=") })
 	if value != "" {

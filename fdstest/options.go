@@ -91,7 +91,7 @@ type Options struct {
 	// slice none.
 	Owners []Owner
 	// Devices is how many devices each owner gets: default 40, at most 10,000. A
-	// negative number gives none, to be filled with AddDevice and its kin.
+	// negative number makes none, to be filled with AddDevice and its kin.
 	Devices int
 	// Seed decides what the made-up sites are like, for the same subscription
 	// IDs.
@@ -143,7 +143,7 @@ type TimeRange struct {
 	Layout   string // of their values, as package time writes layouts; default time.RFC3339
 }
 
-// Support says whether the provider knows something that applications may use.
+// Support reports whether the provider knows something that applications may use.
 type Support int
 
 // The degrees of support.
@@ -231,7 +231,7 @@ func (o Options) check() error {
 	return errors.Join(faults...)
 }
 
-// mutualTLS says whether the authorization server has its second port.
+// mutualTLS reports whether the authorization server has its second port.
 func (o Options) mutualTLS() bool {
 	return o.CertificateBoundTokens || slices.Contains(o.AuthMethods, TLSClientAuth) || slices.Contains(o.AuthMethods, SelfSignedTLSClientAuth)
 }

@@ -70,14 +70,14 @@ func (p *Provider) addOwner(o Owner, inWorld func() error) error {
 	return inWorld()
 }
 
-// Owners gives the owners in the order in which they were added.
+// Owners returns the owners in the order in which they were added.
 func (p *Provider) Owners() []Owner {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.owners)
 }
 
-// Topic gives the topic of the levels below the owner's root (M5).
+// Topic returns the topic of the levels below the owner's root (M5).
 func (o Owner) Topic(levels ...string) string {
 	return "fds/v2/" + o.Spelling + "/" + strings.Join(levels, "/")
 }
@@ -95,6 +95,6 @@ func (p *Provider) RevokeGrants(o Owner) int { return p.authority.RevokeGrants(o
 // Withdraw takes the owner out of every grant that names it, as when its people
 // withdraw their consent and those of the grant's other owners do not, and says
 // how many there were. The next renewal names the others only, and the Web API
-// gives tokens that were issued before no more than the others' data. A grant of
+// lets tokens that were issued before read no more than the others' data. A grant of
 // no other owner ends, as with RevokeGrants.
 func (p *Provider) Withdraw(o Owner) int { return p.authority.Withdraw(o.Spelling) }

@@ -54,7 +54,7 @@ func TestCursorsLeadThroughTheListInTheMemberThatTheOptionsName(t *testing.T) {
 			ListMember: "items",
 			Paging:     fdstest.Paging{CursorParameter: "cursor", CursorMember: member, SizeParameter: "limit", Size: 3},
 		}}, strings.Fields(sevenDevices)...)
-		// next reads a page, and gives the cursor and whether there is one.
+		// next reads a page, and returns the cursor and whether there is one.
 		next := func(query string) (ids, cursor string, has, listFirst bool) {
 			t.Helper()
 			ans := r.read("specifications?" + query)

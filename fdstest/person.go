@@ -99,7 +99,7 @@ func (p *Provider) decide(ctx context.Context, b browser, decision, address stri
 const maxHops = 5
 
 // leave follows the application's own pages, if the address is one of them, to
-// the provider, and gives the provider's URL without opening it.
+// the provider, and returns the provider's URL without opening it.
 func (p *Provider) leave(ctx context.Context, b browser, address string) (string, error) {
 	for hops := 0; ; hops++ {
 		if strings.HasPrefix(address, p.issuer+"/") {

@@ -303,23 +303,23 @@ func New(t TB, opts Options) *Provider {
 	return p
 }
 
-// Issuer gives the authorization server's issuer identifier, an https URL.
+// Issuer returns the authorization server's issuer identifier, an https URL.
 func (p *Provider) Issuer() string { return p.issuer }
 
-// APIURL gives the Web API's URL, without /fds/v2/.
+// APIURL returns the Web API's URL, without /fds/v2/.
 func (p *Provider) APIURL() string { return p.apiURL }
 
-// BrokerURL gives the broker's URL, mqtts://127.0.0.1:PORT.
+// BrokerURL returns the broker's URL, mqtts://127.0.0.1:PORT.
 func (p *Provider) BrokerURL() string { return p.brokerURL }
 
-// CAPEM gives the root certificate that all of the provider's certificates come
+// CAPEM returns the root certificate that all of the provider's certificates come
 // from.
 func (p *Provider) CAPEM() []byte { return slices.Clone(p.ca.pem) }
 
-// RootCAs gives a new pool with that root certificate alone.
+// RootCAs returns a new pool with that root certificate alone.
 func (p *Provider) RootCAs() *x509.CertPool { return p.ca.pool() }
 
-// SubscriptionClaim gives the name of the claim that carries the subscription
+// SubscriptionClaim returns the name of the claim that carries the subscription
 // IDs.
 func (p *Provider) SubscriptionClaim() string { return p.claim }
 

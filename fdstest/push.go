@@ -87,5 +87,5 @@ func (p *Provider) Subscriber(o Owner) Subscriber {
 	}
 }
 
-// Connections gives the client IDs that are connected to the broker, sorted.
+// Connections returns the client IDs that are connected to the broker, sorted.
 func (p *Provider) Connections() []string { return p.broker.Connections() }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// push sends an authorization request ahead and gives its request_uri.
+// push sends an authorization request ahead and returns its request_uri.
 func (c raw) push(form url.Values, headers ...string) string {
 	c.t.Helper()
 	ans := c.post(c.p.Issuer()+"/par", form, headers...)

@@ -77,7 +77,7 @@ func (c raw) spaces(headers ...string) answer {
 	return c.send(http.MethodGet, c.p.APIURL()+"/fds/v2/spaces", nil, headers...)
 }
 
-// alias gives the endpoint that takes client certificates.
+// alias returns the endpoint that takes client certificates.
 func alias(t *testing.T, p *fdstest.Provider, endpoint string) string {
 	t.Helper()
 	aliases, _ := metadataOf(t, p)["mtls_endpoint_aliases"].(map[string]any)
@@ -108,7 +108,7 @@ func (ans answer) wants(t *testing.T, what string, status int, code, cause strin
 	}
 }
 
-// succeeds demands 200 and gives the members.
+// succeeds demands 200 and returns the members.
 func (ans answer) succeeds(t *testing.T, what string) map[string]any {
 	t.Helper()
 	if ans.err != nil || ans.status != http.StatusOK {
@@ -133,7 +133,7 @@ func clone(form url.Values, changes ...string) url.Values {
 	return c
 }
 
-// approved goes the front half of a sign-in and gives the form for the token
+// approved goes the front half of a sign-in and returns the form for the token
 // endpoint.
 func approved(t *testing.T, p *fdstest.Provider, clientID string, extra ...string) url.Values {
 	t.Helper()

@@ -19,14 +19,14 @@ func RefuseRefresh(code, description string) Fault {
 // ReplayRefresh answers a refresh token that was spent less than d ago, while the
 // fault was on, with the same answer again: the tokens of the first are valid and
 // the grant goes on. A token that was spent earlier ends the grant, as it always
-// does. Options.RefreshGrace gives new tokens instead.
+// does. Options.RefreshGrace returns new tokens instead.
 func ReplayRefresh(d time.Duration) Fault {
 	return inAuthority("ReplayRefresh", func(take func() bool) authority.Hooks {
 		return authority.Hooks{ReplayRenewal: func(ago time.Duration) bool { return ago < d && take() }}
 	})
 }
 
-// RenewalWithoutDPoP gives bearer tokens in renewals that came with a DPoP proof:
+// RenewalWithoutDPoP returns bearer tokens in renewals that came with a DPoP proof:
 // what binds the access token to a key is dropped, and token_type says so. The
 // refresh tokens stay bound.
 func RenewalWithoutDPoP() Fault {

@@ -125,7 +125,7 @@ func (f *httpFaults) add(fault *httpFault) (remove func()) {
 	}
 }
 
-// arrive counts a request and gives the faults that it meets, the innermost,
+// arrive counts a request and returns the faults that it meets, the innermost,
 // which was injected first, in front.
 func (f *httpFaults) arrive(endpoints []Endpoint) []*httpFault {
 	f.mu.Lock()

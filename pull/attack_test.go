@@ -110,7 +110,7 @@ func TestAttackNoErrorForgesALineOrFloodsALog(t *testing.T) {
 	}
 }
 
-// failsToMarshal is a value whose MarshalJSON gives an error of that text.
+// failsToMarshal is a value whose MarshalJSON returns an error of that text.
 type failsToMarshal string
 
 func (f failsToMarshal) MarshalJSON() ([]byte, error) { return nil, errors.New(string(f)) }

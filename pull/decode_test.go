@@ -14,7 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// fixed is a transport that gives one body, in pieces as the reader cuts them.
+// fixed is a transport that returns one body, in pieces as the reader cuts them.
 type fixed struct {
 	body   []byte
 	pieces func(io.Reader) io.Reader
@@ -27,7 +27,7 @@ func (f *fixed) RoundTrip(request *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// elements gives the list that encoding/json finds in an answer: an array, or
+// elements returns the list that encoding/json finds in an answer: an array, or
 // the array that is the only member "list" of an object.
 func elements(body []byte) (list []json.RawMessage, ok bool) {
 	if !json.Valid(body) || lists(body) > 1 { // of two encoding/json takes the last

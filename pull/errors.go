@@ -72,7 +72,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap gives the class and the cause.
+// Unwrap returns the class and the cause.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	for _, err := range []error{e.class, e.cause} {
@@ -88,7 +88,7 @@ func (e *Error) passing() bool {
 	return e.class == fds.ErrUnavailable || e.class == fds.ErrRateLimited
 }
 
-// classOf gives the class of an HTTP status or of an error object's status and
+// classOf returns the class of an HTTP status or of an error object's status and
 // message, or nil.
 func classOf(status int, message string) error {
 	switch {
@@ -144,7 +144,7 @@ func (e *exchange) refusal(body []byte) *Error {
 	return failed
 }
 
-// textOf gives what a refusal says for people: problem details (RFC 9457), or plain
+// textOf returns what a refusal says for people: problem details (RFC 9457), or plain
 // text.
 func textOf(kind string, body []byte) (problem, text string) {
 	switch kind {

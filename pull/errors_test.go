@@ -241,7 +241,8 @@ func TestAListMemberMustBeOneList(t *testing.T) {
 	}
 }
 
-// An envelope that says no is an error whatever stands where the list would be; one that says yes is none.
+// An envelope that says no is an error whatever stands where the list would be; one that says yes
+// is none.
 func TestAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
 	for body, test := range map[string]struct {
 		items int

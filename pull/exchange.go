@@ -41,7 +41,7 @@ type request struct {
 	known      string     // entity tag of the answer that is known already (RFC 9110 section 13.1.2); "": none
 }
 
-// repeatable says whether the request may be sent again when it may have been
+// repeatable reports whether the request may be sent again when it may have been
 // carried out (RFC 9110 section 9.2.2).
 func (r *request) repeatable() bool { return r.method != http.MethodPost }
 
@@ -111,7 +111,7 @@ func (e *exchange) open() error {
 	}
 }
 
-// expected says whether the answer's status is a success of the method. FDS leaves
+// expected reports whether the answer's status is a success of the method. FDS leaves
 // the codes of writing open.
 func (e *exchange) expected() bool {
 	switch code := e.response.StatusCode; {
@@ -205,7 +205,7 @@ func (e *exchange) send(target *url.URL) error {
 	return nil
 }
 
-// refused judges an answer that is no success. It gives nil when the Authorizer,
+// refused judges an answer that is no success. It returns nil when the Authorizer,
 // asked about a 401, wants the request sent once more.
 func (e *exchange) refused() error {
 	body := e.drain()
@@ -259,7 +259,7 @@ func (e *exchange) checkContent() error {
 	return e.unusable("it is %q, not JSON: check the API URL, and whether a proxy or a sign-in page answers in the provider's place", e.shown(kind))
 }
 
-// mediaType gives what the answer calls itself, or "".
+// mediaType returns what the answer calls itself, or "".
 func (e *exchange) mediaType() string {
 	header := e.redact(e.response.Header.Get("Content-Type")) // before it is in lower case
 	kind, _, err := mime.ParseMediaType(header)

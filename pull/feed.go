@@ -52,7 +52,7 @@ var (
 	errExited  = errors.New("pull: the Authorizer or the Transport ended its goroutine")
 )
 
-// run has read write to the feed and use called for each entry, until that gives
+// run has read write to the feed and use called for each entry, until that returns
 // false; whole: it never did, and all was read. The error is read's, after all
 // entries before it, or ctx's.
 func (f *feed) run(ctx context.Context, read func(context.Context) error, use func(entry) bool) (whole bool, err error) {
@@ -116,7 +116,7 @@ func (f *feed) stop() {
 	f.news.Signal()
 }
 
-// take waits for entries and gives all that there are. Old is what it gave before.
+// take waits for entries and returns all that there are. Old is what it gave before.
 func (f *feed) take(old []entry) (batch []entry, more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +164,7 @@ func (f *feed) flush(ctx context.Context, wait *patience) error {
 	return wait.resume(ctx)
 }
 
-// hand moves what was put to the queue, and says whether that is full.
+// hand moves what was put to the queue, and reports whether that is full.
 func (f *feed) hand() (full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

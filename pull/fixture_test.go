@@ -143,7 +143,7 @@ func wait(t testing.TB, done <-chan struct{}, what string) {
 	}
 }
 
-// inTime gives what a call gives that must end within ten seconds. One that goes on for
+// inTime returns what a call returns that must end within ten seconds. One that goes on for
 // ever, as what lacks a bound may, fails the test then, and not when all tests are out
 // of time.
 func inTime[T any](t testing.TB, call func() (T, error)) (value T, err error) {

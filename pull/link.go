@@ -7,7 +7,7 @@ import (
 
 const maxLinkBytes = 8 << 10
 
-// nextLink gives the target of the first link with the relation next in the Link
+// nextLink returns the target of the first link with the relation next in the Link
 // headers (RFC 8288 section 3), or "". A link with an anchor is about something
 // else and is passed over; so is what is malformed.
 func nextLink(header http.Header) string {
@@ -24,7 +24,7 @@ func nextLink(header http.Header) string {
 	return ""
 }
 
-// oneLink reads the first link of a header's value, and gives what follows it.
+// oneLink reads the first link of a header's value, and returns what follows it.
 func oneLink(value string) (target string, next bool, rest string) {
 	value = strings.TrimLeft(value, " \t,")
 	if !strings.HasPrefix(value, "<") {

@@ -22,7 +22,7 @@ type way struct {
 	dialect fds.Dialect
 }
 
-// newWay gives the dialect for a provider of that kind.
+// newWay returns the dialect for a provider of that kind.
 func newWay(api fdstest.WebAPI, span *fdstest.TimeRange, size int) way {
 	d := fds.Dialect{
 		LanguageParameter: api.LanguageParameter, TagParameter: api.TagParameter, IDsSeparator: api.IDsSeparator, ListMember: api.ListMember,
@@ -83,7 +83,8 @@ func ids(prefix string, from, to int) []string {
 	return all
 }
 
-// checkPaging reads lists of n items in every way of asking, and gives the number of requests for the whole list.
+// checkPaging reads lists of n items in every way of asking, and returns the number of requests for
+// the whole list.
 func checkPaging(t *testing.T, w way, n int, http2 bool) int {
 	t.Helper()
 	p, config := filled(t, w, n)

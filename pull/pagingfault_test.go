@@ -271,7 +271,8 @@ func TestAPlainArrayWhereCursorsAreNamedDoesNotLookLikeTheWholeList(t *testing.T
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), n, err)
 		}
 	}
-	// Where nothing says that there is a cursor, an array is a list whether or not one in an object is expected.
+	// Where nothing says that there is a cursor, an array is a list whether or not one in an object
+	// is expected.
 	for name, dialect := range map[string]fds.Dialect{
 		"a list member": {ListMember: "list"},
 		"numbers":       {ListMember: "list", Paging: fds.Paging{PageParameter: "page"}},

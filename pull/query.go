@@ -27,7 +27,7 @@ const (
 	EventSpecifications Kind = "event_specifications" // what an event's code means
 )
 
-// Kinds gives all collections.
+// Kinds returns all collections.
 func Kinds() []Kind {
 	return []Kind{Specifications, Statuses, Statistics, Diagnostics, Spaces, Events, EventSpecifications}
 }
@@ -166,7 +166,7 @@ func (c *Client) parts(kind Kind, query Query) ([]part, error) {
 // idsSeparator stands between IDs in a URL.
 func (c *Client) idsSeparator() string { return escape(c.dialect.IDsSeparator) }
 
-// parameters gives the query parameters but for ids, each once: FDS refuses one that
+// parameters returns the query parameters but for ids, each once: FDS refuses one that
 // is given twice.
 func (c *Client) parameters(kind Kind, query Query) (map[string]string, error) {
 	all := make(map[string]string)
@@ -214,7 +214,7 @@ func (c *Client) parameters(kind Kind, query Query) (map[string]string, error) {
 	return all, nil
 }
 
-// atMost writes a time in a layout, which cuts what it has no room for. It gives ""
+// atMost writes a time in a layout, which cuts what it has no room for. It returns ""
 // when what is written cannot be read back as a time at or before t: it would bound
 // too much.
 func atMost(t time.Time, layout string) string {

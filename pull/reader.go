@@ -102,7 +102,7 @@ func (r *reader) take(at *url.URL) *exchange {
 }
 
 // unchanged asks for each page that the caller knows. When all are what they were,
-// the list is; otherwise it gives the answer of the first page, if that came.
+// the list is; otherwise it returns the answer of the first page, if that came.
 func (r *reader) unchanged(ctx context.Context) (*exchange, error) {
 	for n, p := range r.known {
 		at, err := url.Parse(p.url)
@@ -142,7 +142,7 @@ func refusedForGood(err error) bool {
 	return errors.As(err, &failed) && failed.HTTPStatus != 0 && !failed.passing() && !errors.Is(err, fds.ErrUnauthorized)
 }
 
-// date gives the provider's time when it answered, or zero.
+// date returns the provider's time when it answered, or zero.
 func (e *exchange) date() time.Time {
 	date, _ := http.ParseTime(e.response.Header.Get("Date"))
 	return date

@@ -18,7 +18,7 @@ const (
 )
 
 // ask sends the request until it is answered as expected, or for Config.RetryFor.
-// What it gives must be closed.
+// What it returns must be closed.
 func (c *Client) ask(ctx context.Context, r *request) (*exchange, error) {
 	if r.path == "" {
 		r.path = r.target.Path

@@ -14,7 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// sequence is a transport that gives one answer after the other, and the last for
+// sequence is a transport that returns one answer after the other, and the last for
 // ever: an HTTP status, with a Retry-After after a blank.
 type sequence struct {
 	answers []string

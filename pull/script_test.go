@@ -54,7 +54,7 @@ func pause(r *http.Request, d time.Duration) error {
 	}
 }
 
-// heap gives the bytes in use, garbage left out.
+// heap returns the bytes in use, garbage left out.
 func heap() int64 {
 	var now runtime.MemStats
 	runtime.GC()

@@ -182,7 +182,7 @@ func (c *Client) DeleteTag(ctx context.Context, id string) error {
 	return err
 }
 
-// change sends a request that changes something and gives the answer's body. The
+// change sends a request that changes something and returns the answer's body. The
 // exchange is closed.
 func (c *Client) change(ctx context.Context, r *request) (*exchange, []byte, error) {
 	e, err := c.ask(ctx, r)
@@ -210,7 +210,7 @@ func (c *Client) change(ctx context.Context, r *request) (*exchange, []byte, err
 	return e, body, nil
 }
 
-// read gives the answer's body, within the bound of an item.
+// read returns the answer's body, within the bound of an item.
 func (e *exchange) read() ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(e.response.Body, e.client.maxItem+1))
 	if err != nil {
@@ -252,7 +252,7 @@ func checkID(operation, id string) error {
 	return nil
 }
 
-// under gives the URL of steps below /fds/v2/.
+// under returns the URL of steps below /fds/v2/.
 func (c *Client) under(steps ...string) *url.URL {
 	target := *c.base
 	escaped := target.EscapedPath()

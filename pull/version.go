@@ -24,7 +24,7 @@ const (
 	maxKnownPages = 100
 )
 
-// pagesOf gives what is known of the lists at those URLs.
+// pagesOf returns what is known of the lists at those URLs.
 func (v *Version) pagesOf(asked []string) []page {
 	if v == nil || !slices.Equal(v.asked, asked) {
 		return nil
@@ -46,7 +46,7 @@ func (v *Version) set(asked []string, pages []page) {
 	v.asked, v.pages = asked, pages
 }
 
-// entityTag gives an answer's entity tag, or "" when it has none that can be sent
+// entityTag returns an answer's entity tag, or "" when it has none that can be sent
 // back as it is.
 func entityTag(header http.Header) string {
 	tag := header.Get("ETag")

@@ -23,7 +23,7 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// isSafe says whether a text is one line of bounded length that no terminal obeys.
+// isSafe reports whether a text is one line of bounded length that no terminal obeys.
 func isSafe(text string) bool {
 	return len(text) <= 1500 && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }

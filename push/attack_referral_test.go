@@ -18,7 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// endlessReferrals has every server name the next one, all of them allowed, and gives
+// endlessReferrals has every server name the next one, all of them allowed, and returns
 // what is dialled, in order. After most dials there is no route.
 func endlessReferrals(t *testing.T, refuse func(p *peer, properties *packets.Properties), most int) (cfg push.Config, dialled func() []string) {
 	var mu sync.Mutex

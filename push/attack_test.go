@@ -19,7 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// refused has a broker that let the client in send a packet, and gives the state that
+// refused has a broker that let the client in send a packet, and returns the state that
 // follows within a second and the reason code of the client's DISCONNECT. Nothing may
 // be handed over, and nothing acknowledged.
 func refused(t *testing.T, packet func(p *peer) []byte, change func(*push.Config)) (s push.State, code byte) {

@@ -59,7 +59,7 @@ func (b broker) config(owner fds.OwnerKey, root fds.Root) push.Config {
 	}
 }
 
-// source gives one certificate for ever.
+// source returns one certificate for ever.
 func source(certificate *tls.Certificate) func(context.Context) (*tls.Certificate, error) {
 	return func(context.Context) (*tls.Certificate, error) { return certificate, nil }
 }
@@ -97,7 +97,7 @@ func (c *collector) all() []delivery.Message {
 	return slices.Clone(c.messages)
 }
 
-// wait waits until n messages were handled and gives them.
+// wait waits until n messages were handled and returns them.
 func (c *collector) wait(t *testing.T, n int) []delivery.Message {
 	t.Helper()
 	deadline := time.After(patience)
@@ -116,7 +116,7 @@ func (c *collector) wait(t *testing.T, n int) []delivery.Message {
 	}
 }
 
-// payloads gives the payloads without repetitions that are marked as such.
+// payloads returns the payloads without repetitions that are marked as such.
 func payloads(messages []delivery.Message) []string {
 	var texts []string
 	for _, m := range messages {
@@ -221,13 +221,13 @@ func (r *running) waitPhase(phase push.Phase) push.State {
 	return r.waitState(func(s push.State) bool { return s.Phase == phase })
 }
 
-// stop ends Run and gives what it returned.
+// stop ends Run and returns what it returned.
 func (r *running) stop() error {
 	r.cancel()
 	return r.wait()
 }
 
-// wait gives what Run returned.
+// wait returns what Run returned.
 func (r *running) wait() error {
 	r.t.Helper()
 	select {

@@ -11,7 +11,7 @@ func parseLeaf(certificate *tls.Certificate) (*x509.Certificate, error) {
 	return x509.ParseCertificate(certificate.Certificate[0])
 }
 
-// forClients says whether RFC 5280 section 4.2.1.12 lets the certificate
+// forClients reports whether RFC 5280 section 4.2.1.12 lets the certificate
 // identify a TLS client, and section 4.2.1.3 lets its key sign.
 func forClients(leaf *x509.Certificate) bool {
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
@@ -23,7 +23,7 @@ func forClients(leaf *x509.Certificate) bool {
 	return slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
-// keyMatches says whether key, which may live in a hardware module, is the
+// keyMatches reports whether key, which may live in a hardware module, is the
 // certificate's.
 func keyMatches(leaf *x509.Certificate, key crypto.PrivateKey) bool {
 	signer, ok := key.(crypto.Signer)

@@ -53,7 +53,7 @@ type Config struct {
 	AllowedServers []string
 
 	RootCAs *x509.CertPool // that the broker's certificate is verified against; nil: the system's
-	// Roots gives them anew before each dial, instead of RootCAs.
+	// Roots returns them anew before each dial, instead of RootCAs.
 	Roots        func(ctx context.Context) (*x509.CertPool, error)
 	ExactlyTLS12 bool // speak TLS 1.2 and nothing newer
 
@@ -178,7 +178,7 @@ const (
 	maxExpiry     = (1<<32 - 2) * time.Second // 2^32-1 would mean never
 )
 
-// validate fills in defaults and gives all faults at once, each a sentence.
+// validate fills in defaults and returns all faults at once, each a sentence.
 func (c Config) validate() (settings, error) {
 	s := settings{Config: c}
 	var faults []error

@@ -34,7 +34,7 @@ type Connection struct {
 	logged *string  // why it is not connected, as it was logged last; nil: nothing was; Run's alone
 }
 
-// New makes a connection that Run opens. A configuration that cannot work gives
+// New makes a connection that Run opens. A configuration that cannot work returns
 // an error that matches fds.ErrConfig and names every fault in a sentence.
 func New(cfg Config) (*Connection, error) {
 	s, err := cfg.validate()
@@ -58,7 +58,7 @@ func (c *Connection) String() string {
 // Format prints String whatever the verb: the rest of a Connection is at work.
 func (c *Connection) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// State gives the condition at this moment.
+// State returns the condition at this moment.
 func (c *Connection) State() State {
 	c.mu.Lock()
 	state := c.state
@@ -74,7 +74,7 @@ func (c *Connection) State() State {
 }
 
 // Run connects, keeps the connection up and hands every message to h, until ctx
-// ends, which gives nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
+// ends, which returns nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
 // ends, a handler at work may finish within Config.DrainTimeout; its message is
 // acknowledged before the disconnect, and the broker keeps the session. Run
 // returns when the handler has returned. It may be called again afterwards, one

@@ -20,7 +20,7 @@ import (
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
-// dial opens the network connection and shakes hands. It gives the TLS
+// dial opens the network connection and shakes hands. It returns the TLS
 // connection and what lies below it, and notes in to the proxy that it goes through.
 func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
 	roots := s.RootCAs
@@ -211,13 +211,13 @@ func (s *settings) explained(ctx context.Context, to server, err error) error {
 	return fmt.Errorf("push: connect to %s: %w", where, tlspolicy.Shown(err))
 }
 
-// isAlert says whether err is a TLS alert that the other side sent.
+// isAlert reports whether err is a TLS alert that the other side sent.
 func isAlert(err error) bool {
 	var alert *net.OpError
 	return errors.As(err, &alert) && alert.Op == "remote error"
 }
 
-// isCertificateAlert says whether the other side refuses our certificate. The
+// isCertificateAlert reports whether the other side refuses our certificate. The
 // alerts of RFC 8446 section 6.2 are known by text alone: crypto/tls does not
 // export their type.
 func isCertificateAlert(err error) bool {
@@ -250,7 +250,7 @@ func (s *settings) usableWithin(ctx context.Context) (*tls.Certificate, error) {
 	return s.usableCertificate(ctx)
 }
 
-// usableCertificate asks the source and checks what it gives, so that the error
+// usableCertificate asks the source and checks what it returns, so that the error
 // is ours and clear, and no broker is bothered with a certificate that it must
 // refuse.
 func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, error) {

@@ -23,7 +23,7 @@ func (e *TakenOverError) Error() string {
 	return fmt.Sprintf("push: connection of %s: %v; %s, then start again", e.Owner, fds.ErrTakenOver, advice)
 }
 
-// Unwrap gives fds.ErrTakenOver.
+// Unwrap returns fds.ErrTakenOver.
 func (e *TakenOverError) Unwrap() error { return fds.ErrTakenOver }
 
 // CertificateError says why the client certificate cannot be used. It matches
@@ -50,7 +50,7 @@ func isPassing(err error) bool {
 	return errors.As(err, &unusable) && unusable.Passing
 }
 
-// Unwrap gives fds.ErrCertificate and the cause.
+// Unwrap returns fds.ErrCertificate and the cause.
 func (e *CertificateError) Unwrap() []error {
 	if e.Err == nil {
 		return []error{fds.ErrCertificate}

@@ -329,7 +329,7 @@ func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 	})
 }
 
-// acceptWebSocket has the connection become a WebSocket, of which it gives what comes.
+// acceptWebSocket has the connection become a WebSocket, of which it returns what comes.
 func acceptWebSocket(p *peer) *bufio.Reader {
 	reader := bufio.NewReader(p.conn)
 	request, err := http.ReadRequest(reader)

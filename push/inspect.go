@@ -206,7 +206,7 @@ func (w *wire) inspectPubrel(rest []byte) error {
 	return nil
 }
 
-// walk says whether the properties of a PUBLISH or a PUBREL can be read, and
+// walk reports whether the properties of a PUBLISH or a PUBREL can be read, and
 // whether they hold a topic alias. They come as often as the broker likes, and
 // the codec takes 270 times the memory that they have on the network.
 func walk(p []byte, kind byte) (aliased, ok bool) {
@@ -250,7 +250,7 @@ func walk(p []byte, kind byte) (aliased, ok bool) {
 	return aliased, true
 }
 
-// field gives how long a string or binary data at the beginning of p is; longer
+// field returns how long a string or binary data at the beginning of p is; longer
 // than p when it is cut (MQTT 5.0 section 1.5.4).
 func field(p []byte) int {
 	if len(p) < 2 {
@@ -312,7 +312,7 @@ const (
 	messageBytes = 512 // what one takes besides its packet
 )
 
-// allowance gives how many unacknowledged messages are read. Brokers do exceed the
+// allowance returns how many unacknowledged messages are read. Brokers do exceed the
 // receive maximum: Mosquitto 2.0.11 by two or three when acknowledgements and new
 // messages cross, and at once by all that was in flight when the client was last
 // connected, with a larger one. Twice as many are taken; beyond, reading pauses

@@ -93,7 +93,7 @@ func (l *line) offer(d *inbound) (serve bool) {
 	return l.begin()
 }
 
-// repeats says whether d is a redelivery of first: marked so, with the same packet
+// repeats reports whether d is a redelivery of first: marked so, with the same packet
 // identifier (MQTT 5.0 section 4.4), and equal. That it is in the same session
 // sessionLost sees to.
 func (d *inbound) repeats(first *inbound) bool {
@@ -161,14 +161,14 @@ func (l *line) sessionLost() {
 	l.inHand = nil
 }
 
-// begin says whether someone must begin to serve the line. l.mu is held.
+// begin reports whether someone must begin to serve the line. l.mu is held.
 func (l *line) begin() bool {
 	begins := !l.serving
 	l.serving = true
 	return begins
 }
 
-// work serves the line until it is empty. A reader gives lend, which is called at
+// work serves the line until it is empty. A reader passes lend, which is called at
 // most once: from then on, another goroutine reads.
 func (l *line) work(lend func()) {
 	l.hand.Lend(lend)

@@ -22,7 +22,7 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// certificates gives one certificate after the other.
+// certificates returns one certificate after the other.
 type certificates struct {
 	mu  sync.Mutex
 	now *tls.Certificate

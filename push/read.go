@@ -68,7 +68,7 @@ func (w *wire) read() {
 	w.parted = err == nil || isClosure(err)
 }
 
-// serve has the reader see to what it has received, and says whether it is still
+// serve has the reader see to what it has received, and reports whether it is still
 // the reader then.
 func (w *wire) serve() bool {
 	w.toServe = false
@@ -159,7 +159,7 @@ func fixedHeader(packet []byte) (header, length int, ok bool) {
 }
 
 // variableInt reads a variable byte integer of at most four bytes (MQTT 5.0
-// section 1.5.5) and gives its value and length; the length is 0 when it is
+// section 1.5.5) and returns its value and length; the length is 0 when it is
 // incomplete or too long.
 func variableInt(p []byte) (value, n int) {
 	for i := 0; i < min(len(p), 4); i++ {

@@ -79,7 +79,7 @@ func (r *route) ended(err error) {
 	}
 }
 
-// allowed gives the server that is named, reached as the configuration says where
+// allowed returns the server that is named, reached as the configuration says where
 // that knows it.
 func (r *route) allowed(to server) (server, bool) {
 	for _, broker := range r.settings.brokers {
@@ -113,7 +113,7 @@ func parseServer(text string) (server, bool) {
 	return server{host: host, address: net.JoinHostPort(host, port)}, true
 }
 
-// isHost says whether a text is an IP address or may be a name in DNS.
+// isHost reports whether a text is an IP address or may be a name in DNS.
 func isHost(text string) bool {
 	odd := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '.' || r == '_')

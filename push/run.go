@@ -212,7 +212,7 @@ func (r *run) wait() {
 	}
 }
 
-// toDo says whether there is work.
+// toDo reports whether there is work.
 func (r *run) toDo() bool {
 	switch {
 	case r.over, r.exited, r.panicked != nil, r.ctx.Err() != nil:
@@ -223,7 +223,7 @@ func (r *run) toDo() bool {
 	return r.session.wire.hasEnded() || r.renewal.isDue() || r.connection.woken.Load() || r.connection.untold(r.session)
 }
 
-// untold says whether there is a foreign topic to tell of.
+// untold reports whether there is a foreign topic to tell of.
 func (c *Connection) untold(s *session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -261,7 +261,7 @@ func (r *run) stopAwaiting() {
 	}
 }
 
-// attempt connects; came says whether the broker let it, whatever came after.
+// attempt connects; came reports whether the broker let it, whatever came after.
 func (r *run) attempt() (came bool, err error) {
 	c := r.connection
 	if r.retry != nil {

@@ -86,7 +86,7 @@ func (s *scripted) dial(ctx context.Context, network, address string) (net.Conn,
 	return client, nil
 }
 
-// dialled gives when the broker was dialled.
+// dialled returns when the broker was dialled.
 func (s *scripted) dialled() []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (p *peer) fatal(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// next gives the next packet, or nil when the client has closed.
+// next returns the next packet, or nil when the client has closed.
 func (p *peer) next() *packets.ControlPacket {
 	packet, err := packets.ReadPacket(p.conn)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *peer) next() *packets.ControlPacket {
 	return packet
 }
 
-// expect gives the next packet, which must be of that type.
+// expect returns the next packet, which must be of that type.
 func (p *peer) expect(kind byte) *packets.ControlPacket {
 	p.t.Helper()
 	packet := p.next()
@@ -191,7 +191,7 @@ func (p *peer) puback(id uint16) {
 	}
 }
 
-// stay answers pings until the client disconnects, and gives its DISCONNECT, or
+// stay answers pings until the client disconnects, and returns its DISCONNECT, or
 // nil when it closed without. Any other packet fails the test.
 func (p *peer) stay() *packets.Disconnect {
 	p.t.Helper()

@@ -133,7 +133,7 @@ func TestTheCertificateIsAskedForBeforeEveryDial(t *testing.T) {
 	})
 }
 
-// tlsTrouble runs a connection to a real listener and gives the state after the
+// tlsTrouble runs a connection to a real listener and returns the state after the
 // first attempt.
 func tlsTrouble(t *testing.T, b *scripted, change func(cfg *push.Config)) push.State {
 	t.Helper()

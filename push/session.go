@@ -42,7 +42,7 @@ type granted struct {
 	subscriptions     []Subscription
 }
 
-// refused gives an error when the broker refused some filters; all says whether
+// refused returns an error when the broker refused some filters; all reports whether
 // it refused every one.
 func (g *granted) refused() (err error, all bool) {
 	all = true
@@ -248,7 +248,7 @@ func (s *settings) wants(topic string) bool {
 	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return fds.MatchTopic(filter, topic) })
 }
 
-// isUp says whether messages may be handed over already.
+// isUp reports whether messages may be handed over already.
 func (s *session) isUp() bool {
 	select {
 	case <-s.up:
@@ -276,7 +276,7 @@ func (s *session) waitUp(giveUp <-chan struct{}) bool {
 var errFinished = errors.New("push: disconnected")
 
 // finish disconnects from the broker, which keeps the session for its expiry
-// time; with expire, it forgets it at once. It says whether the broker was told:
+// time; with expire, it forgets it at once. It reports whether the broker was told:
 // whether it closed its side then, as it must (MQTT 5.0 section 4.13.2); what was
 // written to a network that is dead arrives nowhere.
 func (s *session) finish(expire bool) bool {

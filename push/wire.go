@@ -85,14 +85,14 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	return w
 }
 
-// why gives the cause of the end, after ended is closed.
+// why returns the cause of the end, after ended is closed.
 func (w *wire) why() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cause
 }
 
-// end marks the connection as over and says whether it was not yet; the first
+// end marks the connection as over and reports whether it was not yet; the first
 // cause counts. From now on only a DISCONNECT is written, so that nothing is
 // acknowledged which was not handled.
 func (w *wire) end(cause error) bool {
@@ -131,7 +131,7 @@ func (w *wire) fail(cause error) {
 	}
 }
 
-// finish ends the connection with a DISCONNECT and says whether it was written.
+// finish ends the connection with a DISCONNECT and reports whether it was written.
 // The reader sees to the rest.
 func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	if !w.end(cause) {
@@ -171,14 +171,14 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// encode gives a packet as it goes over the network.
+// encode returns a packet as it goes over the network.
 func encode(packet packets.Packet) []byte {
 	var b buffer
 	_, _ = packet.WriteTo(&b) // to memory
 	return b
 }
 
-// connect sends the CONNECT and gives the CONNACK. From then on the reader is at
+// connect sends the CONNECT and returns the CONNACK. From then on the reader is at
 // work, until the end.
 func (w *wire) connect(ctx context.Context, packet *packets.Connect) (*packets.Connack, error) {
 	answer, err := w.exchange(ctx, packet, packets.CONNACK, 0)
@@ -267,7 +267,7 @@ func (w *wire) send(packet []byte) error {
 	return nil
 }
 
-// refusal gives the broker's TLS alert when writing the CONNECT failed: under
+// refusal returns the broker's TLS alert when writing the CONNECT failed: under
 // TLS 1.3 the refusal of a client certificate comes only after the handshake, and
 // the write may notice the closed connection first.
 func (w *wire) refusal(writeErr error) error {
@@ -311,7 +311,7 @@ func isClosure(err error) bool {
 	return slices.ContainsFunc(closures, func(closed error) bool { return errors.Is(err, closed) })
 }
 
-// isBare says whether err ended a connection that was there, without a reason.
+// isBare reports whether err ended a connection that was there, without a reason.
 func isBare(err error) bool {
 	var gone *lostError
 	return errors.As(err, &gone) && errors.Is(err, fds.ErrConnectionClosed)

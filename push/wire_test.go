@@ -14,7 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// memory is a connection that gives the bytes it holds and keeps what is written.
+// memory is a connection that returns the bytes it holds and keeps what is written.
 type memory struct {
 	*bytes.Reader
 	written bytes.Buffer

@@ -24,7 +24,7 @@ func eachLocker(t *testing.T, test func(t *testing.T, s Store, locks string)) {
 	})
 }
 
-// wantLocked gives what Lock says, which may not take long.
+// wantLocked returns what Lock says, which may not take long.
 func wantLocked(t *testing.T, s Store, key Key) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -77,7 +77,7 @@ func DecodeGrant(data []byte) (Grant, error) {
 	return g, nil
 }
 
-// encodeMembers gives the fields' members, and those of unknown that are no field's.
+// encodeMembers returns the fields' members, and those of unknown that are no field's.
 func encodeMembers(fields []field, unknown Secret) (map[string]json.RawMessage, error) {
 	members := map[string]json.RawMessage{}
 	if !unknown.IsZero() {
@@ -99,7 +99,7 @@ func encodeMembers(fields []field, unknown Secret) (map[string]json.RawMessage, 
 	return members, nil
 }
 
-// decodeMembers reads the fields out of members and gives the rest as a JSON object.
+// decodeMembers reads the fields out of members and returns the rest as a JSON object.
 func decodeMembers(fields []field, members map[string]json.RawMessage) (unknown Secret, err error) {
 	for _, f := range fields {
 		raw, ok := members[f.name]

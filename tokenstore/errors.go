@@ -15,7 +15,7 @@ type Error struct {
 	Err   error  // the cause; may be nil
 }
 
-// Error gives "tokenstore: operation: cause", with the class and the hint. Text
+// Error returns "tokenstore: operation: cause", with the class and the hint. Text
 // from outside is quoted and cut.
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -39,7 +39,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the class and the cause.
+// Unwrap returns the class and the cause.
 func (e *Error) Unwrap() []error {
 	var list []error
 	if e.Class != nil {

@@ -7,7 +7,7 @@ import (
 	"filippo.io/age"
 )
 
-// NewIdentity gives a fresh key for a folder.
+// NewIdentity returns a fresh key for a folder.
 func NewIdentity(t testing.TB) Secret {
 	t.Helper()
 	identity, err := age.GenerateX25519Identity()
@@ -39,7 +39,7 @@ func BreakFakeKeyring(k *Keyring) (mend func()) {
 	return func() { fake.fail(nil) }
 }
 
-// ReopenKeyring gives another handle to what k keeps.
+// ReopenKeyring returns another handle to what k keeps.
 func ReopenKeyring(t testing.TB, k *Keyring) *Keyring {
 	t.Helper()
 	again, err := OpenKeyring(KeyringConfig{Service: k.items.service, LockFolder: k.locks.folder, Timeout: k.items.timeout,

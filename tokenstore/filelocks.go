@@ -107,7 +107,7 @@ func (l *fileLocks) hold(name string, file *flock.Flock, remove bool, leave func
 	return lease
 }
 
-// check says whether a lock that is held here still keeps others out: its file may
+// check reports whether a lock that is held here still keeps others out: its file may
 // have been removed or replaced. A lock that is not held here is not judged.
 func (l *fileLocks) check(name string) error {
 	l.mu.Lock()
@@ -137,7 +137,7 @@ func isNamed(file *flock.Flock) (bool, error) {
 	return err == nil && os.SameFile(locked, named), err
 }
 
-// tryLock gives nil when someone else holds the lock.
+// tryLock returns nil when someone else holds the lock.
 func tryLock(path string) (*flock.Flock, error) {
 	// This waits for no pipe and follows no link, and nobody else can change what it
 	// finds: the folder is this user's.

@@ -90,8 +90,8 @@ const (
 )
 
 // OpenFolder opens the folder, or makes it with a key of its own. Errors match
-// [fds.ErrMalformed] (the configuration), [fds.ErrWrongKey], [fds.ErrStoreUnavailable] (the keyring,
-// the disk), [fds.ErrUnsafe], [fds.ErrCorrupt] or [fds.ErrNewerFormat].
+// [fds.ErrMalformed] (the configuration), [fds.ErrWrongKey], [fds.ErrStoreUnavailable] (the
+// keyring, the disk), [fds.ErrUnsafe], [fds.ErrCorrupt] or [fds.ErrNewerFormat].
 func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	const op = "open folder"
 	if err := config.validate(); err != nil {
@@ -212,7 +212,7 @@ func (f *Folder) List(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// isRecordFile says whether the name is one that Key.hash could have given, with suffix.
+// isRecordFile reports whether the name is one that Key.hash could have given, with suffix.
 func isRecordFile(name, suffix string) bool {
 	hash, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(hash) != hashName.EncodedLen(32) {

@@ -73,7 +73,7 @@ func TestSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, f *Folder, p paths)
-		listed int // grants that List gives without an error
+		listed int // grants that List returns without an error
 	}{
 		{"the file of another grant", func(t *testing.T, _ *Folder, p paths) { copyFile(t, p.well, p.hurt) }, 1},
 		{"the line of another grant", func(t *testing.T, _ *Folder, p paths) {
@@ -379,7 +379,7 @@ func writeFile(t *testing.T, path string, data []byte) {
 	}
 }
 
-// readLines gives a record's first line and the rest.
+// readLines returns a record's first line and the rest.
 func readLines(t *testing.T, path string) [2][]byte {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -55,7 +55,7 @@ func replace(ctx context.Context, s Store, g Grant) (revision string, err error)
 	return s.Save(ctx, g)
 }
 
-// loaded gives g with the revision of what is stored, so that it can be saved.
+// loaded returns g with the revision of what is stored, so that it can be saved.
 func loaded(ctx context.Context, s Store, g Grant) (Grant, error) {
 	stored, err := s.Load(ctx, g.Key)
 	if errors.Is(err, fds.ErrNoGrant) {
@@ -72,7 +72,7 @@ func wantLoad(t *testing.T, s Store, want Grant) {
 	}
 }
 
-// list gives what List gives: entries by grant ID, and errors.
+// list returns what List returns: entries by grant ID, and errors.
 func list(t *testing.T, s Store) (ids []string, errs []error) {
 	t.Helper()
 	for e, err := range s.List(t.Context()) {

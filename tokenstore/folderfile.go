@@ -28,7 +28,7 @@ const (
 	maxFileSize = 1 << 20
 )
 
-// seal gives the file with that header text and content, for one recipient.
+// seal returns the file with that header text and content, for one recipient.
 func seal(prefix string, header, content []byte, to age.Recipient) ([]byte, error) {
 	var file bytes.Buffer
 	file.WriteString(prefix)
@@ -58,7 +58,7 @@ var (
 	errWrongIdentity = errors.New("it is not encrypted to this key")
 )
 
-// readHeader gives the text after the prefix on the file's first line, and reads
+// readHeader returns the text after the prefix on the file's first line, and reads
 // little more than that line.
 func readHeader(prefix string, file io.Reader) ([]byte, error) {
 	// One read of 1 KiB serves most headers; a longer one grows the buffer.
@@ -74,7 +74,7 @@ func readHeader(prefix string, file io.Reader) ([]byte, error) {
 	return text[len(prefix):], nil
 }
 
-// unseal gives header text and content of a whole file.
+// unseal returns header text and content of a whole file.
 func unseal(prefix string, file []byte, with age.Identity) (header, content []byte, err error) {
 	header, err = readHeader(prefix, bytes.NewReader(file))
 	if err != nil {

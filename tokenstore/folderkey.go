@@ -131,7 +131,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 	return header.Folder, key, nil
 }
 
-// unlockKey gives the key of an existing folder.
+// unlockKey returns the key of an existing folder.
 func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte) (id string, key *age.X25519Identity, err error) {
 	const op = "open folder"
 	fail := func(class error, hint, format string, args ...any) (string, *age.X25519Identity, error) {
@@ -227,7 +227,7 @@ func readKeyHeader(op string, file []byte) (keyHeader, error) {
 	return header, nil
 }
 
-// checkKeyFile says whether the folder is still the one that was opened.
+// checkKeyFile reports whether the folder is still the one that was opened.
 func (f *Folder) checkKeyFile(op string) error {
 	const hint = "open it again"
 	file, err := f.readKeyFile()

@@ -37,7 +37,7 @@ func fileRevision(file []byte) string {
 
 func (f *Folder) room(key Key) string { return filepath.Join(f.path, key.hash()+roomSuffix) }
 
-// seal gives a grant's file.
+// seal returns a grant's file.
 func (f *Folder) seal(op string, grant Grant) ([]byte, error) {
 	content, err := grant.Encode()
 	if err != nil {

@@ -83,7 +83,7 @@ type Grant struct {
 	unknown Secret
 }
 
-// Entry gives the part of the grant that a store lists.
+// Entry returns the part of the grant that a store lists.
 func (g Grant) Entry() Entry {
 	return Entry{Key: g.Key, Subscriptions: slices.Clone(g.Subscriptions)}
 }

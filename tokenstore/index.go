@@ -81,7 +81,7 @@ func decodeIndex(data []byte) (index, error) {
 	return i, nil
 }
 
-// readIndex gives the empty index where there is none.
+// readIndex returns the empty index where there is none.
 func (k *Keyring) readIndex(ctx context.Context, read readFunc) (index, error) {
 	data, err := read(ctx, indexName)
 	switch {

@@ -168,7 +168,7 @@ func checkService(name string) error {
 	return nil
 }
 
-// get gives an entry's secret, or an error that matches errNoItem.
+// get returns an entry's secret, or an error that matches errNoItem.
 func (i items) get(ctx context.Context, user string) (Secret, error) {
 	var text string
 	err := i.call(ctx, user, func(b backend) (err error) {

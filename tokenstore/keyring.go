@@ -277,7 +277,7 @@ func (k *Keyring) put(ctx context.Context, op string, grant Grant, urgent bool) 
 	return textSum(string(data)), nil
 }
 
-// unchanged gives the stored record's head when the record is the one that was loaded,
+// unchanged returns the stored record's head when the record is the one that was loaded,
 // or already the one that is to be written.
 func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data string) (head, error) {
 	name, now := recordName(grant.Key), ""
@@ -400,7 +400,7 @@ func (k *Keyring) remove(ctx context.Context, key Key) error {
 }
 
 // settle completes what other interrupted Saves and Deletes began, as far as that
-// works now, and says whether the index is to be written.
+// works now, and reports whether the index is to be written.
 func (k *Keyring) settle(ctx context.Context, index *index, but Key) (changed bool) {
 	index.entries = slices.DeleteFunc(index.entries, func(e indexEntry) bool {
 		if !e.unsettled || e.Key == but {

@@ -69,7 +69,7 @@ func TestACrashBetweenAnyTwoCallsOfTheKeyringLosesNoGrant(t *testing.T) {
 	}
 }
 
-// crashOnce says whether the operation had an at-th call to die at.
+// crashOnce reports whether the operation had an at-th call to die at.
 func crashOnce(t *testing.T, before []Grant, after *Grant, other Grant, at int, effect bool) (crashed bool) {
 	t.Helper()
 	fake := newFakeKeyring()

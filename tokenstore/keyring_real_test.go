@@ -226,7 +226,7 @@ func TestAKilledWriterLeavesAWholeGrantInARealKeyring(t *testing.T) {
 	}
 }
 
-// version gives a grant whose tokens belong together, large or small.
+// version returns a grant whose tokens belong together, large or small.
 func version(n int) Grant {
 	g := crashGrant(1, fmt.Sprint("version ", n, " "), n%2*150_000)
 	g.AccessToken = NewSecret(g.RefreshToken.Reveal())

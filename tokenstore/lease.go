@@ -4,7 +4,7 @@ import "sync"
 
 // Lease is a held lock.
 type Lease interface {
-	// Done gives a channel that is closed once the lock is no longer held: it was
+	// Done returns a channel that is closed once the lock is no longer held: it was
 	// released, or the store noticed that it is lost.
 	Done() <-chan struct{}
 	// Release gives the lock back. It must be called, and may be called again.

@@ -25,7 +25,7 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-// OpenMemory gives an empty store.
+// OpenMemory returns an empty store.
 func OpenMemory() *Memory {
 	return &Memory{grants: map[Key]Grant{}}
 }

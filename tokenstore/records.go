@@ -67,7 +67,7 @@ func partName(name, generation string, n int) string {
 	return name + "." + generation + "." + strconv.Itoa(n)
 }
 
-// head gives the head, or an error that matches errNoItem, errParts or fds.ErrNewerFormat.
+// head returns the head, or an error that matches errNoItem, errParts or fds.ErrNewerFormat.
 func (r records) head(ctx context.Context, name string) (head, error) {
 	secret, err := r.items.get(ctx, name)
 	if err != nil {
@@ -94,7 +94,7 @@ func (r records) head(ctx context.Context, name string) (head, error) {
 	return h, nil
 }
 
-// get gives the record's text. Errors are those of head.
+// get returns the record's text. Errors are those of head.
 func (r records) get(ctx context.Context, name string) (Secret, error) {
 	h, err := r.head(ctx, name)
 	if err != nil {
@@ -103,7 +103,7 @@ func (r records) get(ctx context.Context, name string) (Secret, error) {
 	return r.text(ctx, name, h)
 }
 
-// text gives the text of the record with that head.
+// text returns the text of the record with that head.
 func (r records) text(ctx context.Context, name string, h head) (Secret, error) {
 	if h.generation == "" {
 		return h.text, nil

@@ -11,7 +11,7 @@ import (
 // one that is under way, and what the provider said. It is kept in the grant's
 // record and bound to the refresh token there. Where another token has taken its
 // place, as when an older version of this package renewed the grant and kept the
-// mark unseen, [DecodeGrant] gives the zero Renewal.
+// mark unseen, [DecodeGrant] returns the zero Renewal.
 type Renewal struct {
 	// By is who sent the request that is under way or whose answer never came, such
 	// as "host/pid"; empty: nobody. Since is when.

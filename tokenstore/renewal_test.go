@@ -66,7 +66,7 @@ func TestEqualSeesEveryPartOfARenewal(t *testing.T) {
 	}
 }
 
-// rewritten gives what a version of this package that knows no renewals writes after a
+// rewritten returns what a version of this package that knows no renewals writes after a
 // change: it keeps what it does not know.
 func rewritten(t *testing.T, g Grant, member, value string) Grant {
 	t.Helper()

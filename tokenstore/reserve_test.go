@@ -36,7 +36,7 @@ func reserve(t *testing.T, s Store, g Grant) Grant {
 	return g
 }
 
-// renewed gives g with other tokens.
+// renewed returns g with other tokens.
 func renewed(g Grant, size int) Grant {
 	g.RefreshToken, g.Renewal = crashGrant(1, "renewed", size).RefreshToken, Renewal{}
 	g.AccessToken, g.Scopes, g.AccessExpiry = NewSecret("access"), []string{"scope"}, time.Unix(2e9, 0)

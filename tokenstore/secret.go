@@ -11,7 +11,7 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a string that does not show itself. Printed with any verb of fmt,
-// logged with slog or marshalled, it is "[redacted]"; only Reveal gives the text.
+// logged with slog or marshalled, it is "[redacted]"; only Reveal returns the text.
 // The zero value is the empty secret.
 //
 // The text is held by a function value, which no printer can look into: fmt calls
@@ -38,7 +38,7 @@ func NewSecret(s string) Secret {
 	return Secret{reveal: func() string { return s }}
 }
 
-// Reveal gives the text. Pass it on, do not print it.
+// Reveal returns the text. Pass it on, do not print it.
 func (s Secret) Reveal() string {
 	if s.reveal == nil {
 		return ""
@@ -46,7 +46,7 @@ func (s Secret) Reveal() string {
 	return s.reveal()
 }
 
-// IsZero says whether the secret is empty.
+// IsZero reports whether the secret is empty.
 func (s Secret) IsZero() bool { return s.reveal == nil }
 
 // Equal compares in a time that depends on the lengths of both texts only.
@@ -55,21 +55,21 @@ func (s Secret) Equal(o Secret) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// String gives "[redacted]", also for the empty secret.
+// String returns "[redacted]", also for the empty secret.
 func (s Secret) String() string { return redacted }
 
-// GoString gives "[redacted]".
+// GoString returns "[redacted]".
 func (s Secret) GoString() string { return redacted }
 
-// Format gives "[redacted]" for every verb and flag.
+// Format returns "[redacted]" for every verb and flag.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// LogValue gives "[redacted]".
+// LogValue returns "[redacted]".
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText gives "[redacted]". There is no UnmarshalText: what was marshalled
+// MarshalText returns "[redacted]". There is no UnmarshalText: what was marshalled
 // so cannot be mistaken for a stored secret.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalJSON gives "[redacted]". [Grant.Encode] is the way to store a grant.
+// MarshalJSON returns "[redacted]". [Grant.Encode] is the way to store a grant.
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

@@ -12,7 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// reachable says whether there is a D-Bus session bus to be asked for the Secret
+// reachable reports whether there is a D-Bus session bus to be asked for the Secret
 // Service. Without one the D-Bus library would run dbus-launch, which starts a
 // daemon that nobody ends; so it must not be called then. It looks where that
 // library looks.
@@ -75,7 +75,7 @@ func unlocked(bus *dbus.Conn, path dbus.ObjectPath, kind string) error {
 	return nil
 }
 
-// usedCollection gives the collection that go-keyring uses, or errNoCollection.
+// usedCollection returns the collection that go-keyring uses, or errNoCollection.
 func usedCollection() (*dbus.Conn, dbus.ObjectPath, error) {
 	bus, err := dbus.SessionBus() // that of go-keyring too
 	if err != nil {

@@ -29,7 +29,7 @@ import (
 //
 // # Stores of one's own
 //
-// A store writes what [Grant.Encode] gives, encrypted, as one value, and reads it with
+// A store writes what [Grant.Encode] returns, encrypted, as one value, and reads it with
 // [DecodeGrant]; both see to the mark. Package storetest checks the rest.
 //
 // In a database a grant is one row: the key, the subscription IDs, the record, and the
@@ -52,19 +52,19 @@ import (
 // a replica that lags behind. Locks come from the same consensus as the records, so
 // that the revision refuses the save of a holder that was cut off.
 type Store interface {
-	// Probe says whether a grant can be saved and read here now. It is asked
+	// Probe reports whether a grant can be saved and read here now. It is asked
 	// before an owner signs in, so that no fresh grant is lost afterwards.
 	Probe(ctx context.Context) error
 
-	// List gives every grant's key and subscription IDs, in no particular
+	// List returns every grant's key and subscription IDs, in no particular
 	// order. A record that cannot be read is given as an Entry with what is
 	// known of it and an error, and does not end the listing. The class of such an
-	// error is [fds.ErrCorrupt], [fds.ErrTooLarge], [fds.ErrNewerFormat], [fds.ErrUnsafe] for one that
-	// belongs to another user, or [fds.ErrStoreUnavailable] for one that may be read later. A
-	// listing that cannot go on gives an error with the zero Entry and ends.
+	// error is [fds.ErrCorrupt], [fds.ErrTooLarge], [fds.ErrNewerFormat], [fds.ErrUnsafe] for one
+	// that belongs to another user, or [fds.ErrStoreUnavailable] for one that may be read later. A
+	// listing that cannot go on returns an error with the zero Entry and ends.
 	List(ctx context.Context) iter.Seq2[Entry, error]
 
-	// Load gives one grant with its Revision, or an error that matches
+	// Load returns one grant with its Revision, or an error that matches
 	// [fds.ErrNoGrant].
 	Load(ctx context.Context, key Key) (Grant, error)
 
@@ -79,12 +79,12 @@ type Store interface {
 	// Reserve is Save, and makes sure that the next Save under this key finds room
 	// for a record up to twice as large. When it fails the record is as it was, and
 	// its revision too: a store that is full, cannot be written to, or has lost the
-	// caller's lease gives [fds.ErrStoreUnavailable]. What a store cannot promise of that its
+	// caller's lease returns [fds.ErrStoreUnavailable]. What a store cannot promise of that its
 	// own documentation says.
 	Reserve(ctx context.Context, grant Grant) (revision string, err error)
 
 	// Save stores grant under its key, in place of the record with Grant.Revision,
-	// and gives the new record's revision. An empty Revision stands for no record.
+	// and returns the new record's revision. An empty Revision stands for no record.
 	// Where another one is stored, or none, Save changes nothing and its error
 	// matches [fds.ErrConflict]: load the grant again. But when the stored record equals
 	// grant it succeeds, so that a Save whose outcome was lost can be repeated. Of

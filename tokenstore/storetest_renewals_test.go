@@ -58,7 +58,7 @@ func (b *breakable) Reserve(ctx context.Context, g tokenstore.Grant) (string, er
 	return b.Memory.Reserve(ctx, g)
 }
 
-// current gives the revision that is stored.
+// current returns the revision that is stored.
 func current(ctx context.Context, s tokenstore.Store, key tokenstore.Key) string {
 	g, _ := s.Load(ctx, key)
 	return g.Revision

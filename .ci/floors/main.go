@@ -1,6 +1,7 @@
-// Command floors checks which package of this module imports which: lower floors never import higher ones, the rooms of one floor
-// do not import one another, and what is for tests stays in tests. It reads `go list -json` on standard input; an argument names the
-// module. It prints each fault and ends with status 1 when there is one.
+// Command floors checks which package of this module imports which: lower floors never import
+// higher ones, the rooms of one floor do not import one another, and what is for tests stays in
+// tests. It reads `go list -json` on standard input; an argument names the module. It prints each
+// fault and ends with status 1 when there is one.
 package main
 
 import (

@@ -1,6 +1,7 @@
-// Command testreport reads what `go test -json` prints and shows what go test itself would show: a line for each package, and the
-// whole output of what failed. Its last line counts: "N passed, N failed, N skipped". It ends with status 1 when a test or a package
-// failed, when a test was skipped, or when no test ran.
+// Command testreport reads what `go test -json` prints and shows what go test itself would show: a
+// line for each package, and the whole output of what failed. Its last line counts: "N passed, N
+// failed, N skipped". It ends with status 1 when a test or a package failed, when a test was
+// skipped, or when no test ran.
 package main
 
 import (
@@ -125,7 +126,7 @@ func (r *report) leftovers(pkg string) []name {
 	return left
 }
 
-// isSummary says whether a package's output is the line that go test prints at its end.
+// isSummary reports whether a package's output is the line that go test prints at its end.
 func isSummary(output string) bool {
 	for _, start := range []string{"ok  \t", "FAIL\t", "?   \t"} {
 		if strings.HasPrefix(output, start) {

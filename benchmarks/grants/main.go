@@ -201,7 +201,7 @@ func failing(out *tabwriter.Writer) error {
 	return nil
 }
 
-// storm has 100 callers ask at once, and gives when the last was answered.
+// storm has 100 callers ask at once, and returns when the last was answered.
 func storm(s *server, call func() error) (time.Duration, int64) {
 	before := s.requests.Load()
 	start := time.Now()

@@ -98,7 +98,7 @@ func (p *embeddedProcess) begin(owners int) (a *access, err error) {
 	return a, nil
 }
 
-// mosquittoProgram gives its path, or "".
+// mosquittoProgram returns its path, or "".
 func mosquittoProgram() string {
 	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -181,7 +181,7 @@ func startMosquitto(owners int) (_ *broker, err error) {
 	return b, err
 }
 
-// configure chooses a port, below those that the system gives to connections, and
+// configure chooses a port, below those that the system assigns to connections, and
 // writes the configuration.
 func (m *mosquitto) configure() error {
 	port := 20000 + rand.IntN(12000)

@@ -103,7 +103,7 @@ func (p *clientProcess) up(n int) error {
 	return p.contender.connect(p.told(n))
 }
 
-// told gives an owner who tells this process how it goes.
+// told returns an owner who tells this process how it goes.
 func (p *clientProcess) told(n int) owner {
 	o := p.owners[n]
 	o.up = func() {
@@ -200,7 +200,7 @@ func (p *clientProcess) connect() (answer, error) {
 // usage is what a process holds.
 type usage struct{ resident, heap, stack, goroutines float64 }
 
-// settled gives it after several collections: each halves stacks that have
+// settled returns it after several collections: each halves stacks that have
 // become too large.
 func settled() (u usage, err error) {
 	for range 5 {

@@ -19,7 +19,7 @@ import (
 const issuer = "https://localhost"
 
 // runSDK prepares a Client with a stored grant for each owner, as it is after a
-// sign-in, and gives what has it run. All that the SDK keeps of an owner is
+// sign-in, and returns what has it run. All that the SDK keeps of an owner is
 // measured. With limit, connects have its default rate; without, they come as those
 // of the other clients do: some at a time until all are up, and then each when it
 // wants.

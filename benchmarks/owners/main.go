@@ -266,7 +266,7 @@ func restart(o options, client *child, b *broker, f figures) error {
 	return nil
 }
 
-// largestSecond gives the most of the sorted times that lie within any second.
+// largestSecond returns the most of the sorted times that lie within any second.
 func largestSecond(times []time.Duration) int {
 	most, first := 0, 0
 	for last, t := range times {

@@ -21,7 +21,7 @@ func raiseFileLimit() error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
-// residentBytes gives the memory of this process (VmRSS).
+// residentBytes returns the memory of this process (VmRSS).
 func residentBytes() (float64, error) {
 	text, err := os.ReadFile("/proc/self/statm") // in pages: size, resident, ...
 	if err != nil {
@@ -35,7 +35,7 @@ func residentBytes() (float64, error) {
 	return float64(pages) * float64(os.Getpagesize()), err
 }
 
-// cpuTime gives the processor time that this process has used.
+// cpuTime returns the processor time that this process has used.
 func cpuTime() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

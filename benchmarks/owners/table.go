@@ -71,7 +71,7 @@ var rows = []row{
 	{latency99, "%.0f", &goal{bound: 1, of: tuned}},
 }
 
-// judge words the goal and says whether it was met.
+// judge words the goal and reports whether it was met.
 func (g *goal) judge(row string, measured map[string]figures) string {
 	value, bound := measured[sdk][row], g.bound
 	text, word := fmt.Sprintf("<= %g", g.bound), "missed"
@@ -119,7 +119,7 @@ func printTable(out io.Writer, o options, broker string, measured map[string]fig
 	return table.Flush()
 }
 
-// median gives the middle of each figure, of an even number the mean of the two
+// median returns the middle of each figure, of an even number the mean of the two
 // in the middle.
 func median(rounds []figures) figures {
 	middle := make(figures)

@@ -161,7 +161,7 @@ func table(o options, latency, use time.Duration, results map[string]figures, fe
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// count runs a reader and sees that it gives every device.
+// count runs a reader and sees that it returns every device.
 func count(o options, read func(each func(id, kind string)) error, use time.Duration) error {
 	n, letters := 0, 0
 	err := read(func(id, kind string) {

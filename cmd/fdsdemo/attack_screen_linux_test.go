@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// onTerminal runs a command whose standard output is a terminal, and gives what is on it.
+// onTerminal runs a command whose standard output is a terminal, and returns what is on it.
 func (s *setup) onTerminal(args ...string) string {
 	s.t.Helper()
 	person, program := openTerminal(s.t)

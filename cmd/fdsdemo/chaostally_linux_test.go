@@ -70,7 +70,7 @@ func (t *tally) notify() {
 	t.changed = make(chan struct{})
 }
 
-// look asks under the lock, and gives what is closed at the next change.
+// look asks under the lock, and returns what is closed at the next change.
 func (t *tally) look(reached func() bool) (bool, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -267,7 +267,7 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
 	c.State = state
 }
 
-// causeOf gives the innermost error, whose text stands alone.
+// causeOf returns the innermost error, whose text stands alone.
 func causeOf(err error) error {
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		if list := all.Unwrap(); len(list) > 0 {
@@ -277,7 +277,7 @@ func causeOf(err error) error {
 	return err
 }
 
-// tokens gives the function that opens the store.
+// tokens returns the function that opens the store.
 func (r *reader) tokens(application string) func(context.Context) (tokenstore.Store, error) {
 	f := r.file.Tokens
 	passphrase := r.secret("tokens.passphrase_file", f.PassphraseFile)

@@ -141,13 +141,13 @@
 //	      cursor_parameter: ""                # query parameter with the cursor, and
 //	      cursor_member: ""                   # where an answer has the next one's, as paging.next
 //	      next_member: ""                     # where an answer has the next page's URL, as links.next
-//	      more_member: ""                     # where it says whether there is a next page, as has_more
+//	      more_member: ""                     # where it reports whether there is a next page, as has_more
 //	      size_parameter: ""                  # query parameter with the number of items a page, and
 //	      size: 0                             # the number
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
 //	  tls: "1.2+"                             # or "1.2" to pin
 //	  final_errors: []                        # further codes with which the provider ends a grant, besides invalid_grant and its kin
-//	  replays_refresh_tokens: false           # true: a refresh token that was spent gives the same answer again for a while
+//	  replays_refresh_tokens: false           # true: a refresh token that was spent returns the same answer again for a while
 //	application:
 //	  name: fdsdemo                           # also the keyring's service name
 //	  client_id: fleet-app                    # required

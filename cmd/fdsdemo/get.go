@@ -239,13 +239,13 @@ func untoldOnce(failures [][]error) (told []error, failed int) {
 // manyFailed sums failures up that were told one by one.
 type manyFailed struct {
 	text   string
-	status error // one failure that gives the exit status
+	status error // one failure that returns the exit status
 }
 
 func (e *manyFailed) Error() string { return e.text }
 func (e *manyFailed) Unwrap() error { return e.status }
 
-// summary gives the error of a command that went on after failures. Its status
+// summary returns the error of a command that went on after failures. Its status
 // says "sign in" only when that heals all of them.
 func summary(failures []error, owners int) error {
 	if len(failures) == 0 {

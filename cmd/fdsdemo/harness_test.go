@@ -153,7 +153,7 @@ func (s *setup) certificate(o fdstest.Owner, request fdstest.CertificateRequest)
 	s.write("owners/"+o.SubscriptionID.String()+".pem", string(c.ChainPEM)+string(c.KeyPEM))
 }
 
-// command gives the program with the setup's configuration.
+// command returns the program with the setup's configuration.
 func (s *setup) command(args ...string) *exec.Cmd {
 	return invocation(s.t, append([]string{"--config", s.config}, args...)...)
 }
@@ -186,7 +186,7 @@ func (s *setup) approve(p *process, owners ...fdstest.Owner) {
 	}
 }
 
-// invocation gives the built program in an environment of its own, in which it
+// invocation returns the built program in an environment of its own, in which it
 // could find nothing of the user's.
 func invocation(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -388,7 +388,7 @@ func (r result) oneSentence(parts ...string) error {
 	return nil
 }
 
-// lines gives the lines of standard output.
+// lines returns the lines of standard output.
 func (r result) lines() []string {
 	if r.out == "" {
 		return nil
@@ -400,7 +400,7 @@ func (r result) lines() []string {
 // be given it while this one runs.
 const unusedAddress = "127.0.0.1:1"
 
-// occupiedPort gives a port on both loopback addresses that is in use.
+// occupiedPort returns a port on both loopback addresses that is in use.
 func occupiedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
@@ -415,7 +415,7 @@ func occupiedPort(t *testing.T) string {
 	return port
 }
 
-// handshakes gives the address of a server that shows a certificate of the box's
+// handshakes returns the address of a server that shows a certificate of the box's
 // authority and does nothing else.
 func (s *setup) handshakes(request fdstest.CertificateRequest) string {
 	s.t.Helper()

@@ -15,7 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// logger gives the log of a command, on standard error: from that level up, or
+// logger returns the log of a command, on standard error: from that level up, or
 // everything with --verbose. Without --verbose an owner's error is told once a
 // minute, though several parts of the SDK log it, and records of one message are
 // held back when there are many: ten thousand owners may lose one broker.
@@ -197,7 +197,7 @@ func (f *flood) pass(message string, whose []string, why string) bool {
 	return f.counts[message] <= floodBurst
 }
 
-// news says whether an error was not told of all these owners before. The caller
+// news reports whether an error was not told of all these owners before. The caller
 // holds the lock.
 func (f *flood) news(owners []string, why string) bool {
 	if len(owners) == 0 {

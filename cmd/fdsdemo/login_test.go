@@ -243,7 +243,7 @@ func TestASignInThatIsNotKeptIsWarnedAbout(t *testing.T) {
 	}
 }
 
-// oldTLS gives the addresses of a server that speaks TLS 1.1 and of one that
+// oldTLS returns the addresses of a server that speaks TLS 1.1 and of one that
 // speaks none.
 func oldTLS(s *setup) []string {
 	s.t.Helper()

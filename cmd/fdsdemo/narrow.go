@@ -32,7 +32,7 @@ func (f narrowFlags) parse(given func(flag string) bool, query *pull.Query) erro
 	return nil
 }
 
-// parseTime reads a time, or a date, of which it gives the beginning or the end
+// parseTime reads a time, or a date, of which it returns the beginning or the end
 // by this machine's time zone, as the tables show times.
 func parseTime(flag, text string, end bool) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)

@@ -54,7 +54,7 @@ func TestEveryDialectIsRead(t *testing.T) {
 	}
 }
 
-// lastQuery gives what the box was asked at last.
+// lastQuery returns what the box was asked at last.
 func (s *setup) lastQuery() url.Values {
 	s.t.Helper()
 	requests := s.box.APIRequests()

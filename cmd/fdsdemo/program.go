@@ -183,7 +183,7 @@ func (p *program) close(signals context.Context, client io.Closer) {
 	_ = client.Close() // what it could not keep is logged
 }
 
-// choose gives the owners that the IDs name, or all; none stored is an error.
+// choose returns the owners that the IDs name, or all; none stored is an error.
 func choose(ctx context.Context, client *fdsclient.Client, ids []fds.SubscriptionID) ([]*fdsclient.Owner, error) {
 	if len(ids) == 0 {
 		owners, err := client.Owners(ctx)

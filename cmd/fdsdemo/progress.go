@@ -59,7 +59,7 @@ func (p *program) showProgress(what string) (line *progressLine, end func()) {
 	}
 }
 
-// follow gives what a query tells of one list.
+// follow returns what a query tells of one list.
 func (l *progressLine) follow(list any) func(pull.Progress) {
 	if l == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-// openTerminal gives both sides of a pseudo terminal.
+// openTerminal returns both sides of a pseudo terminal.
 func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

@@ -47,7 +47,7 @@ var (
 )
 
 // approveByHand opens the URL, which leads to the provider, chooses the first owner
-// on the page, approves, and gives the page at the end.
+// on the page, approves, and returns the page at the end.
 func approveByHand(t *testing.T, b *http.Client, address string) string {
 	t.Helper()
 	return approveForOwners(t, b, address, 1)

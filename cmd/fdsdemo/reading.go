@@ -87,7 +87,7 @@ func (b *badItems) errors() []error {
 }
 
 // read has a list go to a sink, again when it breaks off for a reason that may pass and
-// nothing of it was printed yet. It gives the errors of items and of the list.
+// nothing of it was printed yet. It returns the errors of items and of the list.
 func read[T any](ctx context.Context, tries *attempts, of *fdsclient.Owner, list func(context.Context) iter.Seq2[T, error], to sink[T]) (failures []error, err error) {
 	var bad badItems
 	var failed error

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// readme gives the blocks of one language in the README.
+// readme returns the blocks of one language in the README.
 func readme(t *testing.T, language string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
@@ -145,7 +145,7 @@ func TestTheSettingsOfTheDocumentationAreKnown(t *testing.T) {
 	}
 }
 
-// documented gives the lines of doc.go.
+// documented returns the lines of doc.go.
 func documented(t *testing.T) []string {
 	t.Helper()
 	doc, err := os.ReadFile("doc.go")
@@ -155,7 +155,7 @@ func documented(t *testing.T) []string {
 	return strings.Split(strings.ReplaceAll(string(doc), "\r\n", "\n"), "\n")
 }
 
-// commandLines gives the lines that show how a command is typed, with what is said of it.
+// commandLines returns the lines that show how a command is typed, with what is said of it.
 func commandLines(t *testing.T) map[string][][2]string {
 	t.Helper()
 	lines := map[string][][2]string{}

@@ -127,7 +127,7 @@ func askedFor(err error) time.Duration {
 	return 0
 }
 
-// sleep gives why ctx ended, if it did.
+// sleep returns why ctx ended, if it did.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -176,7 +176,7 @@ func (a *attempts) once(ctx context.Context, began time.Time, attempt func(conte
 	return err
 }
 
-// failed notes a failure and gives the time left for others, and whether it is
+// failed notes a failure and returns the time left for others, and whether it is
 // the first.
 func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 	a.mu.Lock()

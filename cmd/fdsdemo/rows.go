@@ -24,7 +24,7 @@ type member struct {
 	raw  json.RawMessage
 }
 
-// membersOf gives the members of an object in their order, or nil.
+// membersOf returns the members of an object in their order, or nil.
 func membersOf(raw json.RawMessage) []member {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -314,7 +314,7 @@ const (
 	jsonHint   = "; --json shows all"
 )
 
-// table gives the group's items with what tells them apart in front: the ID, the
+// table returns the group's items with what tells them apart in front: the ID, the
 // name, what is specific to their type, and then the rest.
 func (g typeGroup) table(s terminal.Style) terminal.Table {
 	t := terminal.Table{Indent: 2, Hint: jsonHint, Rows: make([][]string, len(g.rows))}
@@ -377,7 +377,7 @@ func isUUID(text string) bool {
 	return err == nil
 }
 
-// show gives the text of a cell, with a bar for a level.
+// show returns the text of a cell, with a bar for a level.
 func (f field) show(s terminal.Style) string {
 	if !f.hasValue {
 		return f.text

@@ -11,7 +11,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
-// leaks gives those of the secrets that are in the output, also in the forms that
+// leaks returns those of the secrets that are in the output, also in the forms that
 // they take in URLs, headers and dumps.
 func leaks(output string, secrets []string) []string {
 	var found []string

@@ -15,7 +15,7 @@ import (
 
 func TestAttackAProvidersFolderIsOneThatItMade(t *testing.T) {
 	t.Parallel()
-	// all gives names and modes of all that is in a folder, and of itself.
+	// all returns names and modes of all that is in a folder, and of itself.
 	all := func(folder string) (list string) {
 		if err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 			if err != nil {

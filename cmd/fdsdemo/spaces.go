@@ -150,7 +150,7 @@ func pick(first bool, a, b string) string {
 	return b
 }
 
-// nameOf gives the name of a space, which FDS does not settle, where many
+// nameOf returns the name of a space, which FDS does not settle, where many
 // providers have it.
 func nameOf(space fds.Space) string {
 	for _, path := range [][]string{{"generic", "name"}, {"name"}} {

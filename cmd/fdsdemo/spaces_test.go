@@ -40,7 +40,7 @@ func (s *setup) space(o fdstest.Owner, id, kind, name string, chain ...string) {
 	}
 }
 
-// estate gives north a site, of which the second building is known from a chain
+// estate returns north a site, of which the second building is known from a chain
 // alone, and south a floor.
 func (s *setup) estate() {
 	s.space(s.north, "s1", "site", "Campus")

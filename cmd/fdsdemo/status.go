@@ -43,7 +43,7 @@ func wrongUsage(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-// statusOf gives the exit status that an error means.
+// statusOf returns the exit status that an error means.
 func statusOf(err error) int {
 	switch {
 	case err == nil:

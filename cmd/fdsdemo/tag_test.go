@@ -20,7 +20,7 @@ func (s *setup) runWith(input string, args ...string) result {
 	return start(s.t, c).wait()
 }
 
-// tag creates a tag and gives its ID.
+// tag creates a tag and returns its ID.
 func (s *setup) tag(name string, flags ...string) string {
 	s.t.Helper()
 	r := s.runWith(`{"generic":{"name":"`+name+`"}}`, append([]string{"tag", "create", "-"}, flags...)...).expect(statusDone)

@@ -66,7 +66,7 @@ func (s *tagSink) end(ctx context.Context, whole bool) error {
 	return nil
 }
 
-// entityCount gives the number of entities, or in a few words what is there
+// entityCount returns the number of entities, or in a few words what is there
 // instead of a list.
 func entityCount(raw json.RawMessage) string {
 	var list []json.RawMessage

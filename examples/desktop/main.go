@@ -11,7 +11,7 @@
 //
 // Without -grants the keyring is used, and no passphrase is needed. The application must
 // be registered with the redirect URI http://127.0.0.1, for any port, and the path that
-// fdsclient.RedirectPath gives for the issuer, as fdsdemo is with the box. Run again, it
+// fdsclient.RedirectPath returns for the issuer, as fdsdemo is with the box. Run again, it
 // asks nobody.
 package main
 

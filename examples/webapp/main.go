@@ -118,7 +118,7 @@ func (a *app) connect(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, attempt.URL(), http.StatusFound)
 }
 
-// take gives a session's attempt once.
+// take returns a session's attempt once.
 func (a *app) take(session string) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -19,7 +19,7 @@ func isKind(info fs.FileInfo, folder bool) error {
 	return nil
 }
 
-// Read gives the content of the file at path, of at most limit bytes. Errors match
+// Read returns the content of the file at path, of at most limit bytes. Errors match
 // [fs.ErrNotExist], [ErrUnsafe] or [ErrTooLarge], or are the system's.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := Open(path)

@@ -127,7 +127,7 @@ func overwrite(f *os.File, data []byte) error {
 	return f.Sync()
 }
 
-// openReserved opens a reserved file for writing and gives its size.
+// openReserved opens a reserved file for writing and returns its size.
 func openReserved(path string) (*os.File, int64, error) {
 	f, err := openRegular(path, os.O_RDWR)
 	if err != nil {

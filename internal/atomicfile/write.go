@@ -86,7 +86,7 @@ func Remove(path string) error {
 	return nil
 }
 
-// IsTemp says whether a file of that name is one that Write has not finished.
+// IsTemp reports whether a file of that name is one that Write has not finished.
 // Whoever lists a folder skips those.
 func IsTemp(name string) bool { return strings.HasPrefix(filepath.Base(name), tempPrefix) }
 

@@ -46,7 +46,7 @@ func (b *Backoff) Up() {
 	}
 }
 
-// Next gives the delay before the next attempt, after a failure or after the end
+// Next returns the delay before the next attempt, after a failure or after the end
 // of a success. A success that held for Policy.StableAfter starts anew.
 func (b *Backoff) Next() time.Duration {
 	now := time.Now()

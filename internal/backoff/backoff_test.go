@@ -8,7 +8,7 @@ import (
 
 var policy = Policy{Initial: time.Second, Max: time.Minute, StableAfter: 2 * time.Minute}
 
-// meanOf gives the mean of the nth delay over many runs of prepare.
+// meanOf returns the mean of the nth delay over many runs of prepare.
 func meanOf(prepare func(*Backoff)) time.Duration {
 	const runs = 2000
 	var sum time.Duration

@@ -43,7 +43,7 @@ func fake(t *testing.T, folder, name, script string) (noted func() string) {
 	}
 }
 
-// onlyPrograms gives an empty folder that is the PATH.
+// onlyPrograms returns an empty folder that is the PATH.
 func onlyPrograms(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()

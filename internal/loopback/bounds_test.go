@@ -66,7 +66,7 @@ func TestAttackAHeaderOfMoreThan512KiBIsNotReadToItsEnd(t *testing.T) {
 	}
 }
 
-// dial gives a connection that gives up after a while.
+// dial returns a connection that gives up after a while.
 func dial(t *testing.T, l *Listener) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", l.host())

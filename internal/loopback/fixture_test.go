@@ -32,7 +32,7 @@ type served struct {
 	refused []error
 }
 
-// listen gives a Listener on any free port.
+// listen returns a Listener on any free port.
 func listen(t *testing.T) *Listener {
 	t.Helper()
 	l, err := Listen(t.Context(), nil, "/callback/of-this-issuer")
@@ -78,7 +78,7 @@ func serveWith(t *testing.T, ctx context.Context, l *Listener, before func()) *s
 	return s
 }
 
-// turnedAway gives what the authorization was told of, and forgets it.
+// turnedAway returns what the authorization was told of, and forgets it.
 func (s *served) turnedAway() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

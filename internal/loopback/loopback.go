@@ -2,7 +2,7 @@
 // browser on the same machine (RFC 8252 section 7.3): a listener on 127.0.0.1,
 // else on [::1], which answers two addresses of one host name and hands
 // everything else a refusal. The first is a start page, for one use, which leads
-// the browser to the provider and gives it a cookie; the second is the redirect
+// the browser to the provider and sends it a cookie; the second is the redirect
 // URI, where the browser must bring the cookie back. So nobody ends the
 // authorization but the browser that began it, whoever has seen its URL.
 package loopback

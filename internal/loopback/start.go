@@ -28,7 +28,7 @@ func newStart(redirectPath string) *start {
 	return &start{path: "/start/" + rand.Text(), redirect: cookiePath(redirectPath), name: "fds_" + rand.Text(), value: rand.Text()}
 }
 
-// setCookie gives the browser the cookie for so many seconds, or takes it away
+// setCookie returns the browser the cookie for so many seconds, or takes it away
 // with -1. It is sent to the two paths that need it and to no other of this
 // machine's servers.
 func (s *start) setCookie(w http.ResponseWriter, seconds int) {

@@ -29,7 +29,8 @@ type child struct {
 	ended  chan struct{} // closed when the process is gone and its output is complete
 }
 
-// startChild starts cmd and keeps its output. The child is killed when the test ends and, on Linux, when the test binary dies.
+// startChild starts cmd and keeps its output. The child is killed when the test ends and, on Linux,
+// when the test binary dies.
 func startChild(t testing.TB, name string, cmd *exec.Cmd) *child {
 	t.Helper()
 	c := &child{name: name, cmd: cmd, output: newOutput(), ended: make(chan struct{})}
@@ -48,14 +49,16 @@ func startChild(t testing.TB, name string, cmd *exec.Cmd) *child {
 	return c
 }
 
-// kill ends the child at once and waits until it is gone. Killing a child that has ended does nothing.
+// kill ends the child at once and waits until it is gone. Killing a child that has ended does
+// nothing.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.ended
 }
 
-// stop asks the child to end with a signal and waits; a child that does not obey within stopTime is killed, which is an error.
-// The signal is sent again and again: Mosquitto forgets one that comes between its word that it runs and its first round.
+// stop asks the child to end with a signal and waits; a child that does not obey within stopTime is
+// killed, which is an error. The signal is sent again and again: Mosquitto forgets one that comes
+// between its word that it runs and its first round.
 func (c *child) stop(signal os.Signal) error {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
@@ -76,7 +79,8 @@ func (c *child) stop(signal os.Signal) error {
 	}
 }
 
-// waitLine waits until the child has written a line that contains part, and fails the test when it ends before.
+// waitLine waits until the child has written a line that contains part, and fails the test when it
+// ends before.
 func (c *child) waitLine(t testing.TB, part string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)

@@ -18,8 +18,8 @@ type ChromiumOptions struct {
 	Local []string
 }
 
-// Chromium opens a page in a new Chromium without a screen, which then does what the page says, until the test ends. It returns what the
-// browser has written.
+// Chromium opens a page in a new Chromium without a screen, which then does what the page says,
+// until the test ends. It returns what the browser has written.
 func Chromium(t testing.TB, address string, options ChromiumOptions) (output func() string) {
 	t.Helper()
 	browser := program(t, "a browser", "chromium", "apt-get install --no-install-recommends chromium")

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Disk is a small file system of the test's own, which can be filled up. It is unmounted when the test ends; one of a test binary that
-// is killed stays.
+// Disk is a small file system of the test's own, which can be filled up. It is unmounted when the
+// test ends; one of a test binary that is killed stays.
 type Disk struct {
 	Path string // its root, a folder of this user alone
 
@@ -38,8 +38,8 @@ func Ext4Disk(t testing.TB) *Disk {
 	return d
 }
 
-// QuotaDisk mounts a btrfs and gives a folder that may take up size bytes: beyond it writing fails as for a user whose quota is used up. It
-// compresses, and never writes in place.
+// QuotaDisk mounts a btrfs and returns a folder that may take up size bytes: beyond it writing
+// fails as for a user whose quota is used up. It compresses, and never writes in place.
 func QuotaDisk(t testing.TB, size int) *Disk {
 	t.Helper()
 	const install = "apt-get install btrfs-progs"
@@ -144,7 +144,8 @@ func (d *Disk) ReadOnly() (writable func()) {
 	}
 }
 
-// Mount mounts the disk's folder at another one too, such as one that is to stay writable on a disk that is not.
+// Mount mounts the disk's folder at another one too, such as one that is to stay writable on a disk
+// that is not.
 func (d *Disk) Mount(at string) {
 	d.t.Helper()
 	d.run("mount", "--bind", d.Path, at)

@@ -13,8 +13,9 @@ import (
 // forged is what a log line must not hold as it is.
 const forged = "level=ERROR msg=forged"
 
-// HostileServer listens with TLS on localhost, at the port that it returns. Its certificate, of an authority in the pool, is for other
-// names, whose 52 KB hold escape sequences and forged log lines.
+// HostileServer listens with TLS on localhost, at the port that it returns. Its certificate, of an
+// authority in the pool, is for other names, whose 52 KB hold escape sequences and forged log
+// lines.
 func HostileServer(t testing.TB) (port string, roots *x509.CertPool) {
 	t.Helper()
 	ca := NewCA(t)
@@ -44,8 +45,8 @@ func HostileServer(t testing.TB) (port string, roots *x509.CertPool) {
 	return port, ca.Pool()
 }
 
-// CheckHostileNames checks the error of a connection to a HostileServer: that it says what is wrong, in a text that can be shown, and
-// that the certificate is found in it.
+// CheckHostileNames checks the error of a connection to a HostileServer: that it says what is
+// wrong, in a text that can be shown, and that the certificate is found in it.
 func CheckHostileNames(t testing.TB, err error) {
 	t.Helper()
 	var wrong x509.HostnameError

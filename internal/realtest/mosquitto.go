@@ -21,10 +21,12 @@ const providerUser = "realtest-provider"
 
 // MosquittoOptions says what differs from a broker with Mosquitto's own defaults.
 type MosquittoOptions struct {
-	// CA issues the broker's certificate and those of its clients; by default the broker gets one of its own.
+	// CA issues the broker's certificate and those of its clients; by default the broker gets one
+	// of its own.
 	CA *CA
-	// Config are further lines of mosquitto.conf, for example "max_queued_messages 10", "max_keepalive 5", "log_type all", or
-	// "autosave_interval 1" with "autosave_on_changes true", which saves each change so that Kill loses nothing.
+	// Config are further lines of mosquitto.conf, for example "max_queued_messages 10",
+	// "max_keepalive 5", "log_type all", or "autosave_interval 1" with "autosave_on_changes true",
+	// which saves each change so that Kill loses nothing.
 	Config []string
 	// ACL are further lines of the access list, below those of the provider and the owners.
 	ACL []string
@@ -34,10 +36,11 @@ type MosquittoOptions struct {
 	Revocations bool
 }
 
-// Broker is a running Mosquitto that demands a client certificate and takes its common name for the client ID, whatever the CONNECT
-// says. A client may read below fds/v2/<its client ID>/ and write nothing; the provider may write below fds/v2/.
-// Facts that a test meets: a SUBSCRIBE to a foreign topic is granted, but nothing is delivered; a client that is taken over sees a
-// bare EOF; under TLS 1.3 a missing client certificate shows at the first read and not at the dial.
+// Broker is a running Mosquitto that demands a client certificate and takes its common name for the
+// client ID, whatever the CONNECT says. A client may read below fds/v2/<its client ID>/ and write
+// nothing; the provider may write below fds/v2/. Facts that a test meets: a SUBSCRIBE to a foreign
+// topic is granted, but nothing is delivered; a client that is taken over sees a bare EOF; under
+// TLS 1.3 a missing client certificate shows at the first read and not at the dial.
 type Broker struct {
 	*CA
 	URL     string // mqtts://127.0.0.1:PORT
@@ -55,7 +58,8 @@ type Broker struct {
 	publisher publisher
 }
 
-// Mosquitto starts a broker on a free port of 127.0.0.1. What it keeps lies in a folder of its own, and ends with the test.
+// Mosquitto starts a broker on a free port of 127.0.0.1. What it keeps lies in a folder of its own,
+// and ends with the test.
 func Mosquitto(t testing.TB, options MosquittoOptions) *Broker {
 	t.Helper()
 	b := &Broker{
@@ -124,7 +128,8 @@ func (b *Broker) configuration(port int) []string {
 	for _, kind := range []string{"error", "warning", "notice", "information", "subscribe", "unsubscribe"} {
 		configuration = append(configuration, "log_type "+kind)
 	}
-	// Started by root, Mosquitto would change to a user that cannot read the folder, and no longer die with the test.
+	// Started by root, Mosquitto would change to a user that cannot read the folder, and no longer
+	// die with the test.
 	if self, err := user.Current(); err == nil && self.Uid == "0" {
 		configuration = append(configuration, "user "+self.Username)
 	}
@@ -169,11 +174,13 @@ func (b *Broker) Stop() {
 	}
 }
 
-// Kill ends the broker with SIGKILL: what it had not saved is lost, with Mosquitto's defaults all of it.
+// Kill ends the broker with SIGKILL: what it had not saved is lost, with Mosquitto's defaults all
+// of it.
 func (b *Broker) Kill() { b.running.kill() }
 
-// Revoke has the running broker refuse certificates from the next handshake on, and returns when it has read that: with SIGHUP it
-// loads its files anew, those of TLS among them. Connections that are up stay.
+// Revoke has the running broker refuse certificates from the next handshake on, and returns when it
+// has read that: with SIGHUP it loads its files anew, those of TLS among them. Connections that are
+// up stay.
 func (b *Broker) Revoke(revoked ...Certificate) {
 	b.t.Helper()
 	b.write("revoked.pem", b.CA.RevocationList(revoked...))
@@ -187,7 +194,8 @@ func (b *Broker) Revoke(revoked ...Certificate) {
 	}
 }
 
-// Freeze has the broker go silent with its connections open, as behind a network that died; Thaw ends that. Unix only.
+// Freeze has the broker go silent with its connections open, as behind a network that died; Thaw
+// ends that. Unix only.
 func (b *Broker) Freeze() {
 	b.t.Helper()
 	if err := b.running.freeze(); err != nil {
@@ -203,7 +211,8 @@ func (b *Broker) Thaw() {
 	}
 }
 
-// Logs is what the broker has logged, over all its runs: connects, disconnects with their reason, subscriptions.
+// Logs is what the broker has logged, over all its runs: connects, disconnects with their reason,
+// subscriptions.
 func (b *Broker) Logs() string {
 	var all strings.Builder
 	for _, run := range b.logs {
@@ -212,7 +221,8 @@ func (b *Broker) Logs() string {
 	return all.String()
 }
 
-// WaitLog waits until the broker's present run has logged a line that contains part, and returns the line.
+// WaitLog waits until the broker's present run has logged a line that contains part, and returns
+// the line.
 func (b *Broker) WaitLog(ctx context.Context, part string) (string, error) {
 	line, err := b.running.output.waitLine(ctx, part)
 	if err != nil {
@@ -230,8 +240,9 @@ func (b *Broker) write(name string, content []byte) {
 
 func lines(all []string) []byte { return []byte(strings.Join(all, "\n") + "\n") }
 
-// freePort finds a port that nothing listens on, below those from which systems take the local port of a connection: a port
-// among those may be gone while the broker is down, and a client that dials it meanwhile may be connected to itself.
+// freePort finds a port that nothing listens on, below those from which systems take the local port
+// of a connection: a port among those may be gone while the broker is down, and a client that dials
+// it meanwhile may be connected to itself.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {

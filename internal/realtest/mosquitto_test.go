@@ -67,7 +67,8 @@ func TestAStoppedBrokerKeepsSessionsAndAKilledOneLosesThem(t *testing.T) {
 	}
 	second.want(ctx, t, "fds/v2/"+ownerA+"/events", "while away")
 
-	// The saved session would come back: a changed one must not, so the broker forgets what it has not saved.
+	// The saved session would come back: a changed one must not, so the broker forgets what it has
+	// not saved.
 	second.drop(t)
 	fresh := connectOwner(ctx, t, broker, ownerB, ownerB, false)
 	fresh.drop(t)
@@ -99,7 +100,8 @@ func TestABrokerThatSavesEachChangeSurvivesBeingKilled(t *testing.T) {
 	if _, err := broker.WaitLog(ctx, "Saving in-memory database"); err != nil {
 		t.Fatal(err)
 	}
-	// The line comes before the saving; the broker has one thread, so an acknowledgement after it says that the saving is done.
+	// The line comes before the saving; the broker has one thread, so an acknowledgement after it
+	// says that the saving is done.
 	publish(ctx, t, broker, "fds/v2/"+ownerA+"/events", "three")
 	broker.Kill()
 	broker.Start()

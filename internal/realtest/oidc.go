@@ -23,18 +23,22 @@ import (
 
 // OIDCOptions says what differs from a provider whose access tokens are JWTs that live for an hour.
 type OIDCOptions struct {
-	// CA issues the provider's certificate and those of its clients; by default the provider gets one of its own.
+	// CA issues the provider's certificate and those of its clients; by default the provider gets
+	// one of its own.
 	CA *CA
-	// SubscriptionIDs are those of the person who signs in, unless Approve says otherwise; by default one random ID.
+	// SubscriptionIDs are those of the person who signs in, unless Approve says otherwise; by
+	// default one random ID.
 	SubscriptionIDs []string
-	// SubscriptionClaim is the claim that carries them, "subscription_id" by default: a string for one, an array for several.
+	// SubscriptionClaim is the claim that carries them, "subscription_id" by default: a string for
+	// one, an array for several.
 	SubscriptionClaim string
 	// AccessTokenTTL and RefreshTokenTTL are in whole seconds; by default an hour and 14 days.
 	AccessTokenTTL, RefreshTokenTTL time.Duration
 	// RedirectURIs are those of all clients; by default /callback and /callback/{issuer} on http://127.0.0.1 and http://[::1], each with
 	// any port. {issuer} stands for the first 20 hexadecimal digits of the SHA-256 of Issuer.
 	RedirectURIs []string
-	// OpaqueAccessTokens are not JWTs, so only the ID token carries the claim. They can be revoked, JWT access tokens cannot.
+	// OpaqueAccessTokens are not JWTs, so only the ID token carries the claim. They can be revoked,
+	// JWT access tokens cannot.
 	OpaqueAccessTokens bool
 	// NoClaimInIDToken leaves the claim to the access token.
 	NoClaimInIDToken bool
@@ -49,14 +53,16 @@ type OIDCClient struct {
 	ID     string
 	Method string // the client authentication method, in OAuth's spelling
 	Secret string // for the methods with a secret
-	// Certificate, for the methods with a key: tls_client_auth, self_signed_tls_client_auth, and private_key_jwt (ES256).
+	// Certificate, for the methods with a key: tls_client_auth, self_signed_tls_client_auth, and
+	// private_key_jwt (ES256).
 	Certificate Certificate
 }
 
-// OIDC is a running oidc-provider, a certified OpenID provider. It demands PKCE with S256, rotates refresh tokens, and answers the second
-// use of one with invalid_grant and the end of the whole grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization
-// response, revocation, pushed authorization requests and the device grant. A refresh token is issued for the scope offline_access with
-// prompt=consent.
+// OIDC is a running oidc-provider, a certified OpenID provider. It demands PKCE with S256, rotates
+// refresh tokens, and answers the second use of one with invalid_grant and the end of the whole
+// grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization response, revocation,
+// pushed authorization requests and the device grant. A refresh token is issued for the scope
+// offline_access with prompt=consent.
 type OIDC struct {
 	*CA
 	Issuer string // https://127.0.0.1:PORT
@@ -66,7 +72,8 @@ type OIDC struct {
 	// Resource is the audience of its JWT access tokens.
 	Resource string
 
-	// One client for each authentication method. With either TLS method access tokens are bound to the certificate (RFC 8705).
+	// One client for each authentication method. With either TLS method access tokens are bound to
+	// the certificate (RFC 8705).
 	Public, Basic, Post, PrivateKeyJWT, TLS, SelfSignedTLS OIDCClient
 
 	t               testing.TB
@@ -102,7 +109,8 @@ type scriptClient struct {
 	Certificate string `json:"certificate"`
 }
 
-// OIDCProvider starts an OpenID provider on a free port of 127.0.0.1. It needs node and, in internal/realtest/oidc, `npm ci`.
+// OIDCProvider starts an OpenID provider on a free port of 127.0.0.1. It needs node and, in
+// internal/realtest/oidc, `npm ci`.
 func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 	t.Helper()
 	const what = "an OpenID provider"
@@ -173,7 +181,8 @@ func (o *OIDC) start(node, folder string, configuration script) {
 		o.t.Fatalf("realtest: %v", err)
 	}
 	command := exec.Command(node, filepath.Join(folder, "provider.mjs"))
-	// The script ends when its standard input does: also when this process is killed, on every system.
+	// The script ends when its standard input does: also when this process is killed, on every
+	// system.
 	input, err := command.StdinPipe()
 	if err != nil {
 		o.t.Fatalf("realtest: %v", err)
@@ -239,7 +248,8 @@ func (o *OIDC) Requests() []OIDCRequest {
 	return requests
 }
 
-// Secrets are all that passed so far and no log may show: codes, verifiers, tokens, assertions, and the clients' secrets.
+// Secrets are all that passed so far and no log may show: codes, verifiers, tokens, assertions, and
+// the clients' secrets.
 func (o *OIDC) Secrets() []string {
 	o.t.Helper()
 	var secrets []string
@@ -255,7 +265,8 @@ func (o *OIDC) Secrets() []string {
 	return slices.Compact(secrets)
 }
 
-// readJournal reads what the script has written: a line for each request, complete before its answer leaves.
+// readJournal reads what the script has written: a line for each request, complete before its
+// answer leaves.
 func (o *OIDC) readJournal() []journalLine {
 	o.t.Helper()
 	content, err := os.ReadFile(o.journal)
@@ -276,7 +287,8 @@ func (o *OIDC) readJournal() []journalLine {
 	return all
 }
 
-// Logs is what the script has printed: warnings of oidc-provider and node, and the errors that it answers with status 500.
+// Logs is what the script has printed: warnings of oidc-provider and node, and the errors that it
+// answers with status 500.
 func (o *OIDC) Logs() string { return o.process.output.String() }
 
 // Stop ends the provider for good; it keeps everything in memory, so a new one would know nobody.

@@ -18,10 +18,12 @@ const (
 	maxSteps = 30      // pages and redirects until a sign-in is over
 )
 
-// Approve plays a person who opens address (an authorization URL, an application's page on this machine that redirects to one, or a device
-// grant's verification_uri_complete) in a new browser, signs in as one who may read the subscriptions, and consents. Cookies of the
-// application are kept for Open. It returns the URL that the browser is sent to at the end, the application's
-// redirect URI with code, state and iss, without opening it (see Open). For a device grant there is none, and it returns "".
+// Approve plays a person who opens address (an authorization URL, an application's page on this
+// machine that redirects to one, or a device grant's verification_uri_complete) in a new browser,
+// signs in as one who may read the subscriptions, and consents. Cookies of the application are kept
+// for Open. It returns the URL that the browser is sent to at the end, the application's redirect
+// URI with code, state and iss, without opening it (see Open). For a device grant there is none,
+// and it returns "".
 func (o *OIDC) Approve(ctx context.Context, address string, subscriptionIDs ...string) (callbackURL string, err error) {
 	if len(subscriptionIDs) == 0 {
 		subscriptionIDs = o.subscriptionIDs
@@ -33,12 +35,14 @@ func (o *OIDC) Approve(ctx context.Context, address string, subscriptionIDs ...s
 	})
 }
 
-// Deny plays a person who says no. It returns where the browser is sent to, with error=access_denied.
+// Deny plays a person who says no. It returns where the browser is sent to, with
+// error=access_denied.
 func (o *OIDC) Deny(ctx context.Context, address string) (callbackURL string, err error) {
 	return o.play(ctx, address, func(values url.Values) { values.Set("abort", "yes") })
 }
 
-// Open opens callbackURL as the browser does at the end of a sign-in, with the application's cookies, and returns the page that the application shows there.
+// Open opens callbackURL as the browser does at the end of a sign-in, with the application's
+// cookies, and returns the page that the application shows there.
 func (o *OIDC) Open(ctx context.Context, callbackURL string) (page string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, callbackURL, nil)
 	if err != nil {
@@ -56,7 +60,8 @@ func (o *OIDC) Open(ctx context.Context, callbackURL string) (page string, err e
 	return string(content), err
 }
 
-// play walks through the provider's pages: it follows redirects within the provider and submits each form, changed by fill.
+// play walks through the provider's pages: it follows redirects within the provider and submits
+// each form, changed by fill.
 func (o *OIDC) play(ctx context.Context, address string, fill func(url.Values)) (string, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -110,7 +115,8 @@ func (o *OIDC) play(ctx context.Context, address string, fill func(url.Values)) 
 	return "", fmt.Errorf("realtest: the sign-in did not end within %d steps", maxSteps)
 }
 
-// leave opens an application's page and returns where it leads; any other address is returned as it is.
+// leave opens an application's page and returns where it leads; any other address is returned as it
+// is.
 func (o *OIDC) leave(ctx context.Context, address *url.URL) (*url.URL, error) {
 	if address.Scheme != "http" {
 		return address, nil

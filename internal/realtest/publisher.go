@@ -15,7 +15,8 @@ import (
 // ErrUnconnected: nothing was published, since the provider could not connect to the broker.
 var ErrUnconnected = errors.New("connect as the provider")
 
-// publisher is the provider's own connection to the broker, made when it is first needed and again after it was lost.
+// publisher is the provider's own connection to the broker, made when it is first needed and again
+// after it was lost.
 type publisher struct {
 	address     string
 	roots       *x509.CertPool
@@ -25,12 +26,14 @@ type publisher struct {
 	client *paho.Client
 }
 
-// Publish publishes as the provider. With QoS 1 it returns when the broker has acknowledged. It may be called from several goroutines.
+// Publish publishes as the provider. With QoS 1 it returns when the broker has acknowledged. It may
+// be called from several goroutines.
 func (b *Broker) Publish(ctx context.Context, topic string, payload []byte, qos byte) error {
 	return b.PublishPacket(ctx, &paho.Publish{Topic: topic, Payload: payload, QoS: qos})
 }
 
-// PublishPacket publishes as the provider with all that a PUBLISH can carry: retain, expiry and other properties.
+// PublishPacket publishes as the provider with all that a PUBLISH can carry: retain, expiry and
+// other properties.
 func (b *Broker) PublishPacket(ctx context.Context, packet *paho.Publish) error {
 	return b.publisher.publish(ctx, packet)
 }

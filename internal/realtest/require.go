@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// Require ends a test that cannot run here: it skips it with the reason, or, with FDS_REQUIRE_REAL=1, fails it.
-// Parameter what names the part that is missing, reason says what to install or set.
+// Require ends a test that cannot run here: it skips it with the reason, or, with
+// FDS_REQUIRE_REAL=1, fails it. Parameter what names the part that is missing, reason says what to
+// install or set.
 func Require(t testing.TB, what, reason string) {
 	t.Helper()
 	if os.Getenv("FDS_REQUIRE_REAL") == "1" {
@@ -16,7 +17,8 @@ func Require(t testing.TB, what, reason string) {
 	t.Skipf("realtest: without %s: %s", what, reason)
 }
 
-// program finds an installed program in PATH or where Debian keeps servers, which is not in every user's PATH.
+// program finds an installed program in PATH or where Debian keeps servers, which is not in every
+// user's PATH.
 func program(t testing.TB, what, name, install string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {

@@ -22,8 +22,8 @@ const (
 	keyringPassword = "realtest keyring password"
 )
 
-// busConfiguration has no service folders: nothing is started on demand, so no daemon can outlive the test, and a killed
-// Secret Service stays dead.
+// busConfiguration has no service folders: nothing is started on demand, so no daemon can outlive
+// the test, and a killed Secret Service stays dead.
 const busConfiguration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -38,7 +38,8 @@ const busConfiguration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus 
 </busconfig>
 `
 
-// Secrets is a running Secret Service with one unlocked collection, "login", which is the default one.
+// Secrets is a running Secret Service with one unlocked collection, "login", which is the default
+// one.
 type Secrets struct {
 	t         testing.TB
 	folder    string
@@ -48,12 +49,14 @@ type Secrets struct {
 	keyring   *child
 }
 
-// SecretService starts a private D-Bus session bus and gnome-keyring on it, unlocked and empty, with a HOME and XDG folders of their
-// own, and points this process at them (t.Setenv, so not for parallel tests). The Go tool's caches stay where they are, so that a test can
-// still build. All of it ends with the test.
+// SecretService starts a private D-Bus session bus and gnome-keyring on it, unlocked and empty,
+// with a HOME and XDG folders of their own, and points this process at them (t.Setenv, so not for
+// parallel tests). The Go tool's caches stay where they are, so that a test can still build. All of
+// it ends with the test.
 //
-// A process keeps one shared D-Bus connection (go-keyring uses it): SecretService fails the test rather than touch the
-// keyring of the person at the machine when that connection already leads elsewhere.
+// A process keeps one shared D-Bus connection (go-keyring uses it): SecretService fails the test
+// rather than touch the keyring of the person at the machine when that connection already leads
+// elsewhere.
 func SecretService(t testing.TB) *Secrets {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -108,7 +111,8 @@ func SecretService(t testing.TB) *Secrets {
 	return s
 }
 
-// sharedConnection makes the process's shared connection, and fails the test when it leads to another bus than ours.
+// sharedConnection makes the process's shared connection, and fails the test when it leads to
+// another bus than ours.
 func (s *Secrets) sharedConnection() *dbus.Conn {
 	s.t.Helper()
 	shared, err := dbus.SessionBus()
@@ -127,8 +131,8 @@ func (s *Secrets) sharedConnection() *dbus.Conn {
 	return shared
 }
 
-// Env gives the variables ("NAME=value") that lead a child process to this Secret Service. A child that inherits
-// the environment of the test has them already.
+// Env returns the variables ("NAME=value") that lead a child process to this Secret Service. A
+// child that inherits the environment of the test has them already.
 func (s *Secrets) Env() []string {
 	env := make([]string, 0, len(s.variables))
 	for _, variable := range s.variables {
@@ -150,8 +154,8 @@ func (s *Secrets) Start() {
 	})
 }
 
-// StartFresh starts the daemon after Kill as on a machine where nobody has made a keyring yet: there is no collection. The secrets it had
-// are gone.
+// StartFresh starts the daemon after Kill as on a machine where nobody has made a keyring yet:
+// there is no collection. The secrets it had are gone.
 func (s *Secrets) StartFresh() {
 	s.t.Helper()
 	if err := os.RemoveAll(filepath.Join(s.folder, "data", "keyrings")); err != nil {
@@ -167,7 +171,8 @@ func (s *Secrets) StartFresh() {
 	})
 }
 
-// Unlocks counts from now on how often anyone asks the Secret Service to unlock something, which shows a prompt where it is locked.
+// Unlocks counts from now on how often anyone asks the Secret Service to unlock something, which
+// shows a prompt where it is locked.
 func (s *Secrets) Unlocks() (count func() int) {
 	s.t.Helper()
 	conn, err := dbus.Connect(s.address)
@@ -251,7 +256,8 @@ func (s *Secrets) Unlock() {
 	})
 }
 
-// withBus runs do on a connection of its own, so that nothing here depends on the state of the shared one.
+// withBus runs do on a connection of its own, so that nothing here depends on the state of the
+// shared one.
 func (s *Secrets) withBus(do func(*dbus.Conn) error) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
@@ -281,8 +287,8 @@ func (s *Secrets) waitFor(what string, holds func(*dbus.Conn) bool) {
 	})
 }
 
-// shortTempDir is a temp folder whose path leaves room for a socket's name: a socket's path is limited to 107 bytes, and
-// t.TempDir puts the test's name into it.
+// shortTempDir is a temp folder whose path leaves room for a socket's name: a socket's path is
+// limited to 107 bytes, and t.TempDir puts the test's name into it.
 func shortTempDir(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "fds")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Explain gives one sentence on why a dial or a handshake failed and what to do
+// Explain returns one sentence on why a dial or a handshake failed and what to do
 // about it, or "" when it knows nothing better than the error's own text.
 func Explain(err error) string {
 	if hint := explainCertificate(err); hint != "" {
@@ -76,7 +76,7 @@ func explainCertificate(err error) string {
 }
 
 // alerts are those of RFC 8446 section 6.2 by which a server refuses a client,
-// by the texts that crypto/tls gives them: it exports no type for them.
+// by the texts that crypto/tls returns them: it exports no type for them.
 var alerts = map[string]string{
 	"tls: bad certificate":                "the server refused the client certificate; check that its administrator issued it",
 	"tls: unknown certificate":            "the server refused the client certificate; check that its administrator issued it",

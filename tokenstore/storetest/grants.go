@@ -12,12 +12,12 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// key gives distinct plain keys.
+// key returns distinct plain keys.
 func key(n int) tokenstore.Key {
 	return tokenstore.Key{Issuer: "https://auth.example.com", ClientID: "fleet-app", GrantID: fmt.Sprintf("grant-%d", n)}
 }
 
-// grant gives a grant with every member set, the tokens marked with text.
+// grant returns a grant with every member set, the tokens marked with text.
 func grant(k tokenstore.Key, text string) tokenstore.Grant {
 	created := time.Date(2026, 3, 1, 12, 30, 15, 123456789, time.FixedZone("", 7200))
 	return tokenstore.Grant{
@@ -37,7 +37,7 @@ func grant(k tokenstore.Key, text string) tokenstore.Grant {
 	}
 }
 
-// save saves g in place of what is stored, and gives its revision.
+// save saves g in place of what is stored, and returns its revision.
 func save(t *testing.T, s tokenstore.Store, g tokenstore.Grant) (revision string) {
 	t.Helper()
 	switch stored, err := s.Load(t.Context(), g.Key); {
@@ -55,7 +55,7 @@ func save(t *testing.T, s tokenstore.Store, g tokenstore.Grant) (revision string
 	return revision
 }
 
-// wantGrant checks that Load gives want.
+// wantGrant checks that Load returns want.
 func wantGrant(t *testing.T, s tokenstore.Store, want tokenstore.Grant) {
 	t.Helper()
 	got, err := s.Load(t.Context(), want.Key)
@@ -84,7 +84,7 @@ func wantNotFound(t *testing.T, s tokenstore.Store, k tokenstore.Key) {
 	}
 }
 
-// wantList checks that List gives exactly the entries of these grants, in any order.
+// wantList checks that List returns exactly the entries of these grants, in any order.
 func wantList(t *testing.T, s tokenstore.Store, want ...tokenstore.Grant) {
 	t.Helper()
 	var got []tokenstore.Entry

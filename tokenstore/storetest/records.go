@@ -50,7 +50,7 @@ func largeGrant(t *testing.T, s tokenstore.Store, options Options) {
 	}
 }
 
-// text gives size bytes that do not repeat.
+// text returns size bytes that do not repeat.
 func text(size int) string {
 	var b strings.Builder
 	for b.Len() < size {

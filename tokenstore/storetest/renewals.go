@@ -26,7 +26,7 @@ func wantStored(t *testing.T, s tokenstore.Store, want tokenstore.Grant) {
 	}
 }
 
-// saved gives g with the revision that its Save gave.
+// saved returns g with the revision that its Save gave.
 func saved(t *testing.T, s tokenstore.Store, g tokenstore.Grant) tokenstore.Grant {
 	t.Helper()
 	g.Revision = save(t, s, g)
@@ -41,7 +41,7 @@ func marked(g tokenstore.Grant) tokenstore.Grant {
 	return g
 }
 
-// reserved marks g and gives it with the revision that Reserve gave.
+// reserved marks g and returns it with the revision that Reserve gave.
 func reserved(t *testing.T, s tokenstore.Store, g tokenstore.Grant) tokenstore.Grant {
 	t.Helper()
 	g = marked(g)
@@ -52,7 +52,7 @@ func reserved(t *testing.T, s tokenstore.Store, g tokenstore.Grant) tokenstore.G
 	return g
 }
 
-// renewed gives g as it is after a renewal.
+// renewed returns g as it is after a renewal.
 func renewed(g tokenstore.Grant, text string) tokenstore.Grant {
 	g.RefreshToken, g.AccessToken = tokenstore.NewSecret("refresh-"+text), tokenstore.NewSecret("access-"+text)
 	g.Renewal = tokenstore.Renewal{}

@@ -13,7 +13,7 @@ type Options struct {
 	// grants; default 65,536. A store that allows less sets what it allows.
 	LargeToken int
 
-	// Reopen gives another handle to what store keeps, as another process would
+	// Reopen returns another handle to what store keeps, as another process would
 	// open it, and is needed for the tests of durability and of locks between
 	// handles. Nil skips these: for a store that keeps nothing beyond itself.
 	Reopen func(t *testing.T, store tokenstore.Store) tokenstore.Store
@@ -34,8 +34,8 @@ type Options struct {
 	SavesWhenBroken bool
 }
 
-// Run checks the store that open gives. It is called for each part of the test and
-// gives an empty store each time; use t.Cleanup to close it. Parts do not run in
+// Run checks the store that open returns. It is called for each part of the test and
+// returns an empty store each time; use t.Cleanup to close it. Parts do not run in
 // parallel with one another, but use the store from several goroutines at once.
 func Run(t *testing.T, open func(t *testing.T) tokenstore.Store, options Options) {
 	if options.LargeToken == 0 {

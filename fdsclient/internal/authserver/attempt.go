@@ -113,7 +113,7 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 	return a, nil
 }
 
-// push hands the request to the server and gives the short one that stands for
+// push hands the request to the server and returns the short one that stands for
 // it (RFC 9126).
 func (s *Server) push(ctx context.Context, m *Metadata, request url.Values) (url.Values, error) {
 	const what = "pushed authorization request"

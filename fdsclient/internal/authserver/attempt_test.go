@@ -9,7 +9,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// requested gives the parameters of an authorization request.
+// requested returns the parameters of an authorization request.
 func requested(t *testing.T, settings Settings, parameters map[string]string) (Attempt, url.Values) {
 	t.Helper()
 	s := at(answering(func(*http.Request) (int, string) { return http.StatusOK, "" }), settings)

@@ -126,7 +126,7 @@ func (s *Server) keyAlgorithm(m *Metadata) jose.SignatureAlgorithm {
 	return jose.SignatureAlgorithm(fit[0])
 }
 
-// KeyAlgorithms gives what a key can sign with, the default first; none when it is of
+// KeyAlgorithms returns what a key can sign with, the default first; none when it is of
 // a kind or size that is not taken.
 func KeyAlgorithms(key crypto.Signer) []string {
 	switch public := key.Public().(type) {

@@ -6,5 +6,5 @@
 //
 // It knows no owner and no store: whose tokens they are, where they are kept and
 // when they are renewed is said in package fdsclient. Of what the server writes
-// nothing gets into an error but what Describe gives.
+// nothing gets into an error but what Describe returns.
 package authserver

@@ -53,7 +53,7 @@ func newIdentities(settings *Settings) *Identities {
 	return i
 }
 
-// refresh gives the identity in use, after a look whether the certificate has
+// refresh returns the identity in use, after a look whether the certificate has
 // changed. One that cannot be read anew leaves the old one in use.
 func (i *Identities) refresh(ctx context.Context) (*identity, error) {
 	if i.source == nil {
@@ -88,7 +88,7 @@ func (i *Identities) refresh(ctx context.Context) (*identity, error) {
 	return l.got, nil
 }
 
-// look asks the source and puts what it gives to use.
+// look asks the source and puts what it returns to use.
 func (i *Identities) look(ctx context.Context, l *lookup) {
 	certificate, err := i.source(ctx)
 	if err == nil && (certificate == nil || len(certificate.Certificate) == 0 || certificate.PrivateKey == nil) {
@@ -111,7 +111,7 @@ func (i *Identities) look(ctx context.Context, l *lookup) {
 	close(l.done)
 }
 
-// use gives the identity with a certificate: the old one where it is the same,
+// use returns the identity with a certificate: the old one where it is the same,
 // since its key may have moved all the same, as in a device's new session.
 func (i *Identities) use(old *identity, certificate *tls.Certificate) *identity {
 	sum := sha256.Sum256(certificate.Certificate[0])
@@ -127,7 +127,7 @@ func (i *Identities) use(old *identity, certificate *tls.Certificate) *identity 
 	return next
 }
 
-// goOn gives the identity of before, if any, in the place of one that cannot be
+// goOn returns the identity of before, if any, in the place of one that cannot be
 // had, and tells each reason once.
 func (i *Identities) goOn(err error) (*identity, error) {
 	err = fmt.Errorf("fdsclient: Application.Certificate: %w", err)
@@ -145,7 +145,7 @@ func (i *Identities) goOn(err error) (*identity, error) {
 	return old, nil
 }
 
-// inUse gives the identity in use, after the first look at the certificate.
+// inUse returns the identity in use, after the first look at the certificate.
 func (i *Identities) inUse(ctx context.Context) (*identity, error) {
 	if now := i.current.Load(); i.source == nil || now.thumbprint != "" {
 		return now, nil

@@ -47,7 +47,7 @@ func (m *Metadata) idTokenAlgorithms() []jose.SignatureAlgorithm {
 }
 
 // verifyIDToken checks the ID token of an answer by OpenID Connect Core section 3.1.3.7
-// and RFC 8725 sections 3.1 and 3.11, and gives its subscription claim.
+// and RFC 8725 sections 3.1 and 3.11, and returns its subscription claim.
 func (s *Server) verifyIDToken(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret) (claims object, err error) {
 	fail := func(format string, args ...any) (object, error) {
 		return object{}, fmt.Errorf("fdsclient: sign-in: the ID token is refused: "+format, args...)
@@ -114,7 +114,7 @@ func (s *Server) claimsFault(m *Metadata, a Answer, claims *object, algorithm st
 	return ""
 }
 
-// audienceOf gives the applications that a token is for: one, or several.
+// audienceOf returns the applications that a token is for: one, or several.
 func audienceOf(claims *object) (audience []string) {
 	if one := claims.text("aud"); one != "" {
 		return []string{one}
@@ -125,7 +125,7 @@ func audienceOf(claims *object) (audience []string) {
 	return audience
 }
 
-// isHashOf says whether hash is that of a token by the hash of a signature algorithm
+// isHashOf reports whether hash is that of a token by the hash of a signature algorithm
 // (OpenID Connect Core section 3.1.3.6).
 func isHashOf(hash string, token tokenstore.Secret, algorithm string) bool {
 	var by crypto.Hash

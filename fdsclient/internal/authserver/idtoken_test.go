@@ -39,7 +39,7 @@ var signers = func() map[string]crypto.Signer {
 	return map[string]crypto.Signer{"rsa": one, "ec": two, "ed": three}
 }()
 
-// jwk gives a public key of the provider.
+// jwk returns a public key of the provider.
 func jwk(t *testing.T, id string) string {
 	t.Helper()
 	text, err := json.Marshal(jose.JSONWebKey{Key: signers[id].Public(), KeyID: id, Use: "sig"})

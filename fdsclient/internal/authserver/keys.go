@@ -27,7 +27,7 @@ const keyTimeout = 10 * time.Second // of one question for the keys
 // errKeyMissing: others may keep an old set of keys for the server a while.
 var errKeyMissing = errors.New("the set lacks the key that the token names")
 
-// keys gives those of the server's keys that may have signed an ID token.
+// keys returns those of the server's keys that may have signed an ID token.
 func (s *Server) keys(ctx context.Context, m *Metadata, algorithm, keyID string) (fit []jose.JSONWebKey, err error) {
 	if err := m.judge("jwks_uri", m.JWKSURI); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (s *Server) fetchKeys(ctx context.Context, address string) (set []object, e
 	return set, nil
 }
 
-// fitting gives the keys of a set that may have signed a token by an algorithm, with the
+// fitting returns the keys of a set that may have signed a token by an algorithm, with the
 // key of that ID or, where the token names none, with any. named is false when the set
 // lacks the ID.
 func fitting(set []object, algorithm, keyID string) (fit []jose.JSONWebKey, named bool) {
@@ -114,7 +114,7 @@ func fitting(set []object, algorithm, keyID string) (fit []jose.JSONWebKey, name
 	return fit, named
 }
 
-// suits says whether a key is a public one of the kind that an algorithm is for
+// suits reports whether a key is a public one of the kind that an algorithm is for
 // (RFC 7518 section 3.1, RFC 8037 section 3.1).
 func suits(key any, algorithm string) bool {
 	switch key := key.(type) {

@@ -106,7 +106,7 @@ type discovery struct {
 	err     error
 }
 
-// get gives the metadata with the configured endpoints laid over them.
+// get returns the metadata with the configured endpoints laid over them.
 func (d *discovery) get(ctx context.Context) (*Metadata, error) {
 	settings := d.server.settings
 	if e := settings.Endpoints; e.Authorization != "" && e.Token != "" {
@@ -184,7 +184,7 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 	return nil, fmt.Errorf("%w; %w", errs[0], errs[1])
 }
 
-// within is read in its share of the time that is left, so that a place which gives no
+// within is read in its share of the time that is left, so that a place which returns no
 // answer takes none from the other.
 func (d *discovery) within(ctx context.Context, share int, address string) (Metadata, error) {
 	if end, ok := ctx.Deadline(); ok {

@@ -40,7 +40,7 @@ func (o *object) add(name string, raw []byte) {
 	}
 }
 
-// twice gives the first of names that stands there more than once, or "".
+// twice returns the first of names that stands there more than once, or "".
 func (o *object) twice(names ...string) string {
 	for _, name := range names {
 		if m := o.members[name]; m != nil && m.times > 1 {
@@ -50,7 +50,7 @@ func (o *object) twice(names ...string) string {
 	return ""
 }
 
-// raw gives a member as it stands; nil when it is missing, null, or not readable.
+// raw returns a member as it stands; nil when it is missing, null, or not readable.
 func (o *object) raw(name string) json.RawMessage {
 	m := o.members[name]
 	if m == nil || m.times > 1 || string(m.raw) == "null" {
@@ -59,7 +59,7 @@ func (o *object) raw(name string) json.RawMessage {
 	return m.raw
 }
 
-// text gives a member that is a text; "" when it is missing, empty, or not readable.
+// text returns a member that is a text; "" when it is missing, empty, or not readable.
 func (o *object) text(name string) string {
 	if raw := o.raw(name); len(raw) == 0 || raw[0] != '"' {
 		return ""
@@ -67,7 +67,7 @@ func (o *object) text(name string) string {
 	return o.members[name].text
 }
 
-// lastText gives the last text that stands there by that name, for what must not be
+// lastText returns the last text that stands there by that name, for what must not be
 // lost whatever is wrong.
 func (o *object) lastText(name string) string {
 	if m := o.members[name]; m != nil {
@@ -76,12 +76,12 @@ func (o *object) lastText(name string) string {
 	return ""
 }
 
-// flag gives a member that is true, or says so; false when it is anything else.
+// flag returns a member that is true, or says so; false when it is anything else.
 func (o *object) flag(name string) bool {
 	return string(o.raw(name)) == "true" || strings.EqualFold(o.text(name), "true")
 }
 
-// list gives a member that is an array of texts, or a text of several with one of
+// list returns a member that is an array of texts, or a text of several with one of
 // separators between; nil when it is missing or not readable. What is no text in an
 // array is passed over.
 func (o *object) list(name, separators string) []string {
@@ -104,7 +104,7 @@ func (o *object) list(name, separators string) []string {
 // longestTime is what a server can say in seconds; more is nonsense.
 const longestTime = 100 * 366 * 24 * time.Hour
 
-// number gives a member that is a finite number, or a text with one.
+// number returns a member that is a finite number, or a text with one.
 func (o *object) number(name string) (n float64, ok bool) {
 	text := string(o.raw(name))
 	if quoted := o.text(name); quoted != "" {
@@ -114,7 +114,7 @@ func (o *object) number(name string) (n float64, ok bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// seconds gives a member that is a number of seconds, or a text with one; 0 when it is
+// seconds returns a member that is a number of seconds, or a text with one; 0 when it is
 // missing, not positive, beyond measure, or not readable.
 func (o *object) seconds(name string) time.Duration {
 	n, ok := o.number(name)
@@ -124,7 +124,7 @@ func (o *object) seconds(name string) time.Duration {
 	return time.Duration(n * float64(time.Second))
 }
 
-// date gives a member that is a NumericDate (RFC 7519 section 2); zero when it is
+// date returns a member that is a NumericDate (RFC 7519 section 2); zero when it is
 // missing or not readable.
 func (o *object) date(name string) time.Time {
 	n, ok := o.number(name)

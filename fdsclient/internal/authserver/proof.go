@@ -39,7 +39,7 @@ func newProver(n *nonces) (*Prover, error) {
 	return &Prover{key: key, nonces: n}, nil
 }
 
-// NewProver gives a new key's prover, or nil when the application wants none.
+// NewProver returns a new key's prover, or nil when the application wants none.
 func (s *Server) NewProver() (*Prover, error) {
 	if !s.settings.DPoP {
 		return nil, nil
@@ -53,7 +53,7 @@ func (s *Server) ReadProver(encoded tokenstore.Secret) (*Prover, error) {
 	return s.adopt(p), err
 }
 
-// adopt gives p with the nonces that this server's answers bring; p may be nil.
+// adopt returns p with the nonces that this server's answers bring; p may be nil.
 func (s *Server) adopt(p *Prover) *Prover {
 	if p == nil {
 		return nil
@@ -76,7 +76,7 @@ func ReadProver(encoded tokenstore.Secret) (*Prover, error) {
 	return &Prover{key: key, nonces: &nonces{}}, nil
 }
 
-// Encoded gives the key, to be stored.
+// Encoded returns the key, to be stored.
 func (p *Prover) Encoded() (tokenstore.Secret, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(p.key)
 	if err != nil {

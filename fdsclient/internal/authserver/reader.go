@@ -68,7 +68,7 @@ type reader struct {
 	name, one kept // of the member at hand
 }
 
-// next gives the next byte; ok is false where there is none.
+// next returns the next byte; ok is false where there is none.
 func (r *reader) next() (c byte, ok bool) {
 	c, err := r.in.ReadByte()
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *reader) pastMarks() (c byte, ok bool) {
 	}
 }
 
-// end gives the error for an answer that ends here: why, if its body failed.
+// end returns the error for an answer that ends here: why, if its body failed.
 func (r *reader) end(fault error) error {
 	if r.failed != nil {
 		return fmt.Errorf("%w: %w", errCut, tlspolicy.Shown(r.failed))
@@ -119,7 +119,7 @@ func (r *reader) end(fault error) error {
 	return fault
 }
 
-// expect passes over white space and one of the bytes in wanted, which it gives.
+// expect passes over white space and one of the bytes in wanted, which it returns.
 func (r *reader) expect(wanted string) (c byte, err error) {
 	c, ok := r.pastSpace()
 	switch {
@@ -338,7 +338,7 @@ func (r *reader) form() error {
 	return r.end(nil)
 }
 
-// pairs gives those of a query or form, split at & alone. A pair whose name cannot be
+// pairs returns those of a query or form, split at & alone. A pair whose name cannot be
 // decoded is passed over, and what cannot be decoded of a value is left as it stands;
 // either harms no other pair. Unless the text is whole its last pair may not be.
 func pairs(text string, whole bool) iter.Seq2[string, string] {

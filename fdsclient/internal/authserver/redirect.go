@@ -29,7 +29,7 @@ func (e *StatelessDenial) Error() string {
 
 func (e *StatelessDenial) Unwrap() error { return fds.ErrForeignRedirect }
 
-// ReadRedirect checks a redirect against the attempt and gives the code. A
+// ReadRedirect checks a redirect against the attempt and returns the code. A
 // redirect that is not the attempt's matches fds.ErrForeignRedirect, whatever else it
 // says: else any web page could end a sign-in with error=. Of its query only what this
 // needs is looked at, so that nothing else in it can be wrong.
@@ -107,7 +107,7 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 	return tokenstore.NewSecret(values["code"]), nil
 }
 
-// pathOf gives a URL's path; browsers write the empty one as a slash.
+// pathOf returns a URL's path; browsers write the empty one as a slash.
 func pathOf(u *url.URL) string {
 	if path := u.EscapedPath(); path != "" {
 		return path

@@ -24,7 +24,7 @@ var finalCodes = []string{
 	"bad_refresh_token",
 }
 
-// EndsGrant says whether an error code of the token endpoint means that a refresh
+// EndsGrant reports whether an error code of the token endpoint means that a refresh
 // token is of no more use, at any provider.
 func EndsGrant(code string) bool { return slices.Contains(finalCodes, code) }
 
@@ -141,7 +141,7 @@ func (e *unavailableError) Error() string {
 
 func (e *unavailableError) Unwrap() error { return fds.ErrUnavailable }
 
-// RetryAfter gives the wait that the server asked for, or 0.
+// RetryAfter returns the wait that the server asked for, or 0.
 func RetryAfter(err error) time.Duration {
 	var unavailable *unavailableError
 	var refused *refusedError

@@ -228,7 +228,7 @@ func (w *written) watch(ctx context.Context) context.Context {
 	})
 }
 
-// maybe says whether the server may have processed a request that failed with err.
+// maybe reports whether the server may have processed a request that failed with err.
 // Only what is certain counts against that.
 func (w *written) maybe(err error) bool {
 	var (

@@ -90,7 +90,7 @@ func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 	})
 }
 
-// stopping gives a beginning and then nothing until it is closed.
+// stopping returns a beginning and then nothing until it is closed.
 type stopping struct {
 	io.Reader
 	ctx context.Context
@@ -285,7 +285,7 @@ func serverCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// over gives a Server whose token endpoint is a listener of this machine.
+// over returns a Server whose token endpoint is a listener of this machine.
 func over(address string, roots *x509.CertPool) *Server {
 	base := "https://" + address
 	return New(Settings{

@@ -86,7 +86,7 @@ func New(settings Settings) *Server {
 	return s
 }
 
-// Metadata gives the server's metadata with the endpoints of the settings laid over
+// Metadata returns the server's metadata with the endpoints of the settings laid over
 // them. They are fetched at most once an hour, and when that fails the old ones
 // serve on.
 func (s *Server) Metadata(ctx context.Context) (*Metadata, error) { return s.discovery.get(ctx) }

@@ -21,7 +21,7 @@ func (r publicRefusal) Error() string {
 	return "the " + r.Endpoint + " endpoint answers " + r.Code + " (" + r.Description + ")"
 }
 
-// at gives a Server whose endpoints all lie below https://auth.example, in memory.
+// at returns a Server whose endpoints all lie below https://auth.example, in memory.
 func at(server http.RoundTripper, settings Settings) *Server {
 	const base = "https://auth.example"
 	settings.Issuer = base

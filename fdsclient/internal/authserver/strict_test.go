@@ -66,7 +66,7 @@ func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 	}
 }
 
-// secretOf gives the secret of a request that has one in its header.
+// secretOf returns the secret of a request that has one in its header.
 func secretOf(r *http.Request) string {
 	_, secret, _ := r.BasicAuth()
 	secret, _ = url.QueryUnescape(secret)

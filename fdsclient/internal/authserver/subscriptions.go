@@ -132,7 +132,7 @@ func (s *Server) Named(access tokenstore.Secret) (ids []string) {
 
 // Introspected asks the server which owners a renewed access token is for that does not
 // say so itself (RFC 7662). found is false where the server has no introspection, does not
-// let this application ask, or gives no answer.
+// let this application ask, or returns no answer.
 func (s *Server) Introspected(ctx context.Context, a Answer) (ids []string, found bool, err error) {
 	m, err := s.discovery.get(ctx)
 	if err != nil || !s.Introspects(ctx) {

@@ -20,7 +20,7 @@ const (
 
 // Describe makes a text of a third party fit for an error: of 200 bytes at most,
 // without control characters, without any of the secrets that we sent, plain or as in
-// a URL. It looks at no more of the text than it gives.
+// a URL. It looks at no more of the text than it returns.
 func Describe(text string, secrets ...tokenstore.Secret) string {
 	forms := formsOf(secrets)
 	var b strings.Builder
@@ -51,7 +51,7 @@ func Describe(text string, secrets ...tokenstore.Secret) string {
 	return b.String()
 }
 
-// formsOf gives the texts by which secrets would be recognized.
+// formsOf returns the texts by which secrets would be recognized.
 func formsOf(secrets []tokenstore.Secret) (forms []string) {
 	for _, secret := range secrets {
 		plain := secret.Reveal()
@@ -68,7 +68,7 @@ func formsOf(secrets []tokenstore.Secret) (forms []string) {
 	return forms
 }
 
-// secretAt gives the length of the longest secret that text begins with, or 0.
+// secretAt returns the length of the longest secret that text begins with, or 0.
 func secretAt(text string, forms []string) (longest int) {
 	for _, form := range forms {
 		if len(form) > longest && strings.HasPrefix(text, form) {
@@ -78,7 +78,7 @@ func secretAt(text string, forms []string) (longest int) {
 	return longest
 }
 
-// errorCode gives code when it has the form of RFC 6749 section 5.2 and holds
+// errorCode returns code when it has the form of RFC 6749 section 5.2 and holds
 // none of the secrets that we sent, else "".
 func errorCode(code string, secrets ...tokenstore.Secret) string {
 	code = strings.TrimSpace(code)
@@ -107,7 +107,7 @@ func URLFault(value, scheme string) string {
 	return ""
 }
 
-// WithoutUser gives a URL for an error text, without what may be a password in it,
+// WithoutUser returns a URL for an error text, without what may be a password in it,
 // also where the text is no URL.
 func WithoutUser(value string) string {
 	at := strings.LastIndexByte(value, '@')

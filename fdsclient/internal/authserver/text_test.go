@@ -75,7 +75,7 @@ func FuzzATextOfAThirdPartyIsFitForAnError(f *testing.F) {
 	})
 }
 
-// allocated gives the bytes that f allocates.
+// allocated returns the bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -167,7 +167,7 @@ const (
 )
 
 // read makes an Answer of the token endpoint's. Tokens count from a success alone. Of
-// an answer that cannot be taken it gives the refresh token, if there is one.
+// an answer that cannot be taken it returns the refresh token, if there is one.
 func (s *Server) read(r *reply) (Answer, error) {
 	if !r.ok() {
 		return Answer{}, s.refusal(r)
@@ -203,7 +203,7 @@ func (s *Server) read(r *reply) (Answer, error) {
 	return a, nil
 }
 
-// kind gives how an access token is presented, and why it cannot be.
+// kind returns how an access token is presented, and why it cannot be.
 func (s *Server) kind(r *reply, a Answer, proven bool) (kind string, unusable error) {
 	unusableFor := func(format string, args ...any) (string, error) {
 		return kind, fmt.Errorf("fdsclient: token endpoint: %w: "+format, append([]any{fds.ErrUnavailable}, args...)...)

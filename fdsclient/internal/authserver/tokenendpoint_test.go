@@ -17,7 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// scripted is a server in memory that gives its answers in turn, the last one for good.
+// scripted is a server in memory that returns its answers in turn, the last one for good.
 type scripted struct {
 	answers  []scriptedAnswer
 	requests []*http.Request

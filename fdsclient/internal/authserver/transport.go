@@ -39,7 +39,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return now.RoundTrip(r)
 }
 
-// now gives the transport that trusts whom Provider names at this moment.
+// now returns the transport that trusts whom Provider names at this moment.
 func (t *transport) now(ctx context.Context) (*http.Transport, error) {
 	roots := t.settings.RootCAs
 	if t.settings.Roots != nil {

@@ -23,7 +23,7 @@ const (
 // assertionAlgorithms are those of client assertions.
 var assertionAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256}
 
-// readAssertion gives the client that an assertion speaks of. Nothing of it is
+// readAssertion returns the client that an assertion speaks of. Nothing of it is
 // proven yet.
 func readAssertion(form parameters) (subject string, failure *protocolError) {
 	text := form.get("client_assertion")

@@ -50,7 +50,7 @@ func (s *Server) AddClient(c Client) error {
 	return nil
 }
 
-// public says whether c has nothing to prove itself with (RFC 6749 section
+// public reports whether c has nothing to prove itself with (RFC 6749 section
 // 2.1).
 func (c Client) public() bool {
 	return c.Method == MethodNone || c.Method == "" && c.Secret == ""

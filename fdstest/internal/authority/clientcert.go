@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// certificateOf gives the certificate that a request came with. Its key was
+// certificateOf returns the certificate that a request came with. Its key was
 // proven by the handshake, and nothing else.
 func certificateOf(r *http.Request) *x509.Certificate {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// someClientCredentials says whether any client may use the client credentials
+// someClientCredentials reports whether any client may use the client credentials
 // grant.
 func (s *Server) someClientCredentials() bool {
 	s.mu.Lock()

@@ -27,7 +27,7 @@ const (
 	stylePath               = "/style.css"
 )
 
-// Support says whether the server knows something that clients may use.
+// Support reports whether the server knows something that clients may use.
 type Support int
 
 // The degrees of support.
@@ -82,7 +82,7 @@ type Config struct {
 
 	Introspection bool
 
-	// Keep is called after every change to what State gives, and before the client
+	// Keep is called after every change to what State returns, and before the client
 	// learns of it; an error is answered with server_error. nil: nothing is kept.
 	Keep func() error
 

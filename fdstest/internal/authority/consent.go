@@ -130,7 +130,7 @@ func (s *Server) problemOfChoice(chosen []string) string {
 	return ""
 }
 
-// inOrder gives those of the chosen spellings that are owners, in the order of
+// inOrder returns those of the chosen spellings that are owners, in the order of
 // the page.
 func (s *Server) inOrder(chosen []string) []string {
 	s.mu.Lock()

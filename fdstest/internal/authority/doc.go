@@ -1,6 +1,6 @@
 // Package authority is the authorization server of the provider in a box: it
 // lets a person choose for which resource owners an application may act, and
-// gives that application the tokens that say so.
+// issues that application the tokens that say so.
 //
 // It speaks OAuth 2.0 (RFC 6749) with the authorization code grant and PKCE
 // (RFC 7636, S256 only), and OpenID Connect Core 1.0 as far as ID tokens go.

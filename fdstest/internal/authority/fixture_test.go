@@ -144,7 +144,7 @@ func (s *setup) tokenOf(page answer) string {
 	return html.UnescapeString(m[1])
 }
 
-// decide opens authURL, decides and gives the parameters of the redirect.
+// decide opens authURL, decides and returns the parameters of the redirect.
 func (s *setup) decide(authURL, decision string, owners ...string) url.Values {
 	s.t.Helper()
 	token := s.tokenOf(s.get(authURL))

@@ -146,7 +146,7 @@ func (g *grant) standing(subscription any) any {
 	return subscription
 }
 
-// liveGrants gives the grants that a code, device or token still points to and that are
+// liveGrants returns the grants that a code, device or token still points to and that are
 // not revoked. The caller holds the mutex.
 func (s *Server) liveGrants() []*grant {
 	live := make(map[*grant]struct{})

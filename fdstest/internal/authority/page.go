@@ -78,7 +78,7 @@ func (s *Server) page(w http.ResponseWriter, status int, name, formAction string
 	_, _ = w.Write(body.Bytes())
 }
 
-// originOf gives the source expression of a redirect URI for the policy above.
+// originOf returns the source expression of a redirect URI for the policy above.
 // The grammar has no IPv6 addresses, and matches no IPv4 address but 127.0.0.1,
 // so for others the scheme must do (CSP level 3 section 6.7.2.8).
 func originOf(redirectURI string) string {

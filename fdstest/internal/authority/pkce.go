@@ -26,7 +26,7 @@ func checkChallenge(p parameters) *protocolError {
 	return nil
 }
 
-// provesChallenge says whether verifier is what challenge was made from (RFC
+// provesChallenge reports whether verifier is what challenge was made from (RFC
 // 7636 section 4.6).
 func provesChallenge(verifier, challenge string) bool {
 	if !verifierSyntax.MatchString(verifier) {

@@ -6,7 +6,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest/internal/dpop"
 )
 
-// demandsProof says whether a client's token requests need a DPoP proof.
+// demandsProof reports whether a client's token requests need a DPoP proof.
 func (s *Server) demandsProof(c Client) bool { return c.DPoP || s.cfg.DPoP == Required }
 
 // bindingOf finds what the sender of a token request proves to hold, as far as
@@ -29,7 +29,7 @@ func (s *Server) bindingOf(r *http.Request, client Client) (binding, *protocolEr
 	return bound, nil
 }
 
-// provenKey gives the thumbprint of the key that a request to this server
+// provenKey returns the thumbprint of the key that a request to this server
 // proves, "" when it does not try to. A server without DPoP ignores the header,
 // as it would any other.
 func (s *Server) provenKey(r *http.Request, needsNonce bool) (string, *protocolError) {

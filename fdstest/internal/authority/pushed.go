@@ -19,7 +19,7 @@ type pushedRequest struct {
 	used    bool
 }
 
-// demandsPush says whether a client's authorization requests must be pushed.
+// demandsPush reports whether a client's authorization requests must be pushed.
 func (s *Server) demandsPush(c Client) bool { return c.Pushed || s.cfg.PushedRequests == Required }
 
 // servePushedRequest is the pushed authorization request endpoint (RFC 9126

@@ -16,7 +16,7 @@ const maxAccessToken = 16 << 10
 
 // Verify checks an access token as the Web API must (RFC 9068 section 4):
 // signature, type, issuer, audience, expiry without leeway, and that neither it
-// nor its grant is revoked. It gives the subscription IDs that the token stands
+// nor its grant is revoked. It returns the subscription IDs that the token stands
 // for (W7) and the client it was issued to. A token without a well-formed
 // subscription ID is no access token for FDS (W6). Who may send it is for
 // VerifyRequest.

@@ -169,7 +169,7 @@ func (b *Broker) Close() {
 	b.goroutines.Wait()
 }
 
-// snapshot gives the owners named, or all when none is named, in the order of
+// snapshot returns the owners named, or all when none is named, in the order of
 // their IDs. The caller holds b.mu.
 func (b *Broker) snapshot(clientIDs []string) []*owner {
 	var owners []*owner
@@ -187,14 +187,14 @@ func (b *Broker) snapshot(clientIDs []string) []*owner {
 	return owners
 }
 
-// known gives the owner with this client ID, or nil.
+// known returns the owner with this client ID, or nil.
 func (b *Broker) known(clientID string) *owner {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.owners[clientID]
 }
 
-// ownerOf gives the owner with this client ID and makes it if need be. The
+// ownerOf returns the owner with this client ID and makes it if need be. The
 // caller vouches for the ID: owners are never removed.
 func (b *Broker) ownerOf(clientID string) *owner {
 	if o := b.known(clientID); o != nil {

@@ -60,7 +60,7 @@ func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, b *bub
 	})
 }
 
-// open gives both what the client sees and the pipe under it.
+// open returns both what the client sees and the pipe under it.
 func (b *bubble) open(commonName string) (*wire, net.Conn) {
 	b.tb.Helper()
 	client, server := net.Pipe()

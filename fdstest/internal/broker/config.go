@@ -19,7 +19,7 @@ type Config struct {
 	// could lift both rules.
 	TLS *tls.Config
 
-	// Provider says whether a verified certificate belongs to an information
+	// Provider reports whether a verified certificate belongs to an information
 	// provider, whose client may publish below fds/v2/ and not subscribe (M6).
 	// Its client ID must not be empty nor a subscription ID. Nil: no client may
 	// publish.
@@ -63,7 +63,7 @@ type Config struct {
 	WriteTimeout time.Duration
 }
 
-// normalized checks c and gives it with its defaults filled in.
+// normalized checks c and returns it with its defaults filled in.
 func (c Config) normalized() (Config, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

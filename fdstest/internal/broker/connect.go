@@ -41,7 +41,7 @@ func (c *conn) admit() {
 	b.untrack(c)
 }
 
-// handshake gives the client's certificate, which crypto/tls has demanded and
+// handshake returns the client's certificate, which crypto/tls has demanded and
 // verified (M2).
 func (c *conn) handshake() (*x509.Certificate, error) {
 	secure := c.stream.(*tls.Conn)
@@ -183,7 +183,7 @@ func checkConnect(p *packets.Connect) error {
 	return nil
 }
 
-// accept applies the faults that are switched on, then gives the connection its
+// accept applies the faults that are switched on, then sets the connection's
 // owner and session. It says false when the connection is not to live.
 func (c *conn) accept(p *packets.Connect) bool {
 	b := c.broker

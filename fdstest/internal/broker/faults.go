@@ -125,7 +125,7 @@ type faultSet struct {
 
 func newFaultSet() *faultSet { return &faultSet{changed: make(chan struct{})} }
 
-// of gives the faults of a client; "" gives those set for all.
+// of returns the faults of a client; "" returns those set for all.
 func (s *faultSet) of(clientID string) Faults {
 	if own, ok := s.byClient[clientID]; ok {
 		return own.over(s.all)
@@ -173,7 +173,7 @@ func (b *Broker) SetFaults(clientID string, f Faults) {
 	}
 }
 
-// Faults gives what SetFaults set last for this client ID, or for all with "".
+// Faults returns what SetFaults set last for this client ID, or for all with "".
 func (b *Broker) Faults(clientID string) Faults {
 	set := b.faults.Load()
 	if clientID == "" {
@@ -200,7 +200,7 @@ func (b *Broker) waitWhileSilent(c *conn, clientID string) {
 
 // DropConnections closes connections without a DISCONNECT and without closing
 // their TLS, all of them or those of the named clients. Their sessions stay.
-// It gives the number of connections closed.
+// It returns the number of connections closed.
 func (b *Broker) DropConnections(clientIDs ...string) int {
 	return b.eachConn(clientIDs, func(c *conn) {
 		c.kill()
@@ -210,7 +210,7 @@ func (b *Broker) DropConnections(clientIDs ...string) int {
 
 // Disconnect sends DISCONNECT with a reason code and, where not empty, a reason
 // string and a server reference, to all connected clients or to those named,
-// and closes. Their sessions stay. It gives the number of clients told.
+// and closes. Their sessions stay. It returns the number of clients told.
 func (b *Broker) Disconnect(code byte, reason, serverReference string, clientIDs ...string) int {
 	return b.eachConn(clientIDs, func(c *conn) {
 		c.end(&packets.Disconnect{ReasonCode: code, Properties: &packets.Properties{ReasonString: reason, ServerReference: serverReference}})
@@ -235,7 +235,7 @@ func (b *Broker) eachConn(clientIDs []string, do func(*conn)) int {
 
 // LoseSessions forgets the sessions of all clients or of those named, with
 // their subscriptions and queues, and drops their connections, as a broker does
-// that restarts without having saved anything. Retained messages stay. It gives
+// that restarts without having saved anything. Retained messages stay. It returns
 // the number of sessions lost.
 func (b *Broker) LoseSessions(clientIDs ...string) int {
 	b.mu.RLock()

@@ -241,7 +241,7 @@ func connectPacket(clientID string, change func(*packets.Connect)) *packets.Conn
 	return p
 }
 
-// connect connects and gives the CONNACK, which must be a success.
+// connect connects and returns the CONNACK, which must be a success.
 func (w *wire) connect(clientID string, change func(*packets.Connect)) *packets.Connack {
 	w.tb.Helper()
 	w.send(connectPacket(clientID, change))

@@ -197,7 +197,7 @@ func (f frame) checkProperties() error {
 		return nil
 	}
 	if at >= len(f.body) {
-		return nil // no properties here; the codec says whether it misses them
+		return nil // no properties here; the codec reports whether it misses them
 	}
 	length, n := binary.Uvarint(f.body[at:min(at+4, len(f.body))])
 	if n <= 0 || n > 1 && f.body[at+n-1] == 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// Publish publishes as the provider (M6). It gives the number of sessions that
+// Publish publishes as the provider (M6). It returns the number of sessions that
 // the message went to, 0 or 1, since a topic has one owner: connected ones get
 // it, and offline ones get it at QoS 1 when they come back. It never waits for a
 // subscriber. A retained message is kept for later subscribers; an empty
@@ -104,7 +104,7 @@ func (b *Broker) checkMessage(m *message) error {
 
 // PublishTo delivers to one client whatever the topic says and whatever it is
 // subscribed to, as a broker without the rule M5 would. The topic may be
-// another owner's, hold wildcards, or be empty. It gives the number of sessions
+// another owner's, hold wildcards, or be empty. It returns the number of sessions
 // that the message went to.
 func (b *Broker) PublishTo(clientID, topic string, payload []byte, qos byte) (int, error) {
 	m := &message{topic: topic, payload: bytes.Clone(payload), qos: qos}

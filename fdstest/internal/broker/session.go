@@ -80,7 +80,7 @@ type delivery struct {
 	sentAt      time.Time
 }
 
-// enqueue takes a delivery in and says whether it will reach the client, as far
+// enqueue takes a delivery in and reports whether it will reach the client, as far
 // as the broker can know. The caller holds o.mu and there is a session.
 func (o *owner) enqueue(d *delivery) bool {
 	s := o.session
@@ -104,7 +104,7 @@ func (o *owner) enqueue(d *delivery) bool {
 	return true
 }
 
-// next gives the next delivery that may be sent now, nil when there is none.
+// next returns the next delivery that may be sent now, nil when there is none.
 func (s *session) next(receiveMaximum int) *delivery {
 	for len(s.resend) > 0 {
 		if s.window >= receiveMaximum {
@@ -150,7 +150,7 @@ func (s *session) dropExpired() {
 	}
 }
 
-// ready says whether next would give one.
+// ready reports whether next would give one.
 func (s *session) ready(receiveMaximum int) bool {
 	s.dropExpired()
 	if s.window < receiveMaximum {

@@ -32,7 +32,7 @@ type Stats struct {
 	Clients          map[string]ClientStats
 }
 
-// Connections gives the client IDs that are connected, sorted.
+// Connections returns the client IDs that are connected, sorted.
 func (b *Broker) Connections() []string {
 	var connected []string
 	for id, c := range b.Stats().Clients {
@@ -44,7 +44,7 @@ func (b *Broker) Connections() []string {
 	return connected
 }
 
-// Client gives what is known of one client ID, zero for one never seen.
+// Client returns what is known of one client ID, zero for one never seen.
 func (b *Broker) Client(clientID string) ClientStats {
 	if o := b.known(clientID); o != nil {
 		return o.stats()
@@ -52,7 +52,7 @@ func (b *Broker) Client(clientID string) ClientStats {
 	return ClientStats{}
 }
 
-// Stats gives what is known of all clients that have ever connected.
+// Stats returns what is known of all clients that have ever connected.
 func (b *Broker) Stats() Stats {
 	b.mu.RLock()
 	owners := b.snapshot(nil)

@@ -83,7 +83,7 @@ func (c *conn) subscribe(p *packets.Subscribe) error {
 	return nil
 }
 
-// refusal gives the reason code for which a filter is refused, 0 for none. The
+// refusal returns the reason code for which a filter is refused, 0 for none. The
 // caller holds the owner's lock.
 func (c *conn) refusal(filter string) byte {
 	o := c.owner.Load()
@@ -148,7 +148,7 @@ func (s *session) find(filter string) int {
 	return slices.IndexFunc(s.subscriptions, func(sub subscription) bool { return sub.filter == filter })
 }
 
-// match makes the one delivery that all matching subscriptions share, or gives
+// match makes the one delivery that all matching subscriptions share, or returns
 // nil: overlapping filters do not deliver twice, the highest quality of service
 // counts, and every identifier is named (MQTT 5.0 section 3.3.4).
 func (s *session) match(m *message) *delivery {
@@ -169,7 +169,7 @@ func (s *session) match(m *message) *delivery {
 	return d
 }
 
-// retainedFor gives the retained messages that match a subscription, in the
+// retainedFor returns the retained messages that match a subscription, in the
 // order of their publication. The caller holds o.mu.
 func (o *owner) retainedFor(sub subscription) []*delivery {
 	var found []*delivery

@@ -48,7 +48,7 @@ func checkTopic(topic string) error {
 	return nil
 }
 
-// validFilter says whether a topic filter is well formed (MQTT 5.0 section
+// validFilter reports whether a topic filter is well formed (MQTT 5.0 section
 // 4.7.1).
 func validFilter(filter string) bool {
 	for level := range strings.SplitSeq(filter, "/") {
@@ -60,7 +60,7 @@ func validFilter(filter string) bool {
 	return filter != "" && (hash < 0 || hash == len(filter)-1)
 }
 
-// matches says whether a topic name matches a well-formed filter. Both lie
+// matches reports whether a topic name matches a well-formed filter. Both lie
 // below a root, so the rule about a leading $ never applies.
 func matches(filter, topic string) bool {
 	for {
@@ -81,7 +81,7 @@ func matches(filter, topic string) bool {
 	}
 }
 
-// validString says whether s may be an MQTT string (section 1.5.4).
+// validString reports whether s may be an MQTT string (section 1.5.4).
 func validString(s string) bool {
 	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }

@@ -16,7 +16,7 @@ type nonces struct {
 	since             time.Time
 }
 
-// Nonce gives the current nonce.
+// Nonce returns the current nonce.
 func (c *Checker) Nonce() string {
 	c.nonces.mu.Lock()
 	defer c.nonces.mu.Unlock()

@@ -81,7 +81,7 @@ type claims struct {
 }
 
 // Check does the checks of section 4.3 on the values of a request's DPoP header
-// and gives the thumbprint of the key (RFC 7638).
+// and returns the thumbprint of the key (RFC 7638).
 func (c *Checker) Check(header []string, req Request) (thumbprint string, problem *Problem) {
 	if len(header) != 1 {
 		return "", invalid("the request has %d DPoP headers instead of one", len(header))

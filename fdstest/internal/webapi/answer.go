@@ -47,7 +47,7 @@ func errorObject(status int, message string) []byte {
 	return []byte(`{"status":` + strconv.Itoa(status) + `,"message":` + quoted(message) + `}`)
 }
 
-// quoted gives a JSON string.
+// quoted returns a JSON string.
 func quoted(text string) string {
 	out, err := json.Marshal(text)
 	if err != nil {

@@ -18,7 +18,7 @@ const MaxBody = 64 << 10
 
 // Config says who may read what.
 type Config struct {
-	// Verify gives the subscriptions that a token covers, which came under an
+	// Verify returns the subscriptions that a token covers, which came under an
 	// authorization scheme with the request, or says why it covers none. nil
 	// refuses every token.
 	Verify func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *Refusal)
@@ -27,7 +27,7 @@ type Config struct {
 	// challenge, if any: "Bearer", `DPoP algs="ES256"`. Default "Bearer".
 	Schemes []string
 
-	// Nonce gives the DPoP-Nonce header of every answer (RFC 9449 section 9), ""
+	// Nonce returns the DPoP-Nonce header of every answer (RFC 9449 section 9), ""
 	// for none. nil: none.
 	Nonce func() string
 
@@ -115,7 +115,7 @@ func (a *API) SetNotImplemented(code int) {
 	a.notImplemented.Store(int64(code))
 }
 
-// Server gives an HTTPS server with bounds fit for handler: 10 s for a header of
+// Server returns an HTTPS server with bounds fit for handler: 10 s for a header of
 // at most 64 KiB, 30 s for a request, 2 minutes for an answer, TLS 1.2 or newer.
 // The caller sets the certificate and the rest.
 func Server(handler http.Handler) *http.Server {
@@ -174,7 +174,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ans.send(w)
 }
 
-// authorize gives the subscriptions of the request's token, or the challenges of
+// authorize returns the subscriptions of the request's token, or the challenges of
 // a 401 (RFC 6750 section 3: without a token no error is named).
 func (a *API) authorize(r *http.Request) (owners []fds.SubscriptionID, challenges []string) {
 	values := r.Header.Values("Authorization")
@@ -193,7 +193,7 @@ func (a *API) authorize(r *http.Request) (owners []fds.SubscriptionID, challenge
 	return owners, nil
 }
 
-// challenges gives one for each scheme, and the error to that which it is about.
+// challenges returns one for each scheme, and the error to that which it is about.
 func (a *API) challenges(refusal Refusal) []string {
 	var all []string
 	for _, scheme := range a.cfg.Schemes {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// compressed gives an answer in gzip to a client that takes it (RFC 9110 section
+// compressed returns an answer in gzip to a client that takes it (RFC 9110 section
 // 12.5.3), if the dialect has it so.
 func (a *API) compressed(r *http.Request, ans answer) answer {
 	if !a.cfg.Dialect.Compress {
@@ -30,7 +30,7 @@ func (a *API) compressed(r *http.Request, ans answer) answer {
 	return ans
 }
 
-// codesGzip says whether the answer to a request has its body in gzip.
+// codesGzip reports whether the answer to a request has its body in gzip.
 func (a *API) codesGzip(r *http.Request) bool {
 	return a.cfg.Dialect.Compress && acceptsGzip(r.Header.Values("Accept-Encoding"))
 }
@@ -55,7 +55,7 @@ func acceptsGzip(fields []string) bool {
 	return named > 0
 }
 
-// weightOf gives a quality value (RFC 9110 section 12.4.2); without one it is 1,
+// weightOf returns a quality value (RFC 9110 section 12.4.2); without one it is 1,
 // and 0 when it is malformed.
 func weightOf(parameters string) float64 {
 	name, value, _ := strings.Cut(strings.Trim(parameters, " \t"), "=")
@@ -69,7 +69,7 @@ func weightOf(parameters string) float64 {
 	return weight
 }
 
-// Plain gives a request that is answered whole and uncompressed, so that its
+// Plain returns a request that is answered whole and uncompressed, so that its
 // answer can be tampered with.
 func Plain(r *http.Request) *http.Request {
 	r = r.Clone(r.Context())

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// conditional gives an answer to a GET a strong validator, and leaves the body
+// conditional returns an answer to a GET a strong validator, and leaves the body
 // out when the client has it already (RFC 9110 sections 8.8.3 and 13.1.2).
 func (a *API) conditional(r *http.Request, ans answer) answer {
 	tag := entityTag(ans, a.codesGzip(r))
@@ -35,7 +35,7 @@ func entityTag(ans answer, inGzip bool) string {
 	return `"` + tag + `"`
 }
 
-// namesTag says whether the fields of If-None-Match are * or name an entity tag,
+// namesTag reports whether the fields of If-None-Match are * or name an entity tag,
 // weak or not (RFC 9110 section 8.8.3.2). A field that is malformed names what
 // stands in front of the fault.
 func namesTag(fields []string, tag string) bool {

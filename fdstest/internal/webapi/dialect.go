@@ -24,7 +24,7 @@ type Dialect struct {
 	Compress bool // answers in gzip to who takes it
 }
 
-// answer gives the part of a list that is asked for, each item byte for byte.
+// answer returns the part of a list that is asked for, each item byte for byte.
 func (d Dialect) answer(r *http.Request, asked page, items []json.RawMessage) answer {
 	odd := oddOf(r.Context())
 	from, to := asked.bounds(len(items))

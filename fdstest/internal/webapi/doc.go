@@ -17,7 +17,7 @@
 //
 // FDS leaves the rest open. This box, and not FDS, has it so:
 //
-//   - A list is a JSON array of whole items; Config.Dialect gives it another form.
+//   - A list is a JSON array of whole items; Config.Dialect has it take another form.
 //     What a token does not cover is as if it did not exist.
 //   - ids holds IDs separated by commas or as Dialect has it: of devices for
 //     specifications, statuses, statistics and diagnostics, of devices and spaces

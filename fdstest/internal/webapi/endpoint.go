@@ -51,7 +51,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, owners []fds.Subscr
 	return ans
 }
 
-// pathSegments gives what is below /fds/v2/, unescaped segment by segment, so
+// pathSegments returns what is below /fds/v2/, unescaped segment by segment, so
 // that an ID may hold a slash.
 func pathSegments(u *url.URL) ([]string, bool) {
 	below, ok := strings.CutPrefix(u.EscapedPath(), basePath)

@@ -123,7 +123,7 @@ func (f *Fault) fits(path string) bool {
 	return f.Path == "" || path == f.Path || strings.HasSuffix(f.Path, "/") && strings.HasPrefix(path, f.Path)
 }
 
-// pause waits, less when the fault is switched off, and says whether the client
+// pause waits, less when the fault is switched off, and reports whether the client
 // is still there.
 func (f *armed) pause(r *http.Request, d time.Duration) bool {
 	if d <= 0 {

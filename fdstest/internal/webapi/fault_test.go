@@ -14,7 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest/internal/webapi"
 )
 
-// open sends a request and gives the answer with its body unread.
+// open sends a request and returns the answer with its body unread.
 func (b *box) open(t *testing.T, ctx context.Context, path string) (*http.Response, error) {
 	t.Helper()
 	resp, err := b.server.Client().Do(b.request(t, http.MethodGet, path, "a", "").WithContext(ctx))

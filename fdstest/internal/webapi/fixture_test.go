@@ -99,7 +99,7 @@ func (b *box) get(t *testing.T, path, token string) response {
 	return b.do(t, b.request(t, http.MethodGet, "/fds/v2/"+path, token, ""))
 }
 
-// list asserts a list and gives its items.
+// list asserts a list and returns its items.
 func (r response) list(t *testing.T) []json.RawMessage {
 	t.Helper()
 	var items []json.RawMessage

@@ -30,7 +30,7 @@ type Paging struct {
 
 	LinkHeader bool   // the header Link leads to the next page, by one of the parameters above or by LinkParameter
 	NextMember string // member of the answer with the URL that it would lead to, below the root with dots; null on the last page
-	MoreMember string // member of the answer that says whether there is a next page, below the root with dots
+	MoreMember string // member of the answer that reports whether there is a next page, below the root with dots
 
 	SizeParameter string // the number of items a page, at most MaxPageSize
 	Size          int    // without that parameter; default 100
@@ -96,7 +96,7 @@ func (p Paging) readers(known map[string]func(value string) bool, into *page) {
 	}
 }
 
-// bounds gives the page's first item and the one behind its last; a page past
+// bounds returns the page's first item and the one behind its last; a page past
 // the end is empty.
 func (p page) bounds(items int) (from, to int) {
 	if p.size == 0 {
@@ -140,7 +140,7 @@ func (p Paging) position(number, offset int) string {
 // query sends another one.
 const cursorMark = "\xfb\xff\xbf"
 
-// cursorTo gives the cursor of the page that begins with an item.
+// cursorTo returns the cursor of the page that begins with an item.
 func cursorTo(offset int) string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s%d", cursorMark, offset))
 }
@@ -192,7 +192,7 @@ func oddOf(ctx context.Context) Odd {
 	return odd
 }
 
-// next gives the position of the page after that which has the items from from
+// next returns the position of the page after that which has the items from from
 // to to, of a list of so many; "" after the last one.
 func (p Paging) next(odd Odd, asked page, from, to, items int) string {
 	isLast, isEmpty := to == items && (from < to || items == 0), from == to && items > 0

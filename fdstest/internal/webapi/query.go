@@ -54,7 +54,7 @@ func (q query) narrow(owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answe
 }
 
 // readers give the parameters that a list knows, each with what takes its value
-// into q and says whether it is usable.
+// into q and reports whether it is usable.
 func (a *API) readers(kind world.Kind, q *query) map[string]func(value string) bool {
 	date := func(into *time.Time) func(string) bool {
 		return func(value string) (ok bool) {

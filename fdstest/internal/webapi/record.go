@@ -24,7 +24,7 @@ type Request struct {
 	Status        int // 0 until the answer begins, or when the client gave up first
 }
 
-// Requests gives what has arrived so far, the oldest first.
+// Requests returns what has arrived so far, the oldest first.
 func (a *API) Requests() []Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()

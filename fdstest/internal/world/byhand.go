@@ -57,7 +57,7 @@ func readHead(raw []byte) (head, error) {
 	return h, nil
 }
 
-// at gives the item's date-time, or now.
+// at returns the item's date-time, or now.
 func (h head) at(now time.Time) time.Time {
 	for _, s := range []string{h.Generic.DateTime, h.DateTime} {
 		if t, err := time.Parse(time.RFC3339, s); err == nil {

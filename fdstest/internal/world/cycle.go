@@ -36,7 +36,7 @@ func (c *cycles) end(at time.Time, amount int) {
 	}
 }
 
-// between gives the cycles that ended from from on and before to.
+// between returns the cycles that ended from from on and before to.
 func (c *cycles) between(from, to time.Time) []cycle {
 	var in []cycle
 	for _, past := range c.Past {

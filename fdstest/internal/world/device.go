@@ -18,7 +18,7 @@ const (
 type life interface {
 	about() about
 
-	// live lets d pass, of which the end is dated at. It says whether the
+	// live lets d pass, of which the end is dated at. It reports whether the
 	// status is another now, and what happened.
 	live(r *rand.Rand, d time.Duration, at time.Time) (changed bool, events []happening)
 
@@ -65,7 +65,7 @@ func (o *owner) renderStatus(d *device) {
 	d.statusAt = d.last
 }
 
-// statisticOf gives the KPIs of a time range, or nil.
+// statisticOf returns the KPIs of a time range, or nil.
 func (o *owner) statisticOf(d *device, from, to time.Time) json.RawMessage {
 	if d.statistic != nil || d.life == nil {
 		return d.statistic
@@ -77,7 +77,7 @@ func (o *owner) statisticOf(d *device, from, to time.Time) json.RawMessage {
 	return o.named(mustJSON(deviceItem{o.written(d.id), statisticGeneric{d.deviceType, dateTime(from), dateTime(to)}, specific}))
 }
 
-// diagnosticOf gives the future state, or nil.
+// diagnosticOf returns the future state, or nil.
 func (o *owner) diagnosticOf(d *device) json.RawMessage {
 	if d.diagnostic != nil || d.life == nil {
 		return d.diagnostic
@@ -89,7 +89,7 @@ func (o *owner) diagnosticOf(d *device) json.RawMessage {
 	return o.named(mustJSON(deviceItem{o.written(d.id), statusGeneric{d.deviceType, dateTime(d.last)}, specific}))
 }
 
-// offers says whether FDS V2 has this kind of information for this type of
+// offers reports whether FDS V2 has this kind of information for this type of
 // device; of an unknown type everything is thought possible.
 func offers(kind Kind, deviceType string) bool {
 	switch kind {
@@ -112,10 +112,10 @@ func times(r *rand.Rand, perHour float64, d time.Duration) int {
 	return n
 }
 
-// happens says whether something that happens so many times an hour did in d.
+// happens reports whether something that happens so many times an hour did in d.
 func happens(r *rand.Rand, perHour float64, d time.Duration) bool {
 	return r.Float64() < perHour*d.Hours()
 }
 
-// percent gives part of whole in percent with one decimal.
+// percent returns part of whole in percent with one decimal.
 func percent(part, whole int) float64 { return float64(part*1000/whole) / 10 }

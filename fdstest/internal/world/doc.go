@@ -37,8 +37,8 @@
 //     severity (info, warning, critical), message and either device_id or
 //     space_id. The codes are those of the event specifications, whose ID is
 //     code at the root.
-//   - Tags: tag_id and entities at the root. The provider gives the tag_id when
-//     the consumer gives none.
+//   - Tags: tag_id and entities at the root. The provider sets the tag_id when
+//     the consumer sets none.
 //   - Every date-time is RFC 3339 in UTC with milliseconds.
 //
 // # Push

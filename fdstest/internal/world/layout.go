@@ -104,7 +104,7 @@ func (o *owner) build() {
 	o.addDevices(p)
 }
 
-// newSpace begins a space; close gives it its contents and writes it.
+// newSpace begins a space; close adds its contents and writes it.
 func (o *owner) newSpace(kind, name string, in *spaceChain) *spaceChain {
 	if in == nil {
 		in = void

@@ -72,7 +72,7 @@ func (o *owner) settle() {
 	})
 }
 
-// device gives the device with an ID, or nil.
+// device returns the device with an ID, or nil.
 func (o *owner) device(id string) *device {
 	for _, dev := range o.devices {
 		if dev.id == id {
@@ -101,7 +101,7 @@ func (o *owner) named(item json.RawMessage) json.RawMessage {
 	return withMember(item, o.cfg.SubscriptionMember, o.cfg.Spelling(o.id))
 }
 
-// pick gives a device that lives, or nil.
+// pick returns a device that lives, or nil.
 func (o *owner) pick() *device {
 	var alive []*device
 	for _, dev := range o.devices {
@@ -115,7 +115,7 @@ func (o *owner) pick() *device {
 	return alive[o.random.IntN(len(alive))]
 }
 
-// move lets a device live through d and gives what is to be published; always
+// move lets a device live through d and returns what is to be published; always
 // asks for its status even if nothing changed.
 func (o *owner) move(dev *device, d time.Duration, now time.Time, always bool) []Publication {
 	if !dev.alive() || d <= 0 {

@@ -41,7 +41,7 @@ type Query struct {
 	From, To time.Time
 }
 
-// Read gives the items of some owners, an owner after the other, each list in
+// Read returns the items of some owners, an owner after the other, each list in
 // its order: events the oldest first, all else as it was added. Unknown owners
 // have nothing. The bytes must not be changed. The error is ErrNotImplemented
 // or nil.
@@ -104,7 +104,7 @@ func (w *World) Read(owners []fds.SubscriptionID, kind Kind, q Query) ([]json.Ra
 	return items, nil
 }
 
-// known gives the owners that exist, each once, made up if need be.
+// known returns the owners that exist, each once, made up if need be.
 func (w *World) known(ids []fds.SubscriptionID) []*owner {
 	var found []*owner
 	for _, id := range ids {

@@ -33,7 +33,7 @@ type tag struct {
 	entities json.RawMessage
 }
 
-// raw gives the item with the entities as its last member.
+// raw returns the item with the entities as its last member.
 func (t *tag) raw() json.RawMessage {
 	head := bytes.TrimRight(t.item, " \t\r\n")
 	head = head[:len(head)-1] // the closing brace; tag_id is before it
@@ -74,7 +74,7 @@ func (w *World) TagOwner(owners []fds.SubscriptionID, raw []byte) (fds.Subscript
 	return named, nil
 }
 
-// AddTag creates a tag and gives it as it is then served. The item must have a
+// AddTag creates a tag and returns it as it is then served. The item must have a
 // generic object and no entities, which SetEntities sets; without a tag_id it
 // gets one as its first member, and without its owner's subscription ID that, where
 // Config.SubscriptionMember names a member; all else stays as it was sent. Errors match
@@ -159,7 +159,7 @@ func (w *World) DeleteTag(owners []fds.SubscriptionID, tagID string) error {
 	return fmt.Errorf("world: delete tag: %w", ErrTag)
 }
 
-// SetEntities sets the entities of a tag of one of the owners and gives the tag
+// SetEntities sets the entities of a tag of one of the owners and returns the tag
 // as it is then served. The entities are a JSON array of IDs of the owners'
 // devices and spaces, or of objects with a device_id or space_id. Errors match
 // ErrTag, ErrItem or ErrEntity.

@@ -42,7 +42,7 @@ type Config struct {
 	Now func() time.Time
 
 	// Devices is how many devices an owner gets: 40 by default, 10,000 at most.
-	// A negative number gives owners without spaces and devices, to be filled
+	// A negative number makes owners without spaces and devices, to be filled
 	// by hand.
 	Devices int
 
@@ -118,7 +118,7 @@ func New(cfg Config) *World {
 	return &World{cfg: cfg, owners: make(map[fds.SubscriptionID]*owner), eventSpecs: eventSpecifications()}
 }
 
-// AddOwner gives an owner sites with spaces, devices and a day of history. They
+// AddOwner returns an owner sites with spaces, devices and a day of history. They
 // are made up when first needed, so that thousands of silent owners cost little.
 // Errors match ErrOwner.
 func (w *World) AddOwner(id fds.SubscriptionID, name string) error {
@@ -140,7 +140,7 @@ func (w *World) AddOwner(id fds.SubscriptionID, name string) error {
 // Now reads the world's clock.
 func (w *World) Now() time.Time { return w.cfg.Now() }
 
-// Owners gives the subscription IDs of all owners in the order they were added.
+// Owners returns the subscription IDs of all owners in the order they were added.
 func (w *World) Owners() []fds.SubscriptionID {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
