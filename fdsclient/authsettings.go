@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
@@ -19,6 +20,7 @@ func (c *Client) authSettings() authserver.Settings {
 		RootCAs:         p.RootCAs,
 		Roots:           containedRoots(p.Roots),
 		ExactlyTLS12:    p.ExactlyTLS12,
+		Dial:            containedDial(p.Dial),
 		AssumedLifetime: p.AssumedLifetime,
 		Resources:       p.Resources,
 
@@ -71,5 +73,15 @@ func containedRoots(source func(context.Context) (*x509.CertPool, error)) func(c
 	}
 	return func(ctx context.Context) (*x509.CertPool, error) {
 		return contained("Provider.Roots", func() (*x509.CertPool, error) { return source(ctx) })
+	}
+}
+
+// containedDial is the application's way to the provider, which may panic.
+func containedDial(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if dial == nil {
+		return nil
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		return contained("Provider.Dial", func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
 }

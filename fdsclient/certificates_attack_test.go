@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -191,6 +192,9 @@ func TestAttackTheApplicationsSourcesThatPanicEndNothing(t *testing.T) {
 		},
 		`Provider.Roots panicked: "no roots"`: func(c *fdsclient.Config) {
 			c.Provider.RootCAs, c.Provider.Roots = nil, func(context.Context) (*x509.CertPool, error) { panic("no roots") }
+		},
+		`Provider.Dial panicked: "no tunnel"`: func(c *fdsclient.Config) {
+			c.Provider.Dial = func(context.Context, string, string) (net.Conn, error) { panic("no tunnel") }
 		},
 	} {
 		cfg := configure(t, p)

@@ -94,7 +94,11 @@ type Provider struct {
 	// RootsFile. It must not wait for long.
 	Roots        func(context.Context) (*x509.CertPool, error)
 	ExactlyTLS12 bool // pin TLS 1.2; default 1.2 or newer (W2, M1)
-	Dialect      fds.Dialect
+	// Dial opens the network connections to all of its servers, for networks that need a way
+	// of their own, such as that of a test. TLS is always put on top, and no proxy is used.
+	// Nil: TCP, also through the proxy that the environment names, or as Push.Proxy says.
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Dialect fds.Dialect
 
 	// AssumedLifetime is how long an access token is taken to live when the
 	// provider does not say; default 5 minutes.
@@ -211,11 +215,10 @@ type Push struct {
 	// MaxBytes is what the messages of all owners that wait for handlers may take in memory,
 	// beside one for each owner; see push.Budget. Default 64 MiB.
 	MaxBytes int
-	// Proxy, ALPN and Dial are the way to the broker; see push.Config. By default the proxy
-	// of the environment is used; "none" uses none. Dial replaces both.
+	// Proxy and ALPN are the way to the broker; see push.Config. By default the proxy
+	// of the environment is used; "none" uses none.
 	Proxy string
 	ALPN  []string
-	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	// CertificateCheck is about how often Config.Certificates is asked whether an owner
 	// has another certificate, connected or waiting for one; see push.Config. Default
 	// 30 s, so that a new one is taken up within a minute.

@@ -15,10 +15,10 @@ import (
 func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
 	client := gapClient(t, func(cfg *Config) {
 		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.ExactlyTLS12 = []string{"mqtts://second.example"}, []string{"third.example"}, true
+		cfg.Provider.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
 		cfg.Push = Push{
 			Topics: []string{"a"}, MaxPacketSize: 2 << 10, KeepAlive: time.Hour, SessionExpiry: time.Hour, CertificateCheck: time.Hour,
 			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour, MaxBytes: 9, Proxy: "none", ALPN: []string{"mqtt"},
-			Dial:       func(context.Context, string, string) (net.Conn, error) { return nil, nil },
 			DeadLetter: func(context.Context, delivery.Message, error) error { return nil },
 		}
 	})

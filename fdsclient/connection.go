@@ -67,7 +67,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		Budget:           c.budget,
 		Proxy:            settings.Proxy,
 		ALPN:             settings.ALPN,
-		Dial:             settings.Dial,
+		Dial:             containedDial(c.cfg.Provider.Dial),
 		Limiter:          c.limiter,
 		Logger:           c.log,
 		OnState:          func(s push.State) { c.connectionChanged(key, s) },

@@ -23,7 +23,7 @@ func NewTransport(config *tls.Config) *http.Transport {
 	if config == nil {
 		config = tlspolicy.ClientConfig(nil, false)
 	}
-	return netpeer.NewTransport(config.Clone())
+	return netpeer.NewTransport(config.Clone(), nil)
 }
 
 // checkTransport refuses what can be seen to break the rules.

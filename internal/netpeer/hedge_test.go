@@ -125,7 +125,7 @@ func TestAHostIsFoundThoughAnAddressOfItsNameIsSilent(t *testing.T) {
 		for _, http2 := range []bool{true, false} {
 			roots := x509.NewCertPool()
 			roots.AddCert(server.Certificate())
-			transport := NewTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+			transport := NewTransport(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil)
 			transport.Proxy = nil
 			transport.ForceAttemptHTTP2 = http2
 			transport.DialContext = hedge(addresses.dial, addresses.lookup, 30*time.Millisecond)
@@ -150,7 +150,7 @@ func TestAHostIsFoundThoughAnAddressOfItsNameIsSilent(t *testing.T) {
 	}
 	t.Run("none answers", func(t *testing.T) {
 		for name, addresses := range map[string]names{"alone": {ended}, "all break": {ended, ended, ""}} {
-			transport := NewTransport(nil)
+			transport := NewTransport(nil, nil)
 			transport.DialContext = hedge(addresses.dial, addresses.lookup, 30*time.Millisecond)
 			transport.Proxy = nil
 			if _, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("https://example.com/"); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
@@ -158,7 +158,7 @@ func TestAHostIsFoundThoughAnAddressOfItsNameIsSilent(t *testing.T) {
 			}
 		}
 		for _, addresses := range []names{{mute}, {mute, mute}} {
-			transport := NewTransport(nil)
+			transport := NewTransport(nil, nil)
 			transport.DialContext = hedge(addresses.dial, addresses.lookup, 10*time.Millisecond)
 			transport.Proxy, transport.TLSHandshakeTimeout = nil, 100*time.Millisecond
 			if _, err := (&http.Client{Transport: transport}).Get("https://example.com/"); err == nil || !strings.Contains(err.Error(), "handshake timeout") {

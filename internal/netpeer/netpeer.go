@@ -6,6 +6,7 @@ package netpeer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"syscall"
@@ -49,7 +50,29 @@ const (
 // handshake and 64 KiB of response header, and closes connections that were idle for
 // 90 s. How long a live server may take to answer is for the request's context to
 // say, or for the client's time-out. The configuration is the transport's from now on.
-func NewTransport(config *tls.Config) *http.Transport { return standard.transport(config) }
+// A dial that is not nil takes the place of TCP and of all proxies.
+func NewTransport(config *tls.Config, dial Dial) *http.Transport {
+	transport := standard.transport(config)
+	if dial != nil {
+		transport.Proxy, transport.OnProxyConnectResponse, transport.DialContext = nil, nil, likeNet(dial)
+	}
+	return transport
+}
+
+// likeNet returns a dial that fails as net.Dialer does: in time, and with an error that says
+// that nothing was sent.
+func likeNet(dial Dial) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
+		var op *net.OpError
+		if err != nil && (!errors.As(err, &op) || op.Op != "dial") {
+			err = &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return conn, err
+	}
+}
 
 func (b bounds) transport(config *tls.Config) *http.Transport {
 	return &http.Transport{

@@ -302,7 +302,7 @@ func TestTheBoundsThatAreSetAreTheKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	transport := NewTransport(&tls.Config{})
+	transport := NewTransport(&tls.Config{}, nil)
 	c, err := transport.DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

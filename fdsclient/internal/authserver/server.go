@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -21,6 +22,7 @@ type Settings struct {
 	RootCAs         *x509.CertPool
 	Roots           func(context.Context) (*x509.CertPool, error)
 	ExactlyTLS12    bool
+	Dial            netpeer.Dial  // nil: TCP, or through the environment's proxy
 	AssumedLifetime time.Duration // of an access token whose expiry is not said
 	Resources       []string
 

@@ -56,7 +56,7 @@ func (t *transport) now(ctx context.Context) (*http.Transport, error) {
 	if t.current != nil {
 		t.current.CloseIdleConnections() // what is at work there may finish
 	}
-	t.trusted, t.current = roots, newTransport(roots, t.settings.ExactlyTLS12, t.certificate)
+	t.trusted, t.current = roots, newTransport(t.settings, roots, t.certificate)
 	return t.current, nil
 }
 
@@ -71,14 +71,14 @@ func (t *transport) CloseIdleConnections() {
 
 // newTransport makes a transport. The certificate, if there is one, is the
 // application's of the moment (RFC 8705); servers that ask for none do not see it.
-func newTransport(roots *x509.CertPool, exactlyTLS12 bool, certificate func() *tls.Certificate) *http.Transport {
-	config := tlspolicy.ClientConfig(roots, exactlyTLS12)
+func newTransport(settings *Settings, roots *x509.CertPool, certificate func() *tls.Certificate) *http.Transport {
+	config := tlspolicy.ClientConfig(roots, settings.ExactlyTLS12)
 	if certificate != nil {
 		// Not Certificates: those are held back where the server names authorities
 		// that did not issue them, as for a self-signed one.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate(), nil }
 	}
-	return netpeer.NewTransport(config)
+	return netpeer.NewTransport(config, settings.Dial)
 }
 
 // newAuthHTTP makes a client for the authorization server: no redirects, since a 307
