@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -245,12 +246,12 @@ func TestFleetReceivesUntilItIsAskedToEnd(t *testing.T) {
 // signIn puts a grant into a folder.
 func signIn(t *testing.T, p *fdstest.Provider, folder string) {
 	t.Helper()
-	store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Passphrase: tokenstore.NewSecret(passphrase)})
+	store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Passphrase: fds.NewSecret(passphrase)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider:    fdsclient.Provider{Issuer: p.Issuer(), RootCAs: p.RootCAs()},
+		Provider:    fdsclient.Provider{Issuer: p.Issuer(), Roots: p.Roots},
 		Application: fdsclient.Application{ClientID: p.PublicApplication().ID},
 		Store:       store,
 		State:       &statestore.Memory{},

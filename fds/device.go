@@ -9,40 +9,6 @@ type DeviceType string
 // DeviceDispenser is the type of soap, towel, paper and fragrance dispensers.
 const DeviceDispenser DeviceType = "dispenser"
 
-// DispenserCategory is what a dispenser dispenses.
-type DispenserCategory string
-
-// The categories of FDS V2.
-const (
-	ToiletPaper   DispenserCategory = "toilet_paper"
-	PaperTowel    DispenserCategory = "paper_towel"
-	CottonTowel   DispenserCategory = "cotton_towel"
-	Soap          DispenserCategory = "soap"
-	Lotion        DispenserCategory = "lotion"
-	Disinfectant  DispenserCategory = "disinfectant"
-	RoomFragrance DispenserCategory = "room_fragrance"
-)
-
-// SensorTechnology is how a people counter senses.
-type SensorTechnology string
-
-// The technologies of FDS V2.
-const (
-	Radar        SensorTechnology = "radar"
-	TimeOfFlight SensorTechnology = "time_of_flight"
-	Image        SensorTechnology = "image"
-	Sonar        SensorTechnology = "sonar"
-)
-
-// FrameSide is the side of a smart handle's mop frame.
-type FrameSide int
-
-// The sides of FDS V2.
-const (
-	FrameSide0 FrameSide = 0
-	FrameSide1 FrameSide = 1
-)
-
 // Device is an item about a device: its specification, status, statistic or
 // diagnostic.
 type Device struct {

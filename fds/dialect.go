@@ -1,7 +1,6 @@
 package fds
 
 import (
-	"fmt"
 	"strings"
 	"time"
 )
@@ -55,34 +54,34 @@ type Dialect struct {
 	Paging     Paging // how a long list is split
 }
 
-// Faults names every setting that contradicts another, in a sentence each: what
-// would send a parameter twice, which FDS forbids, or end a list before its last
-// page.
-func (d Dialect) Faults() (faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf("Dialect."+format, args...)) }
+// Faults returns every setting that cannot be used or contradicts another: what would send a
+// parameter twice, which FDS forbids, or end a list before its last page. A fault's Field is
+// the setting's path from the Dialect down.
+func (d Dialect) Faults() []Fault {
+	var e ConfigError
 	p := d.Paging
-	taken := map[string]string{"ids": "FDS itself"}
+	taken := map[string]string{"ids": "which is a parameter of FDS itself"}
 	for _, named := range []struct{ setting, name string }{
 		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter}, {"SubscriptionParameter", d.SubscriptionParameter},
 		{"Paging.PageParameter", p.PageParameter}, {"Paging.OffsetParameter", p.OffsetParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
 	} {
 		if by, twice := taken[named.name]; twice {
-			fault("%s is %.100q, which is given a meaning by %s already", named.setting, named.name, by)
+			e.Add(named.setting, "", "is %.100q, %s", named.name, by)
 		}
 		if named.name != "" {
-			taken[named.name] = "Dialect." + named.setting
+			taken[named.name] = "which another setting names already"
 		}
 	}
 	if d.SubscriptionParameter != "" && d.TagParameter == d.SubscriptionParameter {
-		fault("TagParameter is %.100q, which is given a meaning by Dialect.SubscriptionParameter already", d.TagParameter)
+		e.Add("TagParameter", "", "is %.100q, by which an owner is asked for already", d.TagParameter)
 	}
 	for _, topic := range []struct{ setting, template string }{{"EventTopic", d.EventTopic}, {"StatusTopic", d.StatusTopic}} {
 		if _, why := parseTemplate(topic.template); topic.template != "" && why != "" {
-			fault("%s is %.100q, which is no topic below fds/v2/<subscription_id>/: %s", topic.setting, topic.template, why)
+			e.Add(topic.setting, "", "is %.100q, which is no topic below fds/v2/<subscription_id>/: %s", topic.template, why)
 		}
 	}
-	p.faults(d.ListMember, fault)
-	return faults
+	p.faults(d.ListMember, &e)
+	return e.Faults
 }
 
 // WithDefaults fills the empty fields that have a default.

@@ -18,30 +18,34 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		{SubscriptionMember: "owner", SubscriptionParameter: "owner", EventTopic: "devices/{device_id}/events", StatusTopic: "{generic.kind}-{id}/x"},
 	} {
 		if faults := d.Faults(); len(faults) > 0 {
-			t.Errorf("%+v: %q", d, faults)
+			t.Errorf("%+v: %v", d, faults)
 		}
 	}
 	for _, test := range []struct {
 		dialect fds.Dialect
 		want    []string
 	}{
-		{fds.Dialect{FromParameter: "at", ToParameter: "at"}, []string{`Dialect.ToParameter is "at", which is given a meaning by Dialect.FromParameter already`}},
-		{fds.Dialect{SubscriptionParameter: "ids"}, []string{`Dialect.SubscriptionParameter is "ids", which is given a meaning by FDS itself already`}},
-		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`Dialect.TagParameter is "a", which is given a meaning by Dialect.SubscriptionParameter already`}},
-		{fds.Dialect{LanguageParameter: "ids"}, []string{`Dialect.LanguageParameter is "ids", which is given a meaning by FDS itself already`}},
+		{fds.Dialect{FromParameter: "at", ToParameter: "at"}, []string{`ToParameter is "at", which another setting names already`}},
+		{fds.Dialect{SubscriptionParameter: "ids"}, []string{`SubscriptionParameter is "ids", which is a parameter of FDS itself`}},
+		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`TagParameter is "a", by which an owner is asked for already`}},
+		{fds.Dialect{LanguageParameter: "ids"}, []string{`LanguageParameter is "ids", which is a parameter of FDS itself`}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}},
-			[]string{"Dialect.Paging: PageParameter and CursorParameter are both set; a provider pages in one way"}},
-		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorMember: "next"}}, []string{"Dialect.Paging: CursorParameter and CursorMember go together"}},
+			[]string{`Paging.CursorParameter is "c", beside "p" of another way to page; take one away: a provider pages in one way`}},
+		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorMember: "next"}}, []string{"Paging.CursorMember and the cursor's parameter go together"}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorParameter: "c", CursorMember: "list.next"}},
-			[]string{`Dialect.ListMember is "list"; with a CursorMember an answer is an object, in which they are two members`}},
+			[]string{`ListMember is "list", beside the member "list.next" that leads to the next page; where a member leads to the next page an answer is an object: name its other member, which holds the list`}},
 		{fds.Dialect{Paging: fds.Paging{FirstPage: 1, Size: 10}},
-			[]string{"Dialect.Paging: FirstPage needs a PageParameter, and is not negative", "Dialect.Paging: SizeParameter and a positive Size go together"}},
+			[]string{"Paging.FirstPage needs a parameter for the page, and is not negative", "Paging.SizeParameter and a positive size go together"}},
 		{fds.Dialect{Paging: fds.Paging{PageParameter: "p", FirstPage: -1, SizeParameter: "p", Size: -1}},
-			[]string{`Dialect.Paging.SizeParameter is "p", which is given a meaning by Dialect.Paging.PageParameter already`,
-				"Dialect.Paging: FirstPage needs a PageParameter, and is not negative", "Dialect.Paging: SizeParameter and a positive Size go together"}},
+			[]string{`Paging.SizeParameter is "p", which another setting names already`,
+				"Paging.FirstPage needs a parameter for the page, and is not negative", "Paging.SizeParameter and a positive size go together"}},
 	} {
-		if faults := test.dialect.Faults(); !slices.Equal(faults, test.want) {
-			t.Errorf("%+v: %q, want %q", test.dialect, faults, test.want)
+		var texts []string
+		for _, fault := range test.dialect.Faults() {
+			texts = append(texts, fault.String())
+		}
+		if !slices.Equal(texts, test.want) {
+			t.Errorf("%+v: %q, want %q", test.dialect, texts, test.want)
 		}
 	}
 }
@@ -56,7 +60,8 @@ func TestAttackFaultsOfADialectForgeNoLine(t *testing.T) {
 	if len(faults) < 11 {
 		t.Errorf("%d faults", len(faults))
 	}
-	for _, fault := range faults {
+	for _, f := range faults {
+		fault := f.String()
 		if len(fault) > 1500 || strings.ContainsFunc(fault, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("a fault of %d bytes: %.500q", len(fault), fault)
 		}

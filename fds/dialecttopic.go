@@ -7,7 +7,7 @@ import (
 
 // TopicOfEvent returns the topic below the owner's root on which an event was published,
 // as EventTopic has it; false: EventTopic is not set, or the event lacks a member that it
-// names. Joined to Root.String it can be held against filters with MatchTopic.
+// names. Joined to Root.String it can be held against filters with Root.Matches.
 func (d Dialect) TopicOfEvent(event Item) (string, bool) { return topicOf(d.EventTopic, event) }
 
 // TopicOfStatus is TopicOfEvent for a device's status and StatusTopic.

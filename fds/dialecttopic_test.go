@@ -64,9 +64,9 @@ func TestATemplateThatIsNoTopicIsAFault(t *testing.T) {
 		"a\xff":                                  "UTF-8",
 		strings.Repeat("x", fds.MaxTopicBytes+1): "MQTT allows",
 	} {
-		for setting, d := range map[string]fds.Dialect{"Dialect.EventTopic": {EventTopic: template}, "Dialect.StatusTopic": {StatusTopic: template}} {
+		for setting, d := range map[string]fds.Dialect{"EventTopic": {EventTopic: template}, "StatusTopic": {StatusTopic: template}} {
 			faults := d.Faults()
-			if len(faults) != 1 || !strings.HasPrefix(faults[0], setting) || !strings.Contains(faults[0], want) || len(faults[0]) > 400 {
+			if len(faults) != 1 || !strings.HasPrefix(faults[0].String(), setting) || !strings.Contains(faults[0].String(), want) || len(faults[0].String()) > 400 {
 				t.Errorf("%.50q: %.500q, want %q", template, faults, want)
 			}
 		}

@@ -39,8 +39,7 @@ func Example() {
 func ExampleParseSubscriptionID() {
 	_, err := fds.ParseSubscriptionID("9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f")
 	fmt.Println(err)
-	// Output: fds: parse subscription ID "9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f": malformed
-	// subscription ID: it is a UUID of version 1, FDS demands version 4
+	// Output: fds: parse subscription ID "9f1c6b0a-4d2e-1c8b-9a37-0e5d1c2b3a4f": malformed subscription ID: it is a UUID of version 1, FDS demands version 4
 }
 
 func ExampleRoot_Levels() {
@@ -112,10 +111,18 @@ func ExampleNewSpaceTree() {
 	// fds: space "campus": its composed_of names "tower", which is not in the list
 }
 
-func ExampleMatchTopic() {
-	fmt.Println(fds.MatchTopic("fds/v2/+/devices/#", "fds/v2/9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f/devices"))
-	fmt.Println(fds.MatchTopic("#", "$SYS/broker/uptime"))
+func ExampleRoot_Matches() {
+	root, err := fds.ParseRoot("9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	filter, err := root.Filter("devices/+/status")
+	fmt.Println(filter, err)
+	fmt.Println(root.Matches(filter, root.String()+"devices/S1/status"))
+	fmt.Println(root.Matches(filter, "$SYS/broker/uptime"))
 	// Output:
+	// fds/v2/9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f/devices/+/status <nil>
 	// true
 	// false
 }

@@ -120,7 +120,7 @@ func TestAsReadsAMemberOrSaysWhyNot(t *testing.T) {
 	if n, err := fds.As[int](item, "generic", "n"); n != 3 || err != nil {
 		t.Errorf("n: %v, %v", n, err)
 	}
-	if place, err := fds.As[fds.Geolocation](item, "generic", "place"); err != nil || place != (fds.Geolocation{Longitude: 8.5, Latitude: 47.25}) {
+	if place, err := fds.As[geolocation](item, "generic", "place"); err != nil || place != (geolocation{Longitude: 8.5, Latitude: 47.25}) {
 		t.Errorf("place: %v, %v", place, err)
 	}
 	if all, err := fds.As[map[string]json.RawMessage](item); err != nil || len(all) != 1 {
@@ -280,4 +280,10 @@ func FuzzMembersAreThoseThatEncodingJSONFinds(f *testing.F) {
 			t.Fatalf("%q as any: %v, %v; want %v, %v", data, all, err, want, wantErr)
 		}
 	})
+}
+
+// geolocation is what an application reads an object of its own into.
+type geolocation struct {
+	Longitude float64 `json:"longitude"`
+	Latitude  float64 `json:"latitude"`
 }

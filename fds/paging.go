@@ -52,16 +52,16 @@ type Paging struct {
 	Size          int    // its value
 }
 
-// faults tells fault what contradicts.
-func (p Paging) faults(list string, fault func(format string, args ...any)) {
+// faults adds what contradicts.
+func (p Paging) faults(list string, e *ConfigError) {
 	members := []struct{ setting, name string }{{"CursorMember", p.CursorMember}, {"NextMember", p.NextMember}, {"MoreMember", p.MoreMember}}
 	for i, m := range members {
 		if m.name != "" && (list == "" || isWithin(m.name, list) || isWithin(list, m.name)) {
-			fault("ListMember is %.100q; with a %s an answer is an object, in which they are two members", list, m.setting)
+			e.Add("ListMember", "where a member leads to the next page an answer is an object: name its other member, which holds the list", "is %.100q, beside the member %.100q that leads to the next page", list, m.name)
 		}
 		for _, other := range members[:i] {
 			if m.name != "" && m.name == other.name {
-				fault("Paging: %s and %s are both %.100q", other.setting, m.setting, m.name)
+				e.Add("Paging."+m.setting, "", "is %.100q, which another setting names already", m.name)
 			}
 		}
 	}
@@ -69,21 +69,21 @@ func (p Paging) faults(list string, fault func(format string, args ...any)) {
 	for i, way := range ways {
 		for _, other := range ways[:i] {
 			if way.name != "" && other.name != "" {
-				fault("Paging: %s and %s are both set; a provider pages in one way", other.setting, way.setting)
+				e.Add("Paging."+way.setting, "take one away: a provider pages in one way", "is %.100q, beside %.100q of another way to page", way.name, other.name)
 			}
 		}
 	}
 	if (p.CursorParameter == "") != (p.CursorMember == "") {
-		fault("Paging: CursorParameter and CursorMember go together")
+		e.Add("Paging.CursorMember", "", "and the cursor's parameter go together")
 	}
 	if p.MoreMember != "" && p.PageParameter == "" && p.OffsetParameter == "" && p.CursorParameter == "" {
-		fault("Paging: MoreMember needs a PageParameter, an OffsetParameter or a CursorParameter")
+		e.Add("Paging.MoreMember", "", "needs a parameter for the page, the offset or the cursor")
 	}
 	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
-		fault("Paging: FirstPage needs a PageParameter, and is not negative")
+		e.Add("Paging.FirstPage", "", "needs a parameter for the page, and is not negative")
 	}
 	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
-		fault("Paging: SizeParameter and a positive Size go together")
+		e.Add("Paging.SizeParameter", "", "and a positive size go together")
 	}
 }
 

@@ -88,10 +88,3 @@ func (s Space) ids(path []string) ([]string, bool) {
 	}
 	return ids, true
 }
-
-// Geolocation is a point on the Earth, in degrees. FDS does not say which
-// objects hold one: read it with As[Geolocation](item, path...).
-type Geolocation struct {
-	Longitude float64 `json:"longitude"`
-	Latitude  float64 `json:"latitude"`
-}

@@ -84,7 +84,7 @@ func TestTheZeroSubscriptionIDIsNoID(t *testing.T) {
 	if !zero.IsZero() || zero.String() != "" || mustID(t, lower).IsZero() {
 		t.Fatalf("zero value: IsZero %v, String %q", zero.IsZero(), zero)
 	}
-	if _, err := fds.Topic(zero, "a"); !errors.Is(err, fds.ErrSubscriptionID) {
+	if _, err := zero.Root().Topic("a"); !errors.Is(err, fds.ErrSubscriptionID) {
 		t.Errorf("topic of no one: %v", err)
 	}
 	if _, err := zero.Root().Filter("#"); !errors.Is(err, fds.ErrSubscriptionID) {

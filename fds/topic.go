@@ -122,7 +122,7 @@ func (r Root) bounded(below string) (string, error) {
 // case-sensitive, no filter below this root matches such a topic, and what comes under it has
 // passed access rules for another name.
 func (r Root) Levels(topic string) ([]string, error) {
-	id, levels, err := ParseTopic(topic)
+	id, levels, err := parseTopic(topic)
 	if err != nil {
 		return nil, err
 	}
@@ -135,19 +135,14 @@ func (r Root) Levels(topic string) ([]string, error) {
 	return levels, nil
 }
 
-// Topic joins levels below the root of id, spelt in lower case; see Root.Topic.
-func Topic(id SubscriptionID, levels ...string) (string, error) {
-	return id.Root().Topic(levels...)
-}
-
-// ParseTopic takes a topic name apart: whose it is and the levels below the
+// parseTopic takes a topic name apart: whose it is and the levels below the
 // root, at least one. They are the provider's own, so that all is taken which MQTT
 // allows, empty levels too, "..", and those that begin with $ (MQTT 5.0 section 4.7): no
 // level is safe as the name of a file. The ID is read in upper and lower case; see
 // Root.Levels.
 // Wildcards, NUL, invalid UTF-8 and topics over MaxTopicBytes are refused. Errors
 // match ErrTopic or ErrSubscriptionID.
-func ParseTopic(topic string) (SubscriptionID, []string, error) {
+func parseTopic(topic string) (SubscriptionID, []string, error) {
 	fail := func(err error) (SubscriptionID, []string, error) {
 		return SubscriptionID{}, nil, fmt.Errorf("fds: topic %s: %w", quoteBounded(topic), err)
 	}
@@ -178,12 +173,10 @@ func ParseTopic(topic string) (SubscriptionID, []string, error) {
 	return id, levels, nil
 }
 
-// MatchTopic reports whether a topic name matches a topic filter by the rules of
-// MQTT 5.0 section 4.7. Both are taken as they are; a topic that begins with $
-// matches no filter that begins with a wildcard, and a filter in which # is not
-// the end matches nothing.
-func MatchTopic(filter, topic string) bool {
-	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
+// Matches reports whether topic is below the root and matches a filter that Filter made, by
+// the rules of MQTT 5.0 section 4.7. A filter in which # is not the end matches nothing.
+func (r Root) Matches(filter, topic string) bool {
+	if !strings.HasPrefix(topic, r.String()) {
 		return false
 	}
 	for {

@@ -18,6 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // evilProvider is one that an application is registered with too. It sends whoever
@@ -125,7 +126,7 @@ func redirectPathAt(t *testing.T, p *fdstest.Provider) (path string) {
 // at configures the application at one of them.
 func (e *evilProvider) at(t *testing.T, honest *fdstest.Provider) fdsclient.Config {
 	cfg := configure(t, honest)
-	cfg.Provider = fdsclient.Provider{Issuer: e.issuer, RootCAs: e.roots}
+	cfg.Provider = fdsclient.Provider{Issuer: e.issuer, Roots: realtest.Trusting(e.roots)}
 	cfg.Application.ClientID = "app"
 	return cfg
 }

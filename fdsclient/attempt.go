@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
@@ -95,18 +96,18 @@ func DecodeAttempt(data []byte) (Attempt, error) {
 		return Attempt{}, fail
 	}
 	begun := authserver.Attempt{
-		Address:     NewSecret(e.URL),
+		Address:     fds.NewSecret(e.URL),
 		Issuer:      e.Issuer,
 		ClientID:    e.ClientID,
 		RedirectURI: e.RedirectURI,
-		State:       NewSecret(e.State),
-		Verifier:    NewSecret(e.Verifier),
-		Nonce:       NewSecret(e.Nonce),
+		State:       fds.NewSecret(e.State),
+		Verifier:    fds.NewSecret(e.Verifier),
+		Nonce:       fds.NewSecret(e.Nonce),
 		Expires:     e.Expires,
 	}
 	if e.ProofKey != "" {
 		var err error
-		if begun.Proof, err = authserver.ReadProver(NewSecret(e.ProofKey)); err != nil {
+		if begun.Proof, err = authserver.ReadProver(fds.NewSecret(e.ProofKey)); err != nil {
 			return Attempt{}, fail
 		}
 	}

@@ -38,7 +38,7 @@ func web(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
 	cfg := configure(t, p)
 	app := p.ConfidentialApplication()
-	cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fdsclient.NewSecret(app.Secret)
+	cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fds.NewSecret(app.Secret)
 	cfg.Application.RedirectURL = app.RedirectURIs[0]
 	return cfg
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/certfile"
 )
@@ -25,41 +26,40 @@ const (
 	AuthPrivateKeyJWT     AuthMethod = "private_key_jwt"
 )
 
-// methodFaults says why the application cannot authenticate as it is told to.
-func (a *Application) methodFaults() (faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+// checkMethod adds why the application cannot authenticate as it is told to.
+func (a *Application) checkMethod(faults *fds.ConfigError) {
+	const field = "Application.AuthMethod"
 	switch a.AuthMethod {
 	case "":
 		if !a.ClientSecret.IsZero() && a.Key != nil {
-			fault("Application has a ClientSecret and a Key; choose with AuthMethod")
+			faults.Add(field, "choose one", "is missing, and there are a client secret and a key")
 		}
 	case AuthNone:
 		if !a.ClientSecret.IsZero() {
-			fault("Application.AuthMethod none does not go with a ClientSecret")
+			faults.Add(field, "", "none does not go with a client secret")
 		}
 	case AuthClientSecretBasic, AuthClientSecretPost:
 		if a.ClientSecret.IsZero() {
-			fault("Application.AuthMethod %s needs a ClientSecret", a.AuthMethod)
+			faults.Add(field, "", "%s needs a client secret", a.AuthMethod)
 		}
 	case AuthTLS, AuthSelfSignedTLS:
 		if a.Certificate == nil {
-			fault("Application.AuthMethod %s needs a Certificate", a.AuthMethod)
+			faults.Add(field, "", "%s needs a client certificate", a.AuthMethod)
 		}
 	case AuthPrivateKeyJWT:
 		if a.Key == nil {
-			fault("Application.AuthMethod %s needs a Key", a.AuthMethod)
+			faults.Add(field, "", "%s needs a private key", a.AuthMethod)
 		}
 	default:
-		fault("Application.AuthMethod %q is not supported; it is none, client_secret_basic, client_secret_post, tls_client_auth, self_signed_tls_client_auth or private_key_jwt", a.AuthMethod)
+		faults.Add(field, "it is none, client_secret_basic, client_secret_post, tls_client_auth, self_signed_tls_client_auth or private_key_jwt", "%q is not supported", a.AuthMethod)
 	}
 	if a.Key != nil {
 		if fit := authserver.KeyAlgorithms(a.Key); len(fit) == 0 {
-			fault("Application.Key is neither RSA of at least 2048 bits nor ECDSA on P-256")
+			faults.Add("Application.Key", "", "is neither RSA of at least 2048 bits nor ECDSA on P-256")
 		} else if a.KeyAlgorithm != "" && !slices.Contains(fit, a.KeyAlgorithm) {
-			fault("Application.KeyAlgorithm %q does not suit the Key; %q do", a.KeyAlgorithm, fit)
+			faults.Add("Application.KeyAlgorithm", "", "%q does not suit the key; %q do", a.KeyAlgorithm, fit)
 		}
 	}
-	return faults
 }
 
 // ParsePrivateKey reads a private key in PEM: PKCS#8, PKCS#1 or SEC 1, not

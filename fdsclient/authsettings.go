@@ -17,7 +17,6 @@ func (c *Client) authSettings() authserver.Settings {
 	return authserver.Settings{
 		Issuer:          p.Issuer,
 		Endpoints:       authserver.Endpoints(p.Endpoints),
-		RootCAs:         p.RootCAs,
 		Roots:           containedRoots(p.Roots),
 		ExactlyTLS12:    p.ExactlyTLS12,
 		Dial:            containedDial(p.Dial),

@@ -46,7 +46,7 @@ func TestAttackARunOfManyOwnersLooksAtFewGrantsAtOnce(t *testing.T) {
 			id := fds.NewSubscriptionID().String()
 			if _, err := store.Save(t.Context(), tokenstore.Grant{
 				Key: tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id}, Subscriptions: []string{id},
-				AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer", AccessExpiry: time.Now().Add(24 * time.Hour), Created: time.Now(), Renewed: time.Now(),
+				AccessToken: fds.NewSecret("a"), RefreshToken: fds.NewSecret("r"), TokenType: "Bearer", AccessExpiry: time.Now().Add(24 * time.Hour), Created: time.Now(), Renewed: time.Now(),
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 		id := fds.NewSubscriptionID()
 		key := tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id.String()}
 		if _, err := store.Save(t.Context(), tokenstore.Grant{
-			Key: key, Subscriptions: []string{id.String()}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+			Key: key, Subscriptions: []string{id.String()}, AccessToken: fds.NewSecret("a"), RefreshToken: fds.NewSecret("r"), TokenType: "Bearer",
 			AccessExpiry: time.Now().Add(24 * time.Hour), Created: time.Now(), Renewed: time.Now(),
 		}); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- client.Run(ctx, func(context.Context, delivery.Message) error { return nil }) }()
-		time.Sleep(client.cfg.Push.Rescan - 5*time.Second) // then it is noticed anyway
+		time.Sleep(client.cfg.Rescan - 5*time.Second) // then it is noticed anyway
 		for _, r := range client.runs() {
 			r.mu.Lock()
 			if len(r.active) > 0 {
@@ -208,12 +208,12 @@ func TestAttackASlowServerIsAskedToRenewFewGrantsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const owners = 500
 		store := tokenstore.OpenMemory()
-		client := gapClient(t, func(cfg *Config) { cfg.Store, cfg.Push.Rescan = store, time.Hour })
+		client := gapClient(t, func(cfg *Config) { cfg.Store, cfg.Rescan = store, time.Hour })
 		for range owners {
 			id := fds.NewSubscriptionID().String()
 			if _, err := store.Save(t.Context(), tokenstore.Grant{
 				Key:           tokenstore.Key{Issuer: client.cfg.Provider.Issuer, ClientID: client.cfg.Application.ClientID, GrantID: id},
-				Subscriptions: []string{id}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+				Subscriptions: []string{id}, AccessToken: fds.NewSecret("a"), RefreshToken: fds.NewSecret("r"), TokenType: "Bearer",
 				AccessExpiry: time.Now().Add(10 * time.Minute), Created: time.Now(), Renewed: time.Now(),
 			}); err != nil {
 				t.Fatal(err)
@@ -267,7 +267,7 @@ func TestAttackAGrantOfAnotherProviderOrApplicationIsNotTaken(t *testing.T) {
 		ids[name] = fds.NewSubscriptionID()
 		key.GrantID = ids[name].String()
 		if _, err := store.Save(t.Context(), tokenstore.Grant{
-			Key: key, Subscriptions: []string{ids[name].String()}, AccessToken: NewSecret("a"), RefreshToken: NewSecret("r"), TokenType: "Bearer",
+			Key: key, Subscriptions: []string{ids[name].String()}, AccessToken: fds.NewSecret("a"), RefreshToken: fds.NewSecret("r"), TokenType: "Bearer",
 			AccessExpiry: time.Now().Add(time.Hour), Created: time.Now(), Renewed: time.Now(),
 		}); err != nil {
 			t.Fatal(err)

@@ -25,17 +25,12 @@ import (
 // key), .p12 or .pfx (PKCS#12) from a folder, the name in lower case or as another
 // program spelt it. The owner's certificate is that of the private key, wherever in
 // the file it stands. A file that has changed is read anew; when that fails the
-// certificate that was read before serves on, and the failure is told to OnError. To ask
-// for a certificate whose file has not changed costs a look at its date.
+// certificate that was read before serves on, and HookCertificate is told: once of each
+// change and reason, and once of each file that other users of this machine may read, which
+// is used all the same. To ask for a certificate whose file has not changed costs a look at its date.
 type CertificateFolder struct {
-	// OnError is told why a changed file was not taken, once of each change and reason;
-	// and once of each file that other users of this machine may read, which is used all
-	// the same. It may ask for a certificate itself. It may be nil. Set it before the
-	// folder is used.
-	OnError func(owner fds.OwnerKey, err error)
-
 	path     string
-	password Secret
+	password fds.Secret
 	names    folderNames
 
 	mu     sync.Mutex // not held while files are read
@@ -49,8 +44,8 @@ type ownerFile struct {
 	mu      sync.Mutex
 	read    *certificateFile // the last that was read, whether it could be used or not
 	known   *certificateFile // nil: none could be used yet
-	told    string           // the last failure that OnError was told
-	telling bool             // OnError is at work
+	told    string           // the last failure that was told
+	telling bool             // it is being told
 	warned  bool             // that others may read it
 }
 
@@ -74,7 +69,7 @@ func (e unusableFile) Is(target error) bool { return target == fds.ErrCertificat
 
 // OpenCertificateFolder uses the folder at path, which must exist. The password
 // is for PKCS#12 files.
-func OpenCertificateFolder(path string, password Secret) (*CertificateFolder, error) {
+func OpenCertificateFolder(path string, password fds.Secret) (*CertificateFolder, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: certificate folder: %w: %w", fds.ErrConfig, err)
@@ -85,10 +80,11 @@ func OpenCertificateFolder(path string, password Secret) (*CertificateFolder, er
 	return &CertificateFolder{path: path, password: password, names: folderNames{path: path}, owners: make(map[fds.SubscriptionID]*ownerFile)}, nil
 }
 
-// Certificate implements CertificateSource. It waits until ctx ends, or half a minute;
+// Certificate returns an owner's certificate, for Config.Certificates. It waits until ctx ends, or half a minute;
 // files of other owners hold it up at no time. A file that cannot be used is an error
 // that matches fds.ErrCertificate; one that cannot be read at this moment is not.
 func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	warn, heard := ctx.Value(warningKey{}).(func(error))
 	f.mu.Lock()
 	o := f.owners[owner.SubscriptionID]
 	if o == nil {
@@ -113,8 +109,8 @@ func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey)
 	})
 	switch {
 	case failed == nil:
-		if warning := o.warning(now); warning != "" {
-			f.tell(owner, o, fmt.Errorf("fdsclient: certificate: %s; it is used all the same", warning))
+		if warning := o.warning(now, heard); warning != "" {
+			o.tell(warn, fmt.Errorf("fdsclient: certificate: %s; it is used all the same", warning))
 		}
 		return now.loaded, nil
 	case ctx.Err() != nil:
@@ -124,35 +120,32 @@ func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey)
 	}
 	o.mu.Lock()
 	before, news := o.known, o.told != failed.Error()
-	if before != nil {
+	if before != nil && heard {
 		o.told = failed.Error()
 	}
 	o.mu.Unlock()
 	if before == nil {
 		return nil, failed
 	}
-	if news {
-		f.tell(owner, o, fmt.Errorf("%w; the certificate read before is used", failed))
+	if news && heard {
+		o.tell(warn, fmt.Errorf("%w; the certificate read before is used", failed))
 	}
 	return before.loaded, nil
 }
 
-// warning returns a sentence once, where others may read the file.
-func (o *ownerFile) warning(now *certificateFile) string {
+// warning returns a sentence once, where someone hears it and others may read the file.
+func (o *ownerFile) warning(now *certificateFile, heard bool) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now.exposure == "" || o.warned {
+	if now.exposure == "" || o.warned || !heard {
 		return ""
 	}
 	o.warned = true
 	return now.exposure
 }
 
-// tell calls OnError without a lock, and not again from within.
-func (f *CertificateFolder) tell(owner fds.OwnerKey, o *ownerFile, failed error) {
-	if f.OnError == nil {
-		return
-	}
+// tell calls warn without a lock, and not again from within.
+func (o *ownerFile) tell(warn func(error), failed error) {
 	set := func(telling bool) (before bool) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -163,7 +156,7 @@ func (f *CertificateFolder) tell(owner fds.OwnerKey, o *ownerFile, failed error)
 		return
 	}
 	defer set(false)
-	f.OnError(owner, failed)
+	warn(failed)
 }
 
 // load returns an owner's file of this moment: the one that was read, where nothing has

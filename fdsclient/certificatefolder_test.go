@@ -141,12 +141,12 @@ func TestAFaultOfAChangedFileIsToldOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), key.SubscriptionID.String()+".pem")
 	source := openCertificates(t, filepath.Dir(path), "")
 	var told []string
-	source.OnError = func(_ fds.OwnerKey, err error) { told = append(told, err.Error()) }
+	ctx := fdsclient.Warned(t.Context(), func(err error) { told = append(told, err.Error()) })
 	well := slices.Concat(issued.ChainPEM, issued.KeyPEM)
 	for _, content := range [][]byte{well, []byte("half a fi"), well, []byte("half a fi"), issued.ChainPEM} {
 		write(t, path, content)
 		for range 5 {
-			if _, err := source.Certificate(t.Context(), key); err != nil {
+			if _, err := source.Certificate(ctx, key); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -207,8 +207,8 @@ func newInFolder(t *testing.T) *inFolder {
 	if !roots.AppendCertsFromPEM(p.CAPEM()) || !roots.AppendCertsFromPEM(m.broker.CA.PEM()) {
 		t.Fatal("no roots")
 	}
-	m.cfg.Provider.BrokerURL, m.cfg.Provider.RootCAs = m.broker.URL, roots
-	m.cfg.Certificates, m.cfg.Hooks = openCertificates(t, m.folder, ""), []any{m.states}
+	m.cfg.Provider.BrokerURL, m.cfg.Provider.Roots = m.broker.URL, realtest.Trusting(roots)
+	m.cfg.Certificates, m.cfg.Hooks = openCertificates(t, m.folder, "").Certificate, []any{m.states}
 	m.cfg.Push.CertificateCheck = 200 * time.Millisecond
 	return m
 }
@@ -269,11 +269,11 @@ func TestASourceThatFailsOnceDelaysTheOwnerByASecond(t *testing.T) {
 	m := newInFolder(t)
 	folder, failed := m.cfg.Certificates, atomic.Bool{}
 	m.cfg.Push.CertificateCheck = time.Hour
-	m.cfg.Certificates = fdsclient.CertificateFunc(func(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	m.cfg.Certificates = certificateFunc(func(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 		if failed.CompareAndSwap(false, true) {
 			return nil, fmt.Errorf("vault: %w", context.DeadlineExceeded)
 		}
-		return folder.Certificate(ctx, owner)
+		return folder(ctx, owner)
 	})
 	m.client = open(t, m.cfg)
 	m.owner = signIn(t, m.client, m.p)[0]
@@ -320,7 +320,7 @@ func BenchmarkALookForACertificate(b *testing.B) {
 	}
 	for name, keys := range map[string][]fds.OwnerKey{"that is there": present, "that is not": absent} {
 		b.Run(name, func(b *testing.B) {
-			source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+			source, err := fdsclient.OpenCertificateFolder(folder, fds.Secret{})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -15,24 +15,6 @@ import (
 	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
-// CertificateSource returns the client certificate of an owner (M2). It is asked
-// before every connect and about every Push.CertificateCheck, connected or waiting for
-// one, so it may return another one once that has changed; keys may live elsewhere,
-// behind a crypto.Signer. Without one for the owner the error matches fds.ErrNoCertificate;
-// where there is one that only a person can mend, fds.ErrCertificate. Every other error
-// counts as one that passes, and the source is asked again soon.
-type CertificateSource interface {
-	Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error)
-}
-
-// CertificateFunc makes a CertificateSource of a function.
-type CertificateFunc func(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error)
-
-// Certificate calls f.
-func (f CertificateFunc) Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
-	return f(ctx, owner)
-}
-
 // certificatePatience is how long a caller waits for a certificate's file, which may be
 // on a network, or be made to take long to decrypt.
 const certificatePatience = 30 * time.Second
@@ -96,7 +78,8 @@ type warningKey struct{}
 
 // ownersCertificate asks the source, which may be the caller's own code.
 func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
-	certificate, err := contained("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates.Certificate(ctx, owner) })
+	ctx = context.WithValue(ctx, warningKey{}, func(err error) { c.certificateFailed(owner, err) })
+	certificate, err := contained("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates(ctx, owner) })
 	if err != nil {
 		return nil, err
 	}

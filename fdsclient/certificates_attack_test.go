@@ -32,7 +32,7 @@ func TestAttackNamesInTheAuthorizationServersCertificateForgeNoLogLine(t *testin
 	var log strings.Builder
 	issuer := "https://localhost:" + port
 	cfg := configure(t, start(t, fdstest.Options{}))
-	cfg.Provider = fdsclient.Provider{Issuer: issuer, RootCAs: roots, APIURL: issuer}
+	cfg.Provider = fdsclient.Provider{Issuer: issuer, Roots: realtest.Trusting(roots), APIURL: issuer}
 	cfg.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	client := open(t, cfg)
 	_, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(context.Context, string) error { return nil }})
@@ -69,7 +69,7 @@ func issuedFor(t *testing.T, p *fdstest.Provider, n int) (fdstest.Certificate, f
 
 func openCertificates(t *testing.T, folder, password string) *fdsclient.CertificateFolder {
 	t.Helper()
-	source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.NewSecret(password))
+	source, err := fdsclient.OpenCertificateFolder(folder, fds.NewSecret(password))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,20 +126,20 @@ func TestAttackACertificateThatIsLongInDecryptionHoldsUpNoOther(t *testing.T) {
 func TestAttackACertificateSourceThatPanicsEndsNothing(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	issued, _ := issuedFor(t, p, 0)
-	panics := func(what any) fdsclient.CertificateFunc {
+	panics := func(what any) certificateFunc {
 		return func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { panic(what) }
 	}
 	broken := issued.TLS
 	broken.PrivateKey = panickingKey{issued.TLS.PrivateKey.(crypto.Signer)}
 	for name, c := range map[string]struct {
-		source fdsclient.CertificateSource
+		source certificateFunc
 		roots  func(context.Context) (*x509.CertPool, error)
 		says   string
 	}{
 		"the source":      {panics("no vault\x1b[31m"), nil, `Config.Certificates panicked: "no vault`},
 		"with an error":   {panics(errors.New("no vault")), nil, `Config.Certificates panicked: "no vault"`},
-		"a source of nil": {fdsclient.CertificateFunc(nil), nil, "Config.Certificates panicked"},
-		"the key":         {fdsclient.CertificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &broken, nil }), nil, "private key panicked"},
+		"a source of nil": {nil, nil, "Config.Certificates panicked"},
+		"the key":         {certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &broken, nil }), nil, "private key panicked"},
 		"the roots":       {certificatesOf(p), func(context.Context) (*x509.CertPool, error) { panic("no roots") }, `Provider.Roots panicked: "no roots"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestAttackACertificateSourceThatPanicsEndsNothing(t *testing.T) {
 			cfg := configure(t, p)
 			cfg.Store, cfg.Certificates = store.Store, c.source
 			if c.roots != nil {
-				cfg.Provider.RootCAs, cfg.Provider.Roots = nil, c.roots
+				cfg.Provider.Roots = c.roots
 			}
 			states := make(stateHook, 100)
 			cfg.Hooks = []any{states}
@@ -191,7 +191,7 @@ func TestAttackTheApplicationsSourcesThatPanicEndNothing(t *testing.T) {
 			c.Application.Certificate = func(context.Context) (*tls.Certificate, error) { panic("no device") }
 		},
 		`Provider.Roots panicked: "no roots"`: func(c *fdsclient.Config) {
-			c.Provider.RootCAs, c.Provider.Roots = nil, func(context.Context) (*x509.CertPool, error) { panic("no roots") }
+			c.Provider.Roots = func(context.Context) (*x509.CertPool, error) { panic("no roots") }
 		},
 		`Provider.Dial panicked: "no tunnel"`: func(c *fdsclient.Config) {
 			c.Provider.Dial = func(context.Context, string, string) (net.Conn, error) { panic("no tunnel") }
@@ -214,7 +214,7 @@ func TestRootsAreReadFromWhatEditorsMakeOfThem(t *testing.T) {
 	other := realtest.NewCA(t).PEM()
 	write(t, path, []byte("\ufeff"), p.CAPEM(), other)
 	cfg := configure(t, p)
-	cfg.Provider.RootCAs, cfg.Provider.Roots = nil, fdsclient.RootsFile(path)
+	cfg.Provider.Roots = fdsclient.RootsFile(path)
 	signIn(t, open(t, cfg), p)
 
 	write(t, path, other, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), p.CAPEM())

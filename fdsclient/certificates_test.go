@@ -1,6 +1,7 @@
 package fdsclient_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -52,7 +53,7 @@ func TestACertificateIsReadFromPEMAndPKCS12(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
 			write(t, filepath.Join(folder, c.file), c.data)
-			source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.NewSecret("open sesame"))
+			source, err := fdsclient.OpenCertificateFolder(folder, fds.NewSecret("open sesame"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +97,7 @@ func TestWhatIsWrongWithACertificateFileIsSaid(t *testing.T) {
 			if c.file != "" {
 				write(t, filepath.Join(folder, c.file), c.data)
 			}
-			source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+			source, err := fdsclient.OpenCertificateFolder(folder, fds.Secret{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,7 @@ func TestWhatIsWrongWithACertificateFileIsSaid(t *testing.T) {
 			}
 		})
 	}
-	if _, err := fdsclient.OpenCertificateFolder(filepath.Join(t.TempDir(), "missing"), fdsclient.Secret{}); !errors.Is(err, fds.ErrConfig) {
+	if _, err := fdsclient.OpenCertificateFolder(filepath.Join(t.TempDir(), "missing"), fds.Secret{}); !errors.Is(err, fds.ErrConfig) {
 		t.Errorf("a missing folder: %v", err)
 	}
 }
@@ -131,21 +132,22 @@ func TestAChangedCertificateIsTakenAndABadOneIsNot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	source, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+	source, err := fdsclient.OpenCertificateFolder(folder, fds.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var told []error
-	source.OnError = func(owner fds.OwnerKey, err error) {
+	var ctx context.Context
+	ctx = fdsclient.Warned(t.Context(), func(err error) {
 		told = append(told, err)
 		// Until when the old one serves is what its reader asks next.
-		if c, err := source.Certificate(t.Context(), owner); err != nil || c == nil {
+		if c, err := source.Certificate(ctx, key); err != nil || c == nil {
 			t.Errorf("asked for while it is told: %v, %v", c, err)
 		}
-	}
+	})
 	read := func() string {
 		t.Helper()
-		c, err := source.Certificate(t.Context(), key)
+		c, err := source.Certificate(ctx, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,14 +65,9 @@ func TestAttackAKeyThatOthersMayReadIsUsedAndWarnedAboutOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		source := openCertificates(t, folder, "")
-		source.OnError = func(owner fds.OwnerKey, err error) {
-			if owner != key {
-				t.Errorf("of %v", owner)
-			}
-			told = append(told, err.Error())
-		}
+		ctx := fdsclient.Warned(t.Context(), func(err error) { told = append(told, err.Error()) })
 		for range 3 {
-			if c, err := source.Certificate(t.Context(), key); err != nil || c == nil {
+			if c, err := source.Certificate(ctx, key); err != nil || c == nil {
 				t.Fatalf("not used: %v", err)
 			}
 		}

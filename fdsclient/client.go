@@ -18,7 +18,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -30,8 +29,6 @@ type Client struct {
 	cfg       Config
 	log       *slog.Logger
 	store     tokenstore.Store
-	limiter   push.Limiter
-	budget    *push.Budget
 	auth      *authserver.Server
 	used      usedAttempts
 	followers *following.Followers
@@ -90,8 +87,6 @@ func New(cfg Config) (*Client, error) {
 		cfg:        cfg,
 		log:        cfg.Logger,
 		store:      cfg.Store,
-		limiter:    cfg.Push.Limiter,
-		budget:     push.NewBudget(cfg.Push.MaxBytes),
 		scheduler:  newScheduler(),
 		owners:     make(map[fds.OwnerKey]*Owner),
 		grants:     make(map[tokenstore.Key]*grant),
@@ -102,18 +97,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.followers = following.New(c.followSettings())
 	c.closing, c.close = context.WithCancel(context.Background())
-	if c.limiter == nil {
-		c.limiter = rate.NewLimiter(200, 50)
-	}
-	if folder, ok := cfg.Certificates.(*CertificateFolder); ok && folder.OnError == nil {
-		folder.OnError = c.certificateFailed
-	}
 	c.auth = authserver.New(c.authSettings())
 	if cfg.Application.Certificate != nil {
 		c.scheduler.watch = c.auth.Identities.Watch
-	}
-	if err := c.tryConfig(); err != nil {
-		return nil, err
 	}
 	if err := c.claimRedirectURL(); err != nil {
 		return nil, err
@@ -124,31 +110,15 @@ func New(cfg Config) (*Client, error) {
 
 // tellLimits says what will not work as the configuration is, though it can be used.
 func (c *Client) tellLimits() {
-	p, gaps := &c.cfg.Provider, &c.cfg.Push.Gaps
+	p, gaps := &c.cfg.Provider, &c.cfg.Gaps
 	narrow := !slices.Contains(c.cfg.Push.Topics, "#")
 	switch {
 	case p.BrokerURL == "" && c.cfg.Poll.Interval == 0, gaps.Off && p.BrokerURL != "":
 	case p.APIURL == "":
-		c.log.Warn("Provider.APIURL is missing: what an outage loses cannot be fetched, each gap stays open, and Owner.Pull fails; set it, or Push.Gaps.Off", "broker", p.BrokerURL)
+		c.log.Warn("Provider.APIURL is missing: what an outage loses cannot be fetched, each gap stays open, and Owner.Pull fails; set it, or Gaps.Off", "broker", p.BrokerURL)
 	case narrow && (p.Dialect.EventTopic == "" || p.Dialect.StatusTopic == ""):
-		c.log.Warn("Push.Topics names some topics only, and which items of the Web API they name cannot be told: a gap stays open, and what is polled is not handed over; set Provider.Dialect.EventTopic and StatusTopic, or Push.Gaps.Off")
+		c.log.Warn("Push.Topics names some topics only, and which items of the Web API they name cannot be told: a gap stays open, and what is polled is not handed over; set Provider.Dialect.EventTopic and StatusTopic, or Gaps.Off")
 	}
-}
-
-// tryConfig finds out what pull and push would refuse once they are needed.
-func (c *Client) tryConfig() error {
-	if _, err := c.newPull(noAPI{}, c.cfg.Pull.RetryFor, nil); err != nil {
-		return fmt.Errorf("fdsclient: %w: Provider.APIURL: %w", fds.ErrConfig, err)
-	}
-	id := fds.NewSubscriptionID()
-	trial := c.pushConfig(fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), nil)
-	if trial.BrokerURL == "" {
-		trial.BrokerURL = "mqtts://broker.invalid"
-	}
-	if _, err := push.New(trial); err != nil {
-		return fmt.Errorf("fdsclient: %w: Push: %w", fds.ErrConfig, err)
-	}
-	return nil
 }
 
 // String names the application and the provider.

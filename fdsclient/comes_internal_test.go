@@ -11,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -32,13 +33,14 @@ func comeAndGo(b *testing.B, owners int) {
 		Application: Application{ClientID: "app"},
 		Store:       tokenstore.OpenMemory(),
 		State:       new(statestore.Memory),
-		Certificates: CertificateFunc(func(ctx context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
+		Certificates: (func(ctx context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
 			if key.SubscriptionID != guest {
 				<-ctx.Done() // the others connect for ever
 			}
 			return nil, errors.New("there is none")
 		}),
-		Push:   Push{Rescan: time.Hour, Limiter: unlimited{}},
+		Push:   push.Settings{Limit: new(fds.Limit)},
+		Rescan: time.Hour,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -48,7 +50,7 @@ func comeAndGo(b *testing.B, owners int) {
 	grant := func(id fds.SubscriptionID) tokenstore.Grant {
 		return tokenstore.Grant{
 			Key: tokenstore.Key{Issuer: issuer, ClientID: "app", GrantID: id.String()}, Subscriptions: []string{id.String()},
-			AccessToken: tokenstore.NewSecret("a"), RefreshToken: tokenstore.NewSecret("r"), TokenType: "Bearer", AccessExpiry: time.Now().Add(24 * time.Hour),
+			AccessToken: fds.NewSecret("a"), RefreshToken: fds.NewSecret("r"), TokenType: "Bearer", AccessExpiry: time.Now().Add(24 * time.Hour),
 		}
 	}
 	for range owners {
@@ -108,7 +110,3 @@ func (o *Owner) gone(err error) bool {
 	var partly *SignOutError
 	return errors.As(err, &partly) && partly.Deleted && !partly.SessionEnded && !o.client.knows(o)
 }
-
-type unlimited struct{}
-
-func (unlimited) Wait(context.Context) error { return nil }

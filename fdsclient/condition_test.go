@@ -56,8 +56,8 @@ func TestAnOpenGapIsSeen(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	cfg.Push.Gaps.Wait = 10 * time.Millisecond
-	cfg.Push.Gaps.Retry.Max = 2 * time.Second
+	cfg.Gaps.Wait = 10 * time.Millisecond
+	cfg.Gaps.Retry.Max = 2 * time.Second
 	client := open(t, cfg)
 	o := p.Owners()[0]
 	owner := signIn(t, client, p, o)[0]
@@ -162,7 +162,7 @@ func TestAClientSaysWhatWillNotWork(t *testing.T) {
 		"a broker without a Web API": {func(c *fdsclient.Config) { c.Provider.APIURL = "" }, "Provider.APIURL is missing"},
 		"topics that cannot be told": {func(c *fdsclient.Config) { c.Push.Topics = []string{"devices/+/events"} }, "EventTopic"},
 		"all is well":                {func(*fdsclient.Config) {}, ""},
-		"gaps are off":               {func(c *fdsclient.Config) { c.Provider.APIURL, c.Push.Gaps.Off = "", true }, ""},
+		"gaps are off":               {func(c *fdsclient.Config) { c.Provider.APIURL, c.Gaps.Off = "", true }, ""},
 		"topics that can be told": {func(c *fdsclient.Config) {
 			c.Push.Topics, c.Provider.Dialect = []string{"devices/+/events"}, p.Dialect()
 		}, ""},

@@ -5,20 +5,12 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"html/template"
 	"log/slog"
 	"net"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -36,36 +28,49 @@ type Config struct {
 	// where secrets lie is not a thing to be decided silently.
 	Store tokenstore.Store
 
-	// Certificates returns each owner's client certificate for push. Without it
-	// Run renews grants and connects no one.
-	Certificates CertificateSource
+	// Certificates returns the client certificate of an owner (M2); a CertificateFolder's method
+	// Certificate is one. It is asked before every connect and about every
+	// Push.CertificateCheck, connected or waiting for one, so it may return another one once
+	// that has changed; keys may live elsewhere, behind a crypto.Signer. Without one for the
+	// owner its error is to match fds.ErrNoCertificate; where there is one that only a person
+	// can mend, fds.ErrCertificate. Every other error counts as one that passes, and it is
+	// asked again soon. Without Certificates Run renews grants and connects no one.
+	Certificates func(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error)
 
 	// State remembers what a run needs besides grants. Nil means a folder named
 	// for the application in the user's state folder.
 	State statestore.Store
 
-	Push Push
-	Pull Pull
+	// Push are the settings of all owners' connections. Topics hold for what is fetched or
+	// polled too, see Gaps and Provider.Dialect; so do MaxAttempts, DeadLetter, SlowHandler and
+	// HandlerBackoff. Budget and Limit are shared by all owners; by default 64 MiB, and 200
+	// connects a second, 50 at once. An owner that was taken over stays stopped until it signs
+	// in again, unless TakenOverRetry is set or the broker gave no reason
+	// (push.TakenOverError.Suspected).
+	Push push.Settings
+	// Pull are the settings of Owner.Pull and of what Run fetches, whose attempts Gaps.Retry
+	// spaces in the place of RetryFor. Limit bounds the requests of all owners; default 16 at
+	// once. Share one among the Clients of a provider.
+	Pull pull.Settings
+	Gaps Gaps // how what an outage lost is made good
 	Poll Poll // in the place of push, where the provider has no broker
+
+	// KeepWithoutGrant keeps the connection of an owner whose user has withdrawn consent,
+	// or whom the provider took out of the grant, as long as Run and the broker do. By
+	// default it ends, with the reason in Owner.Connection: where consent was withdrawn,
+	// messages wait in the broker's session for a new sign-in; of who was taken out of a
+	// grant that goes on for others, the session ends too. An owner who is polled, or signed
+	// out, is not kept.
+	KeepWithoutGrant bool
+	Rescan           time.Duration // how often Run looks for owners that came or went in another process; default 30 s
 
 	// Logger receives events; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Hooks are told what happens to grants and connections: each implements
-	// one or more of the Hook interfaces. They are called from the goroutine
-	// that does the work and must be fast and safe for concurrent use.
+	// Hooks are told what happens to grants, connections and messages: each implements one or
+	// more of the interfaces that the package's documentation lists. They are called from the
+	// goroutine that does the work and must be fast and safe for concurrent use.
 	Hooks []any
-}
-
-// Pull says how owners' data is read from the Web API.
-type Pull struct {
-	// RetryFor is how long a request of Owner.Pull is repeated; see pull.Config.
-	// Backfills space their attempts by Push.Gaps.Retry instead.
-	RetryFor time.Duration
-	MaxPages int // bound of one list's pages; default 10,000
-	// Limit bounds the requests of all owners together. Nil: 16 at once. Share one
-	// among the Clients of a provider.
-	Limit *pull.Limit
 }
 
 const pullsAtOnce = 16
@@ -82,16 +87,10 @@ type Provider struct {
 
 	APIURL    string // https URL of the Web API; /fds/v2/ is appended
 	BrokerURL string // mqtts or wss URL of the broker; see push.Config.BrokerURL
-	// BrokerFallbacks are more URLs of the same broker, tried in turn.
-	BrokerFallbacks []string
-	// AllowedServers are the hosts to which the broker may refer clients; none:
-	// referrals are not followed. See push.Config.
-	AllowedServers []string
 
-	RootCAs *x509.CertPool // trusted for all of its servers; nil: the system's
-	// Roots returns them anew before each request and each dial, in the place of
-	// RootCAs, so that an authority may change while the process runs; see
-	// RootsFile. It must not wait for long.
+	// Roots returns, before each request and each dial, the authorities that are trusted for
+	// all of its servers, so that one may change while the process runs; see RootsFile. It must
+	// not wait for long. Nil: the system's.
 	Roots        func(context.Context) (*x509.CertPool, error)
 	ExactlyTLS12 bool // pin TLS 1.2; default 1.2 or newer (W2, M1)
 	// Dial opens the network connections to all of its servers, for networks that need a way
@@ -147,7 +146,7 @@ type Application struct {
 
 	// The application proves who it is with one of these, or is a public client
 	// with none (W4).
-	ClientSecret Secret
+	ClientSecret fds.Secret
 	// Certificate returns the client certificate for TLS (RFC 8705), which FDS
 	// recommends; CertificateFiles makes one of two files. It is asked before each
 	// token request and every half minute; when it returns another one, connections
@@ -201,212 +200,4 @@ type Application struct {
 	// or IDs, an array of strings (W7; FDS does not name it); default
 	// "subscription_id".
 	SubscriptionClaim string
-}
-
-// Push settings of all owners' connections. See push.Config for each field; the
-// zero value stands for its defaults.
-type Push struct {
-	// Topics below fds/v2/<subscription_id>/ are what is wanted, also of what is fetched
-	// or polled; default "#", everything. See Gaps and Provider.Dialect.
-	Topics        []string
-	SessionExpiry time.Duration // how long the broker keeps messages for us
-	KeepAlive     time.Duration
-	MaxPacketSize int // bytes
-	// MaxBytes is what the messages of all owners that wait for handlers may take in memory,
-	// beside one for each owner; see push.Budget. Default 64 MiB.
-	MaxBytes int
-	// Proxy and ALPN are the way to the broker; see push.Config. By default the proxy
-	// of the environment is used; "none" uses none.
-	Proxy string
-	ALPN  []string
-	// CertificateCheck is about how often Config.Certificates is asked whether an owner
-	// has another certificate, connected or waiting for one; see push.Config. Default
-	// 30 s, so that a new one is taken up within a minute.
-	CertificateCheck time.Duration
-	// TakenOverRetry makes an owner that was taken over by another process try
-	// again after that long, at least a minute. 0: it stays stopped until it signs
-	// in again, unless the broker gave no reason (push.TakenOverError.Suspected):
-	// then it is tried again every few minutes.
-	TakenOverRetry time.Duration
-	// MaxAttempts is how often a message is handed over before DeadLetter gets it;
-	// both or neither. By default it is handed over until it succeeds.
-	MaxAttempts int
-	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
-	SlowHandler time.Duration // how long a handler may take until that is reported; default 1 minute
-	Gaps        Gaps          // how what an outage lost is made good
-	// KeepWithoutGrant keeps the connection of an owner whose user has withdrawn consent,
-	// or whom the provider took out of the grant, as long as Run and the broker do. By
-	// default it ends, with the reason in Owner.Connection: where consent was withdrawn,
-	// messages wait in the broker's session for a new sign-in; of who was taken out of a
-	// grant that goes on for others, the session ends too. An owner who is polled, or signed
-	// out, is not kept.
-	KeepWithoutGrant bool
-	Limiter          push.Limiter  // rate of connects of all owners; default 200 a second, 50 at once
-	Rescan           time.Duration // how often Run looks for owners that came or went in another process; default 30 s
-}
-
-// validate returns a copy with its defaults, or an error that names every fault.
-func (c Config) validate() (Config, error) {
-	var faults []string
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	checkURL := func(name, value, scheme string) {
-		if why := authserver.URLFault(value, scheme); why != "" {
-			fault("%s %q %s", name, authserver.WithoutUser(value), why)
-		}
-	}
-
-	p := &c.Provider
-	if p.Issuer == "" {
-		fault("Provider.Issuer is missing: the https URL of the provider's authorization server")
-	} else {
-		checkURL("Provider.Issuer", p.Issuer, "https")
-		if strings.ContainsAny(p.Issuer, "?#") {
-			fault("Provider.Issuer %q must have no query and no fragment", authserver.WithoutUser(p.Issuer))
-		}
-	}
-	for name, value := range map[string]string{
-		"Provider.Endpoints.Authorization":       p.Endpoints.Authorization,
-		"Provider.Endpoints.Token":               p.Endpoints.Token,
-		"Provider.Endpoints.Revocation":          p.Endpoints.Revocation,
-		"Provider.Endpoints.JWKS":                p.Endpoints.JWKS,
-		"Provider.Endpoints.PushedAuthorization": p.Endpoints.PushedAuthorization,
-		"Provider.Endpoints.DeviceAuthorization": p.Endpoints.DeviceAuthorization,
-		"Provider.Endpoints.Introspection":       p.Endpoints.Introspection,
-		"Provider.APIURL":                        p.APIURL,
-	} {
-		if value != "" {
-			checkURL(name, value, "https")
-		}
-	}
-	if p.BrokerURL != "" {
-		scheme := "mqtts"
-		if strings.HasPrefix(p.BrokerURL, "wss:") {
-			scheme = "wss"
-		}
-		checkURL("Provider.BrokerURL", p.BrokerURL, scheme)
-	}
-	if p.RootCAs != nil && p.Roots != nil {
-		fault("Provider.RootCAs and Provider.Roots are both set; one is enough")
-	}
-	if p.AssumedLifetime < 0 {
-		fault("Provider.AssumedLifetime %v is negative", p.AssumedLifetime)
-	} else if p.AssumedLifetime == 0 {
-		p.AssumedLifetime = 5 * time.Minute
-	}
-	if p.RefreshInterval < 0 {
-		fault("Provider.RefreshInterval %v is negative", p.RefreshInterval)
-	} else if p.RefreshInterval == 0 {
-		p.RefreshInterval = 24 * time.Hour
-	}
-	for _, code := range p.FinalErrors {
-		if why := authserver.FinalErrorFault(code); why != "" {
-			fault("Provider.FinalErrors: %q %s", code, why)
-		}
-	}
-	for _, resource := range p.Resources {
-		if u, err := url.Parse(resource); err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
-			fault("Provider.Resources %q is not an absolute URI without fragment (RFC 8707 section 2)", resource)
-		}
-	}
-	p.Dialect = p.Dialect.WithDefaults()
-	for _, text := range p.Dialect.Faults() {
-		fault("Provider.%s", text)
-	}
-	at := time.Date(2026, 11, 24, 13, 14, 15, 0, time.UTC)
-	if back, err := time.Parse(p.Dialect.TimeLayout, at.Format(p.Dialect.TimeLayout)); err != nil || back.Format(time.DateOnly) != at.Format(time.DateOnly) {
-		fault("Provider.Dialect.TimeLayout %q does not give a date that can be read back; write it as package time does", p.Dialect.TimeLayout)
-	}
-	c.Push.Gaps.complete(fault)
-	c.Poll.complete(p, fault)
-
-	for _, why := range c.Application.complete() {
-		fault("%s", why)
-	}
-	if c.Application.RedirectPath == "" {
-		c.Application.RedirectPath = RedirectPath(p.Issuer)
-	}
-
-	c.Hooks = slices.Clone(c.Hooks)
-	for i, hook := range c.Hooks {
-		if why := hookFault(hook); why != "" {
-			fault("Hooks[%d] %s", i, why)
-		}
-	}
-	c.Provider.BrokerFallbacks = slices.Clone(c.Provider.BrokerFallbacks)
-	c.Provider.AllowedServers = slices.Clone(c.Provider.AllowedServers)
-	c.Provider.Resources = slices.Clone(c.Provider.Resources)
-	c.Provider.FinalErrors = slices.Clone(c.Provider.FinalErrors)
-	c.Push.ALPN = slices.Clone(c.Push.ALPN)
-	if c.Push.Topics = slices.Clone(c.Push.Topics); len(c.Push.Topics) == 0 {
-		c.Push.Topics = []string{"#"}
-	}
-	root := fds.NewSubscriptionID().Root()
-	for _, topic := range c.Push.Topics {
-		if _, err := root.Filter(topic); err != nil {
-			fault("Push.Topics: %v", err)
-		}
-	}
-	if c.Push.MaxBytes < 0 {
-		fault("Push.MaxBytes is %d; it must be positive, or 0 for the default", c.Push.MaxBytes)
-	}
-	if c.Pull.MaxPages < 0 {
-		fault("Pull.MaxPages is %d; it must be positive, or 0 for the default", c.Pull.MaxPages)
-	}
-	if c.Pull.Limit == nil {
-		c.Pull.Limit = pull.NewLimit(pullsAtOnce, 0)
-	}
-	if c.Push.Rescan <= 0 {
-		c.Push.Rescan = 30 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if len(faults) > 0 {
-		slices.Sort(faults)
-		return c, fmt.Errorf("fdsclient: %w: %s", fds.ErrConfig, strings.Join(faults, "; "))
-	}
-	return c, nil
-}
-
-// complete fills in the defaults and returns the faults.
-func (a *Application) complete() (faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	switch {
-	case a.Name == "":
-		a.Name = "fds-go"
-	case !utf8.ValidString(a.Name) || strings.ContainsFunc(a.Name, unicode.IsControl):
-		fault("Application.Name %q holds a character that cannot be shown", a.Name)
-	}
-	if a.ClientID == "" {
-		fault("Application.ClientID is missing: the ID under which the provider registered the application")
-	}
-	for _, why := range a.methodFaults() {
-		fault("%s", why)
-	}
-	a.RedirectPorts = slices.Clone(a.RedirectPorts)
-	if a.Scopes = slices.Clone(a.Scopes); a.Scopes == nil {
-		a.Scopes = []string{"openid", "offline_access"}
-	}
-	if a.RedirectURL != "" {
-		if why := authserver.URLFault(a.RedirectURL, "https"); why != "" {
-			fault("Application.RedirectURL %q %s", authserver.WithoutUser(a.RedirectURL), why)
-		} else if strings.Contains(a.RedirectURL, "#") {
-			fault("Application.RedirectURL %q must have no fragment (RFC 6749 section 3.1.2)", a.RedirectURL)
-		}
-	}
-	if path := a.RedirectPath; path != "" && (path[0] != '/' || strings.ContainsAny(path, "?#% \\") || strings.Contains(path, "//")) {
-		fault("Application.RedirectPath %q is not a plain path such as /callback", path)
-	}
-	for _, port := range a.RedirectPorts {
-		if port < 1 || port > 65535 {
-			fault("Application.RedirectPorts: %d is no port", port)
-		}
-	}
-	if a.SymmetricIDTokens && len(a.ClientSecret.Reveal()) < authserver.MinSymmetricSecret {
-		fault("Application.SymmetricIDTokens needs a ClientSecret of at least %d bytes (RFC 7518 section 3.2)", authserver.MinSymmetricSecret)
-	}
-	if a.SubscriptionClaim == "" {
-		a.SubscriptionClaim = "subscription_id"
-	}
-	return faults
 }

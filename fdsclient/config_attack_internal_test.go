@@ -3,52 +3,57 @@ package fdsclient
 import (
 	"context"
 	"net"
-	"slices"
+	"reflect"
 	"testing"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 )
 
-// TestAttackWhatBoundsAConnectionReachesIt: else what an operator sets protects nothing.
-func TestAttackWhatBoundsAConnectionReachesIt(t *testing.T) {
-	client := gapClient(t, func(cfg *Config) {
-		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.ExactlyTLS12 = []string{"mqtts://second.example"}, []string{"third.example"}, true
-		cfg.Provider.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
-		cfg.Push = Push{
-			Topics: []string{"a"}, MaxPacketSize: 2 << 10, KeepAlive: time.Hour, SessionExpiry: time.Hour, CertificateCheck: time.Hour,
-			TakenOverRetry: time.Hour, MaxAttempts: 7, SlowHandler: time.Hour, MaxBytes: 9, Proxy: "none", ALPN: []string{"mqtt"},
-			DeadLetter: func(context.Context, delivery.Message, error) error { return nil },
+// TestAttackEverySettingReachesPushAndPull: else what an operator sets protects nothing.
+func TestAttackEverySettingReachesPushAndPull(t *testing.T) {
+	spacing := push.Backoff{Initial: time.Hour, Max: time.Hour, StableAfter: time.Hour, Slow: time.Hour}
+	pushing := push.Settings{
+		Topics: []string{"a"}, AtMostOnce: true, Fallbacks: []string{"mqtts://second.example"}, AllowedServers: []string{"third.example"},
+		SessionExpiry: time.Hour, KeepAlive: time.Hour, ReceiveMaximum: 3, MaxPacketSize: 2 << 10,
+		ConnectTimeout: time.Hour, WriteTimeout: time.Hour, DrainTimeout: time.Hour, CertificateCheck: time.Hour,
+		Backoff: spacing, Limit: new(fds.Limit), TakenOverRetry: time.Hour,
+		MaxAttempts: 7, DeadLetter: func(context.Context, delivery.Message, error) error { return nil }, SlowHandler: time.Hour, HandlerBackoff: spacing,
+		Budget: push.NewBudget(9), Proxy: "none", ALPN: []string{"mqtt"},
+	}
+	pulling := pull.Settings{
+		MaxBodyBytes: 1, MaxItemBytes: 2, MaxPages: 3, MaxListBytes: 4, Timeout: time.Hour, ListTimeout: 2 * time.Hour, RetryFor: 3 * time.Hour, Limit: new(fds.Limit),
+	}
+	for _, settings := range []any{pushing, pulling} {
+		for field, value := range reflect.ValueOf(settings).Fields() {
+			if value.IsZero() {
+				t.Errorf("%T.%s is not looked at", settings, field.Name)
+			}
 		}
+	}
+	client := gapClient(t, func(cfg *Config) {
+		cfg.Provider.ExactlyTLS12 = true
+		cfg.Provider.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+		cfg.Push, cfg.Pull = pushing, pulling
 	})
 	id := fds.NewSubscriptionID()
-	key := fds.OwnerKey{Issuer: client.cfg.Provider.Issuer, SubscriptionID: id}
-	got := client.pushConfig(key, id.Root(), nil)
-	for name, ok := range map[string]bool{
-		"Owner":            got.Owner == key && got.Root == id.Root(),
-		"BrokerURL":        got.BrokerURL == "mqtts://broker.example",
-		"Fallbacks":        slices.Equal(got.Fallbacks, []string{"mqtts://second.example"}),
-		"AllowedServers":   slices.Equal(got.AllowedServers, []string{"third.example"}),
-		"ExactlyTLS12":     got.ExactlyTLS12,
-		"Topics":           slices.Equal(got.Topics, []string{"a"}),
-		"MaxPacketSize":    got.MaxPacketSize == 2<<10,
-		"KeepAlive":        got.KeepAlive == time.Hour,
-		"SessionExpiry":    got.SessionExpiry == time.Hour,
-		"CertificateCheck": got.CertificateCheck == time.Hour,
-		"TakenOverRetry":   got.TakenOverRetry == time.Hour,
-		"MaxAttempts":      got.MaxAttempts == 7 && got.DeadLetter != nil,
-		"SlowHandler":      got.SlowHandler == time.Hour,
-		"Budget":           got.Budget == client.budget && got.Budget != nil,
-		"Proxy":            got.Proxy == "none",
-		"ALPN":             slices.Equal(got.ALPN, []string{"mqtt"}),
-		"Dial":             got.Dial != nil,
-		"Limiter":          got.Limiter == client.limiter && got.Limiter != nil,
-		"Certificate":      got.Certificate != nil,
-	} {
-		if !ok {
-			t.Errorf("%s is another: %+v", name, got)
-		}
+	got := client.pushConfig(fds.OwnerKey{Issuer: client.cfg.Provider.Issuer, SubscriptionID: id}, id.Root(), nil)
+	if got.Issuer != client.cfg.Provider.Issuer || got.Root != id.Root() || got.BrokerURL != "mqtts://broker.example" || !got.ExactlyTLS12 || got.Dial == nil || got.Certificate == nil {
+		t.Errorf("%+v", got)
+	}
+	if got.DeadLetter == nil {
+		t.Error("DeadLetter is lost")
+	}
+	got.DeadLetter, pushing.DeadLetter = nil, nil // functions compare with nothing
+	if !reflect.DeepEqual(got.Settings, pushing) {
+		t.Errorf("%+v, want %+v", got.Settings, pushing)
+	}
+	reading := client.pullConfig(noAPI{}, pulling.RetryFor, nil)
+	if !reflect.DeepEqual(reading.Settings, pulling) {
+		t.Errorf("%+v, want %+v", reading.Settings, pulling)
 	}
 }
 
@@ -58,7 +63,7 @@ func TestAttackManyOwnersStormNoProviderByDefault(t *testing.T) {
 	connects := 0
 	for connects < 1000 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		err := client.limiter.Wait(ctx)
+		err := client.cfg.Push.Limit.Wait(ctx)
 		cancel()
 		if err != nil {
 			break
@@ -88,11 +93,11 @@ func TestAttackAListThatIsChangedAfterNewChangesNothing(t *testing.T) {
 	resources, topics, ports := []string{"https://api.example"}, []string{"a"}, []int{1}
 	client := gapClient(t, func(cfg *Config) {
 		cfg.Hooks, cfg.Push.Topics, cfg.Application.RedirectPorts = hooks, topics, ports
-		cfg.Provider.BrokerFallbacks, cfg.Provider.AllowedServers, cfg.Provider.Resources = fallbacks, allowed, resources
+		cfg.Push.Fallbacks, cfg.Push.AllowedServers, cfg.Provider.Resources = fallbacks, allowed, resources
 	})
 	hooks[0], fallbacks[0], allowed[0], resources[0], topics[0], ports[0] = 1, "x", "x", "x", "x", 2
 	cfg := client.cfg
-	if cfg.Hooks[0] != any(hook) || cfg.Provider.BrokerFallbacks[0] == "x" || cfg.Provider.AllowedServers[0] == "x" || cfg.Provider.Resources[0] == "x" ||
+	if cfg.Hooks[0] != any(hook) || cfg.Push.Fallbacks[0] == "x" || cfg.Push.AllowedServers[0] == "x" || cfg.Provider.Resources[0] == "x" ||
 		cfg.Push.Topics[0] == "x" || cfg.Application.RedirectPorts[0] == 2 {
 		t.Errorf("%+v", cfg)
 	}

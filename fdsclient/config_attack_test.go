@@ -1,12 +1,10 @@
 package fdsclient_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"strings"
@@ -39,15 +37,15 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 		says   string
 	}{
 		"two ways to prove itself": {func(c *fdsclient.Config) {
-			c.Application.ClientSecret, c.Application.Key = fdsclient.NewSecret("hunter2"), curve
-		}, "choose with AuthMethod"},
-		"TLS and no certificate":  {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthTLS }, "tls_client_auth needs a Certificate"},
-		"self-signed and none":    {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthSelfSignedTLS }, "needs a Certificate"},
-		"assertions and no key":   {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthPrivateKeyJWT }, "needs a Key"},
+			c.Application.ClientSecret, c.Application.Key = fds.NewSecret("hunter2"), curve
+		}, "Application.AuthMethod is missing, and there are a client secret and a key; choose one"},
+		"TLS and no certificate":  {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthTLS }, "tls_client_auth needs a client certificate"},
+		"self-signed and none":    {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthSelfSignedTLS }, "needs a client certificate"},
+		"assertions and no key":   {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthPrivateKeyJWT }, "needs a private key"},
 		"an odd method":           {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthMethod(odd) }, "is not supported"},
 		"a weak key":              {func(c *fdsclient.Config) { c.Application.Key = small }, "at least 2048 bits"},
-		"another key's algorithm": {func(c *fdsclient.Config) { c.Application.Key, c.Application.KeyAlgorithm = curve, "RS256" }, "does not suit the Key"},
-		"no algorithm at all":     {func(c *fdsclient.Config) { c.Application.Key, c.Application.KeyAlgorithm = curve, "none" }, "does not suit the Key"},
+		"another key's algorithm": {func(c *fdsclient.Config) { c.Application.Key, c.Application.KeyAlgorithm = curve, "RS256" }, "does not suit the key"},
+		"no algorithm at all":     {func(c *fdsclient.Config) { c.Application.Key, c.Application.KeyAlgorithm = curve, "none" }, "does not suit the key"},
 		"an odd name":             {func(c *fdsclient.Config) { c.Application.Name = odd }, "cannot be shown"},
 		"a name that is no text":  {func(c *fdsclient.Config) { c.Application.Name = "\xff" }, "cannot be shown"},
 		"a redirect's fragment":   {func(c *fdsclient.Config) { c.Application.RedirectURL = "https://app.example/cb#x" }, "must have no fragment"},
@@ -56,23 +54,20 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 		"a redirect path, escape": {func(c *fdsclient.Config) { c.Application.RedirectPath = "/cb%2F" }, "is not a plain path"},
 		"a redirect path, host":   {func(c *fdsclient.Config) { c.Application.RedirectPath = "//evil.example" }, "is not a plain path"},
 		"a redirect path, back":   {func(c *fdsclient.Config) { c.Application.RedirectPath = `/\evil.example` }, "is not a plain path"},
-		"port 0":                  {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{0} }, "0 is no port"},
-		"a negative port":         {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{-1} }, "-1 is no port"},
+		"port 0":                  {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{0} }, "has 0, which is no port"},
+		"a negative port":         {func(c *fdsclient.Config) { c.Application.RedirectPorts = []int{-1} }, "has -1, which is no port"},
 
 		"an issuer's fragment": {func(c *fdsclient.Config) { c.Provider.Issuer = "https://a.example#b" }, "no fragment"},
 		"an issuer's password": {func(c *fdsclient.Config) { c.Provider.Issuer = "https://user:hunter2@a.example" }, "Provider.Issuer"},
 		"an odd issuer":        {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + odd }, "Provider.Issuer"},
 		"a broker's password":  {func(c *fdsclient.Config) { c.Provider.BrokerURL = "mqtts://user:hunter2@b.example" }, "Provider.BrokerURL"},
-		"ws":                   {func(c *fdsclient.Config) { c.Provider.BrokerURL = "ws://b.example" }, "must begin with mqtts://"},
+		"ws":                   {func(c *fdsclient.Config) { c.Provider.BrokerURL = "ws://b.example" }, "Provider.BrokerURL begins with ws://"},
 		"a fallback": {func(c *fdsclient.Config) {
-			c.Provider.BrokerURL, c.Provider.BrokerFallbacks = "mqtts://b.example", []string{"mqtt://c.example"}
-		}, "Fallbacks"},
+			c.Provider.BrokerURL, c.Push.Fallbacks = "mqtts://b.example", []string{"mqtt://c.example"}
+		}, "Push.Fallbacks"},
 		"an allowed server": {func(c *fdsclient.Config) {
-			c.Provider.BrokerURL, c.Provider.AllowedServers = "mqtts://b.example", []string{"https://c.example"}
-		}, "AllowedServers"},
-		"roots twice": {func(c *fdsclient.Config) {
-			c.Provider.RootCAs, c.Provider.Roots = x509.NewCertPool(), func(context.Context) (*x509.CertPool, error) { return nil, nil }
-		}, "one is enough"},
+			c.Provider.BrokerURL, c.Push.AllowedServers = "mqtts://b.example", []string{"https://c.example"}
+		}, "Push.AllowedServers"},
 		"a negative lifetime":   {func(c *fdsclient.Config) { c.Provider.AssumedLifetime = -1 }, "AssumedLifetime"},
 		"a negative refresh":    {func(c *fdsclient.Config) { c.Provider.RefreshInterval = -1 }, "RefreshInterval"},
 		"a resource, no URI":    {func(c *fdsclient.Config) { c.Provider.Resources = []string{"api"} }, "not an absolute URI"},
@@ -88,20 +83,20 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 		"polls of the past":      {func(c *fdsclient.Config) { polled(c); c.Poll.Interval = -time.Hour }, "at least 1s"},
 		"polls for nobody":       {func(c *fdsclient.Config) { polled(c); c.Poll.Interval = 31 * day }, "at most 720h"},
 		"polls beside a broker":  {func(c *fdsclient.Config) { polled(c); c.Provider.BrokerURL = "mqtts://b.example" }, "a provider with a broker pushes"},
-		"polls of nothing":       {func(c *fdsclient.Config) { polled(c); c.Provider.APIURL = "" }, "needs Provider.APIURL"},
+		"polls of nothing":       {func(c *fdsclient.Config) { polled(c); c.Provider.APIURL = "" }, "nothing to read from"},
 		"a negative poll margin": {func(c *fdsclient.Config) { polled(c); c.Poll.Margin = -1 }, "Poll.Margin"},
 		"a long poll margin":     {func(c *fdsclient.Config) { polled(c); c.Poll.Margin = 31 * day }, "Poll.Margin"},
 
-		"a negative margin": {func(c *fdsclient.Config) { c.Push.Gaps.Margin = -1 }, "Gaps.Margin"},
-		"a long margin":     {func(c *fdsclient.Config) { c.Push.Gaps.Margin = 25 * time.Hour }, "Gaps.Margin"},
-		"a negative wait":   {func(c *fdsclient.Config) { c.Push.Gaps.Wait = -1 }, "Gaps.Wait"},
-		"a long wait":       {func(c *fdsclient.Config) { c.Push.Gaps.Wait = 2 * time.Hour }, "Gaps.Wait"},
-		"a negative retry":  {func(c *fdsclient.Config) { c.Push.Gaps.Retry.Initial = -1 }, "Gaps.Retry.Initial"},
-		"a long retry":      {func(c *fdsclient.Config) { c.Push.Gaps.Retry.Max = 25 * time.Hour }, "Gaps.Retry.Max"},
-		"fewer than none":   {func(c *fdsclient.Config) { c.Push.Gaps.Concurrent = -1 }, "Gaps.Concurrent"},
+		"a negative margin": {func(c *fdsclient.Config) { c.Gaps.Margin = -1 }, "Gaps.Margin"},
+		"a long margin":     {func(c *fdsclient.Config) { c.Gaps.Margin = 25 * time.Hour }, "Gaps.Margin"},
+		"a negative wait":   {func(c *fdsclient.Config) { c.Gaps.Wait = -1 }, "Gaps.Wait"},
+		"a long wait":       {func(c *fdsclient.Config) { c.Gaps.Wait = 2 * time.Hour }, "Gaps.Wait"},
+		"a negative retry":  {func(c *fdsclient.Config) { c.Gaps.Retry.Initial = -1 }, "Gaps.Retry.Initial"},
+		"a long retry":      {func(c *fdsclient.Config) { c.Gaps.Retry.Max = 25 * time.Hour }, "Gaps.Retry.Max"},
+		"fewer than none":   {func(c *fdsclient.Config) { c.Gaps.Concurrent = -1 }, "Gaps.Concurrent"},
 
-		"what push refuses":  {func(c *fdsclient.Config) { c.Push.MaxPacketSize = 1 }, "MaxPacketSize"},
-		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "DeadLetter"},
+		"what push refuses":  {func(c *fdsclient.Config) { c.Push.MaxPacketSize = 1 }, "Push.MaxPacketSize"},
+		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "Push.MaxAttempts and the dead letters"},
 	} {
 		cfg := fdsclient.Config{
 			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},

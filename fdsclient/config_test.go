@@ -38,7 +38,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"no client ID":         {func(c *fdsclient.Config) { c.Application.ClientID = "" }, "Application.ClientID is missing"},
 		"method and no secret": {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthClientSecretPost }, "needs a ClientSecret"},
 		"secret and no method": {func(c *fdsclient.Config) {
-			c.Application.AuthMethod, c.Application.ClientSecret = fdsclient.AuthNone, fdsclient.NewSecret("x")
+			c.Application.AuthMethod, c.Application.ClientSecret = fdsclient.AuthNone, fds.NewSecret("x")
 		}, "does not go with"},
 		"unknown method":   {func(c *fdsclient.Config) { c.Application.AuthMethod = "password" }, "not supported"},
 		"http redirect":    {func(c *fdsclient.Config) { c.Application.RedirectURL = "http://app.example/cb" }, "Application.RedirectURL"},
@@ -47,7 +47,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"no error code":    {func(c *fdsclient.Config) { c.Provider.FinalErrors = []string{"a\nb"} }, "Provider.FinalErrors"},
 		"an error for now": {func(c *fdsclient.Config) { c.Provider.FinalErrors = []string{"temporarily_unavailable"} }, "passes by itself"},
 		"a short secret": {func(c *fdsclient.Config) {
-			c.Application.SymmetricIDTokens, c.Application.ClientSecret = true, fdsclient.NewSecret(strings.Repeat("x", 31))
+			c.Application.SymmetricIDTokens, c.Application.ClientSecret = true, fds.NewSecret(strings.Repeat("x", 31))
 		}, "Application.SymmetricIDTokens"},
 		"topic with root":  {func(c *fdsclient.Config) { c.Push.Topics = []string{"fds/v2/#"} }, "topics are below fds/v2/<subscription_id>/ already"},
 		"topic above root": {func(c *fdsclient.Config) { c.Push.Topics = []string{"a/#/b"} }, "Push.Topics"},

@@ -3,7 +3,6 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"slices"
 	"strings"
 
@@ -31,47 +30,24 @@ func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
 }
 
 func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) push.Config {
-	settings := c.cfg.Push
 	// A session is its client ID's, to the letter: filters below another spelling
 	// of the subscription ID are those of another session.
 	own := "fds/v2/" + root.ClientID() + "/"
-	known := slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) || filter == own })
-	roots := c.cfg.Provider.Roots
-	if roots != nil {
-		roots = func(ctx context.Context) (*x509.CertPool, error) {
-			return contained("Provider.Roots", func() (*x509.CertPool, error) { return c.cfg.Provider.Roots(ctx) })
-		}
-	}
 	return push.Config{
-		Owner:          key,
-		Root:           root,
-		BrokerURL:      c.cfg.Provider.BrokerURL,
-		Fallbacks:      c.cfg.Provider.BrokerFallbacks,
-		AllowedServers: c.cfg.Provider.AllowedServers,
-		RootCAs:        c.cfg.Provider.RootCAs,
-		Roots:          roots,
-		ExactlyTLS12:   c.cfg.Provider.ExactlyTLS12,
+		Issuer:       key.Issuer,
+		Root:         root,
+		BrokerURL:    c.cfg.Provider.BrokerURL,
+		Roots:        containedRoots(c.cfg.Provider.Roots),
+		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
+		Dial:         containedDial(c.cfg.Provider.Dial),
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
 			return c.ownersCertificate(ctx, key)
 		},
-		Topics:           settings.Topics,
-		Subscribed:       known,
-		CertificateCheck: settings.CertificateCheck,
-		TakenOverRetry:   settings.TakenOverRetry,
-		MaxAttempts:      settings.MaxAttempts,
-		DeadLetter:       settings.DeadLetter,
-		SlowHandler:      settings.SlowHandler,
-		SessionExpiry:    settings.SessionExpiry,
-		KeepAlive:        settings.KeepAlive,
-		MaxPacketSize:    settings.MaxPacketSize,
-		Budget:           c.budget,
-		Proxy:            settings.Proxy,
-		ALPN:             settings.ALPN,
-		Dial:             containedDial(c.cfg.Provider.Dial),
-		Limiter:          c.limiter,
-		Logger:           c.log,
-		OnState:          func(s push.State) { c.connectionChanged(key, s) },
-		Hooks:            pushHooks{c},
+		Subscribed: slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) || filter == own }),
+		Settings:   c.cfg.Push,
+		Logger:     c.log,
+		OnState:    func(s push.State) { c.connectionChanged(key, s) },
+		Hooks:      []any{pushHooks{c}},
 	}
 }
 

@@ -100,6 +100,22 @@
 // An owner is followed by one Run at a time, in a Client and, where Config.State is a
 // statestore.Claimer, among all processes that use it: see Client.Run.
 //
+// # Hooks
+//
+// Each value in Config.Hooks implements one or more of these interfaces, of one method each:
+//
+//   - [HookRenewed], [HookRenewalFailing], [HookSignInNeeded], [HookStoreUnavailable]: grants;
+//   - [HookCertificate]: client certificates;
+//   - [HookConnection], [push.HookConnect]: connections, and the attempts at them;
+//   - [HookGap], [HookPoll]: what is fetched from the Web API;
+//   - [push.HookHandled], [push.HookSlowHandler], [push.HookDiscarded]: messages, whichever way
+//     they came.
+//
+// They are called where the thing happens and must be fast and safe for concurrent use. What
+// one panics with is logged. An owner must not become a metric's label: there may be ten
+// thousand. New refuses a value that implements none of them, or has a method of one with
+// another signature.
+//
 // # Secrets
 //
 // No token, code, verifier or client secret appears in an error, a log line or

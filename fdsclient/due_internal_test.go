@@ -92,7 +92,7 @@ func TestATokenThatNothingRenewsServesToItsEnd(t *testing.T) {
 		told := &neededTimes{}
 		c.cfg.Hooks = []any{told}
 		store(t, c, func(r *tokenstore.Grant) {
-			r.RefreshToken, r.AccessExpiry, r.Renewed = Secret{}, time.Now().Add(time.Hour), time.Now()
+			r.RefreshToken, r.AccessExpiry, r.Renewed = fds.Secret{}, time.Now().Add(time.Hour), time.Now()
 		})
 		began := time.Now()
 		for time.Since(began) < time.Hour-maxMargin {
@@ -121,7 +121,7 @@ func TestARefusedTokenOfAnotherClockIsRenewed(t *testing.T) {
 		if err != nil || got.Reveal() != "a0" {
 			t.Fatalf("%v, %v", got, err)
 		}
-		if again, err := owner.grant.Load().rejected(t.Context(), NewSecret("a0")); err != nil || !again {
+		if again, err := owner.grant.Load().rejected(t.Context(), fds.NewSecret("a0")); err != nil || !again {
 			t.Errorf("not worth sending again: %v, %v", again, err)
 		}
 		if got, err := owner.Token(t.Context()); err != nil || got.Reveal() != "a1" {

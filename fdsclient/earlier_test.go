@@ -24,6 +24,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -68,7 +69,7 @@ func (s *earlierServer) config() fdsclient.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.srv.Certificate())
 	return fdsclient.Config{
-		Provider: fdsclient.Provider{Issuer: earlierIssuer, APIURL: "https://api.example.com", RootCAs: roots, Endpoints: fdsclient.Endpoints{
+		Provider: fdsclient.Provider{Issuer: earlierIssuer, APIURL: "https://api.example.com", Roots: realtest.Trusting(roots), Endpoints: fdsclient.Endpoints{
 			Authorization: earlierIssuer + "/authorize?tenant=1", Token: s.srv.URL + "/token", JWKS: s.srv.URL + "/keys"}},
 		Application: fdsclient.Application{Name: "earlier", ClientID: "fleet-app", RedirectURL: "https://app.example.com/signed-in"},
 		Store:       tokenstore.OpenMemory(), State: new(statestore.Memory),
@@ -272,8 +273,8 @@ func TestGrantsOfEarlierVersionsAreRenewed(t *testing.T) {
 	server.bound["refresh-of-full"] = thumbprint(base64.RawURLEncoding.EncodeToString(point[1:33]), base64.RawURLEncoding.EncodeToString(point[33:]))
 
 	cfg := server.config()
-	cfg.Application.ClientSecret = fdsclient.NewSecret("secret")
-	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: copyOf(t, filepath.Join(from, "folder-identity")), Identity: fdsclient.NewSecret(string(identity))})
+	cfg.Application.ClientSecret = fds.NewSecret("secret")
+	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: copyOf(t, filepath.Join(from, "folder-identity")), Identity: fds.NewSecret(string(identity))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ import (
 type parts struct {
 	provider     fdsclient.Provider
 	clientID     string
-	certificates fdsclient.CertificateSource
+	certificates certificateFunc
 	approve      func(ctx context.Context, url string) error
 	publish      func(ctx context.Context, clientID, payload string) error
 	secrets      func() []string
@@ -51,7 +51,7 @@ func boxParts(t *testing.T) parts {
 	t.Helper()
 	p := start(t, fdstest.Options{Devices: 3, AccessTokenLifetime: 5 * time.Second})
 	return parts{
-		provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs()},
+		provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots},
 		clientID:     p.PublicApplication().ID,
 		certificates: certificatesOf(p),
 		approve:      func(ctx context.Context, url string) error { return p.Approve(ctx, url) },
@@ -72,9 +72,9 @@ func realParts(t *testing.T) parts {
 	api.StartTLS()
 	t.Cleanup(api.Close)
 	return parts{
-		provider: fdsclient.Provider{Issuer: server.Issuer, APIURL: api.URL, BrokerURL: broker.URL, RootCAs: roots},
+		provider: fdsclient.Provider{Issuer: server.Issuer, APIURL: api.URL, BrokerURL: broker.URL, Roots: realtest.Trusting(roots)},
 		clientID: server.Public.ID,
-		certificates: fdsclient.CertificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+		certificates: certificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 			c := broker.IssueCertificate(owner.SubscriptionID.String(), realtest.CertificateOptions{}).TLS
 			return &c, nil
 		}),

@@ -22,7 +22,7 @@ func ExamplePoll() {
 	defer provider.Close()
 
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider:    fdsclient.Provider{Issuer: provider.Issuer(), APIURL: provider.APIURL(), RootCAs: provider.RootCAs()},
+		Provider:    fdsclient.Provider{Issuer: provider.Issuer(), APIURL: provider.APIURL(), Roots: provider.Roots},
 		Application: fdsclient.Application{Name: "example", ClientID: provider.PublicApplication().ID},
 		Store:       tokenstore.OpenMemory(),
 		State:       new(statestore.Memory), // a real application keeps the default, a folder

@@ -28,7 +28,7 @@ func Example() {
 			Issuer:    provider.Issuer(),
 			APIURL:    provider.APIURL(),
 			BrokerURL: provider.BrokerURL(),
-			RootCAs:   provider.RootCAs(),
+			Roots:     provider.Roots,
 		},
 		Application:  fdsclient.Application{Name: "fleet", ClientID: provider.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(), // leave it out for the system's keyring

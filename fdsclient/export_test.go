@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -11,4 +12,10 @@ func LookAgainAfter(t *testing.T, d time.Duration) {
 	before := secondLook
 	secondLook = d
 	t.Cleanup(func() { secondLook = before })
+}
+
+// Warned returns a context in which a Client asks for certificates: warn is told what it would
+// tell HookCertificate.
+func Warned(ctx context.Context, warn func(error)) context.Context {
+	return context.WithValue(ctx, warningKey{}, warn)
 }

@@ -43,7 +43,7 @@ func start(t *testing.T, options fdstest.Options) *fdstest.Provider {
 func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
 	return fdsclient.Config{
-		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Dialect: fds.Dialect{SubscriptionMember: p.Dialect().SubscriptionMember}},
+		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots, Dialect: fds.Dialect{SubscriptionMember: p.Dialect().SubscriptionMember}},
 		Application:  fdsclient.Application{Name: "test", ClientID: p.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(),
 		State:        &statestore.Memory{},
@@ -183,10 +183,10 @@ func subscribed(t *testing.T, p *fdstest.Provider, o fdstest.Owner) {
 }
 
 // certificatesOf issues the owners' certificates of p, each once.
-func certificatesOf(p *fdstest.Provider) fdsclient.CertificateSource {
+func certificatesOf(p *fdstest.Provider) certificateFunc {
 	var mu sync.Mutex
 	issued := make(map[fds.SubscriptionID]fdstest.Certificate)
-	return fdsclient.CertificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	return certificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if c, ok := issued[owner.SubscriptionID]; ok {
@@ -277,3 +277,6 @@ func newIdentity(t *testing.T) string {
 	}
 	return identity.String()
 }
+
+// certificateFunc is Config.Certificates.
+type certificateFunc = func(context.Context, fds.OwnerKey) (*tls.Certificate, error)

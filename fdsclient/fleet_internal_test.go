@@ -91,8 +91,8 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 			_, err := store.Save(t.Context(), tokenstore.Grant{
 				Key:           tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
 				Subscriptions: []string{id},
-				RefreshToken:  NewSecret("first"),
-				AccessToken:   NewSecret("old"),
+				RefreshToken:  fds.NewSecret("first"),
+				AccessToken:   fds.NewSecret("old"),
 				TokenType:     "Bearer",
 				AccessExpiry:  time.Now().Add(6*time.Minute + time.Duration(n)*time.Hour/time.Duration(owners)),
 				Renewed:       time.Now(),
@@ -109,7 +109,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 			Application: Application{ClientID: "app"},
 			Store:       store,
 			State:       &statestore.Memory{},
-			Push:        Push{Rescan: time.Hour},
+			Rescan:      time.Hour,
 			Logger:      slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

@@ -7,12 +7,13 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
 // followSettings are those of all owners' followers.
 func (c *Client) followSettings() following.Settings {
-	gaps := c.cfg.Push.Gaps
+	gaps := c.cfg.Gaps
 	return following.Settings{
 		ClientID:       c.cfg.Application.ClientID,
 		Store:          c.cfg.State,
@@ -32,7 +33,7 @@ func (c *Client) followSettings() following.Settings {
 		Log:            c.log,
 		Gap:            c.gapChanged,
 		Polled:         c.polled,
-		Discarded:      pushHooks{c}.MessageDiscarded,
+		Discarded:      pushHooks{c}.OnDiscarded,
 	}
 }
 
@@ -44,10 +45,11 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 		Handler:     h,
 		MaxAttempts: c.cfg.Push.MaxAttempts,
 		DeadLetter:  c.cfg.Push.DeadLetter,
+		Backoff:     backoff.Policy{Initial: c.cfg.Push.HandlerBackoff.Initial, Max: c.cfg.Push.HandlerBackoff.Max},
 		SlowAfter:   cmp.Or(c.cfg.Push.SlowHandler, time.Minute),
 		Logger:      c.log,
-		Handled:     func(m delivery.Message, took time.Duration, err error) { hooks.MessageHandled(m.Owner, took, err) },
-		Slow:        func(m delivery.Message, took time.Duration) { hooks.HandlerSlow(m.Owner, took) },
+		Handled:     func(m delivery.Message, took time.Duration, err error) { hooks.OnHandled(m.Owner, took, err) },
+		Slow:        func(m delivery.Message, took time.Duration) { hooks.OnSlowHandler(m.Owner, took) },
 	}
 }
 

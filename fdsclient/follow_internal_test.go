@@ -77,7 +77,7 @@ func ownerWith(t *testing.T, c *Client, api http.RoundTripper) *Owner {
 	t.Helper()
 	id := fds.NewSubscriptionID()
 	o := &Owner{client: c, key: fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, root: id.Root()}
-	made, err := pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api, Dialect: c.cfg.Provider.Dialect, Root: o.root, RetryFor: -1, Logger: c.log})
+	made, err := pull.New(pull.Config{BaseURL: c.cfg.Provider.APIURL, Authorizer: anyone{}, Transport: api, Dialect: c.cfg.Provider.Dialect, Root: o.root, Settings: pull.Settings{RetryFor: -1}, Logger: c.log})
 	if err != nil {
 		t.Fatal(err)
 	}

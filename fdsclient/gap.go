@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -68,13 +69,13 @@ type Gaps struct {
 	TrustSession bool
 }
 
-func (g *Gaps) complete(fault func(string, ...any)) {
+func (g *Gaps) complete(faults *fds.ConfigError) {
 	duration := func(name string, value *time.Duration, standard, most time.Duration) {
 		switch {
 		case *value == 0:
 			*value = standard
 		case *value < 0 || *value > most:
-			fault("Push.Gaps.%s is %v; it must lie between 0, for the default, and %v", name, *value, most)
+			faults.Add("Gaps."+name, fmt.Sprintf("it must lie between 0, for the default, and %v", most), "is %v", *value)
 		}
 	}
 	const day = 24 * time.Hour
@@ -86,7 +87,7 @@ func (g *Gaps) complete(fault func(string, ...any)) {
 		g.Concurrent = 16
 	}
 	if g.Concurrent < 0 {
-		fault("Push.Gaps.Concurrent is %d; it must be positive, or 0 for the default", g.Concurrent)
+		faults.Add("Gaps.Concurrent", "it must be positive, or 0 for the default", "is %d", g.Concurrent)
 	}
 }
 

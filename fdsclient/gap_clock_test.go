@@ -63,12 +63,14 @@ func TestNoEventIsMissingWhenTheProvidersClockIsOffOrIsSet(t *testing.T) {
 			p := start(t, fdstest.Options{})
 			ca := realtest.NewCA(t)
 			cfg := configure(t, p)
-			cfg.Provider.RootCAs.AppendCertsFromPEM(ca.PEM())
+			roots := p.RootCAs()
+			roots.AppendCertsFromPEM(ca.PEM())
+			cfg.Provider.Roots = realtest.Trusting(roots)
 			var ahead *atomic.Int64
 			cfg.Provider.APIURL, ahead = shiftedAPI(t, p, ca)
 			cfg.Provider.Dialect = fds.Dialect{TimeMember: boxDialect.TimeMember, SubscriptionMember: boxDialect.SubscriptionMember} // so that what is fetched is chosen here
-			cfg.Push.Gaps.Margin = 2 * time.Second
-			cfg.Push.Gaps.Retry.Initial = 20 * time.Millisecond
+			cfg.Gaps.Margin = 2 * time.Second
+			cfg.Gaps.Retry.Initial = 20 * time.Millisecond
 			gaps := &gapLog{}
 			cfg.Hooks = []any{gaps}
 			client := open(t, cfg)

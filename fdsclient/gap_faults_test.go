@@ -21,8 +21,8 @@ func TestASecondOutageWhileTheFirstGapIsBeingFetchedLosesNothing(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	cfg.Push.Gaps.Retry.Initial = 20 * time.Millisecond
-	cfg.Push.Gaps.Retry.Max = 50 * time.Millisecond
+	cfg.Gaps.Retry.Initial = 20 * time.Millisecond
+	cfg.Gaps.Retry.Max = 50 * time.Millisecond
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)
@@ -140,7 +140,7 @@ func TestAGapThatCannotBeStoredHoldsItsOwnersMessagesAndHarmsNoOther(t *testing.
 	cfg.Provider.Dialect = boxDialect
 	state := &brokenState{Store: cfg.State}
 	cfg.State = state
-	cfg.Push.Gaps.Wait = 100 * time.Millisecond // then a gap is stored before messages flow
+	cfg.Gaps.Wait = 100 * time.Millisecond // then a gap is stored before messages flow
 	client := open(t, cfg)
 	broken := signIn(t, client, p, p.Owners()[0])[0] // each a grant of their own, so that the Web API tells them apart
 	signIn(t, client, p, p.Owners()[1])

@@ -46,8 +46,10 @@ func TestTheBackfillsOfManyOwnersShareABoundAndLeaveNoGoroutineBehind(t *testing
 
 	cfg := configure(t, p)
 	cfg.Provider.APIURL = api.URL
-	cfg.Provider.RootCAs.AppendCertsFromPEM(ca.PEM())
-	cfg.Push.Gaps.Concurrent = most
+	roots := p.RootCAs()
+	roots.AppendCertsFromPEM(ca.PEM())
+	cfg.Provider.Roots = realtest.Trusting(roots)
+	cfg.Gaps.Concurrent = most
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)

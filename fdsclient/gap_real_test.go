@@ -47,9 +47,9 @@ func newOnMosquitto(t *testing.T, known bool, lines ...string) *onMosquitto {
 	roots := s.p.RootCAs()
 	roots.AppendCertsFromPEM(s.broker.CAPEM)
 	s.cfg = configure(t, s.p)
-	s.cfg.Provider.Dialect, s.cfg.Provider.BrokerURL, s.cfg.Provider.RootCAs = d, s.broker.URL, roots
+	s.cfg.Provider.Dialect, s.cfg.Provider.BrokerURL, s.cfg.Provider.Roots = d, s.broker.URL, realtest.Trusting(roots)
 	s.cfg.Hooks = []any{s.gaps}
-	s.cfg.Certificates = fdsclient.CertificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	s.cfg.Certificates = certificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 		c := s.broker.IssueCertificate(owner.SubscriptionID.String(), realtest.CertificateOptions{}).TLS
 		return &c, nil
 	})
@@ -195,7 +195,7 @@ func runConsumer() bool {
 
 func (c consumer) run() error {
 	poll := fdsclient.Poll{}
-	var certificates fdsclient.CertificateSource
+	var certificates certificateFunc
 	if c.Broker == "" {
 		poll.Interval = time.Second
 	} else {
@@ -203,9 +203,9 @@ func (c consumer) run() error {
 		if err != nil {
 			return err
 		}
-		certificates = fdsclient.CertificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate, nil })
+		certificates = certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate, nil })
 	}
-	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: fdsclient.NewSecret(c.Identity)})
+	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: fds.NewSecret(c.Identity)})
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (c consumer) run() error {
 		return err
 	}
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider:    fdsclient.Provider{Issuer: c.Issuer, APIURL: c.API, BrokerURL: c.Broker, RootCAs: poolOf(c.CA), Dialect: c.Dialect},
+		Provider:    fdsclient.Provider{Issuer: c.Issuer, APIURL: c.API, BrokerURL: c.Broker, Roots: realtest.Trusting(poolOf(c.CA)), Dialect: c.Dialect},
 		Application: fdsclient.Application{ClientID: c.ClientID},
 		Store:       store, State: state, Certificates: certificates, Poll: poll,
 	})
@@ -239,7 +239,7 @@ func TestAConsumerKilledInTheMiddleOfABackfillBeginsItAgain(t *testing.T) {
 		s := newOnMosquitto(t, known)
 		folder, state := t.TempDir(), t.TempDir()
 		identity := newIdentity(t)
-		store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Identity: fdsclient.NewSecret(identity)})
+		store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Identity: fds.NewSecret(identity)})
 		if err != nil {
 			t.Fatal(err)
 		}

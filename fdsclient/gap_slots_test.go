@@ -18,7 +18,7 @@ func TestAHandlerThatHangsInABackfillHoldsUpNoOtherOwnerAndNoSignOut(t *testing.
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	cfg.Push.Gaps.Concurrent = 1
+	cfg.Gaps.Concurrent = 1
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)

@@ -255,9 +255,9 @@ func TestLiveMessagesWaitForTheBackfillButNotForEver(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	cfg.Push.Gaps.Wait = 500 * time.Millisecond
-	cfg.Push.Gaps.Retry.Initial = 50 * time.Millisecond
-	cfg.Push.Gaps.Retry.Max = 100 * time.Millisecond
+	cfg.Gaps.Wait = 500 * time.Millisecond
+	cfg.Gaps.Retry.Initial = 50 * time.Millisecond
+	cfg.Gaps.Retry.Max = 100 * time.Millisecond
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)
@@ -315,7 +315,7 @@ func TestAnOwnerWithoutAWebAPIIsNotHeldUpAndItsGapsAreTold(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.APIURL = ""
-	cfg.Push.Gaps.Wait = time.Hour
+	cfg.Gaps.Wait = time.Hour
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)
@@ -386,7 +386,7 @@ func TestWhatIsFetchedAndKnownIsLeftOutAndAChangedStatusIsNot(t *testing.T) {
 		p := start(t, fdstest.Options{})
 		cfg := configure(t, p)
 		cfg.Provider.Dialect = boxDialect
-		cfg.Push.Gaps.DropDuplicates = drop
+		cfg.Gaps.DropDuplicates = drop
 		gaps := &gapLog{}
 		cfg.Hooks = []any{gaps}
 		client := open(t, cfg)
@@ -435,7 +435,7 @@ func TestAHandlerThatFailsOnABackfilledMessageGetsItAgain(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Provider.Dialect = boxDialect
-	cfg.Push.Gaps.Retry.Initial, cfg.Push.Gaps.Retry.Max = 20*time.Millisecond, 50*time.Millisecond
+	cfg.Gaps.Retry.Initial, cfg.Gaps.Retry.Max = 20*time.Millisecond, 50*time.Millisecond
 	gaps := &gapLog{}
 	cfg.Hooks = []any{gaps}
 	client := open(t, cfg)

@@ -52,7 +52,7 @@ type grant struct {
 	over      error // why it is no longer to be used: signed out, taken away; nil: it is
 	epoch     int   // counts sign-ins and sign-outs
 	proof     *authserver.Prover
-	proofKey  Secret // that proof was read from
+	proofKey  fds.Secret // that proof was read from
 }
 
 // flight is a renewal under way, which any number of callers wait for.
@@ -67,7 +67,7 @@ type flight struct {
 // unsaved is what the server issued and the store would not take: the refresh
 // token it replaces is spent.
 type unsaved struct {
-	spent  Secret
+	spent  fds.Secret
 	record tokenstore.Grant
 }
 
@@ -92,7 +92,7 @@ func (g *grant) token(ctx context.Context) (Token, error) {
 	if c := g.fresh.Load(); c != nil && c.usableNow(g.client.auth.Identities.Thumbprint()) {
 		return c.token, nil
 	}
-	f, err := g.renewal(ctx, Secret{}, false)
+	f, err := g.renewal(ctx, fds.Secret{}, false)
 	if err != nil {
 		return Token{}, err
 	}
@@ -105,7 +105,7 @@ func (g *grant) token(ctx context.Context) (Token, error) {
 // rejected reports whether a request that the API refused with a token is worth sending
 // again: with another token, which it may get by a renewal, or with the same one, which
 // was so young that it waited for it to grow older.
-func (g *grant) rejected(ctx context.Context, token Secret) (bool, error) {
+func (g *grant) rejected(ctx context.Context, token fds.Secret) (bool, error) {
 	if c := g.fresh.Load(); c != nil {
 		if !c.token.access.Equal(token) {
 			return true, nil
@@ -150,7 +150,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // renewal joins the renewal under way or starts one, unless the last one failed
 // a moment ago. The renewal does not end with the caller's context: what the
 // server has rotated must be saved.
-func (g *grant) renewal(ctx context.Context, rejected Secret, ahead bool) (*flight, error) {
+func (g *grant) renewal(ctx context.Context, rejected fds.Secret, ahead bool) (*flight, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -297,7 +297,7 @@ func (g *grant) healthy() {
 // due renews ahead of expiry, or looks again at a grant that lapsed; the scheduler calls
 // it and waits for it.
 func (g *grant) due(ctx context.Context) {
-	f, err := g.renewal(tokenstore.Unattended(ctx), Secret{}, true)
+	f, err := g.renewal(tokenstore.Unattended(ctx), fds.Secret{}, true)
 	if err == nil {
 		_ = f.wait(ctx) // landed has told the hooks and planned the next
 		return

@@ -39,7 +39,7 @@ func TestARenewalIsDueAheadOfWhateverExpiresFirst(t *testing.T) {
 		for range 50 {
 			r := tokenstore.Grant{Renewed: now, AccessExpiry: now.Add(c.access), GrantType: grantClientCredentials}
 			if c.refresh != 0 {
-				r.RefreshToken, r.GrantType = NewSecret("r"), ""
+				r.RefreshToken, r.GrantType = fds.NewSecret("r"), ""
 			}
 			if c.refresh > 0 {
 				r.RefreshExpiry = now.Add(c.refresh)
@@ -78,8 +78,8 @@ func bubble(t *testing.T, server http.RoundTripper) (*Client, *Owner) {
 	_, err = c.store.Save(t.Context(), tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: issuer, ClientID: "app", GrantID: "g"},
 		Subscriptions: []string{fds.NewSubscriptionID().String()},
-		RefreshToken:  NewSecret("r0"),
-		AccessToken:   NewSecret("a0"),
+		RefreshToken:  fds.NewSecret("r0"),
+		AccessToken:   fds.NewSecret("a0"),
 		TokenType:     "Bearer",
 		AccessExpiry:  now.Add(-time.Minute),
 		Created:       now.Add(-time.Hour),
@@ -227,7 +227,7 @@ func TestAGrantRenewedByOneWithoutOurLockIsNotGivenUp(t *testing.T) {
 		c, owner = bubble(t, answering(func(*http.Request) (int, string) {
 			// Meanwhile someone else has used the refresh token and stored the next.
 			record := load(t, c)
-			record.RefreshToken, record.AccessToken = NewSecret("r1"), NewSecret("a1")
+			record.RefreshToken, record.AccessToken = fds.NewSecret("r1"), fds.NewSecret("a1")
 			record.Renewed, record.AccessExpiry = time.Now(), time.Now().Add(10*time.Minute)
 			if _, err := c.store.Save(t.Context(), record); err != nil {
 				t.Error(err)
@@ -272,7 +272,7 @@ func TestARenewalThatGotItsLockLateIsSavedAllTheSame(t *testing.T) {
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
 		}
-		if !load(t, c).RefreshToken.Equal(NewSecret("r1")) {
+		if !load(t, c).RefreshToken.Equal(fds.NewSecret("r1")) {
 			t.Error("the rotated refresh token is lost")
 		}
 	})

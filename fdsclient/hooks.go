@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -57,37 +56,7 @@ var hookTypes = []reflect.Type{
 	reflect.TypeFor[HookRenewed](), reflect.TypeFor[HookRenewalFailing](), reflect.TypeFor[HookSignInNeeded](),
 	reflect.TypeFor[HookStoreUnavailable](), reflect.TypeFor[HookConnection](), reflect.TypeFor[HookCertificate](),
 	reflect.TypeFor[HookGap](), reflect.TypeFor[HookPoll](),
-	reflect.TypeFor[push.AttemptHook](), reflect.TypeFor[push.HandledHook](), reflect.TypeFor[push.DiscardHook](), reflect.TypeFor[push.SlowHook](),
-}
-
-// hookFault returns why a value is no hook, or "": it implements none of the interfaces, or
-// has a method that is called as a hook's and takes something else, so that it would never
-// be called.
-func hookFault(hook any) string {
-	if hook == nil {
-		return "is nil"
-	}
-	is := reflect.TypeOf(hook)
-	implements := false
-	var names []string
-	for _, one := range hookTypes {
-		wanted := one.Method(0)
-		names = append(names, wanted.Name)
-		if is.Implements(one) {
-			implements = true
-			continue
-		}
-		if has, ok := is.MethodByName(wanted.Name); ok {
-			return fmt.Sprintf("of type %v has a method %s that is %v besides its receiver; the hook is %v", is, wanted.Name, has.Type, wanted.Type)
-		}
-		if has, ok := reflect.PointerTo(is).MethodByName(wanted.Name); ok && has.Type.NumIn() > 0 {
-			return fmt.Sprintf("of type %v has its method %s on the pointer; give its address", is, wanted.Name)
-		}
-	}
-	if !implements {
-		return fmt.Sprintf("of type %v implements no hook; the methods of hooks are %s", is, strings.Join(names, ", "))
-	}
-	return ""
+	reflect.TypeFor[push.HookConnect](), reflect.TypeFor[push.HookHandled](), reflect.TypeFor[push.HookDiscarded](), reflect.TypeFor[push.HookSlowHandler](),
 }
 
 // tell calls the hooks that implement H. One that panics harms nothing but itself.
@@ -151,21 +120,21 @@ func ownersAttr(owners []fds.OwnerKey) slog.Attr {
 }
 
 // pushHooks passes what connections measure on to the Client's hooks, which may
-// implement push.AttemptHook, push.HandledHook, push.DiscardHook and push.SlowHook.
+// implement push.HookConnect, push.HookHandled, push.HookDiscarded and push.HookSlowHandler.
 type pushHooks struct{ client *Client }
 
-func (hooks pushHooks) ConnectAttempt(owner fds.OwnerKey, took time.Duration, err error) {
-	tell(hooks.client, func(h push.AttemptHook) { h.ConnectAttempt(owner, took, err) })
+func (hooks pushHooks) OnConnect(owner fds.OwnerKey, took time.Duration, err error) {
+	tell(hooks.client, func(h push.HookConnect) { h.OnConnect(owner, took, err) })
 }
 
-func (hooks pushHooks) MessageHandled(owner fds.OwnerKey, took time.Duration, err error) {
-	tell(hooks.client, func(h push.HandledHook) { h.MessageHandled(owner, took, err) })
+func (hooks pushHooks) OnHandled(owner fds.OwnerKey, took time.Duration, err error) {
+	tell(hooks.client, func(h push.HookHandled) { h.OnHandled(owner, took, err) })
 }
 
-func (hooks pushHooks) MessageDiscarded(owner fds.OwnerKey, reason error) {
-	tell(hooks.client, func(h push.DiscardHook) { h.MessageDiscarded(owner, reason) })
+func (hooks pushHooks) OnDiscarded(owner fds.OwnerKey, reason error) {
+	tell(hooks.client, func(h push.HookDiscarded) { h.OnDiscarded(owner, reason) })
 }
 
-func (hooks pushHooks) HandlerSlow(owner fds.OwnerKey, took time.Duration) {
-	tell(hooks.client, func(h push.SlowHook) { h.HandlerSlow(owner, took) })
+func (hooks pushHooks) OnSlowHandler(owner fds.OwnerKey, took time.Duration) {
+	tell(hooks.client, func(h push.HookSlowHandler) { h.OnSlowHandler(owner, took) })
 }

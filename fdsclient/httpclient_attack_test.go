@@ -20,6 +20,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // ownAPI has a Web API of the test's own in the place of that of p, which signs in.
@@ -30,8 +31,9 @@ func ownAPI(t *testing.T, p *fdstest.Provider, handler http.HandlerFunc) fdsclie
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	cfg := configure(t, p)
-	cfg.Provider.RootCAs = p.RootCAs().Clone()
-	cfg.Provider.RootCAs.AddCert(server.Certificate())
+	roots := p.RootCAs()
+	roots.AddCert(server.Certificate())
+	cfg.Provider.Roots = realtest.Trusting(roots)
 	cfg.Provider.APIURL = server.URL
 	return cfg
 }

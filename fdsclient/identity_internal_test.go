@@ -49,7 +49,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	write(server.TLS.Certificate)
 	hook := &certificateHook{}
 	cfg := Config{
-		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
+		Provider:    Provider{Issuer: server.Issuer, Roots: realtest.Trusting(server.RootCAs)},
 		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(file, file)},
 		Store:       tokenstore.OpenMemory(),
 		State:       &statestore.Memory{},
@@ -147,7 +147,7 @@ func TestAnApplicationWithoutItsCertificateSaysSo(t *testing.T) {
 	server := realtest.OIDCProvider(t, realtest.OIDCOptions{})
 	missing := filepath.Join(t.TempDir(), "app.pem")
 	client, err := New(Config{
-		Provider:    Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
+		Provider:    Provider{Issuer: server.Issuer, Roots: realtest.Trusting(server.RootCAs)},
 		Application: Application{ClientID: server.TLS.ID, Certificate: CertificateFiles(missing, missing)},
 		Store:       tokenstore.OpenMemory(),
 		State:       &statestore.Memory{},

@@ -70,8 +70,8 @@ func keepGrant(t *testing.T, store tokenstore.Store, lifetime time.Duration, thu
 	if _, err := store.Save(t.Context(), tokenstore.Grant{
 		Key:                   tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
 		Subscriptions:         []string{id},
-		RefreshToken:          NewSecret("first"),
-		AccessToken:           NewSecret("stored"),
+		RefreshToken:          fds.NewSecret("first"),
+		AccessToken:           fds.NewSecret("stored"),
 		TokenType:             "Bearer",
 		AccessExpiry:          time.Now().Add(lifetime),
 		Renewed:               time.Now(),

@@ -96,9 +96,9 @@ var ways = map[string][]string{
 	"fdsclient.HookRenewed.OnRenewed":                   saysNothing,
 	"fdsclient.HookSignInNeeded.OnSignInNeeded":         saysNothing,
 	"fdsclient.HookStoreUnavailable.OnStoreUnavailable": saysNothing,
-	"push.AttemptHook.ConnectAttempt":                   saysNothing,
-	"push.DiscardHook.MessageDiscarded":                 saysNothing,
-	"push.HandledHook.MessageHandled":                   saysNothing,
+	"push.HookConnect.OnConnect":                        saysNothing,
+	"push.HookDiscarded.OnDiscarded":                    saysNothing,
+	"push.HookHandled.OnHandled":                        saysNothing,
 	"push.Config.BeforeMessages":                        saysNothing,
 	"pull.Error":                                        inErrors,
 	"push.ReasonError":                                  saysNothing,
@@ -109,17 +109,16 @@ var ways = map[string][]string{
 
 // ofNoItem are ways by which something leaves the SDK that comes from no item.
 var ofNoItem = map[string]string{
-	"fdsclient.Attempt.Encode":            "a sign-in under way",
-	"fdsclient.Attempt.MarshalJSON":       "a sign-in under way",
-	"fdsclient.Attempt.Format":            "a sign-in under way",
-	"fdsclient.Attempt.LogValue":          "a sign-in under way",
-	"fdsclient.Attempt.String":            "a sign-in under way",
-	"fdsclient.CertificateFolder.OnError": "a file",
-	"fdsclient.OAuthError":                "an answer of the authorization server",
-	"fdsclient.SignOutError":              "an answer of the authorization server, and the store",
-	"fdsclient.Token.Format":              "a token",
-	"fdsclient.Token.String":              "a token",
-	"push.CertificateError":               "a certificate",
+	"fdsclient.Attempt.Encode":      "a sign-in under way",
+	"fdsclient.Attempt.MarshalJSON": "a sign-in under way",
+	"fdsclient.Attempt.Format":      "a sign-in under way",
+	"fdsclient.Attempt.LogValue":    "a sign-in under way",
+	"fdsclient.Attempt.String":      "a sign-in under way",
+	"fdsclient.OAuthError":          "an answer of the authorization server",
+	"fdsclient.SignOutError":        "an answer of the authorization server, and the store",
+	"fdsclient.Token.Format":        "a token",
+	"fdsclient.Token.String":        "a token",
+	"push.CertificateError":         "a certificate",
 }
 
 // TestEveryWayByWhichDataLeavesHasItsIsolationTest fails where the exported API has a way

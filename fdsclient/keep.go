@@ -45,7 +45,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 		if err == nil && !found && g.client.auth.Introspects(ctx) {
 			// Before anyone is asked again, what cannot be had again is saved.
 			safe := record
-			safe.AccessToken, safe.AccessExpiry = Secret{}, time.Time{}
+			safe.AccessToken, safe.AccessExpiry = fds.Secret{}, time.Time{}
 			saved, unsaved := g.save(ctx, safe, spent)
 			if unsaved != nil {
 				return renewed{}, unsaved
@@ -70,7 +70,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	if failed != nil {
 		// The refresh token was rotated all the same; the access token is no good
 		// or someone else's, and is not kept.
-		record.AccessToken, record.AccessExpiry = Secret{}, time.Time{}
+		record.AccessToken, record.AccessExpiry = fds.Secret{}, time.Time{}
 	}
 	if errors.Is(failed, fds.ErrSubscriptionChanged) { // nothing that time mends
 		record.Renewal.Refused, record.Renewal.Looked, record.Renewal.Lapsed = record.Renewed, record.Renewed, true
@@ -135,7 +135,7 @@ func without(record tokenstore.Grant, gone map[fds.SubscriptionID]bool) tokensto
 // save stores a rotated grant on a time of its own: no caller may cancel it. What
 // the store will not take is kept in memory and saved before anything else is
 // tried, since the stored refresh token is spent.
-func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret) (tokenstore.Grant, error) {
+func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	var err error
@@ -168,7 +168,7 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent Secret)
 
 // rebase saves a record upon one that was stored by someone who does not hold the grant's
 // lock. A sign-in made meanwhile stays; who may have left the grant stays away.
-func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent Secret) (tokenstore.Grant, error) {
+func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
 	stored, err := g.client.store.Load(ctx, g.key)
 	switch {
 	case err != nil:

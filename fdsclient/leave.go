@@ -115,7 +115,7 @@ func errTakenAway(id fds.SubscriptionID) error {
 
 // keeps reports whether connections of owners without a grant go on. Who is polled cannot be
 // read without one.
-func (c *Client) keeps() bool { return c.cfg.Push.KeepWithoutGrant && !c.polls() }
+func (c *Client) keeps() bool { return c.cfg.KeepWithoutGrant && !c.polls() }
 
 // reads reports whether a grant's tokens are those of an owner, signed in or not.
 func (c *Client) reads(record tokenstore.Grant, id fds.SubscriptionID) bool {

@@ -96,7 +96,7 @@ func TestCertificatesAreRotatedWhileMessagesFlowAndNoneIsLost(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	source, seen := &rotating{provider: p}, &connects{}
-	cfg.Certificates, cfg.Hooks = source, []any{seen}
+	cfg.Certificates, cfg.Hooks = source.Certificate, []any{seen}
 	cfg.Push.CertificateCheck = 20 * time.Millisecond
 	client := open(t, cfg)
 	owner := signIn(t, client, p)[0]
@@ -147,7 +147,7 @@ func TestAuthoritiesAreReadAgainWhenTheirFileChanges(t *testing.T) {
 	}
 	write(foreign.CAPEM())
 	cfg := configure(t, p)
-	cfg.Provider.RootCAs, cfg.Provider.Roots = nil, roots
+	cfg.Provider.Roots = roots
 	failed, seen := &failures{}, &connects{}
 	cfg.Hooks = []any{failed, seen}
 	client := open(t, cfg)
@@ -184,7 +184,7 @@ func TestAuthoritiesAreReadAgainWhenTheirFileChanges(t *testing.T) {
 // failures counts attempts that failed.
 type failures struct{ n atomic.Int64 }
 
-func (f *failures) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
+func (f *failures) OnConnect(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err != nil {
 		f.n.Add(1)
 	}

@@ -114,7 +114,7 @@ func (s *pendingSignIn) open(open func(context.Context, string) error, address s
 		err = panicked
 	}
 	if err != nil && s.ctx.Err() == nil {
-		s.client.log.Warn("the browser did not open", "error", fmt.Errorf("%w; open the address that SignInOptions.ShowURL is told by hand", err))
+		s.client.log.Warn("the browser did not open", "error", fmt.Errorf("%w; open the sign-in's address by hand", err))
 	}
 }
 
@@ -183,7 +183,7 @@ func (s *pendingSignIn) refused(why error) loopback.Page {
 		s.cancel(why) // no redirect of whoever was first is traded any more
 		return c.openedTwicePage()
 	case errors.Is(why, loopback.ErrOtherUser):
-		s.ignored.note("ignored another user", fmt.Errorf("%w; if it is the same person, SignIn with ReadRedirect needs no such page", why))
+		s.ignored.note("ignored another user", fmt.Errorf("%w; if it is the same person, a sign-in by SignInOptions.ReadRedirect needs no such page", why))
 		return c.otherUserPage()
 	case errors.Is(why, loopback.ErrTooLarge):
 		s.ignored.note("ignored a request", fmt.Errorf("%w; delete the cookies of 127.0.0.1 there", why))

@@ -178,7 +178,7 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Push.Gaps.TrustSession = true })
+			s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true })
 			s.know(signIn(t, s.client, s.p, s.all[2]))
 			stop := runClient(t, s.client, s.box.handle)
 			s.connected(2)
@@ -282,7 +282,7 @@ func TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages(t *testing.T) {
 }
 
 func TestKeepWithoutGrantKeepsConnections(t *testing.T) {
-	s, _ := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Push.KeepWithoutGrant = true })
+	s, _ := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.KeepWithoutGrant = true })
 	s.signIn()
 	runClient(t, s.client, s.box.handle)
 	for i := range s.all {
@@ -318,7 +318,7 @@ func TestKeepWithoutGrantKeepsConnections(t *testing.T) {
 func TestAttackKeepWithoutGrantPollsNobody(t *testing.T) {
 	s, told := withoutGrant(t, func(cfg *fdsclient.Config) {
 		polling(cfg)
-		cfg.Push.KeepWithoutGrant = true
+		cfg.KeepWithoutGrant = true
 	})
 	s.signIn()
 	runClient(t, s.client, s.box.handle)
@@ -354,7 +354,7 @@ func TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages(t *testing.T) {
 			s := stage(t, certainties[0], test.change)
 			s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
 			elsewhere := s.cfg
-			elsewhere.Hooks, elsewhere.State = nil, &fdsclient.MemoryState{}
+			elsewhere.Hooks, elsewhere.State = nil, &statestore.Memory{}
 			other := open(t, elsewhere)
 			runClient(t, s.client, s.box.handle)
 			for i := range 2 {
@@ -382,7 +382,7 @@ func TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages(t *testing.T) {
 	}
 }
 
-func keepWithoutGrant(cfg *fdsclient.Config) { cfg.Push.KeepWithoutGrant = true }
+func keepWithoutGrant(cfg *fdsclient.Config) { cfg.KeepWithoutGrant = true }
 
 func signedOutElsewhere(s *scene, elsewhere *fdsclient.Client) {
 	o, err := elsewhere.Owner(s.t.Context(), s.all[1].SubscriptionID)

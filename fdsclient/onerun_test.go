@@ -81,7 +81,7 @@ func TestARunThatCanHaveNobodyIsAnError(t *testing.T) {
 func TestARunWhoseContextHasEndedReturnsNil(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
-	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: fdsclient.NewSecret(newIdentity(t))})
+	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: fds.NewSecret(newIdentity(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestAnOwnerWhomAnotherProcessHasIsRefusedAndNamesIt(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	folder, state, identity := t.TempDir(), t.TempDir(), newIdentity(t)
 	cfg := configure(t, p)
-	store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Identity: fdsclient.NewSecret(identity)})
+	store, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: folder, Identity: fds.NewSecret(identity)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestAnOwnerWhomAnotherProcessHasIsRefusedAndNamesIt(t *testing.T) {
 	if cfg.State, err = statestore.OpenFolder(state); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Push.Rescan = 200 * time.Millisecond
+	cfg.Rescan = 200 * time.Millisecond
 	client := open(t, cfg)
 	all := p.Owners()
 	had := signIn(t, client, p, all[0])[0]

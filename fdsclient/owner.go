@@ -95,7 +95,7 @@ func (l *lazyPull) of(o *Owner, retryFor time.Duration, items *Owner) *pull.Clie
 	if c := l.made.Load(); c != nil {
 		return c
 	}
-	c, err := o.client.newPull(bearer{o}, retryFor, items)
+	c, err := pull.New(o.client.pullConfig(bearer{o}, retryFor, items))
 	if err != nil {
 		panic(err) // New has tried the same values
 	}
@@ -126,27 +126,26 @@ func (o *Owner) shared(ctx context.Context) (bool, error) {
 	}
 }
 
-// newPull makes a client of the provider's Web API, for the items of one owner; nil: for
-// all.
-func (c *Client) newPull(authorizer pull.Authorizer, retryFor time.Duration, of *Owner) (*pull.Client, error) {
+// pullConfig is that of a client of the provider's Web API, for the items of one owner; nil:
+// for all.
+func (c *Client) pullConfig(authorizer pull.Authorizer, retryFor time.Duration, of *Owner) pull.Config {
 	settings := pull.Config{
 		BaseURL:    c.cfg.Provider.APIURL,
 		Authorizer: authorizer,
 		Transport:  c.auth.Identities,
 		Dialect:    c.cfg.Provider.Dialect,
 		UserAgent:  headerText(c.cfg.Application.Name), // to which pull adds this SDK's
-		MaxPages:   c.cfg.Pull.MaxPages,
-		RetryFor:   retryFor,
-		Limit:      c.cfg.Pull.Limit,
+		Settings:   c.cfg.Pull,
 		Logger:     c.log,
 	}
+	settings.RetryFor = retryFor
 	if of != nil {
 		settings.Root, settings.Shared = of.root, of.shared
 	}
 	if settings.BaseURL == "" {
 		settings.BaseURL, settings.Authorizer = "https://provider.invalid", noAPI{}
 	}
-	return pull.New(settings)
+	return settings
 }
 
 // headerText returns a name for people in the letters that a header may hold.
@@ -200,7 +199,7 @@ func (b bearer) Challenged(ctx context.Context, response *http.Response) (retry 
 	if scheme == authserver.KindDPoP && authserver.WantsNonce(response) && response.Header.Get("DPoP-Nonce") != "" {
 		return true, nil
 	}
-	return b.owner.grant.Load().rejected(ctx, NewSecret(sent))
+	return b.owner.grant.Load().rejected(ctx, fds.NewSecret(sent))
 }
 
 // GrantInfo is what is known of an owner's grant without asking the provider.

@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -11,7 +12,7 @@ import (
 // interval, for a provider without a broker: what is new since the last read goes
 // to the same handler, as messages of delivery.FromPoll, in the order of the lists and
 // one at a time per owner. What the handler fails on ends the read and comes again
-// with the next one; Push.MaxAttempts and Push.DeadLetter hold. Push.Gaps.Concurrent
+// with the next one; Push.MaxAttempts and Push.DeadLetter hold. Gaps.Concurrent
 // bounds the owners that are read at once, Pull.Limit the requests.
 //
 // New is what the last read did not hold: an event whose ID, which
@@ -34,24 +35,23 @@ type Poll struct {
 	Margin time.Duration
 }
 
-func (p *Poll) complete(provider *Provider, fault func(string, ...any)) {
-	if p.Margin == 0 {
-		p.Margin = 5 * time.Minute
-	}
+func (p *Poll) complete(provider *Provider, faults *fds.ConfigError) {
+	p.Margin = cmp.Or(p.Margin, 5*time.Minute)
+	const most = 30 * 24 * time.Hour
 	switch {
 	case p.Interval == 0:
 		return
 	case p.Interval < time.Second:
-		fault("Poll.Interval is %v; it must be at least 1s, or 0 for no polling", p.Interval)
-	case p.Interval > 30*24*time.Hour:
-		fault("Poll.Interval is %v; it must be at most 720h", p.Interval)
+		faults.Add("Poll.Interval", "it must be at least 1s, or 0 for no polling", "is %v", p.Interval)
+	case p.Interval > most:
+		faults.Add("Poll.Interval", "it must be at most 720h", "is %v", p.Interval)
 	case provider.BrokerURL != "":
-		fault("Poll.Interval and Provider.BrokerURL are both set; a provider with a broker pushes")
+		faults.Add("Poll.Interval", "a provider with a broker pushes: take one of the two away", "is set, and a broker too")
 	case provider.APIURL == "":
-		fault("Poll.Interval needs Provider.APIURL, from which is read")
+		faults.Add("Poll.Interval", "give the URL of the Web API too", "is set, and nothing to read from")
 	}
-	if p.Margin < 0 || p.Margin > 30*24*time.Hour {
-		fault("Poll.Margin is %v; it must lie between 0, for the default, and 720h", p.Margin)
+	if p.Margin < 0 || p.Margin > most {
+		faults.Add("Poll.Margin", "it must lie between 0, for the default, and 720h", "is %v", p.Margin)
 	}
 }
 

@@ -207,7 +207,7 @@ func TestAConsumerKilledInTheMiddleOfAPollMissesNothing(t *testing.T) {
 		Folder: t.TempDir(), Identity: newIdentity(t), State: t.TempDir(), Dialect: boxDialect, HangAfter: 3,
 	}
 	var err error
-	if cfg.Store, err = tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: c.Folder, Identity: fdsclient.NewSecret(c.Identity)}); err != nil {
+	if cfg.Store, err = tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: c.Folder, Identity: fds.NewSecret(c.Identity)}); err != nil {
 		t.Fatal(err)
 	}
 	if cfg.State, err = statestore.OpenFolder(c.State); err != nil {

@@ -60,7 +60,7 @@ func RunAsChild() (was bool) {
 }
 
 func (c child) open() (*Client, tokenstore.Store, error) {
-	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: NewSecret(c.Identity)})
+	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: fds.NewSecret(c.Identity)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,8 +68,8 @@ func (c child) open() (*Client, tokenstore.Store, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(c.CA)
 	client, err := New(Config{
-		Provider:    Provider{Issuer: c.Issuer, RootCAs: roots},
-		Application: Application{ClientID: c.ClientID, ClientSecret: NewSecret(c.Secret)},
+		Provider:    Provider{Issuer: c.Issuer, Roots: realtest.Trusting(roots)},
+		Application: Application{ClientID: c.ClientID, ClientSecret: fds.NewSecret(c.Secret)},
 		Store:       steppedStore{store, steps},
 		State:       &statestore.Memory{},
 		Logger:      slog.New(slog.DiscardHandler),

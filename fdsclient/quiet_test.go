@@ -108,7 +108,7 @@ func TestAConnectionThatIsMadeAnewForACertificateIsNoOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Certificates = fdsclient.CertificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) {
+	cfg.Certificates = certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		current := now.TLS

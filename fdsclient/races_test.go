@@ -162,7 +162,7 @@ func TestWhoCannotBeListedIsNotTakenForSignedOut(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	store := &staged{Store: cfg.Store}
-	cfg.Store, cfg.Push.Rescan = store, 20*time.Millisecond
+	cfg.Store, cfg.Rescan = store, 20*time.Millisecond
 	client := open(t, cfg)
 	signIn(t, client, p)
 	runClient(t, client, (&inbox{}).handle)
@@ -289,7 +289,7 @@ func TestAnAttemptIsItsApplicationsOwn(t *testing.T) {
 	cfg := web(t, p)
 	client := open(t, cfg)
 	attempt, callback := begun(t, client, p)
-	cfg.Application.ClientID, cfg.Application.ClientSecret = "another", fdsclient.Secret{}
+	cfg.Application.ClientID, cfg.Application.ClientSecret = "another", fds.Secret{}
 	if _, err := open(t, cfg).FinishSignIn(t.Context(), attempt, callback); !errors.Is(err, fds.ErrForeignRedirect) {
 		t.Errorf("another application's attempt: %v", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
@@ -44,7 +45,7 @@ func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 		change func(*fdsclient.Config)
 		says   string
 	}{
-		"wrong CA":        {func(c *fdsclient.Config) { c.Provider.RootCAs = x509.NewCertPool() }, "name its CA file in the configuration"},
+		"wrong CA":        {func(c *fdsclient.Config) { c.Provider.Roots = realtest.Trusting(x509.NewCertPool()) }, "have its CA certificate trusted"},
 		"wrong host name": {func(c *fdsclient.Config) { c.Provider.Issuer = other }, "check the host name in the URL"},
 		"nothing listens": {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + taken.LocalAddr().String() }, "check host and port"},
 		"no metadata":     {func(c *fdsclient.Config) { c.Provider.Issuer = "https://" + issuer.Host + "/elsewhere" }, "check the issuer"},
@@ -155,7 +156,7 @@ func TestAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
 		"as the error code": `{"error":"` + secret + `"}`,
 	} {
 		g := stored(t, cfg.Store)
-		g.RefreshToken, g.AccessExpiry = fdsclient.NewSecret(secret), time.Now().Add(-time.Minute)
+		g.RefreshToken, g.AccessExpiry = fds.NewSecret(secret), time.Now().Add(-time.Minute)
 		if _, err := cfg.Store.Save(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}

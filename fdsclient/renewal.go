@@ -39,7 +39,7 @@ type renewed struct {
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
 // the second use of one for theft. Close ends it until the server is about to be asked.
-func (g *grant) renew(ctx context.Context, rejected Secret, ahead bool) (work renewed, err error) {
+func (g *grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (work renewed, err error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)) })()
@@ -114,7 +114,7 @@ func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
 
 // stillGood returns the stored token when it is fresh and not the refused one, nor of a grant
 // that has lapsed. A renewal ahead of expiry takes it only before it is due itself.
-func (g *grant) stillGood(record tokenstore.Grant, rejected Secret, ahead bool) *credential {
+func (g *grant) stillGood(record tokenstore.Grant, rejected fds.Secret, ahead bool) *credential {
 	if record.AccessToken.IsZero() || record.Renewal.Lapsed || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
 		return nil
 	}
@@ -234,7 +234,7 @@ func (e *unconfirmed) Is(target error) bool { return target == fds.ErrUnavailabl
 func (e *unconfirmed) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
 
 // ask gets new tokens from the server. With an error too there may be a refresh token.
-func (g *grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken Secret) (authserver.Answer, error) {
+func (g *grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken fds.Secret) (authserver.Answer, error) {
 	proof, err := g.prover(record)
 	if err != nil {
 		return authserver.Answer{}, err

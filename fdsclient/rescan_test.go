@@ -26,7 +26,7 @@ func rescanned(t *testing.T, p *fdstest.Provider, every time.Duration) (client, 
 	cfg := configure(t, p)
 	other = open(t, cfg)
 	store = &staged{Store: cfg.Store}
-	cfg.Store, cfg.Push.Rescan = store, every
+	cfg.Store, cfg.Rescan = store, every
 	return open(t, cfg), other, store
 }
 
@@ -101,12 +101,12 @@ func (d *deletions) of(id fds.SubscriptionID) bool {
 func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
-	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: tokenstore.NewSecret(newIdentity(t))})
+	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: fds.NewSecret(newIdentity(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	store, state := &staged{Store: folder}, &deletions{Store: cfg.State}
-	cfg.Store, cfg.State, cfg.Push.Rescan = store, state, 100*time.Millisecond
+	cfg.Store, cfg.State, cfg.Rescan = store, state, 100*time.Millisecond
 	client := open(t, cfg)
 	o := p.Owners()
 	signIn(t, client, p, o[0])
@@ -186,7 +186,7 @@ func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	elsewhere, store := open(t, cfg), &staged{Store: cfg.Store} // with one state, by which the sign-out ends the session
-	cfg.Store, cfg.Push.Rescan = store, 100*time.Millisecond
+	cfg.Store, cfg.Rescan = store, 100*time.Millisecond
 	worker := open(t, cfg)
 	signIn(t, elsewhere, p)
 	o := p.Owners()[0]

@@ -21,7 +21,7 @@ import (
 // Run keeps every stored owner of this Client's issuer and client ID renewed and
 // connected, and hands their messages to h, until ctx ends, which returns nil.
 // Owners may come and go meanwhile: those signed in or out by this Client at
-// once, those of other processes within Push.Rescan. An owner that lapses, is
+// once, those of other processes within Rescan. An owner that lapses, is
 // taken over or denied is reported (hooks, log) and harms no other.
 //
 // h is called for one message of an owner at a time, in order, and for several
@@ -35,7 +35,7 @@ import (
 // fails with fds.ErrRunning. Where Config.State is a statestore.Claimer, as a folder is,
 // that holds for all processes that use it: an owner whom another process has is
 // reported with a *statestore.ClaimedError, which names the process, and tried again
-// each Push.Rescan; when it is so of all, Run fails.
+// each Config.Rescan; when it is so of all, Run fails.
 //
 // Only the first look at the store may have a keyring ask its user to unlock it; from then
 // on a locked one is an error that is told to hooks and log (tokenstore.Unattended).
@@ -186,7 +186,7 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 		r.work.Wait()
 	}()
 
-	timer := time.NewTimer(c.cfg.Push.Rescan)
+	timer := time.NewTimer(c.cfg.Rescan)
 	defer timer.Stop()
 	first := true
 look:
@@ -203,7 +203,7 @@ look:
 			return fmt.Errorf("fdsclient: run: %w: %w", fds.ErrRunning, all)
 		}
 		first = false
-		timer.Reset(c.cfg.Push.Rescan)
+		timer.Reset(c.cfg.Rescan)
 		for {
 			select {
 			case <-ctx.Done():

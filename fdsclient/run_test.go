@@ -216,7 +216,7 @@ func TestRunTakesAnOwnerInAndOutWithoutALookAtAllOthers(t *testing.T) {
 	cfg := configure(t, p)
 	store := &countedLists{Store: cfg.Store}
 	cfg.Store = store
-	cfg.Push.Rescan = time.Hour
+	cfg.Rescan = time.Hour
 	client := open(t, cfg)
 	runClient(t, client, func(context.Context, delivery.Message) error { return nil })
 	eventually(t, "a first look", func() bool { return store.n.Load() > 0 })

@@ -119,7 +119,7 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 // signedIn is how an answer was obtained that begins a grant.
 type signedIn struct {
 	grantType string             // "" for those that a refresh token carries on
-	nonce     Secret             // that an ID token must have, if any
+	nonce     fds.Secret         // that an ID token must have, if any
 	proof     *authserver.Prover // that the tokens are bound to, if any
 }
 

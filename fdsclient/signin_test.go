@@ -52,7 +52,7 @@ func TestEachWayOfClientAuthenticationSignsInAndRenews(t *testing.T) {
 	for _, method := range []fdsclient.AuthMethod{"", fdsclient.AuthClientSecretBasic, fdsclient.AuthClientSecretPost} {
 		t.Run("method "+string(method), func(t *testing.T) {
 			cfg := configure(t, p)
-			cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fdsclient.NewSecret(app.Secret)
+			cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fds.NewSecret(app.Secret)
 			cfg.Application.AuthMethod = method
 			client := open(t, cfg)
 			owner := signIn(t, client, p)[0]

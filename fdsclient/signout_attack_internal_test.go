@@ -68,7 +68,7 @@ func TestAttackAttemptsThatHaveExpiredAreForgotten(t *testing.T) {
 		var used usedAttempts
 		for i := range 10_000 {
 			time.Sleep(time.Second)
-			a := Attempt{authserver.Attempt{State: NewSecret(fmt.Sprint(i)), Expires: time.Now().Add(AttemptLifetime)}}
+			a := Attempt{authserver.Attempt{State: fds.NewSecret(fmt.Sprint(i)), Expires: time.Now().Add(AttemptLifetime)}}
 			if !used.take(a) || used.take(a) {
 				t.Fatal("an attempt is for one use")
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/push"
@@ -119,7 +120,7 @@ func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	store, told := &staged{Store: cfg.Store}, new(everything)
-	cfg.Store, cfg.Push.Rescan, cfg.Logger = store, 20*time.Millisecond, slog.New(slog.NewTextHandler(told, nil))
+	cfg.Store, cfg.Rescan, cfg.Logger = store, 20*time.Millisecond, slog.New(slog.NewTextHandler(told, nil))
 	client := open(t, cfg)
 	owner := signIn(t, client, p)[0]
 	o, next := p.Owners()[0], p.Owners()[1]
@@ -174,30 +175,21 @@ func TestAnOwnerIsNotConnectedAnewWhileItsHandlerHangs(t *testing.T) {
 	}
 }
 
-// storm is a limiter that many wait for, once it is full.
-type storm struct{ full atomic.Bool }
-
-func (s *storm) Wait(ctx context.Context) error {
-	if s.full.Load() {
-		<-ctx.Done()
-	}
-	return ctx.Err()
-}
-
 func TestASignOutDoesNotWaitBehindTheConnectsOfOthers(t *testing.T) {
 	for name, running := range map[string]bool{"while Run waits there too": true, "without Run": false} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, fdstest.Options{})
 			cfg := configure(t, p)
-			limiter := new(storm)
-			cfg.Push.Limiter = limiter
+			cfg.Push.Limit = &fds.Limit{Concurrent: 1}
 			client := open(t, cfg)
 			owner := signIn(t, client, p)[0]
 			o := p.Owners()[0]
 			stop := runClient(t, client, (&inbox{}).handle)
 			subscribed(t, p, o)
 			stop()
-			limiter.full.Store(true)
+			if err := cfg.Push.Limit.Acquire(t.Context()); err != nil { // as if many were in front
+				t.Fatal(err)
+			}
 			if running {
 				runClient(t, client, (&inbox{}).handle)
 				eventually(t, "connecting", func() bool { return owner.Connection().Phase == push.Connecting })

@@ -90,7 +90,7 @@ func TestASignInCutShortLeavesTheNewerGrantAlone(t *testing.T) {
 		signIn(t, open(t, cfg), p)
 		fresh := stored(t, cfg.Store)
 		old := fresh
-		old.GrantID, old.Revision, old.AccessToken = oldID, "", fdsclient.NewSecret("old")
+		old.GrantID, old.Revision, old.AccessToken = oldID, "", fds.NewSecret("old")
 		old.Created, old.Subscriptions = fresh.Created.Add(-time.Hour), append([]string{p.Owners()[1].Spelling}, fresh.Subscriptions...)
 		if _, err := cfg.Store.Save(t.Context(), old); err != nil {
 			t.Fatal(err)
@@ -140,7 +140,7 @@ func TestASignOutAuthenticatesTheApplicationAsASignInDoes(t *testing.T) {
 	}
 	for _, method := range []fdsclient.AuthMethod{fdsclient.AuthClientSecretBasic, fdsclient.AuthClientSecretPost} {
 		cfg := configure(t, p)
-		cfg.Application.ClientID, cfg.Application.ClientSecret, cfg.Application.AuthMethod = id, fdsclient.NewSecret(secret), method
+		cfg.Application.ClientID, cfg.Application.ClientSecret, cfg.Application.AuthMethod = id, fds.NewSecret(secret), method
 		owner := signIn(t, open(t, cfg), p)[0]
 		if err := owner.SignOut(t.Context()); err != nil {
 			t.Errorf("%s: %v", method, err)

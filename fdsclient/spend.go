@@ -15,10 +15,10 @@ import (
 // server may spend the token and issue the next at once, so the record's place is made
 // sure first, with a note of the request; and what the server issued is saved before
 // anything else is done with it. From here on nothing ends the work but its own bounds.
-func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected Secret, ahead bool) (renewed, error) {
+func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected fds.Secret, ahead bool) (renewed, error) {
 	ctx = context.WithoutCancel(ctx)
 	if record.RefreshToken.IsZero() { // an application can always ask again (RFC 6749 section 4.4.3)
-		a, err := g.ask(ctx, record, Secret{})
+		a, err := g.ask(ctx, record, fds.Secret{})
 		if err != nil {
 			return renewed{}, err
 		}
@@ -88,7 +88,7 @@ func (g *grant) note(ctx context.Context, record tokenstore.Grant) {
 // refused judges a refusal for good. It takes two, half a minute apart, to tell "sign in
 // again"; one, where an earlier request with the same token may have been processed, whose
 // repetition this was.
-func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected Secret, ahead bool) (renewed, error) {
+func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected fds.Secret, ahead bool) (renewed, error) {
 	// The last doubt: someone who does not share our lock has renewed it.
 	if now, err := g.load(ctx); err == nil && !now.RefreshToken.Equal(record.RefreshToken) {
 		if c := g.stillGood(now, rejected, ahead); c != nil {
@@ -111,7 +111,7 @@ func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error
 			}
 			return g.keep(ctx, record, a, err)
 		}
-		r.Former = Secret{} // it was worth one try
+		r.Former = fds.Secret{} // it was worth one try
 	}
 	lapsed := r.Lapsed
 	g.note(ctx, record)

@@ -6,29 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"github.com/fds-sdk/fds-go/statestore"
 )
-
-// StateStore is statestore.Store.
-//
-// Deprecated: use statestore.Store; this name goes with the next release.
-type StateStore = statestore.Store
-
-// StateFolder is statestore.Folder.
-//
-// Deprecated: use statestore.Folder; this name goes with the next release.
-type StateFolder = statestore.Folder
-
-// MemoryState is statestore.Memory.
-//
-// Deprecated: use statestore.Memory; this name goes with the next release.
-type MemoryState = statestore.Memory
-
-// OpenStateFolder is statestore.OpenFolder.
-//
-// Deprecated: use statestore.OpenFolder; this name goes with the next release.
-func OpenStateFolder(path string) (*StateFolder, error) { return statestore.OpenFolder(path) }
 
 // defaultStateFolder is the place for state that outlives a program, or "".
 func defaultStateFolder(application string) string {

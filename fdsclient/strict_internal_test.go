@@ -161,7 +161,7 @@ func TestADeviceIsPolledAsTheServerAsks(t *testing.T) {
 func TestAClosedClientSignsNoDeviceAndNoApplicationIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &deviceServer{device: `{"device_code":"c","user_code":"u","verification_uri":"https://auth.example/d","expires_in":1800}`}
-		client := at(t, server, Application{ClientSecret: NewSecret("s")})
+		client := at(t, server, Application{ClientSecret: fds.NewSecret("s")})
 		if _, err := client.SignInDevice(t.Context(), func(DeviceCode) { client.Close() }); !errors.Is(err, fds.ErrClientClosed) {
 			t.Errorf("closed while the user is asked: %v", err)
 		}
@@ -199,12 +199,12 @@ func TestARefreshTokenOfTheApplicationsOwnGrantIsNotWaitedFor(t *testing.T) {
 			return http.StatusBadRequest, `{"error":"invalid_grant"}`
 		}
 		return http.StatusOK, `{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600,"subscription_id":"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"}`
-	}), Application{ClientSecret: NewSecret("s")})
+	}), Application{ClientSecret: fds.NewSecret("s")})
 	owners, err := client.SignInApplication(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := owners[0].grant.Load().renew(t.Context(), NewSecret("a"), false); err != nil {
+	if _, err := owners[0].grant.Load().renew(t.Context(), fds.NewSecret("a"), false); err != nil {
 		t.Error(err)
 	}
 	if len(grants) < 2 || strings.Contains(strings.Join(grants, " "), "refresh_token") {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
 
@@ -81,7 +80,7 @@ func TestAttackAnOpaqueTokenForSomeoneElseIsNotUsed(t *testing.T) {
 	p := start(t, fdstest.Options{OpaqueTokens: true, Introspection: true})
 	cfg := configure(t, p)
 	cfg.Application.Scopes = []string{"offline_access"} // no ID token says whose it is
-	cfg.Application.ClientID, cfg.Application.ClientSecret = p.ConfidentialApplication().ID, fdsclient.NewSecret(p.ConfidentialApplication().Secret)
+	cfg.Application.ClientID, cfg.Application.ClientSecret = p.ConfidentialApplication().ID, fds.NewSecret(p.ConfidentialApplication().Secret)
 	all := p.Owners()
 	signIn(t, open(t, cfg), p, all[0])
 	expire(t, cfg.Store)

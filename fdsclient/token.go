@@ -6,15 +6,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
-
-// Secret is a text that redacts itself when printed, logged or marshalled.
-type Secret = tokenstore.Secret
-
-// NewSecret makes a Secret of a text.
-func NewSecret(text string) Secret { return tokenstore.NewSecret(text) }
 
 // Token is an owner's access token. Printing, logging or marshalling one shows
 // no secret.
@@ -23,7 +17,7 @@ type Token struct{ *issued }
 // issued is a token as the provider gave it. It is immutable, and behind a pointer
 // because callers in a hurry get it by the million.
 type issued struct {
-	access Secret
+	access fds.Secret
 	kind   string
 	expiry time.Time
 	proof  *authserver.Prover // of a token bound to a key, else nil

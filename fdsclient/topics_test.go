@@ -219,7 +219,7 @@ func (s *scene) mustNotHave(kind delivery.Kind) {
 
 func TestGapsThatAreOffFetchNothing(t *testing.T) {
 	s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-		cfg.Push.Gaps.Off = true
+		cfg.Gaps.Off = true
 		cfg.Push.Topics = []string{"devices/+/events"}
 		cfg.Provider.Dialect.EventTopic, cfg.Provider.Dialect.StatusTopic = "", ""
 	}).furnish().signIn().begun()
@@ -240,7 +240,7 @@ func TestGapsThatAreOffFetchNothing(t *testing.T) {
 }
 
 func TestATrustedSessionIsNoOutageAndALostOneIs(t *testing.T) {
-	s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Push.Gaps.TrustSession = true }).furnish().signIn().begun()
+	s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true }).furnish().signIn().begun()
 	kept := s.outage(false)
 	for i := range s.all {
 		eventually(t, "what the sessions kept", func() bool { return s.has(&s.box, kept[i]) == perList })

@@ -23,7 +23,7 @@ func TestTheAuthorizationServerAndTheWebAPISeeTheSameUserAgent(t *testing.T) {
 		})
 		client := at(t, server, Application{Name: name})
 		_, _ = client.SignInDevice(t.Context(), func(DeviceCode) {})
-		reader, err := pull.New(pull.Config{BaseURL: "https://api.example", Authorizer: free{}, Transport: server, UserAgent: headerText(name), RetryFor: -1})
+		reader, err := pull.New(pull.Config{BaseURL: "https://api.example", Authorizer: free{}, Transport: server, UserAgent: headerText(name), Settings: pull.Settings{RetryFor: -1}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -92,7 +92,7 @@ func TestEveryWayOfAuthenticationSignsInReadsRenewsAndSignsOut(t *testing.T) {
 	signed := func(key crypto.Signer) fdstest.Application {
 		return fdstest.Application{AuthMethod: fdstest.PrivateKeyJWT, Keys: map[string]crypto.PublicKey{"one": key.Public(), "two": &mustRSA(t).PublicKey}}
 	}
-	secret := fdsclient.NewSecret("a secret with ümlaut + & = %")
+	secret := fds.NewSecret("a secret with ümlaut + & = %")
 	for name, way := range map[string]struct {
 		known       fdstest.Application
 		application fdsclient.Application
@@ -221,7 +221,7 @@ func TestASubscriptionIDIsFoundWhereverTheProviderPutsIt(t *testing.T) {
 			p := start(t, options)
 			cfg := configure(t, p)
 			app := p.ConfidentialApplication()
-			cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fdsclient.NewSecret(app.Secret)
+			cfg.Application.ClientID, cfg.Application.ClientSecret = app.ID, fds.NewSecret(app.Secret)
 			cfg.Application.SubscriptionClaim = "fds_subscription"
 			owners := signIn(t, open(t, cfg), p, p.Owners()[0], p.Owners()[1])
 			if len(owners) != 2 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -27,7 +28,7 @@ func atOIDC(t *testing.T, server *realtest.OIDC, application fdsclient.Applicati
 	t.Helper()
 	application.Name = "test"
 	return fdsclient.Config{
-		Provider:    fdsclient.Provider{Issuer: server.Issuer, RootCAs: server.RootCAs},
+		Provider:    fdsclient.Provider{Issuer: server.Issuer, Roots: realtest.Trusting(server.RootCAs)},
 		Application: application,
 		Store:       tokenstore.OpenMemory(),
 		State:       &statestore.Memory{},
@@ -89,10 +90,10 @@ func TestEveryWayOfAuthenticationWorksAtACertifiedProvider(t *testing.T) {
 			return fdsclient.Application{ClientID: s.Public.ID}
 		},
 		"client_secret_basic": func(s *realtest.OIDC) fdsclient.Application {
-			return fdsclient.Application{ClientID: s.Basic.ID, ClientSecret: fdsclient.NewSecret(s.Basic.Secret)}
+			return fdsclient.Application{ClientID: s.Basic.ID, ClientSecret: fds.NewSecret(s.Basic.Secret)}
 		},
 		"client_secret_post": func(s *realtest.OIDC) fdsclient.Application {
-			return fdsclient.Application{ClientID: s.Post.ID, ClientSecret: fdsclient.NewSecret(s.Post.Secret), AuthMethod: fdsclient.AuthClientSecretPost}
+			return fdsclient.Application{ClientID: s.Post.ID, ClientSecret: fds.NewSecret(s.Post.Secret), AuthMethod: fdsclient.AuthClientSecretPost}
 		},
 		"private_key_jwt": func(s *realtest.OIDC) fdsclient.Application {
 			return fdsclient.Application{ClientID: s.PrivateKeyJWT.ID, Key: signerOf(t, s.PrivateKeyJWT.Certificate)}
@@ -203,7 +204,7 @@ func TestAResourceIsAskedForAtACertifiedProvider(t *testing.T) {
 
 func TestAnOpaqueTokenIsIntrospectedAtACertifiedProvider(t *testing.T) {
 	server := realtest.OIDCProvider(t, realtest.OIDCOptions{OpaqueAccessTokens: true, NoClaimInIDToken: true})
-	cfg := atOIDC(t, server, fdsclient.Application{ClientID: server.Basic.ID, ClientSecret: fdsclient.NewSecret(server.Basic.Secret)})
+	cfg := atOIDC(t, server, fdsclient.Application{ClientID: server.Basic.ID, ClientSecret: fds.NewSecret(server.Basic.Secret)})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	owners, err := open(t, cfg).SignIn(ctx, atBrowser(server))

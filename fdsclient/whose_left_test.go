@@ -52,7 +52,7 @@ func TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
 			s := stage(t, c, func(cfg *fdsclient.Config) {
-				folder, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: t.TempDir(), Identity: fdsclient.NewSecret(newIdentity(t))})
+				folder, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: t.TempDir(), Identity: fds.NewSecret(newIdentity(t))})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -233,7 +233,7 @@ type discards struct {
 	why map[fds.SubscriptionID][]error
 }
 
-func (d *discards) MessageDiscarded(owner fds.OwnerKey, reason error) {
+func (d *discards) OnDiscarded(owner fds.OwnerKey, reason error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.why == nil {

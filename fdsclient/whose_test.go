@@ -115,8 +115,8 @@ func stage(t *testing.T, c certainty, change func(*fdsclient.Config)) *scene {
 		c.dialect(&s.cfg.Provider.Dialect)
 	}
 	s.cfg.Hooks = []any{&s.gaps, &s.polls, s.seen}
-	s.cfg.Push.Rescan = 100 * time.Millisecond
-	s.cfg.Push.Gaps.Retry = push.Backoff{Initial: 50 * time.Millisecond, Max: 100 * time.Millisecond}
+	s.cfg.Rescan = 100 * time.Millisecond
+	s.cfg.Gaps.Retry = push.Backoff{Initial: 50 * time.Millisecond, Max: 100 * time.Millisecond}
 	s.cfg.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if change != nil {
 		change(&s.cfg)

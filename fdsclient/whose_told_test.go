@@ -29,25 +29,25 @@ func (e *hearsay) say(what string, about ...any) {
 	}
 }
 
-func (e *hearsay) OnRenewed(g fdsclient.GrantEvent)           { e.say("renewed", g) }
-func (e *hearsay) OnRenewalFailing(g fdsclient.GrantEvent)    { e.say("failing", g, g.Err) }
-func (e *hearsay) OnSignInNeeded(g fdsclient.GrantEvent)      { e.say("needed", g, g.Err) }
-func (e *hearsay) OnStoreUnavailable(err error)               { e.say("store", err) }
-func (e *hearsay) OnConnection(o fds.OwnerKey, s push.State)  { e.say("connection", o, s, s.Err) }
-func (e *hearsay) OnCertificate(o fds.OwnerKey, err error)    { e.say("certificate", o, err) }
-func (e *hearsay) OnGap(g fdsclient.GapEvent)                 { e.say("gap", g, g.Err) }
-func (e *hearsay) OnPoll(p fdsclient.PollEvent)               { e.say("poll", p, p.Err) }
-func (e *hearsay) MessageDiscarded(o fds.OwnerKey, err error) { e.say("discarded", o, err) }
+func (e *hearsay) OnRenewed(g fdsclient.GrantEvent)          { e.say("renewed", g) }
+func (e *hearsay) OnRenewalFailing(g fdsclient.GrantEvent)   { e.say("failing", g, g.Err) }
+func (e *hearsay) OnSignInNeeded(g fdsclient.GrantEvent)     { e.say("needed", g, g.Err) }
+func (e *hearsay) OnStoreUnavailable(err error)              { e.say("store", err) }
+func (e *hearsay) OnConnection(o fds.OwnerKey, s push.State) { e.say("connection", o, s, s.Err) }
+func (e *hearsay) OnCertificate(o fds.OwnerKey, err error)   { e.say("certificate", o, err) }
+func (e *hearsay) OnGap(g fdsclient.GapEvent)                { e.say("gap", g, g.Err) }
+func (e *hearsay) OnPoll(p fdsclient.PollEvent)              { e.say("poll", p, p.Err) }
+func (e *hearsay) OnDiscarded(o fds.OwnerKey, err error)     { e.say("discarded", o, err) }
 
-func (e *hearsay) ConnectAttempt(o fds.OwnerKey, _ time.Duration, err error) {
+func (e *hearsay) OnConnect(o fds.OwnerKey, _ time.Duration, err error) {
 	e.say("attempt", o, err)
 }
 
-func (e *hearsay) MessageHandled(o fds.OwnerKey, _ time.Duration, err error) {
+func (e *hearsay) OnHandled(o fds.OwnerKey, _ time.Duration, err error) {
 	e.say("handled", o, err)
 }
 
-func (e *hearsay) HandlerSlow(o fds.OwnerKey, took time.Duration) {
+func (e *hearsay) OnSlowHandler(o fds.OwnerKey, took time.Duration) {
 	e.say("slow", o, took)
 	e.once.Do(func() { close(e.slow) })
 }

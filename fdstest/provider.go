@@ -319,6 +319,9 @@ func (p *Provider) CAPEM() []byte { return slices.Clone(p.ca.pem) }
 // RootCAs returns a new pool with that root certificate alone.
 func (p *Provider) RootCAs() *x509.CertPool { return p.ca.pool() }
 
+// Roots returns the same, for fdsclient.Provider and push.Config.
+func (p *Provider) Roots(context.Context) (*x509.CertPool, error) { return p.ca.pool(), nil }
+
 // SubscriptionClaim returns the name of the claim that carries the subscription
 // IDs.
 func (p *Provider) SubscriptionClaim() string { return p.claim }

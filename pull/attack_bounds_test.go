@@ -61,7 +61,7 @@ func TestAttackAListIsBoundedOverAllItsAnswers(t *testing.T) {
 		return reply(r, 200, page, "Link", fmt.Sprintf("<?n=%d>; rel=next", asked)), nil
 	}), func(c *pull.Config) { c.MaxListBytes = 1 << 20 })
 	got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-	if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "1048576 bytes") || !strings.Contains(err.Error(), "Config.MaxListBytes") || len(got)*1000 > 1<<20 || asked != 11 {
+	if !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "1048576 bytes") || !strings.Contains(err.Error(), "pull.Settings.MaxListBytes") || len(got)*1000 > 1<<20 || asked != 11 {
 		t.Errorf("%d items in %d answers, %v", len(got), asked, err)
 	}
 	asked = 0
@@ -114,7 +114,7 @@ func TestAttackAListThatDripsEnds(t *testing.T) {
 				if took := time.Since(began); !isOnly(err, fds.ErrUnavailable) || took > bound || took < bound-time.Minute {
 					t.Errorf("%s: ended after %v: %v", name, took, err)
 				}
-				if name != "failures before each answer" && !strings.Contains(err.Error(), "Config.ListTimeout") {
+				if name != "failures before each answer" && !strings.Contains(err.Error(), "pull.Settings.ListTimeout") {
 					t.Errorf("%s: %v", name, err)
 				}
 			})
@@ -152,7 +152,7 @@ func TestTheTimeOfTheLoopAndOfTheAuthorizerIsNotTheLists(t *testing.T) {
 		}), func(c *pull.Config) {
 			c.Authorizer = slowly{}
 			c.ListTimeout = time.Second
-			c.Limit = pull.NewLimit(1, 1)
+			c.Limit = &fds.Limit{Concurrent: 1, PerSecond: 1}
 		})
 		n := 0
 		for _, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {

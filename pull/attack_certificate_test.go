@@ -36,7 +36,7 @@ func TestAttackATransportThatVerifiesNoCertificateIsRefused(t *testing.T) {
 	// The switch is not named in this package.
 	reflect.ValueOf(unverified).Elem().FieldByName("Insecure" + "SkipVerify").SetBool(true)
 	_, err := pull.New(pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: pull.NewTransport(unverified)})
-	if err == nil || !strings.Contains(err.Error(), "pull: configuration: Transport") || !strings.Contains(err.Error(), "RootCAs") {
+	if err == nil || !strings.Contains(err.Error(), "pull: wrong configuration: Transport") || !strings.Contains(err.Error(), "RootCAs") {
 		t.Errorf("error %v", err)
 	}
 }

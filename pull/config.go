@@ -2,7 +2,6 @@ package pull
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,13 +33,13 @@ type Authorizer interface {
 
 // The defaults of Config.
 const (
-	DefaultMaxBodyBytes = 64 << 20
-	DefaultMaxItemBytes = 1 << 20
-	DefaultTimeout      = time.Minute
-	DefaultRetryFor     = 30 * time.Second
-	DefaultMaxPages     = 10_000
-	DefaultMaxListBytes = 1 << 30
-	DefaultListTimeout  = 10 * time.Minute
+	defaultMaxBodyBytes = 64 << 20
+	defaultMaxItemBytes = 1 << 20
+	defaultTimeout      = time.Minute
+	defaultRetryFor     = 30 * time.Second
+	defaultMaxPages     = 10_000
+	defaultMaxListBytes = 1 << 30
+	defaultListTimeout  = 10 * time.Minute
 )
 
 const (
@@ -82,6 +81,14 @@ type Config struct {
 
 	UserAgent string // default "fds-go"; "fds-go" is appended to another one
 
+	Settings
+
+	Logger *slog.Logger // default: no logs. Each answer is logged at debug level
+}
+
+// Settings are those of a client that owners have in common. The zero value stands for the
+// defaults.
+type Settings struct {
 	MaxBodyBytes int64 // bound of one answer, decompressed; default 64 MiB
 	MaxItemBytes int64 // bound of one item; default 1 MiB
 	MaxPages     int   // bound of one list's pages; default 10,000
@@ -96,7 +103,7 @@ type Config struct {
 	// Authorizer take is left out. Default 10 minutes.
 	ListTimeout time.Duration
 
-	// RetryFor is how long a request is repeated that failed with a Retryable error
+	// RetryFor is how long a request is repeated that failed for a reason that may pass
 	// before its answer began, the first attempt included. The delays are random and
 	// grow, the first to 1 s at most and the last ones to 10 s. Where Retry-After says
 	// how long to wait (RFC 9110 section 10.2.3), the delay comes on top of that, so
@@ -106,9 +113,7 @@ type Config struct {
 	// negative: never.
 	RetryFor time.Duration
 
-	Limit *Limit // bounds the requests; share one among the owners of a provider. Default: no bound
-
-	Logger *slog.Logger // default: no logs. Each answer is logged at debug level
+	Limit *fds.Limit // bounds the requests; share one among the owners of a provider. Default: no bound
 }
 
 // Client reads one owner's data. It is safe for concurrent use.
@@ -127,7 +132,7 @@ type Client struct {
 	timeout    time.Duration
 	forList    time.Duration
 	retryFor   time.Duration
-	limit      *Limit
+	limit      *fds.Limit
 	logger     *slog.Logger
 
 	tooLong atomic.Int64 // bytes of a query that the provider has refused; 0: none
@@ -142,43 +147,41 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 // New checks the configuration and makes a client; it asks the provider for
 // nothing. The error names every fault in a sentence.
 func New(config Config) (*Client, error) {
-	base, baseErr := parseBase(config.BaseURL)
-	faults := []error{baseErr}
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("pull: configuration: "+format, args...))
+	var faults fds.ConfigError
+	base, problem := parseBase(config.BaseURL)
+	if problem != "" {
+		faults.Add("BaseURL", "", "%s", problem)
 	}
 	if config.Authorizer == nil {
-		fault("Authorizer is missing; every request carries an access token (W9)")
+		faults.Add("Authorizer", "every request carries an access token (W9)", "is missing")
 	}
-	if config.MaxBodyBytes < 0 {
-		fault("MaxBodyBytes is %d; it must be positive, or 0 for the default", config.MaxBodyBytes)
+	for _, bound := range []struct {
+		field string
+		value int64
+	}{
+		{"MaxBodyBytes", config.MaxBodyBytes}, {"MaxItemBytes", config.MaxItemBytes}, {"MaxPages", int64(config.MaxPages)}, {"MaxListBytes", config.MaxListBytes},
+	} {
+		if bound.value < 0 {
+			faults.Add(bound.field, "it must be positive, or 0 for the default", "is %d", bound.value)
+		}
 	}
-	if config.MaxItemBytes < 0 {
-		fault("MaxItemBytes is %d; it must be positive, or 0 for the default", config.MaxItemBytes)
+	for field, bound := range map[string]time.Duration{"ListTimeout": config.ListTimeout, "Timeout": config.Timeout} {
+		if bound < 0 {
+			faults.Add(field, "it must be positive, or 0 for the default", "is %v", bound)
+		}
 	}
-	if config.MaxPages < 0 {
-		fault("MaxPages is %d; it must be positive, or 0 for the default", config.MaxPages)
-	}
-	if config.MaxListBytes < 0 {
-		fault("MaxListBytes is %d; it must be positive, or 0 for the default", config.MaxListBytes)
-	}
-	if config.ListTimeout < 0 {
-		fault("ListTimeout is %v; it must be positive, or 0 for the default", config.ListTimeout)
-	}
-	for _, text := range config.Dialect.Faults() {
-		fault("%s", text)
-	}
-	if config.Timeout < 0 {
-		fault("Timeout is %v; it must be positive, or 0 for the default", config.Timeout)
+	for _, fault := range config.Dialect.Faults() {
+		fault.Field = "Dialect." + fault.Field
+		faults.Faults = append(faults.Faults, fault)
 	}
 	if strings.ContainsFunc(config.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }) {
-		fault("UserAgent %q holds a character that a header must not", cut(config.UserAgent))
+		faults.Add("UserAgent", "", "%q holds a character that a header must not", cut(config.UserAgent))
 	}
-	if err := checkTransport(config.Transport); err != nil {
-		faults = append(faults, err)
+	if problem := transportFault(config.Transport); problem != "" {
+		faults.Add("Transport", "", "%s", problem)
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
+	if err := faults.Err(); err != nil {
+		return nil, fmt.Errorf("pull: %w", err)
 	}
 	c := &Client{
 		base:       base,
@@ -205,25 +208,25 @@ func New(config Config) (*Client, error) {
 		c.userAgent = defaultUserAgent
 	}
 	if c.maxPages == 0 {
-		c.maxPages = DefaultMaxPages
+		c.maxPages = defaultMaxPages
 	}
 	if c.retryFor == 0 {
-		c.retryFor = DefaultRetryFor
+		c.retryFor = defaultRetryFor
 	}
 	if c.maxBody == 0 {
-		c.maxBody = DefaultMaxBodyBytes
+		c.maxBody = defaultMaxBodyBytes
 	}
 	if c.maxItem == 0 {
-		c.maxItem = DefaultMaxItemBytes
+		c.maxItem = defaultMaxItemBytes
 	}
 	if c.maxList == 0 {
-		c.maxList = DefaultMaxListBytes
+		c.maxList = defaultMaxListBytes
 	}
 	if c.timeout == 0 {
-		c.timeout = DefaultTimeout
+		c.timeout = defaultTimeout
 	}
 	if c.forList == 0 {
-		c.forList = DefaultListTimeout
+		c.forList = defaultListTimeout
 	}
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
@@ -231,10 +234,9 @@ func New(config Config) (*Client, error) {
 	return c, nil
 }
 
-func parseBase(text string) (*url.URL, error) {
-	fail := func(format string, args ...any) (*url.URL, error) {
-		return nil, fmt.Errorf("pull: configuration: BaseURL "+format, args...)
-	}
+// parseBase returns the URL that all requests begin with, or what is wrong with it.
+func parseBase(text string) (base *url.URL, problem string) {
+	fail := func(format string, args ...any) (*url.URL, string) { return nil, fmt.Sprintf(format, args...) }
 	if text == "" {
 		return fail("is missing; it is the provider's URL, such as https://api.example.com")
 	}
@@ -259,5 +261,5 @@ func parseBase(text string) (*url.URL, error) {
 	if err != nil {
 		return fail("of host %q has an unusable path", cut(base.Host))
 	}
-	return joined, nil
+	return joined, ""
 }

@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,21 +48,21 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 			c.Transport = &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS11}}
 		}, []string{"1.2", "W2"}},
 		{"one parameter for two things", func(c *pull.Config) { c.Dialect = fds.Dialect{FromParameter: "at", ToParameter: "at"} },
-			[]string{"Dialect.ToParameter", `"at"`, "Dialect.FromParameter"}},
+			[]string{"Dialect.ToParameter", `"at"`, "another setting"}},
 		{"the parameter of the IDs", func(c *pull.Config) { c.Dialect.LanguageParameter = "ids" }, []string{"Dialect.LanguageParameter", "FDS"}},
 		{"a page's number that is its size", func(c *pull.Config) {
 			c.Dialect.Paging = fds.Paging{PageParameter: "p", SizeParameter: "p", Size: 1}
-		}, []string{"Dialect.Paging.SizeParameter", "Dialect.Paging.PageParameter"}},
+		}, []string{"Dialect.Paging.SizeParameter", "another setting"}},
 		{"pages in two ways", func(c *pull.Config) {
 			c.Dialect.Paging = fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}
-		}, []string{"PageParameter and CursorParameter", "ListMember"}},
+		}, []string{"Dialect.Paging.CursorParameter", "another way to page", "ListMember"}},
 		{"a cursor beside no list", func(c *pull.Config) {
 			c.Dialect.Paging = fds.Paging{CursorParameter: "c", CursorMember: "next"}
 		}, []string{"Dialect.ListMember"}},
 		{"a cursor in the list", func(c *pull.Config) {
 			c.Dialect = fds.Dialect{ListMember: "data", Paging: fds.Paging{CursorParameter: "c", CursorMember: "data.next"}}
 		}, []string{"Dialect.ListMember", `"data"`}},
-		{"everything", func(c *pull.Config) { *c = pull.Config{MaxBodyBytes: -1} }, []string{"BaseURL", "Authorizer", "MaxBodyBytes"}},
+		{"everything", func(c *pull.Config) { *c = pull.Config{Settings: pull.Settings{MaxBodyBytes: -1}} }, []string{"BaseURL", "Authorizer", "MaxBodyBytes"}},
 	} {
 		config := good()
 		test.change(&config)
@@ -78,10 +79,9 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: the error shows a secret: %v", test.name, err)
 		}
-		for line := range strings.Lines(err.Error()) {
-			if !strings.HasPrefix(line, "pull: configuration: ") {
-				t.Errorf("%s: %q does not say where it comes from", test.name, line)
-			}
+		var faults *fds.ConfigError
+		if !strings.HasPrefix(err.Error(), "pull: wrong configuration: ") || strings.Contains(err.Error(), "\n") || !errors.As(err, &faults) || !errors.Is(err, fds.ErrConfig) {
+			t.Errorf("%s: %q does not say where it comes from", test.name, err)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestAFailedConnectionSaysWhatToDo(t *testing.T) {
 			if test.url != nil {
 				url = test.url(url)
 			}
-			client := newClient(t, pull.Config{BaseURL: url, Authorizer: &bearer{token: secret}, Transport: transport, RetryFor: -1})
+			client := newClient(t, pull.Config{BaseURL: url, Authorizer: &bearer{token: secret}, Transport: transport, Settings: pull.Settings{RetryFor: -1}})
 			_, err := pull.Collect(client.Spaces(t.Context(), pull.Query{}))
 			class := error(nil)
 			if test.retryable {
@@ -278,7 +278,7 @@ func TestOneConnectionServesOneListAfterTheOther(t *testing.T) {
 	}
 	server.StartTLS() // HTTP/1.1
 	t.Cleanup(server.Close)
-	client := newClient(t, pull.Config{BaseURL: server.URL, Authorizer: &bearer{}, Transport: transportFor(t, server), RetryFor: -1})
+	client := newClient(t, pull.Config{BaseURL: server.URL, Authorizer: &bearer{}, Transport: transportFor(t, server), Settings: pull.Settings{RetryFor: -1}})
 	for range 5 {
 		if items, err := pull.Collect(client.Spaces(t.Context(), pull.Query{})); len(items) != 1 || err != nil {
 			t.Fatalf("%d items, %v", len(items), err)

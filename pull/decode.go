@@ -119,11 +119,11 @@ func (d *listDecoder) object(visit func(json.RawMessage) error) error {
 	case d.found:
 		return d.other
 	case d.member == "":
-		return notAList("the answer is an object; if one of its members holds the list, name it in Dialect.ListMember")
+		return notAList("the answer is an object; if one of its members holds the list, name it in fds.Dialect.ListMember")
 	case d.bare:
 		return nil // empty lists are left out, it may be
 	}
-	return notAList("the answer has no member %q, which Dialect.ListMember names", cut(d.member))
+	return notAList("the answer has no member %q, which fds.Dialect.ListMember names", cut(d.member))
 }
 
 // members reads an object; prefix, with a dot at its end, is where it stands. What it
@@ -213,11 +213,11 @@ func (d *listDecoder) explain(err error) error {
 	case err == nil || errors.As(err, &list):
 		return err
 	case errors.Is(err, errItemTooLarge):
-		return notAList("an item is larger than %d bytes; Config.MaxItemBytes sets the bound", d.maxItem)
+		return notAList("an item is larger than %d bytes; pull.Settings.MaxItemBytes sets the bound", d.maxItem)
 	case errors.Is(err, errBodyTooLarge) && d.ofList > 0:
-		return notAList("the list is larger than %d bytes; ask for less at once, or Config.MaxListBytes sets the bound", d.ofList)
+		return notAList("the list is larger than %d bytes; ask for less at once, or pull.Settings.MaxListBytes sets the bound", d.ofList)
 	case errors.Is(err, errBodyTooLarge):
-		return notAList("it is larger than %d bytes; ask for fewer items at once, or Config.MaxBodyBytes sets the bound", d.body.max)
+		return notAList("it is larger than %d bytes; ask for fewer items at once, or pull.Settings.MaxBodyBytes sets the bound", d.body.max)
 	case d.body.failed != nil:
 		return d.body.failed
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):

@@ -173,7 +173,7 @@ func (e *exchange) send(target *url.URL) error {
 		request.Header.Set("If-None-Match", e.known)
 	}
 	e.wait.pause() // neither the limit's time nor the Authorizer's is the provider's
-	if err := e.client.limit.begin(e.ctx); err != nil {
+	if err := e.client.limit.Wait(e.ctx); err != nil {
 		return e.withheld(failed, err)
 	}
 	if err := e.askShared(e.ctx); err != nil {
@@ -308,11 +308,11 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		return failed
 	case e.ctx.Err() != nil && e.byList:
 		failed.class = fds.ErrUnavailable
-		failed.detail = fmt.Sprintf("%q took over %v for the list; ask for less at once, or Config.ListTimeout sets the bound", cut(origin(e.target)), e.client.forList)
+		failed.detail = fmt.Sprintf("%q took over %v for the list; ask for less at once, or pull.Settings.ListTimeout sets the bound", cut(origin(e.target)), e.client.forList)
 		return failed
 	case e.ctx.Err() != nil:
 		failed.class = fds.ErrUnavailable
-		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or Config.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
+		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or pull.Settings.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
 	failed.cause = tlspolicy.Shown(err)

@@ -7,3 +7,13 @@ func Retryable(err error) bool {
 	var failed *Error
 	return errors.As(err, &failed) && failed.passing()
 }
+
+// The defaults of Config.
+const (
+	DefaultMaxBodyBytes = defaultMaxBodyBytes
+	DefaultMaxItemBytes = defaultMaxItemBytes
+	DefaultTimeout      = defaultTimeout
+	DefaultRetryFor     = defaultRetryFor
+	DefaultMaxPages     = defaultMaxPages
+	DefaultListTimeout  = defaultListTimeout
+)

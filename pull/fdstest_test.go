@@ -24,7 +24,7 @@ func provider(t *testing.T, opts fdstest.Options) (*fdstest.Provider, pull.Confi
 	transport := pull.NewTransport(&tls.Config{RootCAs: p.RootCAs(), MinVersion: tls.VersionTLS12})
 	t.Cleanup(transport.CloseIdleConnections)
 	owner := &bearer{token: issue(t, p, p.Owners()[0])}
-	return p, pull.Config{BaseURL: p.APIURL(), Authorizer: owner, Transport: transport, Timeout: 20 * time.Second, RetryFor: -1}, owner
+	return p, pull.Config{BaseURL: p.APIURL(), Authorizer: owner, Transport: transport, Settings: pull.Settings{Timeout: 20 * time.Second, RetryFor: -1}}, owner
 }
 
 func issue(t *testing.T, p *fdstest.Provider, owner fdstest.Owner) string {

@@ -71,7 +71,7 @@ func serve(t testing.TB, handler http.HandlerFunc) *api {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	a := &api{Server: server, bearer: &bearer{token: secret}}
-	a.config = pull.Config{BaseURL: server.URL, Authorizer: a.bearer, Transport: transportFor(t, server), Timeout: 20 * time.Second, RetryFor: -1}
+	a.config = pull.Config{BaseURL: server.URL, Authorizer: a.bearer, Transport: transportFor(t, server), Settings: pull.Settings{Timeout: 20 * time.Second, RetryFor: -1}}
 	return a
 }
 

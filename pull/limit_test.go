@@ -13,10 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-func limited(l *pull.Limit) func(*pull.Config) { return func(c *pull.Config) { c.Limit = l } }
+func limited(l *fds.Limit) func(*pull.Config) { return func(c *pull.Config) { c.Limit = l } }
 
 func TestNoMoreRequestsAtOnceThanTheLimitAllowsHoweverManyClients(t *testing.T) {
 	for _, places := range []int{0, 1, 3} {
@@ -31,7 +32,7 @@ func TestNoMoreRequestsAtOnceThanTheLimitAllowsHoweverManyClients(t *testing.T) 
 				response.Body = counted{body, &now}
 				return response, nil
 			})
-			limit := pull.NewLimit(places, 0)
+			limit := &fds.Limit{Concurrent: places}
 			start := time.Now()
 			var all sync.WaitGroup
 			for range 12 {
@@ -64,7 +65,7 @@ func (c counted) Close() error { c.now.Add(-1); return nil }
 
 func TestALoopThatTakesItsTimeHoldsNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := pull.NewLimit(1, 0)
+		limit := &fds.Limit{Concurrent: 1}
 		long := "[" + strings.Repeat(`{"note":"`+strings.Repeat("x", 1000)+`"},`, 5000) + "{}]"
 		for _, err := range offline(t, script(func(r *http.Request) (*http.Response, error) { return reply(r, 200, long), nil }), limited(limit)).Items(t.Context(), pull.Spaces, pull.Query{}) {
 			if err != nil {
@@ -92,7 +93,7 @@ func TestRequestsPerSecondAreBounded(t *testing.T) {
 		{0, 50, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			limit := pull.NewLimit(0, test.perSecond)
+			limit := &fds.Limit{PerSecond: test.perSecond}
 			start := time.Now()
 			for range test.requests {
 				if _, err := pull.Collect(offline(t, &recorder{}, limited(limit)).Spaces(t.Context(), pull.Query{})); err != nil {
@@ -107,7 +108,7 @@ func TestRequestsPerSecondAreBounded(t *testing.T) {
 }
 
 func TestAWaitForAPlaceEndsWithItsContext(t *testing.T) {
-	for name, limit := range map[string]*pull.Limit{"places": pull.NewLimit(1, 0), "rate": pull.NewLimit(0, 0.01)} {
+	for name, limit := range map[string]*fds.Limit{"places": &fds.Limit{Concurrent: 1}, "rate": &fds.Limit{PerSecond: 0.01}} {
 		synctest.Test(t, func(t *testing.T) {
 			holds := make(chan struct{})
 			release, cancelHolder := context.WithCancel(t.Context())
@@ -170,7 +171,7 @@ func TestAPlaceIsGivenBackHoweverAnExchangeEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				limit := pull.NewLimit(1, 0)
+				limit := &fds.Limit{Concurrent: 1}
 				owner := &bearer{token: secret, renew: func(*http.Response) (string, bool, error) { return "fresh", true, nil }}
 				client := offline(t, transport, limited(limit), func(c *pull.Config) { c.Authorizer = owner })
 				for _, do := range []func(){

@@ -215,7 +215,7 @@ func (b *closingBody) Close() error {
 func TestEveryEndOfALoopEndsBodyAndContext(t *testing.T) {
 	for name, body := range map[string]string{"early": "[{},{}", "whole": "[{}]", "failed": "[{}", "refused": `{"status":401,"message":"no"}`} {
 		transport := closing{body: body, closed: make(chan context.Context, 1)}
-		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, RetryFor: -1})
+		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, Settings: pull.Settings{RetryFor: -1}})
 		for range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
 			if name == "early" {
 				break // the reader, which is ahead of the loop, ends after it

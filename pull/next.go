@@ -23,10 +23,10 @@ func (r *reader) next(e *exchange, now *answered, read *listDecoder, n, offset i
 		if paging.NextMember != "" {
 			setting, name = "NextMember", paging.NextMember
 		}
-		return e.unusable("it is a list without an object around it, and so without the member %q that Dialect.Paging.%s names: there may be more pages", cut(name), setting)
+		return e.unusable("it is a list without an object around it, and so without the member %q that fds.Paging.%s names: there may be more pages", cut(name), setting)
 	}
 	of := func(name string, err error) error {
-		return e.unusable("its member %q, which Dialect.Paging names, %v", cut(name), err)
+		return e.unusable("its member %q, which fds.Dialect.Paging names, %v", cut(name), err)
 	}
 	var err error
 	if now.more, err = readMore(read.kept, paging.MoreMember); err != nil {

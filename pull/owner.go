@@ -16,14 +16,14 @@ import (
 
 var (
 	// errNobody is of an item that names nobody, where that could be another owner's.
-	errNobody = fmt.Errorf("%w: it names no owner, and the access token is that of several; without Dialect.SubscriptionParameter every item needs the member that Dialect.SubscriptionMember names", fds.ErrOwner)
+	errNobody = fmt.Errorf("%w: it names no owner, and the access token is that of several; without fds.Dialect.SubscriptionParameter every item needs the member that fds.Dialect.SubscriptionMember names", fds.ErrOwner)
 	// errOthers is of an item that belongs to another owner.
 	errOthers = errors.New("an item of another owner")
 )
 
 const (
-	cannotTell   = "the access token is that of several owners, and nothing says whose an item is; set Dialect.SubscriptionMember or Dialect.SubscriptionParameter to the provider's name for it"
-	cannotChange = "the access token is that of several owners, and nothing says for whom this is; set Dialect.SubscriptionParameter to the provider's name for it"
+	cannotTell   = "the access token is that of several owners, and nothing says whose an item is; set fds.Dialect.SubscriptionMember or fds.Dialect.SubscriptionParameter to the provider's name for it"
+	cannotChange = "the access token is that of several owners, and nothing says for whom this is; set fds.Dialect.SubscriptionParameter to the provider's name for it"
 )
 
 // owned reports whether the items of a collection belong to owners, of whom one is

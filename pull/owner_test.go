@@ -359,7 +359,7 @@ func TestAChangeForNobodyKnownSaysWhatWouldNameTheOwner(t *testing.T) {
 	client := offline(t, script(func(r *http.Request) (*http.Response, error) { return reply(r, 204, ""), nil }), ownedBy(t, true, fds.Dialect{SubscriptionMember: "owner"}))
 	_, created := client.CreateTag(t.Context(), json.RawMessage(`{}`))
 	deleted := client.DeleteTag(t.Context(), "T") // has no content that could name anyone
-	const parameter, member = "set Dialect.SubscriptionParameter", `or name the owner in the member "owner"`
+	const parameter, member = "set fds.Dialect.SubscriptionParameter", `or name the owner in the member "owner"`
 	if !isOnly(created, fds.ErrOwner) || !strings.Contains(created.Error(), parameter) || !strings.Contains(created.Error(), member) {
 		t.Error(created)
 	}

@@ -66,7 +66,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL) error {
 	for n := 0; ; n++ {
 		at := before.next
 		if n == r.client.maxPages {
-			return r.broken("over %d pages; Config.MaxPages sets the bound", n)
+			return r.broken("over %d pages; pull.Settings.MaxPages sets the bound", n)
 		}
 		seen[hashOf(at)] = true
 		now, err := r.page(ctx, at, n, offset, before)
@@ -88,7 +88,7 @@ func (r *reader) pages(ctx context.Context, target *url.URL) error {
 			empty = 0
 		}
 		if more && empty == maxEmptyPages && !now.promises() {
-			r.client.logger.LogAttrs(ctx, slog.LevelWarn, "pull: list ended by empty pages that lead on; where there may be more, name Dialect.Paging.MoreMember",
+			r.client.logger.LogAttrs(ctx, slog.LevelWarn, "pull: list ended by empty pages that lead on; where there may be more, name fds.Paging.MoreMember",
 				slog.String("kind", string(r.kind)), slog.Int("pages", n+1))
 			more = false
 		}
@@ -130,7 +130,7 @@ func (r *reader) leadsOn(now, before answered, n int, seen map[uint64]bool) (boo
 		return false, nil
 	case now.again && r.numbered():
 		if now.promises() || n == 1 && now.items >= size {
-			return false, r.broken("page %d is the same as the one before: check Dialect.Paging, the provider does not seem to know its parameter", n+1)
+			return false, r.broken("page %d is the same as the one before: check fds.Dialect.Paging, the provider does not seem to know its parameter", n+1)
 		}
 		return !before.again, nil // the last page stands for all after it; once alone, as many items came as a page has
 	case !seen[hashOf(now.next)]:

@@ -93,7 +93,7 @@ func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
 			if bound == 0 {
 				bound = 10_000
 			}
-			if asked != bound || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), fmt.Sprintf("over %d pages; Config.MaxPages", bound)) {
+			if asked != bound || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), fmt.Sprintf("over %d pages; pull.Settings.MaxPages", bound)) {
 				t.Errorf("%s: %d requests, %v", name, asked, err)
 			}
 		}
@@ -267,7 +267,7 @@ func TestAPlainArrayWhereCursorsAreNamedDoesNotLookLikeTheWholeList(t *testing.T
 			return reply(r, 200, test.pages[n-1]), nil
 		}), cursors)
 		got, err := raws(client.Items(t.Context(), pull.Spaces, pull.Query{}))
-		if len(got) != test.items || n != test.asked || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), `"paging.next"`) || !strings.Contains(err.Error(), "Dialect.Paging.CursorMember") {
+		if len(got) != test.items || n != test.asked || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), `"paging.next"`) || !strings.Contains(err.Error(), "fds.Paging.CursorMember") {
 			t.Errorf("%s: %d items in %d requests, %v", name, len(got), n, err)
 		}
 	}

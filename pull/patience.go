@@ -3,12 +3,14 @@ package pull
 import (
 	"context"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // patience is the time-out of one answer and its place in the limit. Both are given
 // back while the provider is not what is waited for. It begins paused.
 type patience struct {
-	limit *Limit
+	limit *fds.Limit
 	left  time.Duration
 	over  func() // called when none is left
 	timer *time.Timer
@@ -41,14 +43,14 @@ func (p *patience) pause() {
 	p.runs = false
 	p.timer.Stop()
 	p.left -= time.Since(p.since)
-	p.limit.leave()
+	p.limit.Release()
 }
 
 func (p *patience) resume(ctx context.Context) error {
 	if p.runs {
 		return nil
 	}
-	if err := p.limit.enter(ctx); err != nil {
+	if err := p.limit.Acquire(ctx); err != nil {
 		return err
 	}
 	p.runs = true

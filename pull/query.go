@@ -182,7 +182,7 @@ func (c *Client) parameters(kind Kind, query Query) (map[string]string, error) {
 	d := c.dialect
 	for _, named := range []struct{ name, by string }{
 		{d.FromParameter, "Query.From"}, {d.ToParameter, "Query.To"}, {d.LanguageParameter, "Query.Language"}, {d.SubscriptionParameter, "Config.Root"},
-		{d.Paging.PageParameter, "Dialect.Paging"}, {d.Paging.OffsetParameter, "Dialect.Paging"}, {d.Paging.CursorParameter, "Dialect.Paging"}, {d.Paging.SizeParameter, "Dialect.Paging"},
+		{d.Paging.PageParameter, "fds.Dialect.Paging"}, {d.Paging.OffsetParameter, "fds.Dialect.Paging"}, {d.Paging.CursorParameter, "fds.Dialect.Paging"}, {d.Paging.SizeParameter, "fds.Dialect.Paging"},
 	} {
 		if _, given := all[named.name]; given && named.name != "" {
 			return nil, fmt.Errorf("the parameter %q is set by %s", cut(named.name), named.by)

@@ -65,7 +65,7 @@ func TestARequestIsRepeatedForAWhile(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				transport := &sequence{answers: test.answers}
-				client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, RetryFor: test.retryFor})
+				client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{}, Transport: transport, Settings: pull.Settings{RetryFor: test.retryFor}})
 				ctx := t.Context()
 				if test.deadline > 0 {
 					var cancel context.CancelFunc

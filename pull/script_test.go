@@ -24,7 +24,7 @@ func (s script) RoundTrip(r *http.Request) (*http.Response, error) {
 // offline makes a client of a provider that is only that transport.
 func offline(t testing.TB, transport http.RoundTripper, change ...func(*pull.Config)) *pull.Client {
 	t.Helper()
-	config := pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{token: secret}, Transport: transport, RetryFor: -1}
+	config := pull.Config{BaseURL: "https://api.example.com", Authorizer: &bearer{token: secret}, Transport: transport, Settings: pull.Settings{RetryFor: -1}}
 	for _, c := range change {
 		c(&config)
 	}

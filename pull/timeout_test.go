@@ -93,7 +93,7 @@ func TestTheTimeOutCountsTheProvidersTimeOnly(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: test.authorizer, Transport: &test.transport, RetryFor: -1})
+				client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: test.authorizer, Transport: &test.transport, Settings: pull.Settings{RetryFor: -1}})
 				start := time.Now()
 				items := 0
 				var failed error
@@ -148,7 +148,7 @@ func TestTheCallersDeadlineIsNotTheProvidersFault(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		transport := &slow{200, time.Second, 20 * time.Second, []string{"[{}", ",{}", "]"}}
-		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: waiting{}, Transport: transport, RetryFor: -1})
+		client := newClient(t, pull.Config{BaseURL: "https://api.example.com", Authorizer: waiting{}, Transport: transport, Settings: pull.Settings{RetryFor: -1}})
 		items, err := pull.Collect(client.Spaces(ctx, pull.Query{}))
 		if len(items) != 1 || !errors.Is(err, context.DeadlineExceeded) || !isOnly(err, nil) || pull.Retryable(err) {
 			t.Fatalf("%d items, %v", len(items), err)

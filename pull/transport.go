@@ -2,8 +2,6 @@ package pull
 
 import (
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/fds-sdk/fds-go/internal/netpeer"
@@ -26,18 +24,18 @@ func NewTransport(config *tls.Config) *http.Transport {
 	return netpeer.NewTransport(config.Clone(), nil)
 }
 
-// checkTransport refuses what can be seen to break the rules.
-func checkTransport(transport http.RoundTripper) error {
+// transportFault returns how a transport can be seen to break the rules, or "".
+func transportFault(transport http.RoundTripper) string {
 	if t, ok := transport.(*http.Transport); ok && t.TLSClientConfig != nil {
 		config := t.TLSClientConfig
 		if err := tlspolicy.Verifies(config); err != nil {
-			return fmt.Errorf("pull: configuration: Transport %w", err)
+			return err.Error()
 		}
 		if config.MinVersion != 0 && config.MinVersion < tls.VersionTLS12 || config.MaxVersion != 0 && config.MaxVersion < tls.VersionTLS12 {
-			return errors.New("pull: configuration: Transport allows TLS older than 1.2, which FDS forbids (W2)")
+			return "allows TLS older than 1.2, which FDS forbids (W2)"
 		}
 	}
-	return nil
+	return ""
 }
 
 // proxyOf names the proxy that was in a request's way, or "".

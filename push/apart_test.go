@@ -168,7 +168,7 @@ func (c careful) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 
 type exits struct{}
 
-func (exits) MessageDiscarded(fds.OwnerKey, error) { runtime.Goexit() }
+func (exits) OnDiscarded(fds.OwnerKey, error) { runtime.Goexit() }
 
 func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestAHookThatEndsTheReaderCostsTheConnectionOnly(t *testing.T) {
 			p.stay()
 		})
 		cfg := b.config()
-		cfg.Hooks, cfg.Budget = exits{}, push.NewBudget(0)
+		cfg.Hooks, cfg.Budget = []any{exits{}}, push.NewBudget(0)
 		r := start(t, cfg, discard(t))
 		if s := r.waitPhase(push.BackingOff); !strings.Contains(s.Err.Error(), "ended the goroutine") {
 			t.Errorf("error %v", s.Err)
@@ -207,7 +207,7 @@ func TestAHookThatEndsTheHandlersGoroutineOnceMoreLeavesTheOwnerServed(t *testin
 			p.stay()
 		})
 		cfg := b.config()
-		cfg.Hooks = exits{}
+		cfg.Hooks = []any{exits{}}
 		handled := make(chan struct{})
 		calls := 0
 		r := start(t, cfg, func(context.Context, delivery.Message) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -46,14 +47,16 @@ func newFlood(t *testing.T) *flood {
 		Certificates: []tls.Certificate{ca.IssueCertificate("broker.test", realtest.CertificateOptions{Hosts: []string{"broker.test"}}).TLS},
 		ClientAuth:   tls.RequireAnyClientCert,
 	}
-	f.cfg = push.Config{BrokerURL: "mqtts://broker.test", RootCAs: ca.Pool(), Certificate: source(&client)}
+	f.cfg = push.Config{BrokerURL: "mqtts://broker.test", Roots: realtest.Trusting(ca.Pool()), Certificate: source(&client)}
 	return f
 }
 
 // start makes an owner's connection.
 func (f *flood) start(h delivery.Handler) *running {
 	cfg := f.cfg
-	cfg.Owner, cfg.Root = newOwner()
+	var owner fds.OwnerKey
+	owner, cfg.Root = newOwner()
+	cfg.Issuer = owner.Issuer
 	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		f.connections.Go(func() { f.serve(tls.Server(theirs, &f.server), theirs, cfg.Root.String()) })

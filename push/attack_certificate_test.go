@@ -23,10 +23,10 @@ func TestAttackNamesInTheBrokersCertificateForgeNoLogLine(t *testing.T) {
 	certificate := realtest.NewCA(t).IssueCertificate("owner", realtest.CertificateOptions{}).TLS
 	for _, scheme := range []string{"mqtts", "wss"} {
 		r := start(t, push.Config{
-			Owner:       fds.OwnerKey{Issuer: "https://auth.example", SubscriptionID: id},
+			Issuer:      fds.OwnerKey{Issuer: "https://auth.example", SubscriptionID: id}.Issuer,
 			Root:        id.Root(),
 			BrokerURL:   scheme + "://localhost:" + port,
-			RootCAs:     roots,
+			Roots:       realtest.Trusting(roots),
 			Certificate: func(context.Context) (*tls.Certificate, error) { return &certificate, nil },
 		}, discard(t))
 		realtest.CheckHostileNames(t, r.waitPhase(push.BackingOff).Err)
@@ -51,9 +51,9 @@ func TestAttackNoOwnerOfABrokerEverShowsAnothersCertificate(t *testing.T) {
 			owner, root := newOwner()
 			certificate := ca.IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
 			r := start(t, push.Config{
-				Owner: owner, Root: root, BrokerURL: "mqtts://broker.test", RootCAs: roots, ExactlyTLS12: exactly,
+				Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://broker.test", Roots: realtest.Trusting(roots), ExactlyTLS12: exactly,
 				Certificate: source(&certificate),
-				Backoff:     push.Backoff{Initial: time.Millisecond, Max: 10 * time.Millisecond},
+				Settings:    push.Settings{Backoff: push.Backoff{Initial: time.Millisecond, Max: 10 * time.Millisecond}},
 				Dial: func(context.Context, string, string) (net.Conn, error) {
 					ours, theirs := net.Pipe()
 					go func() {
@@ -93,9 +93,9 @@ func TestAttackRootsThatAreMadeAnewForEachDialAreNotAllKept(t *testing.T) {
 		_, most := push.Policies()
 		enough := make(chan struct{})
 		r := start(t, push.Config{
-			Owner: owner, Root: root, BrokerURL: "mqtts://broker.test", Certificate: source(&certificate),
-			Roots:   func(context.Context) (*x509.CertPool, error) { return x509.NewCertPool(), nil },
-			Backoff: push.Backoff{Initial: time.Second, Max: time.Second},
+			Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://broker.test", Certificate: source(&certificate),
+			Roots:    func(context.Context) (*x509.CertPool, error) { return x509.NewCertPool(), nil },
+			Settings: push.Settings{Backoff: push.Backoff{Initial: time.Second, Max: time.Second}},
 			Dial: func(context.Context, string, string) (net.Conn, error) {
 				if dials++; dials == 2*most {
 					close(enough)

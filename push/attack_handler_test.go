@@ -75,7 +75,7 @@ type handled struct {
 	errs []error
 }
 
-func (h *handled) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
+func (h *handled) OnHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.errs = append(h.errs, err)
@@ -93,7 +93,7 @@ func TestAttackAPanicThatQuotesAMessageForgesNoLine(t *testing.T) {
 		})
 		hook := new(handled)
 		cfg := b.config()
-		cfg.Hooks = hook
+		cfg.Hooks = []any{hook}
 		calls := 0
 		start(t, cfg, func(_ context.Context, m delivery.Message) error {
 			if calls++; calls == 1 {

@@ -270,7 +270,7 @@ func TestAttackASessionOfOtherTopicsBringsNothingElse(t *testing.T) {
 		var mu sync.Mutex
 		var got []string
 		discarded := &discardCount{}
-		cfg.Hooks = discarded
+		cfg.Hooks = []any{discarded}
 		start(t, cfg, func(_ context.Context, m delivery.Message) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -291,4 +291,4 @@ func TestAttackASessionOfOtherTopicsBringsNothingElse(t *testing.T) {
 
 type discardCount struct{ n atomic.Int64 }
 
-func (d *discardCount) MessageDiscarded(fds.OwnerKey, error) { d.n.Add(1) }
+func (d *discardCount) OnDiscarded(fds.OwnerKey, error) { d.n.Add(1) }

@@ -52,10 +52,9 @@ func newOwner() (fds.OwnerKey, fds.Root) {
 func (b broker) config(owner fds.OwnerKey, root fds.Root) push.Config {
 	certificate := b.issue(root.ClientID())
 	return push.Config{
-		Owner: owner, Root: root, BrokerURL: b.url, RootCAs: b.roots,
-		Certificate:    source(certificate),
-		Backoff:        push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second},
-		HandlerBackoff: push.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+		Issuer: owner.Issuer, Root: root, BrokerURL: b.url, Roots: realtest.Trusting(b.roots),
+		Certificate: source(certificate),
+		Settings:    push.Settings{Backoff: push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second}, HandlerBackoff: push.Backoff{Initial: 10 * time.Millisecond, Max: 50 * time.Millisecond}},
 	}
 }
 

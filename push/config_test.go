@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 	_, other := newOwner()
 	good := func() push.Config {
 		return push.Config{
-			Owner: owner, Root: root, BrokerURL: "mqtts://broker.example.com",
+			Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://broker.example.com",
 			Certificate: func(context.Context) (*tls.Certificate, error) { return nil, nil },
 		}
 	}
@@ -32,24 +33,22 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 		change func(*push.Config)
 		says   string
 	}{
-		"no owner":              {func(c *push.Config) { c.Owner, c.Root = fds.OwnerKey{}, fds.Root{} }, "Owner has no subscription ID"},
-		"another owner's root":  {func(c *push.Config) { c.Root = other }, "Root must be made from"},
-		"no root":               {func(c *push.Config) { c.Root = fds.Root{} }, "Root must be made from"},
+		"no root":               {func(c *push.Config) { c.Root = fds.Root{} }, "Root has no subscription ID; make it with fds.ParseRoot"},
 		"no certificate":        {func(c *push.Config) { c.Certificate = nil }, "Certificate is missing"},
-		"no URL":                {url(""), "it is empty"},
-		"mqtt":                  {url("mqtt://broker.example.com:1883"), "mqtt has no TLS"},
-		"tcp":                   {url("tcp://broker.example.com:1883"), "tcp has no TLS"},
-		"http":                  {url("http://broker.example.com"), "http has no TLS"},
-		"https":                 {url("https://broker.example.com"), "the scheme must be mqtts"},
-		"no scheme":             {url("broker.example.com:8883"), "the scheme must be mqtts"},
+		"no URL":                {url(""), "BrokerURL is missing; write mqtts://host:8883"},
+		"mqtt":                  {url("mqtt://broker.example.com:1883"), "begins with mqtt://, which has no TLS"},
+		"tcp":                   {url("tcp://broker.example.com:1883"), "begins with tcp://, which has no TLS"},
+		"http":                  {url("http://broker.example.com"), "begins with http://, which has no TLS"},
+		"https":                 {url("https://broker.example.com"), "has another scheme than mqtts"},
+		"no scheme":             {url("broker.example.com:8883"), "has another scheme than mqtts"},
 		"no host":               {url("mqtts://:8883"), "names no host"},
-		"no such port":          {url("mqtts://broker.example.com:99999"), `port "99999"`},
-		"port 0":                {url("mqtts://broker.example.com:0"), `port "0"`},
+		"no such port":          {url("mqtts://broker.example.com:99999"), `the port "99999"`},
+		"port 0":                {url("mqtts://broker.example.com:0"), `the port "0"`},
 		"a path":                {url("mqtts://broker.example.com/x"), "host and port only"},
 		"a query":               {url("mqtts://broker.example.com?x"), "host and port only"},
-		"ws":                    {url("ws://broker.example.com"), "ws has no TLS"},
+		"ws":                    {url("ws://broker.example.com"), "begins with ws://, which has no TLS"},
 		"wss, no host":          {url("wss:///mqtt"), "names no host"},
-		"wss, a query":          {url("wss://broker.example.com/mqtt?token=hunter2"), "it may hold host"},
+		"wss, a query":          {url("wss://broker.example.com/mqtt?token=hunter2"), "may hold host"},
 		"wss, a password":       {url("wss://user:hunter2@broker.example.com/mqtt"), "user name or password"},
 		"a password":            {url("mqtts://user:hunter2@broker.example.com"), "user name or password"},
 		"a password, no URL":    {url("mqtts://user:hunter2@broker.example.com:x"), "not a URL"},
@@ -67,7 +66,7 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 		"a fragment":            {url("mqtts://broker.example.com#x"), "host and port only"},
 		"a bare ?":              {url("mqtts://broker.example.com?"), "host and port only"},
 		"an opaque URL":         {url("mqtts:broker.example.com"), "names no host"},
-		"a long port":           {url("mqtts://broker.example.com:" + strings.Repeat("9", 10_000)), `port "99999`},
+		"a long port":           {url("mqtts://broker.example.com:" + strings.Repeat("9", 10_000)), `the port "99999`},
 		"write time-out":        {func(c *push.Config) { c.WriteTimeout = 25 * time.Hour }, "WriteTimeout is 25h"},
 		"drain time-out":        {func(c *push.Config) { c.DrainTimeout = -1 }, "DrainTimeout is -1ns"},
 		"certificate check":     {func(c *push.Config) { c.CertificateCheck = 1 }, "CertificateCheck is 1ns"},
@@ -88,8 +87,17 @@ func TestEveryFaultOfAConfigurationIsNamed(t *testing.T) {
 			}
 		})
 	}
-	if _, err := push.New(push.Config{}); strings.Count(err.Error(), "\n") < 2 {
-		t.Errorf("only one fault of several is named: %v", err)
+	_, err := push.New(push.Config{})
+	var faults *fds.ConfigError
+	if !errors.As(err, &faults) {
+		t.Fatal(err)
+	}
+	var fields []string
+	for _, fault := range faults.Faults {
+		fields = append(fields, fault.Field)
+	}
+	if want := []string{"Root", "BrokerURL", "Certificate"}; !slices.Equal(fields, want) {
+		t.Errorf("the faults are those of %q, want %q", fields, want)
 	}
 }
 
@@ -113,7 +121,7 @@ func TestAttackAnAllowedServerIsAHostAndNothingElse(t *testing.T) {
 func TestAnUpperCaseFilterOfAnEarlierRunIsTheOwnersToo(t *testing.T) {
 	owner, root := newOwner()
 	_, err := push.New(push.Config{
-		Owner: owner, Root: root, BrokerURL: "mqtts://[::1]:1234",
+		Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://[::1]:1234",
 		Certificate: func(context.Context) (*tls.Certificate, error) { return nil, nil },
 		Subscribed:  []string{"fds/v2/" + strings.ToUpper(root.ClientID()) + "/#"},
 	})

@@ -380,19 +380,7 @@ func (c countedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-type countingLimiter struct{ waits atomic.Int32 }
-
-func (l *countingLimiter) Wait(ctx context.Context) error {
-	l.waits.Add(1)
-	select {
-	case <-time.After(time.Second):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func TestTheSharedLimiterIsWaitedForBeforeEachDial(t *testing.T) {
+func TestTheSharedLimitIsWaitedForBeforeEachDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			if p.n < 3 {
@@ -402,14 +390,48 @@ func TestTheSharedLimiterIsWaitedForBeforeEachDial(t *testing.T) {
 			p.stay()
 		})
 		cfg := b.config()
-		limiter := &countingLimiter{}
-		cfg.Limiter = limiter
-		began := time.Now()
+		cfg.Limit = &fds.Limit{PerSecond: 0.1, Burst: 1}
+		if err := cfg.Limit.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		last := time.Now()
 		r := start(t, cfg, discard(t))
 		r.waitPhase(push.Connected)
-		if dials := b.dialled(); int(limiter.waits.Load()) != len(dials) || len(dials) != 3 || dials[0].Sub(began) < time.Second {
-			t.Errorf("%d waits for %d dials, the first after %v", limiter.waits.Load(), len(dials), dials[0].Sub(began))
+		dials := b.dialled()
+		for _, at := range dials {
+			if at.Sub(last) < 9*time.Second {
+				t.Errorf("a dial %v after the turn before", at.Sub(last))
+			}
+			last = at
 		}
+		if len(dials) != 3 {
+			t.Errorf("%d dials", len(dials))
+		}
+	})
+}
+
+func TestAConnectHasItsPlaceUntilTheBrokerAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := &fds.Limit{Concurrent: 1}
+		answer := make(chan struct{})
+		slow := newScripted(t, func(p *peer) {
+			<-answer
+			p.accept(false)
+			p.stay()
+		})
+		quick := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		first, second := slow.config(), quick.config()
+		first.Limit, second.Limit = limit, limit
+		a := start(t, first, discard(t))
+		synctest.Wait()
+		b := start(t, second, discard(t))
+		time.Sleep(10 * time.Second)
+		if n := len(quick.dialled()); n != 0 {
+			t.Errorf("dialled %d times while the one place was taken", n)
+		}
+		close(answer)
+		a.waitPhase(push.Connected)
+		b.waitPhase(push.Connected)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/hooks"
 )
 
 // Connection is one owner's connection to the broker. Its methods are safe for
@@ -39,7 +40,7 @@ type Connection struct {
 func New(cfg Config) (*Connection, error) {
 	s, err := cfg.validate()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("push: %w", err)
 	}
 	return &Connection{
 		settings: s,
@@ -302,9 +303,7 @@ func (c *Connection) budgetFull() {
 }
 
 func (c *Connection) discarded(err error) {
-	if hook, ok := c.settings.Hooks.(DiscardHook); ok {
-		hook.MessageDiscarded(c.settings.Owner, err)
-	}
+	hooks.Tell(c.settings.Hooks, func(h HookDiscarded) { h.OnDiscarded(c.settings.Owner, err) })
 }
 
 func (c *Connection) warn(event string, err error) {

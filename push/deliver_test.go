@@ -204,13 +204,13 @@ type discards struct {
 	failed int
 }
 
-func (d *discards) MessageDiscarded(_ fds.OwnerKey, err error) {
+func (d *discards) OnDiscarded(_ fds.OwnerKey, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.errors = append(d.errors, err)
 }
 
-func (d *discards) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
+func (d *discards) OnHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls++
@@ -235,7 +235,7 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 		})
 		cfg := b.config()
 		hooks := &discards{}
-		cfg.Hooks = hooks
+		cfg.Hooks = []any{hooks}
 		got := newCollector()
 		begun := sync.OnceFunc(func() { close(atWork) })
 		r := start(t, cfg, func(ctx context.Context, m delivery.Message) error {
@@ -304,7 +304,7 @@ func TestAnotherOwnersMessageIsNeverHandedOver(t *testing.T) {
 		var logged bytes.Buffer
 		cfg := b.config()
 		hooks := &discards{}
-		cfg.Hooks, cfg.Logger = hooks, slog.New(slog.NewTextHandler(&logged, nil))
+		cfg.Hooks, cfg.Logger = []any{hooks}, slog.New(slog.NewTextHandler(&logged, nil))
 		got := newCollector()
 		r := start(t, cfg, got.handle)
 		s := r.waitState(func(s push.State) bool { return s.Foreign > 0 && s.Phase == push.Connected })
@@ -429,7 +429,7 @@ func TestAPanicHarmsItsOwnerAlone(t *testing.T) {
 		var logged bytes.Buffer
 		cfg := wrong.config()
 		hooks := &discards{}
-		cfg.Hooks, cfg.Logger = hooks, slog.New(slog.NewTextHandler(&logged, nil))
+		cfg.Hooks, cfg.Logger = []any{hooks}, slog.New(slog.NewTextHandler(&logged, nil))
 		a := start(t, cfg, func(context.Context, delivery.Message) error { panic("a defect") })
 		got := newCollector()
 		start(t, right.config(), got.handle)

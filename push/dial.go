@@ -23,7 +23,7 @@ import (
 // dial opens the network connection and shakes hands. It returns the TLS
 // connection and what lies below it, and notes in to the proxy that it goes through.
 func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certificate) (conn, raw net.Conn, err error) {
-	roots := s.RootCAs
+	var roots *x509.CertPool
 	if s.Roots != nil {
 		if roots, err = s.Roots(ctx); err != nil {
 			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
@@ -109,7 +109,7 @@ func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (
 	through, err := proxy.Choose(s.Proxy, to.address)
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("%w; check the proxy's setting, or turn it off (NO_PROXY, or Config.Proxy %q)", err, proxy.None)
+		return nil, nil, fmt.Errorf("%w; check the proxy's setting, or turn it off (NO_PROXY, or push.Settings.Proxy %q)", err, proxy.None)
 	case through == nil:
 		below, err := direct(ctx, "tcp", to.address)
 		return shakeHands(ctx, below, err, policy)
@@ -201,7 +201,7 @@ func (s *settings) explained(ctx context.Context, to server, err error) error {
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
 		if isAlert(err) && len(s.ALPN) == 0 && strings.Contains(err.Error(), "application protocol") {
-			hint += "; the provider says which, for Config.ALPN"
+			hint += "; the provider says which, for push.Settings.ALPN"
 		}
 		if to.via != "" && errors.As(err, new(x509.UnknownAuthorityError)) {
 			hint += "; or the proxy opens TLS itself, which no client certificate survives: its administrator must let this host pass"

@@ -74,7 +74,7 @@ func TestASessionIsNotEndedOnANetworkThatIsDead(t *testing.T) {
 
 type bursts struct{}
 
-func (bursts) MessageDiscarded(fds.OwnerKey, error) { panic("a hook") }
+func (bursts) OnDiscarded(fds.OwnerKey, error) { panic("a hook") }
 
 func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 			ended <- time.Now()
 		})
 		cfg := b.config()
-		cfg.Hooks = bursts{}
+		cfg.Hooks = []any{bursts{}}
 		c, err := push.New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func TestAHookThatPanicsWhileRunEndsLeavesNoConnection(t *testing.T) {
 // reasons is told why messages were not handed over.
 type reasons chan error
 
-func (r reasons) MessageDiscarded(_ fds.OwnerKey, err error) { r <- err }
+func (r reasons) OnDiscarded(_ fds.OwnerKey, err error) { r <- err }
 
 func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -152,7 +152,7 @@ func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 				})
 				told := make(reasons, 9)
 				cfg := b.config()
-				cfg.Hooks, cfg.BeforeMessages = told, c.before
+				cfg.Hooks, cfg.BeforeMessages = []any{told}, c.before
 				got := newCollector()
 				got.fail = func(_ delivery.Message, n int) error {
 					if c.handler != nil {

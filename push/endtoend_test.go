@@ -357,9 +357,8 @@ func TestALowerReceiveMaximumThanBeforeLocksNoOwnerOut(t *testing.T) {
 	owner, root := newOwner()
 	certificate := m.IssueCertificate(root.ClientID(), realtest.CertificateOptions{})
 	cfg := push.Config{
-		Owner: owner, Root: root, BrokerURL: m.URL, RootCAs: m.RootCAs, Certificate: source(&certificate.TLS),
-		ReceiveMaximum: 1000, DrainTimeout: time.Millisecond, ConnectTimeout: 10 * time.Second,
-	}
+		Issuer: owner.Issuer, Root: root, BrokerURL: m.URL, Roots: realtest.Trusting(m.RootCAs), Certificate: source(&certificate.TLS),
+		Settings: push.Settings{ReceiveMaximum: 1000, DrainTimeout: time.Millisecond, ConnectTimeout: 10 * time.Second}}
 	atWork := make(chan struct{}, 1)
 	r := start(t, cfg, func(ctx context.Context, _ delivery.Message) error {
 		atWork <- struct{}{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -27,10 +28,9 @@ func boxed(t *testing.T) (*fdstest.Provider, fdstest.Owner, push.Config) {
 		t.Fatal(err)
 	}
 	return p, o, push.Config{
-		Owner: fds.OwnerKey{Issuer: p.Issuer(), SubscriptionID: o.SubscriptionID}, Root: root,
-		BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Certificate: source(&certificate.TLS),
-		KeepAlive: time.Second, ConnectTimeout: time.Second,
-		Backoff: push.Backoff{Initial: 20 * time.Millisecond, Max: 200 * time.Millisecond, Slow: 200 * time.Millisecond},
+		Issuer: p.Issuer(), Root: root,
+		BrokerURL: p.BrokerURL(), Roots: realtest.Trusting(p.RootCAs()), Certificate: source(&certificate.TLS),
+		Settings: push.Settings{KeepAlive: time.Second, ConnectTimeout: time.Second, Backoff: push.Backoff{Initial: 20 * time.Millisecond, Max: 200 * time.Millisecond, Slow: 200 * time.Millisecond}},
 	}
 }
 

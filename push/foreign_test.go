@@ -55,7 +55,7 @@ func TestWhatIsNotMQTT5IsNamedWithinASecond(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer p.Inject(c.fault)()
 			began := time.Now()
-			r := start(t, push.Config{Owner: owner, Root: root, BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Certificate: source(&certificate.TLS)}, discard(t))
+			r := start(t, push.Config{Issuer: owner.Issuer, Root: root, BrokerURL: p.BrokerURL(), Roots: realtest.Trusting(p.RootCAs()), Certificate: source(&certificate.TLS)}, discard(t))
 			s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting })
 			if took := time.Since(began); took > 2*time.Second {
 				t.Errorf("named after %v", took)
@@ -100,7 +100,7 @@ func TestAPortWithoutWebSocketIsNamedWithinASecond(t *testing.T) {
 			off = p.Inject(fdstest.AnswerForeign(answer))
 		}
 		began := time.Now()
-		r := start(t, push.Config{Owner: owner, Root: root, BrokerURL: "wss" + strings.TrimPrefix(p.BrokerURL(), "mqtts"), RootCAs: p.RootCAs(), Certificate: source(&certificate.TLS)}, discard(t))
+		r := start(t, push.Config{Issuer: owner.Issuer, Root: root, BrokerURL: "wss" + strings.TrimPrefix(p.BrokerURL(), "mqtts"), Roots: realtest.Trusting(p.RootCAs()), Certificate: source(&certificate.TLS)}, discard(t))
 		s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting })
 		if took := time.Since(began); took > 2*time.Second || !strings.Contains(fmt.Sprint(s.Err), says) || strings.ContainsRune(s.Err.Error(), 0x1b) {
 			t.Errorf("%q: after %v: %v", answer, took, s.Err)
@@ -123,7 +123,7 @@ func TestAWebServerThatWaitsForALineIsNamedWithinASecond(t *testing.T) {
 	certificate := ca.IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
 	for address, says := range map[string]string{server.Listener.Addr().String(): "a web server answers there", plain.Listener.Addr().String(): "does not speak TLS on this port, a web server answers there"} {
 		began := time.Now()
-		r := start(t, push.Config{Owner: owner, Root: root, BrokerURL: "mqtts://" + address, RootCAs: ca.Pool(), Certificate: source(&certificate)}, discard(t))
+		r := start(t, push.Config{Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://" + address, Roots: realtest.Trusting(ca.Pool()), Certificate: source(&certificate)}, discard(t))
 		s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting })
 		if took := time.Since(began); took > 2*time.Second || !strings.Contains(fmt.Sprint(s.Err), says) {
 			t.Errorf("after %v: %v", took, s.Err)
@@ -159,7 +159,7 @@ func TestAServerThatDoesNotAnswerCONNECTIsSaidToBe(t *testing.T) {
 	}()
 	defer func() { _ = listener.Close(); <-done }()
 	certificate := ca.IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
-	r := start(t, push.Config{Owner: owner, Root: root, BrokerURL: "mqtts://" + listener.Addr().String(), RootCAs: ca.Pool(), Certificate: source(&certificate), ConnectTimeout: time.Second}, discard(t))
+	r := start(t, push.Config{Issuer: owner.Issuer, Root: root, BrokerURL: "mqtts://" + listener.Addr().String(), Roots: realtest.Trusting(ca.Pool()), Certificate: source(&certificate), Settings: push.Settings{ConnectTimeout: time.Second}}, discard(t))
 	s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting })
 	if s.Err == nil || !strings.Contains(s.Err.Error(), "did not answer CONNECT") || !strings.Contains(s.Err.Error(), "check that this is an MQTT port") {
 		t.Errorf("it says %v", s.Err)

@@ -31,10 +31,10 @@ func (n *named) note(what string, owner fds.OwnerKey) {
 	n.told[what] = append(n.told[what], owner)
 }
 
-func (n *named) ConnectAttempt(o fds.OwnerKey, _ time.Duration, _ error) { n.note("attempt", o) }
-func (n *named) MessageHandled(o fds.OwnerKey, _ time.Duration, _ error) { n.note("handled", o) }
-func (n *named) MessageDiscarded(o fds.OwnerKey, _ error)                { n.note("discarded", o) }
-func (n *named) HandlerSlow(o fds.OwnerKey, _ time.Duration)             { n.note("slow", o) }
+func (n *named) OnConnect(o fds.OwnerKey, _ time.Duration, _ error) { n.note("attempt", o) }
+func (n *named) OnHandled(o fds.OwnerKey, _ time.Duration, _ error) { n.note("handled", o) }
+func (n *named) OnDiscarded(o fds.OwnerKey, _ error)                { n.note("discarded", o) }
+func (n *named) OnSlowHandler(o fds.OwnerKey, _ time.Duration)      { n.note("slow", o) }
 
 func TestEachHookIsToldTheOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestEachHookIsToldTheOwner(t *testing.T) {
 		})
 		cfg := b.config()
 		hooks := &named{told: map[string][]fds.OwnerKey{}}
-		cfg.Hooks, cfg.SlowHandler = hooks, time.Second
+		cfg.Hooks, cfg.SlowHandler = []any{hooks}, time.Second
 		r := start(t, cfg, func(context.Context, delivery.Message) error { time.Sleep(2 * time.Second); return nil })
 		time.Sleep(time.Minute)
 		r.stop()

@@ -13,6 +13,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/internal/hooks"
 )
 
 // errNotHandedOver is why else one was: no broker sends it again.
@@ -307,11 +308,13 @@ func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
 		SlowAfter:   s.SlowHandler,
 		Logger:      s.Logger,
 	}
-	if hook, ok := s.Hooks.(HandledHook); ok {
-		calling.Handled = func(m delivery.Message, took time.Duration, err error) { hook.MessageHandled(m.Owner, took, err) }
-	}
-	if hook, ok := s.Hooks.(SlowHook); ok {
-		calling.Slow = func(m delivery.Message, took time.Duration) { hook.HandlerSlow(m.Owner, took) }
+	if all := s.Hooks; len(all) > 0 {
+		calling.Handled = func(m delivery.Message, took time.Duration, err error) {
+			hooks.Tell(all, func(h HookHandled) { h.OnHandled(m.Owner, took, err) })
+		}
+		calling.Slow = func(m delivery.Message, took time.Duration) {
+			hooks.Tell(all, func(h HookSlowHandler) { h.OnSlowHandler(m.Owner, took) })
+		}
 	}
 	return calling
 }

@@ -403,10 +403,10 @@ func TestAMessageThatAlwaysFailsGoesToTheDeadLettersAndIsThenAcknowledged(t *tes
 	})
 }
 
-// slowness keeps what SlowHook is told.
+// slowness keeps what HookSlowHandler is told.
 type slowness struct{ told atomic.Int64 }
 
-func (s *slowness) HandlerSlow(_ fds.OwnerKey, took time.Duration) {
+func (s *slowness) OnSlowHandler(_ fds.OwnerKey, took time.Duration) {
 	s.told.Add(int64(took / time.Second))
 }
 
@@ -422,7 +422,7 @@ func TestAHandlerThatHangsIsReported(t *testing.T) {
 		})
 		hook := &slowness{}
 		cfg := b.config()
-		cfg.Hooks = hook
+		cfg.Hooks = []any{hook}
 		cfg.SlowHandler = 2 * time.Second
 		done := make(chan struct{})
 		start(t, cfg, func(_ context.Context, m delivery.Message) error {
@@ -445,7 +445,7 @@ func TestRootsAreAskedForAnewBeforeEachDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
 		cfg := b.config()
-		cfg.RootCAs = nil
+		cfg.Roots = nil
 		asked := 0
 		cfg.Roots = func(context.Context) (*x509.CertPool, error) {
 			switch asked++; asked {
@@ -467,14 +467,14 @@ func TestRootsAreAskedForAnewBeforeEachDial(t *testing.T) {
 func TestSettingsThatContradictEachOtherAreRefused(t *testing.T) {
 	b := newScripted(t, nil)
 	for what, change := range map[string]func(*push.Config){
-		"MaxAttempts and DeadLetter": func(c *push.Config) { c.MaxAttempts = 1 },
-		"DeadLetter go together": func(c *push.Config) {
+		"MaxAttempts and the dead letters": func(c *push.Config) { c.MaxAttempts = 1 },
+		"dead letters' function go together": func(c *push.Config) {
 			c.DeadLetter = func(context.Context, delivery.Message, error) error { return nil }
 		},
-		"TakenOverRetry":    func(c *push.Config) { c.TakenOverRetry = time.Second },
-		"Fallbacks":         func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
-		"AllowedServers":    func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
-		"RootCAs and Roots": func(c *push.Config) { c.Roots = func(context.Context) (*x509.CertPool, error) { return nil, nil } },
+		"TakenOverRetry": func(c *push.Config) { c.TakenOverRetry = time.Second },
+		"Fallbacks":      func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
+		"AllowedServers": func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
+		"Hooks[1]":       func(c *push.Config) { c.Hooks = []any{bursts{}, "no hook"} },
 	} {
 		cfg := b.config()
 		change(&cfg)

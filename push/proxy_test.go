@@ -368,7 +368,7 @@ func TestAProxyThatIsInTheWayIsNamed(t *testing.T) {
 		}
 		r.stop()
 		cfg.Proxy = setting
-		if _, err := push.New(cfg); err == nil || !strings.Contains(err.Error(), "Proxy: it") || strings.Contains(err.Error(), "s3cret") {
+		if _, err := push.New(cfg); err == nil || !strings.Contains(err.Error(), "Proxy cannot be used: it") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q is taken: %v", setting, err)
 		}
 	}

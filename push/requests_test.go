@@ -16,6 +16,7 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -205,7 +206,7 @@ func TestTheBoxRepeatsUnacknowledgedMessagesAndTakesPacketIdentifiersForItsOwn(t
 	}
 	release := make(chan struct{})
 	got := newCollector()
-	r := start(t, push.Config{Owner: owner, Root: root, BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Certificate: source(&certificate.TLS)},
+	r := start(t, push.Config{Issuer: owner.Issuer, Root: root, BrokerURL: p.BrokerURL(), Roots: realtest.Trusting(p.RootCAs()), Certificate: source(&certificate.TLS)},
 		func(ctx context.Context, m delivery.Message) error { <-release; return got.handle(ctx, m) })
 	r.waitPhase(push.Connected)
 	for i := range 3 {
@@ -252,7 +253,7 @@ func TestWhatTheBrokerGrantsLessOfIsSaidOnceAConnection(t *testing.T) {
 	}
 	var out bytes.Buffer
 	r := start(t, push.Config{
-		Owner: owner, Root: root, BrokerURL: p.BrokerURL(), RootCAs: p.RootCAs(), Certificate: source(&certificate.TLS),
+		Issuer: owner.Issuer, Root: root, BrokerURL: p.BrokerURL(), Roots: realtest.Trusting(p.RootCAs()), Certificate: source(&certificate.TLS),
 		Logger: slog.New(slog.NewTextHandler(&out, nil)),
 	}, discard(t))
 	if s := r.waitState(func(s push.State) bool { return s.Phase != push.Connecting }); s.Phase != push.Connected || s.SessionExpiry != 5*time.Minute {

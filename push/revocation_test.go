@@ -54,9 +54,9 @@ func TestARevokedCertificateIsRefusedAtTheNextConnectAndANewOneIsShown(t *testin
 			current.Store(&first.TLS)
 			var network cable
 			r := start(t, push.Config{
-				Owner: owner, Root: root, BrokerURL: b.URL, RootCAs: b.RootCAs, ExactlyTLS12: exactly, Dial: network.dial,
+				Issuer: owner.Issuer, Root: root, BrokerURL: b.URL, Roots: realtest.Trusting(b.RootCAs), ExactlyTLS12: exactly, Dial: network.dial,
 				Certificate: func(context.Context) (*tls.Certificate, error) { return current.Load(), nil },
-				Backoff:     push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second},
+				Settings:    push.Settings{Backoff: push.Backoff{Initial: 50 * time.Millisecond, Max: time.Second}},
 			}, newCollector().handle)
 			r.waitPhase(push.Connected)
 			network.cut()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -133,7 +134,7 @@ func TestOnlyAReconnectByPlanThatSucceedsAtOnceIsToldAsPlanned(t *testing.T) {
 				cfg := b.config()
 				cfg.ConnectTimeout = 30 * time.Second
 				if c.late > 0 { // the limiter of a fleet that renews at once
-					cfg.Limiter = limiterFunc(func(context.Context) error { time.Sleep(c.late); return nil })
+					cfg.Limit = &fds.Limit{PerSecond: 1 / c.late.Seconds(), Burst: 1}
 				}
 				first := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
 				second := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS

@@ -15,6 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/internal/hooks"
 )
 
 const (
@@ -276,8 +277,8 @@ func (r *run) attempt() (came bool, err error) {
 	c.enter(Connecting, nil, time.Time{})
 	began := time.Now()
 	s, err := c.open(r.ctx, to, r.line, r)
-	if hook, ok := c.settings.Hooks.(AttemptHook); ok && r.ctx.Err() == nil {
-		hook.ConnectAttempt(c.settings.Owner, time.Since(began), err)
+	if r.ctx.Err() == nil {
+		hooks.Tell(c.settings.Hooks, func(h HookConnect) { h.OnConnect(c.settings.Owner, time.Since(began), err) })
 	}
 	if now := r.session.certificate; now != nil && r.shown != nil && !sameChain(now, r.shown) {
 		if r.changed == nil {

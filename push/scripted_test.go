@@ -56,7 +56,7 @@ func newScripted(t *testing.T, script func(p *peer)) *scripted {
 func (s *scripted) config() push.Config {
 	certificate := s.ca.IssueCertificate(s.root.ClientID(), realtest.CertificateOptions{}).TLS
 	return push.Config{
-		Owner: s.owner, Root: s.root, BrokerURL: "mqtts://broker.test", RootCAs: s.ca.Pool(),
+		Issuer: s.owner.Issuer, Root: s.root, BrokerURL: "mqtts://broker.test", Roots: realtest.Trusting(s.ca.Pool()),
 		Certificate: func(context.Context) (*tls.Certificate, error) { return &certificate, nil },
 		Dial:        s.dial,
 	}

@@ -182,8 +182,8 @@ func TestWhatIsWrongWithTLSIsOneClearSentence(t *testing.T) {
 		phase  push.Phase
 		says   string
 	}{
-		"an unknown authority": {server: local, client: func(cfg *push.Config) { cfg.RootCAs = realtest.NewCA(t).Pool() }, phase: push.BackingOff, says: "signed by an authority that is not trusted here"},
-		"the system's roots":   {server: local, client: func(cfg *push.Config) { cfg.RootCAs = nil }, phase: push.BackingOff, says: "signed by an authority that is not trusted here"},
+		"an unknown authority": {server: local, client: func(cfg *push.Config) { cfg.Roots = realtest.Trusting(realtest.NewCA(t).Pool()) }, phase: push.BackingOff, says: "signed by an authority that is not trusted here"},
+		"the system's roots":   {server: local, client: func(cfg *push.Config) { cfg.Roots = nil }, phase: push.BackingOff, says: "signed by an authority that is not trusted here"},
 		"another host's name":  {server: func(*scripted) {}, phase: push.BackingOff, says: `not for "127.0.0.1"`},
 		"an expired broker": {server: func(b *scripted) {
 			b.server.Certificates = []tls.Certificate{b.ca.IssueCertificate("broker", realtest.CertificateOptions{Hosts: []string{"127.0.0.1"}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}).TLS}
@@ -266,7 +266,7 @@ func TestMosquittosRefusalsAreUnderstood(t *testing.T) {
 			owner, root := newOwner()
 			stranger := realtest.NewCA(t).IssueCertificate(root.ClientID(), realtest.CertificateOptions{}).TLS
 			r := start(t, push.Config{
-				Owner: owner, Root: root, BrokerURL: m.URL, RootCAs: m.RootCAs,
+				Issuer: owner.Issuer, Root: root, BrokerURL: m.URL, Roots: realtest.Trusting(m.RootCAs),
 				Certificate: func(context.Context) (*tls.Certificate, error) { return &stranger, nil },
 			}, discard(t))
 			if s := r.waitState(func(s push.State) bool { return !s.RetryAt.IsZero() }); s.Phase != push.NeedsCertificate || !errors.Is(s.Err, fds.ErrCertificate) {

@@ -111,10 +111,15 @@ func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
 		return err // who has none takes no turn of those who dial
 	}
 	s.certificate = certificate
-	if settings.Limiter != nil && s.line != nil { // who only ends a session does not queue behind a fleet
-		if err := settings.Limiter.Wait(ctx); err != nil {
-			return fmt.Errorf("push: wait for the connect limiter: %w", err)
+	if s.line != nil { // who only ends a session does not queue behind a fleet
+		err := settings.Limit.Wait(ctx)
+		if err == nil {
+			err = settings.Limit.Acquire(ctx)
 		}
+		if err != nil {
+			return fmt.Errorf("push: wait for the limit of connects: %w", err)
+		}
+		defer settings.Limit.Release()
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
@@ -245,7 +250,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 // wants reports whether Topics name a topic of the owner. A session that the broker kept may
 // have filters of which nobody knows here any more.
 func (s *settings) wants(topic string) bool {
-	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return fds.MatchTopic(filter, topic) })
+	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return s.Root.Matches(filter, topic) })
 }
 
 // isUp reports whether messages may be handed over already.

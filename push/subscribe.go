@@ -128,7 +128,7 @@ func (s *session) ask(ctx context.Context, what string, request packets.Packet, 
 	}
 	if s.wire.isPaused() {
 		s.connection.cautious = true
-		return nil, fmt.Errorf("push: %s: its answer was not read: messages in flight come before it, and those that wait for handlers take up Config.Budget: %w", what, err)
+		return nil, fmt.Errorf("push: %s: its answer was not read: messages in flight come before it, and those that wait for handlers take up push.Settings.Budget: %w", what, err)
 	}
 	return nil, fmt.Errorf("push: %s: %w: %w", what, fds.ErrUnresponsive, err)
 }

@@ -82,7 +82,11 @@ func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
 		change func(cfg *push.Config)
 		within time.Duration
 	}{
-		"waiting for the limiter": {change: func(cfg *push.Config) { cfg.Limiter = limiterFunc(waitFor) }},
+		"waiting for the limit of connects": {change: func(cfg *push.Config) { cfg.Limit = taken(t) }},
+		"waiting for the rate of connects": {change: func(cfg *push.Config) {
+			cfg.Limit = &fds.Limit{PerSecond: 1e-6, Burst: 1}
+			_ = cfg.Limit.Wait(context.Background())
+		}},
 		"waiting for a certificate": {change: func(cfg *push.Config) {
 			cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) { return nil, waitFor(ctx) }
 		}},
@@ -134,9 +138,14 @@ func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
 	}
 }
 
-type limiterFunc func(context.Context) error
-
-func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
+// taken returns a limit that has no place left.
+func taken(t *testing.T) *fds.Limit {
+	limit := &fds.Limit{Concurrent: 1}
+	if err := limit.Acquire(context.Background()); err != nil {
+		t.Error(err)
+	}
+	return limit
+}
 
 func TestRunEndsAtOnceWhileAServerIsAskedForAWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -194,7 +203,7 @@ func TestTheHookIsToldOfEveryAttempt(t *testing.T) {
 		})
 		cfg := b.config()
 		hook := &attempts{}
-		cfg.Hooks = hook
+		cfg.Hooks = []any{hook}
 		r := start(t, cfg, discard(t))
 		r.waitPhase(push.Connected)
 		if err := r.stop(); err != nil {
@@ -208,7 +217,7 @@ func TestTheHookIsToldOfEveryAttempt(t *testing.T) {
 
 type attempts struct{ told []string }
 
-func (a *attempts) ConnectAttempt(_ fds.OwnerKey, took time.Duration, err error) {
+func (a *attempts) OnConnect(_ fds.OwnerKey, took time.Duration, err error) {
 	result := "succeeded"
 	if err != nil {
 		result = "failed"
@@ -267,7 +276,7 @@ func TestAHandlerThatEndsItsGoroutineWedgesNothing(t *testing.T) {
 		}
 		hooks := &discards{}
 		cfg := b.config()
-		cfg.Hooks = hooks
+		cfg.Hooks = []any{hooks}
 		r := start(t, cfg, got.handle)
 		if s := r.waitPhase(push.BackingOff); s.Err == nil || !strings.Contains(s.Err.Error(), "ended its goroutine") {
 			t.Errorf("error %v", s.Err)

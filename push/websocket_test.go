@@ -128,7 +128,7 @@ func TestABrokerIsReachedByWebSocket(t *testing.T) {
 				g.pings.Store(true)
 				owner, root := newOwner()
 				cfg := b.config(owner, root)
-				cfg.BrokerURL, cfg.RootCAs = g.url, g.roots
+				cfg.BrokerURL, cfg.Roots = g.url, realtest.Trusting(g.roots)
 				got := newCollector()
 				r := start(t, cfg, got.handle)
 				r.waitPhase(push.Connected)
@@ -210,7 +210,7 @@ func TestAServerThatIsNoMQTTGatewayIsNamed(t *testing.T) {
 			g.answers = c.answers
 			owner, root := newOwner()
 			cfg := b.config(owner, root)
-			cfg.BrokerURL, cfg.RootCAs = g.url, g.roots
+			cfg.BrokerURL, cfg.Roots = g.url, realtest.Trusting(g.roots)
 			s := start(t, cfg, discard(t)).waitPhase(push.BackingOff)
 			if !strings.Contains(s.Err.Error(), c.says) || c.class != nil && !errors.Is(s.Err, c.class) {
 				t.Errorf("error %v", s.Err)
@@ -231,7 +231,7 @@ func TestAWebSocketThatNobodyAnswersEndsWithTheTimeOut(t *testing.T) {
 	}
 	owner, root := newOwner()
 	cfg := b.config(owner, root)
-	cfg.BrokerURL, cfg.RootCAs, cfg.ConnectTimeout = g.url, g.roots, 200*time.Millisecond
+	cfg.BrokerURL, cfg.Roots, cfg.ConnectTimeout = g.url, realtest.Trusting(g.roots), 200*time.Millisecond
 	s := start(t, cfg, discard(t)).waitPhase(push.BackingOff)
 	if !errors.Is(s.Err, os.ErrDeadlineExceeded) && !errors.Is(s.Err, context.DeadlineExceeded) {
 		t.Errorf("error %v", s.Err)
@@ -246,7 +246,7 @@ func TestNoConnectionResumesAnEarlierTLSSession(t *testing.T) {
 	g := behindWebSocket(t, b)
 	owner, root := newOwner()
 	cfg := b.config(owner, root)
-	cfg.BrokerURL, cfg.RootCAs = g.url, g.roots
+	cfg.BrokerURL, cfg.Roots = g.url, realtest.Trusting(g.roots)
 	for _, exactly := range []bool{false, true} {
 		cfg.ExactlyTLS12 = exactly
 		r := start(t, cfg, newCollector().handle)

@@ -30,7 +30,7 @@ func (m *memory) SetWriteDeadline(time.Time) error { return nil }
 
 func memoryWire(input []byte) (*wire, *memory) {
 	m := &memory{Reader: bytes.NewReader(input)}
-	w := newWire(m, m, &settings{Config: Config{MaxPacketSize: 1 << 16, ReceiveMaximum: 65535, WriteTimeout: time.Second}})
+	w := newWire(m, m, &settings{Config: Config{Settings: Settings{MaxPacketSize: 1 << 16, ReceiveMaximum: 65535, WriteTimeout: time.Second}}})
 	w.received = func(*packets.Publish, time.Time) bool { return false }
 	return w, m
 }

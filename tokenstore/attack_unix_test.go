@@ -16,7 +16,7 @@ import (
 
 // eachLocker runs test with stores that lock files, and the folder of those.
 func eachLocker(t *testing.T, test func(t *testing.T, s Store, locks string)) {
-	eachSharedStore(t, func(t *testing.T, kind, folder string, _ Secret, s Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, _ fds.Secret, s Store) {
 		if kind == "folder" {
 			folder = filepath.Join(folder, locksName)
 		}

@@ -37,13 +37,13 @@ func earlierGrants(t *testing.T) map[string]Grant {
 		"full": {
 			Key:           key("full"),
 			Subscriptions: []string{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", "2B7F1D2F-6CAE-4D64-9C1F-3A0E2D8B4F02"},
-			RefreshToken:  NewSecret("refresh-of-full"),
-			AccessToken:   NewSecret("access-of-full"),
+			RefreshToken:  fds.NewSecret("refresh-of-full"),
+			AccessToken:   fds.NewSecret("access-of-full"),
 			TokenType:     "DPoP",
 			AccessExpiry:  at("2025-11-28T10:15:30.123456789Z"),
 			RefreshExpiry: at("2099-05-01T00:00:00Z"),
 			Scopes:        []string{"openid", "offline_access"},
-			ProofKey: NewSecret("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyUmGRpvuT+8M3XpxGsDrx08MJ/qqKpIk11Et/vQsu1qhRANCAAScU+G3M8LU" +
+			ProofKey: fds.NewSecret("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgyUmGRpvuT+8M3XpxGsDrx08MJ/qqKpIk11Et/vQsu1qhRANCAAScU+G3M8LU" +
 				"Ra9hBBUX/RI3u3Xu9UY+hnhqR/gcDu26EnQCjIiwxWXqPMVhreeEAlxDmIw8RpvnZeyVM21XcRQe"),
 			CertificateThumbprint: "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2",
 			Created:               at("2025-11-01T07:00:00Z"),
@@ -52,8 +52,8 @@ func earlierGrants(t *testing.T) map[string]Grant {
 		"large": {
 			Key:           key("large"),
 			Subscriptions: []string{"3c8a2e3a-7dbf-4e75-8d2a-4b1f3e9c5a03"},
-			RefreshToken:  NewSecret("refresh-of-large-" + strings.Repeat("0123456789abcdef", 150)),
-			AccessToken:   NewSecret("access-of-large-" + strings.Repeat("<&>ü~", 60)),
+			RefreshToken:  fds.NewSecret("refresh-of-large-" + strings.Repeat("0123456789abcdef", 150)),
+			AccessToken:   fds.NewSecret("access-of-large-" + strings.Repeat("<&>ü~", 60)),
 			TokenType:     "bearer",
 			AccessExpiry:  at("2025-11-28T10:15:30Z"),
 			Created:       at("2025-11-01T08:00:00Z"),
@@ -63,7 +63,7 @@ func earlierGrants(t *testing.T) map[string]Grant {
 			Key:           key("application"),
 			Subscriptions: []string{"4d9b3f4b-8ec0-4f86-9e3b-5c2a4fad6b04"},
 			GrantType:     "client_credentials",
-			AccessToken:   NewSecret("access-of-application"),
+			AccessToken:   fds.NewSecret("access-of-application"),
 			TokenType:     "Bearer",
 			AccessExpiry:  at("2025-11-28T10:15:30Z"),
 			Created:       at("2025-11-28T09:15:30Z"),
@@ -72,14 +72,14 @@ func earlierGrants(t *testing.T) map[string]Grant {
 		"newer": {
 			Key:           key("newer"),
 			Subscriptions: []string{"5e0c4a5c-9fd1-4a97-8f4c-6d3b5abe7c05"},
-			RefreshToken:  NewSecret("refresh-of-newer"),
+			RefreshToken:  fds.NewSecret("refresh-of-newer"),
 			TokenType:     "Bearer",
-			unknown:       NewSecret(`{"added_later":{"text":"\u00fc<&>","numbers":[1,2.50,1e3],"none":null},"added_too":"kept"}`),
+			unknown:       fds.NewSecret(`{"added_later":{"text":"\u00fc<&>","numbers":[1,2.50,1e3],"none":null},"added_too":"kept"}`),
 		},
 		"odd": {
 			Key:           Key{"https://Auth.Example.com:8443/tenants/ü?x=<&>", `app with "quotes" \ and é`, "../a/b\n%2e"},
 			Subscriptions: []string{"6f1d5b6d-a0e2-4ba8-9a5d-7e4c6bcf8d06"},
-			RefreshToken:  NewSecret("refresh-of-odd-\u2028"),
+			RefreshToken:  fds.NewSecret("refresh-of-odd-\u2028"),
 			TokenType:     "Bearer",
 		},
 	}
@@ -130,13 +130,13 @@ func earlierFolder(t *testing.T, name string) string {
 	return to
 }
 
-func earlierIdentity(t *testing.T) Secret {
+func earlierIdentity(t *testing.T) fds.Secret {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(earlier, "folder-identity.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewSecret(string(data))
+	return fds.NewSecret(string(data))
 }
 
 // earlierKeyring returns a keyring that holds what a file says, under the service
@@ -219,7 +219,7 @@ func TestFoldersOfEarlierVersionsOpen(t *testing.T) {
 		grants []string
 	}{
 		"identity":   {FolderConfig{Identity: earlierIdentity(t)}, everyEarlier},
-		"passphrase": {FolderConfig{Passphrase: NewSecret(earlierPassphrase)}, []string{"bare", "full"}},
+		"passphrase": {FolderConfig{Passphrase: fds.NewSecret(earlierPassphrase)}, []string{"bare", "full"}},
 		"keyring":    {FolderConfig{KeyringService: "earlier", gate: newCallGate(earlierKeyring(t, "folder-keyring.json"))}, []string{"full"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func DecodeGrant(data []byte) (Grant, error) {
 }
 
 // encodeMembers returns the fields' members, and those of unknown that are no field's.
-func encodeMembers(fields []field, unknown Secret) (map[string]json.RawMessage, error) {
+func encodeMembers(fields []field, unknown fds.Secret) (map[string]json.RawMessage, error) {
 	members := map[string]json.RawMessage{}
 	if !unknown.IsZero() {
 		if err := json.Unmarshal([]byte(unknown.Reveal()), &members); err != nil {
@@ -100,25 +100,25 @@ func encodeMembers(fields []field, unknown Secret) (map[string]json.RawMessage, 
 }
 
 // decodeMembers reads the fields out of members and returns the rest as a JSON object.
-func decodeMembers(fields []field, members map[string]json.RawMessage) (unknown Secret, err error) {
+func decodeMembers(fields []field, members map[string]json.RawMessage) (unknown fds.Secret, err error) {
 	for _, f := range fields {
 		raw, ok := members[f.name]
 		if !ok {
 			continue
 		}
 		if err := f.read(raw); err != nil {
-			return Secret{}, fmt.Errorf("member %q: %w", f.name, jsonCause(err))
+			return fds.Secret{}, fmt.Errorf("member %q: %w", f.name, jsonCause(err))
 		}
 		delete(members, f.name)
 	}
 	if len(members) == 0 {
-		return Secret{}, nil
+		return fds.Secret{}, nil
 	}
 	rest, err := marshal(members)
 	if err != nil {
-		return Secret{}, jsonCause(err)
+		return fds.Secret{}, jsonCause(err)
 	}
-	return NewSecret(string(rest)), nil
+	return fds.NewSecret(string(rest)), nil
 }
 
 // field is one member of the record.
@@ -186,7 +186,7 @@ func valueField[T int | bool](name string, p *T) field {
 	}
 }
 
-func secretField(name string, p *Secret) field {
+func secretField(name string, p *fds.Secret) field {
 	text := p.Reveal()
 	f := textField(name, &text)
 	read := f.read
@@ -194,7 +194,7 @@ func secretField(name string, p *Secret) field {
 		if err := read(raw); err != nil {
 			return err
 		}
-		*p = NewSecret(text)
+		*p = fds.NewSecret(text)
 		return nil
 	}
 	return f

@@ -15,13 +15,13 @@ func TestTheEncodingOfAGrantIsThis(t *testing.T) {
 	g := Grant{
 		Key:                   Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: "g1"},
 		Subscriptions:         []string{"9F1C2F0A-5B7E-4E0F-8F1A-0C9D3B2A1E4F"},
-		RefreshToken:          NewSecret("r&<>"),
-		AccessToken:           NewSecret("a"),
+		RefreshToken:          fds.NewSecret("r&<>"),
+		AccessToken:           fds.NewSecret("a"),
 		TokenType:             "Bearer",
 		AccessExpiry:          time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
 		Scopes:                []string{"openid"},
 		GrantType:             "client_credentials",
-		ProofKey:              NewSecret("cHJvb2Y"),
+		ProofKey:              fds.NewSecret("cHJvb2Y"),
 		CertificateThumbprint: "bDnc",
 		Created:               time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
@@ -46,7 +46,7 @@ func TestMembersOfANewerVersionAreKept(t *testing.T) {
 	if g.Issuer != "i" {
 		t.Errorf("the issuer is %q: a member of another spelling was taken for it", g.Issuer)
 	}
-	g.AccessToken = NewSecret("a")
+	g.AccessToken = fds.NewSecret("a")
 	g.Renewed = time.Time{}
 	data, err := g.Encode()
 	if err != nil {
@@ -216,7 +216,7 @@ func TestAGrantThatCannotBeWrittenSaysWhere(t *testing.T) {
 		want  string
 	}{
 		{func(g *Grant) { g.TokenType = hush + "\xff" }, "token_type: it is not valid UTF-8"},
-		{func(g *Grant) { g.RefreshToken = NewSecret(hush + "\xff") }, "refresh_token: it is not valid UTF-8"},
+		{func(g *Grant) { g.RefreshToken = fds.NewSecret(hush + "\xff") }, "refresh_token: it is not valid UTF-8"},
 		{func(g *Grant) { g.Scopes = []string{"a", hush + "\xff"} }, "scopes: it is not valid UTF-8"},
 		{func(g *Grant) { g.Created = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) }, "created: json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"},
 	} {

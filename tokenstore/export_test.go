@@ -5,16 +5,17 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // NewIdentity returns a fresh key for a folder.
-func NewIdentity(t testing.TB) Secret {
+func NewIdentity(t testing.TB) fds.Secret {
 	t.Helper()
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewSecret(identity.String())
+	return fds.NewSecret(identity.String())
 }
 
 // FolderPath is where the folder is.

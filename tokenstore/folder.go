@@ -30,11 +30,11 @@ type FolderConfig struct {
 	// Passphrase protects the folder's key, which then is kept in the folder
 	// itself. It costs about a second and 256 MB of memory once, at opening.
 	// Nothing is trimmed from it.
-	Passphrase Secret
+	Passphrase fds.Secret
 
 	// Identity is the folder's key itself: an age X25519 identity
 	// ("AGE-SECRET-KEY-1..."), as age-keygen prints one, from a secret manager.
-	Identity Secret
+	Identity fds.Secret
 
 	// KeyringService names the service under which the operating system's
 	// keyring keeps the folder's key, one entry a folder. The keyring is asked

@@ -175,7 +175,7 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 	if ids, errs := list(t, f); len(ids) != 2 || len(errs) != 0 {
 		t.Errorf("List gives %q, %v", ids, errs)
 	}
-	again := openFolder(t, FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())})
+	again := openFolder(t, FolderConfig{Path: f.path, Identity: fds.NewSecret(f.identity.String())})
 	for _, g := range []Grant{hurt, well} {
 		if err := again.Delete(t.Context(), g.Key); err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestAnUnfinishedFileHidesNothingAndGoes(t *testing.T) {
 	if err := os.Chtimes(unfinished, then, then); err != nil {
 		t.Fatal(err)
 	}
-	openFolder(t, FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())})
+	openFolder(t, FolderConfig{Path: f.path, Identity: fds.NewSecret(f.identity.String())})
 	if _, err := os.Stat(unfinished); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an old unfinished file stays: %v", err)
 	}
@@ -238,7 +238,7 @@ func TestModesInAFolderArePrivate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f = openFolder(t, FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())})
+	f = openFolder(t, FolderConfig{Path: f.path, Identity: fds.NewSecret(f.identity.String())})
 	list(t, f)
 	mode(f.path, 0o700)
 	mode(file, 0o600)
@@ -255,7 +255,7 @@ func TestModesInAFolderArePrivate(t *testing.T) {
 	if err := os.Chown(f.path, 12345, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenFolder(t.Context(), FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())}); !errors.Is(err, fds.ErrUnsafe) {
+	if _, err := OpenFolder(t.Context(), FolderConfig{Path: f.path, Identity: fds.NewSecret(f.identity.String())}); !errors.Is(err, fds.ErrUnsafe) {
 		t.Errorf("another user's folder gives %v", err)
 	}
 }
@@ -285,7 +285,7 @@ func TestTheLargestGrantFitsIntoAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.RefreshToken = NewSecret(strings.Repeat("x", MaxGrantSize-len(data)-len(`"refresh_token":"",`)+len(g.RefreshToken.Reveal())))
+	g.RefreshToken = fds.NewSecret(strings.Repeat("x", MaxGrantSize-len(data)-len(`"refresh_token":"",`)+len(g.RefreshToken.Reveal())))
 	if data, err = g.Encode(); err != nil || len(data) < MaxGrantSize-100 {
 		t.Fatalf("the grant has %d bytes, %v", len(data), err)
 	}
@@ -297,9 +297,9 @@ func TestTheLargestGrantFitsIntoAFile(t *testing.T) {
 }
 
 func TestNothingSecretIsInTheClear(t *testing.T) {
-	f := openFolder(t, FolderConfig{Path: t.TempDir(), Passphrase: NewSecret("the passphrase"), scryptWork: lightWork})
+	f := openFolder(t, FolderConfig{Path: t.TempDir(), Passphrase: fds.NewSecret("the passphrase"), scryptWork: lightWork})
 	g := crashGrant(1, "REFRESH", 100)
-	g.AccessToken, g.Scopes, g.TokenType = NewSecret("ACCESS"), []string{"SCOPE"}, "TYPE"
+	g.AccessToken, g.Scopes, g.TokenType = fds.NewSecret("ACCESS"), []string{"SCOPE"}, "TYPE"
 	saveAll(t, f, g)
 	hidden := []string{"REFRESH", "ACCESS", "SCOPE", "TYPE", "the passphrase", f.identity.String(), f.identity.Recipient().String()}
 	for _, path := range fileNames(t, f.path) {
@@ -416,7 +416,7 @@ func tenThousand(b *testing.B) *Folder {
 
 func BenchmarkFolderOf10000(b *testing.B) {
 	f := tenThousand(b)
-	config := FolderConfig{Path: f.path, Identity: NewSecret(f.identity.String())}
+	config := FolderConfig{Path: f.path, Identity: fds.NewSecret(f.identity.String())}
 	b.Run("open and list", func(b *testing.B) {
 		for b.Loop() {
 			n := 0
@@ -456,7 +456,7 @@ func BenchmarkFolderOf10000(b *testing.B) {
 }
 
 func BenchmarkOpenFolderWithPassphrase(b *testing.B) {
-	config := FolderConfig{Path: b.TempDir(), Passphrase: NewSecret("x")}
+	config := FolderConfig{Path: b.TempDir(), Passphrase: fds.NewSecret("x")}
 	for b.Loop() {
 		openFolder(b, config)
 	}

@@ -89,10 +89,10 @@ func list(t *testing.T, s Store) (ids []string, errs []error) {
 func TestEachKindOfKeyOpensItsFolderAgain(t *testing.T) {
 	gate := newCallGate(newFakeKeyring())
 	for name, config := range map[string]FolderConfig{
-		"passphrase":                  {Passphrase: NewSecret(" pass phrase "), scryptWork: lightWork},
+		"passphrase":                  {Passphrase: fds.NewSecret(" pass phrase "), scryptWork: lightWork},
 		"identity":                    {Identity: NewIdentity(t)},
-		"identity file of age-keygen": {Identity: NewSecret("# created: 2026-01-01\n# public key: age1...\n" + NewIdentity(t).Reveal() + "\n")},
-		"with a byte order mark":      {Identity: NewSecret("\ufeff" + NewIdentity(t).Reveal())},
+		"identity file of age-keygen": {Identity: fds.NewSecret("# created: 2026-01-01\n# public key: age1...\n" + NewIdentity(t).Reveal() + "\n")},
+		"with a byte order mark":      {Identity: fds.NewSecret("\ufeff" + NewIdentity(t).Reveal())},
 		"keyring":                     {KeyringService: "test", gate: gate},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestTheWrongKeyIsNamed(t *testing.T) {
 	fake := newFakeKeyring()
 	gate := newCallGate(fake)
 	right := map[string]FolderConfig{
-		"passphrase": {Passphrase: NewSecret("right"), scryptWork: lightWork},
+		"passphrase": {Passphrase: fds.NewSecret("right"), scryptWork: lightWork},
 		"identity":   {Identity: NewIdentity(t)},
 		"keyring":    {KeyringService: "test", gate: gate},
 	}
@@ -126,16 +126,16 @@ func TestTheWrongKeyIsNamed(t *testing.T) {
 		config FolderConfig
 		says   string
 	}{
-		{"passphrase", FolderConfig{Passphrase: NewSecret("wrong " + hush)}, "the passphrase is not this folder's"},
+		{"passphrase", FolderConfig{Passphrase: fds.NewSecret("wrong " + hush)}, "the passphrase is not this folder's"},
 		{"passphrase", FolderConfig{Identity: NewIdentity(t)}, "set Passphrase"},
 		{"passphrase", FolderConfig{KeyringService: "test", gate: gate}, "set Passphrase"},
 		{"identity", FolderConfig{Identity: NewIdentity(t)}, "that of another folder"},
-		{"identity", FolderConfig{Identity: NewSecret(hush)}, "not an age X25519 identity"},
-		{"identity", FolderConfig{Passphrase: NewSecret("right")}, "set Identity"},
+		{"identity", FolderConfig{Identity: fds.NewSecret(hush)}, "not an age X25519 identity"},
+		{"identity", FolderConfig{Passphrase: fds.NewSecret("right")}, "set Identity"},
 		{"identity", FolderConfig{KeyringService: "test", gate: gate}, "set Identity"},
 		{"keyring", FolderConfig{KeyringService: "other", gate: gate}, `the keyring has no entry folder-key-`},
 		{"keyring", FolderConfig{Identity: NewIdentity(t)}, "that of another folder"},
-		{"keyring", FolderConfig{Passphrase: NewSecret("right")}, "set KeyringService"},
+		{"keyring", FolderConfig{Passphrase: fds.NewSecret("right")}, "set KeyringService"},
 	} {
 		c.config.Path = right[c.folder].Path
 		_, err := OpenFolder(t.Context(), c.config)
@@ -177,11 +177,11 @@ func TestAFoldersConfigurationIsChecked(t *testing.T) {
 		{},
 		{Path: path},
 		{Identity: id},
-		{Path: path, Identity: id, Passphrase: NewSecret("x")},
+		{Path: path, Identity: id, Passphrase: fds.NewSecret("x")},
 		{Path: path, Identity: id, KeyringService: "x"},
 		{Path: path, KeyringService: "x\n"},
 		{Path: path, KeyringService: "x", KeyringTimeout: -1},
-		{Path: path, Identity: NewSecret(hush)},
+		{Path: path, Identity: fds.NewSecret(hush)},
 	} {
 		if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrMalformed) || leaks(err.Error()) {
 			t.Errorf("%+v gives %v", config, err)
@@ -225,7 +225,7 @@ func TestAFolderIsMadeOnceWhoeverComesFirst(t *testing.T) {
 }
 
 func TestAFolderWithGrantsButNoKeyFileGetsNoNewKey(t *testing.T) {
-	config := FolderConfig{Path: t.TempDir(), Passphrase: NewSecret("x"), scryptWork: lightWork}
+	config := FolderConfig{Path: t.TempDir(), Passphrase: fds.NewSecret("x"), scryptWork: lightWork}
 	saveAll(t, openFolder(t, config), crashGrant(1, "x", 0))
 	file := filepath.Join(config.Path, keyFileName)
 	away, err := os.ReadFile(file)
@@ -268,7 +268,7 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			config := FolderConfig{Path: t.TempDir(), Passphrase: NewSecret("x"), scryptWork: lightWork}
+			config := FolderConfig{Path: t.TempDir(), Passphrase: fds.NewSecret("x"), scryptWork: lightWork}
 			openFolder(t, config)
 			file := filepath.Join(config.Path, keyFileName)
 			data, err := os.ReadFile(file)
@@ -330,7 +330,7 @@ func fileNames(t *testing.T, folder string) (names []string) {
 // out.
 func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grants")
-	f := openFolder(t, FolderConfig{Path: path, Passphrase: NewSecret("of a folder")})
+	f := openFolder(t, FolderConfig{Path: path, Passphrase: fds.NewSecret("of a folder")})
 	list := func() (n int, failed error) {
 		for _, err := range f.List(t.Context()) {
 			if n++; err != nil {

@@ -113,7 +113,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 		header.Key = keptInKeyring
 		// Before the key file: a crash in between leaves an entry that nothing
 		// names, the other order a folder that cannot be opened.
-		if err := config.items().set(ctx, folderKeyEntry(header.Folder), NewSecret(key.String())); err != nil {
+		if err := config.items().set(ctx, folderKeyEntry(header.Folder), fds.NewSecret(key.String())); err != nil {
 			return "", nil, keyringError(op, Key{}, err)
 		}
 	}
@@ -143,9 +143,9 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 	}
 	switch {
 	case header.Key == keptByPassphrase && config.Passphrase.IsZero():
-		return fail(fds.ErrWrongKey, "set Passphrase", "the folder's key is kept under a passphrase")
+		return fail(fds.ErrWrongKey, "open it with its passphrase", "the folder's key is kept under a passphrase")
 	case header.Key == keptInKeyring && !config.Passphrase.IsZero():
-		return fail(fds.ErrWrongKey, "set KeyringService", "the folder's key is kept in the keyring, not under a passphrase")
+		return fail(fds.ErrWrongKey, "open it with the keyring", "the folder's key is kept in the keyring, not under a passphrase")
 	case header.Key == keptByCaller && config.Identity.IsZero():
 		return fail(fds.ErrWrongKey, "set Identity", "the folder's key is kept by its user")
 	}
@@ -159,11 +159,11 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		_, content, err := unseal(folderPrefix, file, scrypt)
 		switch {
 		case errors.Is(err, errWrongIdentity):
-			return fail(fds.ErrWrongKey, "check Passphrase", "the passphrase is not this folder's")
+			return fail(fds.ErrWrongKey, "check the passphrase", "the passphrase is not this folder's")
 		case err != nil:
 			return fail(fds.ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
 		}
-		key, err = parseIdentity(NewSecret(string(content)))
+		key, err = parseIdentity(fds.NewSecret(string(content)))
 		if err != nil {
 			return fail(fds.ErrCorrupt, "restore that file", "%s holds no key", keyFileName)
 		}
@@ -176,7 +176,7 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		hint = fmt.Sprintf("check the keyring's entry %s of service %s", entry, quote(config.KeyringService))
 		identity, err = config.items().get(ctx, entry)
 		if errors.Is(err, errNoItem) {
-			return fail(fds.ErrWrongKey, "restore it or check KeyringService; else remove the folder and sign in again",
+			return fail(fds.ErrWrongKey, "restore it or check the service's name; else remove the folder and sign in again",
 				"the keyring has no entry %s of service %s", entry, quote(config.KeyringService))
 		}
 		if err != nil {
@@ -249,7 +249,7 @@ func (f *Folder) checkKeyFile(op string) error {
 
 // parseIdentity takes what age-keygen writes: one identity, comments around it. An
 // editor may have put a byte order mark in front.
-func parseIdentity(text Secret) (*age.X25519Identity, error) {
+func parseIdentity(text fds.Secret) (*age.X25519Identity, error) {
 	// The library's errors may quote the text.
 	malformed := errors.New("the key is not an age X25519 identity (AGE-SECRET-KEY-1...)")
 	list, err := age.ParseIdentities(strings.NewReader(strings.TrimPrefix(text.Reveal(), "\ufeff")))

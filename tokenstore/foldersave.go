@@ -211,7 +211,7 @@ func (f *Folder) Save(ctx context.Context, grant Grant) (revision string, err er
 // cannot be had again, in that room, then the whole.
 func (f *Folder) saveLarge(op string, grant Grant, sealed []byte) (revision string, err error) {
 	small := grant
-	small.AccessToken, small.TokenType, small.AccessExpiry = Secret{}, "", time.Time{}
+	small.AccessToken, small.TokenType, small.AccessExpiry = fds.Secret{}, "", time.Time{}
 	small.Scopes, small.CertificateThumbprint = nil, ""
 	part, err := f.seal(op, small)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // MaxGrantSize bounds a grant as [Grant.Encode] writes it, in bytes.
@@ -52,8 +54,8 @@ type Grant struct {
 	// needs no refresh token to be renewed.
 	GrantType string
 	// RefreshToken may be empty when the provider issued none.
-	RefreshToken Secret
-	AccessToken  Secret
+	RefreshToken fds.Secret
+	AccessToken  fds.Secret
 	// TokenType is that of the access token, as the provider spelt it.
 	TokenType string
 	// AccessExpiry and RefreshExpiry are zero when unknown.
@@ -62,7 +64,7 @@ type Grant struct {
 	Scopes        []string
 	// ProofKey is the private key that the tokens are bound to (RFC 9449), PKCS#8
 	// in base64. Empty when they are not.
-	ProofKey Secret
+	ProofKey fds.Secret
 	// CertificateThumbprint is x5t#S256 of the client certificate with which the
 	// access token was asked for (RFC 8705 section 3.1), or empty.
 	CertificateThumbprint string
@@ -80,7 +82,7 @@ type Grant struct {
 
 	// unknown is a JSON object with the members of a newer version. It may hold
 	// secrets, so it is one.
-	unknown Secret
+	unknown fds.Secret
 }
 
 // Entry returns the part of the grant that a store lists.

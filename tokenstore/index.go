@@ -102,5 +102,5 @@ func (k *Keyring) writeIndex(ctx context.Context, i index) error {
 	if err != nil {
 		return err
 	}
-	return k.records.put(ctx, indexName, NewSecret(string(data)))
+	return k.records.put(ctx, indexName, fds.NewSecret(string(data)))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/keylock"
 )
 
@@ -169,7 +170,7 @@ func checkService(name string) error {
 }
 
 // get returns an entry's secret, or an error that matches errNoItem.
-func (i items) get(ctx context.Context, user string) (Secret, error) {
+func (i items) get(ctx context.Context, user string) (fds.Secret, error) {
 	var text string
 	err := i.call(ctx, user, func(b backend) (err error) {
 		return retryVanished(func() error {
@@ -178,9 +179,9 @@ func (i items) get(ctx context.Context, user string) (Secret, error) {
 		})
 	})
 	if err != nil { // text may still be written to
-		return Secret{}, err
+		return fds.Secret{}, err
 	}
-	return NewSecret(text), nil
+	return fds.NewSecret(text), nil
 }
 
 // call runs f on the keyring, unless that would ask a person for something while
@@ -198,7 +199,7 @@ func (i items) call(ctx context.Context, user string, f func(backend) error) err
 
 // set writes an entry and reads it back: a keyring's dialogue that its user
 // dismisses is not an error for go-keyring.
-func (i items) set(ctx context.Context, user string, secret Secret) error {
+func (i items) set(ctx context.Context, user string, secret fds.Secret) error {
 	err := i.call(ctx, user, func(b backend) error { return b.Set(i.service, user, secret.Reveal()) })
 	if err != nil {
 		return err

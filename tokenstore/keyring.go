@@ -91,7 +91,7 @@ func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 	if folder == "" {
 		base, err := os.UserConfigDir()
 		if err != nil {
-			return nil, &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: err, Hint: "set LockFolder"}
+			return nil, &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: err, Hint: "name a folder for locks"}
 		}
 		folder = filepath.Join(base, "fds-go", "locks")
 	}
@@ -148,7 +148,7 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		if _, err := k.readIndex(ctx, k.records.get); err != nil {
 			return k.indexError(op, Key{}, "a grant could be saved, but not its place in the index", err)
 		}
-		if err := k.items.set(ctx, entry, NewSecret(rand.Text())); err != nil {
+		if err := k.items.set(ctx, entry, fds.NewSecret(rand.Text())); err != nil {
 			return err
 		}
 		return k.items.remove(ctx, entry)
@@ -193,7 +193,7 @@ func (k *Keyring) List(ctx context.Context) iter.Seq2[Entry, error] {
 }
 
 // read reads a record beside writers, which may change it while its parts are read.
-func (k *Keyring) read(ctx context.Context, name string) (Secret, error) {
+func (k *Keyring) read(ctx context.Context, name string) (fds.Secret, error) {
 	for range 3 {
 		data, err := k.records.get(ctx, name)
 		if !errors.Is(err, errParts) {
@@ -202,14 +202,14 @@ func (k *Keyring) read(ctx context.Context, name string) (Secret, error) {
 	}
 	// Damaged, or changed each time. While no one writes it will show.
 	var (
-		data Secret
+		data fds.Secret
 		err  error
 	)
 	if err := k.write(ctx, "read record", Key{}, func() error {
 		data, err = k.records.get(ctx, name)
 		return nil
 	}); err != nil {
-		return Secret{}, err
+		return fds.Secret{}, err
 	}
 	return data, err
 }
@@ -223,7 +223,7 @@ func (k *Keyring) Load(ctx context.Context, key Key) (Grant, error) {
 	return k.load(ctx, op, key, k.read)
 }
 
-type readFunc func(ctx context.Context, name string) (Secret, error)
+type readFunc func(ctx context.Context, name string) (fds.Secret, error)
 
 func (k *Keyring) load(ctx context.Context, op string, key Key, read readFunc) (Grant, error) {
 	data, err := read(ctx, recordName(key))
@@ -283,7 +283,7 @@ func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data st
 	name, now := recordName(grant.Key), ""
 	old, err := k.records.head(ctx, name)
 	if err == nil {
-		var stored Secret
+		var stored fds.Secret
 		stored, err = k.records.text(ctx, name, old)
 		now = textSum(stored.Reveal())
 	}
@@ -308,7 +308,7 @@ func (k *Keyring) unchanged(ctx context.Context, op string, grant Grant, data st
 // still works.
 func (k *Keyring) save(ctx context.Context, op string, grant Grant, old head, data []byte, urgent bool) error {
 	record := func() error {
-		return recordError(op, grant.Key, k.records.replace(ctx, recordName(grant.Key), old, NewSecret(string(data))))
+		return recordError(op, grant.Key, k.records.replace(ctx, recordName(grant.Key), old, fds.NewSecret(string(data))))
 	}
 
 	index, err := k.readIndex(ctx, k.records.get)

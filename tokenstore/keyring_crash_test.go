@@ -16,7 +16,7 @@ func crashGrant(n int, text string, size int) Grant {
 	return Grant{
 		Key:           Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: fmt.Sprint("grant", n)},
 		Subscriptions: []string{fmt.Sprint("subscription of ", n)},
-		RefreshToken:  NewSecret(text + strings.Repeat(".", size)),
+		RefreshToken:  fds.NewSecret(text + strings.Repeat(".", size)),
 	}
 }
 

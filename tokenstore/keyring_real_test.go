@@ -35,7 +35,7 @@ func TestARealKeyringKeepsLargeGrantsInParts(t *testing.T) {
 	realtest.SecretService(t)
 	k := realStore(t)
 	small, large := crashGrant(1, "x", 100), crashGrant(2, "y", 64<<10)
-	large.AccessToken = NewSecret(strings.Repeat("z", 64<<10))
+	large.AccessToken = fds.NewSecret(strings.Repeat("z", 64<<10))
 	began := time.Now()
 	saveAll(t, k, small, large)
 	t.Logf("two first saves, 200 bytes and 128 KiB: %v", time.Since(began))
@@ -229,7 +229,7 @@ func TestAKilledWriterLeavesAWholeGrantInARealKeyring(t *testing.T) {
 // version returns a grant whose tokens belong together, large or small.
 func version(n int) Grant {
 	g := crashGrant(1, fmt.Sprint("version ", n, " "), n%2*150_000)
-	g.AccessToken = NewSecret(g.RefreshToken.Reveal())
+	g.AccessToken = fds.NewSecret(g.RefreshToken.Reveal())
 	return g
 }
 

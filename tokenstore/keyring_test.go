@@ -119,7 +119,7 @@ func TestASlowKeyringIsNotAHangingOne(t *testing.T) {
 		fake.before = func(string) error { time.Sleep(9 * time.Second); return nil }
 		i := newItems(newCallGate(fake), "test", 10*time.Second)
 		for range 3 {
-			if err := i.set(t.Context(), "entry", NewSecret("x")); err != nil {
+			if err := i.set(t.Context(), "entry", fds.NewSecret("x")); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -8,13 +8,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func movable(n int) Grant {
 	g := Grant{
 		Key:           Key{Issuer: "https://auth.example.com", ClientID: "app", GrantID: fmt.Sprint("g", n)},
 		Subscriptions: []string{"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"},
-		RefreshToken:  NewSecret(fmt.Sprint("refresh", n)),
+		RefreshToken:  fds.NewSecret(fmt.Sprint("refresh", n)),
 		Renewed:       time.Unix(1e9, 0),
 	}
 	return g
@@ -48,7 +50,7 @@ func TestGrantsMoveFromOneStoreToAnother(t *testing.T) {
 		}
 	}
 	renewed := movable(3) // as after a move that was killed before its delete
-	renewed.Renewed, renewed.RefreshToken = time.Unix(2e9, 0), NewSecret("renewed since")
+	renewed.Renewed, renewed.RefreshToken = time.Unix(2e9, 0), fds.NewSecret("renewed since")
 	if _, err := folder.Save(t.Context(), renewed); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type olderProcess struct {
 	identity *age.X25519Identity
 }
 
-func olderProcessOn(t *testing.T, folder string, identity Secret) *olderProcess {
+func olderProcessOn(t *testing.T, folder string, identity fds.Secret) *olderProcess {
 	t.Helper()
 	all, err := age.ParseIdentities(strings.NewReader(identity.Reveal()))
 	if err != nil {
@@ -299,7 +299,7 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := before
-		want.RefreshToken, want.AccessToken = NewSecret("second-refresh-of-"+name), NewSecret("second-access-of-"+name)
+		want.RefreshToken, want.AccessToken = fds.NewSecret("second-refresh-of-"+name), fds.NewSecret("second-access-of-"+name)
 		want.AccessExpiry = time.Date(2026, 11, 28, 11, 15, 30, 0, time.UTC)
 		want.Renewed = time.Date(2026, 11, 28, 11, 5, 30, 0, time.UTC)
 		want.unknown = got.unknown // whose white space and order may differ: see below
@@ -307,12 +307,12 @@ func TestWhatAnOlderProcessRenewedCounts(t *testing.T) {
 			t.Errorf("%s is\n%s, want\n%s", name, encoded(t, got), encoded(t, want))
 		}
 		// Here it is not written over by what was loaded before.
-		stale.RefreshToken = NewSecret("spent")
+		stale.RefreshToken = fds.NewSecret("spent")
 		if err := saveError(t, f, stale); !errors.Is(err, fds.ErrConflict) {
 			t.Errorf("%s is written over: %v", name, err)
 		}
 		// And back again.
-		got.RefreshToken = NewSecret("third-refresh-of-" + name)
+		got.RefreshToken = fds.NewSecret("third-refresh-of-" + name)
 		if err := saveError(t, f, got); err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +332,7 @@ func noted(t *testing.T) Grant {
 	t.Helper()
 	g := earlierGrants(t)["full"]
 	at := time.Date(2026, 11, 28, 11, 0, 0, 0, time.UTC)
-	g.Renewal = Renewal{By: "host/1", Since: at, Sent: 2, Refused: at, Looked: at.Add(time.Minute), Lapsed: true, Former: NewSecret("refresh-before-full")}
+	g.Renewal = Renewal{By: "host/1", Since: at, Sent: 2, Refused: at, Looked: at.Add(time.Minute), Lapsed: true, Former: fds.NewSecret("refresh-before-full")}
 	return g
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // A test runs its own binary again with childTask set, as another process.
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // childOpen opens the same store in parent and child.
-func childOpen(kind, folder string, identity Secret) (Store, error) {
+func childOpen(kind, folder string, identity fds.Secret) (Store, error) {
 	if kind == "folder" {
 		return OpenFolder(context.Background(), FolderConfig{Path: folder, Identity: identity})
 	}
@@ -52,7 +54,7 @@ func childMain() error {
 	if task, ok := realTasks[os.Getenv(childTask)]; ok {
 		return task(ctx, folder)
 	}
-	store, err := childOpen(os.Getenv(childStore), folder, NewSecret(os.Getenv(childKey)))
+	store, err := childOpen(os.Getenv(childStore), folder, fds.NewSecret(os.Getenv(childKey)))
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func count(path string) error {
 	return os.WriteFile(path, []byte(strconv.Itoa(n+1)), 0o600)
 }
 
-func startProcess(t *testing.T, task, kind, folder string, identity Secret) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
+func startProcess(t *testing.T, task, kind, folder string, identity fds.Secret) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childTask+"="+task, childStore+"="+kind, childFolder+"="+folder, childKey+"="+identity.Reveal())
@@ -115,7 +117,7 @@ func startProcess(t *testing.T, task, kind, folder string, identity Secret) (cmd
 	return cmd, stdin, bufio.NewReader(out)
 }
 
-func eachSharedStore(t *testing.T, test func(t *testing.T, kind, folder string, identity Secret, store Store)) {
+func eachSharedStore(t *testing.T, test func(t *testing.T, kind, folder string, identity fds.Secret, store Store)) {
 	for _, kind := range []string{"folder", "keyring"} {
 		t.Run(kind, func(t *testing.T) {
 			folder, identity := t.TempDir(), NewIdentity(t)
@@ -129,7 +131,7 @@ func eachSharedStore(t *testing.T, test func(t *testing.T, kind, folder string, 
 }
 
 func TestOneProcessAtATimeHasALock(t *testing.T) {
-	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		path := filepath.Join(folder, "count")
 		if err := os.WriteFile(path, []byte("0"), 0o600); err != nil {
 			t.Fatal(err)
@@ -152,7 +154,7 @@ func TestOneProcessAtATimeHasALock(t *testing.T) {
 }
 
 func TestALockDiesWithItsProcess(t *testing.T) {
-	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		cmd, _, stdout := startProcess(t, "hold", kind, folder, identity)
 		if line, err := stdout.ReadString('\n'); err != nil || strings.TrimSpace(line) != "held" {
 			t.Fatalf("the other process says %q, %v", line, err)
@@ -186,7 +188,7 @@ func TestALockDiesWithItsProcess(t *testing.T) {
 }
 
 func TestALockIsHandedFromProcessToProcess(t *testing.T) {
-	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		lease, err := store.Lock(t.Context(), childGrant.Key)
 		if err != nil {
 			t.Fatal(err)
@@ -221,7 +223,7 @@ func TestALockIsHandedFromProcessToProcess(t *testing.T) {
 }
 
 func TestLockFilesDoNotPileUp(t *testing.T) {
-	eachSharedStore(t, func(t *testing.T, kind, folder string, identity Secret, store Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		for n := range 20 {
 			lease, err := store.Lock(t.Context(), crashGrant(n, "", 0).Key)
 			if err != nil {

@@ -55,7 +55,7 @@ var errParts = errors.New("the keyring's entries of this record do not fit toget
 
 // head is a record's first entry.
 type head struct {
-	text Secret // of a record without parts
+	text fds.Secret // of a record without parts
 
 	generation string // of one with parts; else ""
 	parts      int
@@ -75,7 +75,7 @@ func (r records) head(ctx context.Context, name string) (head, error) {
 	}
 	text := secret.Reveal()
 	if whole, ok := strings.CutPrefix(text, wholeMark); ok {
-		return head{text: NewSecret(whole)}, nil
+		return head{text: fds.NewSecret(whole)}, nil
 	}
 	fields, ok := strings.CutPrefix(text, partsMark)
 	if !ok {
@@ -95,16 +95,16 @@ func (r records) head(ctx context.Context, name string) (head, error) {
 }
 
 // get returns the record's text. Errors are those of head.
-func (r records) get(ctx context.Context, name string) (Secret, error) {
+func (r records) get(ctx context.Context, name string) (fds.Secret, error) {
 	h, err := r.head(ctx, name)
 	if err != nil {
-		return Secret{}, err
+		return fds.Secret{}, err
 	}
 	return r.text(ctx, name, h)
 }
 
 // text returns the text of the record with that head.
-func (r records) text(ctx context.Context, name string, h head) (Secret, error) {
+func (r records) text(ctx context.Context, name string, h head) (fds.Secret, error) {
 	if h.generation == "" {
 		return h.text, nil
 	}
@@ -112,20 +112,20 @@ func (r records) text(ctx context.Context, name string, h head) (Secret, error) 
 	for n := range h.parts {
 		part, err := r.items.get(ctx, partName(name, h.generation, n))
 		if errors.Is(err, errNoItem) {
-			return Secret{}, errParts
+			return fds.Secret{}, errParts
 		}
 		if err != nil {
-			return Secret{}, err
+			return fds.Secret{}, err
 		}
 		if text.Len()+len(part.Reveal()) > h.size {
-			return Secret{}, errParts
+			return fds.Secret{}, errParts
 		}
 		text.WriteString(part.Reveal())
 	}
 	if textSum(text.String()) != h.sum {
-		return Secret{}, errParts
+		return fds.Secret{}, errParts
 	}
-	return NewSecret(text.String()), nil
+	return fds.NewSecret(text.String()), nil
 }
 
 func textSum(text string) string {
@@ -135,7 +135,7 @@ func textSum(text string) string {
 
 // put writes the record. Once it has returned nil the record is there; what could
 // not be swept up is left to the next put or remove.
-func (r records) put(ctx context.Context, name string, secret Secret) error {
+func (r records) put(ctx context.Context, name string, secret fds.Secret) error {
 	old, err := r.head(ctx, name)
 	if err != nil && !errors.Is(err, errNoItem) && !errors.Is(err, errParts) {
 		return err
@@ -144,13 +144,13 @@ func (r records) put(ctx context.Context, name string, secret Secret) error {
 }
 
 // replace is put for a record whose head is old, the zero head where there is none.
-func (r records) replace(ctx context.Context, name string, old head, secret Secret) error {
+func (r records) replace(ctx context.Context, name string, old head, secret fds.Secret) error {
 	text := secret.Reveal()
 	if len(text) > maxRecord {
 		return &Error{Op: "write record", Class: fds.ErrTooLarge, Err: fmt.Errorf("it has %d bytes, the bound is %d", len(text), maxRecord), Hint: elsewhere}
 	}
 	if len(wholeMark)+len(text) <= r.chunk {
-		if err := r.items.set(ctx, name, NewSecret(wholeMark+text)); err != nil {
+		if err := r.items.set(ctx, name, fds.NewSecret(wholeMark+text)); err != nil {
 			return err
 		}
 		_ = r.sweepAll(ctx, name, old)
@@ -162,12 +162,12 @@ func (r records) replace(ctx context.Context, name string, old head, secret Secr
 	}
 	parts := split(text, r.chunk)
 	for n, part := range parts {
-		if err := r.items.set(ctx, partName(name, generation, n), NewSecret(part)); err != nil {
+		if err := r.items.set(ctx, partName(name, generation, n), fds.NewSecret(part)); err != nil {
 			return err
 		}
 	}
 	now := fmt.Sprintf("%s%s %d %d %s", partsMark, generation, len(parts), len(text), textSum(text))
-	if err := r.items.set(ctx, name, NewSecret(now)); err != nil {
+	if err := r.items.set(ctx, name, fds.NewSecret(now)); err != nil {
 		return err
 	}
 	if r.sweep(ctx, name, generation, len(parts), 0) == nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // Renewal is what is known of renewals with a grant's refresh token: the mark of
@@ -27,10 +29,10 @@ type Renewal struct {
 	// Lapsed: that the owner must sign in again was told.
 	Lapsed bool
 	// Former is the refresh token before this one, until this one has worked.
-	Former Secret
+	Former fds.Secret
 
 	// unknown is a JSON object with the members of a newer version.
-	unknown Secret
+	unknown fds.Secret
 }
 
 func (r Renewal) equal(o Renewal) bool {
@@ -42,7 +44,7 @@ func (r Renewal) equal(o Renewal) bool {
 // renewalToken is the member that binds a renewal to a refresh token.
 const renewalToken = "token"
 
-func tokenHash(token Secret) string {
+func tokenHash(token fds.Secret) string {
 	sum := sha256.Sum256([]byte(token.Reveal()))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

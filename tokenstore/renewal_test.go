@@ -14,7 +14,7 @@ import (
 func marked() Grant {
 	return Grant{
 		Key:          Key{Issuer: "i", ClientID: "c", GrantID: "g"},
-		RefreshToken: NewSecret("r"),
+		RefreshToken: fds.NewSecret("r"),
 		Renewal: Renewal{
 			By:      "host/42",
 			Since:   time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
@@ -22,7 +22,7 @@ func marked() Grant {
 			Refused: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC),
 			Looked:  time.Date(2026, 1, 4, 0, 0, 0, 0, time.UTC),
 			Lapsed:  true,
-			Former:  NewSecret("f"),
+			Former:  fds.NewSecret("f"),
 		},
 	}
 }
@@ -49,7 +49,7 @@ func TestEqualSeesEveryPartOfARenewal(t *testing.T) {
 		"Refused": func(r *Renewal) { r.Refused = time.Time{} },
 		"Looked":  func(r *Renewal) { r.Looked = time.Time{} },
 		"Lapsed":  func(r *Renewal) { r.Lapsed = false },
-		"Former":  func(r *Renewal) { r.Former = Secret{} },
+		"Former":  func(r *Renewal) { r.Former = fds.Secret{} },
 	} {
 		g := marked()
 		change(&g.Renewal)
@@ -99,7 +99,7 @@ func TestARenewalEndsWithItsRefreshToken(t *testing.T) {
 		t.Errorf("after another change there is %+v", g.Renewal)
 	}
 	g := marked()
-	g.RefreshToken, g.Renewal = NewSecret("r2"), Renewal{By: "host/43"} // one with the new token
+	g.RefreshToken, g.Renewal = fds.NewSecret("r2"), Renewal{By: "host/43"} // one with the new token
 	if data, err := g.Encode(); err != nil {
 		t.Fatal(err)
 	} else if back, err := DecodeGrant(data); err != nil || back.Renewal.By != "host/43" || back.Renewal.Sent != 0 {
@@ -114,7 +114,7 @@ func TestARenewalEndsWithItsRefreshToken(t *testing.T) {
 }
 
 func TestMembersOfANewerRenewalAreKept(t *testing.T) {
-	g := rewritten(t, marked(), "renewal", `{"token":"`+tokenHash(NewSecret("r"))+`","by":"host/42","broker":{"x":[1,2.50]}}`)
+	g := rewritten(t, marked(), "renewal", `{"token":"`+tokenHash(fds.NewSecret("r"))+`","by":"host/42","broker":{"x":[1,2.50]}}`)
 	g.Renewal.Sent++
 	data, err := g.Encode()
 	if err != nil || !strings.Contains(string(data), `"broker":{"x":[1,2.50]}`) || !strings.Contains(string(data), `"sent":1`) {
@@ -133,7 +133,7 @@ func TestADamagedRenewalIsADamagedRecord(t *testing.T) {
 		}
 	}
 	g := marked()
-	g.Renewal.Former = NewSecret(hush + "\xff")
+	g.Renewal.Former = fds.NewSecret(hush + "\xff")
 	if _, err := g.Encode(); !errors.Is(err, fds.ErrMalformed) || !strings.HasSuffix(err.Error(), "renewal: former: it is not valid UTF-8") || leaks(err.Error()) {
 		t.Errorf("Encode of what is not UTF-8 gives %v", err)
 	}

@@ -39,7 +39,7 @@ func reserve(t *testing.T, s Store, g Grant) Grant {
 // renewed returns g with other tokens.
 func renewed(g Grant, size int) Grant {
 	g.RefreshToken, g.Renewal = crashGrant(1, "renewed", size).RefreshToken, Renewal{}
-	g.AccessToken, g.Scopes, g.AccessExpiry = NewSecret("access"), []string{"scope"}, time.Unix(2e9, 0)
+	g.AccessToken, g.Scopes, g.AccessExpiry = fds.NewSecret("access"), []string{"scope"}, time.Unix(2e9, 0)
 	return g
 }
 
@@ -240,7 +240,7 @@ func TestARecordBeyondTheReservationSavesItsRefreshTokenFirst(t *testing.T) {
 	disk := realtest.MemoryDisk(t, 2<<20)
 	f := openFolder(t, FolderConfig{Path: filepath.Join(disk.Path, "grants"), Identity: NewIdentity(t)})
 	g := crashGrant(1, "old", 100)
-	g.ProofKey, g.GrantType, g.CertificateThumbprint = NewSecret("proof"), "type", "thumb"
+	g.ProofKey, g.GrantType, g.CertificateThumbprint = fds.NewSecret("proof"), "type", "thumb"
 	saveAll(t, f, g)
 	g, err := loaded(t.Context(), f, g)
 	if err != nil {
@@ -249,13 +249,13 @@ func TestARecordBeyondTheReservationSavesItsRefreshTokenFirst(t *testing.T) {
 	g = reserve(t, f, g)
 	free := disk.Fill()
 	g = renewed(g, 3000)
-	g.AccessToken = NewSecret(strings.Repeat("x", 2*leastRoom))
+	g.AccessToken = fds.NewSecret(strings.Repeat("x", 2*leastRoom))
 	revision, err := f.Save(t.Context(), g)
 	if !errors.Is(err, fds.ErrPartlySaved) || errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "the refresh token is safe") {
 		t.Errorf("Save gives %v", err)
 	}
 	part := g
-	part.AccessToken, part.TokenType, part.AccessExpiry, part.Scopes, part.CertificateThumbprint = Secret{}, "", time.Time{}, nil, ""
+	part.AccessToken, part.TokenType, part.AccessExpiry, part.Scopes, part.CertificateThumbprint = fds.Secret{}, "", time.Time{}, nil, ""
 	part.Revision = revision
 	wantStored(t, f, part)
 
@@ -267,7 +267,7 @@ func TestARecordBeyondTheReservationSavesItsRefreshTokenFirst(t *testing.T) {
 	wantStored(t, f, g)
 
 	large := renewed(reserve(t, f, g), 10)
-	large.AccessToken = NewSecret(strings.Repeat("x", 400_000))
+	large.AccessToken = fds.NewSecret(strings.Repeat("x", 400_000))
 	if large.Revision, err = f.Save(t.Context(), large); err != nil {
 		t.Fatalf("with room for the whole: %v", err)
 	}
@@ -286,7 +286,7 @@ func TestALockFileThatIsGoneEndsItsLeaseAndStopsAReservation(t *testing.T) {
 		{"replaced", func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			eachSharedStore(t, func(t *testing.T, kind, folder string, _ Secret, s Store) {
+			eachSharedStore(t, func(t *testing.T, kind, folder string, _ fds.Secret, s Store) {
 				g := crashGrant(1, "old", 10)
 				file := filepath.Join(folder, locksName, g.hash()+lockSuffix)
 				if k, ok := s.(*Keyring); ok {
@@ -325,7 +325,7 @@ func TestASaveUnderALostLockSaysSoThroughTheLease(t *testing.T) {
 	if !pathsAreUnlinked {
 		t.Skip("Windows removes no open file")
 	}
-	eachSharedStore(t, func(t *testing.T, kind, folder string, _ Secret, s Store) {
+	eachSharedStore(t, func(t *testing.T, kind, folder string, _ fds.Secret, s Store) {
 		g := crashGrant(1, "old", 10)
 		lease := lockGrant(t, s, g.Key)
 		locks, err := filepath.Glob(filepath.Join(folder, "*"+lockSuffix))

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"text/template"
 	"unsafe"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const hush = "s3cr3t"
@@ -20,21 +22,21 @@ const hush = "s3cr3t"
 type deep struct {
 	inner struct{ list []map[string]*inside }
 }
-type inside struct{ secret Secret }
+type inside struct{ secret fds.Secret }
 
 func newDeep() deep {
 	d := deep{}
-	d.inner.list = []map[string]*inside{{"x": {NewSecret(hush)}}}
+	d.inner.list = []map[string]*inside{{"x": {fds.NewSecret(hush)}}}
 	return d
 }
 
 func TestASecretShowsInNoPrintedForm(t *testing.T) {
-	s := NewSecret(hush)
+	s := fds.NewSecret(hush)
 	grant := crashGrant(1, hush, 0)
-	grant.unknown = NewSecret(`{"future":"` + hush + `"}`)
+	grant.unknown = fds.NewSecret(`{"future":"` + hush + `"}`)
 	values := map[string]any{
-		"secret": s, "pointer": &s, "slice": []Secret{s}, "map": map[string]Secret{"k": s}, "any": []any{s},
-		"exported field": struct{ S Secret }{s}, "unexported field": inside{s}, "deep": newDeep(), "deep pointer": &[]deep{newDeep()},
+		"secret": s, "pointer": &s, "slice": []fds.Secret{s}, "map": map[string]fds.Secret{"k": s}, "any": []any{s},
+		"exported field": struct{ S fds.Secret }{s}, "unexported field": inside{s}, "deep": newDeep(), "deep pointer": &[]deep{newDeep()},
 		"grant": grant, "grants": []*Grant{&grant}, "configuration": FolderConfig{Passphrase: s, Identity: s},
 		"error": &Error{Op: "x", Err: fmt.Errorf("%v", s)},
 		"head":  head{text: s},
@@ -131,24 +133,24 @@ func TestDigFindsWhatIsNotHidden(t *testing.T) {
 }
 
 func TestASecretIsRevealedWhenAsked(t *testing.T) {
-	if got := NewSecret(hush).Reveal(); got != hush {
+	if got := fds.NewSecret(hush).Reveal(); got != hush {
 		t.Errorf("Reveal gives %q", got)
 	}
-	if NewSecret(hush).IsZero() || !NewSecret("").IsZero() || !(Secret{}).IsZero() || (Secret{}).Reveal() != "" {
+	if fds.NewSecret(hush).IsZero() || !fds.NewSecret("").IsZero() || !(fds.Secret{}).IsZero() || (fds.Secret{}).Reveal() != "" {
 		t.Error("only the empty secret is zero")
 	}
 }
 
 func TestSecretsCompareByText(t *testing.T) {
 	for _, c := range []struct {
-		a, b  Secret
+		a, b  fds.Secret
 		equal bool
 	}{
-		{NewSecret("a"), NewSecret("a"), true},
-		{NewSecret("a"), NewSecret("b"), false},
-		{NewSecret("a"), NewSecret("aa"), false},
-		{NewSecret("a"), Secret{}, false},
-		{NewSecret(""), Secret{}, true},
+		{fds.NewSecret("a"), fds.NewSecret("a"), true},
+		{fds.NewSecret("a"), fds.NewSecret("b"), false},
+		{fds.NewSecret("a"), fds.NewSecret("aa"), false},
+		{fds.NewSecret("a"), fds.Secret{}, false},
+		{fds.NewSecret(""), fds.Secret{}, true},
 	} {
 		if c.a.Equal(c.b) != c.equal || c.b.Equal(c.a) != c.equal {
 			t.Errorf("%q and %q: want equal %v", c.a.Reveal(), c.b.Reveal(), c.equal)
@@ -157,11 +159,11 @@ func TestSecretsCompareByText(t *testing.T) {
 }
 
 func TestARedactedSecretIsNotTakenForAStoredOne(t *testing.T) {
-	data, err := json.Marshal(struct{ S Secret }{NewSecret(hush)})
+	data, err := json.Marshal(struct{ S fds.Secret }{fds.NewSecret(hush)})
 	if err != nil || string(data) != `{"S":"[redacted]"}` {
 		t.Fatalf("Marshal gives %s, %v", data, err)
 	}
-	var back struct{ S Secret }
+	var back struct{ S fds.Secret }
 	if err := json.Unmarshal(data, &back); err == nil {
 		t.Error("what was redacted was read back as a secret")
 	}

@@ -61,7 +61,7 @@ func (forgetful) Save(context.Context, tokenstore.Grant) (string, error) { retur
 type careless struct{ tokenstore.Store }
 
 func (s careless) Save(ctx context.Context, g tokenstore.Grant) (string, error) {
-	g.RefreshToken = tokenstore.Secret{}
+	g.RefreshToken = fds.Secret{}
 	return s.Store.Save(ctx, g)
 }
 

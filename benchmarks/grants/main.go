@@ -79,7 +79,7 @@ func (s *server) client(store tokenstore.Store) (*fdsclient.Client, error) {
 		Provider: fdsclient.Provider{
 			Issuer:    s.URL,
 			Endpoints: fdsclient.Endpoints{Authorization: s.URL + "/authorize", Token: s.URL + "/token"},
-			RootCAs:   s.roots(),
+			Roots:     func(context.Context) (*x509.CertPool, error) { return s.roots(), nil },
 		},
 		Application: fdsclient.Application{Name: "benchmark", ClientID: "benchmark"},
 		Store:       store,
@@ -92,9 +92,9 @@ const tokenBytes = 800 // of an access token and of a refresh token: a JWT's usu
 
 // grant makes a stored grant whose access token lives on for left.
 func (s *server) grant(n int, left time.Duration) tokenstore.Grant {
-	secret := func(kind string) tokenstore.Secret {
+	secret := func(kind string) fds.Secret {
 		text := fmt.Sprintf("%s-%d-", kind, n)
-		return tokenstore.NewSecret(text + base64.RawURLEncoding.EncodeToString(make([]byte, (tokenBytes-len(text))*3/4)))
+		return fds.NewSecret(text + base64.RawURLEncoding.EncodeToString(make([]byte, (tokenBytes-len(text))*3/4)))
 	}
 	id := fds.NewSubscriptionID()
 	return tokenstore.Grant{
@@ -224,7 +224,7 @@ func fleet(out *tabwriter.Writer) error {
 	}
 	defer os.RemoveAll(folder)
 	ctx := context.Background()
-	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: tokenstore.NewSecret("benchmark")})
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: fds.NewSecret("benchmark")})
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func fleet(out *tabwriter.Writer) error {
 	}
 	saved := time.Since(start)
 	start = time.Now()
-	if store, err = tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: tokenstore.NewSecret("benchmark")}); err != nil {
+	if store, err = tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: fds.NewSecret("benchmark")}); err != nil {
 		return err
 	}
 	opened := time.Since(start)

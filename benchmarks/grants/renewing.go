@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -34,7 +35,7 @@ func renewing(out *tabwriter.Writer) error {
 	}
 	defer os.RemoveAll(folder)
 	ctx := context.Background()
-	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: tokenstore.NewSecret("benchmark")})
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: fds.NewSecret("benchmark")})
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -36,31 +36,30 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 		owners[id] = o
 		key := tokenstore.Key{Issuer: issuer, ClientID: "benchmark", GrantID: id.String()}
 		if _, err := store.Save(context.Background(), tokenstore.Grant{
-			Key: key, Subscriptions: []string{o.id}, RefreshToken: tokenstore.NewSecret("refresh " + o.id), AccessToken: tokenstore.NewSecret("access " + o.id),
+			Key: key, Subscriptions: []string{o.id}, RefreshToken: fds.NewSecret("refresh " + o.id), AccessToken: fds.NewSecret("access " + o.id),
 			TokenType: "Bearer", AccessExpiry: now.Add(24 * time.Hour), Created: now, Renewed: now,
 		}); err != nil {
 			return nil, err
 		}
 	}
-	turns := &turns{free: make(chan struct{}, connecting), owners: owners}
 	config := fdsclient.Config{
 		Provider: fdsclient.Provider{
-			Issuer: issuer, BrokerURL: "mqtts://" + all[0].brokerURL.Host, RootCAs: all[0].roots,
+			Issuer: issuer, BrokerURL: "mqtts://" + all[0].brokerURL.Host,
+			Roots:     func(context.Context) (*x509.CertPool, error) { return all[0].roots, nil },
 			Endpoints: fdsclient.Endpoints{Authorization: issuer + "/authorize", Token: issuer + "/token"},
 		},
 		Application: fdsclient.Application{ClientID: "benchmark"},
 		Store:       store,
 		State:       new(statestore.Memory),
-		Certificates: fdsclient.CertificateFunc(func(_ context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
+		Certificates: func(_ context.Context, key fds.OwnerKey) (*tls.Certificate, error) {
 			return owners[key.SubscriptionID].certificate, nil
-		}),
-		Push:   fdsclient.Push{KeepAlive: all[0].keepAlive},
+		},
+		Push:   push.Settings{KeepAlive: all[0].keepAlive},
 		Logger: slog.New(slog.DiscardHandler),
-		Hooks:  []any{turns},
+		Hooks:  []any{&watch{owners}},
 	}
 	if !limit {
-		turns.left.Store(int64(len(all)))
-		config.Push.Limiter = turns
+		config.Push.Limit = &fds.Limit{Concurrent: connecting}
 	}
 	client, err := fdsclient.New(config)
 	if err != nil {
@@ -76,39 +75,13 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 	}, nil
 }
 
-// turns is the limiter of a Client's connects, and tells who is up.
-type turns struct {
+// watch tells who is up.
+type watch struct {
 	owners map[fds.SubscriptionID]owner
-	left   atomic.Int64 // owners that were never up; with none, nobody waits
-	free   chan struct{}
-}
-
-// Wait waits until few enough connect.
-func (t *turns) Wait(ctx context.Context) error {
-	if t.left.Load() <= 0 {
-		return nil
-	}
-	select {
-	case t.free <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// ConnectAttempt ends a turn.
-func (t *turns) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
-	select {
-	case <-t.free:
-	default: // it did not wait
-	}
-	if err == nil {
-		t.left.Add(-1)
-	}
 }
 
 // OnConnection tells that an owner is up.
-func (t *turns) OnConnection(key fds.OwnerKey, s push.State) {
+func (t *watch) OnConnection(key fds.OwnerKey, s push.State) {
 	if s.Phase == push.Connected && s.Err == nil {
 		t.owners[key.SubscriptionID].up()
 	}

@@ -24,14 +24,11 @@ type ownersCertificates struct {
 }
 
 func newOwnersCertificates(folder *fdsclient.CertificateFolder, log *slog.Logger) *ownersCertificates {
-	folder.OnError = func(owner fds.OwnerKey, err error) {
-		log.Warn("trouble with a certificate", slog.String("subscription", owner.SubscriptionID.String()), slog.Any("error", err))
-	}
 	return &ownersCertificates{folder: folder, log: log, warned: make(map[fds.OwnerKey]fds.SubscriptionID)}
 }
 
-// Certificate implements fdsclient.CertificateSource.
-func (c *ownersCertificates) Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+// certificate returns an owner's, for fdsclient.Config.
+func (c *ownersCertificates) certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 	certificate, err := c.folder.Certificate(ctx, owner)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -58,12 +59,14 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
-		Push:        fdsclient.Push{Topics: file.Push.Topics, SessionExpiry: r.sessionExpiry(), MaxPacketSize: file.Push.MaxPacketSize, KeepWithoutGrant: file.Push.KeepWithoutGrant, Proxy: file.Push.Proxy, ALPN: file.Push.ALPN},
-		Pull:        fdsclient.Pull{RetryFor: -1}, // the commands repeat what failed themselves, and tell the user
+		Push:        r.pushSettings(),
+		Pull:        file.Pull.settings(),
 		Poll:        file.Poll.poll(),
-		Logger:      log,
+
+		KeepWithoutGrant: file.Push.KeepWithoutGrant,
+		Logger:           log,
 	}}
-	c.client.Push.Gaps.Off, c.client.Push.Gaps.TrustSession = file.Push.Gaps != nil && !*file.Push.Gaps, file.Push.TrustSession
+	c.client.Gaps.Off, c.client.Gaps.TrustSession = file.Push.Gaps != nil && !*file.Push.Gaps, file.Push.TrustSession
 	c.signIn.Parameters = file.Application.AuthorizationParameters
 	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
@@ -197,14 +200,14 @@ func (r *reader) warn(setting string, file *textfile.File, name string) {
 
 // secret reads a file of one line; line breaks at its end, and a byte order mark in
 // front, are an editor's.
-func (r *reader) secret(setting, name string) fdsclient.Secret {
+func (r *reader) secret(setting, name string) fds.Secret {
 	if name == "" {
-		return fdsclient.Secret{}
+		return fds.Secret{}
 	}
 	file, err := textfile.Read(r.path(name), maxSecretBytes)
 	if err != nil {
 		r.fault("%s: %v", setting, err)
-		return fdsclient.Secret{}
+		return fds.Secret{}
 	}
 	data, err := textfile.Text(file.Data)
 	text := strings.TrimRight(string(data), "\r\n")
@@ -220,7 +223,21 @@ func (r *reader) secret(setting, name string) fdsclient.Secret {
 	default:
 		r.warn(setting, file, r.path(name))
 	}
-	return fdsclient.NewSecret(text)
+	return fds.NewSecret(text)
+}
+
+func (r *reader) pushSettings() push.Settings {
+	f := r.file.Push
+	s := push.Settings{
+		Topics: f.Topics, AtMostOnce: f.AtMostOnce, Fallbacks: f.Fallbacks, AllowedServers: f.AllowedServers,
+		SessionExpiry: r.sessionExpiry(), MaxPacketSize: f.MaxPacketSize, Proxy: f.Proxy, ALPN: f.ALPN,
+	}
+	if f.MaxWaitingBytes < 0 {
+		r.fault("push.max_waiting_bytes is %d; it must be positive", f.MaxWaitingBytes)
+	} else if f.MaxWaitingBytes > 0 {
+		s.Budget = push.NewBudget(f.MaxWaitingBytes)
+	}
+	return s
 }
 
 func (r *reader) sessionExpiry() time.Duration {
@@ -250,7 +267,7 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
 		} else if _, err := os.ReadDir(folder); err != nil {
 			r.fault("push.certificates: %v", err)
 		} else {
-			c.Certificates = newOwnersCertificates(certificates, log)
+			c.Certificates = newOwnersCertificates(certificates, log).certificate
 		}
 	}
 	if f.StateFolder == "" {
@@ -334,9 +351,15 @@ func userFolder(application, name string) (string, error) {
 func (r *reader) checkClient(c fdsclient.Config) {
 	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler) // open's Client warns
 	client, err := fdsclient.New(c)
-	if err != nil {
-		r.fault("%s", strings.TrimPrefix(err.Error(), "fdsclient: "+fds.ErrConfig.Error()+": "))
-		return
+	var found *fds.ConfigError
+	switch {
+	case errors.As(err, &found):
+		for _, fault := range found.Faults {
+			r.faults = append(r.faults, faultInFile(fault))
+		}
+	case err != nil:
+		r.fault("%s", inFile(err.Error()))
+	default:
+		_ = client.Close() // it holds nothing
 	}
-	_ = client.Close() // it holds nothing
 }

@@ -70,6 +70,10 @@ type configFile struct {
 		Certificates            string    `yaml:"certificates"`
 		CertificatePasswordFile string    `yaml:"certificate_password_file"`
 		Topics                  []string  `yaml:"topics"`
+		AtMostOnce              bool      `yaml:"at_most_once"`
+		Fallbacks               []string  `yaml:"fallbacks"`
+		AllowedServers          []string  `yaml:"allowed_servers"`
+		MaxWaitingBytes         int       `yaml:"max_waiting_bytes"`
 		SessionExpiry           *duration `yaml:"session_expiry"`
 		MaxPacketSize           int       `yaml:"max_packet_size"`
 		StateFolder             string    `yaml:"state_folder"`
@@ -79,6 +83,7 @@ type configFile struct {
 		Proxy                   string    `yaml:"proxy"`
 		ALPN                    []string  `yaml:"alpn"`
 	} `yaml:"push"`
+	Pull pullFile `yaml:"pull"`
 	Poll pollFile `yaml:"poll"`
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/pull"
 )
 
 // dialectFile is the form of provider.dialect: the names and forms that FDS
@@ -70,4 +71,22 @@ type pollFile struct {
 
 func (f pollFile) poll() fdsclient.Poll {
 	return fdsclient.Poll{Interval: time.Duration(f.Interval), Margin: time.Duration(f.Margin)}
+}
+
+// pullFile is the form of pull: the bounds of what is read from the Web API.
+type pullFile struct {
+	MaxBodyBytes int64    `yaml:"max_body_bytes"`
+	MaxItemBytes int64    `yaml:"max_item_bytes"`
+	MaxListBytes int64    `yaml:"max_list_bytes"`
+	MaxPages     int      `yaml:"max_pages"`
+	Timeout      duration `yaml:"timeout"`
+	ListTimeout  duration `yaml:"list_timeout"`
+}
+
+func (f pullFile) settings() pull.Settings {
+	return pull.Settings{
+		MaxBodyBytes: f.MaxBodyBytes, MaxItemBytes: f.MaxItemBytes, MaxListBytes: f.MaxListBytes, MaxPages: f.MaxPages,
+		Timeout: time.Duration(f.Timeout), ListTimeout: time.Duration(f.ListTimeout),
+		RetryFor: -1, // the commands repeat what failed themselves, and tell the user
+	}
 }

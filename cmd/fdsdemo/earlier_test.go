@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -210,9 +211,9 @@ func TestConfigurationsOfEarlierVersionsAreTaken(t *testing.T) {
 	for name, want := range map[string]fdsclient.Config{
 		"readme": {
 			Provider: fdsclient.Provider{Issuer: issuer, APIURL: api, BrokerURL: "mqtts://broker.example.com:8883"},
-			Application: fdsclient.Application{Name: "fdsdemo", ClientID: "fleet-app", ClientSecret: fdsclient.NewSecret("secret"),
+			Application: fdsclient.Application{Name: "fdsdemo", ClientID: "fleet-app", ClientSecret: fds.NewSecret("secret"),
 				Scopes: []string{"openid", "offline_access"}, SubscriptionClaim: "subscription_id"},
-			Push: fdsclient.Push{Topics: []string{"#"}, SessionExpiry: 24 * time.Hour, MaxPacketSize: 1 << 20},
+			Push: push.Settings{Topics: []string{"#"}, SessionExpiry: 24 * time.Hour, MaxPacketSize: 1 << 20},
 		},
 		"readme-polled": {
 			Provider: fdsclient.Provider{Issuer: issuer, APIURL: api, Dialect: fds.Dialect{FromParameter: "from", ToParameter: "to", TimeMember: "generic.date_time",
@@ -227,9 +228,9 @@ func TestConfigurationsOfEarlierVersionsAreTaken(t *testing.T) {
 				Dialect: fds.Dialect{DeviceID: "id", MessageID: "message", TagID: "tag", FromParameter: "since", ToParameter: "until", TimeMember: "generic.at",
 					TimeLayout: "2006-01-02T15:04:05Z07:00", SubscriptionMember: "generic.subscription_id", LanguageParameter: "lang", TagParameter: "tags", IDsSeparator: ";", ListMember: "items",
 					Paging: fds.Paging{CursorParameter: "after", CursorMember: "paging.next", SizeParameter: "limit", Size: 500}}},
-			Application: fdsclient.Application{Name: "earlier", ClientID: "fleet-app", ClientSecret: fdsclient.NewSecret("secret"), AuthMethod: fdsclient.AuthClientSecretPost, DPoP: true,
+			Application: fdsclient.Application{Name: "earlier", ClientID: "fleet-app", ClientSecret: fds.NewSecret("secret"), AuthMethod: fdsclient.AuthClientSecretPost, DPoP: true,
 				PushRequests: true, Scopes: []string{"openid", "offline_access", "devices"}, RedirectPath: "/signed-in", RedirectPorts: []int{18080, 18081}, SubscriptionClaim: "sub_id"},
-			Push: fdsclient.Push{Topics: []string{"events", "devices/+/status"}, SessionExpiry: 90 * time.Minute, MaxPacketSize: 1 << 18},
+			Push: push.Settings{Topics: []string{"events", "devices/+/status"}, SessionExpiry: 90 * time.Minute, MaxPacketSize: 1 << 18},
 		},
 		"every-key-polled": {
 			Provider: fdsclient.Provider{Issuer: issuer, APIURL: api, Dialect: fds.Dialect{FromParameter: "from", TimeMember: "generic.date_time",
@@ -248,6 +249,7 @@ func TestConfigurationsOfEarlierVersionsAreTaken(t *testing.T) {
 			continue
 		}
 		got := c.client
+		want.Pull.RetryFor = -1
 		pushed, signed := name == "readme" || name == "every-key", name == "every-key-polled"
 		if (got.Provider.Roots != nil) != (name != "readme-polled") || (got.Application.Certificate != nil) != signed || (got.Application.Key != nil) != signed ||
 			pushed && (got.Certificates == nil || got.State == nil) {
@@ -258,8 +260,8 @@ func TestConfigurationsOfEarlierVersionsAreTaken(t *testing.T) {
 		}
 		// Functions, files and secrets are compared above.
 		got.Provider.Roots, got.Application.Certificate, got.Application.Key = nil, nil, nil
-		got.Application.ClientSecret, want.Application.ClientSecret = fdsclient.Secret{}, fdsclient.Secret{}
-		for _, part := range [][2]any{{got.Provider, want.Provider}, {got.Application, want.Application}, {got.Push, want.Push}, {got.Poll, want.Poll}} {
+		got.Application.ClientSecret, want.Application.ClientSecret = fds.Secret{}, fds.Secret{}
+		for _, part := range [][2]any{{got.Provider, want.Provider}, {got.Application, want.Application}, {got.Push, want.Push}, {got.Pull, want.Pull}, {got.Poll, want.Poll}} {
 			if !reflect.DeepEqual(part[0], part[1]) {
 				t.Errorf("%s is taken as\n%+v, want\n%+v", name, part[0], part[1])
 			}

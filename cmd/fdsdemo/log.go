@@ -81,7 +81,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	if r.Level == slog.LevelWarn {
 		level = "warning"
 	}
-	message := settingNames.Replace(r.Message)
+	message := inFile(r.Message)
 	line := "fdsdemo: " + level + ": " + message
 	if h.times {
 		line = r.Time.Format("15:04:05.000 ") + line

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -76,7 +77,10 @@ func isAny(err error, classes ...error) bool {
 // sentence makes one line of an error, in the words of the configuration file,
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
-	text := settingNames.Replace(err.Error())
+	text := inFile(err.Error())
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		text += "; a CA file of its own is named as provider.ca_file"
+	}
 	if claimed := new(statestore.ClaimedError); errors.As(err, &claimed) {
 		text = claimedSentence(claimed)
 	}
@@ -125,88 +129,3 @@ func quoted(path string) string {
 	}
 	return path
 }
-
-// settingNames turns the SDK's names of settings into those of the file.
-var settingNames = strings.NewReplacer(
-	"Push: push: wrong configuration: ", "", // of the fields below
-	"Provider.APIURL: pull: configuration: BaseURL", "provider.api_url",
-	"BrokerURL: ", "provider.broker_url: ",
-	"SessionExpiry is", "push.session_expiry is",
-	"MaxPacketSize", "push.max_packet_size",
-	"; with a nil handler Run only renews grants", "", // which no command does
-	// What this program has no setting for.
-	"; Config.MaxItemBytes sets the bound", "",
-	"; Config.MaxPages sets the bound", "",
-	", or Config.MaxListBytes sets the bound", "",
-	", or Config.ListTimeout sets the bound", "",
-	", or Config.MaxBodyBytes sets the bound", "",
-	", or Config.Timeout sets the bound", "",
-	"Provider.Dialect.", "provider.dialect.",
-	"Dialect.", "provider.dialect.",
-	"Paging", "paging",
-	"FromParameter", "from_parameter",
-	"ToParameter", "to_parameter",
-	"LanguageParameter", "language_parameter",
-	"TagParameter", "tag_parameter",
-	"SubscriptionParameter", "subscription_parameter",
-	"SubscriptionMember", "subscription_member",
-	"EventTopic", "event_topic",
-	"StatusTopic", "status_topic",
-	"PageParameter", "page_parameter",
-	"OffsetParameter", "offset_parameter",
-	"CursorParameter", "cursor_parameter",
-	"NextMember", "next_member",
-	"MoreMember", "more_member",
-	"CursorMember", "cursor_member",
-	"SizeParameter and a positive Size", "size_parameter and a positive size",
-	"SizeParameter", "size_parameter",
-	"FirstPage needs", "first_page needs",
-	"TimeMember", "time_member",
-	"TimeLayout", "time_layout",
-	"ListMember", "list_member",
-	"Poll.Interval", "poll.interval",
-	"Poll.Margin", "poll.margin",
-	"Provider.Issuer", "provider.issuer",
-	"Provider.Endpoints.Authorization", "provider.authorization_endpoint",
-	"Provider.Endpoints.Token", "provider.token_endpoint",
-	"Provider.Endpoints.Revocation", "provider.revocation_endpoint",
-	"Provider.Endpoints.JWKS", "provider.jwks_uri",
-	"Provider.Endpoints.PushedAuthorization", "provider.pushed_authorization_request_endpoint",
-	"Provider.Endpoints.DeviceAuthorization", "provider.device_authorization_endpoint",
-	"Provider.Endpoints.Introspection", "provider.introspection_endpoint",
-	"Provider.Resources", "provider.resources",
-	"Provider.FinalErrors", "provider.final_errors",
-	"Provider.APIURL", "provider.api_url",
-	"Provider.BrokerURL", "provider.broker_url",
-	"Application.ClientID", "application.client_id",
-	"Application.AuthMethod", "application.auth_method",
-	"Application.Certificate", "application.certificate_file",
-	"Application.KeyAlgorithm", "application.key_file",
-	"Application.Key", "application.key_file",
-	"Application.DPoP", "application.dpop",
-	"a Certificate", "application.certificate_file",
-	"a Key", "application.key_file",
-	"SignIn with ReadRedirect", "fdsdemo login --paste",
-	"name its CA file in the configuration", "name its CA file as provider.ca_file",
-	"the address that SignInOptions.ShowURL is told", "the URL",
-	"Application.RedirectPath", "application.redirect_path",
-	"Application.RedirectPorts", "application.redirect_ports",
-	"Application.SymmetricIDTokens", "application.symmetric_id_tokens",
-	"SignInOptions.Parameters", "application.authorization_parameters",
-	"Application.SubscriptionClaim", "application.subscription_claim",
-	"Config.Certificates", "push.certificates",
-	"Config.State", "push.state_folder",
-	"Push.Topics", "push.topics",
-	`Config.Proxy "none"`, "push.proxy: none",
-	"set none", "set push.proxy: none",
-	"Config.ALPN", "push.alpn",
-	"ALPN holds", "push.alpn holds",
-	"Proxy: it", "push.proxy: it",
-	"Push.Gaps.Off", "push.gaps: off",
-	"Push.Gaps.TrustSession", "push.trust_session",
-	"Push.KeepWithoutGrant", "push.keep_without_grant",
-	"a ClientSecret", "application.client_secret_file",
-	"set Passphrase", "set tokens.passphrase_file",
-	"check Passphrase", "check tokens.passphrase_file",
-	"set KeyringService", "remove tokens.passphrase_file",
-)

@@ -70,14 +70,14 @@ func (t *tour) run(ctx context.Context) error {
 	certificates := newCertificates(box)
 	watched := new(phaseHook)
 	client, err := fdsclient.New(fdsclient.Config{
-		Provider: fdsclient.Provider{Issuer: box.Issuer(), APIURL: box.APIURL(), BrokerURL: box.BrokerURL(), RootCAs: box.RootCAs(), Dialect: box.Dialect()},
+		Provider: fdsclient.Provider{Issuer: box.Issuer(), APIURL: box.APIURL(), BrokerURL: box.BrokerURL(), Roots: box.Roots, Dialect: box.Dialect()},
 		Application: fdsclient.Application{
 			Name: defaultName, ClientID: box.PublicApplication().ID, SubscriptionClaim: box.SubscriptionClaim(),
 		},
 		Store:        tokenstore.OpenMemory(),
 		State:        new(statestore.Memory),
-		Certificates: fdsclient.CertificateFunc(certificates.get),
-		Pull:         fdsclient.Pull{RetryFor: -1}, // as the commands
+		Certificates: certificates.get,
+		Pull:         pull.Settings{RetryFor: -1}, // as the commands
 		Logger:       t.logger(slog.LevelWarn),
 		Hooks:        []any{watched},
 	})

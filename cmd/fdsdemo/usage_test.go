@@ -194,8 +194,8 @@ func TestWhatAnOutageCostsIsASetting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		push := c.client.Push
-		if got := [3]bool{push.Gaps.Off, push.Gaps.TrustSession, push.KeepWithoutGrant}; got != want {
+		cfg := c.client
+		if got := [3]bool{cfg.Gaps.Off, cfg.Gaps.TrustSession, cfg.KeepWithoutGrant}; got != want {
 			t.Errorf("%s is taken as %v, want %v", text, got, want)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -52,7 +53,7 @@ func run(ctx context.Context, issuer, api, ca, clientID, folder string) error {
 		config.Provider.Roots = fdsclient.RootsFile(ca)
 	}
 	if folder != "" { // without a Store the keyring is used
-		passphrase := tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))
+		passphrase := fds.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))
 		store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: folder, Passphrase: passphrase})
 		if err != nil {
 			return err

@@ -65,11 +65,11 @@ func main() {
 }
 
 func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, folder string, counts *counts) (*fdsclient.Client, error) {
-	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: grants, Passphrase: tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: grants, Passphrase: fds.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := fdsclient.OpenCertificateFolder(folder, fdsclient.Secret{})
+	certificates, err := fdsclient.OpenCertificateFolder(folder, fds.Secret{})
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, fo
 		Provider:     provider,
 		Application:  fdsclient.Application{Name: "fds-fleet-example", ClientID: clientID},
 		Store:        store,
-		Certificates: certificates,
+		Certificates: certificates.Certificate,
 		Hooks:        []any{counts},
 	})
 }
@@ -105,13 +105,13 @@ func (c *counts) OnSignInNeeded(e fdsclient.GrantEvent) {
 	log.Printf("sign in again: %v: %v", e.Owners, e.Err)
 }
 
-func (c *counts) ConnectAttempt(_ fds.OwnerKey, _ time.Duration, err error) {
+func (c *counts) OnConnect(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err == nil {
 		c.connected.Add(1)
 	}
 }
 
-func (c *counts) MessageHandled(_ fds.OwnerKey, _ time.Duration, err error) {
+func (c *counts) OnHandled(_ fds.OwnerKey, _ time.Duration, err error) {
 	if err == nil {
 		c.handled.Add(1)
 	}

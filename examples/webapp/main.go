@@ -46,7 +46,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
-	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: *folder, Passphrase: tokenstore.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{Path: *folder, Passphrase: fds.NewSecret(os.Getenv("GRANTS_PASSPHRASE"))})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func main() {
 		Application: fdsclient.Application{
 			Name:         "fds-webapp-example",
 			ClientID:     *clientID,
-			ClientSecret: fdsclient.NewSecret(os.Getenv("CLIENT_SECRET")),
+			ClientSecret: fds.NewSecret(os.Getenv("CLIENT_SECRET")),
 			RedirectURL:  "https://" + *address + "/callback",
 		},
 		Store: store,

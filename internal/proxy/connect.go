@@ -98,7 +98,7 @@ func refused(through *url.URL, address string, response *http.Response) error {
 		}
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		e.forbidden = true
-		e.Reason = fmt.Sprintf("it does not allow a connection to %s (%d); ask its administrator for this port, or the provider for a wss URL on port 443; where the broker is reached without it, name it in NO_PROXY or set none", address, status)
+		e.Reason = fmt.Sprintf("it does not allow a connection to %s (%d); ask its administrator for this port, or the provider for a wss URL on port 443; where the broker is reached without it, name it in NO_PROXY or set push.Settings.Proxy to none", address, status)
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusNotFound:
 		e.Reason = fmt.Sprintf("it cannot reach %s (%d); check host and port", address, status)
 	default:

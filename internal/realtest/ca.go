@@ -1,6 +1,7 @@
 package realtest
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -188,4 +189,9 @@ func newSerial(t testing.TB) *big.Int {
 
 func certificatePEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// Trusting returns what has a client trust those authorities alone.
+func Trusting(pool *x509.CertPool) func(context.Context) (*x509.CertPool, error) {
+	return func(context.Context) (*x509.CertPool, error) { return pool, nil }
 }

@@ -57,7 +57,7 @@ func explainCertificate(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "the server's certificate is signed by an authority that is not trusted here; name its CA file in the configuration, or check that this is the right server"
+		return "the server's certificate is signed by an authority that is not trusted here; have its CA certificate trusted, or check that this is the right server"
 	case errors.As(err, &hostname):
 		return fmt.Sprintf("the server's certificate is not for %q; check the host name in the URL", hostname.Host)
 	case errors.As(err, &invalid):

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -202,8 +203,8 @@ func concurrentReaders(t *testing.T, s tokenstore.Store, options Options) {
 		g := grant(key(1), fmt.Sprint(n))
 		if n%2 == 1 {
 			filler := text(options.LargeToken - 100)
-			g.RefreshToken = tokenstore.NewSecret(fmt.Sprintf("refresh-%d-", n) + filler)
-			g.AccessToken = tokenstore.NewSecret(fmt.Sprintf("access-%d-", n) + filler)
+			g.RefreshToken = fds.NewSecret(fmt.Sprintf("refresh-%d-", n) + filler)
+			g.AccessToken = fds.NewSecret(fmt.Sprintf("access-%d-", n) + filler)
 		}
 		return g
 	}

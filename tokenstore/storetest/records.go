@@ -43,8 +43,8 @@ func roundTrip(t *testing.T, s tokenstore.Store, _ Options) {
 func largeGrant(t *testing.T, s tokenstore.Store, options Options) {
 	for n, size := range []int{options.LargeToken, options.LargeToken - 1, 1000, 3000, options.LargeToken / 2} {
 		g := grant(key(n), "large")
-		g.RefreshToken = tokenstore.NewSecret(text(size))
-		g.AccessToken = tokenstore.NewSecret(text(size))
+		g.RefreshToken = fds.NewSecret(text(size))
+		g.AccessToken = fds.NewSecret(text(size))
 		save(t, s, g)
 		wantGrant(t, s, g)
 	}
@@ -74,7 +74,7 @@ func newerMembers(t *testing.T, s tokenstore.Store, _ Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded.AccessToken = tokenstore.NewSecret("renewed")
+	loaded.AccessToken = fds.NewSecret("renewed")
 	save(t, s, loaded)
 	loaded, err = s.Load(t.Context(), g.Key)
 	if err != nil {
@@ -89,7 +89,7 @@ func overwrite(t *testing.T, s tokenstore.Store, _ Options) {
 	first, other := grant(key(1), "first"), grant(key(2), "other")
 	save(t, s, first)
 	save(t, s, other)
-	second := tokenstore.Grant{Key: key(1), RefreshToken: tokenstore.NewSecret("second"), Subscriptions: []string{"one more"}}
+	second := tokenstore.Grant{Key: key(1), RefreshToken: fds.NewSecret("second"), Subscriptions: []string{"one more"}}
 	save(t, s, second)
 	wantGrant(t, s, second)
 	wantGrant(t, s, other)
@@ -121,7 +121,7 @@ func growAndShrink(t *testing.T, s tokenstore.Store, options Options) {
 	large := options.LargeToken
 	for _, size := range []int{10, large, 10, large / 2, large, large / 3, 3000, 10, large} {
 		g := grant(key(1), "")
-		g.RefreshToken = tokenstore.NewSecret(text(size))
+		g.RefreshToken = fds.NewSecret(text(size))
 		save(t, s, g)
 		wantGrant(t, s, g)
 		wantList(t, s, g)
@@ -139,7 +139,7 @@ func deletion(t *testing.T, s tokenstore.Store, options Options) {
 		t.Fatalf("Delete of nothing: %v", err)
 	}
 	gone, kept := grant(key(1), "gone"), grant(key(2), "kept")
-	gone.RefreshToken = tokenstore.NewSecret(text(options.LargeToken))
+	gone.RefreshToken = fds.NewSecret(text(options.LargeToken))
 	for range 2 {
 		save(t, s, gone)
 		save(t, s, kept)
@@ -183,9 +183,9 @@ func refusals(t *testing.T, s tokenstore.Store, _ Options) {
 	kept := grant(key(1), "kept")
 	save(t, s, kept)
 	tooLarge := grant(key(1), "")
-	tooLarge.RefreshToken = tokenstore.NewSecret(strings.Repeat("x", tokenstore.MaxGrantSize))
+	tooLarge.RefreshToken = fds.NewSecret(strings.Repeat("x", tokenstore.MaxGrantSize))
 	notText := grant(key(1), "")
-	notText.RefreshToken = tokenstore.NewSecret("\xff")
+	notText.RefreshToken = fds.NewSecret("\xff")
 	farAway := grant(key(1), "")
 	farAway.Created = time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)
 	badKey := func(change func(*tokenstore.Key)) tokenstore.Grant {
@@ -234,7 +234,7 @@ func durability(t *testing.T, s tokenstore.Store, options Options) {
 	}
 	other := options.Reopen(t, s)
 	wantGrant(t, other, kept)
-	changed.AccessToken = tokenstore.NewSecret("changed")
+	changed.AccessToken = fds.NewSecret("changed")
 	save(t, other, changed)
 	if err := other.Delete(t.Context(), gone.Key); err != nil {
 		t.Fatalf("Delete: %v", err)
@@ -277,7 +277,7 @@ func endedContext(t *testing.T, s tokenstore.Store, _ Options) {
 			}
 		}
 		changed := g
-		changed.AccessToken = tokenstore.NewSecret("changed")
+		changed.AccessToken = fds.NewSecret("changed")
 		check("Probe", s.Probe(ctx))
 		_, err := s.Load(ctx, g.Key)
 		check("Load", err)
@@ -310,7 +310,7 @@ func quietErrors(t *testing.T, s tokenstore.Store, _ Options) {
 	g.GrantID = ""
 	notText := grant(key(1), secret+"\xff")
 	large := grant(key(1), secret)
-	large.AccessToken = tokenstore.NewSecret(strings.Repeat(secret, tokenstore.MaxGrantSize/len(secret)+1))
+	large.AccessToken = fds.NewSecret(strings.Repeat(secret, tokenstore.MaxGrantSize/len(secret)+1))
 	for _, g := range []tokenstore.Grant{g, notText, large} {
 		_, err := s.Save(t.Context(), g)
 		if err == nil {

@@ -37,7 +37,7 @@ func saved(t *testing.T, s tokenstore.Store, g tokenstore.Grant) tokenstore.Gran
 func marked(g tokenstore.Grant) tokenstore.Grant {
 	at := time.Date(2026, 3, 2, 1, 2, 3, 4, time.FixedZone("", -3600))
 	g.Renewal = tokenstore.Renewal{By: "host/42", Since: at, Sent: 2, Refused: at.Add(time.Minute), Looked: at.Add(time.Hour),
-		Lapsed: true, Former: tokenstore.NewSecret("former")}
+		Lapsed: true, Former: fds.NewSecret("former")}
 	return g
 }
 
@@ -54,7 +54,7 @@ func reserved(t *testing.T, s tokenstore.Store, g tokenstore.Grant) tokenstore.G
 
 // renewed returns g as it is after a renewal.
 func renewed(g tokenstore.Grant, text string) tokenstore.Grant {
-	g.RefreshToken, g.AccessToken = tokenstore.NewSecret("refresh-"+text), tokenstore.NewSecret("access-"+text)
+	g.RefreshToken, g.AccessToken = fds.NewSecret("refresh-"+text), fds.NewSecret("access-"+text)
 	g.Renewal = tokenstore.Renewal{}
 	return g
 }
@@ -174,11 +174,11 @@ func reservation(t *testing.T, s tokenstore.Store, options Options) {
 	wantStored(t, s, g)
 
 	small := grant(key(2), "small")
-	small.RefreshToken = tokenstore.NewSecret(text(options.LargeToken / 2))
+	small.RefreshToken = fds.NewSecret(text(options.LargeToken / 2))
 	small = reserved(t, s, small) // also where there was none
 	wantStored(t, s, small)
 	small.Renewal = tokenstore.Renewal{}
-	small.RefreshToken = tokenstore.NewSecret(text(options.LargeToken))
+	small.RefreshToken = fds.NewSecret(text(options.LargeToken))
 	wantStored(t, s, saved(t, s, small))
 	if err := s.Delete(t.Context(), small.Key); err != nil {
 		t.Fatalf("Delete: %v", err)

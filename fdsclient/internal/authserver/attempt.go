@@ -13,7 +13,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // AttemptLifetime is how long a sign-in may take.
@@ -25,14 +24,14 @@ const (
 
 // Attempt is a sign-in that was begun and waits for its redirect.
 type Attempt struct {
-	Address     tokenstore.Secret // the authorization request; it holds the state
+	Address     fds.Secret // the authorization request; it holds the state
 	Issuer      string
 	ClientID    string
 	RedirectURI string
-	State       tokenstore.Secret
-	Verifier    tokenstore.Secret
-	Nonce       tokenstore.Secret // zero when no ID token was asked for
-	Proof       *Prover           // nil without DPoP
+	State       fds.Secret
+	Verifier    fds.Secret
+	Nonce       fds.Secret // zero when no ID token was asked for
+	Proof       *Prover    // nil without DPoP
 	Expires     time.Time
 }
 
@@ -53,8 +52,8 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 		Issuer:      s.settings.Issuer,
 		ClientID:    s.settings.ClientID,
 		RedirectURI: redirectURI,
-		State:       tokenstore.NewSecret(rand.Text()),
-		Verifier:    tokenstore.NewSecret(oauth2.GenerateVerifier()),
+		State:       fds.NewSecret(rand.Text()),
+		Verifier:    fds.NewSecret(oauth2.GenerateVerifier()),
 		Expires:     time.Now().Add(AttemptLifetime).Round(0),
 	}
 	request := url.Values{
@@ -96,7 +95,7 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 		request.Set(name, value)
 	}
 	if slices.Contains(strings.Fields(request.Get("scope")), "openid") {
-		a.Nonce = tokenstore.NewSecret(rand.Text())
+		a.Nonce = fds.NewSecret(rand.Text())
 		request.Set("nonce", a.Nonce.Reveal())
 	}
 	if s.settings.PushRequests || m.PushRequired {
@@ -109,7 +108,7 @@ func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string
 	if strings.Contains(m.AuthorizationEndpoint, "?") {
 		separator = "&"
 	}
-	a.Address = tokenstore.NewSecret(m.AuthorizationEndpoint + separator + request.Encode())
+	a.Address = fds.NewSecret(m.AuthorizationEndpoint + separator + request.Encode())
 	return a, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const (
@@ -21,7 +20,7 @@ const (
 
 // DeviceCode is an answer of the device authorization endpoint.
 type DeviceCode struct {
-	Secret                  tokenstore.Secret
+	Secret                  fds.Secret
 	Interval                time.Duration // between two questions for the tokens
 	VerificationURI         string
 	VerificationURIComplete string // may be empty
@@ -37,7 +36,7 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 		return DeviceCode{}, fmt.Errorf("fdsclient: %s: %w: %s", what, fds.ErrUnavailable, why)
 	}
 	if m.DeviceEndpoint == "" {
-		return DeviceCode{}, fmt.Errorf("fdsclient: %s: %w: the provider has no device authorization endpoint; ask it, or use SignIn with ReadRedirect", what, fds.ErrConfig)
+		return DeviceCode{}, fmt.Errorf("fdsclient: %s: %w: the provider has no device authorization endpoint; ask it, or sign in by SignInOptions.ReadRedirect", what, fds.ErrConfig)
 	}
 	if err := m.judge("token_endpoint", m.TokenEndpoint); err != nil { // before anyone signs in
 		return DeviceCode{}, err
@@ -62,7 +61,7 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 		return DeviceCode{}, s.refusal(&r)
 	}
 	code := DeviceCode{
-		Secret:                  tokenstore.NewSecret(r.text("device_code")),
+		Secret:                  fds.NewSecret(r.text("device_code")),
 		VerificationURI:         r.text("verification_uri"),
 		VerificationURIComplete: r.text("verification_uri_complete"),
 		UserCode:                r.text("user_code"),

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/go-jose/go-jose/v4"
-
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const (
@@ -48,7 +47,7 @@ func (m *Metadata) idTokenAlgorithms() []jose.SignatureAlgorithm {
 
 // verifyIDToken checks the ID token of an answer by OpenID Connect Core section 3.1.3.7
 // and RFC 8725 sections 3.1 and 3.11, and returns its subscription claim.
-func (s *Server) verifyIDToken(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret) (claims object, err error) {
+func (s *Server) verifyIDToken(ctx context.Context, m *Metadata, a Answer, nonce fds.Secret) (claims object, err error) {
 	fail := func(format string, args ...any) (object, error) {
 		return object{}, fmt.Errorf("fdsclient: sign-in: the ID token is refused: "+format, args...)
 	}
@@ -81,7 +80,7 @@ func (s *Server) verifyIDToken(ctx context.Context, m *Metadata, a Answer, nonce
 }
 
 // claimsFault says why the claims are not those of this sign-in, or "".
-func (s *Server) claimsFault(m *Metadata, a Answer, claims *object, algorithm string, nonce tokenstore.Secret) string {
+func (s *Server) claimsFault(m *Metadata, a Answer, claims *object, algorithm string, nonce fds.Secret) string {
 	now, clientID := time.Now(), s.settings.ClientID
 	expires, made := claims.date("exp"), claims.date("iat")
 	audience := audienceOf(claims)
@@ -106,7 +105,7 @@ func (s *Server) claimsFault(m *Metadata, a Answer, claims *object, algorithm st
 		return "it does not say when it was made (iat)"
 	case now.Sub(made).Abs() > issuedWithin:
 		return "it was made at " + made.UTC().Format(time.RFC3339) + ", more than a day from now; check this machine's clock"
-	case !tokenstore.NewSecret(claims.text("nonce")).Equal(nonce):
+	case !fds.NewSecret(claims.text("nonce")).Equal(nonce):
 		return "its nonce is not that of this sign-in, so it was made for another one"
 	case claims.members["at_hash"] != nil && !isHashOf(claims.text("at_hash"), a.Access, algorithm):
 		return "it came with another access token (at_hash)"
@@ -127,7 +126,7 @@ func audienceOf(claims *object) (audience []string) {
 
 // isHashOf reports whether hash is that of a token by the hash of a signature algorithm
 // (OpenID Connect Core section 3.1.3.6).
-func isHashOf(hash string, token tokenstore.Secret, algorithm string) bool {
+func isHashOf(hash string, token fds.Secret, algorithm string) bool {
 	var by crypto.Hash
 	switch {
 	case strings.HasSuffix(algorithm, "256"):
@@ -152,7 +151,7 @@ type refusedSignature string
 func (e refusedSignature) Error() string { return string(e) }
 
 // verifySignature checks an ID token's signature.
-func (s *Server) verifySignature(ctx context.Context, m *Metadata, token tokenstore.Secret, algorithm, keyID string) error {
+func (s *Server) verifySignature(ctx context.Context, m *Metadata, token fds.Secret, algorithm, keyID string) error {
 	allowed := m.idTokenAlgorithms()
 	symmetric := algorithm == string(jose.HS256) && s.settings.SymmetricIDTokens
 	switch {

@@ -23,7 +23,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const theSubscription = "9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"
@@ -119,7 +118,7 @@ func signedIn(t *testing.T, settings Settings, idToken string) ([]string, error)
 		}
 		return http.StatusOK, document(`,"jwks_uri":"` + issuer + `/keys"`)
 	}), withClaim(settings))
-	return judged(t, s, Answer{ID: tokenstore.NewSecret(idToken)})
+	return judged(t, s, Answer{ID: fds.NewSecret(idToken)})
 }
 
 func withClaim(settings Settings) Settings {
@@ -133,8 +132,8 @@ func judged(t *testing.T, s *Server, a Answer) ([]string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Access, a.Kind = tokenstore.NewSecret("the access token"), "Bearer"
-	return s.SignedIn(t.Context(), m, a, tokenstore.NewSecret("the nonce"), nil)
+	a.Access, a.Kind = fds.NewSecret("the access token"), "Bearer"
+	return s.SignedIn(t.Context(), m, a, fds.NewSecret("the nonce"), nil)
 }
 
 func half(sum []byte) string { return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2]) }
@@ -225,7 +224,7 @@ func TestAttackAnIDTokenThatIsNotThisSignInsIsRefused(t *testing.T) {
 		"two issuers":               {sign(t, jose.RS256, "rsa", nil, `{"iss":"https://evil.example",`+marshal(t, idClaims(nil))[1:]), "more than once"},
 		"no object":                 {sign(t, jose.RS256, "rsa", nil, `[]`), "no signed JWT"},
 	} {
-		ids, err := signedIn(t, Settings{ClientSecret: tokenstore.NewSecret(secret)}, c.token)
+		ids, err := signedIn(t, Settings{ClientSecret: fds.NewSecret(secret)}, c.token)
 		if err == nil || len(ids) != 0 || !strings.Contains(err.Error(), "ID token is refused") || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v, %v; want %q", name, ids, err, c.why)
 		}
@@ -242,8 +241,8 @@ func marshal(t *testing.T, v any) string {
 }
 
 func TestAnIDTokenIsJudgedWhereItIsNeededAndOnlyThere(t *testing.T) {
-	bad := tokenstore.NewSecret(sign(t, jose.HS256, make([]byte, 32), nil, idClaims(nil)))
-	good := tokenstore.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(claimSet{"nonce": nil})))
+	bad := fds.NewSecret(sign(t, jose.HS256, make([]byte, 32), nil, idClaims(nil)))
+	good := fds.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(claimSet{"nonce": nil})))
 	named := json.RawMessage(`"` + theSubscription + `"`)
 	for name, c := range map[string]struct {
 		scopes  []string // asked for
@@ -256,7 +255,7 @@ func TestAnIDTokenIsJudgedWhereItIsNeededAndOnlyThere(t *testing.T) {
 		"asked for and granted, none":     {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"openid", "x"}}, false, false},
 		"asked for and not granted, none": {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"x"}}, true, false},
 		"asked for and not granted, bad":  {[]string{"openid"}, Answer{subscriptions: named, Scopes: []string{"x"}, ID: bad}, true, false},
-		"not granted, good and alone":     {[]string{"openid"}, Answer{ID: tokenstore.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(nil))), Scopes: []string{"x"}}, true, false},
+		"not granted, good and alone":     {[]string{"openid"}, Answer{ID: fds.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(nil))), Scopes: []string{"x"}}, true, false},
 		"not granted, bad and alone":      {[]string{"openid"}, Answer{ID: bad, Scopes: []string{"x"}}, false, false},
 		"not asked for, none":             {[]string{"x"}, Answer{subscriptions: named}, true, true},
 		"not asked for, bad":              {[]string{"x"}, Answer{subscriptions: named, ID: bad}, true, true},
@@ -276,11 +275,11 @@ func TestAnIDTokenIsJudgedWhereItIsNeededAndOnlyThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nonce := tokenstore.NewSecret("the nonce")
+		nonce := fds.NewSecret("the nonce")
 		if c.without {
-			nonce = tokenstore.Secret{}
+			nonce = fds.Secret{}
 		}
-		c.answer.Access, c.answer.Kind = tokenstore.NewSecret("opaque"), "Bearer"
+		c.answer.Access, c.answer.Kind = fds.NewSecret("opaque"), "Bearer"
 		ids, err := s.SignedIn(t.Context(), m, c.answer, nonce, nil)
 		if (err == nil && len(ids) == 1) != c.ok {
 			t.Errorf("%s: %v, %v", name, ids, err)
@@ -290,7 +289,7 @@ func TestAnIDTokenIsJudgedWhereItIsNeededAndOnlyThere(t *testing.T) {
 
 func TestASecretVerifiesAnIDTokenWhereTheUserSaysSo(t *testing.T) {
 	secret := strings.Repeat("secret!!", 4)
-	settings := Settings{ClientSecret: tokenstore.NewSecret(secret), SymmetricIDTokens: true}
+	settings := Settings{ClientSecret: fds.NewSecret(secret), SymmetricIDTokens: true}
 	if ids, err := signedIn(t, settings, sign(t, jose.HS256, []byte(secret), nil, idClaims(nil))); err != nil || len(ids) != 1 {
 		t.Errorf("HS256: %v, %v", ids, err)
 	}
@@ -331,7 +330,7 @@ func TestAttackWithoutKeysNobodyCanHaveSigned(t *testing.T) {
 		{byHand, sign(t, jose.RS256, "rsa", nil, idClaims(claimSet{"aud": "other"})), "another application"},
 		{byHand, sign(t, jose.RS256, "rsa", claimSet{"typ": "at+jwt"}, idClaims(nil)), "another kind"},
 	} {
-		_, err := judged(t, c.server, Answer{ID: tokenstore.NewSecret(c.token)})
+		_, err := judged(t, c.server, Answer{ID: fds.NewSecret(c.token)})
 		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%v, want %q", err, c.why)
 		}
@@ -376,7 +375,7 @@ func TestAKeySetIsReadAsItIsMeantAndAskedForAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				keys := &scripted{answers: c.answers}
 				s := discovering(keys, withClaim(Settings{Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t", JWKS: issuer + "/keys"}}))
-				ids, err := judged(t, s, Answer{ID: tokenstore.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(nil)))})
+				ids, err := judged(t, s, Answer{ID: fds.NewSecret(sign(t, jose.RS256, "rsa", nil, idClaims(nil)))})
 				if (err == nil && len(ids) == 1) != c.ok || len(keys.requests) != c.asked {
 					t.Errorf("%v, %v; asked %d times, want %d", ids, err, len(keys.requests), c.asked)
 				}
@@ -406,7 +405,7 @@ func TestAttackAKeySetOfAThousandKeysIsNotTriedForLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := judged(t, s, Answer{ID: tokenstore.NewSecret(sign(t, jose.ES256, stranger, nil, idClaims(nil)))}); err == nil || time.Since(begun) > 10*time.Second {
+	if _, err := judged(t, s, Answer{ID: fds.NewSecret(sign(t, jose.ES256, stranger, nil, idClaims(nil)))}); err == nil || time.Since(begun) > 10*time.Second {
 		t.Errorf("after %v: %v", time.Since(begun), err)
 	}
 }
@@ -420,7 +419,7 @@ func FuzzAnIDTokenCostsNoPanic(f *testing.F) {
 		s := discovering(nil, withClaim(Settings{Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"}}))
 		token := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".AAAA"
 		m := &Metadata{Issuer: issuer, configured: true}
-		if _, err := s.verifyIDToken(context.Background(), m, Answer{ID: tokenstore.NewSecret(token), Access: tokenstore.NewSecret("a")}, tokenstore.NewSecret("a nonce that nobody guesses")); err == nil {
+		if _, err := s.verifyIDToken(context.Background(), m, Answer{ID: fds.NewSecret(token), Access: fds.NewSecret("a")}, fds.NewSecret("a nonce that nobody guesses")); err == nil {
 			t.Errorf("%s.%s is taken", header, payload)
 		}
 	})

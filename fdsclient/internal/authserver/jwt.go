@@ -5,12 +5,12 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // readJWT reads the header and those claims of a token that is a signed JWT (RFC 7519),
 // as which it may lie: no signature is checked. ok is false when it is none.
-func readJWT(token tokenstore.Secret, claims ...string) (header, payload object, ok bool) {
+func readJWT(token fds.Secret, claims ...string) (header, payload object, ok bool) {
 	parts := strings.Split(token.Reveal(), ".")
 	if len(parts) != 3 {
 		return header, payload, false

@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const issuer = "https://auth.example"
@@ -132,7 +131,7 @@ func TestAttackAnEndpointIsJudgedWhenItIsUsed(t *testing.T) {
 			}
 		}
 		s, m := with("token_endpoint")
-		_, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+		_, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil)
 		refused("a renewal", err)
 		if m != nil {
 			m.DeviceEndpoint = issuer + "/d"
@@ -150,9 +149,9 @@ func TestAttackAnEndpointIsJudgedWhenItIsUsed(t *testing.T) {
 		}
 		if bad != "" {
 			s, _ = with("revocation_endpoint")
-			refused("a revocation", s.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token"))
+			refused("a revocation", s.Revoke(t.Context(), fds.NewSecret("r"), "refresh_token"))
 			s, m = with("introspection_endpoint")
-			_, _, err = s.introspect(t.Context(), m, tokenstore.NewSecret("a"))
+			_, _, err = s.introspect(t.Context(), m, fds.NewSecret("a"))
 			refused("introspection", err)
 			if _, err := s.NewAttempt(t.Context(), m, "https://app.example/callback", nil); err != nil {
 				t.Errorf("an endpoint that is not used costs the sign-in: %v", err)

@@ -16,9 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/go-jose/go-jose/v4"
-
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // KindDPoP is the type of a token that is bound to a key.
@@ -48,7 +47,7 @@ func (s *Server) NewProver() (*Prover, error) {
 }
 
 // ReadProver reads what Encoded gave.
-func (s *Server) ReadProver(encoded tokenstore.Secret) (*Prover, error) {
+func (s *Server) ReadProver(encoded fds.Secret) (*Prover, error) {
 	p, err := ReadProver(encoded)
 	return s.adopt(p), err
 }
@@ -62,7 +61,7 @@ func (s *Server) adopt(p *Prover) *Prover {
 }
 
 // ReadProver reads what Encoded gave, for an attempt that waits for its redirect.
-func ReadProver(encoded tokenstore.Secret) (*Prover, error) {
+func ReadProver(encoded fds.Secret) (*Prover, error) {
 	fail := errors.New("fdsclient: the stored proof key cannot be read")
 	der, err := base64.StdEncoding.DecodeString(encoded.Reveal())
 	if err != nil {
@@ -77,12 +76,12 @@ func ReadProver(encoded tokenstore.Secret) (*Prover, error) {
 }
 
 // Encoded returns the key, to be stored.
-func (p *Prover) Encoded() (tokenstore.Secret, error) {
+func (p *Prover) Encoded() (fds.Secret, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(p.key)
 	if err != nil {
-		return tokenstore.Secret{}, err
+		return fds.Secret{}, err
 	}
-	return tokenstore.NewSecret(base64.StdEncoding.EncodeToString(der)), nil
+	return fds.NewSecret(base64.StdEncoding.EncodeToString(der)), nil
 }
 
 // thumbprint is the JWK thumbprint (RFC 7638) that binds an authorization code
@@ -94,7 +93,7 @@ func (p *Prover) thumbprint() (string, error) {
 
 // Prove adds the header of RFC 9449 section 4 for one request, which may carry
 // an access token.
-func (p *Prover) Prove(r *http.Request, access tokenstore.Secret) error {
+func (p *Prover) Prove(r *http.Request, access fds.Secret) error {
 	target := url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
 	if target.Path == "" {
 		target.Path = "/" // as it is sent

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const maxCallbackBytes = 16 << 10
@@ -33,9 +32,9 @@ func (e *StatelessDenial) Unwrap() error { return fds.ErrForeignRedirect }
 // redirect that is not the attempt's matches fds.ErrForeignRedirect, whatever else it
 // says: else any web page could end a sign-in with error=. Of its query only what this
 // needs is looked at, so that nothing else in it can be wrong.
-func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code tokenstore.Secret, err error) {
-	foreign := func(why string) (tokenstore.Secret, error) {
-		return tokenstore.Secret{}, fmt.Errorf("fdsclient: sign-in: %w: %s", fds.ErrForeignRedirect, why)
+func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code fds.Secret, err error) {
+	foreign := func(why string) (fds.Secret, error) {
+		return fds.Secret{}, fmt.Errorf("fdsclient: sign-in: %w: %s", fds.ErrForeignRedirect, why)
 	}
 	if len(callbackURL) > maxCallbackBytes {
 		return foreign("it is too long")
@@ -76,35 +75,35 @@ func (s *Server) ReadRedirect(m *Metadata, a Attempt, callbackURL string) (code 
 			return foreign("it has another query than the redirect URI")
 		}
 	}
-	refused := func(secrets ...tokenstore.Secret) (code, description string) {
+	refused := func(secrets ...fds.Secret) (code, description string) {
 		return errorCode(values["error"], secrets...), Describe(values["error_description"], secrets...)
 	}
 	state := values["state"]
 	if _, denied := values["error"]; denied && state == "" {
 		code, description := refused()
-		return tokenstore.Secret{}, &StatelessDenial{Code: code, Description: description}
+		return fds.Secret{}, &StatelessDenial{Code: code, Description: description}
 	}
 	if subtle.ConstantTimeCompare([]byte(state), []byte(a.State.Reveal())) != 1 {
 		return foreign("its state is not that of this sign-in")
 	}
 	if err := checkResponseIssuer(values, m); err != nil {
-		return tokenstore.Secret{}, err
+		return fds.Secret{}, err
 	}
 	if _, denied := values["error"]; denied && (values["error"] != "" || values["code"] == "") { // an empty one beside a code is none
 		code, description := refused(a.State, a.Verifier, a.Nonce)
 		if code == "" {
 			code = "an error without a name"
 		}
-		return tokenstore.Secret{}, fmt.Errorf("fdsclient: sign-in: %w", s.settings.Refused(Refusal{
+		return fds.Secret{}, fmt.Errorf("fdsclient: sign-in: %w", s.settings.Refused(Refusal{
 			Endpoint:    "authorization",
 			Code:        code,
 			Description: description,
 		}))
 	}
 	if values["code"] == "" {
-		return tokenstore.Secret{}, errors.New("fdsclient: sign-in: the provider's redirect holds neither a code nor an error; begin again, and tell the provider if it recurs")
+		return fds.Secret{}, errors.New("fdsclient: sign-in: the provider's redirect holds neither a code nor an error; begin again, and tell the provider if it recurs")
 	}
-	return tokenstore.NewSecret(values["code"]), nil
+	return fds.NewSecret(values["code"]), nil
 }
 
 // pathOf returns a URL's path; browsers write the empty one as a slash.

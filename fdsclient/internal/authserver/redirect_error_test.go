@@ -4,11 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestAnEmptyErrorBesideACodeIsNone(t *testing.T) {
-	a := Attempt{RedirectURI: "https://app.example/cb", State: tokenstore.NewSecret("state-of-this-sign-in"), Expires: time.Now().Add(time.Minute)}
+	a := Attempt{RedirectURI: "https://app.example/cb", State: fds.NewSecret("state-of-this-sign-in"), Expires: time.Now().Add(time.Minute)}
 	for query, want := range map[string]string{
 		"?code=c&error=":                      "c",
 		"?code=c&error&error_description=":    "c",

@@ -7,15 +7,14 @@ import (
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 var pending = Attempt{
 	Issuer: issuer, ClientID: "app", RedirectURI: "https://app.example/callback",
-	State: tokenstore.NewSecret("the state"), Verifier: tokenstore.NewSecret("the verifier"), Nonce: tokenstore.NewSecret("the nonce"),
+	State: fds.NewSecret("the state"), Verifier: fds.NewSecret("the verifier"), Nonce: fds.NewSecret("the nonce"),
 }
 
-func redirected(query string) (tokenstore.Secret, error) {
+func redirected(query string) (fds.Secret, error) {
 	return at(nil, Settings{}).ReadRedirect(&Metadata{Issuer: issuer}, pending, "/callback?"+query)
 }
 

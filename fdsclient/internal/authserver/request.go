@@ -15,8 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const (
@@ -45,8 +45,8 @@ type reply struct {
 	call   *call
 	status int
 	header http.Header
-	ended  error               // the caller's end, if the answer met it
-	sent   []tokenstore.Secret // that the answer may give back
+	ended  error        // the caller's end, if the answer met it
+	sent   []fds.Secret // that the answer may give back
 }
 
 // ok says that the answer is a success.
@@ -79,7 +79,7 @@ func (s *Server) sendOnce(ctx context.Context, m *Metadata, c *call) (reply, err
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	s.authenticateHeader(m, request.Header)
 	if c.proof != nil {
-		if err := c.proof.Prove(request, tokenstore.Secret{}); err != nil {
+		if err := c.proof.Prove(request, fds.Secret{}); err != nil {
 			return reply{}, fmt.Errorf("fdsclient: %s: %w", c.what, err)
 		}
 	}
@@ -132,11 +132,11 @@ func (s *Server) newRequest(ctx context.Context, method, address string, body io
 // secretParameters are those of a form that no error may show.
 var secretParameters = []string{"client_assertion", "client_secret", "code", "code_verifier", "device_code", "nonce", "refresh_token", "state", "token"}
 
-func secretsOf(form url.Values, header http.Header) []tokenstore.Secret {
+func secretsOf(form url.Values, header http.Header) []fds.Secret {
 	_, credentials, _ := strings.Cut(header.Get("Authorization"), " ")
-	all := []tokenstore.Secret{tokenstore.NewSecret(credentials), tokenstore.NewSecret(header.Get("DPoP"))}
+	all := []fds.Secret{fds.NewSecret(credentials), fds.NewSecret(header.Get("DPoP"))}
 	for _, name := range secretParameters {
-		all = append(all, tokenstore.NewSecret(form.Get(name)))
+		all = append(all, fds.NewSecret(form.Get(name)))
 	}
 	return all
 }

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // silent is a server that answers after a while, or never.
@@ -48,28 +48,28 @@ func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // so that this test ends, whatever is wrong
 		defer cancel()
-		never := at(silent{}, Settings{ClientSecret: tokenstore.NewSecret("s"), PushRequests: true})
+		never := at(silent{}, Settings{ClientSecret: fds.NewSecret("s"), PushRequests: true})
 		m, err := never.Metadata(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		attempt := Attempt{RedirectURI: "https://app.example/callback", Verifier: tokenstore.NewSecret("v")}
+		attempt := Attempt{RedirectURI: "https://app.example/callback", Verifier: fds.NewSecret("v")}
 		for name, c := range map[string]struct {
 			ask  func() error
 			want time.Duration
 			lost bool
 		}{
-			"a renewal":          {func() error { _, err := never.Refresh(ctx, tokenstore.NewSecret("r"), nil); return err }, 3 * time.Minute, true},
-			"an exchange":        {func() error { _, err := never.Exchange(ctx, attempt, tokenstore.NewSecret("c")); return err }, 6*time.Minute + lostWait, true},
-			"a device's":         {func() error { _, err := never.DeviceToken(ctx, tokenstore.NewSecret("d"), nil); return err }, 6*time.Minute + lostWait, true},
+			"a renewal":          {func() error { _, err := never.Refresh(ctx, fds.NewSecret("r"), nil); return err }, 3 * time.Minute, true},
+			"an exchange":        {func() error { _, err := never.Exchange(ctx, attempt, fds.NewSecret("c")); return err }, 6*time.Minute + lostWait, true},
+			"a device's":         {func() error { _, err := never.DeviceToken(ctx, fds.NewSecret("d"), nil); return err }, 6*time.Minute + lostWait, true},
 			"client credentials": {func() error { _, err := never.ClientCredentials(ctx, nil); return err }, 30 * time.Second, true},
-			"a revocation":       {func() error { return never.Revoke(ctx, tokenstore.NewSecret("r"), "refresh_token") }, 30 * time.Second, true},
+			"a revocation":       {func() error { return never.Revoke(ctx, fds.NewSecret("r"), "refresh_token") }, 30 * time.Second, true},
 			"a device code":      {func() error { _, err := never.DeviceCode(ctx, m); return err }, 30 * time.Second, true},
 			"a pushed request": {func() error {
 				_, err := never.NewAttempt(ctx, m, "https://app.example/callback", nil)
 				return err
 			}, 30 * time.Second, true},
-			"an introspection": {func() error { _, _, err := never.introspect(ctx, m, tokenstore.NewSecret("a")); return err }, 30 * time.Second, true},
+			"an introspection": {func() error { _, _, err := never.introspect(ctx, m, fds.NewSecret("a")); return err }, 30 * time.Second, true},
 			"metadata":         {func() error { _, err := discovering(silent{}, Settings{}).Metadata(ctx); return err }, 30 * time.Second, false},
 		} {
 			begun := time.Now()
@@ -79,12 +79,12 @@ func TestWhatSpendsATokenIsWaitedForAndNothingElseIs(t *testing.T) {
 			}
 		}
 		slow := at(silent{after: 170 * time.Second, body: strings.NewReader(`{"access_token":"a","refresh_token":"r2"}`)}, Settings{})
-		if a, err := slow.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); err != nil || a.Refresh.Reveal() != "r2" {
+		if a, err := slow.Refresh(t.Context(), fds.NewSecret("r"), nil); err != nil || a.Refresh.Reveal() != "r2" {
 			t.Errorf("a slow one: %+v, %v", a, err)
 		}
 		short, leave := context.WithTimeout(t.Context(), time.Minute)
 		defer leave()
-		if _, err := never.Refresh(short, tokenstore.NewSecret("r"), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) || !LostAnswer(err) {
+		if _, err := never.Refresh(short, fds.NewSecret("r"), nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) || !LostAnswer(err) {
 			t.Errorf("a caller who leaves: %v", err)
 		}
 	})
@@ -150,7 +150,7 @@ func TestAnAnswerIsLostWhenItMayHaveBeenGivenAndDidNotCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		a, err := at(&scripted{answers: []scriptedAnswer{{body: stopping{strings.NewReader(`{"refresh_token":"r2",`), ctx}}}}, Settings{}).Refresh(ctx, tokenstore.NewSecret("r"), nil)
+		a, err := at(&scripted{answers: []scriptedAnswer{{body: stopping{strings.NewReader(`{"refresh_token":"r2",`), ctx}}}}, Settings{}).Refresh(ctx, fds.NewSecret("r"), nil)
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fds.ErrUnavailable) || a.Refresh.Reveal() != "r2" {
 			t.Errorf("a caller who leaves in the midst of an answer: %+v, %v", a, err)
 		}
@@ -193,7 +193,7 @@ func TestAnExchangeWaitsForAServerThatIsBusy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &scripted{answers: c.answers}
 				begun := time.Now()
-				a, err := at(server, Settings{}).Exchange(t.Context(), Attempt{}, tokenstore.NewSecret("the code"))
+				a, err := at(server, Settings{}).Exchange(t.Context(), Attempt{}, fds.NewSecret("the code"))
 				if waited := time.Since(begun); (err == nil) != c.ok || waited != c.waited || len(server.requests) != c.sent || c.ok && a.Access.Reveal() != "a" {
 					t.Errorf("waited %v, want %v; %d requests, want %d; %v", waited, c.waited, len(server.requests), c.sent, err)
 				}
@@ -209,7 +209,7 @@ func TestAnExchangeWaitsForAServerThatIsBusy(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		begun := time.Now()
-		_, err := at(&scripted{answers: []scriptedAnswer{busy(429, "7")}}, Settings{}).Exchange(ctx, Attempt{}, tokenstore.NewSecret("c"))
+		_, err := at(&scripted{answers: []scriptedAnswer{busy(429, "7")}}, Settings{}).Exchange(ctx, Attempt{}, fds.NewSecret("c"))
 		if !errors.Is(err, fds.ErrUnavailable) || time.Since(begun) > time.Second {
 			t.Errorf("one whose caller has less time: after %v, %v", time.Since(begun), err)
 		}
@@ -220,16 +220,16 @@ func TestAnExchangeWaitsForAServerThatIsBusy(t *testing.T) {
 // that it would.
 func TestNetHTTPSendsNothingAgainThatSpendsAToken(t *testing.T) {
 	server := &scripted{answers: []scriptedAnswer{{text: `{"access_token":"a"}`}}}
-	s := at(server, Settings{ClientSecret: tokenstore.NewSecret("s")})
-	_, _ = s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
-	_, _ = s.Exchange(t.Context(), Attempt{}, tokenstore.NewSecret("c"))
-	_, _ = s.DeviceToken(t.Context(), tokenstore.NewSecret("d"), nil)
+	s := at(server, Settings{ClientSecret: fds.NewSecret("s")})
+	_, _ = s.Refresh(t.Context(), fds.NewSecret("r"), nil)
+	_, _ = s.Exchange(t.Context(), Attempt{}, fds.NewSecret("c"))
+	_, _ = s.DeviceToken(t.Context(), fds.NewSecret("d"), nil)
 	for n, r := range server.requests {
 		if r.GetBody != nil {
 			t.Errorf("request %d can be sent again by net/http", n)
 		}
 	}
-	_ = s.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token")
+	_ = s.Revoke(t.Context(), fds.NewSecret("r"), "refresh_token")
 	if last := server.requests[len(server.requests)-1]; last.GetBody == nil {
 		t.Error("a revocation cannot be sent again")
 	}
@@ -241,12 +241,12 @@ func TestAttackARedirectOfTheTokenEndpointCarriesNothingElsewhere(t *testing.T) 
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		server := &scripted{answers: []scriptedAnswer{{status: status, header: http.Header{"Location": {"https://evil.example/"}}}, {text: `{"access_token":"a"}`}}}
 		s := at(server, Settings{})
-		_, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+		_, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil)
 		if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") || len(server.requests) != 1 {
 			t.Errorf("a renewal, %d: %d requests, %v", status, len(server.requests), err)
 		}
 		server.requests = nil
-		err = s.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token")
+		err = s.Revoke(t.Context(), fds.NewSecret("r"), "refresh_token")
 		if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "redirects") || len(server.requests) != 1 {
 			t.Errorf("a revocation, %d: %d requests, %v", status, len(server.requests), err)
 		}
@@ -259,7 +259,7 @@ func TestWhatFailsBeforeARequestIsSentLosesNoAnswer(t *testing.T) {
 		Issuer: issuer, ClientID: "app", Endpoints: Endpoints{Authorization: issuer + "/a", Token: issuer + "/t"},
 		Roots: func(context.Context) (*x509.CertPool, error) { return nil, none },
 	})
-	if _, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); !errors.Is(err, none) || LostAnswer(err) || !strings.Contains(err.Error(), none.Error()) {
+	if _, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil); !errors.Is(err, none) || LostAnswer(err) || !strings.Contains(err.Error(), none.Error()) {
 		t.Errorf("lost %v, %v", LostAnswer(err), err)
 	}
 }
@@ -289,7 +289,7 @@ func serverCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 func over(address string, roots *x509.CertPool) *Server {
 	base := "https://" + address
 	return New(Settings{
-		Issuer: base, RootCAs: roots, ClientID: "app", Endpoints: Endpoints{Authorization: base + "/a", Token: base + "/t"},
+		Issuer: base, Roots: realtest.Trusting(roots), ClientID: "app", Endpoints: Endpoints{Authorization: base + "/a", Token: base + "/t"},
 		Refused: func(r Refusal) error { return publicRefusal{r} },
 	})
 }
@@ -334,7 +334,7 @@ func TestARequestAtWhichTheServerHasNotLookedIsSentOnceMore(t *testing.T) {
 			defer s.Identities.CloseIdleConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			a, err := s.Refresh(ctx, tokenstore.NewSecret("r"), nil)
+			a, err := s.Refresh(ctx, fds.NewSecret("r"), nil)
 			listener.Close()
 			<-done
 			if (err == nil) != c.ok || LostAnswer(err) || c.ok && a.Refresh.Reveal() != "r2" {
@@ -411,17 +411,17 @@ func TestAConnectionThatDiesBehindARequestLosesItsAnswerOnlyThen(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AddCert(server.Certificate())
 		s := over(server.Listener.Addr().String(), roots)
-		_, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+		_, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil)
 		if !LostAnswer(err) || requests.Load() != 1 {
 			t.Errorf("HTTP/2 %v, behind it: lost %v, %d requests, %v", h2, LostAnswer(err), requests.Load(), err)
 		}
 		untrusting := over(server.Listener.Addr().String(), x509.NewCertPool())
-		if _, err := untrusting.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); err == nil || LostAnswer(err) || requests.Load() != 1 {
+		if _, err := untrusting.Refresh(t.Context(), fds.NewSecret("r"), nil); err == nil || LostAnswer(err) || requests.Load() != 1 {
 			t.Errorf("HTTP/2 %v, a server that is not trusted: lost %v, %v", h2, LostAnswer(err), err)
 		}
 		s.Identities.CloseIdleConnections()
 		server.Close()
-		if _, err := s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil); err == nil || LostAnswer(err) {
+		if _, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil); err == nil || LostAnswer(err) {
 			t.Errorf("HTTP/2 %v, nobody there: lost %v, %v", h2, LostAnswer(err), err)
 		}
 	}

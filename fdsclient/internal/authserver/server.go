@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // Settings are a provider and an application's registration with it, complete and
@@ -19,7 +19,6 @@ import (
 type Settings struct {
 	Issuer          string
 	Endpoints       Endpoints
-	RootCAs         *x509.CertPool
 	Roots           func(context.Context) (*x509.CertPool, error)
 	ExactlyTLS12    bool
 	Dial            netpeer.Dial  // nil: TCP, or through the environment's proxy
@@ -29,7 +28,7 @@ type Settings struct {
 	ClientID          string
 	AuthMethod        string // "" means by what is given and what the server supports
 	Scopes            []string
-	ClientSecret      tokenstore.Secret
+	ClientSecret      fds.Secret
 	Certificate       func(context.Context) (*tls.Certificate, error)
 	Key               crypto.Signer
 	KeyID             string

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // TestNoRefusalGivesBackWhatTheRequestWasProvenWith: a server that puts all it got
@@ -22,7 +22,7 @@ func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 	key := selfSigned(t).PrivateKey
 	for name, settings := range map[string]Settings{
 		"assertion": {Key: key.(crypto.Signer), DPoP: true, PushRequests: true},
-		"basic":     {ClientSecret: tokenstore.NewSecret("the secret"), DPoP: true, PushRequests: true},
+		"basic":     {ClientSecret: fds.NewSecret("the secret"), DPoP: true, PushRequests: true},
 	} {
 		var sent []string
 		server := answering(func(r *http.Request) (int, string) {
@@ -46,10 +46,10 @@ func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 		_, err = s.NewAttempt(t.Context(), m, "https://app.example/callback", nil)
 		errs = append(errs, err)
 		_, err = s.DeviceCode(t.Context(), m)
-		errs = append(errs, err, s.Revoke(t.Context(), tokenstore.NewSecret("a whole token"), "refresh_token"))
-		_, _, err = s.introspect(t.Context(), m, tokenstore.NewSecret("a whole token"))
+		errs = append(errs, err, s.Revoke(t.Context(), fds.NewSecret("a whole token"), "refresh_token"))
+		_, _, err = s.introspect(t.Context(), m, fds.NewSecret("a whole token"))
 		errs = append(errs, err)
-		_, err = s.Refresh(t.Context(), tokenstore.NewSecret("a refresh token"), proof)
+		_, err = s.Refresh(t.Context(), fds.NewSecret("a refresh token"), proof)
 		errs = append(errs, err)
 		for n, err := range errs {
 			var refused publicRefusal
@@ -114,7 +114,7 @@ func TestAProofNamesTheRequestAsItIsSentAndEachServersOwnNonce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := proof.Prove(r, tokenstore.NewSecret(c.token)); err != nil {
+		if err := proof.Prove(r, fds.NewSecret(c.token)); err != nil {
 			t.Fatal(err)
 		}
 		var claims struct{ HTU, Nonce, ATH string }

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // maxSubscriptions bounds the owners of one grant.
@@ -22,7 +21,7 @@ const maxSubscriptions = 1000
 // An ID token is judged where one is needed, and only there: by a sign-in that asked for
 // it, unless the answer says that openid was not granted, and by another one that asked
 // for openid where nothing else names the subscription.
-func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce tokenstore.Secret, proof *Prover) ([]string, error) {
+func (s *Server) SignedIn(ctx context.Context, m *Metadata, a Answer, nonce fds.Secret, proof *Prover) ([]string, error) {
 	if proof != nil && a.Kind != KindDPoP {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the provider issued a token that is bound to no key; turn Application.DPoP off if that will do (RFC 9449 section 5)", fds.ErrConfig)
 	}
@@ -113,7 +112,7 @@ func (s *Server) Renewed(a Answer) (ids []string, found bool, err error) {
 
 // Named returns the owners whom an access token itself names, where it can be read: also
 // those of whom the answer that it came with says nothing.
-func (s *Server) Named(access tokenstore.Secret) (ids []string) {
+func (s *Server) Named(access fds.Secret) (ids []string) {
 	_, claims, _ := readJWT(access, s.settings.SubscriptionClaim)
 	raw := claims.raw(s.settings.SubscriptionClaim)
 	var one string
@@ -173,7 +172,7 @@ func (s *Server) claimed(claims *object, where string) (ids []string, found bool
 }
 
 // introspect asks the server about a token that says nothing itself (RFC 7662).
-func (s *Server) introspect(ctx context.Context, m *Metadata, access tokenstore.Secret) (ids []string, found bool, err error) {
+func (s *Server) introspect(ctx context.Context, m *Metadata, access fds.Secret) (ids []string, found bool, err error) {
 	const what = "introspection"
 	claim := s.settings.SubscriptionClaim
 	form := url.Values{"token": {access.Reveal()}, "token_type_hint": {"access_token"}}

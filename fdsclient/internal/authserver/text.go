@@ -7,7 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 // Describe makes a text of a third party fit for an error: of 200 bytes at most,
 // without control characters, without any of the secrets that we sent, plain or as in
 // a URL. It looks at no more of the text than it returns.
-func Describe(text string, secrets ...tokenstore.Secret) string {
+func Describe(text string, secrets ...fds.Secret) string {
 	forms := formsOf(secrets)
 	var b strings.Builder
 	fits := 0 // so much of b leaves room for the cut
@@ -52,7 +52,7 @@ func Describe(text string, secrets ...tokenstore.Secret) string {
 }
 
 // formsOf returns the texts by which secrets would be recognized.
-func formsOf(secrets []tokenstore.Secret) (forms []string) {
+func formsOf(secrets []fds.Secret) (forms []string) {
 	for _, secret := range secrets {
 		plain := secret.Reveal()
 		if len(plain) < shortestKnown {
@@ -80,7 +80,7 @@ func secretAt(text string, forms []string) (longest int) {
 
 // errorCode returns code when it has the form of RFC 6749 section 5.2 and holds
 // none of the secrets that we sent, else "".
-func errorCode(code string, secrets ...tokenstore.Secret) string {
+func errorCode(code string, secrets ...fds.Secret) string {
 	code = strings.TrimSpace(code)
 	if len(code) > longestCode || strings.ContainsFunc(code, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return ""

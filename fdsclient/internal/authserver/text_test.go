@@ -18,12 +18,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 
-	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
-func secrets(texts ...string) (all []tokenstore.Secret) {
+func secrets(texts ...string) (all []fds.Secret) {
 	for _, text := range texts {
-		all = append(all, tokenstore.NewSecret(text))
+		all = append(all, fds.NewSecret(text))
 	}
 	return all
 }

@@ -12,12 +12,11 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // Answer is what the token endpoint issued.
 type Answer struct {
-	Access, Refresh, ID tokenstore.Secret
+	Access, Refresh, ID fds.Secret
 	Kind                string    // "Bearer" or "DPoP"
 	Expiry              time.Time // of the access token
 	RefreshExpiry       time.Time // zero when the server does not say
@@ -31,7 +30,7 @@ type Answer struct {
 // Exchange trades an authorization code (RFC 6749 section 4.1.3, RFC 7636
 // section 4.5). A server that is busy or down has not spent it, and is asked again;
 // so is one whose answer was lost, once.
-func (s *Server) Exchange(ctx context.Context, attempt Attempt, code tokenstore.Secret) (Answer, error) {
+func (s *Server) Exchange(ctx context.Context, attempt Attempt, code fds.Secret) (Answer, error) {
 	return s.insist(ctx, "exchange of the authorization code", 3, url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code.Reveal()},
@@ -43,7 +42,7 @@ func (s *Server) Exchange(ctx context.Context, attempt Attempt, code tokenstore.
 // Refresh trades a refresh token (RFC 6749 section 6). Also with an error the Answer
 // has the refresh token that was found in the server's: save it before anything else,
 // for the one that was sent is spent.
-func (s *Server) Refresh(ctx context.Context, refreshToken tokenstore.Secret, proof *Prover) (Answer, error) {
+func (s *Server) Refresh(ctx context.Context, refreshToken fds.Secret, proof *Prover) (Answer, error) {
 	return s.token(ctx, "renewal", url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refreshToken.Reveal()},
@@ -52,7 +51,7 @@ func (s *Server) Refresh(ctx context.Context, refreshToken tokenstore.Secret, pr
 
 // DeviceToken asks for the tokens of a device code that the user may have entered by
 // now (RFC 8628 section 3.4). A server whose answer was lost is asked again, once.
-func (s *Server) DeviceToken(ctx context.Context, code tokenstore.Secret, proof *Prover) (Answer, error) {
+func (s *Server) DeviceToken(ctx context.Context, code fds.Secret, proof *Prover) (Answer, error) {
 	return s.insist(ctx, "device sign-in", 0, url.Values{
 		"grant_type":  {"urn:ietf:params:oauth:grant-type:device_code"},
 		"device_code": {code.Reveal()},
@@ -77,8 +76,8 @@ func (s *Server) ClientCredentials(ctx context.Context, proof *Prover) (Answer, 
 		form.Set("scope", strings.Join(scopes, " "))
 	}
 	a, err := s.token(ctx, "client credentials", form, proof)
-	a.Refresh, a.RefreshExpiry = tokenstore.Secret{}, time.Time{} // of no use: the application can always ask again (section 4.4.3)
-	a.ID = tokenstore.Secret{}                                    // which nobody asked for
+	a.Refresh, a.RefreshExpiry = fds.Secret{}, time.Time{} // of no use: the application can always ask again (section 4.4.3)
+	a.ID = fds.Secret{}                                    // which nobody asked for
 	return a, err
 }
 
@@ -173,7 +172,7 @@ func (s *Server) read(r *reply) (Answer, error) {
 		return Answer{}, s.refusal(r)
 	}
 	now := time.Now()
-	a := Answer{Kind: "Bearer", Refresh: tokenstore.NewSecret(r.lastText(memberRefresh))}
+	a := Answer{Kind: "Bearer", Refresh: fds.NewSecret(r.lastText(memberRefresh))}
 	// The wall clock, not the monotonic one: that stands still while a laptop sleeps.
 	if left := cmp.Or(r.seconds(memberRefreshTokenExpiry), r.seconds(memberRefreshExpiry)); left > 0 {
 		a.RefreshExpiry = now.Add(left).Round(0)
@@ -190,8 +189,8 @@ func (s *Server) read(r *reply) (Answer, error) {
 		}
 		return a, err
 	}
-	a.Access = tokenstore.NewSecret(access)
-	a.ID = tokenstore.NewSecret(r.text(memberID))
+	a.Access = fds.NewSecret(access)
+	a.ID = fds.NewSecret(r.text(memberID))
 	a.Scopes = r.list(memberScope, " ")
 	a.subscriptions = r.raw(s.settings.SubscriptionClaim)
 	left := r.seconds(memberExpiry)
@@ -228,7 +227,7 @@ func (s *Server) kind(r *reply, a Answer, proven bool) (kind string, unusable er
 
 // Revoke asks the server to forget a token (RFC 7009). The server answers with
 // success for a token that it does not know.
-func (s *Server) Revoke(ctx context.Context, token tokenstore.Secret, hint string) error {
+func (s *Server) Revoke(ctx context.Context, token fds.Secret, hint string) error {
 	m, err := s.discovery.get(ctx)
 	if err != nil {
 		return err

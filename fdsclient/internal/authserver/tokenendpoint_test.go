@@ -14,7 +14,6 @@ import (
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // scripted is a server in memory that returns its answers in turn, the last one for good.
@@ -63,7 +62,7 @@ func typed(contentType string) http.Header { return http.Header{"Content-Type": 
 func refresh(t *testing.T, settings Settings, answers ...scriptedAnswer) (Answer, error) {
 	t.Helper()
 	settings.AssumedLifetime = 5 * time.Minute
-	return at(&scripted{answers: answers}, settings).Refresh(t.Context(), tokenstore.NewSecret("the first refresh token"), nil)
+	return at(&scripted{answers: answers}, settings).Refresh(t.Context(), fds.NewSecret("the first refresh token"), nil)
 }
 
 func TestOneOddMemberCostsNoTokenAnswer(t *testing.T) {
@@ -188,7 +187,7 @@ func TestAttackDPoPIsNotDroppedAtARenewal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := s.Refresh(t.Context(), tokenstore.NewSecret("r0"), proof)
+		a, err := s.Refresh(t.Context(), fds.NewSecret("r0"), proof)
 		if err != nil || a.Unusable == nil || !strings.Contains(a.Unusable.Error(), "DPoP") || a.Refresh.Reveal() != "r" {
 			t.Errorf("%s: %+v, %v", kind, a, err)
 		}
@@ -269,11 +268,11 @@ func TestEveryRequestSaysWhoSendsItAndWhatItTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = s.NewAttempt(t.Context(), m, "https://app.example/callback", nil)
-	_, _ = s.Refresh(t.Context(), tokenstore.NewSecret("r"), nil)
+	_, _ = s.Refresh(t.Context(), fds.NewSecret("r"), nil)
 	_, _ = s.ClientCredentials(t.Context(), nil)
-	_ = s.Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token")
+	_ = s.Revoke(t.Context(), fds.NewSecret("r"), "refresh_token")
 	_, _ = s.DeviceCode(t.Context(), m)
-	_, _, _ = s.introspect(t.Context(), m, tokenstore.NewSecret("a"))
+	_, _, _ = s.introspect(t.Context(), m, fds.NewSecret("a"))
 	settings.Issuer, settings.Transport = "https://auth.example", server
 	_, _ = New(settings).Metadata(t.Context())
 	if len(server.requests) < 5 {
@@ -288,7 +287,7 @@ func TestEveryRequestSaysWhoSendsItAndWhatItTakes(t *testing.T) {
 
 func TestARevocationIsDoneByAnySuccess(t *testing.T) {
 	for status, want := range map[int]bool{200: true, 204: true, 202: true, 302: false, 400: false, 503: false} {
-		err := at(&scripted{answers: []scriptedAnswer{{status: status}}}, Settings{}).Revoke(t.Context(), tokenstore.NewSecret("r"), "refresh_token")
+		err := at(&scripted{answers: []scriptedAnswer{{status: status}}}, Settings{}).Revoke(t.Context(), fds.NewSecret("r"), "refresh_token")
 		if (err == nil) != want {
 			t.Errorf("%d: %v", status, err)
 		}
@@ -330,7 +329,7 @@ func TestAttackATokenThatIsNotActiveNamesNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, found, err := s.introspect(context.Background(), m, tokenstore.NewSecret("an access token"))
+		ids, found, err := s.introspect(context.Background(), m, fds.NewSecret("an access token"))
 		if (err == nil && found && len(ids) == 1) != ok || !ok && len(ids) > 0 {
 			t.Errorf("active %s: %v, %v, %v", active, ids, found, err)
 		}
@@ -362,7 +361,7 @@ func TestAnIntrospectionThatFailsForAMomentCostsNoSignIn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ids, err := s.SignedIn(t.Context(), m, Answer{Access: tokenstore.NewSecret("opaque"), Kind: "Bearer"}, tokenstore.Secret{}, nil)
+				ids, err := s.SignedIn(t.Context(), m, Answer{Access: fds.NewSecret("opaque"), Kind: "Bearer"}, fds.Secret{}, nil)
 				if (err == nil && len(ids) == 1 && len(server.requests) == c.asked) != (c.asked > 0) || c.asked == 0 && len(server.requests) != 1 {
 					t.Errorf("%v, %v; %d requests", ids, err, len(server.requests))
 				}

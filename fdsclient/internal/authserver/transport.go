@@ -41,7 +41,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // now returns the transport that trusts whom Provider names at this moment.
 func (t *transport) now(ctx context.Context) (*http.Transport, error) {
-	roots := t.settings.RootCAs
+	var roots *x509.CertPool
 	if t.settings.Roots != nil {
 		var err error
 		if roots, err = t.settings.Roots(ctx); err != nil {

@@ -140,7 +140,7 @@ func (a *fixture) owner(t *testing.T, id fds.SubscriptionID, api http.RoundTripp
 	t.Helper()
 	client, err := pull.New(pull.Config{
 		BaseURL: "https://api.example", Authorizer: anyone{}, Transport: api, Dialect: a.Dialect, Root: id.Root(),
-		Shared: a.config.Shared, RetryFor: -1, Logger: a.Log,
+		Shared: a.config.Shared, Settings: pull.Settings{RetryFor: -1}, Logger: a.Log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func TestAttackOwnersArePolledApart(t *testing.T) {
 // itself may fail with what that says, which is no reason to go on with another list.
 func TestAttackAnAnswerThatTheHandlerGotIsNotTheProviders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refusing, err := pull.New(pull.Config{BaseURL: "https://api.example", Authorizer: anyone{}, RetryFor: -1, Transport: through(func(r *http.Request) (*http.Response, error) {
+		refusing, err := pull.New(pull.Config{BaseURL: "https://api.example", Authorizer: anyone{}, Settings: pull.Settings{RetryFor: -1}, Transport: through(func(r *http.Request) (*http.Response, error) {
 			return bare(r, http.StatusForbidden), nil
 		})})
 		if err != nil {

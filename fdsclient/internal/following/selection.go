@@ -35,7 +35,7 @@ func (s *selection) fault(kind pull.Kind) error {
 	if s.all || template != "" {
 		return nil
 	}
-	return fmt.Errorf("fdsclient: %w: Push.Topics names some topics only, and which of the %s they name cannot be told; set Provider.Dialect.%s, or Push.Gaps.Off where nothing is to be fetched", fds.ErrConfig, kind, setting)
+	return fmt.Errorf("fdsclient: %w: Push.Topics names some topics only, and which of the %s they name cannot be told; set Provider.Dialect.%s, or Gaps.Off where nothing is to be fetched", fds.ErrConfig, kind, setting)
 }
 
 // names reports whether the topics name an item, and whether that is known.
@@ -52,5 +52,5 @@ func (s *selection) names(kind pull.Kind, item fds.Item) (named, known bool) {
 		return false, false
 	}
 	topic := anyRoot.String() + below
-	return slices.ContainsFunc(s.filters, func(filter string) bool { return fds.MatchTopic(filter, topic) }), true
+	return slices.ContainsFunc(s.filters, func(filter string) bool { return anyRoot.Matches(filter, topic) }), true
 }

@@ -1,4 +1,4 @@
-package tokenstore
+package fds
 
 import (
 	"crypto/sha256"

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// fileKeys are the SDK's settings, by their path in fdsclient.Config, as the keys of the
+// configuration file.
+var fileKeys = map[string]string{
+	"Provider":                                "provider",
+	"Provider.Issuer":                         "provider.issuer",
+	"Provider.APIURL":                         "provider.api_url",
+	"Provider.BrokerURL":                      "provider.broker_url",
+	"Provider.Roots":                          "provider.ca_file",
+	"Provider.Resources":                      "provider.resources",
+	"Provider.FinalErrors":                    "provider.final_errors",
+	"Provider.Endpoints":                      "the endpoints below provider",
+	"Provider.Endpoints.Authorization":        "provider.authorization_endpoint",
+	"Provider.Endpoints.Token":                "provider.token_endpoint",
+	"Provider.Endpoints.Revocation":           "provider.revocation_endpoint",
+	"Provider.Endpoints.JWKS":                 "provider.jwks_uri",
+	"Provider.Endpoints.PushedAuthorization":  "provider.pushed_authorization_request_endpoint",
+	"Provider.Endpoints.DeviceAuthorization":  "provider.device_authorization_endpoint",
+	"Provider.Endpoints.Introspection":        "provider.introspection_endpoint",
+	"Provider.Dialect":                        "provider.dialect",
+	"Provider.Dialect.FromParameter":          "provider.dialect.from_parameter",
+	"Provider.Dialect.ToParameter":            "provider.dialect.to_parameter",
+	"Provider.Dialect.TimeMember":             "provider.dialect.time_member",
+	"Provider.Dialect.TimeLayout":             "provider.dialect.time_layout",
+	"Provider.Dialect.SubscriptionMember":     "provider.dialect.subscription_member",
+	"Provider.Dialect.SubscriptionParameter":  "provider.dialect.subscription_parameter",
+	"Provider.Dialect.EventTopic":             "provider.dialect.event_topic",
+	"Provider.Dialect.StatusTopic":            "provider.dialect.status_topic",
+	"Provider.Dialect.LanguageParameter":      "provider.dialect.language_parameter",
+	"Provider.Dialect.TagParameter":           "provider.dialect.tag_parameter",
+	"Provider.Dialect.ListMember":             "provider.dialect.list_member",
+	"Provider.Dialect.Paging":                 "provider.dialect.paging",
+	"Provider.Dialect.Paging.PageParameter":   "provider.dialect.paging.page_parameter",
+	"Provider.Dialect.Paging.FirstPage":       "provider.dialect.paging.first_page",
+	"Provider.Dialect.Paging.OffsetParameter": "provider.dialect.paging.offset_parameter",
+	"Provider.Dialect.Paging.CursorParameter": "provider.dialect.paging.cursor_parameter",
+	"Provider.Dialect.Paging.CursorMember":    "provider.dialect.paging.cursor_member",
+	"Provider.Dialect.Paging.NextMember":      "provider.dialect.paging.next_member",
+	"Provider.Dialect.Paging.MoreMember":      "provider.dialect.paging.more_member",
+	"Provider.Dialect.Paging.SizeParameter":   "provider.dialect.paging.size_parameter",
+	"Application.Name":                        "application.name",
+	"Application.ClientID":                    "application.client_id",
+	"Application.AuthMethod":                  "application.auth_method",
+	"Application.Scopes":                      "application.scopes",
+	"Application.Certificate":                 "application.certificate_file",
+	"Application.Key":                         "application.key_file",
+	"Application.KeyAlgorithm":                "application.key_file",
+	"Application.DPoP":                        "application.dpop",
+	"Application.RedirectPath":                "application.redirect_path",
+	"Application.RedirectPorts":               "application.redirect_ports",
+	"Application.SymmetricIDTokens":           "application.symmetric_id_tokens",
+	"Application.SubscriptionClaim":           "application.subscription_claim",
+	"SignInOptions.Parameters":                "application.authorization_parameters",
+	"SignInOptions.ReadRedirect":              "fdsdemo login --paste",
+	"Certificates":                            "push.certificates",
+	"State":                                   "push.state_folder",
+	"Push.Topics":                             "push.topics",
+	"Push.AtMostOnce":                         "push.at_most_once",
+	"Push.Fallbacks":                          "push.fallbacks",
+	"Push.AllowedServers":                     "push.allowed_servers",
+	"Push.SessionExpiry":                      "push.session_expiry",
+	"Push.MaxPacketSize":                      "push.max_packet_size",
+	"Push.Budget":                             "push.max_waiting_bytes",
+	"Push.Proxy":                              "push.proxy",
+	"Push.ALPN":                               "push.alpn",
+	"Gaps.Off":                                "push.gaps: off",
+	"Poll.Interval":                           "poll.interval",
+	"Poll.Margin":                             "poll.margin",
+	"Pull.MaxBodyBytes":                       "pull.max_body_bytes",
+	"Pull.MaxItemBytes":                       "pull.max_item_bytes",
+	"Pull.MaxListBytes":                       "pull.max_list_bytes",
+	"Pull.MaxPages":                           "pull.max_pages",
+	"Pull.Timeout":                            "pull.timeout",
+	"Pull.ListTimeout":                        "pull.list_timeout",
+}
+
+// mention is a setting in a text of the SDK: by its path, or by the type that has it.
+var mention = regexp.MustCompile(`\b(?:(?:fds|pull|push)\.)?(?:Provider|Application|Config|Push|Pull|Gaps|Poll|Dialect|Paging|Settings|SignInOptions)(?:\.[A-Z][A-Za-z0-9]*)+\b`)
+
+// paths lead from the types that have settings to where fdsclient.Config has those.
+var paths = strings.NewReplacer("fds.Dialect.", "Provider.Dialect.", "fds.Paging.", "Provider.Dialect.Paging.", "pull.Settings.", "Pull.", "push.Settings.", "Push.", "Config.", "")
+
+// inFile puts a text of the SDK into the words of the configuration file.
+func inFile(text string) string {
+	return mention.ReplaceAllStringFunc(text, fileKey)
+}
+
+// fileKey returns the key of a setting, or its own name where the file has none.
+func fileKey(setting string) string {
+	path := paths.Replace(setting)
+	if strings.HasPrefix(path, "Dialect.") {
+		path = "Provider." + path
+	}
+	if key, ok := fileKeys[path]; ok {
+		return key
+	}
+	return setting
+}
+
+// faultInFile is a fault of the SDK's configuration as one of the file.
+func faultInFile(fault fds.Fault) string {
+	fault.Field = fileKey(fault.Field)
+	return inFile(fault.String())
+}

@@ -1,0 +1,51 @@
+package fds
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fault is one thing that is wrong with a configuration. Neither text names a setting: where
+// settings have other names, as in a file, Field alone is to be translated.
+type Fault struct {
+	Field   string // the setting's path from the configuration down, such as Provider.Dialect.TimeLayout
+	Problem string // what is wrong with it, to be read after its name: "is missing"
+	Remedy  string // what to do; may be empty
+}
+
+// String returns field, problem and remedy in one line.
+func (f Fault) String() string {
+	text := f.Field + " " + f.Problem
+	if f.Remedy != "" {
+		text += "; " + f.Remedy
+	}
+	return text
+}
+
+// ConfigError is every fault of a configuration. It matches ErrConfig.
+type ConfigError struct{ Faults []Fault }
+
+// Error returns all faults in one line.
+func (e *ConfigError) Error() string {
+	texts := make([]string, len(e.Faults))
+	for i, fault := range e.Faults {
+		texts[i] = fault.String()
+	}
+	return ErrConfig.Error() + ": " + strings.Join(texts, "; ")
+}
+
+// Unwrap returns ErrConfig.
+func (e *ConfigError) Unwrap() error { return ErrConfig }
+
+// Add appends a fault, of which format and args make the problem.
+func (e *ConfigError) Add(field, remedy, format string, args ...any) {
+	e.Faults = append(e.Faults, Fault{Field: field, Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+// Err returns e where it has faults, or else nil.
+func (e *ConfigError) Err() error {
+	if len(e.Faults) == 0 {
+		return nil
+	}
+	return e
+}
