@@ -160,10 +160,14 @@ func (*picky) UnmarshalJSON(data []byte) error { return fmt.Errorf("no %s", data
 
 func TestAnErrorOfAsNamesThePathDownToTheValue(t *testing.T) {
 	item := mustItem(t, `{"generic":{"Filters":[{"level":1},{"level":7},{"level":"S3CR3T"}],"by":{"a.b":{"level":"S3CR3T"}},"x":{"x\n\u001b[31m":[true]},"z":{"":{"at":"S3CR3T"}},
-		"y":{"`+strings.Repeat("y", 5000)+`":"S3CR3T"},"wear":{"at":"S3CR3T"},"odd":"S3CR3T","much":1e400,"dup":{"level":"S3CR3T"},"dup":{"level":1,"at":7},"part":{"\u0061t":null,"level":1.5}},
+		"y":{"`+strings.Repeat("y", 5000)+`":"S3CR3T"},"wear":{"at":"S3CR3T"},"odd":"S3CR3T","much":1e400,"dup":{"level":"S3CR3T"},"dup":{"level":1,"at":7},"part":{"\u0061t":null,"level":1.5},"exact":{"n":5,"level":"S3CR3T"},"inexact":{"n":true}},
 		"deep":`+strings.Repeat(`{"a":`, 500)+`"S3CR3T"`+strings.Repeat(`}`, 500)+`}`)
 	type deep struct {
 		A *deep `json:"a"`
+	}
+	type exact struct {
+		N     json.Number
+		Level int `json:"level"`
 	}
 	for want, err := range map[string]error{
 		"generic.Filters.2.level: malformed item: it does not fit int": as[[]level](item, "generic", "Filters"),
@@ -176,6 +180,8 @@ func TestAnErrorOfAsNamesThePathDownToTheValue(t *testing.T) {
 		"generic.odd: malformed item: it does not fit fds_test.picky":  as[picky](item, "generic", "odd"),
 		"generic.dup.at: malformed item: it does not fit time.Time":    as[level](item, "generic", "dup"), // of two the last one counts
 		"generic.part.level: malformed item: it does not fit int":      as[level](item, "generic", "part"),
+		"generic.exact.level: malformed item: it does not fit int":     as[exact](item, "generic", "exact"),
+		"generic.inexact.n: malformed item: it does not fit":           as[exact](item, "generic", "inexact"),
 		"generic.much: malformed item: it does not fit float64":        as[struct{ Generic struct{ Much float64 } }](item),
 		"generic: malformed item: it does not fit []int":               as[struct{ Generic []int }](item),
 		"deep" + strings.Repeat(".a", 31) + "....: malformed item":     as[struct{ Deep deep }](item),
