@@ -108,7 +108,7 @@ func ExampleNewSpaceTree() {
 	//       room kitchen
 	// the kitchen is in tower
 	// fds: space "floor 3": its composed_of names "lobby", which is not in the list
-	// fds: space "campus": its composed_of names "tower", which is not in the list
+	// fds: space "campus": its composed_of names "tower" (building), which is not in the list
 }
 
 func ExampleRoot_Matches() {

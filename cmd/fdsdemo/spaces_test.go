@@ -126,7 +126,7 @@ func TestFaultsOfSpacesAreWarnings(t *testing.T) {
 	for _, flags := range [][]string{{"--tree"}, {"--tree", "--json"}} {
 		r := s.run(append([]string{"spaces"}, flags...)...).expect(statusDone)
 		for _, want := range []string{
-			`fdsdemo: warning: space "a": it is part of itself by way of "b"; here it is a root (subscription ` + north.Spelling + ")\n",
+			`fdsdemo: warning: space "a": it is part of itself by way of "b" (room); here it is a root (subscription ` + north.Spelling + ")\n",
 			`fdsdemo: warning: space "c": a floor is part of a building, but it is part of nothing (subscription ` + north.Spelling + ")\n",
 		} {
 			if !strings.Contains(r.err, want) {
