@@ -162,6 +162,7 @@ func TestComposedOfListsTheSpacesInside(t *testing.T) {
 		{`{}`, nil, nil},
 		{`{"generic":{"composed_of":"a"}}`, nil, fds.ErrItem},
 		{`{"generic":{"composed_of":["a",1]}}`, []string{"a", "1"}, nil},
+		{`{"generic":{"composed_of":["a",null]}}`, []string{"a", ""}, nil},
 		{`{"generic":{"composed_of":["a",true]}}`, nil, fds.ErrItem},
 		{`{"generic":{"composed_of":{"space_id":"a"}}}`, nil, fds.ErrItem},
 	} {

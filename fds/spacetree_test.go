@@ -175,10 +175,11 @@ func TestTheTreeIsWalkedUpAndDown(t *testing.T) {
 }
 
 func TestAnySpaceKnowsItsFloorBuildingAndSite(t *testing.T) {
-	tree := treeFrom(t, campus+"\n lost room < g floor < c building < z site < void \n out room < s site < void \n deep site < b1")
+	tree := treeFrom(t, campus+"\n lost room < g floor < c building < z site < void \n out room < s site < void \n deep site < b1 \n short floor < d \n long floor < d building < z site < void")
 	for id, want := range map[string]string{
 		"c1": "s b1 f1", "r1": "s b1 f1", "f1": "s b1 f1", "b1": "s b1 -", "s": "s - -", "b2": "s b2 -", "su": "s b1 f1",
 		"lost": "z? c? g?", "g": "z? c? g?", "z": "z? - -", "out": "s - -", "deep": "deep b1 -",
+		"short": "z? d? short", // what a chain leaves out another says
 	} {
 		n, ok := tree.Space(id)
 		if !ok {
