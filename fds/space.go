@@ -95,8 +95,8 @@ func (s Space) PartOf() ([]Space, error) {
 }
 
 // chain returns the space, those that it is part of and, if they end in the void, nil; with an
-// error the space alone. It reads all in a single pass: each space encloses all that follow, so that a
-// pass for each would make a long chain slow.
+// error the space alone. It reads all in a single pass: each space encloses all that follow, so
+// that a pass for each would make a long chain slow.
 func (s Space) chain() (chain []*SpaceNode, err error) {
 	b, malformed := s.raw, false // part_of of the last is neither an object nor null
 	var read func(i int) (end int)
