@@ -69,7 +69,7 @@ func TestAnOpenGapIsSeen(t *testing.T) {
 	heal := inject(t, p, fdstest.Unavailable(fdstest.APIEndpoint, ""))
 	inject(t, p, fdstest.LoseSessions(o))
 	eventually(t, "the gap", func() bool { return owner.Condition().Gap != nil })
-	if g := owner.Condition().Gap; g != nil && (g.Why == "" || g.Since.IsZero()) {
+	if g := owner.Condition().Gap; g != nil && (g.Reason == "" || g.Since.IsZero()) {
 		t.Errorf("it is %+v", g)
 	}
 	stored := func() *fdsclient.Gap { // as another process sees it
@@ -80,7 +80,7 @@ func TestAnOpenGapIsSeen(t *testing.T) {
 		return g
 	}
 	eventually(t, "the gap is stored", func() bool { return stored() != nil })
-	if g, open := stored(), owner.Condition().Gap; g != nil && open != nil && (!g.Since.Equal(open.Since) || g.Why == "") {
+	if g, open := stored(), owner.Condition().Gap; g != nil && open != nil && (!g.Since.Equal(open.Since) || g.Reason == "") {
 		t.Errorf("stored is %+v, and open %+v", g, open)
 	}
 	heal()

@@ -93,10 +93,10 @@ func (g *Gaps) complete(faults *fds.ConfigError) {
 
 // Gap is a span of time of which messages may have been lost.
 type Gap struct {
-	From  time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
-	To    time.Time `json:"to,omitzero"`   // by the provider's clock; zero until it has told its time
-	Since time.Time `json:"since"`         // when it was opened, by this machine's clock
-	Why   string    `json:"why"`           // what the last outage was
+	From   time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
+	To     time.Time `json:"to,omitzero"`   // by the provider's clock; zero until it has told its time
+	Since  time.Time `json:"since"`         // when it was opened, by this machine's clock
+	Reason string    `json:"why"`           // what the last outage was
 }
 
 // GapChange is what happened to a gap.
@@ -137,7 +137,7 @@ func (c *Client) gapChanged(of following.GapEvent) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.Any("owner", e.Owner),
-		slog.String("why", e.Gap.Why),
+		slog.String("why", e.Gap.Reason),
 	}
 	for name, at := range map[string]time.Time{"from": e.Gap.From, "to": e.Gap.To, "retry_at": e.RetryAt} {
 		if !at.IsZero() {

@@ -156,7 +156,7 @@ func (s *onMosquitto) done(t *testing.T, session string) {
 	eventually(t, "the gap closed", func() bool { return len(s.gaps.all(fdsclient.GapClosed)) > 0 })
 	s.events.publish(3)
 	s.events.arrive(&s.box)
-	if why := s.gaps.all(fdsclient.GapClosed)[0].Gap.Why; !strings.Contains(why, session) {
+	if why := s.gaps.all(fdsclient.GapClosed)[0].Gap.Reason; !strings.Contains(why, session) {
 		t.Errorf("why: %s; want that the broker %s the session", why, session)
 	}
 	if len(s.box.from(delivery.FromBackfill)) == 0 {

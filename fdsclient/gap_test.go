@@ -185,7 +185,7 @@ func TestNoEventIsMissingAfterAnyOutageInTheBox(t *testing.T) {
 				e.publish(3)
 				e.arrive(&box)
 				opened, closed := gaps.all(fdsclient.GapOpened)[0], gaps.all(fdsclient.GapClosed)[0]
-				if opened.Gap.From.IsZero() || !opened.Gap.From.Before(opened.Gap.Since) || opened.Gap.Why == "" || closed.Gap.To.Before(closed.Gap.Since.Truncate(time.Second)) {
+				if opened.Gap.From.IsZero() || !opened.Gap.From.Before(opened.Gap.Since) || opened.Gap.Reason == "" || closed.Gap.To.Before(closed.Gap.Since.Truncate(time.Second)) {
 					t.Errorf("opened %+v, closed %+v", opened, closed)
 				}
 				for _, m := range box.from(delivery.FromBackfill) {

@@ -19,7 +19,7 @@ func TestTheServersSpeakTheVersionOfHTTPThatTheClientWants(t *testing.T) {
 				wanted []string
 				got    string
 			}{{[]string{"h2"}, "h2"}, {[]string{"h2", "http/1.1"}, "h2"}, {[]string{"http/1.1"}, "http/1.1"}, {nil, ""}} {
-				conn, err := tls.Dial("tcp", strings.TrimPrefix(target, "https://"), &tls.Config{Roots: p.Roots, NextProtos: test.wanted, MinVersion: tls.VersionTLS12})
+				conn, err := tls.Dial("tcp", strings.TrimPrefix(target, "https://"), &tls.Config{RootCAs: p.RootCAs(), NextProtos: test.wanted, MinVersion: tls.VersionTLS12})
 				if err != nil {
 					t.Fatalf("%s, %s: %v", name, server, err)
 				}

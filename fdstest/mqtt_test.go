@@ -56,7 +56,7 @@ func connect(t *testing.T, p *fdstest.Provider, o fdstest.Owner) (*subscriber, *
 }
 
 func dial(p *fdstest.Provider, cert tls.Certificate) (*tls.Conn, error) {
-	dialer := tls.Dialer{Config: &tls.Config{Roots: p.Roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}}
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: p.RootCAs(), Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}}
 	conn, err := dialer.Dial("tcp", strings.TrimPrefix(p.BrokerURL(), "mqtts://"))
 	if err != nil {
 		return nil, err

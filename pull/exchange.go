@@ -55,7 +55,7 @@ type exchange struct {
 	client *Client
 	ctx    context.Context // of this exchange; its cause is errTimeout when the provider took too long
 	end    context.CancelFunc
-	wait   patience
+	wait   answerTimer
 	given  time.Duration // what wait began with
 	byList bool          // as that was all that was left for the list
 	made   int           // the attempts up to this one, once it was answered as expected
@@ -71,7 +71,7 @@ func (c *Client) try(ctx context.Context, r *request) (*exchange, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	e := &exchange{request: r, client: c, ctx: ctx, end: func() { cancel(nil) }}
 	e.given, e.byList = r.list.of(c.timeout)
-	e.wait = patience{limit: c.limit, left: e.given, over: func() { cancel(errTimeout) }}
+	e.wait = answerTimer{limit: c.limit, left: e.given, over: func() { cancel(errTimeout) }}
 	opened := false
 	defer func() {
 		if !opened { // also when the Transport panics: its place in the limit is others' too

@@ -30,17 +30,17 @@ type answerBegan struct {
 // so that the provider's time and the loop's are not added up: the reader is ahead
 // by aheadBytes, twice at most, and by no more than the answer after the one in use.
 type feed struct {
-	mu      sync.Mutex
-	news    sync.Cond // for the loop
-	room    sync.Cond // for the reader
-	queue   []entry
-	bytes   int // of the entries in queue
-	begun   int // answers in queue or before it
-	used    int // answers that the loop has begun
-	stopped bool
-	over    bool
-	err     error // with over: why there is no more; nil: that was all
-	panics  any   // with over: what the reader panicked with
+	mu       sync.Mutex
+	readable sync.Cond // for the loop
+	writable sync.Cond // for the reader
+	queue    []entry
+	bytes    int // of the entries in queue
+	begun    int // answers in queue or before it
+	used     int // answers that the loop has begun
+	stopped  bool
+	over     bool
+	err      error // with over: why there is no more; nil: that was all
+	panics   any   // with over: what the reader panicked with
 
 	pending        []entry // the reader's, not yet in queue
 	pendingBytes   int
@@ -56,7 +56,7 @@ var (
 // false; whole: it never did, and all was read. The error is read's, after all
 // entries before it, or ctx's.
 func (f *feed) run(ctx context.Context, read func(context.Context) error, use func(entry) bool) (whole bool, err error) {
-	f.news.L, f.room.L = &f.mu, &f.mu
+	f.readable.L, f.writable.L = &f.mu, &f.mu
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer f.stop()
@@ -102,7 +102,7 @@ func (f *feed) read(ctx context.Context, read func(context.Context) error) {
 		defer f.mu.Unlock()
 		f.queue = append(f.queue, f.pending...)
 		f.over, f.err, f.panics = true, err, panics
-		f.news.Signal()
+		f.readable.Signal()
 	}()
 	err = read(ctx)
 }
@@ -112,8 +112,8 @@ func (f *feed) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = true
-	f.room.Signal()
-	f.news.Signal()
+	f.writable.Signal()
+	f.readable.Signal()
 }
 
 // take waits for entries and returns all that there are. Old is what it gave before.
@@ -121,10 +121,10 @@ func (f *feed) take(old []entry) (batch []entry, more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.queue) == 0 && !f.over && !f.stopped {
-		f.news.Wait()
+		f.readable.Wait()
 	}
 	batch, f.queue, f.bytes = f.queue, old[:0], 0
-	f.room.Signal()
+	f.writable.Signal()
 	return batch, len(batch) > 0
 }
 
@@ -133,7 +133,7 @@ func (f *feed) use() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.used++
-	f.room.Signal()
+	f.writable.Signal()
 }
 
 // put adds an entry. The loop sees it at the next flush.
@@ -147,14 +147,14 @@ func (f *feed) isFull() bool { return f.pendingBytes > aheadBytes }
 
 // flush hands over what was put. When the loop has enough, it pauses wait and waits
 // until it has not.
-func (f *feed) flush(ctx context.Context, wait *patience) error {
+func (f *feed) flush(ctx context.Context, wait *answerTimer) error {
 	if !f.hand() {
 		return nil
 	}
 	wait.pause()
 	f.mu.Lock()
 	for f.bytes > aheadBytes && !f.stopped {
-		f.room.Wait()
+		f.writable.Wait()
 	}
 	stopped := f.stopped
 	f.mu.Unlock()
@@ -174,7 +174,7 @@ func (f *feed) hand() (full bool) {
 		f.begun += f.pendingAnswers
 		clear(f.pending)
 		f.pending, f.pendingBytes, f.pendingAnswers = f.pending[:0], 0, 0
-		f.news.Signal()
+		f.readable.Signal()
 	}
 	return f.bytes > aheadBytes || f.stopped
 }
@@ -185,7 +185,7 @@ func (f *feed) next() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.used < f.begun && !f.stopped {
-		f.room.Wait()
+		f.writable.Wait()
 	}
 	if f.stopped {
 		return errStopped

@@ -112,7 +112,7 @@ func TestABoxOfAnEarlierVersionOpens(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.lines()[0]), &report); err != nil {
 		t.Fatal(err)
 	}
-	if gap := report.Gap; gap == nil || !gap.From.Equal(time.Date(2026, 11, 28, 6, 35, 37, 778e6, time.UTC)) || gap.Why == "" {
+	if gap := report.Gap; gap == nil || !gap.From.Equal(time.Date(2026, 11, 28, 6, 35, 37, 778e6, time.UTC)) || gap.Reason == "" {
 		t.Errorf("owners shows the gap %+v", gap)
 	}
 }

@@ -30,7 +30,7 @@ type getRequest struct {
 
 func (p *program) getCommand() *cobra.Command {
 	var ids string
-	var narrow narrowFlags
+	var filter filterFlags
 	var request getRequest
 	c := &cobra.Command{
 		Use:   "get KIND",
@@ -49,7 +49,7 @@ func (p *program) getCommand() *cobra.Command {
 					return err
 				}
 			}
-			if err := narrow.parse(c.Flags().Changed, &request.query); err != nil {
+			if err := filter.parse(c.Flags().Changed, &request.query); err != nil {
 				return err
 			}
 			return p.get(c.Context(), request)
@@ -57,9 +57,9 @@ func (p *program) getCommand() *cobra.Command {
 	}
 	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
 	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
-	c.Flags().StringVar(&narrow.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
-	c.Flags().StringVar(&narrow.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
-	c.Flags().StringVar(&narrow.language, "language", "", "texts in this `language`, such as de")
+	c.Flags().StringVar(&filter.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
+	c.Flags().StringVar(&filter.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
+	c.Flags().StringVar(&filter.language, "language", "", "texts in this `language`, such as de")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
 	return c

@@ -120,8 +120,8 @@ func TestAProviderThatCannotBePolledFor30SecondsEndsWatch(t *testing.T) {
 			s.box.Inject(c.fault)
 			began := time.Now()
 			s.run("watch").expect(statusFailed).says(c.says)
-			if took := time.Since(began); took < patience || took > patience+5*time.Second {
-				t.Errorf("it tried for %v, want %v", took, patience)
+			if took := time.Since(began); took < giveUpAfter || took > giveUpAfter+5*time.Second {
+				t.Errorf("it tried for %v, want %v", took, giveUpAfter)
 			}
 		})
 	}
@@ -138,7 +138,7 @@ func TestWatchEndsAtOnceWhenPollingCannotHelp(t *testing.T) {
 	off = s.box.Inject(fdstest.Answer(fdstest.APIEndpoint, 200, "application/json", "{}"))
 	s.run("watch").expect(statusFailed).says("name it in provider.dialect.list_member")
 	off()
-	if took := time.Since(began); took > patience/2 {
+	if took := time.Since(began); took > giveUpAfter/2 {
 		t.Errorf("it took %v", took)
 	}
 }
@@ -149,8 +149,8 @@ func TestWatchWaitsForASecondLookAtAnOwnerWhoIsPolled(t *testing.T) {
 	s.lapse(s.north)
 	began := time.Now()
 	s.run("watch").expect(statusSignIn).says("sign in again", "fdsdemo login")
-	if took := time.Since(began); took < patience || took > patience+patience/2 {
-		t.Errorf("it took %v, want a little more than %v", took, patience)
+	if took := time.Since(began); took < giveUpAfter || took > giveUpAfter+giveUpAfter/2 {
+		t.Errorf("it took %v, want a little more than %v", took, giveUpAfter)
 	}
 }
 

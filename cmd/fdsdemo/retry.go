@@ -13,14 +13,14 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// patience is how long a one-shot command tries to reach a provider.
-const patience = 30 * time.Second
+// giveUpAfter is how long a one-shot command tries to reach a provider.
+const giveUpAfter = 30 * time.Second
 
 // dueWithin bounds how long an attempt waits, from its first failure on, for the times
 // that its errors name.
 const dueWithin = 2 * time.Minute
 
-// attempts repeats what fails for a reason that may pass, until patience has run
+// attempts repeats what fails for a reason that may pass, until giveUpAfter has run
 // out since the first attempt that failed began. All work of a command shares
 // one.
 type attempts struct {
@@ -38,7 +38,7 @@ func (p *program) attempts() *attempts {
 }
 
 func (p *program) tellRetrying(err error) {
-	p.tell("fdsdemo: trying again for up to %v: %s", patience, p.sentence(err))
+	p.tell("fdsdemo: trying again for up to %v: %s", giveUpAfter, p.sentence(err))
 }
 
 // tellWaiting is about a grant on which the provider's word is not final yet.
@@ -56,11 +56,11 @@ func (p *program) tellRenewing(owner *fdsclient.Owner) {
 type due interface{ RetryAfter() time.Duration }
 
 // errNoAnswer is why an attempt was ended.
-var errNoAnswer = fmt.Errorf("the provider did not answer within %v; check its URLs in the configuration and this machine's network", patience)
+var errNoAnswer = fmt.Errorf("the provider did not answer within %v; check its URLs in the configuration and this machine's network", giveUpAfter)
 
 // do calls attempt until it succeeds, fails for good, or there is no time left. What is
 // told meanwhile names the owner whose work it is, if any. An attempt calls answered when
-// the provider has begun to answer; until then it is ended when patience runs out.
+// the provider has begun to answer; until then it is ended when giveUpAfter runs out.
 func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(ctx context.Context, answered func()) error) error {
 	var before error
 	var failing time.Time // since when
@@ -70,7 +70,7 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 		}
 		return ofOwner(err, owner)
 	}
-	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: patience})
+	spacing := backoff.New(backoff.Policy{Initial: 500 * time.Millisecond, Max: 5 * time.Second, StableAfter: giveUpAfter})
 	for {
 		err := a.renewed(ctx, owner)
 		began := time.Now()
@@ -142,7 +142,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // slowRenewal is how long a renewal may take before the user is told.
 const slowRenewal = 5 * time.Second
 
-// renewed has the owner's token at hand, before patience begins to run out: a renewal is
+// renewed has the owner's token at hand, before giveUpAfter begins to run out: a renewal is
 // waited for as long as the provider lives, since its answer may be had once only.
 func (a *attempts) renewed(ctx context.Context, owner *fdsclient.Owner) error {
 	if owner == nil {
@@ -157,9 +157,9 @@ func (a *attempts) renewed(ctx context.Context, owner *fdsclient.Owner) error {
 
 func (a *attempts) once(ctx context.Context, began time.Time, attempt func(context.Context, func()) error) error {
 	a.mu.Lock()
-	limit := patience
+	limit := giveUpAfter
 	if !a.until.IsZero() {
-		limit = max(a.until.Sub(began), patience/3) // others' failures leave each a fair try
+		limit = max(a.until.Sub(began), giveUpAfter/3) // others' failures leave each a fair try
 	}
 	a.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -182,7 +182,7 @@ func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if first = a.until.IsZero(); first {
-		a.until = began.Add(patience)
+		a.until = began.Add(giveUpAfter)
 	}
 	return time.Until(a.until), first
 }

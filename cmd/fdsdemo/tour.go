@@ -161,7 +161,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 	var first sync.Once
 	out := &lineWriter{out: t.out}
 	err := client.Run(running, func(ctx context.Context, m delivery.Message) error {
-		if err := out.write(ctx, t.eyesLine(m)); err != nil {
+		if err := out.write(ctx, t.textLine(m)); err != nil {
 			if ctx.Err() == nil {
 				t.ending.Store(true)
 				end(&outputError{err})

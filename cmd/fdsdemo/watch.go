@@ -71,7 +71,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	handler := func(ctx context.Context, m delivery.Message) error {
 		line := messageLine(m, p.outStyle.Width > 0)
 		if !asJSON {
-			line = p.eyesLine(m)
+			line = p.textLine(m)
 		}
 		if err := out.write(ctx, line); err != nil {
 			if ctx.Err() == nil {

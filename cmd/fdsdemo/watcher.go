@@ -14,7 +14,7 @@ import (
 )
 
 // watcher follows the owners of watch, who are connected or polled. While none has
-// been heard of yet, it ends the command when waiting cannot help, or when patience
+// been heard of yet, it ends the command when waiting cannot help, or when giveUpAfter
 // has run out and no error names a time that is still to come; later it ends it only
 // when every connection has stopped for good.
 type watcher struct {
@@ -47,7 +47,7 @@ func (w *watcher) begin(owners []fds.OwnerKey, polls bool) {
 		w.owners[key] = condition{}
 	}
 	w.polls, w.began = polls, time.Now()
-	w.timer = time.AfterFunc(patience, w.giveUp)
+	w.timer = time.AfterFunc(giveUpAfter, w.giveUp)
 }
 
 func (w *watcher) stop() { w.timer.Stop() }
@@ -139,11 +139,11 @@ func (w *watcher) giveUp() {
 	what := pick(w.polls, "nothing could be read", "no connection")
 	for _, c := range w.owners {
 		if c.err != nil {
-			w.end(fmt.Errorf("%s within %v: %w", what, patience, c.err))
+			w.end(fmt.Errorf("%s within %v: %w", what, giveUpAfter, c.err))
 			return
 		}
 	}
-	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, patience, pick(w.polls, "Web API", "broker")))
+	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, giveUpAfter, pick(w.polls, "Web API", "broker")))
 }
 
 // due returns how long to wait for an owner about whom the provider is asked again at a
@@ -151,7 +151,7 @@ func (w *watcher) giveUp() {
 func (w *watcher) due() (left time.Duration) {
 	for _, c := range w.owners {
 		if next := due(nil); errors.As(c.err, &next) {
-			wait := next.RetryAfter() + patience/3
+			wait := next.RetryAfter() + giveUpAfter/3
 			if time.Since(w.began)+wait <= dueWithin {
 				left = max(left, wait)
 			}

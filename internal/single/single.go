@@ -28,7 +28,7 @@ type call[T any] struct {
 // Do returns what work returns, which it calls in a goroutine of its own, unless a
 // call is under way: then it returns what that does. It waits until ctx ends, or for
 // that long; the work goes on all the same. A panic of the work is an error.
-func (f *Flight[T]) Do(ctx context.Context, patience time.Duration, work func() (T, error)) (value T, err error) {
+func (f *Flight[T]) Do(ctx context.Context, timeout time.Duration, work func() (T, error)) (value T, err error) {
 	f.mu.Lock()
 	c := f.current
 	if c == nil {
@@ -37,7 +37,7 @@ func (f *Flight[T]) Do(ctx context.Context, patience time.Duration, work func() 
 		go f.run(c, work)
 	}
 	f.mu.Unlock()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-c.done:

@@ -15,8 +15,8 @@ import (
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
-// patience bounds what a store may take under load; it is not waited for.
-const patience = 60 * time.Second
+// timeout bounds what a store may take under load; it is not waited for.
+const timeout = 60 * time.Second
 
 func saveRace(t *testing.T, handles []statestore.Store) {
 	const rounds, savers = 6, 8
@@ -76,7 +76,7 @@ func increment(ctx context.Context, s statestore.Store, key statestore.Key) erro
 
 func counting(t *testing.T, handles []statestore.Store) {
 	const goroutines, rounds = 6, 15
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for _, name := range names {
 		key := newKey(name)

@@ -13,12 +13,12 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
-// patience bounds what a store may take under load; it is not waited for.
-const patience = 60 * time.Second
+// timeout bounds what a store may take under load; it is not waited for.
+const timeout = 60 * time.Second
 
 func mustLock(t *testing.T, s tokenstore.Store, k tokenstore.Key) tokenstore.Lease {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	lease, err := s.Lock(ctx, k)
 	if err != nil {
@@ -56,7 +56,7 @@ func lockExclusion(t *testing.T, s tokenstore.Store, options Options) {
 		total  int // unguarded but for the lock: the race detector watches it
 		wg     sync.WaitGroup
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for n := range goroutines {
 		wg.Go(func() {
@@ -100,7 +100,7 @@ func lockContext(t *testing.T, s tokenstore.Store, _ Options) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("a waiter whose context is cancelled gets %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("a waiter whose context is cancelled waits on")
 	}
 	wantHeld(t, s, key(1)) // the waiters took nothing away
@@ -214,7 +214,7 @@ func concurrentReaders(t *testing.T, s tokenstore.Store, options Options) {
 		saved[n] = version(n)
 	}
 	revision := save(t, s, saved[0])
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var (
 		wg   sync.WaitGroup

@@ -304,7 +304,7 @@ func longLease(t *testing.T, s tokenstore.Store, options Options) {
 	lease.Release()
 	select {
 	case <-lease.Done():
-	case <-time.After(patience / 12):
+	case <-time.After(timeout / 12):
 		t.Error("a released lease is not done")
 	}
 	next := mustLock(t, handles[len(handles)-1], key(1))

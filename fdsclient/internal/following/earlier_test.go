@@ -82,7 +82,7 @@ func TestAStateFolderOfAnEarlierVersionOpens(t *testing.T) {
 			Filters:  []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/#", "fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/devices/+/status"},
 			Position: at("2026-11-28T10:15:30.123456789Z"),
 			Ahead:    -1500 * time.Millisecond,
-			Gap:      &Gap{From: at("2026-11-28T10:15:29Z"), To: at("2026-11-28T10:20:00.5Z"), Since: at("2026-11-28T11:20:01+01:00"), Why: `connection lost: "EOF" <&>`},
+			Gap:      &Gap{From: at("2026-11-28T10:15:29Z"), To: at("2026-11-28T10:20:00.5Z"), Since: at("2026-11-28T11:20:01+01:00"), Reason: `connection lost: "EOF" <&>`},
 		}},
 		{"1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01", "https://other.example.com/ü", record{Filters: []string{"fds/v2/1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01/events"}}},
 		{"2b7f1d2f-6cae-4d64-9c1f-3a0e2d8b4f02", "https://auth.example.com", record{Polled: &polledRecord{
@@ -90,7 +90,7 @@ func TestAStateFolderOfAnEarlierVersionOpens(t *testing.T) {
 			Statuses: listRecord{From: at("2026-11-28T10:15:31.25Z"), Seen: []byte("12345678"), Handed: []byte("abcdefgh12345678")},
 		}}},
 		{"3c8a2e3a-7dbf-4e75-8d2a-4b1f3e9c5a03", "https://auth.example.com", record{}},
-		{"4d9b3f4b-8ec0-4f86-9e3b-5c2a4fad6b04", "https://auth.example.com", record{Gap: &Gap{Since: at("2026-11-28T10:20:01Z"), Why: "unknown"}}},
+		{"4d9b3f4b-8ec0-4f86-9e3b-5c2a4fad6b04", "https://auth.example.com", record{Gap: &Gap{Since: at("2026-11-28T10:20:01Z"), Reason: "unknown"}}},
 	} {
 		id, err := fds.ParseSubscriptionID(c.id)
 		if err != nil {

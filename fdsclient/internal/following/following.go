@@ -83,10 +83,10 @@ func (a *Followers) key(owner fds.OwnerKey, name string) statestore.Key {
 
 // Gap is a span of time of which messages may have been lost.
 type Gap struct {
-	From  time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
-	To    time.Time `json:"to,omitzero"`   // by the provider's clock; zero until it has told its time
-	Since time.Time `json:"since"`         // when it was opened, by this machine's clock
-	Why   string    `json:"why"`           // what the last outage was
+	From   time.Time `json:"from,omitzero"` // zero: unknown, all that there is may be missing
+	To     time.Time `json:"to,omitzero"`   // by the provider's clock; zero until it has told its time
+	Since  time.Time `json:"since"`         // when it was opened, by this machine's clock
+	Reason string    `json:"why"`           // what the last outage was
 }
 
 // Change is what happened to a gap.

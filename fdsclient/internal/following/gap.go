@@ -112,7 +112,7 @@ func (f *Follower) Subscribed(ctx context.Context, s push.Subscribed) error {
 // when live messages need not wait for it; nil: nothing can be fetched. Found is the one
 // that the store has.
 func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
-	now := Gap{Since: time.Now(), Why: why}
+	now := Gap{Since: time.Now(), Reason: why}
 	f.mu.Lock()
 	switch open := cmp.Or(f.gap.open, found); {
 	case open != nil:

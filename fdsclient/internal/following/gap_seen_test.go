@@ -26,13 +26,13 @@ func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
 			a := mode(t, nil)
 			id := fds.NewSubscriptionID()
 			key := fds.OwnerKey{Issuer: issuer, SubscriptionID: id}
-			a.put(t, key, record{Filters: []string{id.Root().String() + "#"}, Position: time.Now(), Gap: &Gap{From: time.Now(), Since: time.Now(), Why: "a crash"}})
+			a.put(t, key, record{Filters: []string{id.Root().String() + "#"}, Position: time.Now(), Gap: &Gap{From: time.Now(), Since: time.Now(), Reason: "a crash"}})
 			f := a.follow(t, a.owner(t, id, api.of(key)), new(handled).handle)
 			if name == "polled" {
 				f.Poll()
 			}
 			time.Sleep(time.Hour)
-			if seen := f.Seen().Gap; seen == nil || seen.Why != "a crash" {
+			if seen := f.Seen().Gap; seen == nil || seen.Reason != "a crash" {
 				t.Errorf("%s: before there is a connection the gap that is seen is %v", name, seen)
 			}
 			api.change(func() { down = false })

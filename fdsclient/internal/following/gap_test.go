@@ -74,7 +74,7 @@ func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *test
 		all := pushing(t, func(c *config) {
 			c.Dialect = byDate
 			c.Store = &slowState{slow: func(s record) time.Duration {
-				if s.Gap != nil && s.Gap.Why == "the second" {
+				if s.Gap != nil && s.Gap.Reason == "the second" {
 					return 10 * time.Minute // over Retry.Max
 				}
 				return 0

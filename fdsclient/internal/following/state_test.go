@@ -209,7 +209,7 @@ func TestWhatAnotherProcessHasStoredMeanwhileIsJoined(t *testing.T) {
 		began := theirs.Position
 		theirs.Filters = append(theirs.Filters, "theirs")
 		theirs.Position = began.Add(-time.Minute)
-		theirs.Gap = &Gap{From: began.Add(-time.Hour), Since: time.Now(), Why: "theirs"}
+		theirs.Gap = &Gap{From: began.Add(-time.Hour), Since: time.Now(), Reason: "theirs"}
 		theirs.Polled = &polledRecord{Events: listRecord{From: began}}
 		all.put(t, f.owner.Key, theirs)
 		if err := f.SaveFilters(t.Context(), append(f.Filters(), "ours")); err != nil {
@@ -237,7 +237,7 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
 		time.Sleep(time.Hour)
 		theirs := all.state(t, f.owner.Key)
-		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Why: "theirs"}
+		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Reason: "theirs"}
 		all.put(t, f.owner.Key, theirs)
 		subscribed(t, f, push.Subscribed{Last: errLost}) // Wait passes, and the gap is stored
 		if gap := all.state(t, f.owner.Key).Gap; gap == nil || !gap.From.Equal(theirs.Gap.From) {
@@ -268,7 +268,7 @@ func TestAGapThatAnotherProcessWidensIsReadAnew(t *testing.T) {
 		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
 		time.Sleep(time.Hour)
 		theirs := all.state(t, f.owner.Key)
-		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Why: "theirs"}
+		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Reason: "theirs"}
 		all.put(t, f.owner.Key, theirs)
 		subscribed(t, f, push.Subscribed{Last: errLost}) // Wait passes while the handler is at work
 		close(goOn)

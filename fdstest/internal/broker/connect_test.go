@@ -279,7 +279,7 @@ func TestCloseTellsClientsAndEndsHandshakes(t *testing.T) {
 	w.Close()
 	select {
 	case <-closed:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("Close hangs")
 	}
 	if _, err := f.Publish("fds/v2/"+id+"/x", nil, 1, false); !errors.Is(err, ErrClosed) {

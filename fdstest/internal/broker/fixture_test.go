@@ -29,8 +29,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// timeout is how long a test waits for what must happen.
+const timeout = 20 * time.Second
 
 // An authority issues certificates that are valid at any time, also at that of
 // a synctest bubble.
@@ -176,7 +176,7 @@ type wire struct {
 
 func newWire(tb testing.TB, c net.Conn) *wire {
 	tb.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(timeout))
 	return &wire{c, tb}
 }
 
@@ -308,9 +308,9 @@ func (f *fixture) publish(clientID, below, payload string, qos byte) {
 // until waits for a condition.
 func until(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			tb.Fatalf("not within %v: %s", patience, what)
+			tb.Fatalf("not within %v: %s", timeout, what)
 		}
 	}
 }
@@ -330,7 +330,7 @@ func (f *fixture) pahoClient(clientID string, cleanStart bool, receiveMaximum ui
 			return true, nil
 		}},
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if _, err := client.Connect(ctx, &paho.Connect{
 		ClientID: clientID, CleanStart: cleanStart, KeepAlive: 30,
@@ -347,7 +347,7 @@ func (f *fixture) pahoClient(clientID string, cleanStart bool, receiveMaximum ui
 
 func (f *fixture) pahoSubscribe(client *paho.Client, filter string) {
 	f.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if _, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}}); err != nil {
 		f.tb.Fatal(err)

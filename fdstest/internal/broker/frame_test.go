@@ -186,7 +186,7 @@ func FuzzAConnectionSurvivesAnyBytes(f *testing.F) {
 
 	log := &logBuffer{}
 	fixture := start(f, func(c *Config) {
-		c.ConnectTimeout = patience
+		c.ConnectTimeout = timeout
 		c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError})) // panics only
 	})
 	watcher := fixture.subscriber(bystander, nil)
@@ -209,20 +209,20 @@ func FuzzAConnectionSurvivesAnyBytes(f *testing.F) {
 			fixture.untrack(c)
 		}()
 		go io.Copy(io.Discard, client)
-		client.SetWriteDeadline(time.Now().Add(patience))
+		client.SetWriteDeadline(time.Now().Add(timeout))
 		_, _ = client.Write(prefix)
 		_, _ = client.Write(data)
 		client.Close()
 		select {
 		case <-ended:
-		case <-time.After(patience):
+		case <-time.After(timeout):
 			t.Fatal("the connection does not end")
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		feed(t, nil, data)
 		feed(t, appendPacket(nil, connectPacket(id, nil)), data)
-		watcher.SetDeadline(time.Now().Add(patience))
+		watcher.SetDeadline(time.Now().Add(timeout))
 		watcher.tb = t
 		watcher.roundTrip()
 		if text := log.String(); text != "" {

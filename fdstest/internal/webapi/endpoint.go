@@ -74,7 +74,7 @@ func (a *API) read(r *http.Request, kind world.Kind, owners []fds.SubscriptionID
 	if message != "" {
 		return failure(http.StatusBadRequest, message)
 	}
-	owners, failed := q.narrow(owners)
+	owners, failed := q.ownersAsked(owners)
 	if failed != nil {
 		return *failed
 	}

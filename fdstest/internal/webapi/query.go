@@ -39,10 +39,10 @@ func (a *API) ownerReader(known map[string]func(value string) bool, q *query) {
 	}
 }
 
-// narrow returns the one of the token's owners whose items are wanted, or all. A token
+// ownersAsked returns the one of the token's owners whose items are wanted, or all. A token
 // that does not cover that one is refused, although what it does not cover is otherwise
 // as if it did not exist: who names an owner shall learn of a mistake.
-func (q query) narrow(owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
+func (q query) ownersAsked(owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
 	switch {
 	case q.owner.IsZero():
 		return owners, nil

@@ -21,7 +21,7 @@ func (a *API) oneTag(r *http.Request, owners []fds.SubscriptionID, id string) an
 }
 
 func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID) answer {
-	owners, failed := a.narrowed(r, owners)
+	owners, failed := a.ownersAsked(r, owners)
 	if failed != nil {
 		return *failed
 	}
@@ -43,7 +43,7 @@ func (a *API) createTag(w http.ResponseWriter, r *http.Request, owners []fds.Sub
 }
 
 func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string) answer {
-	owners, failed := a.narrowed(r, owners)
+	owners, failed := a.ownersAsked(r, owners)
 	if failed != nil {
 		return *failed
 	}
@@ -54,7 +54,7 @@ func (a *API) deleteTag(r *http.Request, owners []fds.SubscriptionID, id string)
 }
 
 func (a *API) setEntities(w http.ResponseWriter, r *http.Request, owners []fds.SubscriptionID, id string) answer {
-	owners, failed := a.narrowed(r, owners)
+	owners, failed := a.ownersAsked(r, owners)
 	if failed != nil {
 		return *failed
 	}
@@ -89,9 +89,9 @@ func tagFailure(err error) answer {
 	return failure(http.StatusInternalServerError, "")
 }
 
-// narrowed takes the query of a request that knows no parameter but the one that names
+// ownersAsked takes the query of a request that knows no parameter but the one that names
 // an owner.
-func (a *API) narrowed(r *http.Request, owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
+func (a *API) ownersAsked(r *http.Request, owners []fds.SubscriptionID) ([]fds.SubscriptionID, *answer) {
 	var q query
 	known := make(map[string]func(string) bool)
 	a.ownerReader(known, &q)
@@ -99,7 +99,7 @@ func (a *API) narrowed(r *http.Request, owners []fds.SubscriptionID) ([]fds.Subs
 		ans := failure(http.StatusBadRequest, message)
 		return nil, &ans
 	}
-	return q.narrow(owners)
+	return q.ownersAsked(owners)
 }
 
 // readBody takes a JSON body of at most MaxBody bytes.

@@ -7,10 +7,10 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-// narrowFlags are those of get for which FDS names no query parameter.
-type narrowFlags struct{ from, to, language string }
+// filterFlags are those of get for which FDS names no query parameter.
+type filterFlags struct{ from, to, language string }
 
-func (f narrowFlags) parse(given func(flag string) bool, query *pull.Query) error {
+func (f filterFlags) parse(given func(flag string) bool, query *pull.Query) error {
 	var err error
 	if given("from") {
 		if query.From, err = parseTime("--from", f.from, false); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// patience is the time-out of one answer and its place in the limit. Both are given
+// answerTimer is the time-out of one answer and its place in the limit. Both are given
 // back while the provider is not what is waited for. It begins paused.
-type patience struct {
+type answerTimer struct {
 	limit *fds.Limit
 	left  time.Duration
 	over  func() // called when none is left
@@ -36,7 +36,7 @@ func (a *allowance) of(d time.Duration) (time.Duration, bool) {
 	return max(a.left, 0), true
 }
 
-func (p *patience) pause() {
+func (p *answerTimer) pause() {
 	if !p.runs {
 		return
 	}
@@ -46,7 +46,7 @@ func (p *patience) pause() {
 	p.limit.Release()
 }
 
-func (p *patience) resume(ctx context.Context) error {
+func (p *answerTimer) resume(ctx context.Context) error {
 	if p.runs {
 		return nil
 	}

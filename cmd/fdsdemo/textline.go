@@ -8,8 +8,8 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// eyesLine shows a message to a person: when, whose, where, what.
-func (p *program) eyesLine(m delivery.Message) []byte {
+// textLine shows a message to a person: when, whose, where, what.
+func (p *program) textLine(m delivery.Message) []byte {
 	where := strings.Join(m.Levels, "/")
 	if where == "" { // it did not come by a topic, which names the device
 		where = string(m.Kind)
