@@ -120,7 +120,7 @@ func loadFor(system string) ([]surface, error) {
 
 func isPublic(module, path, name string) bool {
 	elements := strings.Split(strings.TrimPrefix(strings.TrimPrefix(path, module), "/"), "/")
-	return name != "main" && !slices.Contains(private, elements[0]) && !slices.Contains(elements, "internal")
+	return path != module && name != "main" && !slices.Contains(private, elements[0]) && !slices.Contains(elements, "internal")
 }
 
 // look returns a package's surface. isPublic tells the packages that have one.
