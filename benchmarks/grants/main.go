@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,18 +32,30 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
+type options struct{ owners, renewals, callers, rounds int }
+
 func main() {
-	if err := run(); err != nil {
+	var o options
+	flag.IntVar(&o.owners, "owners", 10_000, "grants in the folder")
+	flag.IntVar(&o.renewals, "renewals", 300, "renewals, one after the other")
+	flag.IntVar(&o.callers, "callers", 100, "callers at once on a token endpoint that fails")
+	flag.IntVar(&o.rounds, "rounds", 5, "runs of the measurement of a fresh token, a second each; the table has the best")
+	flag.Parse()
+	if flag.NArg() > 0 || o.owners < 1 || o.renewals < 1 || o.callers < 1 || o.rounds < 1 {
+		fmt.Fprintln(os.Stderr, "grants: there are no arguments, and numbers are at least 1")
+		os.Exit(2)
+	}
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "grants:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(o options) error {
 	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(out, "%d cores\tfds-go\tx/oauth2\tratio\n", runtime.GOMAXPROCS(0))
-	for _, measure := range []func(*tabwriter.Writer) error{fresh, failing, renewing, fleet} {
-		if err := measure(out); err != nil {
+	for _, measure := range []func(options, *tabwriter.Writer) error{fresh, failing, renewing, fleet} {
+		if err := measure(o, out); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
@@ -127,7 +140,7 @@ func (s *server) one(left time.Duration) (*fdsclient.Client, *fdsclient.Owner, e
 }
 
 // fresh measures a token that needs no renewal, with all cores asking.
-func fresh(out *tabwriter.Writer) error {
+func fresh(o options, out *tabwriter.Writer) error {
 	s := newServer(http.NotFound)
 	defer s.Close()
 	client, owner, err := s.one(50 * time.Minute)
@@ -140,7 +153,7 @@ func fresh(out *tabwriter.Writer) error {
 	// In turns, and the best of each: whatever else runs here takes its share of
 	// some rounds.
 	var ours, theirs testing.BenchmarkResult
-	for range 5 {
+	for range o.rounds {
 		ours = better(ours, measure(func() error { _, err := owner.Token(ctx); return err }))
 		theirs = better(theirs, measure(func() error { _, err := source.Token(); return err }))
 	}
@@ -171,9 +184,9 @@ func measure(call func() error) testing.BenchmarkResult {
 	})
 }
 
-// failing measures 100 callers on an expired token and a token endpoint that
+// failing measures callers at once on an expired token and a token endpoint that
 // fails after 100 ms.
-func failing(out *tabwriter.Writer) error {
+func failing(o options, out *tabwriter.Writer) error {
 	s := newServer(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(100 * time.Millisecond)
 		http.Error(w, "down", http.StatusServiceUnavailable)
@@ -192,30 +205,31 @@ func failing(out *tabwriter.Writer) error {
 		return err
 	}
 	s.requests.Store(0)
-	ours, ourRequests := storm(s, func() error { _, err := owner.Token(ctx); return err })
-	again, againRequests := storm(s, func() error { _, err := owner.Token(ctx); return err })
-	theirs, theirRequests := storm(s, func() error { _, err := source.Token(); return err })
-	fmt.Fprintf(out, "100 callers, failing endpoint\t%v\t%v\t%.3f\n", ours.Round(time.Millisecond), theirs.Round(time.Millisecond), ours.Seconds()/theirs.Seconds())
+	ours, ourRequests := storm(o, s, func() error { _, err := owner.Token(ctx); return err })
+	again, againRequests := storm(o, s, func() error { _, err := owner.Token(ctx); return err })
+	theirs, theirRequests := storm(o, s, func() error { _, err := source.Token(); return err })
+	fmt.Fprintf(out, "%d callers, failing endpoint\t%v\t%v\t%.3f\n", o.callers, ours.Round(time.Millisecond), theirs.Round(time.Millisecond), ours.Seconds()/theirs.Seconds())
 	fmt.Fprintf(out, "  requests\t%d\t%d\t\n", ourRequests, theirRequests)
-	fmt.Fprintf(out, "  100 callers right after\t%v, %d requests\t\t\n", again.Round(time.Microsecond), againRequests)
+	fmt.Fprintf(out, "  %d callers right after\t%v, %d requests\t\t\n", o.callers, again.Round(time.Microsecond), againRequests)
 	return nil
 }
 
-// storm has 100 callers ask at once, and returns when the last was answered.
-func storm(s *server, call func() error) (time.Duration, int64) {
+// storm has callers ask at once. It returns when the last was answered, and how many requests that
+// took.
+func storm(o options, s *server, call func() error) (time.Duration, int64) {
 	before := s.requests.Load()
 	start := time.Now()
 	var all sync.WaitGroup
-	for range 100 {
+	for range o.callers {
 		all.Go(func() { _ = call() })
 	}
 	all.Wait()
 	return time.Since(start), s.requests.Load() - before
 }
 
-// fleet measures what 10,000 owners cost.
-func fleet(out *tabwriter.Writer) error {
-	const owners = 10_000
+// fleet measures what many owners cost.
+func fleet(o options, out *tabwriter.Writer) error {
+	owners := o.owners
 	s := newServer(http.NotFound)
 	defer s.Close()
 	folder, err := os.MkdirTemp("", "grants")
@@ -230,7 +244,7 @@ func fleet(out *tabwriter.Writer) error {
 	}
 	start := time.Now()
 	for n := range owners {
-		if _, err := store.Save(ctx, s.grant(n, 30*time.Minute+time.Duration(n)*time.Hour/owners)); err != nil {
+		if _, err := store.Save(ctx, s.grant(n, 30*time.Minute+time.Duration(n)*time.Hour/time.Duration(owners))); err != nil {
 			return err
 		}
 	}
@@ -248,7 +262,7 @@ func fleet(out *tabwriter.Writer) error {
 		}
 		listed++
 	}
-	fmt.Fprintf(out, "%d grants: save each\t%v\t\t\n", listed, (saved / owners).Round(time.Microsecond))
+	fmt.Fprintf(out, "%d grants: save each\t%v\t\t\n", listed, (saved / time.Duration(owners)).Round(time.Microsecond))
 	fmt.Fprintf(out, "  open with a passphrase\t%v\t\t\n", opened.Round(time.Millisecond))
 	fmt.Fprintf(out, "  list\t%v\t\t\n", time.Since(start).Round(time.Millisecond))
 
@@ -270,7 +284,7 @@ func fleet(out *tabwriter.Writer) error {
 	}
 	took := time.Since(start)
 	heapAfter, goroutinesAfter := used()
-	fmt.Fprintf(out, "  first token each, from the store\t%v\t\t\n", (took / owners).Round(time.Microsecond))
+	fmt.Fprintf(out, "  first token each, from the store\t%v\t\t\n", (took / time.Duration(owners)).Round(time.Microsecond))
 	fmt.Fprintf(out, "  heap each, its access token left out\t%d B\t\t\n", int(heapAfter-heap)/owners-tokenBytes)
 	fmt.Fprintf(out, "  idle goroutines of all\t%d\t\t\n", goroutinesAfter-goroutines)
 	runtime.KeepAlive(all)

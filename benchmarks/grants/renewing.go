@@ -18,8 +18,8 @@ import (
 
 // renewing measures a renewal whose answer is on disk before its token is given out, of
 // one owner, one after the other. x/oauth2 asks the same server and keeps nothing.
-func renewing(out *tabwriter.Writer) error {
-	const renewals = 300
+func renewing(o options, out *tabwriter.Writer) error {
+	renewals := time.Duration(o.renewals)
 	filler := strings.Repeat("x", tokenBytes)
 	var issued atomic.Int64
 	s := newServer(func(w http.ResponseWriter, r *http.Request) {

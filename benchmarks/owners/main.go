@@ -38,6 +38,7 @@ func main() {
 	flag.DurationVar(&o.keepAlive, "keepalive", time.Minute, "keep-alive of all connections")
 	flag.DurationVar(&o.down, "down", 2*time.Second, "how long a restarted broker is away")
 	flag.IntVar(&o.rounds, "rounds", 1, "runs of each measurement; the table gives the medians")
+	flag.BoolVar(&o.together, "together", false, "measure all clients at once: quick, and the figures mean nothing")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for heap and goroutine profiles of the idle clients, and CPU profiles of their throughput and latency")
 	clients := flag.String("clients", "", "names of the clients that are measured, separated by |; default all")
 	broker := flag.String("broker", "both", "mosquitto, embedded or both")
@@ -70,7 +71,7 @@ type options struct {
 	idle, latency, keepAlive, down time.Duration
 	brokers                        []string
 	profiles                       string
-	together                       bool // measure all clients at once: quick, and the times mean nothing
+	together                       bool
 }
 
 const (
