@@ -1,0 +1,5 @@
+package statetest_test
+
+import "testing"
+
+func TestTheStoreOfTheExamplePasses(t *testing.T) { testMyStore(t) }

@@ -1,0 +1,5 @@
+package storetest_test
+
+import "testing"
+
+func TestTheStoreOfTheExamplePasses(t *testing.T) { testMyStore(t) }
