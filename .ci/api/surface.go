@@ -81,7 +81,7 @@ type listed struct {
 // loadFor reads the types that the compiler wrote for one system.
 func loadFor(system string) ([]surface, error) {
 	list := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Name,Export,Module", "./...")
-	list.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
+	list.Env = append(os.Environ(), "GOOS="+system)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
