@@ -39,14 +39,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	connection, err := push.New(push.Config{
-		Owner:     fds.OwnerKey{Issuer: provider.Issuer(), SubscriptionID: owner.SubscriptionID},
+		Issuer:    provider.Issuer(),
 		Root:      root,
 		BrokerURL: provider.BrokerURL(),
-		RootCAs:   provider.RootCAs(), // leave it out for the system's
+		Roots:     provider.Roots, // leave it out for the system's
 		Certificate: func(context.Context) (*tls.Certificate, error) {
 			return &issued.TLS, nil // asked for before every dial: read the file anew
 		},
-		Topics: []string{"devices/#"}, // below the owner's root
+		Settings: push.Settings{Topics: []string{"devices/#"}}, // below the owner's root
 		OnState: func(s push.State) {
 			if s.Phase == push.Connected {
 				fmt.Println("connected") // something may have been missed: fetch it from the Web API

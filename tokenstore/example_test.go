@@ -24,7 +24,7 @@ func ExampleOpenFolder() {
 	ctx := context.Background()
 	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{
 		Path:       filepath.Join(dir, "grants"), // is made
-		Passphrase: tokenstore.NewSecret("correct horse battery staple"),
+		Passphrase: fds.NewSecret("correct horse battery staple"),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -33,7 +33,7 @@ func ExampleOpenFolder() {
 	_, err = store.Save(ctx, tokenstore.Grant{
 		Key:           key,
 		Subscriptions: []string{"9f1c6b0a-4d2e-4c8b-9a37-0e5d1c2b3a4f"},
-		RefreshToken:  tokenstore.NewSecret("r1"),
+		RefreshToken:  fds.NewSecret("r1"),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -60,7 +60,7 @@ func ExampleStore() {
 	var store tokenstore.Store = tokenstore.OpenMemory()
 	ctx := context.Background()
 	key := tokenstore.Key{Issuer: "https://auth.example.com", ClientID: "fleet-app", GrantID: "1"}
-	_, err := store.Save(ctx, tokenstore.Grant{Key: key, RefreshToken: tokenstore.NewSecret("r1")}) // at the sign-in
+	_, err := store.Save(ctx, tokenstore.Grant{Key: key, RefreshToken: fds.NewSecret("r1")}) // at the sign-in
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func ExampleStore() {
 			return err // no room for the answer: the server is not asked
 		}
 		access, refresh := "a2", "r2" // what the token endpoint answers; r1 is spent now
-		grant.AccessToken, grant.RefreshToken = tokenstore.NewSecret(access), tokenstore.NewSecret(refresh)
+		grant.AccessToken, grant.RefreshToken = fds.NewSecret(access), fds.NewSecret(refresh)
 		grant.Renewal = tokenstore.Renewal{}
 		_, err = store.Save(ctx, grant) // before the access token is used
 		return err
