@@ -136,11 +136,11 @@ func TestAttackACertificateSourceThatPanicsEndsNothing(t *testing.T) {
 		roots  func(context.Context) (*x509.CertPool, error)
 		says   string
 	}{
-		"the source":      {panics("no vault\x1b[31m"), nil, `Config.Certificates panicked: "no vault`},
-		"with an error":   {panics(errors.New("no vault")), nil, `Config.Certificates panicked: "no vault"`},
-		"a source of nil": {nil, nil, "Config.Certificates panicked"},
-		"the key":         {certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &broken, nil }), nil, "private key panicked"},
-		"the roots":       {certificatesOf(p), func(context.Context) (*x509.CertPool, error) { panic("no roots") }, `Provider.Roots panicked: "no roots"`},
+		"the source":    {panics("no vault\x1b[31m"), nil, `Config.Certificates panicked: "no vault`},
+		"with an error": {panics(errors.New("no vault")), nil, `Config.Certificates panicked: "no vault"`},
+		"a nil folder":  {(*fdsclient.CertificateFolder)(nil).Certificate, nil, "Config.Certificates panicked"},
+		"the key":       {certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &broken, nil }), nil, "private key panicked"},
+		"the roots":     {certificatesOf(p), func(context.Context) (*x509.CertPool, error) { panic("no roots") }, `Provider.Roots panicked: "no roots"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := configure(t, p)
