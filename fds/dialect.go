@@ -60,20 +60,22 @@ type Dialect struct {
 func (d Dialect) Faults() []Fault {
 	var e ConfigError
 	p := d.Paging
-	taken := map[string]string{"ids": "which is a parameter of FDS itself"}
+	taken := map[string]string{"ids": ""} // which is FDS' own
 	for _, named := range []struct{ setting, name string }{
 		{"FromParameter", d.FromParameter}, {"ToParameter", d.ToParameter}, {"LanguageParameter", d.LanguageParameter}, {"SubscriptionParameter", d.SubscriptionParameter},
 		{"Paging.PageParameter", p.PageParameter}, {"Paging.OffsetParameter", p.OffsetParameter}, {"Paging.CursorParameter", p.CursorParameter}, {"Paging.SizeParameter", p.SizeParameter},
 	} {
-		if by, twice := taken[named.name]; twice {
-			e.Add(named.setting, "", "is %.100q, %s", named.name, by)
+		if by, twice := taken[named.name]; twice && by == "" {
+			e.Add(named.setting, "", "is %.100q, which is a parameter of FDS itself", named.name)
+		} else if twice {
+			e.Add(named.setting, "", "is %.100q, which means something else already", named.name).Other = by
 		}
 		if named.name != "" {
-			taken[named.name] = "which another setting names already"
+			taken[named.name] = named.setting
 		}
 	}
 	if d.SubscriptionParameter != "" && d.TagParameter == d.SubscriptionParameter {
-		e.Add("TagParameter", "", "is %.100q, by which an owner is asked for already", d.TagParameter)
+		e.Add("TagParameter", "", "is %.100q, which means something else already", d.TagParameter).Other = "SubscriptionParameter"
 	}
 	for _, topic := range []struct{ setting, template string }{{"EventTopic", d.EventTopic}, {"StatusTopic", d.StatusTopic}} {
 		if _, why := parseTemplate(topic.template); topic.template != "" && why != "" {

@@ -25,20 +25,20 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		dialect fds.Dialect
 		want    []string
 	}{
-		{fds.Dialect{FromParameter: "at", ToParameter: "at"}, []string{`ToParameter is "at", which another setting names already`}},
+		{fds.Dialect{FromParameter: "at", ToParameter: "at"}, []string{`ToParameter is "at", which means something else already (see FromParameter)`}},
 		{fds.Dialect{SubscriptionParameter: "ids"}, []string{`SubscriptionParameter is "ids", which is a parameter of FDS itself`}},
-		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`TagParameter is "a", by which an owner is asked for already`}},
+		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`TagParameter is "a", which means something else already (see SubscriptionParameter)`}},
 		{fds.Dialect{LanguageParameter: "ids"}, []string{`LanguageParameter is "ids", which is a parameter of FDS itself`}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}},
-			[]string{`Paging.CursorParameter is "c", beside "p" of another way to page; take one away: a provider pages in one way`}},
-		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorMember: "next"}}, []string{"Paging.CursorMember and the cursor's parameter go together"}},
+			[]string{`Paging.CursorParameter is set beside another way to page (see Paging.PageParameter); take one away: a provider pages in one way`}},
+		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorMember: "next"}}, []string{"Paging.CursorMember goes together with the cursor's parameter (see Paging.CursorParameter)"}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorParameter: "c", CursorMember: "list.next"}},
-			[]string{`ListMember is "list", beside the member "list.next" that leads to the next page; where a member leads to the next page an answer is an object: name its other member, which holds the list`}},
+			[]string{`ListMember is "list", beside the member "list.next" that leads to the next page (see Paging.CursorMember); where a member leads to the next page an answer is an object: name its other member, which holds the list`}},
 		{fds.Dialect{Paging: fds.Paging{FirstPage: 1, Size: 10}},
-			[]string{"Paging.FirstPage needs a parameter for the page, and is not negative", "Paging.SizeParameter and a positive size go together"}},
+			[]string{"Paging.FirstPage needs a parameter for the page, and is not negative (see Paging.PageParameter)", "Paging.SizeParameter goes together with a positive size (see Paging.Size)"}},
 		{fds.Dialect{Paging: fds.Paging{PageParameter: "p", FirstPage: -1, SizeParameter: "p", Size: -1}},
-			[]string{`Paging.SizeParameter is "p", which another setting names already`,
-				"Paging.FirstPage needs a parameter for the page, and is not negative", "Paging.SizeParameter and a positive size go together"}},
+			[]string{`Paging.SizeParameter is "p", which means something else already (see Paging.PageParameter)`,
+				"Paging.FirstPage needs a parameter for the page, and is not negative (see Paging.PageParameter)", "Paging.SizeParameter goes together with a positive size (see Paging.Size)"}},
 	} {
 		var texts []string
 		for _, fault := range test.dialect.Faults() {

@@ -6,16 +6,20 @@ import (
 )
 
 // Fault is one thing that is wrong with a configuration. Neither text names a setting: where
-// settings have other names, as in a file, Field alone is to be translated.
+// settings have other names, as in a file, Field and Other alone are to be translated.
 type Fault struct {
 	Field   string // the setting's path from the configuration down, such as Provider.Dialect.TimeLayout
+	Other   string // another setting that it is about, by its path; may be empty
 	Problem string // what is wrong with it, to be read after its name: "is missing"
 	Remedy  string // what to do; may be empty
 }
 
-// String returns field, problem and remedy in one line.
+// String returns all in one line.
 func (f Fault) String() string {
 	text := f.Field + " " + f.Problem
+	if f.Other != "" {
+		text += " (see " + f.Other + ")"
+	}
 	if f.Remedy != "" {
 		text += "; " + f.Remedy
 	}
@@ -37,9 +41,10 @@ func (e *ConfigError) Error() string {
 // Unwrap returns ErrConfig.
 func (e *ConfigError) Unwrap() error { return ErrConfig }
 
-// Add appends a fault, of which format and args make the problem.
-func (e *ConfigError) Add(field, remedy, format string, args ...any) {
+// Add appends a fault, of which format and args make the problem, and returns it.
+func (e *ConfigError) Add(field, remedy, format string, args ...any) *Fault {
 	e.Faults = append(e.Faults, Fault{Field: field, Problem: fmt.Sprintf(format, args...), Remedy: remedy})
+	return &e.Faults[len(e.Faults)-1]
 }
 
 // Err returns e where it has faults, or else nil.

@@ -57,11 +57,11 @@ func (p Paging) faults(list string, e *ConfigError) {
 	members := []struct{ setting, name string }{{"CursorMember", p.CursorMember}, {"NextMember", p.NextMember}, {"MoreMember", p.MoreMember}}
 	for i, m := range members {
 		if m.name != "" && (list == "" || isWithin(m.name, list) || isWithin(list, m.name)) {
-			e.Add("ListMember", "where a member leads to the next page an answer is an object: name its other member, which holds the list", "is %.100q, beside the member %.100q that leads to the next page", list, m.name)
+			e.Add("ListMember", "where a member leads to the next page an answer is an object: name its other member, which holds the list", "is %.100q, beside the member %.100q that leads to the next page", list, m.name).Other = "Paging." + m.setting
 		}
 		for _, other := range members[:i] {
 			if m.name != "" && m.name == other.name {
-				e.Add("Paging."+m.setting, "", "is %.100q, which another setting names already", m.name)
+				e.Add("Paging."+m.setting, "", "is %.100q, which means something else already", m.name).Other = "Paging." + other.setting
 			}
 		}
 	}
@@ -69,21 +69,21 @@ func (p Paging) faults(list string, e *ConfigError) {
 	for i, way := range ways {
 		for _, other := range ways[:i] {
 			if way.name != "" && other.name != "" {
-				e.Add("Paging."+way.setting, "take one away: a provider pages in one way", "is %.100q, beside %.100q of another way to page", way.name, other.name)
+				e.Add("Paging."+way.setting, "take one away: a provider pages in one way", "is set beside another way to page").Other = "Paging." + other.setting
 			}
 		}
 	}
 	if (p.CursorParameter == "") != (p.CursorMember == "") {
-		e.Add("Paging.CursorMember", "", "and the cursor's parameter go together")
+		e.Add("Paging.CursorMember", "", "goes together with the cursor's parameter").Other = "Paging.CursorParameter"
 	}
 	if p.MoreMember != "" && p.PageParameter == "" && p.OffsetParameter == "" && p.CursorParameter == "" {
 		e.Add("Paging.MoreMember", "", "needs a parameter for the page, the offset or the cursor")
 	}
 	if p.FirstPage < 0 || p.FirstPage != 0 && p.PageParameter == "" {
-		e.Add("Paging.FirstPage", "", "needs a parameter for the page, and is not negative")
+		e.Add("Paging.FirstPage", "", "needs a parameter for the page, and is not negative").Other = "Paging.PageParameter"
 	}
 	if p.Size < 0 || (p.Size == 0) != (p.SizeParameter == "") {
-		e.Add("Paging.SizeParameter", "", "and a positive size go together")
+		e.Add("Paging.SizeParameter", "", "goes together with a positive size").Other = "Paging.Size"
 	}
 }
 

@@ -32,23 +32,23 @@ func (a *Application) checkMethod(faults *fds.ConfigError) {
 	switch a.AuthMethod {
 	case "":
 		if !a.ClientSecret.IsZero() && a.Key != nil {
-			faults.Add(field, "choose one", "is missing, and there are a client secret and a key")
+			faults.Add(field, "choose one", "is missing, and there are a client secret and a key").Other = "Application.Key"
 		}
 	case AuthNone:
 		if !a.ClientSecret.IsZero() {
-			faults.Add(field, "", "none does not go with a client secret")
+			faults.Add(field, "", "none does not go with a client secret").Other = "Application.ClientSecret"
 		}
 	case AuthClientSecretBasic, AuthClientSecretPost:
 		if a.ClientSecret.IsZero() {
-			faults.Add(field, "", "%s needs a client secret", a.AuthMethod)
+			faults.Add(field, "", "%s needs a client secret", a.AuthMethod).Other = "Application.ClientSecret"
 		}
 	case AuthTLS, AuthSelfSignedTLS:
 		if a.Certificate == nil {
-			faults.Add(field, "", "%s needs a client certificate", a.AuthMethod)
+			faults.Add(field, "", "%s needs a client certificate", a.AuthMethod).Other = "Application.Certificate"
 		}
 	case AuthPrivateKeyJWT:
 		if a.Key == nil {
-			faults.Add(field, "", "%s needs a private key", a.AuthMethod)
+			faults.Add(field, "", "%s needs a private key", a.AuthMethod).Other = "Application.Key"
 		}
 	default:
 		faults.Add(field, "it is none, client_secret_basic, client_secret_post, tls_client_auth, self_signed_tls_client_auth or private_key_jwt", "%q is not supported", a.AuthMethod)

@@ -38,7 +38,7 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 	}{
 		"two ways to prove itself": {func(c *fdsclient.Config) {
 			c.Application.ClientSecret, c.Application.Key = fds.NewSecret("hunter2"), curve
-		}, "Application.AuthMethod is missing, and there are a client secret and a key; choose one"},
+		}, "Application.AuthMethod is missing, and there are a client secret and a key (see Application.Key); choose one"},
 		"TLS and no certificate":  {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthTLS }, "tls_client_auth needs a client certificate"},
 		"self-signed and none":    {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthSelfSignedTLS }, "needs a client certificate"},
 		"assertions and no key":   {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthPrivateKeyJWT }, "needs a private key"},
@@ -96,7 +96,7 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 		"fewer than none":   {func(c *fdsclient.Config) { c.Gaps.Concurrent = -1 }, "Gaps.Concurrent"},
 
 		"what push refuses":  {func(c *fdsclient.Config) { c.Push.MaxPacketSize = 1 }, "Push.MaxPacketSize"},
-		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "Push.MaxAttempts and the dead letters"},
+		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "Push.MaxAttempts goes together with a function for dead letters (see Push.DeadLetter)"},
 	} {
 		cfg := fdsclient.Config{
 			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},

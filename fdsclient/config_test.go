@@ -33,10 +33,10 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 		"http issuer":          {func(c *fdsclient.Config) { c.Provider.Issuer = "http://127.0.0.1:1" }, "must begin with https://"},
 		"issuer and query":     {func(c *fdsclient.Config) { c.Provider.Issuer = "https://a.example?b" }, "no query"},
 		"http API":             {func(c *fdsclient.Config) { c.Provider.APIURL = "http://api.example" }, "Provider.APIURL"},
-		"mqtt broker":          {func(c *fdsclient.Config) { c.Provider.BrokerURL = "mqtt://b.example" }, "must begin with mqtts://"},
+		"mqtt broker":          {func(c *fdsclient.Config) { c.Provider.BrokerURL = "mqtt://b.example" }, "begins with mqtt://"},
 		"http endpoint":        {func(c *fdsclient.Config) { c.Provider.Endpoints.Token = "http://a.example/token" }, "Endpoints.Token"},
 		"no client ID":         {func(c *fdsclient.Config) { c.Application.ClientID = "" }, "Application.ClientID is missing"},
-		"method and no secret": {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthClientSecretPost }, "needs a ClientSecret"},
+		"method and no secret": {func(c *fdsclient.Config) { c.Application.AuthMethod = fdsclient.AuthClientSecretPost }, "needs a client secret"},
 		"secret and no method": {func(c *fdsclient.Config) {
 			c.Application.AuthMethod, c.Application.ClientSecret = fdsclient.AuthNone, fds.NewSecret("x")
 		}, "does not go with"},

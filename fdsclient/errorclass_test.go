@@ -81,7 +81,8 @@ var verdictsOfClasses = map[string]verdict{
 
 // verdictsOfTypes has, for each exported type of an error, values that are judged apart.
 var verdictsOfTypes = map[string][]verdict{
-	"fds.SpaceFault": {{fds.SpaceFault{}, false, false}},
+	"fds.ConfigError": {{&fds.ConfigError{}, false, false}},
+	"fds.SpaceFault":  {{fds.SpaceFault{}, false, false}},
 	"fdsclient.OAuthError": {
 		{&fdsclient.OAuthError{Endpoint: "token", Code: "invalid_grant"}, false, true},
 		{&fdsclient.OAuthError{Endpoint: "authorization", Code: "access_denied"}, false, false},

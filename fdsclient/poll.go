@@ -46,9 +46,9 @@ func (p *Poll) complete(provider *Provider, faults *fds.ConfigError) {
 	case p.Interval > most:
 		faults.Add("Poll.Interval", "it must be at most 720h", "is %v", p.Interval)
 	case provider.BrokerURL != "":
-		faults.Add("Poll.Interval", "a provider with a broker pushes: take one of the two away", "is set, and a broker too")
+		faults.Add("Poll.Interval", "a provider with a broker pushes: take one of the two away", "is set, and a broker too").Other = "Provider.BrokerURL"
 	case provider.APIURL == "":
-		faults.Add("Poll.Interval", "give the URL of the Web API too", "is set, and nothing to read from")
+		faults.Add("Poll.Interval", "give the URL of the Web API too", "is set, and nothing to read from").Other = "Provider.APIURL"
 	}
 	if p.Margin < 0 || p.Margin > most {
 		faults.Add("Poll.Margin", "it must lie between 0, for the default, and 720h", "is %v", p.Margin)

@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/hooks"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -26,7 +27,7 @@ func (c Config) validate() (Config, error) {
 	var faults fds.ConfigError
 	checkURL := func(field, value string) {
 		if problem := authserver.URLFault(value, "https"); problem != "" {
-			faults.Add(field, "", "%q %s", authserver.WithoutUser(value), problem)
+			faults.Add(field, "", "%q %s", netpeer.WithoutUser(value), problem)
 		}
 	}
 
@@ -36,7 +37,7 @@ func (c Config) validate() (Config, error) {
 	} else {
 		checkURL("Provider.Issuer", p.Issuer)
 		if strings.ContainsAny(p.Issuer, "?#") {
-			faults.Add("Provider.Issuer", "", "%q must have no query and no fragment", authserver.WithoutUser(p.Issuer))
+			faults.Add("Provider.Issuer", "", "%q must have no query and no fragment", netpeer.WithoutUser(p.Issuer))
 		}
 	}
 	for _, endpoint := range []struct{ name, url string }{
@@ -121,13 +122,21 @@ func (c *Config) tryRooms(faults *fds.ConfigError) {
 		if !errors.As(err, &found) {
 			return
 		}
-		for _, fault := range found.Faults {
-			first, _, _ := strings.Cut(fault.Field, ".")
-			if name, ok := names[first]; ok {
-				fault.Field = name + strings.TrimPrefix(fault.Field, first)
-			} else {
-				fault.Field = settings + "." + fault.Field
+		here := func(field string) string {
+			first, rest, _ := strings.Cut(field, ".")
+			name, ok := names[first]
+			switch {
+			case field == "":
+				return ""
+			case !ok:
+				return settings + "." + field
+			case rest != "":
+				return name + "." + rest
 			}
+			return name
+		}
+		for _, fault := range found.Faults {
+			fault.Field, fault.Other = here(fault.Field), here(fault.Other)
 			faults.Faults = append(faults.Faults, fault)
 		}
 	}
@@ -161,7 +170,7 @@ func (a *Application) complete(faults *fds.ConfigError) {
 	}
 	if a.RedirectURL != "" {
 		if problem := authserver.URLFault(a.RedirectURL, "https"); problem != "" {
-			faults.Add("Application.RedirectURL", "", "%q %s", authserver.WithoutUser(a.RedirectURL), problem)
+			faults.Add("Application.RedirectURL", "", "%q %s", netpeer.WithoutUser(a.RedirectURL), problem)
 		} else if strings.Contains(a.RedirectURL, "#") {
 			faults.Add("Application.RedirectURL", "", "%q must have no fragment (RFC 6749 section 3.1.2)", a.RedirectURL)
 		}
@@ -175,7 +184,7 @@ func (a *Application) complete(faults *fds.ConfigError) {
 		}
 	}
 	if a.SymmetricIDTokens && len(a.ClientSecret.Reveal()) < authserver.MinSymmetricSecret {
-		faults.Add("Application.SymmetricIDTokens", "", "needs a client secret of at least %d bytes (RFC 7518 section 3.2)", authserver.MinSymmetricSecret)
+		faults.Add("Application.SymmetricIDTokens", "", "needs a client secret of at least %d bytes (RFC 7518 section 3.2)", authserver.MinSymmetricSecret).Other = "Application.ClientSecret"
 	}
 	a.SubscriptionClaim = cmp.Or(a.SubscriptionClaim, "subscription_id")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
 // Authorizer adds credentials to requests and judges challenges. It must be safe
@@ -172,6 +173,9 @@ func New(config Config) (*Client, error) {
 	}
 	for _, fault := range config.Dialect.Faults() {
 		fault.Field = "Dialect." + fault.Field
+		if fault.Other != "" {
+			fault.Other = "Dialect." + fault.Other
+		}
 		faults.Faults = append(faults.Faults, fault)
 	}
 	if strings.ContainsFunc(config.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -247,7 +251,7 @@ func parseBase(text string) (base *url.URL, problem string) {
 	case base.User != nil:
 		return fail("holds a user name; credentials are the Authorizer's")
 	case base.Scheme != "https":
-		return fail("%q does not begin with https://, which FDS demands (W1)", cut(text))
+		return fail("%q does not begin with https://, which FDS demands (W1)", cut(netpeer.WithoutUser(text)))
 	case base.Hostname() == "":
 		return fail("%q names no host", cut(text))
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":

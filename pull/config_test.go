@@ -48,11 +48,11 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 			c.Transport = &http.Transport{TLSClientConfig: &tls.Config{MaxVersion: tls.VersionTLS11}}
 		}, []string{"1.2", "W2"}},
 		{"one parameter for two things", func(c *pull.Config) { c.Dialect = fds.Dialect{FromParameter: "at", ToParameter: "at"} },
-			[]string{"Dialect.ToParameter", `"at"`, "another setting"}},
+			[]string{"Dialect.ToParameter", `"at"`, "see Dialect.FromParameter"}},
 		{"the parameter of the IDs", func(c *pull.Config) { c.Dialect.LanguageParameter = "ids" }, []string{"Dialect.LanguageParameter", "FDS"}},
 		{"a page's number that is its size", func(c *pull.Config) {
 			c.Dialect.Paging = fds.Paging{PageParameter: "p", SizeParameter: "p", Size: 1}
-		}, []string{"Dialect.Paging.SizeParameter", "another setting"}},
+		}, []string{"Dialect.Paging.SizeParameter", "see Dialect.Paging.PageParameter"}},
 		{"pages in two ways", func(c *pull.Config) {
 			c.Dialect.Paging = fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}
 		}, []string{"Dialect.Paging.CursorParameter", "another way to page", "ListMember"}},

@@ -217,7 +217,7 @@ func (e *exchange) read() ([]byte, error) {
 		return nil, e.broken(e.failure(), err, "the answer was cut short")
 	}
 	if int64(len(body)) > e.client.maxItem {
-		return nil, e.unusable("it is larger than %d bytes; Config.MaxItemBytes sets the bound", e.client.maxItem)
+		return nil, e.unusable("it is larger than %d bytes; pull.Settings.MaxItemBytes sets the bound", e.client.maxItem)
 	}
 	return bytes.TrimSpace(body), nil
 }
@@ -234,7 +234,7 @@ func (c *Client) contentOf(operation string, value any) ([]byte, error) {
 	case err != nil:
 		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: quoted(err.Error())}
 	case int64(len(content)) > c.maxItem:
-		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: fmt.Sprintf("what is to be sent is larger than %d bytes; Config.MaxItemBytes sets the bound", c.maxItem)}
+		return nil, &Error{Operation: operation, class: fds.ErrQuery, detail: fmt.Sprintf("what is to be sent is larger than %d bytes; pull.Settings.MaxItemBytes sets the bound", c.maxItem)}
 	}
 	return content, nil
 }

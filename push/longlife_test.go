@@ -467,8 +467,8 @@ func TestRootsAreAskedForAnewBeforeEachDial(t *testing.T) {
 func TestSettingsThatContradictEachOtherAreRefused(t *testing.T) {
 	b := newScripted(t, nil)
 	for what, change := range map[string]func(*push.Config){
-		"MaxAttempts and the dead letters": func(c *push.Config) { c.MaxAttempts = 1 },
-		"dead letters' function go together": func(c *push.Config) {
+		"MaxAttempts goes together": func(c *push.Config) { c.MaxAttempts = 1 },
+		"(see DeadLetter)": func(c *push.Config) {
 			c.DeadLetter = func(context.Context, delivery.Message, error) error { return nil }
 		},
 		"TakenOverRetry": func(c *push.Config) { c.TakenOverRetry = time.Second },

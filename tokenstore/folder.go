@@ -130,7 +130,7 @@ func (c FolderConfig) validate() error {
 	case c.Path == "":
 		return errors.New("the configuration has no Path")
 	case sources == 0:
-		return errors.New("the configuration names no key: set Passphrase, Identity or KeyringService")
+		return errors.New("the configuration names no key: set Passphrase, Identity or KeyringService of tokenstore.FolderConfig")
 	case sources > 1:
 		return errors.New("the configuration names more than one key: set only one of Passphrase, Identity and KeyringService")
 	case c.KeyringTimeout < 0:

@@ -143,9 +143,9 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 	}
 	switch {
 	case header.Key == keptByPassphrase && config.Passphrase.IsZero():
-		return fail(fds.ErrWrongKey, "open it with its passphrase", "the folder's key is kept under a passphrase")
+		return fail(fds.ErrWrongKey, "set tokenstore.FolderConfig.Passphrase", "the folder's key is kept under a passphrase")
 	case header.Key == keptInKeyring && !config.Passphrase.IsZero():
-		return fail(fds.ErrWrongKey, "open it with the keyring", "the folder's key is kept in the keyring, not under a passphrase")
+		return fail(fds.ErrWrongKey, "set tokenstore.FolderConfig.KeyringService", "the folder's key is kept in the keyring, not under a passphrase")
 	case header.Key == keptByCaller && config.Identity.IsZero():
 		return fail(fds.ErrWrongKey, "set Identity", "the folder's key is kept by its user")
 	}
@@ -159,7 +159,7 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		_, content, err := unseal(folderPrefix, file, scrypt)
 		switch {
 		case errors.Is(err, errWrongIdentity):
-			return fail(fds.ErrWrongKey, "check the passphrase", "the passphrase is not this folder's")
+			return fail(fds.ErrWrongKey, "check tokenstore.FolderConfig.Passphrase", "the passphrase is not this folder's")
 		case err != nil:
 			return fail(fds.ErrCorrupt, "restore that file", "%s: %w", keyFileName, err)
 		}
@@ -176,7 +176,7 @@ func (f *Folder) unlockKey(ctx context.Context, config FolderConfig, file []byte
 		hint = fmt.Sprintf("check the keyring's entry %s of service %s", entry, quote(config.KeyringService))
 		identity, err = config.items().get(ctx, entry)
 		if errors.Is(err, errNoItem) {
-			return fail(fds.ErrWrongKey, "restore it or check the service's name; else remove the folder and sign in again",
+			return fail(fds.ErrWrongKey, "restore it or check tokenstore.FolderConfig.KeyringService; else remove the folder and sign in again",
 				"the keyring has no entry %s of service %s", entry, quote(config.KeyringService))
 		}
 		if err != nil {

@@ -91,7 +91,7 @@ func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 	if folder == "" {
 		base, err := os.UserConfigDir()
 		if err != nil {
-			return nil, &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: err, Hint: "name a folder for locks"}
+			return nil, &Error{Op: op, Class: fds.ErrStoreUnavailable, Err: err, Hint: "set tokenstore.KeyringConfig.LockFolder"}
 		}
 		folder = filepath.Join(base, "fds-go", "locks")
 	}

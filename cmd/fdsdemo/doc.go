@@ -141,13 +141,13 @@
 //	      cursor_parameter: ""                # query parameter with the cursor, and
 //	      cursor_member: ""                   # where an answer has the next one's, as paging.next
 //	      next_member: ""                     # where an answer has the next page's URL, as links.next
-//	      more_member: ""                     # where it reports whether there is a next page, as has_more
+//	      more_member: ""                     # where it says whether there is a next page, as has_more
 //	      size_parameter: ""                  # query parameter with the number of items a page, and
 //	      size: 0                             # the number
 //	  ca_file: ca.pem                         # added to the system's roots, for all three
 //	  tls: "1.2+"                             # or "1.2" to pin
 //	  final_errors: []                        # further codes with which the provider ends a grant, besides invalid_grant and its kin
-//	  replays_refresh_tokens: false           # true: a refresh token that was spent returns the same answer again for a while
+//	  replays_refresh_tokens: false           # true: a refresh token that was spent brings the same answer again for a while
 //	application:
 //	  name: fdsdemo                           # also the keyring's service name
 //	  client_id: fleet-app                    # required
@@ -177,7 +177,11 @@
 //	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12, .pfx
 //	  certificate_password_file: p12.txt      # one line, for .p12 and .pfx
 //	  topics: ["#"]                           # below fds/v2/<subscription-id>/, of what is fetched too, by event_topic and status_topic
+//	  at_most_once: false                     # true: quality of service 0, by which messages may be lost
+//	  fallbacks: []                           # more URLs of the same broker, tried in turn
+//	  allowed_servers: []                     # hosts to which the broker may refer, host or host:port; none: referrals are not followed
 //	  session_expiry: 24h                     # 1s to 136 years
+//	  max_waiting_bytes: 67108864             # what waits for watch's output in memory
 //	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
 //	  state_folder: state/                    # positions, open gaps, filters, and which process watches whom
 //	  proxy: none                             # or a proxy's URL; default: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment
@@ -185,6 +189,13 @@
 //	  gaps: on                                # off: what an outage lost is not fetched
 //	  trust_session: false                    # true: nor after an outage over which the broker kept the session
 //	  keep_without_grant: false               # true: the connection of an owner whose grant has ended goes on while the broker lets it
+//	pull:                                     # bounds of what is read from the Web API; 0: the default that is shown
+//	  max_body_bytes: 67108864                # of one answer, decompressed
+//	  max_item_bytes: 1048576                 # of one item
+//	  max_list_bytes: 1073741824              # of a whole list
+//	  max_pages: 10000                        # of a list
+//	  timeout: 1m                             # for one answer
+//	  list_timeout: 10m                       # for a whole list
 //	poll:                                     # for watch with a provider without a broker: without broker_url
 //	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
 //	  margin: 5m                              # how late the provider may show an event; up to 720h

@@ -321,5 +321,5 @@ func TestWhatAProviderDoesItsOwnWayIsASetting(t *testing.T) {
 		t.Errorf("they are %+v, %+v", c.Provider, c.Application)
 	}
 	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  symmetric_id_tokens: true")
-	s.run("owners").expect(statusUsage).says("application.symmetric_id_tokens needs application.client_secret_file")
+	s.run("owners").expect(statusUsage).says("application.symmetric_id_tokens needs a client secret")
 }

@@ -46,10 +46,12 @@ var fileKeys = map[string]string{
 	"Provider.Dialect.Paging.NextMember":      "provider.dialect.paging.next_member",
 	"Provider.Dialect.Paging.MoreMember":      "provider.dialect.paging.more_member",
 	"Provider.Dialect.Paging.SizeParameter":   "provider.dialect.paging.size_parameter",
+	"Provider.Dialect.Paging.Size":            "provider.dialect.paging.size",
 	"Application.Name":                        "application.name",
 	"Application.ClientID":                    "application.client_id",
 	"Application.AuthMethod":                  "application.auth_method",
 	"Application.Scopes":                      "application.scopes",
+	"Application.ClientSecret":                "application.client_secret_file",
 	"Application.Certificate":                 "application.certificate_file",
 	"Application.Key":                         "application.key_file",
 	"Application.KeyAlgorithm":                "application.key_file",
@@ -58,6 +60,8 @@ var fileKeys = map[string]string{
 	"Application.RedirectPorts":               "application.redirect_ports",
 	"Application.SymmetricIDTokens":           "application.symmetric_id_tokens",
 	"Application.SubscriptionClaim":           "application.subscription_claim",
+	"FolderConfig.Passphrase":                 "tokens.passphrase_file",
+	"FolderConfig.KeyringService":             "tokens.store: keyring",
 	"SignInOptions.Parameters":                "application.authorization_parameters",
 	"SignInOptions.ReadRedirect":              "fdsdemo login --paste",
 	"Certificates":                            "push.certificates",
@@ -83,10 +87,14 @@ var fileKeys = map[string]string{
 }
 
 // mention is a setting in a text of the SDK: by its path, or by the type that has it.
-var mention = regexp.MustCompile(`\b(?:(?:fds|pull|push)\.)?(?:Provider|Application|Config|Push|Pull|Gaps|Poll|Dialect|Paging|Settings|SignInOptions)(?:\.[A-Z][A-Za-z0-9]*)+\b`)
+var mention = regexp.MustCompile(`\b(?:(?:fds|pull|push|tokenstore)\.)?(?:Provider|Application|Config|Push|Pull|Gaps|Poll|Dialect|Paging|Settings|SignInOptions|FolderConfig|KeyringConfig)(?:\.[A-Z][A-Za-z0-9]*)+\b`)
 
 // paths lead from the types that have settings to where fdsclient.Config has those.
-var paths = strings.NewReplacer("fds.Dialect.", "Provider.Dialect.", "fds.Paging.", "Provider.Dialect.Paging.", "pull.Settings.", "Pull.", "push.Settings.", "Push.", "Config.", "")
+var paths = [][2]string{
+	{"fds.Dialect.", "Provider.Dialect."}, {"Dialect.", "Provider.Dialect."},
+	{"fds.Paging.", "Provider.Dialect.Paging."}, {"Paging.", "Provider.Dialect.Paging."},
+	{"pull.Settings.", "Pull."}, {"push.Settings.", "Push."}, {"tokenstore.", ""}, {"Config.", ""},
+}
 
 // inFile puts a text of the SDK into the words of the configuration file.
 func inFile(text string) string {
@@ -95,9 +103,12 @@ func inFile(text string) string {
 
 // fileKey returns the key of a setting, or its own name where the file has none.
 func fileKey(setting string) string {
-	path := paths.Replace(setting)
-	if strings.HasPrefix(path, "Dialect.") {
-		path = "Provider." + path
+	path := setting
+	for _, p := range paths {
+		if rest, ok := strings.CutPrefix(setting, p[0]); ok {
+			path = p[1] + rest
+			break
+		}
 	}
 	if key, ok := fileKeys[path]; ok {
 		return key
@@ -107,6 +118,6 @@ func fileKey(setting string) string {
 
 // faultInFile is a fault of the SDK's configuration as one of the file.
 func faultInFile(fault fds.Fault) string {
-	fault.Field = fileKey(fault.Field)
+	fault.Field, fault.Other = fileKey(fault.Field), fileKey(fault.Other)
 	return inFile(fault.String())
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
 const (
@@ -88,7 +89,7 @@ func (s *Server) DeviceCode(ctx context.Context, m *Metadata) (DeviceCode, error
 			why = "holds characters that no URI has"
 		}
 		if why != "" {
-			return fail(fmt.Sprintf("the verification URI %q %s", Describe(WithoutUser(address)), why))
+			return fail(fmt.Sprintf("the verification URI %q %s", Describe(netpeer.WithoutUser(address)), why))
 		}
 	}
 	lifetime := maxDeviceLifetime

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
 // Metadata is what we read of an authorization server's metadata (RFC 8414
@@ -88,7 +89,7 @@ func (m *Metadata) judge(name, address string) error {
 	if why == "" {
 		return nil
 	}
-	return fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s; tell the provider, or give Provider.Endpoints", m.Issuer, fds.ErrUnavailable, name, Describe(WithoutUser(address)), why)
+	return fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s; tell the provider, or give Provider.Endpoints", m.Issuer, fds.ErrUnavailable, name, Describe(netpeer.WithoutUser(address)), why)
 }
 
 // metadataAge is how long fetched metadata are used before they are fetched
