@@ -8,11 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/fds-sdk/fds-go/delivery"
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/hooks"
 )
 
@@ -22,8 +19,7 @@ import (
 type Connection struct {
 	settings settings
 	account  *account      // of its owner's messages
-	nudged   chan struct{} // something that Run waits for may have come
-	woken    atomic.Bool   // by Wake
+	woken    chan struct{} // by Wake
 	cautious bool          // the next connection takes one message ahead; Run's alone
 
 	notify sync.Mutex // held while OnState runs, so that changes are told in order
@@ -45,7 +41,7 @@ func New(cfg Config) (*Connection, error) {
 	return &Connection{
 		settings: s,
 		account:  &account{budget: s.Budget},
-		nudged:   make(chan struct{}, 1),
+		woken:    make(chan struct{}, 1),
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 		known:    slices.Clone(s.Subscribed),
 	}, nil
@@ -74,44 +70,22 @@ func (c *Connection) State() State {
 	return state
 }
 
-// Run connects, keeps the connection up and hands every message to h, until ctx
-// ends, which returns nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
-// ends, a handler at work may finish within Config.DrainTimeout; its message is
-// acknowledged before the disconnect, and the broker keeps the session. Run
-// returns when the handler has returned. It may be called again afterwards, one
-// call at a time (fds.ErrRunning). A panic in a function of the Config that Run calls
-// ends it in the same way, and reaches the caller.
-func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
-	if h == nil {
-		return fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
-	}
-	r := c.begin(ctx, h)
-	if r == nil {
-		return fmt.Errorf("push: run: %w", fds.ErrRunning)
-	}
-	defer r.end()
-	for !r.over {
-		r.working.Store(true)
-		go r.work()
-		r.wait()
-	}
-	return r.err
-}
-
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
 // the network has come back. During an attempt it ends the wait that follows if
 // that fails; while connected it has a new certificate looked for, and taken up at
 // once, but it does not shorten a wait that comes later, so that a broker's restart
 // finds attempts spaced.
 func (c *Connection) Wake() {
-	c.woken.Store(true)
-	c.nudge()
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
 }
 
-// nudge has Run look whether there is something to do.
-func (c *Connection) nudge() {
+// forgetWake takes back what Wake asked for.
+func (c *Connection) forgetWake() {
 	select {
-	case c.nudged <- struct{}{}:
+	case <-c.woken:
 	default:
 	}
 }
@@ -121,7 +95,7 @@ func (c *Connection) nudge() {
 // EndSession connects briefly, to each URL of the broker once until one answers;
 // the caller repeats it after an error.
 func (c *Connection) EndSession(ctx context.Context) error {
-	this := &run{done: make(chan struct{})}
+	this := &run{done: make(chan struct{}), cancel: func() {}}
 	expired := false
 	for {
 		c.mu.Lock()
@@ -132,10 +106,8 @@ func (c *Connection) EndSession(ctx context.Context) error {
 			break
 		}
 		other.expire = true
-		if other.cancel != nil {
-			other.cancel()
-		}
 		c.mu.Unlock()
+		other.cancel()
 		select {
 		case <-other.done:
 			expired = other.expired
@@ -154,15 +126,15 @@ func (c *Connection) EndSession(ctx context.Context) error {
 		this.expired = true
 		return c.remember(ctx, nil)
 	}
-	packet := connectPacket(&c.settings)
-	packet.CleanStart = true
-	packet.Properties.SessionExpiryInterval = new(uint32)
 	route := newRoute(&c.settings)
 	for {
-		s := &session{connection: c, to: route.next(), up: make(chan struct{}), over: make(chan struct{})}
-		err := s.connect(ctx, packet)
+		s := newSession(c, route.next(), nil)
+		err := s.findCertificate(ctx)
 		if err == nil {
-			s.finish(true)
+			err = s.connect(ctx)
+		}
+		if err == nil {
+			s.finish(errFinished, true)
 			this.expired = true // told or not: it ended with the connection
 			return c.remember(ctx, nil)
 		}
@@ -194,9 +166,10 @@ func (c *Connection) cameUp(s *session) {
 	refused, _ := s.granted.refused()
 	c.update(func(state *State) {
 		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), refused, time.Time{}
-		if s.foreign != nil { // which may have come before
-			s.told = true
-			state.Err = cmp.Or(refused, s.foreign)
+		select {
+		case foreign := <-s.events: // which may have come before
+			state.Err = cmp.Or(refused, foreign)
+		default:
 		}
 		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
 		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
@@ -231,19 +204,23 @@ func (c *Connection) enter(phase Phase, err error, retryAt time.Time) {
 		s.RetryAt = retryAt
 	})
 	if err != nil {
-		c.logOutage(phase, err, slog.Time("retry_at", retryAt))
+		c.logOutage(phase, err, retryAt)
 	}
 }
 
 // logOutage logs why there is no connection: the first time, and when that has changed. What
 // further attempts say again is for debugging.
-func (c *Connection) logOutage(phase Phase, err error, more ...slog.Attr) {
+func (c *Connection) logOutage(phase Phase, err error, retryAt time.Time) {
 	level, why := slog.LevelWarn, string(phase)+" "+err.Error()
 	if c.logged != nil && why == *c.logged {
 		level = slog.LevelDebug
 	}
 	c.logged = &why
-	c.log(level, "push: not connected", append(more, slog.String("phase", string(phase)), slog.Any("error", err))...)
+	attributes := []slog.Attr{slog.String("phase", string(phase)), slog.Any("error", err)}
+	if !retryAt.IsZero() {
+		attributes = append(attributes, slog.Time("retry_at", retryAt))
+	}
+	c.log(level, "push: not connected", attributes...)
 }
 
 // update changes the state and tells OnState, one change after the other.
@@ -263,16 +240,14 @@ func (c *Connection) update(change func(*State)) {
 // connection is reported: the broker's access rules let it through (M5).
 func (c *Connection) discardForeign(s *session, err error) {
 	c.mu.Lock()
-	first := s.foreign == nil
-	if first {
-		s.foreign = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
-	}
 	c.state.Foreign++
 	c.mu.Unlock()
 	c.discarded(err)
-	if first {
-		c.warn("push: a foreign message was discarded", s.foreign)
-		c.nudge()
+	if !s.sawForeign {
+		s.sawForeign = true
+		err = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
+		c.warn("push: a foreign message was discarded", err)
+		s.events <- err
 	}
 }
 
@@ -281,8 +256,8 @@ func (c *Connection) discardForeign(s *session, err error) {
 func (c *Connection) discardUnwanted(s *session, topic string) {
 	err := fmt.Errorf("push: a message on %q, which Topics do not name: the session that the broker kept has other filters, too; they end with the session", cut(topic))
 	c.discarded(err)
-	if !s.unwanted {
-		s.unwanted = true
+	if !s.sawUnwanted {
+		s.sawUnwanted = true
 		c.warn("push: a message that nobody wants was discarded", err)
 	}
 }

@@ -243,13 +243,6 @@ func isVersionFault(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }
 
-// usableWithin is usableCertificate within ConnectTimeout.
-func (s *settings) usableWithin(ctx context.Context) (*tls.Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
-	defer cancel()
-	return s.usableCertificate(ctx)
-}
-
 // usableCertificate asks the source and checks what it returns, so that the error
 // is ours and clear, and no broker is bothered with a certificate that it must
 // refuse.

@@ -86,14 +86,14 @@ func (w *wire) inspect(packet []byte, header int) error {
 		w.connected = true
 		w.mu.Unlock()
 		w.greeted = true
-		return w.answer(kind, 0, p)
+		return w.answered(kind, 0, p)
 	case *packets.Suback:
 		if !slices.Contains(p.Reasons, packets.SubackPacketIdentifierinuse) { // which is asked for again
 			w.settled()
 		}
-		return w.answer(kind, p.PacketID, p)
+		return w.answered(kind, p.PacketID, p)
 	case *packets.Unsuback:
-		return w.answer(kind, p.PacketID, p)
+		return w.answered(kind, p.PacketID, p)
 	case *packets.Disconnect:
 		w.fail(reasonError("DISCONNECT", p.ReasonCode, p.Properties))
 	}
@@ -119,15 +119,15 @@ func (w *wire) isSettled() bool {
 // section 3.2.2.3).
 var oldRefusals = [...]byte{0x84, 0x85, 0x88, 0x86, 0x87}
 
-// answer hands a packet to the exchange that waits for it.
-func (w *wire) answer(kind byte, id uint16, packet packets.Packet) error {
+// answered hands a packet to the exchange that waits for it.
+func (w *wire) answered(kind byte, id uint16, packet packets.Packet) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.awaited != kind || w.awaitedID != id {
 		return protocolError(0x82, "packet type %d answers nothing", kind)
 	}
-	w.awaited = 0
-	w.answers <- packet // there is room: one is awaited at a time
+	w.answer <- packet // there is room
+	w.awaited, w.answer = 0, nil
 	return nil
 }
 

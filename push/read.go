@@ -56,13 +56,6 @@ func (w *wire) read() {
 				return
 			}
 		}
-		if err == nil && packet[0]>>4 == packets.SUBACK {
-			// The connection is made. What it took, the end of the TLS handshake
-			// too, needed a larger stack than waiting for messages does.
-			reader = false
-			go w.read()
-			return
-		}
 	}
 	_, err := io.Copy(io.Discard, w.Conn)
 	w.parted = err == nil || isClosure(err)

@@ -27,23 +27,28 @@ const (
 	changePause  = 10 * time.Minute
 )
 
-// changes counts how often the certificate was another one.
-type changes struct {
-	n    int
-	last time.Time
+// shownCertificate is the certificate that the broker got to see.
+type shownCertificate struct {
+	last    *tls.Certificate // in the last attempt; nil: none
+	changes int              // how often it was another one, of late
+	changed time.Time        // the last time
 }
 
-func (c *changes) add() {
-	if time.Since(c.last) > changePause {
-		c.n = 0
+// show notes the certificate of an attempt; nil: it had none.
+func (s *shownCertificate) show(now *tls.Certificate) {
+	if now != nil && s.last != nil && !sameChain(now, s.last) {
+		if time.Since(s.changed) > changePause {
+			s.changes = 0
+		}
+		s.changes++
+		s.changed = time.Now()
 	}
-	c.n++
-	c.last = time.Now()
+	s.last = now
 }
 
-// tooMany reports whether the next change is to wait.
-func (c *changes) tooMany() bool {
-	return c != nil && c.n >= swiftChanges && time.Since(c.last) <= changePause
+// changesTooOften reports whether the next change is to wait.
+func (s *shownCertificate) changesTooOften() bool {
+	return s.changes >= swiftChanges && time.Since(s.changed) <= changePause
 }
 
 // looks are questions to the source of certificates, one after the other. They cost a
@@ -130,15 +135,13 @@ type certificateWatch struct {
 	seen   *tls.Certificate // a new one, to be taken up soon; nil: none
 	others int              // how many there were in a row
 	slow   bool             // see changePause
-	due    bool             // connect anew, with the new certificate
 }
 
 // watchCertificate begins to look.
 func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
-	w := &certificateWatch{looks: looks{connection: c}, session: s}
+	w := &certificateWatch{looks: looks{connection: c}, session: s, slow: slow}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.slow = slow
 	w.again()
 	return w
 }
@@ -186,8 +189,7 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 		w.told, w.seen, w.others = "", nil, 0
 		w.again()
 	case planned && (w.slow || w.seen == nil || sameChain(found, w.seen)):
-		w.due = true
-		w.connection.nudge()
+		w.session.events <- errNewCertificate
 	default: // seen within one CertificateCheck, taken up within two
 		w.seen = found
 		w.others++
@@ -201,13 +203,6 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 	}
 }
 
-// isDue reports whether the connection is to be made anew.
-func (w *certificateWatch) isDue() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.due
-}
-
 // certificateWait looks for a client certificate while there is none that the broker
 // takes. It dials nothing.
 type certificateWait struct {
@@ -215,14 +210,15 @@ type certificateWait struct {
 	since   time.Time        // when the waiting began
 	refused *tls.Certificate // by the broker; nil: none was shown to it
 	slow    bool             // see changePause
-
-	due  bool  // there is one to connect with; under mu
-	news error // another fault than the one that was told; under mu
+	news    chan error       // for Run: nil for a certificate to connect with, or another reason why there is none
 }
 
 // awaitCertificate begins to look, after an attempt that failed with err.
-func (c *Connection) awaitCertificate(since time.Time, refused *tls.Certificate, slow bool, err error) *certificateWait {
-	w := &certificateWait{looks: looks{connection: c, told: err.Error()}, since: since, refused: refused, slow: slow}
+func (c *Connection) awaitCertificate(since time.Time, shown *shownCertificate, err error) *certificateWait {
+	w := &certificateWait{
+		looks: looks{connection: c, told: err.Error()},
+		since: since, refused: shown.last, slow: shown.changesTooOften(), news: make(chan error, 1),
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.again()
@@ -242,37 +238,25 @@ func (w *certificateWait) again() {
 func (w *certificateWait) found(found *tls.Certificate, err error) {
 	switch {
 	case err == nil && (w.refused == nil || !sameChain(found, w.refused)):
-		w.due = true
-		w.connection.nudge()
+		w.tell(nil)
 		return
 	case err != nil && !isPassing(err) && w.isNews(err):
-		w.news = err
-		w.connection.nudge()
+		w.tell(err)
 	}
 	w.again()
+}
+
+// tell has Run know; what it has not noticed yet is old. w.mu is held.
+func (w *certificateWait) tell(news error) {
+	select {
+	case <-w.news:
+	default:
+	}
+	w.news <- news
 }
 
 // sameChain compares the certificates of the authorities too: a broker may have
 // refused a client for those that were missing.
 func sameChain(a, b *tls.Certificate) bool {
 	return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
-}
-
-// hasNews reports whether the wait is over, or has another reason than before.
-func (w *certificateWait) hasNews() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.due || w.news != nil
-}
-
-// takeNews returns the new reason; nil: none, or the wait is over.
-func (w *certificateWait) takeNews() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.due {
-		return nil
-	}
-	news := w.news
-	w.news = nil
-	return news
 }

@@ -3,13 +3,11 @@ package push
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -21,310 +19,215 @@ import (
 const (
 	// suspicious is how many endings in a row, soon after coming up and without a
 	// reason, look like a take-over. Two that fight then connect eight times in all.
-	suspicious = 4
-	patience   = 3 // faults in a row after which attempts become rare
+	suspicious   = 4
+	faultsInARow = 3 // after which attempts become rare
 )
 
-// run is one call of Run: one session after the other. Its goroutine waits for as
-// long as a connection lives, and a stack that was large once stays so: whatever is
-// not waiting is work, done on another one.
+// Run connects, keeps the connection up and hands every message to h, until ctx
+// ends, which returns nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
+// ends, a handler at work may finish within Config.DrainTimeout; its message is
+// acknowledged before the disconnect, and the broker keeps the session. Run
+// returns when the handler has returned. It may be called again afterwards, one
+// call at a time (fds.ErrRunning). A panic in a function of the Config that Run calls
+// ends it in the same way, and reaches the caller.
+func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
+	var r *run
+	var err error
+	onFreshStack(func() { r, err = c.newRun(ctx, h) })
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	for {
+		onFreshStack(func() { err = r.connect() })
+		if err == nil {
+			err = r.serve()
+		}
+		var next decision
+		onFreshStack(func() { next = r.decide(err) })
+		if next.stop {
+			return next.err
+		}
+		r.wait(next)
+	}
+}
+
+// onFreshStack runs f on a goroutine of its own and waits for it. Run's goroutine waits for
+// as long as connections live, and a stack that has grown never becomes as small as a new
+// one again: the 2 KiB an owner that the handshake of TLS, functions of the Config and
+// logging make it grow by are not kept. (Run, serve and wait have small frames for that.)
+// A panic of f's, or its runtime.Goexit, becomes the caller's.
+func onFreshStack(f func()) {
+	var panicked any
+	exited := true
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
+			}
+		}()
+		f()
+		exited = false
+	}()
+	<-done
+	switch {
+	case panicked != nil:
+		panic(panicked)
+	case exited:
+		runtime.Goexit()
+	}
+}
+
+// run is one call of Run: one session after the other.
 type run struct {
 	connection *Connection
-	handler    delivery.Handler
+	ctx        context.Context
+	cancel     context.CancelFunc
+	line       *line
+	session    *session // connected, or being so
+	over       bool     // finish was called
 	done       chan struct{}
 
-	ctx     context.Context // until start, the caller's
-	cancel  context.CancelFunc
-	unwatch func() bool // ctx has no nudge any more
-	line    *line       // nil: not started
-
-	working  atomic.Bool // work is at it; what follows is its own until then
-	panicked any         // by a function of the caller's
-	exited   bool        // it ended its goroutine
-
-	session *session // connected, or being so
-	up      time.Time
-	renewal *certificateWatch // nil: not connected
-	retryAt time.Time         // not connected: when the next attempt is
-	retry   *time.Timer
-
-	shown    *tls.Certificate // to the broker, in the last attempt; nil: there was none
-	awaiting *certificateWait // nil: no certificate is waited for
-	lacking  *time.Time       // since when; nil: there was one that the broker took
-	changed  *changes         // of the certificate; nil: it was not
-
-	route   *route
-	backoff *backoff.Backoff
-	last    error     // why the connection before ended
-	planned time.Time // when we ended it ourselves, and nothing has failed since; else zero
-	endings int       // see suspicious
-	faults  int       // see patience
-
-	drained bool
-	over    bool // Run returns err
-	err     error
+	certificate shownCertificate // to the broker, in the last attempt
+	lacking     time.Time        // since when no certificate is one that the broker takes; zero: there was one
+	route       *route
+	backoff     *backoff.Backoff
+	last        error     // why the connection before ended
+	planned     time.Time // when we ended it ourselves, and nothing has failed since; else zero
+	endings     int       // see suspicious
+	faults      int       // see faultsInARow
 
 	expire  bool // end, and the session too; under the connection's lock
 	expired bool // the broker has forgotten the session; read after done
 }
 
-// begin makes a call of Run the one that is at work; nil: there is another.
-func (c *Connection) begin(ctx context.Context, h delivery.Handler) *run {
+// newRun makes a call of Run the one that is at work.
+func (c *Connection) newRun(ctx context.Context, h delivery.Handler) (*run, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.run != nil {
-		return nil
-	}
-	c.run = &run{connection: c, ctx: ctx, handler: h, done: make(chan struct{})}
-	return c.run
-}
-
-// start is the first work.
-func (r *run) start() {
-	c, retry := r.connection, r.connection.settings.Backoff
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r.ctx, r.cancel = context.WithCancel(r.ctx)
-	r.unwatch = context.AfterFunc(r.ctx, c.nudge)
-	if r.expire {
-		r.cancel()
-	}
-	r.line = newLine(r.ctx, &c.settings, r.handler, c.discardLate)
-	r.route = newRoute(&c.settings)
-	r.backoff = backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter})
-}
-
-// end is the end of Run, also when a function of the caller's panicked or ended its
-// goroutine.
-func (r *run) end() {
-	c := r.connection
-	if r.line != nil {
-		r.drain()
-		r.unwatch()
-		r.cancel()
-	}
-	c.mu.Lock()
-	if !r.over {
-		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
-	}
-	c.run = nil
-	c.mu.Unlock()
-	close(r.done)
-}
-
-// work does a step and says so.
-func (r *run) work() {
-	r.exited = true
-	defer func() {
-		if p := recover(); p != nil {
-			r.panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
-		}
-		r.working.Store(false)
-		r.connection.nudge()
-	}()
-	if r.line == nil {
-		r.start()
-	}
-	r.step()
-	r.exited = false
-}
-
-// step does what is to be done now, until there is something to wait for or Run is
-// over.
-func (r *run) step() {
-	for r.ctx.Err() == nil {
-		var err error
-		came := r.connected()
-		switch {
-		case came:
-			err = r.happened()
-		case r.waitsOn():
-			return
-		default:
-			came, err = r.attempt()
-		}
-		if err == nil {
-			return
-		}
-		soon := false
-		r.planned = time.Time{}
-		if came {
-			r.last = err
-			r.connection.woken.Store(false)
-			if soon = time.Since(r.up) < r.connection.settings.Backoff.StableAfter; !soon {
-				r.faults, r.endings, r.route.hops = 0, 0, 0
-			}
-		}
-		switch {
-		case r.ctx.Err() != nil:
-		case errors.Is(err, errNewCertificate):
-			if !r.session.granted.atMostOnce() {
-				r.planned = time.Now()
-			}
-			r.session = nil
-		default:
-			r.session = nil
-			delay, phase, err := r.judge(err, came, soon)
-			if phase == "" {
-				r.finish(err)
-				return
-			}
-			r.retryAt = time.Now().Add(delay)
-			r.connection.enter(phase, err, r.retryAt)
-			r.retry = time.AfterFunc(delay, r.connection.nudge)
-			if phase == NeedsCertificate || phase == Denied {
-				if r.lacking == nil {
-					r.lacking = new(time.Now())
-				}
-				r.awaiting = r.connection.awaitCertificate(*r.lacking, r.shown, r.changed.tooMany(), err)
-			}
-			return
-		}
-	}
-	r.finish(nil)
-}
-
-// finish ends Run: with nil, or since another has taken over.
-func (r *run) finish(err error) {
-	r.drain()
-	r.connection.update(func(s *State) {
-		s.Phase, s.Since, s.Err, s.RetryAt = Stopped, time.Now(), nil, time.Time{}
-		if err != nil {
-			s.Phase, s.Err = TakenOver, err
-		}
-	})
-	if err != nil {
-		r.connection.logOutage(TakenOver, err)
-	}
-	r.over, r.err = true, err
-}
-
-// wait returns when work is through and there is more to do, or Run is over. Run
-// waits here nearly always. What ended work ends Run's goroutine too.
-func (r *run) wait() {
-	for r.working.Load() || !r.toDo() {
-		<-r.connection.nudged
-	}
 	switch {
-	case r.panicked != nil:
-		panic(r.panicked)
-	case r.exited:
-		runtime.Goexit()
+	case h == nil:
+		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
+	case c.run != nil:
+		return nil, fmt.Errorf("push: run: %w", fds.ErrRunning)
 	}
+	retry := c.settings.Backoff
+	r := &run{
+		connection: c,
+		done:       make(chan struct{}),
+		route:      newRoute(&c.settings),
+		backoff:    backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter}),
+	}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.line = newLine(r.ctx, &c.settings, h, c.discardLate)
+	c.run = r
+	return r, nil
 }
 
-// toDo reports whether there is work.
-func (r *run) toDo() bool {
-	switch {
-	case r.over, r.exited, r.panicked != nil, r.ctx.Err() != nil:
-		return true
-	case !r.connected():
-		return r.isDue() || r.awaiting != nil && r.awaiting.hasNews()
-	}
-	return r.session.wire.hasEnded() || r.renewal.isDue() || r.connection.woken.Load() || r.connection.untold(r.session)
-}
-
-// untold reports whether there is a foreign topic to tell of.
-func (c *Connection) untold(s *session) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return s.foreign != nil && !s.told
-}
-
-func (r *run) connected() bool { return r.renewal != nil }
-
-// isDue reports whether it is time for the next attempt.
-func (r *run) isDue() bool { return r.connection.woken.Load() || !time.Now().Before(r.retryAt) }
-
-// waitsOn tells what is new about a certificate that cannot be used, and reports
-// whether it is still waited for.
-func (r *run) waitsOn() bool {
-	if r.awaiting == nil || r.isDue() {
-		return false
-	}
-	news := r.awaiting.takeNews()
-	if news == nil {
-		return false
-	}
-	if soonest := time.Now().Add(r.slowly(news)); soonest.Before(r.retryAt) {
-		r.retryAt = soonest
-		r.retry.Reset(time.Until(soonest))
-	}
-	r.connection.enter(NeedsCertificate, news, r.retryAt)
-	return true
-}
-
-// stopAwaiting ends the wait for a certificate, if there is one.
-func (r *run) stopAwaiting() {
-	if r.awaiting != nil {
-		r.awaiting.stop()
-		r.awaiting = nil
-	}
-}
-
-// attempt connects; came reports whether the broker let it, whatever came after.
-func (r *run) attempt() (came bool, err error) {
+// connect makes a connection, on which messages flow when it returns nil.
+func (r *run) connect() error {
 	c := r.connection
-	if r.retry != nil {
-		r.retry.Stop()
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
 	}
-	r.stopAwaiting()
-	c.woken.Store(false) // this attempt is what it asked for
-	to := r.route.next()
+	c.forgetWake() // this attempt is what it asked for
+	s := newSession(c, r.route.next(), r.line)
+	r.session = s
 	c.mu.Lock()
-	c.state.Broker = to.address
+	c.state.Broker = s.to.address
 	c.mu.Unlock()
 	c.enter(Connecting, nil, time.Time{})
 	began := time.Now()
-	s, err := c.open(r.ctx, to, r.line, r)
+	err := s.open(r.ctx)
 	if r.ctx.Err() == nil {
 		hooks.Tell(c.settings.Hooks, func(h HookConnect) { h.OnConnect(c.settings.Owner, time.Since(began), err) })
 	}
-	if now := r.session.certificate; now != nil && r.shown != nil && !sameChain(now, r.shown) {
-		if r.changed == nil {
-			r.changed = new(changes)
-		}
-		r.changed.add()
-	}
-	r.shown = r.session.certificate
+	r.certificate.show(s.certificate)
 	if err != nil {
-		r.session = nil
-		return false, err
+		return err
 	}
 	r.backoff.Up()
-	r.lacking = nil
-	r.up = time.Now()
+	r.lacking = time.Time{}
+	s.since = time.Now()
 	c.cameUp(s)
-	planned := !r.planned.IsZero() && r.up.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
-	if err := s.begin(r.ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
-		return true, err
+	planned := !r.planned.IsZero() && s.since.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
+	if err := s.startDelivery(r.ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
+		return err
 	}
-	r.renewal = c.watchCertificate(s, r.changed.tooMany())
-	return true, nil
+	s.watch = c.watchCertificate(s, r.certificate.changesTooOften())
+	return nil
 }
 
-// happened sees to what wait noticed about the connection; an error: it is no more.
-func (r *run) happened() error {
-	s := r.session
-	var err error
-	switch {
-	case s.wire.hasEnded():
-		s.wait()
-		err = s.wire.why()
-	case r.renewal.isDue():
-		s.finish(false) // what is unacknowledged comes again on the next connection
-		err = errNewCertificate
-	case r.connection.woken.Swap(false):
-		r.renewal.lookNow()
-		return nil
-	default: // a foreign topic
-		refused, _ := s.granted.refused()
-		r.connection.update(func(state *State) { state.Err, s.told = cmp.Or(refused, s.foreign), true })
-		return nil
+// serve returns when the connection has ended, with the reason, or when ctx has.
+func (r *run) serve() error {
+	c, s := r.connection, r.session
+	for {
+		select {
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		case <-s.wire.ended:
+			onFreshStack(s.wait)
+			return s.wire.why()
+		case <-c.woken:
+			onFreshStack(s.watch.lookNow)
+		case event := <-s.events:
+			onFreshStack(func() {
+				if event == errNewCertificate {
+					s.finish(event, false) // what is unacknowledged comes again on the next connection
+					return
+				}
+				refused, _ := s.granted.refused()
+				c.update(func(state *State) { state.Err = cmp.Or(refused, event) })
+			})
+		}
 	}
-	r.renewal.stop()
-	r.renewal = nil
-	return err
+}
+
+// decision is what follows an attempt, or a connection, that has ended.
+type decision struct {
+	stop bool  // Run returns err
+	err  error // see stop
+
+	at          time.Time        // when the next attempt is due; zero: at once
+	certificate *certificateWait // looks for another one, which is tried at once; nil: nobody does
+}
+
+// decide says, and tells, what follows the attempt, or the connection, that ended with err.
+func (r *run) decide(err error) decision {
+	c, s := r.connection, r.session
+	if r.ctx.Err() != nil {
+		return r.finish(Stopped, nil)
+	}
+	r.session, r.planned = nil, time.Time{}
+	came, soon := !s.since.IsZero(), false
+	if came { // whatever came after
+		r.last = err
+		c.forgetWake()
+		if soon = time.Since(s.since) < c.settings.Backoff.StableAfter; !soon {
+			r.faults, r.endings, r.route.hops = 0, 0, 0
+		}
+	}
+	if errors.Is(err, errNewCertificate) {
+		if !s.granted.atMostOnce() {
+			r.planned = time.Now()
+		}
+		return decision{}
+	}
+	delay, phase, err := r.judge(err, came, soon)
+	if phase == "" {
+		return r.finish(TakenOver, err)
+	}
+	next := decision{at: time.Now().Add(delay)}
+	c.enter(phase, err, next.at)
+	if phase == NeedsCertificate || phase == Denied {
+		if r.lacking.IsZero() {
+			r.lacking = time.Now()
+		}
+		next.certificate = c.awaitCertificate(r.lacking, &r.certificate, err)
+	}
+	return next
 }
 
 // judge says how long to wait after an attempt, or soon after it a connection that
@@ -332,7 +235,7 @@ func (r *run) happened() error {
 // try again.
 func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
 	settings := &r.connection.settings
-	next, slow := r.backoff.Next(), r.slowly(err)
+	next, slow := r.backoff.Next(), r.slowDelay(err)
 	r.route.ended(err)
 	switch {
 	case soon && isBare(err):
@@ -358,7 +261,7 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 		}
 		err = taken
 	case what == fault:
-		if r.faults++; r.faults <= patience {
+		if r.faults++; r.faults <= faultsInARow {
 			delay = next
 			break
 		}
@@ -380,8 +283,8 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 	return delay, phase, err
 }
 
-// slowly returns how long to wait while only a person can help, or the clock.
-func (r *run) slowly(err error) time.Duration {
+// slowDelay returns how long to wait while only a person can help, or the clock.
+func (r *run) slowDelay(err error) time.Duration {
 	var unusable *CertificateError
 	if errors.As(err, &unusable) {
 		if left := time.Until(unusable.NotBefore); left > 0 { // the dates are precise to the second
@@ -391,28 +294,61 @@ func (r *run) slowly(err error) time.Duration {
 	return jittered(r.connection.settings.Backoff.Slow)
 }
 
+// wait returns when the next attempt is due: its time has come, or another certificate, or
+// Wake asks for it, or ctx has ended.
+func (r *run) wait(next decision) {
+	due := time.NewTimer(time.Until(next.at))
+	defer due.Stop()
+	var certificates <-chan error
+	if next.certificate != nil {
+		defer next.certificate.stop()
+		certificates = next.certificate.news
+	}
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-due.C:
+			return
+		case <-r.connection.woken:
+			return
+		case err := <-certificates:
+			if err == nil {
+				return
+			}
+			onFreshStack(func() { // there is still none, for another reason
+				if soonest := time.Now().Add(r.slowDelay(err)); soonest.Before(next.at) {
+					next.at = soonest
+					due.Reset(time.Until(soonest))
+				}
+				r.connection.enter(NeedsCertificate, err, next.at)
+			})
+		}
+	}
+}
+
+// finish ends Run: as Stopped, or TakenOver by another with err.
+func (r *run) finish(phase Phase, err error) decision {
+	r.over = true
+	defer r.connection.enter(phase, err, time.Time{}) // also when a hook panics
+	r.drain()
+	return decision{stop: true, err: err}
+}
+
 // drain lets the handler finish, sees its acknowledgement out and disconnects, if
 // there is a connection.
 func (r *run) drain() {
-	if r.drained {
-		return
-	}
-	r.drained = true
-	if r.renewal != nil {
-		r.renewal.stop()
-	}
-	if r.retry != nil {
-		r.retry.Stop()
-	}
-	r.stopAwaiting()
 	c, l, s := r.connection, r.line, r.session
+	if s != nil && s.watch != nil {
+		s.watch.stop()
+	}
 	defer func() { // also when a hook panics that is told what was not handed over
 		l.cancel()
 		if s != nil && s.wire != nil {
 			c.mu.Lock()
 			expire := r.expire
 			c.mu.Unlock()
-			r.expired = s.finish(expire) && expire
+			r.expired = s.finish(errFinished, expire) && expire
 		}
 		<-l.idle
 	}()
@@ -423,4 +359,21 @@ func (r *run) drain() {
 	case <-l.idle: // and its acknowledgement is written
 	case <-timer.C:
 	}
+}
+
+// end lets there be another Run. When a function of the caller's panicked or ended its
+// goroutine, it ends first what is left of this one.
+func (r *run) end() {
+	c := r.connection
+	if !r.over {
+		r.drain()
+	}
+	r.cancel()
+	c.mu.Lock()
+	if !r.over {
+		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
+	}
+	c.run = nil
+	c.mu.Unlock()
+	close(r.done)
 }

@@ -28,11 +28,16 @@ type session struct {
 	present     bool             // the broker had kept the session
 	granted     granted
 	lastID      uint16        // packet identifier of our last request
+	since       time.Time     // when it was subscribed; zero: it was not
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
-	over        chan struct{} // closed: up will not come any more
-	foreign     error         // the first foreign topic; under the connection's lock
-	unwanted    bool          // a message was not wanted; the reader's alone
-	told        bool          // about it, in a state; under the connection's lock
+	watch       *certificateWatch
+	events      chan error // for Run: the first foreign topic, errNewCertificate
+	sawForeign  bool       // there was one; the reader's alone
+	sawUnwanted bool       // a message was not wanted; the reader's alone
+}
+
+func newSession(c *Connection, to server, l *line) *session {
+	return &session{connection: c, to: to, line: l, up: make(chan struct{}), events: make(chan error, 2)}
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -62,32 +67,60 @@ func (g *granted) atMostOnce() bool {
 	return slices.ContainsFunc(g.subscriptions, func(s Subscription) bool { return s.Err == nil && s.QoS == 0 })
 }
 
-// open dials, connects and subscribes. On an error nothing is left behind.
-func (c *Connection) open(ctx context.Context, to server, l *line, this *run) (*session, error) {
-	s := &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
-	this.session = s
-	err := s.connect(ctx, connectPacket(&c.settings))
+// open does all that comes before the first message. On an error nothing is left behind.
+func (s *session) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{s.findCertificate, s.awaitTurn, s.connect, s.subscribe} {
+		if err := step(ctx); err != nil {
+			s.close(err)
+			return err
+		}
+	}
+	return nil
+}
+
+// findCertificate asks for the client certificate. Who has none takes no turn of those who
+// dial.
+func (s *session) findCertificate(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.connection.settings.ConnectTimeout)
+	defer cancel()
+	s.certificate, err = s.connection.settings.usableCertificate(ctx)
+	return err
+}
+
+// awaitTurn waits for the limit of connects. The turn ends with connect.
+func (s *session) awaitTurn(ctx context.Context) error {
+	limit := s.connection.settings.Limit
+	err := limit.Wait(ctx)
 	if err == nil {
-		err = s.subscribe(ctx)
+		err = limit.Acquire(ctx)
 	}
 	if err != nil {
-		s.close(err)
-		return nil, err
+		return fmt.Errorf("push: wait for the limit of connects: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // connectPacket is the CONNECT of an owner's connection.
-func connectPacket(s *settings) *packets.Connect {
+func (s *session) connectPacket() *packets.Connect {
+	settings := &s.connection.settings
 	var (
-		expiry         = seconds(s.SessionExpiry)
-		receiveMaximum = s.ReceiveMaximum
-		packetSize     = uint32(s.MaxPacketSize)
+		expiry         = seconds(settings.SessionExpiry)
+		receiveMaximum = settings.ReceiveMaximum
+		packetSize     = uint32(settings.MaxPacketSize)
 	)
+	switch {
+	case s.line == nil: // only to end the session
+		expiry = 0
+	case s.connection.cautious:
+		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
+		// room does not see that.
+		receiveMaximum = 1
+	}
 	return &packets.Connect{
 		ProtocolName: "MQTT", ProtocolVersion: 5,
-		ClientID:  s.Root.ClientID(),
-		KeepAlive: uint16(seconds(s.KeepAlive)),
+		ClientID:   settings.Root.ClientID(),
+		CleanStart: s.line == nil,
+		KeepAlive:  uint16(seconds(settings.KeepAlive)),
 		Properties: &packets.Properties{ // no topic aliases, which is the default
 			SessionExpiryInterval: &expiry,
 			ReceiveMaximum:        &receiveMaximum,
@@ -102,44 +135,23 @@ func connectPacket(s *settings) *packets.Connect {
 // seconds rounds up, so that a short time does not become none.
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
-// connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout, once there
-// is a certificate.
-func (s *session) connect(ctx context.Context, packet *packets.Connect) error {
+// connect dials and exchanges CONNECT and CONNACK, all within ConnectTimeout.
+func (s *session) connect(ctx context.Context) error {
 	settings := &s.connection.settings
-	certificate, err := settings.usableWithin(ctx)
-	if err != nil {
-		return err // who has none takes no turn of those who dial
-	}
-	s.certificate = certificate
 	if s.line != nil { // who only ends a session does not queue behind a fleet
-		err := settings.Limit.Wait(ctx)
-		if err == nil {
-			err = settings.Limit.Acquire(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("push: wait for the limit of connects: %w", err)
-		}
 		defer settings.Limit.Release()
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	conn, raw, err := settings.dial(ctx, &s.to, certificate)
+	conn, raw, err := settings.dial(ctx, &s.to, s.certificate)
 	if err != nil {
 		return err
 	}
-	if s.line != nil && s.connection.cautious {
-		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
-		// room does not see that.
-		packet.Properties.ReceiveMaximum = new(uint16(1))
-	}
+	packet := s.connectPacket()
 	w := newWire(conn, raw, settings)
+	w.receiveMaximum, w.received = int(*packet.Properties.ReceiveMaximum), s.received
 	if s.line != nil {
-		w.account, w.full = s.connection.account, s.connection.budgetFull
-	}
-	w.receiveMaximum = int(*packet.Properties.ReceiveMaximum)
-	w.received, w.over = s.received, s.connection.nudge
-	if s.line != nil {
-		w.work = s.line.work
+		w.account, w.full, w.work = s.connection.account, s.connection.budgetFull, s.line.work
 	}
 	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
@@ -184,9 +196,9 @@ var errNoConnack = errors.New("the server did not answer CONNECT in time")
 
 func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
-// begin lets messages flow once BeforeMessages has returned. On an error the
+// startDelivery lets messages flow once BeforeMessages has returned. On an error the
 // session is closed, unless Run's context has ended, which drain sees to.
-func (s *session) begin(run context.Context, what Subscribed) error {
+func (s *session) startDelivery(run context.Context, what Subscribed) error {
 	if before := s.connection.settings.BeforeMessages; before != nil {
 		ctx, cancel := context.WithCancel(run)
 		defer cancel()
@@ -263,8 +275,8 @@ func (s *session) isUp() bool {
 	}
 }
 
-// waitUp waits until messages may be handed over; false: they may not, ever, or
-// not before giveUp was closed.
+// waitUp waits until messages may be handed over; false: they may not before the
+// connection has ended, or giveUp was closed.
 func (s *session) waitUp(giveUp <-chan struct{}) bool {
 	if s.isUp() {
 		return true
@@ -272,7 +284,7 @@ func (s *session) waitUp(giveUp <-chan struct{}) bool {
 	select {
 	case <-s.up:
 		return true
-	case <-s.over:
+	case <-s.wire.ended:
 	case <-giveUp:
 	}
 	return false
@@ -280,23 +292,22 @@ func (s *session) waitUp(giveUp <-chan struct{}) bool {
 
 var errFinished = errors.New("push: disconnected")
 
-// finish disconnects from the broker, which keeps the session for its expiry
+// finish disconnects from the broker for that cause; it keeps the session for its expiry
 // time; with expire, it forgets it at once. It reports whether the broker was told:
 // whether it closed its side then, as it must (MQTT 5.0 section 4.13.2); what was
 // written to a network that is dead arrives nowhere.
-func (s *session) finish(expire bool) bool {
+func (s *session) finish(cause error, expire bool) bool {
 	goodbye := &packets.Disconnect{Properties: &packets.Properties{}}
 	if expire {
 		goodbye.Properties.SessionExpiryInterval = new(uint32)
 	}
-	told := s.wire.finish(errFinished, goodbye)
+	told := s.wire.finish(cause, goodbye)
 	s.wait()
 	return told && s.wire.parted
 }
 
 // close ends what open could not complete.
 func (s *session) close(cause error) {
-	close(s.over)
 	switch {
 	case s.wire == nil:
 	case !s.connected:
@@ -310,6 +321,9 @@ func (s *session) close(cause error) {
 // wait returns when the reader is gone, which it is soon after the wire has ended,
 // and what the handler has not begun with is out of the line: it comes again.
 func (s *session) wait() {
+	if s.watch != nil {
+		s.watch.stop()
+	}
 	if s.wire == nil {
 		return
 	}

@@ -41,12 +41,10 @@ type wire struct {
 	full     func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(lend func())                      // may take long; see line.work
-	over     func()                                 // called after ended was closed; must not block
 
-	ended   chan struct{}       // closed at the end, before the connection is closed
-	done    chan struct{}       // closed: the reader has returned
-	parted  bool                // the broker closed its side too; read after done
-	answers chan packets.Packet // the one that exchange waits for
+	ended  chan struct{} // closed at the end, before the connection is closed
+	done   chan struct{} // closed: the reader has returned
+	parted bool          // the broker closed its side too; read after done
 
 	writing baton
 	out     [4]byte       // an acknowledgement, while writing is held
@@ -61,9 +59,10 @@ type wire struct {
 	lastSent, lastReceived atomic.Int64 // since began
 	mu                     sync.Mutex
 	cause                  error
-	connected, subscribed  bool              // CONNACK, SUBACK has come
-	awaited                byte              // the type of packet that exchange waits for, or 0
-	awaitedID              uint16            // its packet identifier
+	connected, subscribed  bool   // CONNACK, SUBACK has come
+	awaited                byte   // the type of packet that exchange waits for, or 0
+	awaitedID              uint16 // its packet identifier
+	answer                 chan<- packets.Packet
 	unacked                map[uint16]uint64 // messages of quality of service 1 and 2 that await PUBACK or PUBREC, by packet identifier: their fingerprints
 	room                   *sync.Cond        // mu: unacked has become shorter, or the connection has ended
 	early                  int               // see earlyBytes
@@ -78,7 +77,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	w := &wire{
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
-		ended: make(chan struct{}), done: make(chan struct{}), answers: make(chan packets.Packet, 1),
+		ended: make(chan struct{}), done: make(chan struct{}),
 		writing: newBaton(), began: time.Now(), unacked: make(map[uint16]uint64),
 	}
 	w.room = sync.NewCond(&w.mu)
@@ -107,9 +106,6 @@ func (w *wire) end(cause error) bool {
 	}
 	close(w.ended)
 	w.room.Signal()
-	if w.over != nil {
-		w.over()
-	}
 	return true
 }
 
@@ -190,14 +186,15 @@ func (w *wire) connect(ctx context.Context, packet *packets.Connect) (*packets.C
 
 // exchange sends a request and waits for its answer, a packet of the given type
 // with the request's packet identifier.
-func (w *wire) exchange(ctx context.Context, request packets.Packet, answer byte, id uint16) (packets.Packet, error) {
+func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, id uint16) (packets.Packet, error) {
+	answer := make(chan packets.Packet, 1)
 	w.mu.Lock()
-	w.awaited, w.awaitedID = answer, id
+	w.awaited, w.awaitedID, w.answer = kind, id, answer
 	w.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: the broker takes no request: %w", ctx.Err())) })
 	err := w.write(request)
 	stop()
-	if answer == packets.CONNACK {
+	if kind == packets.CONNACK {
 		if err != nil {
 			close(w.done)
 		} else {
@@ -208,11 +205,11 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, answer byte
 		return nil, err
 	}
 	select {
-	case packet := <-w.answers:
+	case packet := <-answer:
 		return packet, nil
 	case <-w.ended:
 		select {
-		case packet := <-w.answers: // which came before the end
+		case packet := <-answer: // which came before the end
 			return packet, nil
 		default:
 			return nil, errEnded

@@ -189,7 +189,8 @@ func FuzzWhatABrokerSends(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		for _, stream := range [][]byte{input, append(bytes.Clone(connack), input...)} {
 			w, _ := memoryWire(stream)
-			w.awaited = packets.CONNACK
+			answer := make(chan packets.Packet, 1)
+			w.awaited, w.answer = packets.CONNACK, answer
 			w.received = func(p *packets.Publish, _ time.Time) bool {
 				if p.QoS > 2 || (p.QoS > 0) != (p.PacketID > 0) || len(p.Topic)+len(p.Payload) > len(stream) {
 					t.Fatalf("a message came that cannot be: %v", p)
@@ -198,7 +199,7 @@ func FuzzWhatABrokerSends(f *testing.F) {
 			}
 			w.read()
 			select {
-			case packet := <-w.answers:
+			case packet := <-answer:
 				if _, ok := packet.(*packets.Connack); !ok || !w.connected {
 					t.Fatalf("CONNECT was answered by %v", packet)
 				}
