@@ -36,14 +36,29 @@ func TestNoOwnerIsOvertakenThatWaitsForTheBudget(t *testing.T) {
 }
 
 func TestAMessageInHandCountsUntilItIsDoneWithThoughItsConnectionEnds(t *testing.T) {
-	for again, want := range map[bool]int64{true: 10, false: 0} {
-		b, s := NewBudget(100), new(session)
+	for inHand, want := range map[bool]int64{true: 10, false: 0} {
+		b := NewBudget(100)
 		a := &account{budget: b}
-		a.force(10, false)
-		l := &line{queue: []*inbound{{message: delivery.Message{QoS: 1}, session: s, account: a, cost: 10, again: again}}}
-		l.withdraw(s)
+		message := func(duplicate bool) *inbound {
+			a.force(10, false)
+			return &inbound{
+				message: delivery.Message{QoS: 1, Duplicate: duplicate}, account: a, cost: 10,
+				session: &session{wire: &wire{ended: make(chan struct{})}},
+			}
+		}
+		l, first, again := new(line), message(false), message(true)
+		if inHand {
+			l.inHand = first
+		} else {
+			first.release()
+		}
+		l.offer(again)
+		if used := Used(b); used != 10 || len(l.queue) != 1 {
+			t.Errorf("in hand %v: %d bytes are used, %d messages wait", inHand, used, len(l.queue))
+		}
+		l.withdraw(again.session)
 		if used := Used(b); used != want || len(l.queue) > 0 {
-			t.Errorf("in hand %v: %d bytes are used, %d messages wait", again, used, len(l.queue))
+			t.Errorf("in hand %v, the connection has ended: %d bytes are used, %d messages wait", inHand, used, len(l.queue))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,26 +40,38 @@ type line struct {
 	cancel   context.CancelFunc
 
 	mu      sync.Mutex
+	state   lineState
 	queue   []*inbound
 	waiting int      // messages of quality of service 0 in queue
 	bytes   int      // and what they take
-	serving bool     // a goroutine is at work
 	inHand  *inbound // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
 
-	closed  bool
-	closing chan struct{} // closed: begin with no message, give up on a failing one
-	idle    chan struct{} // closed: closed, and the handler has returned
+	closing chan struct{} // closed from lineClosing on: give up on a failing message
+	closed  chan struct{} // closed from lineClosed on
 }
+
+// lineState is where a line stands: begin and rest lead from one of the first two to the
+// other, close and then rest to the last.
+type lineState uint8
+
+const (
+	lineIdle    lineState = iota // there is nothing to do
+	lineServing                  // a goroutine is at work
+	lineClosing                  // it is, and begins with no message any more
+	lineClosed                   // and the handler has returned
+)
 
 // inbound is one message on its way to the handler.
 type inbound struct {
 	message  delivery.Message
 	packetID uint16
 	session  *session
-	handled  bool // under the line's lock: nothing is left to do but to acknowledge
 	account  *account
-	cost     int  // of the account; see release
-	again    bool // under the line's lock: a redelivery has joined it, and it waits in the queue to be acknowledged in its turn
+	cost     int // of the account; see release
+
+	// Under the line's lock:
+	handled bool     // nothing is left to do but to acknowledge it
+	joined  *inbound // its last redelivery, which waits to be acknowledged in its turn
 }
 
 // size is the memory that a waiting message takes, roughly.
@@ -67,7 +80,7 @@ func (d *inbound) size() int {
 }
 
 func newLine(ctx context.Context, s *settings, h delivery.Handler, dropped func(reason error)) *line {
-	l := &line{settings: s, hand: handoff.New(s.handoff(h)), dropped: dropped, closing: make(chan struct{}), idle: make(chan struct{})}
+	l := &line{settings: s, hand: handoff.New(s.handoff(h)), dropped: dropped, closing: make(chan struct{}), closed: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
 }
@@ -81,14 +94,14 @@ func newLine(ctx context.Context, s *settings, h delivery.Handler, dropped func(
 func (l *line) offer(d *inbound) (serve bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || d.session.wire.hasEnded() {
+	if l.state >= lineClosing || d.session.wire.hasEnded() {
 		d.release()
 		return false
 	}
 	if first := l.inHand; first != nil && d.repeats(first) {
-		first.session, first.again = d.session, true
 		d.release()
-		d = first
+		d.message, d.handled = first.message, first.handled
+		first.joined = d
 	}
 	l.queue = append(l.queue, d)
 	return l.begin()
@@ -109,10 +122,9 @@ func (l *line) withdraw(s *session) {
 	defer l.mu.Unlock()
 	l.queue = slices.DeleteFunc(l.queue, func(d *inbound) bool {
 		out := d.session == s && d.message.QoS > 0
-		if out && !d.again { // else it is in hand
+		if out {
 			d.release()
 		}
-		d.again = d.again && !out
 		return out
 	})
 }
@@ -121,29 +133,26 @@ func (l *line) withdraw(s *session) {
 // does. When too many wait, the oldest is dropped.
 func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 	l.mu.Lock()
-	var drop int
-	reason := fds.ErrQueueFull
-	for l.closed || l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes {
-		drop++
-		if l.closed {
-			reason = errNotHandedOver
-			d.release()
-			break
-		}
+	if l.state >= lineClosing {
+		l.mu.Unlock()
+		d.release()
+		l.dropped(errNotHandedOver)
+		return false
+	}
+	drop := 0
+	for ; l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes; drop++ {
 		i := slices.IndexFunc(l.queue, func(d *inbound) bool { return d.message.QoS == 0 })
 		l.forget(l.queue[i])
 		l.queue[i].release()
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	if !l.closed {
-		l.queue = append(l.queue, d)
-		l.waiting++
-		l.bytes += d.size()
-		serve = l.begin()
-	}
+	l.queue = append(l.queue, d)
+	l.waiting++
+	l.bytes += d.size()
+	serve = l.begin()
 	l.mu.Unlock()
 	for range drop {
-		l.dropped(reason)
+		l.dropped(fds.ErrQueueFull)
 	}
 	return serve
 }
@@ -162,17 +171,59 @@ func (l *line) sessionLost() {
 	l.inHand = nil
 }
 
-// begin reports whether someone must begin to serve the line. l.mu is held.
+// begin reports whether the caller must serve the line, now that there is a message. l.mu is
+// held.
 func (l *line) begin() bool {
-	begins := !l.serving
-	l.serving = true
+	begins := l.state == lineIdle
+	if begins {
+		l.state = lineServing
+	}
 	return begins
 }
 
-// work serves the line until it is empty. A reader passes lend, which is called at
-// most once: from then on, another goroutine reads.
-func (l *line) work(lend func()) {
-	l.hand.Lend(lend)
+// rest ends the serving. l.mu is held.
+func (l *line) rest() {
+	l.hand.Rest()
+	for _, d := range l.queue { // begun with no more
+		d.release()
+	}
+	if cap(l.queue) > smallQueue {
+		l.queue = nil
+	}
+	if l.state == lineServing {
+		l.state = lineIdle
+	} else {
+		l.state = lineClosed
+		close(l.closed)
+	}
+}
+
+// close lets the handler finish with the message at work and begin with no other.
+func (l *line) close() {
+	l.mu.Lock()
+	close(l.closing)
+	if l.state == lineServing {
+		l.state = lineClosing
+	} else {
+		l.state = lineClosed
+		close(l.closed)
+	}
+	waiting := l.waiting
+	for _, d := range l.queue {
+		if d.message.QoS == 0 {
+			d.release()
+		}
+	}
+	l.mu.Unlock()
+	for range waiting {
+		l.dropped(errNotHandedOver)
+	}
+}
+
+// work serves the line until it rests. A reader passes release, which is called at most
+// once: from then on, another goroutine reads.
+func (l *line) work(release func()) {
+	l.hand.OnRelease(release)
 	var d *inbound
 	defer func() {
 		if d != nil {
@@ -180,62 +231,57 @@ func (l *line) work(lend func()) {
 		}
 	}()
 	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 || l.closed && !l.queue[0].handled {
-			l.serving = false
-			l.hand.Rest()
-			for _, d := range l.queue { // closed
-				d.release()
-			}
-			if cap(l.queue) > smallQueue {
-				l.queue = nil
-			}
-			if l.closed {
-				close(l.idle)
-			}
-			l.mu.Unlock()
+		var handled bool
+		if d, handled = l.next(); d == nil {
 			return
 		}
-		d = l.queue[0]
+		l.deliver(d, handled)
+	}
+}
+
+// next takes a message out of the queue, and reports whether it is only to be acknowledged;
+// nil: there is nothing to do any more.
+func (l *line) next() (_ *inbound, handled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) > 0 && (l.state == lineServing || l.queue[0].handled) {
+		d := l.queue[0]
 		l.queue = slices.Delete(l.queue, 0, 1)
-		d.again = false
-		session, atMostOnce, handled := d.session, d.message.QoS == 0, d.handled
-		if !atMostOnce && session.wire.hasEnded() { // it comes again
-			l.mu.Unlock()
+		if d.message.QoS == 0 {
+			l.forget(d)
+		} else if d.session.wire.hasEnded() { // it comes again
 			d.release()
-			d = nil
 			continue
 		}
-		if atMostOnce {
-			l.forget(d)
-		}
-		l.mu.Unlock()
+		return d, d.handled
+	}
+	l.rest()
+	return nil, false
+}
 
-		if handled || !session.isUp() { // no call will notice that it takes long
-			l.hand.Free()
-		}
-		up := session.waitUp(l.closing)
-		if up && !atMostOnce && !handled {
-			up = l.take(d)
-		}
-		var err error
-		switch {
-		case !up:
-			err = handoff.ErrClosing
-		case !handled:
-			err = l.hand.Until(l.ctx, &d.message, l.closing)
-		}
-		switch {
-		case errors.Is(err, handoff.ErrChanged):
-			l.giveUp(d, err)
-		case !up && atMostOnce:
-			l.dropped(errNotHandedOver)
-		case err == nil && !atMostOnce:
-			d.release() // before the broker may send more
-			l.acknowledge(d)
-		}
+// deliver hands a message over and acknowledges it; handled: it was handed over before.
+func (l *line) deliver(d *inbound, handled bool) {
+	if handled || !d.session.isUp() { // no call will notice that it takes long
+		l.hand.Release()
+	}
+	atMostOnce := d.message.QoS == 0
+	if !d.session.waitUp(l.closing) || !atMostOnce && !handled && !l.take(d) {
 		d.release()
-		d = nil
+		if atMostOnce {
+			l.dropped(errNotHandedOver)
+		}
+		return
+	}
+	var err error
+	if !handled {
+		err = l.hand.Until(l.ctx, &d.message, l.closing)
+	}
+	d.release() // before the broker may send more
+	switch {
+	case errors.Is(err, handoff.ErrChanged):
+		l.giveUp(d, err)
+	case err == nil && !atMostOnce:
+		l.acknowledge(d)
 	}
 }
 
@@ -251,22 +297,21 @@ func (l *line) take(d *inbound) bool {
 	return true
 }
 
-// acknowledge tells the broker that d was handled, on the connection on which it
-// came last, unless it is in the queue for that. If the connection has ended, the
-// redelivery will join d.
+// acknowledge tells the broker that d was handled. If its connection has ended, a
+// redelivery joins d, or has joined it, and is acknowledged in its turn: those before it
+// come first (MQTT 5.0 section 4.6).
 func (l *line) acknowledge(d *inbound) {
 	l.mu.Lock()
 	d.handled = true
-	session, again := d.session, d.again
-	l.mu.Unlock()
-	if again { // those before it come first (MQTT 5.0 section 4.6)
-		return
+	if d.joined != nil {
+		d.joined.handled = true
 	}
-	if session.wire.acknowledge(d.message.QoS, d.packetID) != nil {
+	l.mu.Unlock()
+	if d.session.wire.acknowledge(d.message.QoS, d.packetID) != nil {
 		return
 	}
 	l.mu.Lock()
-	if l.inHand == d {
+	if first := l.inHand; first != nil && (first == d || first.joined == d) {
 		l.inHand = nil
 	}
 	l.mu.Unlock()
@@ -285,14 +330,14 @@ func (l *line) abandon(d *inbound) {
 // quality of service 0.
 func (l *line) giveUp(d *inbound, why error) {
 	d.release()
-	l.hand.Free()
+	l.hand.Release()
 	l.mu.Lock()
 	if l.inHand == d {
 		l.inHand = nil
 	}
-	wire := d.session.wire
+	last := cmp.Or(d.joined, d)
 	l.mu.Unlock()
-	wire.fail(fmt.Errorf("push: %w", why))
+	last.session.wire.fail(fmt.Errorf("push: %w", why))
 	if d.message.QoS == 0 {
 		l.dropped(why)
 	}
@@ -327,24 +372,4 @@ func (l *line) condition() (waiting int, fails *delivery.Failing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue), fails
-}
-
-// close lets the handler finish with the message at work and begin with no other.
-func (l *line) close() {
-	l.mu.Lock()
-	l.closed = true
-	close(l.closing)
-	if !l.serving {
-		close(l.idle)
-	}
-	waiting := l.waiting
-	for _, d := range l.queue {
-		if d.message.QoS == 0 {
-			d.release()
-		}
-	}
-	l.mu.Unlock()
-	for range waiting {
-		l.dropped(errNotHandedOver)
-	}
 }

@@ -61,18 +61,18 @@ func (w *wire) read() {
 	w.parted = err == nil || isClosure(err)
 }
 
-// serve has the reader see to what it has received, and reports whether it is still
-// the reader then.
+// serve has the reader see to what it has received, and reports whether it has reclaimed the
+// reading: it is still the reader then.
 func (w *wire) serve() bool {
 	w.toServe = false
 	turn := w.turn.Add(1)
-	w.work(w.lend)
+	w.work(w.release)
 	return w.turn.CompareAndSwap(turn, turn+1)
 }
 
-// lend has another goroutine read while the reader serves. Of a turn that has just
-// ended it may come late, and lends the next one, which does no harm.
-func (w *wire) lend() {
+// release has another goroutine read while the reader serves. Of a turn that has just ended
+// it may come late, and releases the next one, which does no harm.
+func (w *wire) release() {
 	if turn := w.turn.Load(); turn%2 == 1 && w.turn.CompareAndSwap(turn, turn+1) {
 		go w.read()
 	}

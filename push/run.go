@@ -350,13 +350,13 @@ func (r *run) drain() {
 			c.mu.Unlock()
 			r.expired = s.finish(errFinished, expire) && expire
 		}
-		<-l.idle
+		<-l.closed
 	}()
 	l.close()
 	timer := time.NewTimer(c.settings.DrainTimeout)
 	defer timer.Stop()
 	select {
-	case <-l.idle: // and its acknowledgement is written
+	case <-l.closed: // and its acknowledgement is written
 	case <-timer.C:
 	}
 }

@@ -40,7 +40,7 @@ type wire struct {
 	account  *account                               // of what is read; nil: not counted
 	full     func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
-	work     func(lend func())                      // may take long; see line.work
+	work     func(release func())                   // may take long; see line.work
 
 	ended  chan struct{} // closed at the end, before the connection is closed
 	done   chan struct{} // closed: the reader has returned

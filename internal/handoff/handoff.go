@@ -57,7 +57,7 @@ type Hand struct {
 	began   time.Time         // of the call at work
 	message *delivery.Message // nil: none is at work
 	timer   *time.Timer
-	lent    func() // see Lend
+	release func() // see OnRelease
 }
 
 // New returns the hand of an owner.
@@ -157,7 +157,7 @@ func (h *Hand) Forget() {
 // Until calls the handler until the message is done with, which nil says. ErrClosing:
 // closing was closed before; ErrChanged: it cannot be handed over again. When it comes again
 // after that, or after the handler has ended the goroutine, and none between, its failures
-// are counted on. Between two calls the goroutine is no longer lent.
+// are counted on. Between two calls the goroutine is released.
 func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) error {
 	known := h.known(m)
 	if before := h.failing.Load(); before != nil && (known == 0 || before.known != known) {
@@ -180,7 +180,7 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 		}
 		delay := b.Next()
 		h.settings.Logger.LogAttrs(ctx, slog.LevelWarn, "the handler failed, the message stays unacknowledged", slog.Any("message", *m), slog.Any("error", err), slog.Duration("retry_in", delay))
-		h.Free()
+		h.Release()
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:

@@ -124,8 +124,8 @@ func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 			return nil
 		})
 		h := handoff.New(s)
-		lent := 0
-		h.Lend(func() { lent++ })
+		released := 0
+		h.OnRelease(func() { released++ })
 		m := &delivery.Message{}
 		began := time.Now()
 		if err := h.Until(t.Context(), m, nil); err != nil {
@@ -134,8 +134,8 @@ func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 		if len(duplicates) != 3 || duplicates[0] || !duplicates[1] || !duplicates[2] || m.Duplicate {
 			t.Fatalf("duplicates %v, the message %v", duplicates, m.Duplicate)
 		}
-		if time.Since(began) == 0 || lent != 1 {
-			t.Fatalf("took %v, lent %d times", time.Since(began), lent)
+		if time.Since(began) == 0 || released != 1 {
+			t.Fatalf("took %v, released %d times", time.Since(began), released)
 		}
 		closing := make(chan struct{})
 		close(closing)
@@ -146,21 +146,21 @@ func TestUntilSpacesTheCallsAndMarksTheRepetition(t *testing.T) {
 	})
 }
 
-func TestACallThatTakesLongIsToldAndLendsTheGoroutine(t *testing.T) {
+func TestACallThatTakesLongIsToldAndReleasesTheGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		finish := make(chan struct{})
 		slow := make(chan time.Duration, 1)
 		s := settings(func(context.Context, delivery.Message) error { <-finish; return nil })
 		s.Slow = func(_ delivery.Message, took time.Duration) { slow <- took }
 		h := handoff.New(s)
-		lent := make(chan struct{})
-		h.Lend(func() { close(lent) })
+		released := make(chan struct{})
+		h.OnRelease(func() { close(released) })
 		done := make(chan error)
 		began := time.Now()
 		go func() { done <- h.Until(context.Background(), &delivery.Message{}, nil) }()
-		<-lent
+		<-released
 		if after := time.Since(began); after > time.Second {
-			t.Fatalf("lent after %v", after)
+			t.Fatalf("released after %v", after)
 		}
 		if took := <-slow; took != time.Minute {
 			t.Fatalf("told after %v", took)

@@ -7,30 +7,30 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 )
 
-// lentFor is how long a goroutine that has something else to do, the reader of a
+// releaseAfter is how long a goroutine that has something else to do, the reader of a
 // connection, spends with the handler. The timer that is set for it before each call wakes
 // the network poller, which is another thread, when nothing else is due earlier: a shorter
 // time costs latency. A longer one would come near to the half of a keep-alive of one
 // second.
-const lentFor = 200 * time.Millisecond
+const releaseAfter = 200 * time.Millisecond
 
-// Lend says that the goroutine that is about to hand over has something else to do. Free,
-// or a call that takes long, has others do it: each calls lent at most once.
-func (h *Hand) Lend(lent func()) {
+// OnRelease says that the goroutine that is about to hand over has something else to do.
+// Release, or a call that takes long, has others do it: each calls release at most once.
+func (h *Hand) OnRelease(release func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lent = lent
+	h.release = release
 }
 
-// Free has others do what the goroutine that hands over has to do besides, if there is
+// Release has others do what the goroutine that hands over has to do besides, if there is
 // something.
-func (h *Hand) Free() {
+func (h *Hand) Release() {
 	h.mu.Lock()
-	lent := h.lent
-	h.lent = nil
+	release := h.release
+	h.release = nil
 	h.mu.Unlock()
-	if lent != nil {
-		lent()
+	if release != nil {
+		release()
 	}
 }
 
@@ -38,7 +38,7 @@ func (h *Hand) Free() {
 func (h *Hand) Rest() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lent = nil
+	h.release = nil
 	if h.timer != nil {
 		h.timer.Stop()
 	}
@@ -52,13 +52,13 @@ func (h *Hand) watch(began time.Time, m *delivery.Message) {
 	h.began, h.message = began, m
 	after := h.settings.SlowAfter
 	switch {
-	case m == nil && h.lent == nil:
+	case m == nil && h.release == nil:
 		h.timer.Stop()
 		return
 	case m == nil: // the goroutine has yet to acknowledge
 		return
-	case h.lent != nil:
-		after = min(after, lentFor)
+	case h.release != nil:
+		after = min(after, releaseAfter)
 	}
 	if h.timer != nil {
 		h.timer.Reset(after)
@@ -77,7 +77,7 @@ func (h *Hand) notice() {
 		}
 	}
 	h.mu.Unlock()
-	h.Free()
+	h.Release()
 	if m == nil {
 		return
 	}
