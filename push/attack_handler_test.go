@@ -58,7 +58,7 @@ func TestAttackAnotherMessageThatPassesForARedeliveryIsHandedOver(t *testing.T) 
 					<-finish
 					return nil
 				})
-				time.Sleep(patience)
+				time.Sleep(testTimeout)
 				mu.Lock()
 				defer mu.Unlock()
 				if !slices.Equal(calls, c.calls) {
@@ -101,7 +101,7 @@ func TestAttackAPanicThatQuotesAMessageForgesNoLine(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(patience)
+		time.Sleep(testTimeout)
 		hook.mu.Lock()
 		defer hook.mu.Unlock()
 		if len(hook.errs) != 2 || hook.errs[0] == nil {

@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait for something that must happen.
-const patience = time.Minute
+// testTimeout bounds every wait for something that must happen.
+const testTimeout = time.Minute
 
 // broker is what the end-to-end tests need of a real broker.
 type broker struct {
@@ -99,7 +99,7 @@ func (c *collector) all() []delivery.Message {
 // wait waits until n messages were handled and returns them.
 func (c *collector) wait(t *testing.T, n int) []delivery.Message {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	for {
 		c.mu.Lock()
 		messages, changed := slices.Clone(c.messages), c.changed
@@ -110,7 +110,7 @@ func (c *collector) wait(t *testing.T, n int) []delivery.Message {
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("%d messages within %v, want %d", len(messages), patience, n)
+			t.Fatalf("%d messages within %v, want %d", len(messages), testTimeout, n)
 		}
 	}
 }
@@ -160,12 +160,12 @@ func start(t *testing.T, cfg push.Config, h delivery.Handler) *running {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(patience): // without an end of Run there is none of the test
+		case <-time.After(testTimeout): // without an end of Run there is none of the test
 			t.Errorf("Run does not return; the connection is %+v", connection.State())
 			dialled.close()
 			select {
 			case <-done:
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				panic("Run does not return though its connections are closed")
 			}
 		}
@@ -202,7 +202,7 @@ func (c *connections) close() {
 // waitState waits for a state that want accepts, among those told since the last one.
 func (r *running) waitState(want func(push.State) bool) push.State {
 	r.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	for {
 		select {
 		case s := <-r.states:
@@ -210,7 +210,7 @@ func (r *running) waitState(want func(push.State) bool) push.State {
 				return s
 			}
 		case <-deadline:
-			r.t.Fatalf("not within %v; the connection is %+v", patience, r.State())
+			r.t.Fatalf("not within %v; the connection is %+v", testTimeout, r.State())
 		}
 	}
 }
@@ -232,7 +232,7 @@ func (r *running) wait() error {
 	select {
 	case err := <-r.result:
 		return err
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		r.t.Fatalf("Run did not return; the connection is %+v", r.State())
 		return nil
 	}
@@ -241,7 +241,7 @@ func (r *running) wait() error {
 // mustPublish publishes a payload below root with quality of service 1.
 func (b broker) mustPublish(t *testing.T, root fds.Root, below, payload string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := b.publish(ctx, root.String()+below, []byte(payload), 1, false); err != nil {
 		t.Fatal(err)

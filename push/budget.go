@@ -18,7 +18,7 @@ type Budget struct {
 	mu      sync.Mutex
 	used    int64
 	waiting list.List // of *reservation, in the order they came
-	told    time.Time // when it was said last that it is used up
+	warned  time.Time // when it was logged last that it is used up
 }
 
 // NewBudget returns a budget of that many bytes; of less than one, of 64 MiB.
@@ -82,7 +82,7 @@ func (a *account) reserve(bytes int, more bool, wait func(granted <-chan struct{
 	r := &reservation{account: a, bytes: int64(bytes), more: more, granted: make(chan struct{})}
 	b.mu.Lock()
 	a.asked = b.waiting.PushBack(r)
-	b.serve(a)
+	b.grantWaiting(a)
 	b.mu.Unlock()
 	granted := false
 	defer func() { // also when what wait calls ends the goroutine
@@ -108,7 +108,7 @@ func (a *account) withdraw(r *reservation) {
 		b.waiting.Remove(a.asked)
 		a.asked = nil
 	}
-	b.serve(nil)
+	b.grantWaiting(nil)
 }
 
 // release gives back bytes of a message; with gone, the message too.
@@ -120,12 +120,12 @@ func (a *account) release(bytes int, gone bool) {
 	if gone {
 		a.messages--
 	}
-	b.serve(a)
+	b.grantWaiting(a)
 }
 
-// serve grants what has room, first come, first served, but at once what an owner asks for
+// grantWaiting grants what has room, first come, first served, but at once what an owner asks for
 // who has no other message: changed is whose messages have become fewer. b.mu is held.
-func (b *Budget) serve(changed *account) {
+func (b *Budget) grantWaiting(changed *account) {
 	if changed != nil && changed.asked != nil {
 		if r := changed.asked.Value.(*reservation); changed.alone(r.more) {
 			b.grant(changed.asked)
@@ -144,16 +144,16 @@ func (b *Budget) grant(waiting *list.Element) {
 	close(r.granted)
 }
 
-// tell reports whether it is to be said that the budget is used up: once a minute, for all
+// mayWarn reports whether it is to be logged that the budget is used up: once a minute, for all
 // connections.
-func (b *Budget) tell() bool {
+func (b *Budget) mayWarn() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if now.Sub(b.told) < time.Minute {
+	if now.Sub(b.warned) < time.Minute {
 		return false
 	}
-	b.told = now
+	b.warned = now
 	return true
 }
 
@@ -178,15 +178,15 @@ func (w *wire) charge(bytes int) bool {
 	case w.spared+bytes <= earlySpare && !w.isSettled():
 		w.spared += bytes
 		a.force(bytes, more)
-	case !a.reserve(bytes, more, w.awaitRoom):
+	case !a.reserve(bytes, more, w.awaitBudget):
 		return false
 	}
 	w.cost += bytes
 	return true
 }
 
-// awaitRoom pauses reading. Silence says nothing meanwhile; pings go out.
-func (w *wire) awaitRoom(granted <-chan struct{}) (ok bool) {
+// awaitBudget pauses reading. Silence says nothing meanwhile; pings go out.
+func (w *wire) awaitBudget(granted <-chan struct{}) (ok bool) {
 	pause := func(on bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -200,7 +200,7 @@ func (w *wire) awaitRoom(granted <-chan struct{}) (ok bool) {
 	}
 	pause(true)
 	defer pause(false)
-	w.full()
+	w.onPause()
 	select {
 	case <-granted:
 		return true
@@ -212,12 +212,12 @@ func (w *wire) awaitRoom(granted <-chan struct{}) (ok bool) {
 // refund gives back what the message took that was read and is not kept.
 func (w *wire) refund() {
 	if w.cost > 0 {
-		w.account.release(w.handOn(), true)
+		w.account.release(w.passCost(), true)
 	}
 }
 
-// handOn returns what the message takes that was read, for whoever keeps it to release.
-func (w *wire) handOn() int {
+// passCost returns what the message takes that was read, for whoever keeps it to release.
+func (w *wire) passCost() int {
 	cost := w.cost
 	w.cost = 0
 	return cost

@@ -149,7 +149,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 		cfg.Backoff.StableAfter = time.Millisecond // one ending more would look like a take-over
 		r := start(t, cfg, got.handle)
 		const rounds, each = 3, 100
-		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*testTimeout)
 		defer cancel()
 		for round := range rounds {
 			r.waitState(func(s push.State) bool { return s.Connects > uint64(round) })
@@ -175,7 +175,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 			}
 			<-restarted
 		}
-		deadline := time.After(patience)
+		deadline := time.After(testTimeout)
 		for {
 			// A repetition by the provider is a message of its own.
 			texts := payloads(got.all())
@@ -215,7 +215,7 @@ func TestTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
 		z := start(t, b.config(owner, root), newCollector().handle)
 
 		loser, winner := a, z
-		for deadline := time.Now().Add(patience); loser.State().Phase != push.TakenOver; loser, winner = winner, loser {
+		for deadline := time.Now().Add(testTimeout); loser.State().Phase != push.TakenOver; loser, winner = winner, loser {
 			if time.Now().After(deadline) || a.State().Connects+z.State().Connects > 20 {
 				t.Fatalf("both go on: %+v, %+v", a.State(), z.State())
 			}
@@ -278,7 +278,7 @@ func TestEndingTheSessionStopsTheBrokersQueue(t *testing.T) {
 	for _, how := range []string{"while connected", "while not running"} {
 		t.Run(how, func(t *testing.T) {
 			eachBroker(t, func(t *testing.T, b broker) {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 				defer cancel()
 				owner, root := newOwner()
 				r := start(t, b.config(owner, root), newCollector().handle)
@@ -314,7 +314,7 @@ func TestEndingTheSessionStopsTheBrokersQueue(t *testing.T) {
 func TestARetainedMessageComesOnceAndIsMarked(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := b.publish(ctx, root.String()+"status", []byte(`"known"`), 1, true); err != nil {
 			t.Fatal(err)

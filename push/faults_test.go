@@ -130,7 +130,7 @@ func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
 			if err := p.Publish(t.Context(), o, []string{"after"}, []byte(`"after"`), 1, false); err != nil {
 				t.Fatal(err)
 			}
-			for deadline := time.Now().Add(patience); ; {
+			for deadline := time.Now().Add(testTimeout); ; {
 				if messages := payloads(got.all()); len(messages) > 0 && messages[len(messages)-1] == `"after"` {
 					break
 				} else if time.Now().After(deadline) {
@@ -157,7 +157,7 @@ func TestAnIdleConnectionCostsThreeGoroutines(t *testing.T) {
 		owner, root := newOwner()
 		start(t, b.config(owner, root), discard(t)).waitPhase(push.Connected)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 		each := float64(runtime.NumGoroutine()-before) / connections
 		if each <= 3 {
 			return

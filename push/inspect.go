@@ -281,7 +281,7 @@ func (w *wire) expect(message *packets.Publish, size int) (repeated bool, err er
 			break
 		}
 		w.paused = true
-		w.room.Wait()
+		w.readable.Wait()
 	}
 	if w.paused {
 		w.paused = false

@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,45 @@ func TestARedeliveryThatJoinsIsAcknowledgedInItsTurn(t *testing.T) {
 			return got.handle(ctx, m)
 		})
 		got.wait(t, 3)
+		r.stop()
+	})
+}
+
+// Whoever was to be acknowledged on the connection of the redelivery is not: that one ends, and
+// the broker sends the message once more.
+func TestAMessageThatIsGivenUpAfterItsRedeliveryJoinedComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, finish, acknowledged := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			p.publish(1, p.n > 1, "events", `"a"`)
+			switch p.n {
+			case 1:
+				<-began
+			case 2:
+				time.AfterFunc(time.Second, func() { close(finish) })
+				if packet := p.next(); packet != nil {
+					p.fatal("got %v, want the end of the connection", packet)
+				}
+			default:
+				p.puback(1)
+				close(acknowledged)
+				p.stay()
+			}
+		})
+		calls := 0
+		r := start(t, b.config(), func(context.Context, delivery.Message) error {
+			if calls++; calls == 1 {
+				close(began)
+				<-finish
+				runtime.Goexit()
+			}
+			return nil
+		})
+		<-acknowledged
+		if calls != 2 {
+			t.Errorf("handed over %d times", calls)
+		}
 		r.stop()
 	})
 }

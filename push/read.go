@@ -58,7 +58,7 @@ func (w *wire) read() {
 		}
 	}
 	_, err := io.Copy(io.Discard, w.Conn)
-	w.parted = err == nil || isClosure(err)
+	w.peerClosed = err == nil || isClosure(err)
 }
 
 // serve has the reader see to what it has received, and reports whether it has reclaimed the

@@ -19,12 +19,12 @@ var errNewCertificate = errors.New("push: the client certificate was replaced")
 const firstLook = 2 * time.Second
 
 // A source that issues a certificate at each call would have its owner connect anew all
-// the time. It is known by that it has another one at restless looks in a row. And of the
+// the time. It is known by that it has another one at changesInARow looks in a row. And of the
 // changes that follow one another within changePause, the first swiftChanges are swift.
 const (
-	restless     = 3
-	swiftChanges = 5
-	changePause  = 10 * time.Minute
+	changesInARow = 3
+	swiftChanges  = 5
+	changePause   = 10 * time.Minute
 )
 
 // shownCertificate is the certificate that the broker got to see.
@@ -56,11 +56,11 @@ func (s *shownCertificate) changesTooOften() bool {
 type looks struct {
 	connection *Connection
 
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
-	cancel  context.CancelFunc // of the look at work, or the last one
-	told    string             // the fault that was told last
+	mu        sync.Mutex
+	timer     *time.Timer
+	stopped   bool
+	cancel    context.CancelFunc // of the look at work, or the last one
+	lastFault string             // that was told
 }
 
 // ask asks the source and calls then, with l.mu held, unless the looks were stopped.
@@ -105,10 +105,10 @@ func (l *looks) isNews(err error) bool {
 	if isPassing(err) {
 		text = "passing"
 	}
-	if text == l.told {
+	if text == l.lastFault {
 		return false
 	}
-	l.told = text
+	l.lastFault = text
 	return true
 }
 
@@ -142,12 +142,12 @@ func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
 	w := &certificateWatch{looks: looks{connection: c}, session: s, slow: slow}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.again()
+	w.planNext()
 	return w
 }
 
-// again plans the next look. w.mu is held.
-func (w *certificateWatch) again() {
+// planNext plans the next look. w.mu is held.
+func (w *certificateWatch) planNext() {
 	w.timer = time.AfterFunc(jittered(w.inTime(w.connection.settings.CertificateCheck)), w.look)
 }
 
@@ -184,16 +184,16 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 		if w.isNews(err) {
 			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))
 		}
-		w.again()
+		w.planNext()
 	case bytes.Equal(found.Certificate[0], w.session.certificate.Certificate[0]):
-		w.told, w.seen, w.others = "", nil, 0
-		w.again()
+		w.lastFault, w.seen, w.others = "", nil, 0
+		w.planNext()
 	case planned && (w.slow || w.seen == nil || sameChain(found, w.seen)):
 		w.session.events <- errNewCertificate
 	default: // seen within one CertificateCheck, taken up within two
 		w.seen = found
 		w.others++
-		w.slow = w.slow || w.others >= restless
+		w.slow = w.slow || w.others >= changesInARow
 		delay := rand.N(w.inTime(w.connection.settings.CertificateCheck)*3/4 + 1)
 		if w.slow {
 			delay = jittered(w.inTime(2 * changePause))
@@ -216,18 +216,18 @@ type certificateWait struct {
 // awaitCertificate begins to look, after an attempt that failed with err.
 func (c *Connection) awaitCertificate(since time.Time, shown *shownCertificate, err error) *certificateWait {
 	w := &certificateWait{
-		looks: looks{connection: c, told: err.Error()},
+		looks: looks{connection: c, lastFault: err.Error()},
 		since: since, refused: shown.last, slow: shown.changesTooOften(), news: make(chan error, 1),
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.again()
+	w.planNext()
 	return w
 }
 
-// again plans the next look: the more rarely the longer the wait, up to
+// planNext plans the next look: the more rarely the longer the wait, up to
 // CertificateCheck. w.mu is held.
-func (w *certificateWait) again() {
+func (w *certificateWait) planNext() {
 	pause := min(max(firstLook, time.Since(w.since)/2), w.connection.settings.CertificateCheck)
 	if w.slow {
 		pause = 2 * changePause
@@ -243,7 +243,7 @@ func (w *certificateWait) found(found *tls.Certificate, err error) {
 	case err != nil && !isPassing(err) && w.isNews(err):
 		w.tell(err)
 	}
-	w.again()
+	w.planNext()
 }
 
 // tell has Run know; what it has not noticed yet is old. w.mu is held.

@@ -214,7 +214,7 @@ func TestTheBoxRepeatsUnacknowledgedMessagesAndTakesPacketIdentifiersForItsOwn(t
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for p.Subscriber(p.Owners()[0]).Redelivered < 9 {
 		if time.Now().After(deadline) {
 			t.Fatalf("the broker sent nothing again: %+v", p.Subscriber(p.Owners()[0]))

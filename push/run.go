@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// suspicious is how many endings in a row, soon after coming up and without a
+	// endingsInARow is how many endings in a row, soon after coming up and without a
 	// reason, look like a take-over. Two that fight then connect eight times in all.
-	suspicious   = 4
-	faultsInARow = 3 // after which attempts become rare
+	endingsInARow = 4
+	faultsInARow  = 3 // after which attempts become rare
 )
 
 // Run connects, keeps the connection up and hands every message to h, until ctx
@@ -90,14 +90,14 @@ type run struct {
 	over       bool     // finish was called
 	done       chan struct{}
 
-	certificate shownCertificate // to the broker, in the last attempt
-	lacking     time.Time        // since when no certificate is one that the broker takes; zero: there was one
-	route       *route
-	backoff     *backoff.Backoff
-	last        error     // why the connection before ended
-	planned     time.Time // when we ended it ourselves, and nothing has failed since; else zero
-	endings     int       // see suspicious
-	faults      int       // see faultsInARow
+	certificate  shownCertificate // to the broker, in the last attempt
+	waitingSince time.Time        // since when no certificate is one that the broker takes; zero: there was one
+	route        *route
+	backoff      *backoff.Backoff
+	last         error     // why the connection before ended
+	planned      time.Time // when we ended it ourselves, and nothing has failed since; else zero
+	endings      int       // see endingsInARow
+	faults       int       // see faultsInARow
 
 	expire  bool // end, and the session too; under the connection's lock
 	expired bool // the broker has forgotten the session; read after done
@@ -149,7 +149,7 @@ func (r *run) connect() error {
 		return err
 	}
 	r.backoff.Up()
-	r.lacking = time.Time{}
+	r.waitingSince = time.Time{}
 	s.since = time.Now()
 	c.cameUp(s)
 	planned := !r.planned.IsZero() && s.since.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
@@ -215,25 +215,25 @@ func (r *run) decide(err error) decision {
 		}
 		return decision{}
 	}
-	delay, phase, err := r.judge(err, came, soon)
+	delay, phase, err := r.classify(err, came, soon)
 	if phase == "" {
 		return r.finish(TakenOver, err)
 	}
 	next := decision{at: time.Now().Add(delay)}
 	c.enter(phase, err, next.at)
 	if phase == NeedsCertificate || phase == Denied {
-		if r.lacking.IsZero() {
-			r.lacking = time.Now()
+		if r.waitingSince.IsZero() {
+			r.waitingSince = time.Now()
 		}
-		next.certificate = c.awaitCertificate(r.lacking, &r.certificate, err)
+		next.certificate = c.awaitCertificate(r.waitingSince, &r.certificate, err)
 	}
 	return next
 }
 
-// judge says how long to wait after an attempt, or soon after it a connection that
+// classify says how long to wait after an attempt, or soon after it a connection that
 // came up, has ended with err, and what the owner's phase is meanwhile; "": do not
 // try again.
-func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
+func (r *run) classify(err error, came, soon bool) (delay time.Duration, phase Phase, why error) {
 	settings := &r.connection.settings
 	next, slow := r.backoff.Next(), r.slowDelay(err)
 	r.route.ended(err)
@@ -249,7 +249,7 @@ func (r *run) judge(err error, came, soon bool) (delay time.Duration, phase Phas
 	switch what := actionOf(err); {
 	case r.route.referred:
 		delay = next
-	case what == stop, r.endings >= suspicious:
+	case what == stop, r.endings >= endingsInARow:
 		taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: r.endings}
 		switch {
 		case settings.TakenOverRetry > 0:

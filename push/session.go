@@ -151,7 +151,7 @@ func (s *session) connect(ctx context.Context) error {
 	w := newWire(conn, raw, settings)
 	w.receiveMaximum, w.received = int(*packet.Properties.ReceiveMaximum), s.received
 	if s.line != nil {
-		w.account, w.full, w.work = s.connection.account, s.connection.budgetFull, s.line.work
+		w.account, w.onPause, w.work = s.connection.account, s.connection.budgetFull, s.line.work
 	}
 	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
@@ -247,7 +247,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 		d.handled = true
 		d.message.QoS = p.QoS
 	} else {
-		d.account, d.cost = s.connection.account, s.wire.handOn()
+		d.account, d.cost = s.connection.account, s.wire.passCost()
 		d.message = delivery.Message{
 			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
 			Source: delivery.FromPush, ReceivedAt: at, Payload: p.Payload,
@@ -303,7 +303,7 @@ func (s *session) finish(cause error, expire bool) bool {
 	}
 	told := s.wire.finish(cause, goodbye)
 	s.wait()
-	return told && s.wire.parted
+	return told && s.wire.peerClosed
 }
 
 // close ends what open could not complete.

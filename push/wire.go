@@ -38,15 +38,15 @@ type wire struct {
 	writeTimeout   time.Duration
 
 	account  *account                               // of what is read; nil: not counted
-	full     func()                                 // called when reading pauses for it; must not block
+	onPause  func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(release func())                   // may take long; see line.work
 
-	ended  chan struct{} // closed at the end, before the connection is closed
-	done   chan struct{} // closed: the reader has returned
-	parted bool          // the broker closed its side too; read after done
+	ended      chan struct{} // closed at the end, before the connection is closed
+	done       chan struct{} // closed: the reader has returned
+	peerClosed bool          // the broker closed its side too; read after done
 
-	writing baton
+	writing chanMutex
 	out     [4]byte       // an acknowledgement, while writing is held
 	head    [5]byte       // the fixed header of a packet, the reader's alone
 	toServe bool          // work must be called, the reader's alone
@@ -64,9 +64,9 @@ type wire struct {
 	awaitedID              uint16 // its packet identifier
 	answer                 chan<- packets.Packet
 	unacked                map[uint16]uint64 // messages of quality of service 1 and 2 that await PUBACK or PUBREC, by packet identifier: their fingerprints
-	room                   *sync.Cond        // mu: unacked has become shorter, or the connection has ended
+	readable               *sync.Cond        // mu: unacked has become shorter, or the connection has ended
 	early                  int               // see earlyBytes
-	paused                 bool              // the reader waits for room
+	paused                 bool              // the reader waits, for readable or the budget
 	pingTimer              *time.Timer
 	pingIdle, pingAnswer   time.Duration
 	pingGrid               time.Duration // see aligned
@@ -78,9 +78,9 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
 		ended: make(chan struct{}), done: make(chan struct{}),
-		writing: newBaton(), began: time.Now(), unacked: make(map[uint16]uint64),
+		writing: newChanMutex(), began: time.Now(), unacked: make(map[uint16]uint64),
 	}
-	w.room = sync.NewCond(&w.mu)
+	w.readable = sync.NewCond(&w.mu)
 	return w
 }
 
@@ -105,7 +105,7 @@ func (w *wire) end(cause error) bool {
 		w.pingTimer.Stop()
 	}
 	close(w.ended)
-	w.room.Signal()
+	w.readable.Signal()
 	return true
 }
 
@@ -151,13 +151,13 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	return true
 }
 
-// baton is a mutex that testing/synctest knows: it is held over the network.
-type baton chan struct{}
+// chanMutex is a mutex that testing/synctest knows: it is held over the network.
+type chanMutex chan struct{}
 
-func newBaton() baton { return make(baton, 1) }
+func newChanMutex() chanMutex { return make(chanMutex, 1) }
 
-func (b baton) Lock()   { b <- struct{}{} }
-func (b baton) Unlock() { <-b }
+func (m chanMutex) Lock()   { m <- struct{}{} }
+func (m chanMutex) Unlock() { <-m }
 
 // buffer collects what is written to it.
 type buffer []byte
@@ -238,7 +238,7 @@ func (w *wire) acknowledge(qos byte, id uint16) error {
 	w.mu.Lock()
 	delete(w.unacked, id) // before the write: the next message may come before it returns
 	if w.paused {
-		w.room.Signal()
+		w.readable.Signal()
 	}
 	w.mu.Unlock()
 	kind := byte(packets.PUBACK)

@@ -42,7 +42,7 @@ func TestAPanicOrAnExitInOnStateReachesTheCallerOfRun(t *testing.T) {
 		return panicked, returned
 	}
 	panicked, _ := run(func(push.State) { panic("a defect") })
-	if text, _ := panicked.(string); !strings.HasPrefix(text, "a defect") || !strings.Contains(text, "apart_test.go") {
+	if text, _ := panicked.(string); !strings.HasPrefix(text, "a defect") || !strings.Contains(text, "panics_test.go") {
 		t.Errorf("the caller of Run sees %v", panicked)
 	}
 	if panicked, returned := run(func(push.State) { runtime.Goexit() }); panicked != nil || returned {
