@@ -2,14 +2,9 @@ package push
 
 import (
 	"crypto"
-	"crypto/tls"
 	"crypto/x509"
 	"slices"
 )
-
-func parseLeaf(certificate *tls.Certificate) (*x509.Certificate, error) {
-	return x509.ParseCertificate(certificate.Certificate[0])
-}
 
 // forClients reports whether RFC 5280 section 4.2.1.12 lets the certificate
 // identify a TLS client, and section 4.2.1.3 lets its key sign.

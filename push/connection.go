@@ -126,7 +126,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 		this.expired = true
 		return c.remember(ctx, nil)
 	}
-	route := newRoute(&c.settings)
+	route := &route{settings: &c.settings}
 	for {
 		s := newSession(c, route.next(), nil)
 		err := s.findCertificate(ctx)

@@ -259,7 +259,7 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 	}
 	leaf := certificate.Leaf
 	if leaf == nil {
-		if leaf, err = parseLeaf(certificate); err != nil {
+		if leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
 			return fail("it cannot be read", tlspolicy.Shown(err))
 		}
 	}

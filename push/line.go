@@ -261,11 +261,11 @@ func (l *line) next() (_ *inbound, handled bool) {
 
 // deliver hands a message over and acknowledges it; handled: it was handed over before.
 func (l *line) deliver(d *inbound, handled bool) {
-	if handled || !d.session.isUp() { // no call will notice that it takes long
+	if handled { // no call will notice that it takes long
 		l.hand.Release()
 	}
 	atMostOnce := d.message.QoS == 0
-	if !d.session.waitUp(l.closing) || !atMostOnce && !handled && !l.take(d) {
+	if !d.session.waitUp(l.closing, l.hand.Release) || !atMostOnce && !handled && !l.take(d) {
 		d.release()
 		if atMostOnce {
 			l.dropped(errNotHandedOver)

@@ -83,3 +83,39 @@ func TestAMessageThatIsGivenUpAfterItsRedeliveryJoinedComesAgain(t *testing.T) {
 		r.stop()
 	})
 }
+
+// Once its redelivery is acknowledged, a message is done with: what comes under its number then
+// is another one, also when it is the same and marked as a duplicate.
+func TestAfterTheAcknowledgementOfARedeliveryNothingJoinsItsMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, finish, acknowledged := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(p.n > 1)
+			p.publish(1, p.n > 1, "events", `"a"`)
+			if p.n == 1 {
+				<-began
+				return
+			}
+			time.AfterFunc(time.Second, func() { close(finish) })
+			p.puback(1)
+			synctest.Wait()
+			p.publish(1, true, "events", `"a"`)
+			p.puback(1)
+			close(acknowledged)
+			p.stay()
+		})
+		calls := 0
+		r := start(t, b.config(), func(context.Context, delivery.Message) error {
+			if calls++; calls == 1 {
+				close(began)
+				<-finish
+			}
+			return nil
+		})
+		<-acknowledged
+		if calls != 2 {
+			t.Errorf("handed over %d times", calls)
+		}
+		r.stop()
+	})
+}

@@ -148,7 +148,7 @@ func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
 
 // planNext plans the next look. w.mu is held.
 func (w *certificateWatch) planNext() {
-	w.timer = time.AfterFunc(jittered(w.inTime(w.connection.settings.CertificateCheck)), w.look)
+	w.lookIn(jittered(w.inTime(w.connection.settings.CertificateCheck)), false)
 }
 
 // inTime shortens a pause when the certificate in use expires soon.
@@ -165,17 +165,15 @@ func (w *certificateWatch) lookNow() {
 	defer w.mu.Unlock()
 	if !w.stopped && w.timer.Stop() { // else a look is at work
 		w.seen = nil
-		w.timer = time.AfterFunc(0, w.connectAnew)
+		w.lookIn(0, true)
 	}
 }
 
-func (w *certificateWatch) look() {
-	w.ask(func(c *tls.Certificate, err error) { w.found(c, err, false) })
-}
-
-// connectAnew looks once more before the connection is given up.
-func (w *certificateWatch) connectAnew() {
-	w.ask(func(c *tls.Certificate, err error) { w.found(c, err, true) })
+// lookIn plans a look; planned: to connect anew. w.mu is held.
+func (w *certificateWatch) lookIn(delay time.Duration, planned bool) {
+	w.timer = time.AfterFunc(delay, func() {
+		w.ask(func(c *tls.Certificate, err error) { w.found(c, err, planned) })
+	})
 }
 
 func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool) {
@@ -199,7 +197,7 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 			delay = jittered(w.inTime(2 * changePause))
 		}
 		w.connection.log(slog.LevelInfo, "push: a new client certificate is there; connecting anew", slog.Duration("in", delay))
-		w.timer = time.AfterFunc(delay, w.connectAnew)
+		w.lookIn(delay, true) // once more before the connection is given up
 	}
 }
 

@@ -181,7 +181,7 @@ func TestARedeliveryOnTheSameConnectionJoinsAMessageThatMayNotBeHandedOverYet(t 
 			p.stay()
 		})
 		cfg := b.config()
-		cfg.BeforeMessages = func(context.Context, push.Subscribed) error { time.Sleep(45 * time.Second); return nil }
+		cfg.BeforeMessages = func(context.Context, push.Subscribed) error { time.Sleep(40 * time.Second); return nil } // before the first ping
 		handled := 0
 		r := start(t, cfg, func(context.Context, delivery.Message) error { handled++; return nil })
 		time.Sleep(10 * time.Minute)

@@ -23,8 +23,6 @@ type route struct {
 	referred bool // the last end was a referral that is followed
 }
 
-func newRoute(s *settings) *route { return &route{settings: s} }
-
 func (r *route) next() server {
 	switch {
 	case r.once != nil:

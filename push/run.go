@@ -117,7 +117,7 @@ func (c *Connection) newRun(ctx context.Context, h delivery.Handler) (*run, erro
 	r := &run{
 		connection: c,
 		done:       make(chan struct{}),
-		route:      newRoute(&c.settings),
+		route:      &route{settings: &c.settings},
 		backoff:    backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter}),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)

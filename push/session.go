@@ -156,7 +156,7 @@ func (s *session) connect(ctx context.Context) error {
 	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
 
-	ack, err := w.connect(ctx, packet)
+	answer, err := w.exchange(ctx, packet, packets.CONNACK, 0)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", errNoConnack, ctx.Err())
@@ -164,8 +164,8 @@ func (s *session) connect(ctx context.Context) error {
 		w.fail(err)
 		return settings.unreachable(ctx, s.to, w.why())
 	}
-	s.connected = true
-	s.present = ack.SessionPresent
+	ack := answer.(*packets.Connack)
+	s.connected, s.present = true, ack.SessionPresent
 	s.granted.keepAlive, s.granted.expiry = settings.KeepAlive, settings.SessionExpiry
 	if p := ack.Properties; p != nil {
 		if p.AssignedClientID != "" && p.AssignedClientID != packet.ClientID { // some repeat the one that was given
@@ -265,21 +265,14 @@ func (s *settings) wants(topic string) bool {
 	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return s.Root.Matches(filter, topic) })
 }
 
-// isUp reports whether messages may be handed over already.
-func (s *session) isUp() bool {
+// waitUp calls waits and then waits until messages may be handed over, if they may not
+// already; false: they may not before the connection has ended, or giveUp was closed.
+func (s *session) waitUp(giveUp <-chan struct{}, waits func()) bool {
 	select {
 	case <-s.up:
 		return true
 	default:
-		return false
-	}
-}
-
-// waitUp waits until messages may be handed over; false: they may not before the
-// connection has ended, or giveUp was closed.
-func (s *session) waitUp(giveUp <-chan struct{}) bool {
-	if s.isUp() {
-		return true
+		waits()
 	}
 	select {
 	case <-s.up:

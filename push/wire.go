@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
 		ended: make(chan struct{}), done: make(chan struct{}),
-		writing: newChanMutex(), began: time.Now(), unacked: make(map[uint16]uint64),
+		writing: make(chanMutex, 1), began: time.Now(), unacked: make(map[uint16]uint64),
 	}
 	w.readable = sync.NewCond(&w.mu)
 	return w
@@ -151,41 +152,23 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	return true
 }
 
-// chanMutex is a mutex that testing/synctest knows: it is held over the network.
+// chanMutex, with room for one, is a mutex that testing/synctest knows: it is held over the
+// network.
 type chanMutex chan struct{}
-
-func newChanMutex() chanMutex { return make(chanMutex, 1) }
 
 func (m chanMutex) Lock()   { m <- struct{}{} }
 func (m chanMutex) Unlock() { <-m }
 
-// buffer collects what is written to it.
-type buffer []byte
-
-func (b *buffer) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
-	return len(p), nil
-}
-
 // encode returns a packet as it goes over the network.
 func encode(packet packets.Packet) []byte {
-	var b buffer
+	var b bytes.Buffer
 	_, _ = packet.WriteTo(&b) // to memory
-	return b
-}
-
-// connect sends the CONNECT and returns the CONNACK. From then on the reader is at
-// work, until the end.
-func (w *wire) connect(ctx context.Context, packet *packets.Connect) (*packets.Connack, error) {
-	answer, err := w.exchange(ctx, packet, packets.CONNACK, 0)
-	if err != nil {
-		return nil, err
-	}
-	return answer.(*packets.Connack), nil
+	return b.Bytes()
 }
 
 // exchange sends a request and waits for its answer, a packet of the given type
-// with the request's packet identifier.
+// with the request's packet identifier. From the CONNECT on the reader is at work, until
+// the end.
 func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, id uint16) (packets.Packet, error) {
 	answer := make(chan packets.Packet, 1)
 	w.mu.Lock()
