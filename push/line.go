@@ -174,11 +174,11 @@ func (l *line) sessionLost() {
 // begin reports whether the caller must serve the line, now that there is a message. l.mu is
 // held.
 func (l *line) begin() bool {
-	begins := l.state == lineIdle
-	if begins {
-		l.state = lineServing
+	if l.state != lineIdle {
+		return false
 	}
-	return begins
+	l.state = lineServing
+	return true
 }
 
 // rest ends the serving. l.mu is held.

@@ -39,12 +39,13 @@ func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
 	}
 	defer r.end()
 	for {
+		// Wait for a certificate and for the limiter, dial, subscribe: session.open.
 		onFreshStack(func() { err = r.connect() })
 		if err == nil {
-			err = r.serve()
+			err = r.serve() // until the end
 		}
 		var next decision
-		onFreshStack(func() { next = r.decide(err) })
+		onFreshStack(func() { next = r.decide(err) }) // again, slowly, or stop
 		if next.stop {
 			return next.err
 		}
@@ -174,7 +175,7 @@ func (r *run) serve() error {
 			onFreshStack(s.watch.lookNow)
 		case event := <-s.events:
 			onFreshStack(func() {
-				if event == errNewCertificate {
+				if errors.Is(event, errNewCertificate) {
 					s.finish(event, false) // what is unacknowledged comes again on the next connection
 					return
 				}
@@ -194,7 +195,7 @@ type decision struct {
 	certificate *certificateWait // looks for another one, which is tried at once; nil: nobody does
 }
 
-// decide says, and tells, what follows the attempt, or the connection, that ended with err.
+// decide says, and has told, what follows the attempt, or the connection, that ended with err.
 func (r *run) decide(err error) decision {
 	c, s := r.connection, r.session
 	if r.ctx.Err() != nil {

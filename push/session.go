@@ -113,7 +113,7 @@ func (s *session) connectPacket() *packets.Connect {
 		expiry = 0
 	case s.connection.cautious:
 		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
-		// room does not see that.
+		// the budget does not see that.
 		receiveMaximum = 1
 	}
 	return &packets.Connect{

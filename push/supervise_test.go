@@ -26,55 +26,6 @@ func (p *peer) busy() {
 	p.send(&packets.Disconnect{ReasonCode: packets.DisconnectServerBusy, Properties: &packets.Properties{}})
 }
 
-func TestAWakeWhileConnectedDoesNotHurryTheNextAttempt(t *testing.T) {
-	for range 5 { // a delay may be short by chance
-		synctest.Test(t, func(t *testing.T) {
-			b := newScripted(t, func(p *peer) {
-				p.accept(false)
-				if p.n == 1 {
-					time.Sleep(10 * time.Second)
-					p.busy()
-				}
-				p.stay()
-			})
-			r := start(t, b.config(), discard(t))
-			r.waitPhase(push.Connected)
-			r.Wake()
-			s := r.waitPhase(push.BackingOff)
-			r.waitPhase(push.Connected)
-			if at := b.dialled()[1]; at.Before(s.RetryAt) {
-				t.Errorf("dialled %v before it was due", s.RetryAt.Sub(at))
-			}
-		})
-	}
-}
-
-func TestAWakeDuringAnAttemptThatFailsIsNotForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
-		cfg := b.config()
-		good, asked := cfg.Certificate, 0
-		var r *running
-		asking, woken := make(chan struct{}), make(chan struct{})
-		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
-			if asked++; asked > 1 {
-				return good(ctx)
-			}
-			close(asking)
-			<-woken // the new certificate arrives just after the old one was read
-			return nil, fds.ErrCertificate
-		}
-		r = start(t, cfg, discard(t))
-		<-asking
-		r.Wake()
-		close(woken)
-		s := r.waitPhase(push.NeedsCertificate)
-		if up := r.waitPhase(push.Connected); up.Since.Sub(s.Since) > time.Second {
-			t.Errorf("connected %v after the wake", up.Since.Sub(s.Since))
-		}
-	})
-}
-
 func TestRunEndsAtOnceWhateverItIsDoing(t *testing.T) {
 	waitFor := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for name, c := range map[string]struct {
