@@ -44,30 +44,26 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-var _ = run
-
 `
-	for _, block := range readme(t, "go") {
-		// An overlay puts the file into this module without writing it there.
-		folder := t.TempDir()
-		file, overlay := filepath.Join(folder, "readme.go"), filepath.Join(folder, "overlay.json")
-		if err := os.WriteFile(file, []byte(before+block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		at, err := filepath.Abs(filepath.Join("testdata", "readme", "readme.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := json.Marshal(map[string]map[string]string{"Replace": {at: file}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(overlay, list, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command("go", "build", "-overlay", overlay, "./testdata/readme").CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	// An overlay puts the file into this module without writing it there.
+	folder := t.TempDir()
+	file, overlay := filepath.Join(folder, "readme.go"), filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(file, []byte(before+strings.Join(readme(t, "go"), "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at, err := filepath.Abs(filepath.Join("testdata", "readme", "readme.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": {at: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "./testdata/readme").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
