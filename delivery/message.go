@@ -1,5 +1,3 @@
-// Package delivery has what an application is handed, whichever way it came: by an owner's
-// push connection, fetched from the Web API, or posted to a webhook.
 package delivery
 
 import (

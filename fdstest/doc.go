@@ -1,42 +1,43 @@
-// Package fdstest is an FDS information provider in a box: an authorization
-// server, the Web API, an MQTT broker and a certificate authority of its own,
-// on loopback ports of this process, with owners whose made-up sites live.
-// Start one in a test or a demonstration, point a client at it, and switch on
-// what shall go wrong.
+// Package fdstest is an FDS information provider in a box: an authorization server, the Web API,
+// an MQTT broker and a certificate authority of its own, on loopback ports of this process. It
+// has owners, whose made-up sites live. Start one in a test or a demonstration, point a client at
+// it, and switch on what shall go wrong.
 //
 //	p := fdstest.New(t, fdstest.Options{Quiet: true})
 //	owner := p.Owners()[0]
-//	// ... begin a sign-in with p.Issuer(), p.RootCAs() and the client "fdsdemo"
+//	// ... begin a sign-in with p.Issuer(), p.Roots and the client "fdsdemo"
 //	err := p.Approve(ctx, authorizationURL, owner)
 //	off := p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))
 //
-// The Example of package fdsclient is a whole round with that client, which in a test
-// has a Store and a State of its own instead of the user's keyring and folder.
+// The Example of package fdsclient is a whole round with that client. In a test give it a Store
+// and a State of its own, as there, instead of the user's keyring and folder.
 //
 // # What it is like
 //
-// All servers speak TLS 1.2 or newer (W1, W2, M1) on 127.0.0.1, with
-// certificates for 127.0.0.1, ::1 and localhost; those of HTTP speak HTTP/2 to
-// clients that want it, and HTTP/1.1. The authorization server wants
-// PKCE with S256, rotates refresh tokens and ends a grant when an old one comes
-// again; it returns a refresh token for the scope offline_access with
-// prompt=consent. Its consent page asks for no password: whoever opens it is the
-// person. The broker wants a client certificate whose common name is the client
-// ID (M2, M4) and keeps clients to their own topics (M5). What FDS leaves open,
-// such as sub-topics and query parameters, is this box's own choice and not a
-// rule that a client may rely on.
+// All servers speak TLS 1.2 or newer (W1, W2, M1) on 127.0.0.1, with certificates for 127.0.0.1,
+// ::1 and localhost. Those of HTTP speak HTTP/2 to clients that want it, and HTTP/1.1.
+//
+// The authorization server wants PKCE with S256. It rotates refresh tokens, and ends a grant when
+// an old one comes again. It returns a refresh token for the scope offline_access with
+// prompt=consent. Its consent page asks for no password: whoever opens it is the person.
+//
+// The broker wants a client certificate whose common name is the client ID (M2, M4), and keeps
+// clients to their own topics (M5).
+//
+// What FDS leaves open, such as sub-topics and query parameters, is this box's own choice and not
+// a rule that a client may rely on.
 //
 // # Ways in
 //
-// Options switches on what else an authorization server may offer or demand, and
-// the metadata says so: client certificates and signed assertions in place of
-// secrets (W4; RFC 8705, RFC 7523), access tokens bound to a certificate or a key
-// (RFC 8705, DPoP of RFC 9449), pushed authorization requests (RFC 9126), resource
-// indicators (RFC 8707), devices without a browser (RFC 8628), introspection (RFC
-// 7662), opaque access tokens. Application says what one application uses or is
-// held to, the client credentials grant included. The box is strict: a proof or
-// an assertion that is only nearly right is refused, and error_description says
-// why. There are no implicit and password grants.
+// Options switches on what else an authorization server may offer or demand, and the metadata say
+// so: client certificates and signed assertions in place of secrets (W4; RFC 8705, RFC 7523),
+// access tokens bound to a certificate or a key (RFC 8705, DPoP of RFC 9449), pushed authorization
+// requests (RFC 9126), resource indicators (RFC 8707), devices without a browser (RFC 8628),
+// introspection (RFC 7662), opaque access tokens. Application says what one application uses or is
+// held to, the client credentials grant included.
+//
+// The box is strict: a proof or an assertion that is only nearly right is refused, and
+// error_description says why. There are no implicit and password grants.
 //
 //	p := fdstest.New(t, fdstest.Options{AuthMethods: []fdstest.AuthMethod{fdstest.TLSClientAuth}})
 //	err := p.AddClient(fdstest.Application{ID: "fleet", AuthMethod: fdstest.TLSClientAuth, RedirectURIs: uris})
@@ -44,9 +45,9 @@
 //
 // # Lists
 //
-// Options.WebAPI has the Web API speak other dialects: pages by number, offset, cursor,
-// Link header or a URL in the answer, lists in objects, has_more, other separators, a
-// language, device IDs that are numbers, gzip.
+// Options.WebAPI has the Web API speak other dialects: pages by number, offset, cursor, Link
+// header or a URL in the answer, lists in objects, has_more, other separators, a language, device
+// IDs that are numbers, gzip.
 //
 //	p := fdstest.New(t, fdstest.Options{WebAPI: fdstest.WebAPI{
 //		ListMember: "items",
@@ -55,40 +56,41 @@
 //
 // # Whose an item is
 //
-// Every item but event specifications, which belong to nobody, and every message names
-// its owner in the member subscription_id, or as WebAPI.SubscriptionMember has it; or the
-// Web API takes a parameter with the owner, WebAPI.SubscriptionParameter. Provider.Dialect
-// tells all such names to a client under test:
+// Every item but event specifications, which belong to nobody, and every message names its owner
+// in the member subscription_id, or as WebAPI.SubscriptionMember has it. Or the Web API takes a
+// parameter with the owner, WebAPI.SubscriptionParameter. Provider.Dialect tells all such names to
+// a client under test:
 //
 //	client, err := pull.New(pull.Config{Dialect: p.Dialect(), ...})
 //
 // # Tags
 //
-// POST /fds/v2/tag takes a JSON object of at most 64 KiB with an object generic, of which
-// the box reads nothing, and without entities. It gets a tag_id, a UUID, if it has none,
-// and its owner; all else stays as it was sent. PUT /fds/v2/tag/{id}/entities takes a JSON
-// array of IDs of the owner's devices and spaces, each a string, a number, or an object
-// with a device_id or space_id, and stands in place of the entities before it. An unknown
-// ID is 400 "unknown_entity", a tag_id that is taken 409, another's tag 404.
+// POST /fds/v2/tag takes a JSON object of at most 64 KiB with an object generic, of which the box
+// reads nothing, and without entities. It gets a tag_id, a UUID, if it has none, and its owner.
+// All else stays as it was sent.
+//
+// PUT /fds/v2/tag/{id}/entities takes a JSON array of IDs of the owner's devices and spaces, each
+// a string, a number, or an object with a device_id or space_id. It stands in place of the
+// entities before it. An unknown ID is 400 "unknown_entity", a tag_id that is taken 409, another's
+// tag 404.
 //
 // # Messages
 //
-// A status is published at devices/<device_id>/status below fds/v2/<subscription_id>/, an
-// event at devices/<device_id>/events, both with QoS 1 and not retained. An event given
-// by hand that names no device is at spaces/<space_id>/events, or at events. Published by
-// Publish a message may be retained, and by PublishExpiring it expires.
+// A status is published at devices/<device_id>/status below fds/v2/<subscription_id>/, an event at
+// devices/<device_id>/events, both with QoS 1 and not retained. An event given by hand that names
+// no device is at spaces/<space_id>/events, or at events. Published by Publish a message may be
+// retained, and by PublishExpiring it expires.
 //
 // # What goes wrong
 //
-// Provider.Inject switches on a Fault, until its off function is called or as
-// often as Fault.Times says; without one the provider is well-behaved. Of each
-// there follows what the server does, where it is known from, and what a client
-// ought to do. Faults that take an Endpoint fit every HTTP server; for those that
-// begin with Odd, see Odd: they are lists, for a test to range over.
+// Provider.Inject switches on a Fault, until its off function is called, or as often as
+// Fault.Times says. Without one the provider is well-behaved. Of each there follows what the
+// server does, where it is known from, and what a client ought to do. Faults that take an Endpoint
+// fit every HTTP server. Those that begin with Odd are lists, for a test to range over: see Odd.
 //
-// With fdsclient: the second look at a refused grant comes after 30 s, a dead connection
-// is found after about 16 s, and a young token is waited for up to 6 s. Give a test that
-// meets them the time.
+// With fdsclient: the second look at a refused grant comes after 30 s, a dead connection is found
+// after about 16 s, and a young token is waited for up to 6 s. Give a test that meets them the
+// time.
 //
 // Answers that are late, lost or not the provider's, at any endpoint:
 //

@@ -1,20 +1,29 @@
 // Package statestore keeps what a program must remember of resource owners between its runs,
-// besides their grants: where in the stream of messages it is, for one. None of it is secret.
+// besides their grants: how far an owner's messages were handled, for one. None of it is secret.
 //
-// A [Store] keeps records of at most 512 KiB under a client ID, an owner and a name. A save
-// replaces only the record that was loaded, so that two that work on one owner cannot undo
-// what the other has saved. [Folder] keeps files, [Memory] forgets everything when the process
-// ends. Package statetest checks any Store, also one you write yourself.
+// # Which store
 //
-// A store may be a [Claimer] too. Then of all processes that use it one at a time consumes an
-// owner, and who comes second learns which process has it. Both stores of this package are.
+//   - [OpenFolder]: files in a folder.
+//   - [Memory]: forgets everything when the process ends. For tests.
+//   - A [Store] of your own. Package statetest checks it.
+//
+// # Records
+//
+// A store keeps records of at most 512 KiB, under a client ID, an owner and a name. A save
+// replaces only the record that was loaded. So two that work on one owner cannot undo what the
+// other has saved.
+//
+// # Claims
+//
+// A store may be a [Claimer] too. Then of all processes that use it, one at a time consumes an
+// owner. Who comes second learns which process has it. Both stores of this package are claimers.
 //
 // # Stores of one's own
 //
-// In a database a record is one row: the key, the data, and the revision, which each write
-// takes anew from a sequence, or at random: none is given again for a key, not after a Delete
-// either. Save is one statement, "update ... where key = ? and revision = ?" or an insert that
-// fails where there is a row; when it changed none it is a conflict. A claim is a session lock
+// In a database a record is one row: the key, the data, and the revision. Each write takes a new
+// revision, from a sequence or at random: none is given again for a key, not after a Delete
+// either. Save is one statement, "update ... where key = ? and revision = ?", or an insert that
+// fails where there is a row. When it changed none, it is a conflict. A claim is a session lock
 // of the database, or a row with an expiry that the holder prolongs.
 //
 // # The files of a Folder

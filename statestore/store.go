@@ -34,7 +34,7 @@ type Record struct {
 // Store keeps records. All methods may be called from several goroutines at once, and
 // several processes may use one store.
 //
-// Errors match a sentinel of this package, or ctx.Err when ctx ended, or tell what is wrong
+// Errors match a class of package fds, or ctx.Err when ctx ended, or tell what is wrong
 // with the place, which may pass. After such an error of Save or Delete the record is the old
 // one or the new one, whole; Load tells.
 type Store interface {

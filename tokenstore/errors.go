@@ -10,7 +10,7 @@ import (
 type Error struct {
 	Op    string // what was tried: "save grant", "open folder", ...
 	Key   Key    // the grant it was about; the zero Key when about the store
-	Class error  // one of the sentinels of this package, or nil
+	Class error  // one of the classes of package fds, or nil
 	Hint  string // what to do about it; may be empty
 	Err   error  // the cause; may be nil
 }

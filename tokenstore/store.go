@@ -8,7 +8,7 @@ import (
 // Store keeps grants. All methods may be called from several goroutines at once,
 // and several processes may use one keyring or folder at once.
 //
-// Errors match one of the sentinels of this package with [errors.Is], or
+// Errors match one of the classes of package fds with [errors.Is], or
 // ctx.Err when ctx ended, and are of type *[Error]. They hold no secret. With a
 // context from [Unattended] no method asks a person for anything.
 //
