@@ -9,6 +9,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 )
 
 // authSettings are what is said to the authorization server rests on.
@@ -57,11 +58,11 @@ func (c *Client) applicationCertificate(source func(context.Context) (*tls.Certi
 		go c.certificateFailed(fds.OwnerKey{}, fmt.Errorf("fdsclient: Application.Certificate: %w", err)) // outside the work that Close waits for
 	}
 	return func(ctx context.Context) (*tls.Certificate, error) {
-		certificate, err := contained("Application.Certificate", func() (*tls.Certificate, error) { return source(context.WithValue(ctx, warningKey{}, warn)) })
+		certificate, err := contain.Call("Application.Certificate", func() (*tls.Certificate, error) { return source(context.WithValue(ctx, warningKey{}, warn)) })
 		if certificate == nil || err != nil {
 			return nil, err
 		}
-		return withContainedKey(certificate), nil
+		return contain.Certificate(certificate), nil
 	}
 }
 
@@ -71,7 +72,7 @@ func containedRoots(source func(context.Context) (*x509.CertPool, error)) func(c
 		return nil
 	}
 	return func(ctx context.Context) (*x509.CertPool, error) {
-		return contained("Provider.Roots", func() (*x509.CertPool, error) { return source(ctx) })
+		return contain.Call("Provider.Roots", func() (*x509.CertPool, error) { return source(ctx) })
 	}
 }
 
@@ -81,6 +82,6 @@ func containedDial(dial func(ctx context.Context, network, address string) (net.
 		return nil
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return contained("Provider.Dial", func() (net.Conn, error) { return dial(ctx, network, address) })
+		return contain.Call("Provider.Dial", func() (net.Conn, error) { return dial(ctx, network, address) })
 	}
 }

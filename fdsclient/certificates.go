@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/internal/certfile"
 	"github.com/fds-sdk/fds-go/internal/single"
 	"github.com/fds-sdk/fds-go/internal/textfile"
@@ -79,14 +80,14 @@ type warningKey struct{}
 // ownersCertificate asks the source, which may be the caller's own code.
 func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 	ctx = context.WithValue(ctx, warningKey{}, func(err error) { c.certificateFailed(owner, err) })
-	certificate, err := contained("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates(ctx, owner) })
+	certificate, err := contain.Call("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates(ctx, owner) })
 	if err != nil {
 		return nil, err
 	}
 	if certificate == nil || len(certificate.Certificate) == 0 {
 		return nil, fmt.Errorf("fdsclient: %w: Config.Certificates gave none for %s", fds.ErrNoCertificate, owner.SubscriptionID)
 	}
-	return withContainedKey(certificate), nil
+	return contain.Certificate(certificate), nil
 }
 
 // CertificateExpiry says until when an owner's certificate is valid: the first

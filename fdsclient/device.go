@@ -8,6 +8,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 )
 
 // grantClientCredentials is a grant type by its name of RFC 7591 section 2.
@@ -53,7 +54,7 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 		UserCode:                code.UserCode,
 		Expires:                 code.Expires,
 	}
-	if err := contain(c.log, "what shows the code", func() { show(shown) }); err != nil {
+	if err := contain.Do(c.log, "what shows the code", func() { show(shown) }); err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", err)
 	}
 	a, err := c.pollDevice(ctx, code, proof)

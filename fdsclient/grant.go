@@ -11,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -173,7 +174,7 @@ func (g *grant) renewal(ctx context.Context, rejected fds.Secret, ahead bool) (*
 	go func() {
 		var work renewed
 		// The store and the keys that sign may be the application's own.
-		work, f.err = contained("what a renewal calls", func() (renewed, error) { return g.renew(context.WithoutCancel(ctx), rejected, ahead) })
+		work, f.err = contain.Call("what a renewal calls", func() (renewed, error) { return g.renew(context.WithoutCancel(ctx), rejected, ahead) })
 		f.got = work.credential
 		tell := g.landed(f, work)
 		g.client.end()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -63,7 +64,7 @@ var hookTypes = []reflect.Type{
 func tell[H any](c *Client, call func(H)) {
 	for _, hook := range c.cfg.Hooks {
 		if h, ok := hook.(H); ok {
-			_ = contain(c.log, fmt.Sprintf("hook %T", hook), func() { call(h) }) // which logs it
+			_ = contain.Do(c.log, fmt.Sprintf("hook %T", hook), func() { call(h) }) // which logs it
 		}
 	}
 }

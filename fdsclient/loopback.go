@@ -12,6 +12,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/internal/browser"
 	"github.com/fds-sdk/fds-go/internal/loopback"
 )
@@ -96,7 +97,7 @@ func (s *pendingSignIn) show(options SignInOptions, start string) error {
 		if s.pasted { // in a browser that may be elsewhere
 			shown = s.attempt.URL()
 		}
-		if err := contain(c.log, "SignInOptions.ShowURL", func() { options.ShowURL(shown) }); err != nil {
+		if err := contain.Do(c.log, "SignInOptions.ShowURL", func() { options.ShowURL(shown) }); err != nil {
 			return err
 		}
 	}
@@ -110,7 +111,7 @@ func (s *pendingSignIn) open(open func(context.Context, string) error, address s
 	var err error
 	if open == nil {
 		err = browser.Open(s.ctx, address)
-	} else if panicked := contain(s.client.log, "SignInOptions.OpenBrowser", func() { err = open(s.ctx, address) }); panicked != nil {
+	} else if panicked := contain.Do(s.client.log, "SignInOptions.OpenBrowser", func() { err = open(s.ctx, address) }); panicked != nil {
 		err = panicked
 	}
 	if err != nil && s.ctx.Err() == nil {
@@ -125,7 +126,7 @@ func (s *pendingSignIn) readRedirects(ctx context.Context, read func(context.Con
 	for ctx.Err() == nil {
 		var redirect string
 		var err error
-		if panicked := contain(s.client.log, "SignInOptions.ReadRedirect", func() { redirect, err = read(ctx) }); panicked != nil {
+		if panicked := contain.Do(s.client.log, "SignInOptions.ReadRedirect", func() { redirect, err = read(ctx) }); panicked != nil {
 			err = panicked
 		}
 		if err != nil {

@@ -1,4 +1,6 @@
-package fdsclient
+// Package contain calls code that is the application's. That it panics harms no more than
+// that it fails.
+package contain
 
 import (
 	"fmt"
@@ -8,9 +10,8 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
-// contained calls code that is the application's. That it panics harms no more than
-// that it fails.
-func contained[T any](what string, call func() (T, error)) (value T, err error) {
+// Call returns what call does, or an error that names what panicked.
+func Call[T any](what string, call func() (T, error)) (value T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(what, p)
@@ -19,9 +20,9 @@ func contained[T any](what string, call func() (T, error)) (value T, err error) 
 	return call()
 }
 
-// contain calls what the application gave us by that name, and logs a panic with its
-// place, besides that it becomes an error.
-func contain(log *slog.Logger, what string, call func()) (err error) {
+// Do calls what the application gave us by that name, and logs a panic with its place,
+// besides that it becomes an error.
+func Do(log *slog.Logger, what string, call func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicked(what, p)
