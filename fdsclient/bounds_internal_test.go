@@ -13,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -56,7 +57,7 @@ func TestAttackARunOfManyOwnersLooksAtFewGrantsAtOnce(t *testing.T) {
 		if err := client.Run(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		if store.most > renewalWorkers || store.done < owners {
+		if store.most > grants.Workers || store.done < owners {
 			t.Errorf("%d grants of %d were looked at, %d at once", store.done, owners, store.most)
 		}
 	})
@@ -105,12 +106,12 @@ func TestAttackWhoSignsOutWhileARunStartsIsNotFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		state.depart = func() {
-			o := client.knownOwner(id)
+			o := client.known.owner(client.key(id))
 			if err := store.Delete(t.Context(), key); err != nil || o == nil {
 				t.Errorf("owner %v, %v", o, err)
 				return
 			}
-			client.drop(o, o.grant.Load(), errSignedOut)
+			client.known.drop(o, o.grant.Load(), grants.ErrSignedOut)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -137,7 +138,7 @@ func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
 		"here": func(c *Client, o *Owner, a *connected) { _ = c.endSession(context.Background(), o, a) },
 		"in another process": func(c *Client, o *Owner, a *connected) {
 			r := &run{client: c}
-			r.retire(o.key, a, errSignedOut)
+			r.ownerGone(o.key, a, grants.ErrSignedOut)
 			r.work.Wait()
 		},
 	} {
@@ -227,7 +228,7 @@ func TestAttackASlowServerIsAskedToRenewFewGrantsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Close()
-		if issued, _, top := server.seen(); top > renewalWorkers || top < renewalWorkers/2 || issued < owners {
+		if issued, _, top := server.seen(); top > grants.Workers || top < grants.Workers/2 || issued < owners {
 			t.Errorf("%d of %d grants were renewed, %d at once", issued, owners, top)
 		}
 	})

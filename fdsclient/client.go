@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -32,35 +27,16 @@ type Client struct {
 	auth      *authserver.Server
 	used      usedAttempts
 	followers *following.Followers
-	scheduler *scheduler
+	grants    *grants.Grants
+	known     *registry
+	endings   endings
 
 	sharedPath sync.Once // it was warned of
 	noClaims   sync.Once // it was warned that there are none
 
-	mu         sync.Mutex
-	owners     map[fds.OwnerKey]*Owner
-	grants     map[tokenstore.Key]*grant
-	running    map[*run]struct{}
-	departures map[fds.OwnerKey]*departure
-	listings   int                       // of the store, under way
-	gone       map[grantedOwner]struct{} // signed out, or given another grant, since they began
-	closed     bool
-	stop       context.CancelFunc // of the scheduler; nil until it runs
-	work       sync.WaitGroup     // renewals and the scheduler
-
-	closing context.Context // ended by Close
-	close   context.CancelFunc
-	relooks *rate.Limiter // questions to the server about grants that lapsed
+	mu      sync.Mutex
+	running map[*run]struct{}
 }
-
-// processName is how a record's notes name this process, for people.
-var processName = func() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s/%d", host, os.Getpid())
-}()
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
 // fds.ErrConfig and name every fault, or come from opening the keyring.
@@ -84,23 +60,15 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	c := &Client{
-		cfg:        cfg,
-		log:        cfg.Logger,
-		store:      cfg.Store,
-		scheduler:  newScheduler(),
-		owners:     make(map[fds.OwnerKey]*Owner),
-		grants:     make(map[tokenstore.Key]*grant),
-		running:    make(map[*run]struct{}),
-		departures: make(map[fds.OwnerKey]*departure),
-		gone:       make(map[grantedOwner]struct{}),
-		relooks:    rate.NewLimiter(rate.Every(relookRest), 1),
+		cfg:     cfg,
+		log:     cfg.Logger,
+		store:   cfg.Store,
+		running: make(map[*run]struct{}),
 	}
 	c.followers = following.New(c.followSettings())
-	c.closing, c.close = context.WithCancel(context.Background())
 	c.auth = authserver.New(c.authSettings())
-	if cfg.Application.Certificate != nil {
-		c.scheduler.watch = c.auth.Identities.Watch
-	}
+	c.grants = grants.New(c.grantSettings())
+	c.known = newRegistry(c.grants)
 	if err := c.claimRedirectURL(); err != nil {
 		return nil, err
 	}
@@ -141,70 +109,14 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 // and the next process that renews the grant asks once more for the answer, which most
 // providers give again for about half a minute.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	stop := c.stop
-	c.mu.Unlock()
-	c.close()
-	if stop != nil {
-		stop()
-	}
-	c.work.Wait()
-	c.mu.Lock()
-	grants := slices.Collect(maps.Values(c.grants))
-	c.mu.Unlock()
+	c.grants.Close()
 	var errs []error
-	for _, g := range grants {
-		errs = append(errs, g.saveAtLast())
+	for _, g := range c.known.all() {
+		errs = append(errs, g.SaveAtLast())
 	}
 	c.auth.Identities.CloseIdleConnections()
 	c.releaseRedirectURL()
 	return join(errs...)
-}
-
-// begin counts a piece of work that Close waits for, unless the Client is closed.
-func (c *Client) begin() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return false
-	}
-	c.work.Add(1)
-	return true
-}
-
-func (c *Client) isClosed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closed
-}
-
-func (c *Client) end() { c.work.Done() }
-
-// startScheduler starts it once, and not after Close.
-func (c *Client) startScheduler() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || c.stop != nil {
-		return
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
-	c.work.Go(func() { c.scheduler.run(ctx) })
-}
-
-// certificateReplaced renews the tokens that are bound to the application's
-// certificate of before: their next callers do it at once, else the scheduler,
-// spread over a minute.
-func (c *Client) certificateReplaced() {
-	c.log.Info("the application's certificate was replaced; tokens are renewed")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, g := range c.grants {
-		if g.fresh.Load() != nil {
-			c.scheduler.plan(g, time.Now().Add(rand.N(time.Minute)))
-		}
-	}
 }
 
 // Owners returns the owners whose grants are in the store. No one signs in twice:
@@ -224,23 +136,14 @@ func (c *Client) Owners(ctx context.Context) ([]*Owner, error) {
 // listOwners is Owners; unread is why a record cannot be read, so that an owner may be
 // missing who did not sign out.
 func (c *Client) listOwners(ctx context.Context) (owners []*Owner, unread, err error) {
-	c.mu.Lock()
-	c.listings++
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.listings--; c.listings == 0 {
-			clear(c.gone)
-		}
-	}()
+	defer c.known.listing()()
 	entries, unread, err := c.entries(ctx, c.storeUnavailable)
 	if err != nil {
 		return nil, nil, err
 	}
 	listed := make(map[fds.OwnerKey]bool)
 	for _, e := range c.oneGrantEach(ctx, entries) {
-		for _, o := range c.know(e, true) {
+		for _, o := range c.known.register(c, e, true) {
 			if !listed[o.key] {
 				listed[o.key] = true
 				owners = append(owners, o)
@@ -252,11 +155,8 @@ func (c *Client) listOwners(ctx context.Context) (owners []*Owner, unread, err e
 
 // Owner returns one owner, or an error that matches fds.ErrNoOwner.
 func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, error) {
-	if o := c.knownOwner(id); o != nil { // no need to look at ten thousand for one
-		if record, err := c.store.Load(ctx, o.grant.Load().key); err == nil && slices.ContainsFunc(record.Subscriptions, func(spelling string) bool {
-			other, err := fds.ParseSubscriptionID(spelling)
-			return err == nil && other == id
-		}) {
+	if o := c.known.owner(c.key(id)); o != nil { // no need to look at ten thousand for one
+		if record, err := c.store.Load(ctx, o.grant.Load().Key); err == nil && grants.IDs(record.Subscriptions)[id] {
 			return o, nil
 		}
 	}
@@ -275,10 +175,9 @@ func (c *Client) Owner(ctx context.Context, id fds.SubscriptionID) (*Owner, erro
 	return nil, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", fds.ErrNoOwner, id)
 }
 
-func (c *Client) knownOwner(id fds.SubscriptionID) *Owner {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.owners[fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}]
+// key names an owner of this Client's provider.
+func (c *Client) key(id fds.SubscriptionID) fds.OwnerKey {
+	return fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}
 }
 
 // entries lists the grants of this Client's issuer and client ID. unread is about a record
@@ -313,130 +212,4 @@ func ofOneRecord(err error) bool {
 	}
 	return errors.Is(err, fds.ErrCorrupt) || errors.Is(err, fds.ErrUnsafe) ||
 		errors.Is(err, fds.ErrTooLarge) || errors.Is(err, fds.ErrNewerFormat)
-}
-
-// grantedOwner is an owner as the owner of one grant.
-type grantedOwner struct {
-	grant tokenstore.Key
-	owner fds.OwnerKey
-}
-
-// noteGone notes that an owner has left a grant, for the listings under way, which
-// may have seen it there. c.mu is held.
-func (c *Client) noteGone(owner fds.OwnerKey, grant tokenstore.Key) {
-	if c.listings > 0 {
-		c.gone[grantedOwner{grant, owner}] = struct{}{}
-	}
-}
-
-// noteAllGone notes that several have.
-func (c *Client) noteAllGone(ids map[fds.SubscriptionID]bool, grant tokenstore.Key) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id := range ids {
-		c.noteGone(fds.OwnerKey{Issuer: grant.Issuer, SubscriptionID: id}, grant)
-	}
-}
-
-// know returns the Owners of a stored grant, the same ones each time, without those
-// who have left it since it was listed.
-func (c *Client) know(e tokenstore.Entry, listed bool) []*Owner {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// One copy of what all keys have in common, for there are thousands.
-	e.Issuer, e.ClientID = c.cfg.Provider.Issuer, c.cfg.Application.ClientID
-	var owners []*Owner
-	for _, spelling := range e.Subscriptions {
-		root, err := fds.ParseRoot(spelling)
-		if err != nil {
-			continue // not stored by us
-		}
-		key := fds.OwnerKey{Issuer: e.Issuer, SubscriptionID: root.SubscriptionID()}
-		if _, gone := c.gone[grantedOwner{e.Key, key}]; gone && listed {
-			continue
-		}
-		delete(c.gone, grantedOwner{e.Key, key})
-		g := c.grants[e.Key]
-		if g == nil {
-			g = newGrant(c, e.Key)
-			c.grants[e.Key] = g
-		}
-		o := c.owners[key]
-		if o == nil {
-			o = &Owner{client: c, key: key, root: root}
-			c.owners[key] = o
-		}
-		if before := o.grant.Swap(g); before != g {
-			if before != nil {
-				before.lose(o)
-			}
-			g.owners = append(g.owners, o)
-		}
-		owners = append(owners, o)
-	}
-	return owners
-}
-
-// ownersOf names the owners of a grant.
-func (c *Client) ownersOf(key tokenstore.Key) []fds.OwnerKey {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var keys []fds.OwnerKey
-	if g := c.grants[key]; g != nil {
-		keys = keysOf(g.owners)
-	}
-	return keys
-}
-
-// ownersIn returns the owners of a grant.
-func (c *Client) ownersIn(g *grant) []*Owner {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(g.owners)
-}
-
-// drop forgets an owner that has left g, and g when no owner is left. What was handed out
-// of the owner has no part in what others still have of g. again says that the owner has
-// signed in anew: what it has now is not o's, or not of g.
-func (c *Client) drop(o *Owner, g *grant, why error) (again bool) {
-	c.mu.Lock()
-	c.noteGone(o.key, g.key)
-	now := c.owners[o.key]
-	again = now != nil && (now != o || o.grant.Load() != g)
-	if now == o && !again {
-		delete(c.owners, o.key)
-		g.lose(o)
-		o.grant.Store(endedGrant(c, g.key, why))
-	}
-	last := len(g.owners) == 0
-	c.mu.Unlock()
-	if last {
-		c.forgetGrant(g)
-		g.forget()
-	}
-	return again
-}
-
-// forgetGrant takes g out of the known grants. Should its key come back, it is
-// another grant.
-func (c *Client) forgetGrant(g *grant) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.grants[g.key] == g {
-		delete(c.grants, g.key)
-	}
-}
-
-// arrived tells every Run of owners who signed in.
-func (c *Client) arrived(owners []*Owner) {
-	for _, r := range c.runs() {
-		r.arrive(owners...)
-	}
-}
-
-// knows reports whether o is signed in, as far as this Client knows.
-func (c *Client) knows(o *Owner) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.owners[o.key] == o
 }

@@ -78,7 +78,7 @@ func TestAttackAHookMayCloseTheClientAndPanic(t *testing.T) {
 				client, owner := bubble(t, &scripted{answers: []func() (*http.Response, error){c.answer}})
 				client.cfg.Hooks = []any{&closer{client}}
 				if c.full {
-					client.store = &roomless{Store: client.store}
+					keepIn(client, &roomless{Store: client.store})
 				}
 				if c.ahead {
 					record := load(t, client)
@@ -97,7 +97,7 @@ func TestAttackAHookMayCloseTheClientAndPanic(t *testing.T) {
 				if _, err := owner.Token(t.Context()); c.full && !errors.Is(err, fds.ErrClientClosed) && !errors.Is(err, fds.ErrStoreUnavailable) {
 					t.Error(err)
 				}
-				if !client.isClosed() {
+				if !client.grants.Closed() {
 					t.Error("the hook was not called")
 				}
 			})

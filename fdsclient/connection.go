@@ -16,7 +16,7 @@ func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
 	cfg := c.pushConfig(o.key, o.root, f.Filters())
 	cfg.SaveSubscribed = f.SaveFilters
 	cfg.BeforeMessages = func(ctx context.Context, s push.Subscribed) error {
-		if err := a.honoured(ctx); err != nil && !c.keeps() {
+		if err := a.grant.Honoured(ctx); err != nil && !c.keeps() {
 			return err
 		}
 		return f.Subscribed(ctx, s)

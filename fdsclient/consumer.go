@@ -15,11 +15,11 @@ import (
 // beginRun makes a call of Run one that is at work, unless another one has some of its
 // owners.
 func (c *Client) beginRun(r *run) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	if c.grants.Closed() {
 		return fds.ErrClientClosed
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for other := range c.running {
 		if r.calling != nil && other.calling != nil && overlap(r.only, other.only) {
 			return fmt.Errorf("%w: another Run of this Client has some of the same owners; end that one first", fds.ErrRunning)

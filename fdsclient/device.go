@@ -9,10 +9,8 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 )
-
-// grantClientCredentials is a grant type by its name of RFC 7591 section 2.
-const grantClientCredentials = "client_credentials"
 
 // DeviceCode is what a user needs to sign in on another device.
 type DeviceCode struct {
@@ -30,7 +28,7 @@ const slowDown = 5 * time.Second // what slow_down adds to the interval (RFC 862
 // expired (fds.ErrAttemptExpired) or ctx ends. A provider that has no device authorization
 // endpoint returns fds.ErrConfig. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
-	if c.isClosed() {
+	if c.grants.Closed() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	if err := c.store.Probe(ctx); err != nil {
@@ -61,8 +59,8 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 	if err != nil {
 		return nil, err
 	}
-	defer c.end()
-	return c.welcome(ctx, m, a, signedIn{proof: proof})
+	defer c.grants.End()
+	return c.saveSignIn(ctx, m, a, signedIn{proof: proof})
 }
 
 // SignInApplication gets a grant for the application itself, without a user,
@@ -70,10 +68,10 @@ func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Ow
 // 4.4). The token must name the subscription all the same. The grant is renewed
 // in the same way.
 func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
-	if !c.begin() {
+	if !c.grants.Begin() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
-	defer c.end()
+	defer c.grants.End()
 	if err := c.store.Probe(ctx); err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
@@ -89,7 +87,7 @@ func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.welcome(ctx, m, a, signedIn{grantType: grantClientCredentials, proof: proof})
+	return c.saveSignIn(ctx, m, a, signedIn{grantType: grants.ClientCredentials, proof: proof})
 }
 
 // pollDevice asks until the user has answered (RFC 8628 section 3.5). A provider
@@ -108,14 +106,14 @@ func (c *Client) pollDevice(ctx context.Context, code authserver.DeviceCode, pro
 			timer.Stop()
 			return authserver.Answer{}, context.Cause(ctx)
 		}
-		if !c.begin() {
+		if !c.grants.Begin() {
 			return authserver.Answer{}, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 		}
 		a, err := c.auth.DeviceToken(ctx, code.Secret, proof)
 		if err == nil {
 			return a, nil
 		}
-		c.end()
+		c.grants.End()
 		var refused *OAuthError
 		switch {
 		case ctx.Err() != nil:

@@ -4,14 +4,16 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 )
 
 // LookAgainAfter has a server that refused a grant asked again after d, until the test
 // ends. Clients are closed before.
 func LookAgainAfter(t *testing.T, d time.Duration) {
-	before := secondLook
-	secondLook = d
-	t.Cleanup(func() { secondLook = before })
+	before := grants.SecondLook
+	grants.SecondLook = d
+	t.Cleanup(func() { grants.SecondLook = before })
 }
 
 // Warned returns a context in which a Client asks for certificates: warn is told what it would

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -138,7 +139,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 		if issued < owners {
 			t.Errorf("%d of %d grants were renewed", issued, owners)
 		}
-		if top > renewalWorkers {
+		if top > grants.Workers {
 			t.Errorf("%d renewals at once", top)
 		}
 		if most := server.busiest(back); most > owners/160+10 {

@@ -14,49 +14,10 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
-
-func TestARenewalIsDueAheadOfWhateverExpiresFirst(t *testing.T) {
-	const unknown = -1
-	now := time.Now().Round(0)
-	client := &Client{cfg: Config{Provider: Provider{RefreshInterval: 10 * time.Hour}}}
-	client.auth = authserver.New(client.authSettings())
-	for name, c := range map[string]struct {
-		access, refresh  time.Duration // lives; 0: there is none
-		earliest, latest time.Duration // of the renewal
-		usable           time.Duration
-	}{
-		"ten minutes":                            {10 * time.Minute, 0, 7 * time.Minute, 8 * time.Minute, 10*time.Minute - 10*time.Second},
-		"a day":                                  {24 * time.Hour, 0, 24*time.Hour - 450*time.Second, 24*time.Hour - 5*time.Minute, 24*time.Hour - 10*time.Second},
-		"ten seconds":                            {10 * time.Second, 0, 7 * time.Second, 8 * time.Second, 9 * time.Second},
-		"a refresh token for less":               {24 * time.Hour, time.Hour, 42 * time.Minute, 48 * time.Minute, 24*time.Hour - 10*time.Second},
-		"a refresh token for who knows how long": {24 * time.Hour, unknown, 7 * time.Hour, 8 * time.Hour, 24*time.Hour - 10*time.Second},
-		"a refresh token for weeks":              {10 * time.Minute, 500 * time.Hour, 7 * time.Minute, 8 * time.Minute, 10*time.Minute - 10*time.Second},
-	} {
-		for range 50 {
-			r := tokenstore.Grant{Renewed: now, AccessExpiry: now.Add(c.access), GrantType: grantClientCredentials}
-			if c.refresh != 0 {
-				r.RefreshToken, r.GrantType = fds.NewSecret("r"), ""
-			}
-			if c.refresh > 0 {
-				r.RefreshExpiry = now.Add(c.refresh)
-			}
-			got, err := newGrant(client, r.Key).credential(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if due := got.due.Sub(now); due < c.earliest || due > c.latest {
-				t.Fatalf("%s: due after %v, want between %v and %v", name, due, c.earliest, c.latest)
-			}
-			if usable := got.usable.Sub(now); usable != c.usable {
-				t.Fatalf("%s: usable for %v, want %v", name, usable, c.usable)
-			}
-		}
-	}
-}
 
 // bubble returns a Client for synctest whose provider is a function, and its one
 // owner, with a token that has expired.
@@ -207,7 +168,7 @@ func TestAOneShotProgramSpendsNoRotation(t *testing.T) {
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a0" {
 			t.Fatalf("%v, %v", token, err)
 		}
-		time.Sleep(settle - time.Second)
+		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if requests.Load() != 0 {
 			t.Error("a program of four seconds spent a rotation")
@@ -268,7 +229,7 @@ func TestARenewalThatGotItsLockLateIsSavedAllTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(lockTimeout-10*time.Second, lease.Release)
+		time.AfterFunc(4*time.Minute-10*time.Second, lease.Release)
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
 		}
@@ -331,7 +292,7 @@ func TestADayWithoutANetworkCostsNoGrant(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		network.healed.Store(true)
-		time.Sleep(renewalBackoff.Max)
+		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
@@ -358,7 +319,7 @@ func TestABlipIsShortThoughNoTokenLivesForLong(t *testing.T) {
 		time.Sleep(time.Hour) // an outage
 		down.Store(false)
 		time.Sleep(24 * time.Hour) // and much health
-		failing := func() bool { return owner.grant.Load().state().failing != nil }
+		failing := func() bool { return owner.grant.Load().State().Phase == grants.Failing }
 		until := func(want bool) {
 			for failing() != want {
 				time.Sleep(100 * time.Millisecond)

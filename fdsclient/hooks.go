@@ -10,7 +10,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/push"
-	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // Hooks are called where the thing happens, outside the work that Client.Close waits for,
@@ -69,14 +68,14 @@ func tell[H any](c *Client, call func(H)) {
 	}
 }
 
-func (c *Client) renewed(key tokenstore.Key, cred *credential) {
-	event := GrantEvent{Owners: c.ownersOf(key), Expiry: cred.token.expiry}
+func (c *Client) renewed(owners []fds.OwnerKey, expiry time.Time) {
+	event := GrantEvent{Owners: owners, Expiry: expiry}
 	c.log.LogAttrs(context.Background(), slog.LevelDebug, "grant renewed", ownersAttr(event.Owners), slog.Time("expires", event.Expiry))
 	tell(c, func(h HookRenewed) { h.OnRenewed(event) })
 }
 
-func (c *Client) renewalFailing(key tokenstore.Key, since time.Time, err error) {
-	event := GrantEvent{Owners: c.ownersOf(key), Since: since, Err: err}
+func (c *Client) renewalFailing(owners []fds.OwnerKey, since time.Time, err error) {
+	event := GrantEvent{Owners: owners, Since: since, Err: err}
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant not renewed, will be tried again", ownersAttr(event.Owners), slog.Time("since", since), slog.Any("error", err))
 	tell(c, func(h HookRenewalFailing) { h.OnRenewalFailing(event) })
 }
@@ -84,7 +83,6 @@ func (c *Client) renewalFailing(key tokenstore.Key, since time.Time, err error) 
 func (c *Client) signInNeeded(owners []fds.OwnerKey, err error) {
 	event := GrantEvent{Owners: owners, Err: err}
 	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant lapsed, sign in again", ownersAttr(event.Owners), slog.Any("error", err))
-	c.lapsed(owners, err)
 	tell(c, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
 }
 

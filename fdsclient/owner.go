@@ -15,6 +15,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -26,7 +27,7 @@ type Owner struct {
 	client *Client
 	key    fds.OwnerKey
 	root   fds.Root
-	grant  atomic.Pointer[grant]
+	grant  atomic.Pointer[grants.Grant]
 
 	pull, pullOnes, pullGrant lazyPull // the second repeats no request
 
@@ -56,12 +57,12 @@ func (o *Owner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String(
 func (o *Owner) Token(ctx context.Context) (Token, error) {
 	for {
 		g := o.grant.Load()
-		t, err := g.token(ctx)
+		t, err := g.Token(ctx)
 		if err != nil {
 			return Token{}, fmt.Errorf("%w (subscription %s)", err, o.key.SubscriptionID)
 		}
 		if o.grant.Load() == g { // else the owner has left it meanwhile, and the token is for others
-			return t, nil
+			return Token{t}, nil
 		}
 	}
 }
@@ -114,13 +115,13 @@ func (o *Owner) items(ctx context.Context, kind pull.Kind, query pull.Query) ite
 // shared reports whether the owner's access token is that of other owners too.
 func (o *Owner) shared(ctx context.Context) (bool, error) {
 	for {
-		if c := o.grant.Load().fresh.Load(); c != nil {
-			return c.shared, nil
+		if shared, known := o.grant.Load().Shared(); known {
+			return shared, nil
 		}
 		if _, err := o.Token(ctx); err != nil {
 			return false, err
 		}
-		if o.grant.Load().fresh.Load() == nil { // it was given up at once: whoever it is of, it is not used
+		if _, known := o.grant.Load().Shared(); !known { // it was given up at once: whoever it is of, it is not used
 			return true, nil
 		}
 	}
@@ -199,7 +200,7 @@ func (b bearer) Challenged(ctx context.Context, response *http.Response) (retry 
 	if scheme == authserver.KindDPoP && authserver.WantsNonce(response) && response.Header.Get("DPoP-Nonce") != "" {
 		return true, nil
 	}
-	return b.owner.grant.Load().rejected(ctx, fds.NewSecret(sent))
+	return b.owner.grant.Load().Rejected(ctx, fds.NewSecret(sent))
 }
 
 // GrantInfo is what is known of an owner's grant without asking the provider.
@@ -224,12 +225,12 @@ type GrantInfo struct {
 // Grant reads what the store holds; it renews nothing.
 func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 	g := o.grant.Load()
-	state := g.state()
-	if state.over != nil {
-		return GrantInfo{}, fmt.Errorf("%w (subscription %s)", state.over, o.key.SubscriptionID)
+	state := g.State()
+	if state.Phase == grants.Gone {
+		return GrantInfo{}, fmt.Errorf("%w (subscription %s)", state.Err, o.key.SubscriptionID)
 	}
 	c := o.client
-	record, err := c.store.Load(ctx, g.key)
+	record, err := c.store.Load(ctx, g.Key)
 	if err != nil {
 		if errors.Is(err, fds.ErrNoGrant) {
 			err = fmt.Errorf("%w: %w", fds.ErrNoOwner, err)
@@ -241,13 +242,18 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		RefreshExpiry: record.RefreshExpiry,
 		Renewable:     !record.RefreshToken.IsZero(),
 		Scopes:        record.Scopes,
-		Owners:        sorted(idSet(record.Subscriptions)),
-		Others:        sorted(idSet(c.others(record))),
+		Owners:        sorted(grants.IDs(record.Subscriptions)),
+		Others:        sorted(grants.IDs(c.grants.Others(record))),
 		Created:       record.Created,
 		Renewed:       record.Renewed,
 	}
 	info.Untold = c.untold(record)
-	info.Lapsed, info.Failing, info.FailingSince = state.lapsed, state.failing, state.since
+	switch state.Phase {
+	case grants.Lapsed:
+		info.Lapsed = state.Err
+	case grants.Failing:
+		info.Failing, info.FailingSince = state.Err, state.Since
+	}
 	return info, nil
 }
 
@@ -255,22 +261,10 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 // can.
 func (c *Client) untold(record tokenstore.Grant) error {
 	dialect := c.cfg.Provider.Dialect
-	if !c.isShared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
+	if !c.grants.Shared(record) || dialect.SubscriptionMember != "" || dialect.SubscriptionParameter != "" || c.cfg.Provider.APIURL == "" {
 		return nil
 	}
 	return fmt.Errorf("fdsclient: %w: one grant is that of several owners who signed in together, and nothing says whose an item of the Web API is; set Provider.Dialect.SubscriptionMember or SubscriptionParameter to the provider's name for it", fds.ErrOwner)
-}
-
-// isShared reports whether the tokens of a grant read the data of several owners.
-func (c *Client) isShared(record tokenstore.Grant) bool {
-	return len(record.Subscriptions)+len(c.others(record)) > 1
-}
-
-// others returns whose data the tokens of a grant read besides that of its owners: as the
-// record has it, and as the access token itself says. A record of an earlier version has
-// nothing of it.
-func (c *Client) others(record tokenstore.Grant) []string {
-	return otherThan(record.Subscriptions, slices.Concat(record.Others, c.auth.Named(record.AccessToken)))
 }
 
 // sorted returns the IDs of a set in the order of their text.

@@ -101,7 +101,7 @@ func (c child) run() error {
 		}
 		g := owners[0].grant.Load()
 		if c.Task == "renew" {
-			if err := expire(ctx, store, g.key); err != nil {
+			if err := expire(ctx, store, g.Key); err != nil {
 				return err
 			}
 		}
@@ -309,7 +309,7 @@ func TestARenewalThatIsKilledAtAnyStepLosesNoGrant(t *testing.T) {
 	for step := 1; ; step++ {
 		c := newChild(t, p.Issuer(), p.PublicApplication().ID, "", p.CAPEM(), atBox(p))
 		owner, store := c.owner(t)
-		if err := expire(t.Context(), store, owner.grant.Load().key); err != nil {
+		if err := expire(t.Context(), store, owner.grant.Load().Key); err != nil {
 			t.Fatal(err)
 		}
 		c.Task, c.KillAt = "step", step

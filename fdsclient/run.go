@@ -6,13 +6,12 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -72,60 +71,11 @@ type run struct {
 	mu      sync.Mutex
 	active  map[fds.OwnerKey]*connected
 	claimed map[fds.OwnerKey]error  // whom others have
-	arrived []*Owner                // signed in since the last look
+	added   []*Owner                // signed in since the last look
 	left    []fds.OwnerKey          // their grants without this process's doing
 	cold    []*Owner                // whose grants are to be looked at
 	warming int                     // goroutines that do
 	later   map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
-}
-
-// connected is an owner's connection in a run.
-type connected struct {
-	owner      *Owner
-	connection *push.Connection      // nil without push
-	follower   *following.Follower   // nil without push or poll
-	grant      *grant                // that the owner had when it began
-	why        atomic.Pointer[error] // it was ended for; nil: it was not
-	kept       bool                  // though its owner was taken out of its grant; the run's mu
-	cancel     context.CancelFunc
-	done       chan struct{}
-}
-
-// isOver reports whether it has ended though its owner is signed in, as after a
-// take-over.
-func (a *connected) isOver() bool {
-	select {
-	case <-a.done:
-		return a.follower != nil
-	default:
-		return false
-	}
-}
-
-// state is a state of its connection, with the reason for which it was ended.
-func (a *connected) state(s push.State) push.State {
-	if why := a.why.Load(); why != nil && s.Phase == push.Stopped {
-		s.Err = *why
-	}
-	return s
-}
-
-// end ends it for a reason, of which the first counts.
-func (a *connected) end(why error) {
-	a.why.CompareAndSwap(nil, &why)
-	a.cancel()
-}
-
-// noteEnd keeps the last state, with the reason, for Owner.Connection. It is apart, since a
-// goroutine that waits for as long as a connection lives needs a small stack.
-//
-//go:noinline
-func (a *connected) noteEnd(o *Owner) {
-	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
-	if a.connection != nil {
-		s = a.connection.State()
-	}
-	o.ended.Store(new(a.state(s)))
 }
 
 // isBack reports whether what has ended is wanted again: its owner signed in anew, here
@@ -137,11 +87,12 @@ func (o *Owner) isBack(ctx context.Context, a *connected, arrived bool) bool {
 	case arrived, a.grant != o.grant.Load():
 		return true
 	case a.why.Load() != nil:
-		return o.grant.Load().state().lapsed == nil
+		phase := o.grant.Load().State().Phase
+		return phase != grants.Lapsed && phase != grants.Gone
 	case a.connection == nil:
 		return false
 	}
-	record, err := o.client.store.Load(ctx, a.grant.key)
+	record, err := o.client.store.Load(ctx, a.grant.Key)
 	return err == nil && record.Created.After(a.connection.State().Since)
 }
 
@@ -194,7 +145,7 @@ look:
 		if err == nil {
 			r.follow(ctx, owners, false)
 			if unread == nil {
-				r.retireOthers(ctx, owners)
+				r.endOthers(ctx, owners)
 			}
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
@@ -214,8 +165,8 @@ look:
 			case <-r.wake: // no need to look at ten thousand for one
 				arrived, left := r.takeNews()
 				for _, key := range left {
-					if r.client.knownOwner(key.SubscriptionID) == nil {
-						r.part(ctx, key)
+					if r.client.known.owner(key) == nil {
+						r.ownerLeft(ctx, key)
 					}
 				}
 				r.follow(ctx, arrived, true)
@@ -246,33 +197,33 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 			a = nil
 		}
 		known := a != nil
-		if !known || o.grant.Load().state().lapsed != nil {
+		if !known || o.grant.Load().State().Phase == grants.Lapsed {
 			r.warm(ctx, o)
 		}
 		if known {
 			continue
 		}
-		if left := r.client.leaving(o.key); left != nil {
+		if left := r.client.endings.over(o.key); left != nil {
 			r.startLater(ctx, o, left)
 			continue
 		}
 		r.start(ctx, o)
-		if !r.client.knows(o) { // signed out meanwhile
+		if r.client.known.owner(o.key) != o { // signed out meanwhile
 			r.mu.Lock()
 			a := r.active[o.key]
 			delete(r.active, o.key)
 			r.mu.Unlock()
 			if a != nil {
-				r.retire(o.key, a, errSignedOut)
+				r.ownerGone(o.key, a, grants.ErrSignedOut)
 			}
 		}
 	}
 }
 
-// retireOthers stops what belongs to none of the owners, who are all that were
+// endOthers stops what belongs to none of the owners, who are all that were
 // listed. Someone who signed in during the listing, and so got another grant, may
 // have been missed: only who is missing from a second one is gone.
-func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
+func (r *run) endOthers(ctx context.Context, owners []*Owner) {
 	gone := r.without(owners)
 	if len(gone) == 0 {
 		return
@@ -284,7 +235,7 @@ func (r *run) retireOthers(ctx context.Context, owners []*Owner) {
 	still := r.without(owners)
 	for key := range gone {
 		if still[key] {
-			r.part(ctx, key)
+			r.ownerLeft(ctx, key)
 		}
 	}
 }
@@ -314,8 +265,8 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 func (r *run) takeNews() (arrived []*Owner, left []fds.OwnerKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	arrived, left = r.arrived, r.left
-	r.arrived, r.left = nil, nil
+	arrived, left = r.added, r.left
+	r.added, r.left = nil, nil
 	return arrived, left
 }
 
@@ -325,7 +276,7 @@ func (r *run) warm(ctx context.Context, o *Owner) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cold = append(r.cold, o)
-	if r.warming < renewalWorkers {
+	if r.warming < grants.Workers {
 		r.warming++
 		r.work.Go(func() { r.warmAll(ctx) })
 	}
@@ -378,8 +329,8 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	r.mu.Lock()
 	r.active[o.key] = a
 	r.mu.Unlock()
-	if why := a.grant.state().lapsed; why != nil && !r.client.keeps() { // told before the run had it
-		a.end(why)
+	if s := a.grant.State(); s.Phase == grants.Lapsed && !r.client.keeps() { // told before the run had it
+		a.end(s.Err)
 	}
 	switch {
 	case err != nil:
@@ -437,16 +388,16 @@ func (r *run) startLater(ctx context.Context, o *Owner, left <-chan struct{}) {
 			o := r.later[o.key]
 			delete(r.later, o.key)
 			r.mu.Unlock()
-			r.arrive(o)
+			r.ownerAdded(o)
 		case <-ctx.Done():
 		}
 	})
 }
 
-// arrive has the run look at owners who signed in.
-func (r *run) arrive(owners ...*Owner) {
+// ownerAdded has the run look at owners who signed in.
+func (r *run) ownerAdded(owners ...*Owner) {
 	r.mu.Lock()
-	r.arrived = append(r.arrived, owners...)
+	r.added = append(r.added, owners...)
 	r.mu.Unlock()
 	r.look()
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 // answering is a server in memory.
@@ -22,7 +23,11 @@ func speakThrough(c *Client, transport http.RoundTripper) {
 	settings := c.authSettings()
 	settings.Transport = transport
 	c.auth = authserver.New(settings)
-	if c.scheduler.watch != nil {
-		c.scheduler.watch = c.auth.Identities.Watch
+	c.grants.Server = c.auth
+	if c.grants.Watch != nil {
+		c.grants.Watch = c.auth.Identities.Watch
 	}
 }
+
+// keepIn has such a Client keep its grants in another store.
+func keepIn(c *Client, store tokenstore.Store) { c.store, c.grants.Store = store, store }

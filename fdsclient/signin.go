@@ -10,6 +10,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -54,7 +55,7 @@ func (c *Client) BeginSignIn(ctx context.Context, options SignInOptions) (Attemp
 }
 
 func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignInOptions) (Attempt, error) {
-	if c.isClosed() {
+	if c.grants.Closed() {
 		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	// Before anyone signs in: no fresh grant may be lost for want of a store.
@@ -81,10 +82,10 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 	if attempt.begun.Issuer != c.cfg.Provider.Issuer || attempt.begun.ClientID != c.cfg.Application.ClientID {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w: the attempt was begun at another provider or by another application", fds.ErrForeignRedirect)
 	}
-	if !c.begin() {
+	if !c.grants.Begin() {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
-	defer c.end()
+	defer c.grants.End()
 	m, err := c.auth.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func (c *Client) FinishSignIn(ctx context.Context, attempt Attempt, callbackURL 
 	if err != nil {
 		return nil, err
 	}
-	return c.welcome(ctx, m, a, signedIn{nonce: attempt.begun.Nonce, proof: attempt.begun.Proof})
+	return c.saveSignIn(ctx, m, a, signedIn{nonce: attempt.begun.Nonce, proof: attempt.begun.Proof})
 }
 
 // signedIn is how an answer was obtained that begins a grant.
@@ -123,21 +124,24 @@ type signedIn struct {
 	proof     *authserver.Prover // that the tokens are bound to, if any
 }
 
-// welcome reads whose grant an answer is and saves it.
-func (c *Client) welcome(ctx context.Context, m *authserver.Metadata, a authserver.Answer, how signedIn) ([]*Owner, error) {
+// saveSignIn reads whose grant an answer is and saves it.
+func (c *Client) saveSignIn(ctx context.Context, m *authserver.Metadata, a authserver.Answer, how signedIn) ([]*Owner, error) {
 	ids, err := c.auth.SignedIn(ctx, m, a, how.nonce, how.proof)
 	if err != nil {
 		return nil, err
 	}
-	if a.Refresh.IsZero() && how.grantType != grantClientCredentials {
+	if a.Refresh.IsZero() && how.grantType != grants.ClientCredentials {
 		c.log.Warn("sign-in gave no refresh token: the user must sign in again when the access token expires", "expires", a.Expiry, "scopes", a.Scopes)
 	}
-	return c.keepSignIn(ctx, ids, a, how)
+	return c.saveGrant(ctx, ids, a, how)
 }
 
-// keepSignIn saves a new grant in the place of those that it replaces. It cannot
+// signInTimeout bounds how long a sign-in waits for others to be stored.
+const signInTimeout = 2 * time.Minute
+
+// saveGrant saves a new grant in the place of those that it replaces. It cannot
 // be cancelled: the user has done their part.
-func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answer, how signedIn) ([]*Owner, error) {
+func (c *Client) saveGrant(ctx context.Context, ids []string, a authserver.Answer, how signedIn) ([]*Owner, error) {
 	ctx = context.WithoutCancel(ctx)
 	waiting, cancel := context.WithTimeout(ctx, signInTimeout)
 	defer cancel()
@@ -149,14 +153,14 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
 	defer lease.Release()
-	ctx, cancel = context.WithTimeout(ctx, saveTimeout)
+	ctx, cancel = context.WithTimeout(ctx, grants.SaveTimeout)
 	defer cancel()
 
 	now := time.Now().Round(0)
 	record := tokenstore.Grant{
 		Key:           tokenstore.Key{Issuer: c.cfg.Provider.Issuer, ClientID: c.cfg.Application.ClientID},
 		Subscriptions: ids,
-		Others:        otherThan(ids, c.auth.Named(a.Access)),
+		Others:        grants.OtherThan(ids, c.auth.Named(a.Access)),
 		GrantType:     how.grantType,
 		RefreshToken:  a.Refresh,
 		AccessToken:   a.Access,
@@ -183,7 +187,7 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
 	}
-	replaced := c.place(&record, entries)
+	replaced := chooseGrantID(&record, entries)
 	owners, err := c.establish(ctx, record, replaced)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
@@ -192,22 +196,22 @@ func (c *Client) keepSignIn(ctx context.Context, ids []string, a authserver.Answ
 		c.log.LogAttrs(ctx, slog.LevelWarn, "the data of owners who signed in together cannot be told apart: none is read for one of them, and what push may lose is not fetched", ownersAttr(keysOf(owners)), slog.Any("error", why))
 	}
 	for _, e := range replaced {
-		if err := c.takeOwners(ctx, e.Key, ids); err != nil {
+		if err := c.removeOwners(ctx, e.Key, ids); err != nil {
 			c.log.Warn("an older grant of the same owner was not removed", "error", err)
 		}
 	}
-	c.startScheduler()
-	c.arrived(owners)
+	c.grants.Start()
+	c.ownersAdded(owners)
 	return owners, nil
 }
 
-// place chooses the record's grant ID: that of the stored grant for the same
+// chooseGrantID chooses the record's grant ID: that of the stored grant for the same
 // owners, which it then replaces in one step, or a new one. It returns the other
 // grants that name one of the owners: an owner has one grant.
-func (c *Client) place(record *tokenstore.Grant, entries []tokenstore.Entry) (others []tokenstore.Entry) {
-	wanted := idSet(record.Subscriptions)
+func chooseGrantID(record *tokenstore.Grant, entries []tokenstore.Entry) (others []tokenstore.Entry) {
+	wanted := grants.IDs(record.Subscriptions)
 	for _, e := range entries {
-		have := idSet(e.Subscriptions)
+		have := grants.IDs(e.Subscriptions)
 		overlap := 0
 		for id := range have {
 			if wanted[id] {
@@ -252,16 +256,16 @@ func (c *Client) establish(ctx context.Context, record tokenstore.Grant, replace
 		return nil, err
 	}
 	for _, e := range replaced { // a listing under way may have seen nothing but these
-		c.noteAllGone(idSet(record.Subscriptions), e.Key)
+		c.known.noteGone(grants.IDs(record.Subscriptions), e.Key)
 	}
-	owners := c.know(record.Entry(), false)
-	owners[0].grant.Load().adopt(record)
+	owners := c.known.register(c, record.Entry(), false)
+	owners[0].grant.Load().Adopt(record)
 	return owners, nil
 }
 
-// takeOwners removes owners from a grant, and the grant when none is left. It is
+// removeOwners removes owners from a grant, and the grant when none is left. It is
 // not revoked: some servers would end the new grant of the same user with it.
-func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []string) error {
+func (c *Client) removeOwners(ctx context.Context, key tokenstore.Key, ids []string) error {
 	lease, err := c.store.Lock(ctx, key)
 	if err != nil {
 		return err
@@ -276,9 +280,9 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	case err != nil:
 		return err
 	}
-	taken := idSet(ids)
-	record = without(record, taken)
-	c.noteAllGone(taken, key)
+	taken := grants.IDs(ids)
+	record = grants.Without(record, taken)
+	c.known.noteGone(taken, key)
 	if len(record.Subscriptions) > 0 {
 		_, err := c.store.Save(ctx, record)
 		return err
@@ -286,13 +290,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 	if err := c.store.Delete(ctx, key); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	g := c.grants[key]
-	delete(c.grants, key)
-	c.mu.Unlock()
-	if g != nil {
-		g.forget()
-	}
+	c.known.remove(key)
 	return nil
 }
 
@@ -302,7 +300,7 @@ func (c *Client) takeOwners(ctx context.Context, key tokenstore.Key, ids []strin
 func (c *Client) oneGrantEach(ctx context.Context, entries []tokenstore.Entry) []tokenstore.Entry {
 	of := make(map[fds.SubscriptionID]int)
 	for i := range entries {
-		for id := range idSet(entries[i].Subscriptions) {
+		for id := range grants.IDs(entries[i].Subscriptions) {
 			j, twice := of[id]
 			if !twice {
 				of[id] = i
@@ -317,7 +315,7 @@ func (c *Client) oneGrantEach(ctx context.Context, entries []tokenstore.Entry) [
 			if a.Created.Before(b.Created) {
 				newer, older = j, i
 			}
-			if err := c.takeOwners(ctx, entries[older].Key, []string{id.String()}); err != nil {
+			if err := c.removeOwners(ctx, entries[older].Key, []string{id.String()}); err != nil {
 				c.log.Warn("an older grant of the same owner was not removed", "owner", fds.OwnerKey{Issuer: c.cfg.Provider.Issuer, SubscriptionID: id}, "error", err)
 			}
 			of[id] = newer
@@ -328,14 +326,4 @@ func (c *Client) oneGrantEach(ctx context.Context, entries []tokenstore.Entry) [
 		}
 	}
 	return entries
-}
-
-func idSet(spellings []string) map[fds.SubscriptionID]bool {
-	set := make(map[fds.SubscriptionID]bool, len(spellings))
-	for _, s := range spellings {
-		if id, err := fds.ParseSubscriptionID(s); err == nil {
-			set[id] = true
-		}
-	}
-	return set
 }

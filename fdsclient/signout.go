@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -77,9 +78,9 @@ func (o *Owner) SignOut(ctx context.Context) error {
 	if result.Deleted {
 		// Still under the lock, so that nobody signs in between. Who signs in while the
 		// session is ended is connected when it is.
-		left := c.leave(o.key)
-		if again = c.drop(o, g, errSignedOut); !again {
-			connection = c.takeConnected(o.key, errSignedOut)
+		left := c.endings.begin(o.key)
+		if again = c.known.drop(o, g, grants.ErrSignedOut); !again {
+			connection = c.takeConnected(o.key, grants.ErrSignedOut)
 		}
 		defer connection.whenOver(left)
 	}
@@ -101,10 +102,10 @@ func (o *Owner) SignOut(ctx context.Context) error {
 
 // lockGrant locks the grant that the owner has once it is locked: a sign-in may
 // give it another one meanwhile.
-func (o *Owner) lockGrant(ctx context.Context) (*grant, tokenstore.Lease, error) {
+func (o *Owner) lockGrant(ctx context.Context) (*grants.Grant, tokenstore.Lease, error) {
 	for {
 		g := o.grant.Load()
-		lease, err := o.client.store.Lock(ctx, g.key)
+		lease, err := o.client.store.Lock(ctx, g.Key)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -118,9 +119,9 @@ func (o *Owner) lockGrant(ctx context.Context) (*grant, tokenstore.Lease, error)
 // endGrant takes the owner out of the locked grant g and says in result what was
 // done. What is asked of the store is not cut short by a provider who takes all
 // the time there is. With the second error nothing was tried.
-func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (errs []error, err error) {
+func (o *Owner) endGrant(ctx context.Context, g *grants.Grant, result *SignOutError) (errs []error, err error) {
 	store := o.client.store
-	record, err := store.Load(ctx, g.key)
+	record, err := store.Load(ctx, g.Key)
 	switch {
 	case errors.Is(err, fds.ErrNoGrant):
 		result.Revoked, result.Deleted = true, true // someone else did
@@ -130,13 +131,13 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 	case err != nil:
 		return nil, err
 	default:
-		record, _ = g.newest(record)
-		rest := without(record, map[fds.SubscriptionID]bool{o.key.SubscriptionID: true})
-		if holders := sorted(idSet(rest.Subscriptions)); len(holders) > 0 {
+		record, _ = g.Newest(record)
+		rest := grants.Without(record, map[fds.SubscriptionID]bool{o.key.SubscriptionID: true})
+		if holders := sorted(grants.IDs(rest.Subscriptions)); len(holders) > 0 {
 			for _, id := range holders {
 				result.HeldBy = append(result.HeldBy, fds.OwnerKey{Issuer: o.key.Issuer, SubscriptionID: id})
 			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grants.SaveTimeout)
 			defer cancel()
 			_, err := store.Save(ctx, rest)
 			result.Deleted = err == nil
@@ -146,9 +147,9 @@ func (o *Owner) endGrant(ctx context.Context, g *grant, result *SignOutError) (e
 		result.Revoked = err == nil
 		errs = append(errs, err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grants.SaveTimeout)
 	defer cancel()
-	err = store.Delete(ctx, g.key)
+	err = store.Delete(ctx, g.Key)
 	result.Deleted = err == nil
 	return append(errs, err), nil
 }

@@ -51,7 +51,7 @@ func TestAttackASignInWhileASignOutWaitsForItsLockIsEndedToo(t *testing.T) {
 	var second tokenstore.Grant
 	store.then = func() {
 		second = grant("second")
-		client.know(tokenstore.Entry{Key: second.Key, Subscriptions: second.Subscriptions}, false)
+		client.known.register(client, tokenstore.Entry{Key: second.Key, Subscriptions: second.Subscriptions}, false)
 	}
 	if err := o.SignOut(t.Context()); err != nil {
 		t.Error(err)

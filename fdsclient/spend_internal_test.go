@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -86,7 +87,7 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 		c, owner := bubble(t, server)
 		defer c.Close()
 		began := time.Now()
-		for time.Since(began) < secondLook {
+		for time.Since(began) < grants.SecondLook {
 			_, err := owner.Token(t.Context())
 			var refused *OAuthError
 			if errors.Is(err, fds.ErrSignInRequired) || !errors.Is(err, fds.ErrUnavailable) || !Retryable(err) {
@@ -105,7 +106,7 @@ func TestSignInAgainIsToldAfterTwoLooksHalfAMinuteApart(t *testing.T) {
 		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || Retryable(err) {
 			t.Fatalf("after the second refusal: %v", err)
 		}
-		if n := len(server.times()); n != 2 || server.times()[1].Sub(server.times()[0]) < secondLook {
+		if n := len(server.times()); n != 2 || server.times()[1].Sub(server.times()[0]) < grants.SecondLook {
 			t.Errorf("%d looks, at %v", n, server.times())
 		}
 		if r := load(t, c).Renewal; !r.Lapsed || r.Refused.IsZero() || r.Sent != 0 {
@@ -122,7 +123,7 @@ func TestAGrantThatIsRefusedOnceGoesOn(t *testing.T) {
 		if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fds.ErrSignInRequired) {
 			t.Fatal(err)
 		}
-		time.Sleep(secondLook + 5*time.Second)
+		time.Sleep(grants.SecondLook + 5*time.Second)
 		synctest.Wait()
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Fatalf("%v, %v", token, err)
@@ -142,7 +143,7 @@ func TestTheFirstLookOfAProcessThatEndedCounts(t *testing.T) {
 			after  time.Duration // since the first look
 			lapsed bool
 			looks  int
-		}{{10 * time.Second, false, 0}, {secondLook + time.Second, true, 1}, {time.Hour, true, 1}} {
+		}{{10 * time.Second, false, 0}, {grants.SecondLook + time.Second, true, 1}, {time.Hour, true, 1}} {
 			record := load(t, c)
 			if step.looks == 0 {
 				record.Renewal.Refused = time.Now().Add(-10 * time.Second)
@@ -280,7 +281,7 @@ func TestAnOutageOfTheGatewayCostsNoGrant(t *testing.T) {
 			t.Errorf("%v, %v", token, err)
 		}
 		for n, at := range server.times()[1:] {
-			if wait := at.Sub(server.times()[n]); n > 0 && wait < afterLost { // the first is repeated at once
+			if wait := at.Sub(server.times()[n]); n > 0 && wait < 10*time.Second { // the first is repeated at once
 				t.Errorf("request %d came %v after the one before", n+2, wait)
 			}
 		}
@@ -301,7 +302,7 @@ func TestTheRecordSaysWhoIsAskingMeanwhile(t *testing.T) {
 		if _, err := owner.Token(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r := during.Renewal; r.By != processName || !r.Since.Equal(began) || r.Sent != 1 || during.RefreshToken.Reveal() != "r0" {
+		if r := during.Renewal; r.By != grants.ProcessName || !r.Since.Equal(began) || r.Sent != 1 || during.RefreshToken.Reveal() != "r0" {
 			t.Errorf("during the request the record notes %+v", r)
 		}
 		after := load(t, c)
@@ -332,7 +333,7 @@ func TestAServerIsNotAskedWhenItsAnswerCouldNotBeSaved(t *testing.T) {
 		c, owner := bubble(t, server)
 		defer c.Close()
 		full := &roomless{Store: c.store}
-		c.store = full
+		keepIn(c, full)
 		if _, err := owner.Token(t.Context()); !errors.Is(err, fds.ErrStoreUnavailable) || !Retryable(err) {
 			t.Error(err)
 		}
@@ -342,7 +343,7 @@ func TestAServerIsNotAskedWhenItsAnswerCouldNotBeSaved(t *testing.T) {
 			t.Errorf("%d requests, %d reservations tried", len(server.times()), full.reserved.Load())
 		}
 		full.freed.Store(true)
-		time.Sleep(2 * renewalBackoff.Max)
+		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if token, err := owner.Token(t.Context()); err != nil || token.Reveal() != "a1" {
 			t.Errorf("%v, %v", token, err)
@@ -418,7 +419,7 @@ func TestAStoreThatPanicsEndsNoProcess(t *testing.T) {
 		c, owner := bubble(t, &scripted{answers: []func() (*http.Response, error){renewal(1)}})
 		defer c.Close()
 		store := &panicking{Store: c.store}
-		c.store = store
+		keepIn(c, store)
 		if _, err := owner.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked") {
 			t.Error(err)
 		}
@@ -449,7 +450,7 @@ func TestAFormerRefreshTokenIsSentOnlyToAProviderThatReplays(t *testing.T) {
 			server := &scripted{answers: []func() (*http.Response, error){renewal(1), refusal, refusal, renewal(2)}}
 			c, owner := bubble(t, server)
 			defer c.Close()
-			c.cfg.Provider.ReplaysRefreshTokens = replays
+			c.grants.Replays = replays
 			if _, err := owner.Token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -500,7 +501,7 @@ func TestLapsedGrantsAreLookedAtDailyUnderOneBudget(t *testing.T) {
 			before := len(server.times())
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if n := len(server.times()) - before; n > int(time.Hour/relookRest)+1 {
+			if n := len(server.times()) - before; n > int(time.Hour/(10*time.Second))+1 {
 				t.Fatalf("%d questions in an hour", n)
 			}
 		}

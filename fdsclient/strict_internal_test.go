@@ -190,26 +190,29 @@ func TestATokenThatIsBoundToNoKeyIsNoSignInWithProofs(t *testing.T) {
 }
 
 func TestARefreshTokenOfTheApplicationsOwnGrantIsNotWaitedFor(t *testing.T) {
-	var grants []string
-	client := at(t, answering(func(r *http.Request) (int, string) {
-		body, _ := io.ReadAll(r.Body)
-		form, _ := url.ParseQuery(string(body))
-		grants = append(grants, form.Get("grant_type"))
-		if form.Get("grant_type") == "refresh_token" {
-			return http.StatusBadRequest, `{"error":"invalid_grant"}`
+	synctest.Test(t, func(t *testing.T) {
+		var grants []string
+		client := at(t, answering(func(r *http.Request) (int, string) {
+			body, _ := io.ReadAll(r.Body)
+			form, _ := url.ParseQuery(string(body))
+			grants = append(grants, form.Get("grant_type"))
+			if form.Get("grant_type") == "refresh_token" {
+				return http.StatusBadRequest, `{"error":"invalid_grant"}`
+			}
+			return http.StatusOK, `{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600,"subscription_id":"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"}`
+		}), Application{ClientSecret: fds.NewSecret("s")})
+		owners, err := client.SignInApplication(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		return http.StatusOK, `{"access_token":"a","refresh_token":"r","token_type":"Bearer","expires_in":3600,"subscription_id":"9f1c2f0a-5b7e-4e0f-8f1a-0c9d3b2a1e4f"}`
-	}), Application{ClientSecret: fds.NewSecret("s")})
-	owners, err := client.SignInApplication(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := owners[0].grant.Load().renew(t.Context(), fds.NewSecret("a"), false); err != nil {
-		t.Error(err)
-	}
-	if len(grants) < 2 || strings.Contains(strings.Join(grants, " "), "refresh_token") {
-		t.Errorf("asked for %v", grants)
-	}
+		time.Sleep(10 * time.Second) // it is young no more
+		if _, err := owners[0].grant.Load().Rejected(t.Context(), fds.NewSecret("a")); err != nil {
+			t.Error(err)
+		}
+		if len(grants) < 2 || strings.Contains(strings.Join(grants, " "), "refresh_token") {
+			t.Errorf("asked for %v", grants)
+		}
+	})
 }
 
 func TestAPushedRequestsAddressHasAMeasure(t *testing.T) {

@@ -6,27 +6,17 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 )
 
 // Token is an owner's access token. Printing, logging or marshalling one shows
 // no secret.
-type Token struct{ *issued }
-
-// issued is a token as the provider gave it. It is immutable, and behind a pointer
-// because callers in a hurry get it by the million.
-type issued struct {
-	access fds.Secret
-	kind   string
-	expiry time.Time
-	proof  *authserver.Prover // of a token bound to a key, else nil
-}
+type Token struct{ issued *grants.Token }
 
 // none stands behind the zero Token.
-var none issued
+var none grants.Token
 
-func (t Token) at() *issued {
+func (t Token) at() *grants.Token {
 	if t.issued == nil {
 		return &none
 	}
@@ -34,24 +24,24 @@ func (t Token) at() *issued {
 }
 
 // Reveal returns the token itself, to be sent to the provider and nowhere else.
-func (t Token) Reveal() string { return t.at().access.Reveal() }
+func (t Token) Reveal() string { return t.at().Access.Reveal() }
 
 // Type is how the token is presented: "Bearer" (RFC 6750) or "DPoP" (RFC 9449).
-func (t Token) Type() string { return t.at().kind }
+func (t Token) Type() string { return t.at().Kind }
 
 // Expiry is when the provider stops taking the token, on this machine's clock.
-func (t Token) Expiry() time.Time { return t.at().expiry }
+func (t Token) Expiry() time.Time { return t.at().Expiry }
 
 // SetHeader puts the token into a request's header (W9), with the proof for just
 // this request where the token is bound to a key. Send the request to the
 // provider's own origin only.
 func (t Token) SetHeader(r *http.Request) error {
 	i := t.at()
-	r.Header.Set("Authorization", i.kind+" "+i.access.Reveal())
-	if i.proof == nil {
+	r.Header.Set("Authorization", i.Kind+" "+i.Access.Reveal())
+	if i.Proof == nil {
 		return nil
 	}
-	if err := i.proof.Prove(r, i.access); err != nil {
+	if err := i.Proof.Prove(r, i.Access); err != nil {
 		return fmt.Errorf("fdsclient: proof of possession: %w", err)
 	}
 	return nil
@@ -59,10 +49,10 @@ func (t Token) SetHeader(r *http.Request) error {
 
 // String says that a token is here, and until when; not which.
 func (t Token) String() string {
-	if t.at().access.IsZero() {
+	if t.at().Access.IsZero() {
 		return "no token"
 	}
-	return t.kind + " [redacted] until " + t.expiry.UTC().Format(time.RFC3339)
+	return t.issued.Kind + " [redacted] until " + t.issued.Expiry.UTC().Format(time.RFC3339)
 }
 
 // Format prints String whatever the verb.

@@ -1,4 +1,4 @@
-package fdsclient
+package grants
 
 import (
 	"container/heap"
@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	renewalWorkers = 16
+	// Workers is how many grants are renewed ahead of their expiry at once.
+	Workers = 16
 	// maxSleep bounds how late the scheduler notices that the wall clock has
 	// moved on without its timer: a laptop that slept, a clock that was set.
 	maxSleep = 30 * time.Second
 )
 
-// scheduler renews all grants of a Client when they are due: one goroutine that
+// scheduler renews grants when they are due: one goroutine that
 // sleeps, and a bounded number of workers while there is work.
 type scheduler struct {
 	mu    sync.Mutex
 	queue dueQueue
 	wake  chan struct{}
-	watch func(context.Context) // called every maxSleep; may be slow
 }
 
 // planned is a grant's place in the plan, guarded by the scheduler's mutex.
@@ -32,7 +32,7 @@ type planned struct {
 func newScheduler() *scheduler { return &scheduler{wake: make(chan struct{}, 1)} }
 
 // plan sets when g is due next.
-func (s *scheduler) plan(g *grant, at time.Time) {
+func (s *scheduler) plan(g *Grant, at time.Time) {
 	s.mu.Lock()
 	g.planned.at = at.Round(0) // compared by the wall clock alone
 	if g.planned.place > 0 {
@@ -51,7 +51,7 @@ func (s *scheduler) plan(g *grant, at time.Time) {
 }
 
 // remove takes g out of the plan.
-func (s *scheduler) remove(g *grant) {
+func (s *scheduler) remove(g *Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g.planned.place > 0 {
@@ -60,7 +60,7 @@ func (s *scheduler) remove(g *grant) {
 }
 
 // next takes out a grant that is due, or says how long none is.
-func (s *scheduler) next() (*grant, time.Duration) {
+func (s *scheduler) next() (*Grant, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == 0 {
@@ -70,25 +70,26 @@ func (s *scheduler) next() (*grant, time.Duration) {
 	if wait := s.queue[0].planned.at.Round(0).Sub(time.Now().Round(0)); wait > 0 {
 		return nil, min(wait, maxSleep)
 	}
-	return heap.Pop(&s.queue).(*grant), 0
+	return heap.Pop(&s.queue).(*Grant), 0
 }
 
-// run works until ctx ends and its workers are done.
-func (s *scheduler) run(ctx context.Context) {
+// run works until ctx ends and its workers are done. Every maxSleep it calls watch, if there
+// is one.
+func (s *scheduler) run(ctx context.Context, watch func(context.Context)) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	slots := make(chan struct{}, renewalWorkers)
+	slots := make(chan struct{}, Workers)
 	timer := time.NewTimer(maxSleep)
 	defer timer.Stop()
 	var watched time.Time
 	watching := make(chan struct{}, 1)
 	for ctx.Err() == nil {
-		if s.watch != nil && time.Since(watched) >= maxSleep {
+		if watch != nil && time.Since(watched) >= maxSleep {
 			watched = time.Now()
 			select {
 			case watching <- struct{}{}:
 				workers.Go(func() {
-					s.watch(ctx)
+					watch(ctx)
 					<-watching
 				})
 			default: // still at it
@@ -117,7 +118,7 @@ func (s *scheduler) run(ctx context.Context) {
 }
 
 // dueQueue is a heap by time.
-type dueQueue []*grant
+type dueQueue []*Grant
 
 func (q dueQueue) Len() int           { return len(q) }
 func (q dueQueue) Less(i, j int) bool { return q[i].planned.at.Before(q[j].planned.at) }
@@ -126,7 +127,7 @@ func (q dueQueue) Swap(i, j int) {
 	q[i].planned.place, q[j].planned.place = i+1, j+1
 }
 func (q *dueQueue) Push(x any) {
-	g := x.(*grant)
+	g := x.(*Grant)
 	*q = append(*q, g)
 	g.planned.place = len(*q)
 }

@@ -1,10 +1,9 @@
-package fdsclient
+package grants
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -18,7 +17,7 @@ const oddClaimRest = 10 * time.Minute
 
 // keep saves what the server issued and only then returns it out. Failed is what is wrong
 // with the answer besides; the refresh token in it is saved all the same.
-func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (renewed, error) {
+func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (renewed, error) {
 	spent := record.RefreshToken
 	record.Renewed = time.Now().Round(0)
 	record.AccessToken, record.TokenType, record.AccessExpiry = a.Access, a.Kind, a.Expiry
@@ -41,8 +40,8 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	}
 	var gone []fds.SubscriptionID
 	if failed == nil {
-		ids, found, err := g.client.auth.Renewed(a)
-		if err == nil && !found && g.client.auth.Introspects(ctx) {
+		ids, found, err := g.all.Server.Renewed(a)
+		if err == nil && !found && g.all.Server.Introspects(ctx) {
 			// Before anyone is asked again, what cannot be had again is saved.
 			safe := record
 			safe.AccessToken, safe.AccessExpiry = fds.Secret{}, time.Time{}
@@ -51,7 +50,7 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 				return renewed{}, unsaved
 			}
 			record.Revision, spent = saved.Revision, saved.RefreshToken
-			ids, found, err = g.client.auth.Introspected(ctx, a)
+			ids, found, err = g.all.Server.Introspected(ctx, a)
 		}
 		switch {
 		case err != nil:
@@ -60,10 +59,10 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 				when: record.Renewed.Add(oddClaimRest),
 			}
 		case found:
-			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, idSet(ids))
+			record.Subscriptions, gone, failed = stillFor(record.Subscriptions, IDs(ids))
 			if failed == nil {
 				record.Others = ids
-				record.Others = g.client.others(record)
+				record.Others = g.all.Others(record)
 			}
 		}
 	}
@@ -85,58 +84,11 @@ func (g *grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 	return renewed{credential: c, fromServer: true, ended: gone}, err
 }
 
-// stillFor compares those whom a renewed token names with those whom the grant is for. An
-// owner whom the provider took out of the grant ends, and the others go on. A token that
-// names strangers alone is refused, since an owner's ID never changes.
-func stillFor(subscriptions []string, named map[fds.SubscriptionID]bool) (kept []string, gone []fds.SubscriptionID, err error) {
-	for _, spelling := range subscriptions {
-		id, err := fds.ParseSubscriptionID(spelling)
-		switch {
-		case err == nil && named[id]:
-			kept = append(kept, spelling)
-		case err == nil:
-			gone = append(gone, id)
-		}
-	}
-	if len(kept) == 0 {
-		return subscriptions, nil, fmt.Errorf("fdsclient: renewal: %w: %w: none of %s is named in it; ask the provider", fds.ErrSignInRequired, fds.ErrSubscriptionChanged, authserver.Describe(fmt.Sprint(subscriptions)))
-	}
-	return kept, gone, nil
-}
-
-// otherThan returns those of the spelled IDs that are not among the subscriptions.
-func otherThan(subscriptions, ids []string) (others []string) {
-	known := idSet(subscriptions)
-	for _, spelling := range ids {
-		if id, err := fds.ParseSubscriptionID(spelling); err == nil && !known[id] {
-			known[id] = true
-			others = append(others, spelling)
-		}
-	}
-	return others
-}
-
-// without takes owners out of a grant whose tokens go on to read their data.
-func without(record tokenstore.Grant, gone map[fds.SubscriptionID]bool) tokenstore.Grant {
-	var kept, others []string
-	for _, spelling := range record.Subscriptions {
-		switch id, err := fds.ParseSubscriptionID(spelling); {
-		case err != nil: // not stored by us
-		case gone[id]:
-			others = append(others, spelling)
-		default:
-			kept = append(kept, spelling)
-		}
-	}
-	record.Subscriptions, record.Others = kept, slices.Concat(record.Others, others)
-	return record
-}
-
 // save stores a rotated grant on a time of its own: no caller may cancel it. What
 // the store will not take is kept in memory and saved before anything else is
 // tried, since the stored refresh token is spent.
-func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+func (g *Grant) save(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SaveTimeout)
 	defer cancel()
 	var err error
 	for attempt := range saveAttempts {
@@ -144,7 +96,7 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent fds.Sec
 			_ = sleep(ctx, time.Duration(attempt)*200*time.Millisecond)
 		}
 		saved := record
-		saved.Revision, err = g.client.store.Save(ctx, record)
+		saved.Revision, err = g.all.Store.Save(ctx, record)
 		if errors.Is(err, fds.ErrConflict) {
 			saved, err = g.rebase(ctx, record, spent)
 		}
@@ -153,23 +105,19 @@ func (g *grant) save(ctx context.Context, record tokenstore.Grant, spent fds.Sec
 			err = nil
 		}
 		if err == nil {
-			g.mu.Lock()
-			g.unsaved = nil
-			g.mu.Unlock()
+			g.unsaved(nil)
 			return saved, nil
 		}
 	}
-	g.mu.Lock()
-	g.unsaved = &unsaved{spent: spent, record: record}
-	g.mu.Unlock()
+	g.unsaved(&pending{spent: spent, record: record})
 	g.storeFailed(err)
 	return record, fmt.Errorf("fdsclient: renewal: the renewed grant is not saved yet, and kept in memory: %w", err)
 }
 
 // rebase saves a record upon one that was stored by someone who does not hold the grant's
 // lock. A sign-in made meanwhile stays; who may have left the grant stays away.
-func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
-	stored, err := g.client.store.Load(ctx, g.key)
+func (g *Grant) rebase(ctx context.Context, record tokenstore.Grant, spent fds.Secret) (tokenstore.Grant, error) {
+	stored, err := g.all.Store.Load(ctx, g.Key)
 	switch {
 	case err != nil:
 		return record, err
@@ -177,20 +125,20 @@ func (g *grant) rebase(ctx context.Context, record tokenstore.Grant, spent fds.S
 		return record, nil // nothing to save any more
 	}
 	record.Revision = stored.Revision
-	left := idSet(record.Subscriptions)
-	for id := range idSet(stored.Subscriptions) {
+	left := IDs(record.Subscriptions)
+	for id := range IDs(stored.Subscriptions) {
 		delete(left, id)
 	}
-	record = without(record, left)
-	revision, err := g.client.store.Save(ctx, record)
+	record = Without(record, left)
+	revision, err := g.all.Store.Save(ctx, record)
 	record.Revision = revision
 	return record, err
 }
 
 // saveUnsaved saves what an earlier renewal could not, unless the store has a
 // newer grant by now.
-func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (tokenstore.Grant, error) {
-	record, newer := g.newest(stored)
+func (g *Grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (tokenstore.Grant, error) {
+	record, newer := g.Newest(stored)
 	if !newer {
 		return stored, nil
 	}
@@ -201,38 +149,45 @@ func (g *grant) saveUnsaved(ctx context.Context, stored tokenstore.Grant) (token
 	return saved, nil
 }
 
-// newest returns the stored grant with the tokens that could not be saved yet, and
+// Newest returns the stored grant with the tokens that could not be saved yet, and
 // reports whether there are any. Who its owners are the store knows better: one may
 // have signed out meanwhile.
-func (g *grant) newest(stored tokenstore.Grant) (record tokenstore.Grant, newer bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.unsaved == nil || !stored.RefreshToken.Equal(g.unsaved.spent) {
-		g.unsaved = nil
+func (g *Grant) Newest(stored tokenstore.Grant) (record tokenstore.Grant, newer bool) {
+	pending := g.state.Load().unsaved
+	if pending == nil {
 		return stored, false
 	}
-	record = g.unsaved.record
+	if !stored.RefreshToken.Equal(pending.spent) {
+		g.unsaved(nil)
+		return stored, false
+	}
+	record = pending.record
 	record.Subscriptions, record.Others, record.Revision = stored.Subscriptions, stored.Others, stored.Revision
 	return record, true
 }
 
-// saveAtLast tries once more to save what no renewal will come to save: the
+// unsaved is a move that notes what the store lacks; nil: nothing.
+func (g *Grant) unsaved(p *pending) {
+	g.move(func(s state) state {
+		s.unsaved = p
+		return s
+	})
+}
+
+// SaveAtLast tries once more to save what no renewal will come to save: the
 // Client is closing.
-func (g *grant) saveAtLast() error {
-	g.mu.Lock()
-	pending := g.unsaved != nil
-	g.mu.Unlock()
-	if !pending {
+func (g *Grant) SaveAtLast() error {
+	if g.state.Load().unsaved == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), SaveTimeout)
 	defer cancel()
-	lease, err := g.client.store.Lock(ctx, g.key)
+	lease, err := g.all.Store.Lock(ctx, g.Key)
 	if err != nil {
 		return fmt.Errorf("fdsclient: close: a renewed grant is lost: %w", err)
 	}
 	defer lease.Release()
-	stored, err := g.client.store.Load(ctx, g.key)
+	stored, err := g.all.Store.Load(ctx, g.Key)
 	if errors.Is(err, fds.ErrNoGrant) {
 		return nil
 	}

@@ -82,7 +82,7 @@ func comeAndGo(b *testing.B, owners int) {
 			b.Fatal(err)
 		}
 		began := time.Now()
-		client.arrived(client.know(g.Entry(), false))
+		client.ownersAdded(client.known.register(client, g.Entry(), false))
 		for active() == owners {
 			time.Sleep(time.Microsecond)
 		}
@@ -108,5 +108,5 @@ func comeAndGo(b *testing.B, owners int) {
 // gone reports whether a sign-out did all but what needs a broker.
 func (o *Owner) gone(err error) bool {
 	var partly *SignOutError
-	return errors.As(err, &partly) && partly.Deleted && !partly.SessionEnded && !o.client.knows(o)
+	return errors.As(err, &partly) && partly.Deleted && !partly.SessionEnded && o.client.known.owner(o.key) != o
 }

@@ -1,9 +1,10 @@
-package fdsclient
+package grants
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -11,11 +12,20 @@ import (
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
+// ProcessName is how a record's notes name this process, for people.
+var ProcessName = func() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}()
+
 // spend asks the server with the refresh token of a record, under the grant's lock. The
 // server may spend the token and issue the next at once, so the record's place is made
 // sure first, with a note of the request; and what the server issued is saved before
 // anything else is done with it. From here on nothing ends the work but its own bounds.
-func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected fds.Secret, ahead bool) (renewed, error) {
+func (g *Grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected fds.Secret, ahead bool) (renewed, error) {
 	ctx = context.WithoutCancel(ctx)
 	if record.RefreshToken.IsZero() { // an application can always ask again (RFC 6749 section 4.4.3)
 		a, err := g.ask(ctx, record, fds.Secret{})
@@ -58,12 +68,12 @@ func (g *grant) spend(ctx context.Context, lease tokenstore.Lease, record tokens
 
 // reserve notes in the record that a request with its refresh token is under way, and
 // makes sure that the next save has its place. Where that fails the server is not asked.
-func (g *grant) reserve(ctx context.Context, record tokenstore.Grant) (tokenstore.Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+func (g *Grant) reserve(ctx context.Context, record tokenstore.Grant) (tokenstore.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, SaveTimeout)
 	defer cancel()
-	record.Renewal.By, record.Renewal.Since = processName, time.Now().Round(0)
+	record.Renewal.By, record.Renewal.Since = ProcessName, time.Now().Round(0)
 	record.Renewal.Sent++
-	revision, err := g.client.store.Reserve(ctx, record)
+	revision, err := g.all.Store.Reserve(ctx, record)
 	if err != nil {
 		g.storeFailed(err)
 		return record, fmt.Errorf("fdsclient: renewal: the provider is not asked, since its answer could not be saved: %w", err)
@@ -74,13 +84,13 @@ func (g *grant) reserve(ctx context.Context, record tokenstore.Grant) (tokenstor
 
 // note saves what is known of the record's refresh token. When it cannot be saved the
 // note of the request stays, which makes the next process more careful than it need be.
-func (g *grant) note(ctx context.Context, record tokenstore.Grant) {
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+func (g *Grant) note(ctx context.Context, record tokenstore.Grant) {
+	ctx, cancel := context.WithTimeout(ctx, SaveTimeout)
 	defer cancel()
 	if record.Renewal.Sent == 0 {
 		record.Renewal.By, record.Renewal.Since = "", time.Time{}
 	}
-	if _, err := g.client.store.Save(ctx, record); err != nil {
+	if _, err := g.all.Store.Save(ctx, record); err != nil {
 		g.storeFailed(err)
 	}
 }
@@ -88,7 +98,7 @@ func (g *grant) note(ctx context.Context, record tokenstore.Grant) {
 // refused judges a refusal for good. It takes two, half a minute apart, to tell "sign in
 // again"; one, where an earlier request with the same token may have been processed, whose
 // repetition this was.
-func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected fds.Secret, ahead bool) (renewed, error) {
+func (g *Grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected fds.Secret, ahead bool) (renewed, error) {
 	// The last doubt: someone who does not share our lock has renewed it.
 	if now, err := g.load(ctx); err == nil && !now.RefreshToken.Equal(record.RefreshToken) {
 		if c := g.stillGood(now, rejected, ahead); c != nil {
@@ -104,7 +114,7 @@ func (g *grant) refused(ctx context.Context, record tokenstore.Grant, said error
 		r.Refused = r.Looked
 	}
 	r.Lapsed = r.Lapsed || again || r.Sent > 0
-	if r.Lapsed && !r.Former.IsZero() && g.client.cfg.Provider.ReplaysRefreshTokens {
+	if r.Lapsed && !r.Former.IsZero() && g.all.Replays {
 		if a, err := g.ask(ctx, record, r.Former); err == nil || !a.Refresh.IsZero() {
 			if a.Refresh.IsZero() {
 				a.Refresh = r.Former // which serves on

@@ -1,4 +1,4 @@
-package fdsclient
+package grants
 
 import (
 	"fmt"
@@ -21,10 +21,19 @@ const (
 	leastRest = 10 * time.Second
 )
 
+// Token is an access token as the provider issued it. It is immutable, and handed out by its
+// pointer because callers in a hurry get it by the million.
+type Token struct {
+	Access fds.Secret
+	Kind   string
+	Expiry time.Time
+	Proof  *authserver.Prover // of a token bound to a key, else nil
+}
+
 // credential is an access token with the times that matter. It is immutable but
 // for sure.
 type credential struct {
-	token   Token
+	token   *Token
 	usable  time.Time // handed out until then, by the wall clock
 	due     time.Time // renewed from then on
 	issued  time.Time
@@ -64,7 +73,7 @@ func (c *credential) usableNow(thumbprint string) bool {
 // that again so that grants of one moment spread; and so that an idle refresh
 // token does not lapse, ahead of that one's expiry too, or after the configured
 // interval where the provider does not tell it.
-func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
+func (g *Grant) credential(r tokenstore.Grant) (*credential, error) {
 	proof, err := g.prover(r)
 	if err != nil {
 		return nil, err
@@ -74,25 +83,25 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 		lifetime = time.Minute
 	}
 	c := &credential{
-		token:  Token{&issued{access: r.AccessToken, kind: r.TokenType, expiry: r.AccessExpiry}},
-		shared: g.client.isShared(r),
+		token:  &Token{Access: r.AccessToken, Kind: r.TokenType, Expiry: r.AccessExpiry},
+		shared: g.all.Shared(r),
 		bound:  r.CertificateThumbprint,
 		usable: r.AccessExpiry.Add(-min(maxMargin, lifetime/marginShare)),
 		due:    r.AccessExpiry.Add(-spread(min(maxLead, lifetime/leadShare))),
 	}
 	c.issued, c.renewed = r.Renewed, !r.Renewed.Equal(r.Created)
 	if r.TokenType == authserver.KindDPoP {
-		c.token.proof = proof
+		c.token.Proof = proof
 	}
 	if r.RefreshToken.IsZero() {
-		if r.GrantType != grantClientCredentials { // nothing renews it: it serves as long as it can
+		if r.GrantType != ClientCredentials { // nothing renews it: it serves as long as it can
 			c.due = c.usable
 		}
 		return c, nil
 	}
 	lapses := r.RefreshExpiry
 	if !lapses.After(r.Renewed) { // not said; or it has worked since, or the clock was set
-		lapses = r.Renewed.Add(g.client.cfg.Provider.RefreshInterval)
+		lapses = r.Renewed.Add(g.all.RefreshInterval)
 	}
 	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
 		c.due = due
@@ -105,14 +114,14 @@ func (g *grant) credential(r tokenstore.Grant) (*credential, error) {
 
 // prover returns the prover of the grant's key, the same one as long as the key is;
 // nil when it has none.
-func (g *grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
+func (g *Grant) prover(r tokenstore.Grant) (*authserver.Prover, error) {
 	if r.ProofKey.IsZero() {
 		return nil, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.proof == nil || !g.proofKey.Equal(r.ProofKey) {
-		proof, err := g.client.auth.ReadProver(r.ProofKey)
+		proof, err := g.all.Server.ReadProver(r.ProofKey)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", fds.ErrSignInRequired, err)
 		}

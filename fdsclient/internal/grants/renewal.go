@@ -1,4 +1,4 @@
-package fdsclient
+package grants
 
 import (
 	"context"
@@ -17,9 +17,8 @@ import (
 const (
 	lockTimeout = 4 * time.Minute // another process may wait for its answer meanwhile
 	loadTimeout = 30 * time.Second
-	saveTimeout = 30 * time.Second // also of what is written before the server is asked
-	// signInTimeout bounds how long a sign-in waits for others to be stored.
-	signInTimeout = 2 * time.Minute
+	// SaveTimeout also bounds what is written before the server is asked.
+	SaveTimeout = 30 * time.Second
 
 	saveAttempts = 3
 )
@@ -39,18 +38,18 @@ type renewed struct {
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
 // the second use of one for theft. Close ends it until the server is about to be asked.
-func (g *grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (work renewed, err error) {
+func (g *Grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (work renewed, err error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(g.client.closing, func() { cancel(fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)) })()
+	defer context.AfterFunc(g.all.closing, func() { cancel(fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)) })()
 	record, err := g.load(waiting)
 	if err != nil {
 		return renewed{}, err
 	}
-	defer func() { work.stored, work.others = record.Subscriptions, g.client.others(record) }()
+	defer func() { work.stored, work.others = record.Subscriptions, g.all.Others(record) }()
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
-	_ = g.client.auth.Identities.Ready(waiting)
+	_ = g.all.Server.Identities.Ready(waiting)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
 		return renewed{credential: c}, nil
 	}
@@ -75,7 +74,7 @@ func (g *grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (wor
 	}
 	// What can be waited for without having asked for tokens is waited for before the
 	// record says that they were.
-	if _, err := g.client.auth.Metadata(waiting); err != nil {
+	if _, err := g.all.Server.Metadata(waiting); err != nil {
 		return renewed{}, err
 	}
 	if waiting.Err() != nil {
@@ -84,20 +83,20 @@ func (g *grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (wor
 	return g.spend(ctx, lease, record, rejected, ahead)
 }
 
-func (g *grant) lock(ctx context.Context) (tokenstore.Lease, error) {
+func (g *Grant) lock(ctx context.Context) (tokenstore.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	lease, err := g.client.store.Lock(ctx, g.key)
+	lease, err := g.all.Store.Lock(ctx, g.Key)
 	if err != nil {
 		return nil, fmt.Errorf("fdsclient: renewal: wait for the grant's lock: %w", err)
 	}
 	return lease, nil
 }
 
-func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
+func (g *Grant) load(ctx context.Context) (tokenstore.Grant, error) {
 	loading, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	record, err := g.client.store.Load(loading, g.key)
+	record, err := g.all.Store.Load(loading, g.Key)
 	switch {
 	case errors.Is(err, fds.ErrNoGrant):
 		return record, fmt.Errorf("fdsclient: %w: its grant is no longer stored; sign in", fds.ErrNoOwner)
@@ -114,16 +113,16 @@ func (g *grant) load(ctx context.Context) (tokenstore.Grant, error) {
 
 // stillGood returns the stored token when it is fresh and not the refused one, nor of a grant
 // that has lapsed. A renewal ahead of expiry takes it only before it is due itself.
-func (g *grant) stillGood(record tokenstore.Grant, rejected fds.Secret, ahead bool) *credential {
+func (g *Grant) stillGood(record tokenstore.Grant, rejected fds.Secret, ahead bool) *credential {
 	if record.AccessToken.IsZero() || record.Renewal.Lapsed || (!rejected.IsZero() && record.AccessToken.Equal(rejected)) {
 		return nil
 	}
 	c, err := g.credential(record)
 	now := time.Now()
-	if err != nil || !c.usableNow(g.client.auth.Identities.Thumbprint()) || (ahead && !now.Before(c.due)) {
+	if err != nil || !c.usableNow(g.all.Server.Identities.Thumbprint()) || (ahead && !now.Before(c.due)) {
 		return nil
 	}
-	if known := g.fresh.Load(); known != nil && known.token.access.Equal(c.token.access) {
+	if known := g.state.Load().credential; known != nil && known.token.Access.Equal(c.token.Access) {
 		c.due = known.due // drawn once
 		if ahead && !now.Before(c.due) {
 			return nil
@@ -134,10 +133,10 @@ func (g *grant) stillGood(record tokenstore.Grant, rejected fds.Secret, ahead bo
 	return c
 }
 
-// secondLook is how long after the first refusal a server is asked again: "sign in again"
+// SecondLook is how long after the first refusal a server is asked again: "sign in again"
 // is told when it refuses twice. Some refuse a good token while another request with it is
 // at work. Tests shorten it.
-var secondLook = 30 * time.Second
+var SecondLook = 30 * time.Second
 
 // The rules by which a server is asked again with a refresh token that may be spent, or
 // that it refused for good.
@@ -155,8 +154,8 @@ const (
 
 // hopeless says why the server is not asked now, and when it may be again if the grant
 // has lapsed.
-func (g *grant) hopeless(record tokenstore.Grant) (relook time.Duration, err error) {
-	if record.RefreshToken.IsZero() && record.GrantType == grantClientCredentials {
+func (g *Grant) hopeless(record tokenstore.Grant) (relook time.Duration, err error) {
+	if record.RefreshToken.IsZero() && record.GrantType == ClientCredentials {
 		return 0, nil
 	}
 	if record.RefreshToken.IsZero() {
@@ -165,11 +164,11 @@ func (g *grant) hopeless(record tokenstore.Grant) (relook time.Duration, err err
 	switch r := record.Renewal; {
 	case r.Lapsed && within(r.Looked, lapsedRelook):
 		return time.Until(r.Looked.Add(spread(lapsedRelook))), g.lapsedError(r)
-	case r.Lapsed && !g.client.relooks.Allow():
+	case r.Lapsed && !g.all.relooks.Allow():
 		return rand.N(time.Hour), g.lapsedError(r)
 	case r.Lapsed:
 		return 0, nil
-	case !r.Refused.IsZero() && within(r.Refused, secondLook):
+	case !r.Refused.IsZero() && within(r.Refused, SecondLook):
 		return 0, refusedOnce(nil, r)
 	}
 	return 0, nil
@@ -183,11 +182,9 @@ func within(then time.Time, d time.Duration) bool {
 }
 
 // lapsedError says again what made the grant lapse, perhaps in another process.
-func (g *grant) lapsedError(r tokenstore.Renewal) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.lapsed != nil {
-		return g.lapsed
+func (g *Grant) lapsedError(r tokenstore.Renewal) error {
+	if s := g.State(); s.Phase == Lapsed {
+		return s.Err
 	}
 	return fmt.Errorf("fdsclient: renewal: %w: the provider refused the grant at %s, and when it was last asked, at %s", fds.ErrSignInRequired, r.Refused.UTC().Format(time.RFC3339), r.Looked.UTC().Format(time.RFC3339))
 }
@@ -208,7 +205,7 @@ func refusedOnce(said error, r tokenstore.Renewal) error {
 	}
 	return &laterError{
 		err:  &unconfirmed{text: text, said: said},
-		when: r.Refused.Add(secondLook),
+		when: r.Refused.Add(SecondLook),
 	}
 }
 
@@ -234,13 +231,13 @@ func (e *unconfirmed) Is(target error) bool { return target == fds.ErrUnavailabl
 func (e *unconfirmed) As(target any) bool   { return e.said != nil && errors.As(e.said, target) }
 
 // ask gets new tokens from the server. With an error too there may be a refresh token.
-func (g *grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken fds.Secret) (authserver.Answer, error) {
+func (g *Grant) ask(ctx context.Context, record tokenstore.Grant, refreshToken fds.Secret) (authserver.Answer, error) {
 	proof, err := g.prover(record)
 	if err != nil {
 		return authserver.Answer{}, err
 	}
 	if refreshToken.IsZero() {
-		return g.client.auth.ClientCredentials(ctx, proof)
+		return g.all.Server.ClientCredentials(ctx, proof)
 	}
-	return g.client.auth.Refresh(ctx, refreshToken, proof)
+	return g.all.Server.Refresh(ctx, refreshToken, proof)
 }

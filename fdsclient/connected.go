@@ -1,0 +1,78 @@
+package fdsclient
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// connected is an owner's connection in a run.
+type connected struct {
+	owner      *Owner
+	connection *push.Connection      // nil without push
+	follower   *following.Follower   // nil without push or poll
+	grant      *grants.Grant         // that the owner had when it began
+	why        atomic.Pointer[error] // it was ended for; nil: it was not
+	kept       bool                  // though its owner was taken out of its grant; the run's mu
+	cancel     context.CancelFunc
+	done       chan struct{}
+}
+
+// isOver reports whether it has ended though its owner is signed in, as after a
+// take-over.
+func (a *connected) isOver() bool {
+	select {
+	case <-a.done:
+		return a.follower != nil
+	default:
+		return false
+	}
+}
+
+// state is a state of its connection, with the reason for which it was ended.
+func (a *connected) state(s push.State) push.State {
+	if why := a.why.Load(); why != nil && s.Phase == push.Stopped {
+		s.Err = *why
+	}
+	return s
+}
+
+// end ends it for a reason, of which the first counts.
+func (a *connected) end(why error) {
+	a.why.CompareAndSwap(nil, &why)
+	a.cancel()
+}
+
+// noteEnd keeps the last state, with the reason, for Owner.Connection. It is apart, since a
+// goroutine that waits for as long as a connection lives needs a small stack.
+//
+//go:noinline
+func (a *connected) noteEnd(o *Owner) {
+	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
+	if a.connection != nil {
+		s = a.connection.State()
+	}
+	o.ended.Store(new(a.state(s)))
+}
+
+// whenOver calls left when the handler cannot be at work any more, which may be
+// long after everyone has ceased to wait for it. There may have been no connection.
+func (a *connected) whenOver(left func()) {
+	if a == nil {
+		left()
+		return
+	}
+	select {
+	case <-a.done:
+		left()
+	default:
+		go func() {
+			<-a.done
+			left()
+		}()
+	}
+}

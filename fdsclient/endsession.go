@@ -1,0 +1,65 @@
+package fdsclient
+
+import (
+	"context"
+	"time"
+
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+const sessionEndTimeout = 15 * time.Second // a handler at work may take 10 of them
+
+// endSession makes the broker forget an owner that signs out: on the connection
+// that a Run had, if there is one, else on a short one of its own. Where nothing
+// was ever subscribed there is no session.
+func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
+	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
+	defer cancel()
+	if a != nil {
+		return c.endConnected(ctx, a)
+	}
+	filters, err := c.followers.Stored(ctx, o.key)
+	if err != nil || len(filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
+		return join(err, c.followers.Delete(ctx, o.key))
+	}
+	brief := &connected{follower: c.follow(ctx, o, nil)}
+	defer brief.follower.Stop()
+	if brief.connection, err = c.connection(o, brief); err != nil {
+		return err
+	}
+	return c.endConnected(ctx, brief)
+}
+
+// takeConnected takes an owner's connection out of the run that has it, to be ended.
+func (c *Client) takeConnected(key fds.OwnerKey, why error) *connected {
+	for _, r := range c.runs() {
+		r.mu.Lock()
+		a := r.active[key]
+		delete(r.active, key)
+		r.mu.Unlock()
+		if a != nil && a.follower != nil {
+			a.why.CompareAndSwap(nil, &why)
+			return a
+		}
+	}
+	return nil
+}
+
+// endConnected ends a connection together with the broker's session, and forgets
+// what the session held, but for its filters where the broker could not be told: by
+// them the next sign-out knows that there is a session to end. It does not wait for
+// a handler longer than ctx allows: the handler may be the one that signs out.
+func (c *Client) endConnected(ctx context.Context, a *connected) error {
+	var err error
+	if a.connection != nil {
+		err = a.connection.EndSession(ctx)
+	}
+	if a.cancel != nil {
+		a.cancel()
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+		}
+	}
+	return join(err, a.follower.Forget(ctx, err == nil))
+}
