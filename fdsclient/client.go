@@ -114,7 +114,7 @@ func (c *Client) Close() error {
 	for _, g := range c.known.all() {
 		errs = append(errs, g.SaveAtLast())
 	}
-	c.auth.Identities.CloseIdleConnections()
+	c.auth.ClientCerts.CloseIdleConnections()
 	c.releaseRedirectURL()
 	return join(errs...)
 }

@@ -62,7 +62,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 			return fail(err)
 		}
-		response, err := client.auth.Identities.RoundTrip(sent)
+		response, err := client.auth.ClientCerts.RoundTrip(sent)
 		if err != nil {
 			return nil, err
 		}

@@ -133,7 +133,7 @@ func (c *Client) pullConfig(authorizer pull.Authorizer, retryFor time.Duration, 
 	settings := pull.Config{
 		BaseURL:    c.cfg.Provider.APIURL,
 		Authorizer: authorizer,
-		Transport:  c.auth.Identities,
+		Transport:  c.auth.ClientCerts,
 		Dialect:    c.cfg.Provider.Dialect,
 		UserAgent:  headerText(c.cfg.Application.Name), // to which pull adds this SDK's
 		Settings:   c.cfg.Pull,

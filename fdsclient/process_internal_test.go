@@ -77,7 +77,7 @@ func (c child) open() (*Client, tokenstore.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	speakThrough(client, steppedTransport{client.auth.Identities, steps})
+	speakThrough(client, steppedTransport{client.auth.ClientCerts, steps})
 	return client, store, nil
 }
 

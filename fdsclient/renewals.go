@@ -13,7 +13,7 @@ func (c *Client) grantSettings() grants.Settings {
 		Landed:          c.renewalLanded,
 	}
 	if c.cfg.Application.Certificate != nil {
-		settings.Watch = c.auth.Identities.Watch
+		settings.Watch = c.auth.ClientCerts.Watch
 	}
 	return settings
 }

@@ -25,7 +25,7 @@ func speakThrough(c *Client, transport http.RoundTripper) {
 	c.auth = authserver.New(settings)
 	c.grants.Server = c.auth
 	if c.grants.Watch != nil {
-		c.grants.Watch = c.auth.Identities.Watch
+		c.grants.Watch = c.auth.ClientCerts.Watch
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *Server) NewProver() (*Prover, error) {
 	if !s.settings.DPoP {
 		return nil, nil
 	}
-	return newProver(&s.Identities.nonces)
+	return newProver(&s.ClientCerts.nonces)
 }
 
 // ReadProver reads what Encoded gave.
@@ -57,7 +57,7 @@ func (s *Server) adopt(p *Prover) *Prover {
 	if p == nil {
 		return nil
 	}
-	return &Prover{key: p.key, nonces: &s.Identities.nonces}
+	return &Prover{key: p.key, nonces: &s.ClientCerts.nonces}
 }
 
 // ReadProver reads what Encoded gave, for an attempt that waits for its redirect.

@@ -331,7 +331,7 @@ func TestARequestAtWhichTheServerHasNotLookedIsSentOnceMore(t *testing.T) {
 				}
 			}()
 			s := over(listener.Addr().String(), roots)
-			defer s.Identities.CloseIdleConnections()
+			defer s.ClientCerts.CloseIdleConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			a, err := s.Refresh(ctx, fds.NewSecret("r"), nil)
@@ -419,7 +419,7 @@ func TestAConnectionThatDiesBehindARequestLosesItsAnswerOnlyThen(t *testing.T) {
 		if _, err := untrusting.Refresh(t.Context(), fds.NewSecret("r"), nil); err == nil || LostAnswer(err) || requests.Load() != 1 {
 			t.Errorf("HTTP/2 %v, a server that is not trusted: lost %v, %v", h2, LostAnswer(err), err)
 		}
-		s.Identities.CloseIdleConnections()
+		s.ClientCerts.CloseIdleConnections()
 		server.Close()
 		if _, err := s.Refresh(t.Context(), fds.NewSecret("r"), nil); err == nil || LostAnswer(err) {
 			t.Errorf("HTTP/2 %v, nobody there: lost %v, %v", h2, LostAnswer(err), err)

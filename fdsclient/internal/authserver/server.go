@@ -46,7 +46,7 @@ type Settings struct {
 	OnError    func(error)         // a new certificate cannot be used
 	OnReplaced func()              // the certificate in use was replaced by another one
 
-	Transport http.RoundTripper // nil: the Server's Identities
+	Transport http.RoundTripper // nil: the Server's ClientCerts
 }
 
 // Endpoints of an authorization server that override its metadata, https URLs or "".
@@ -63,9 +63,9 @@ type Endpoints struct {
 // Server speaks with the provider's authorization server. It is safe for
 // concurrent use.
 type Server struct {
-	// Identities is the transport of all requests to the provider, those to its Web
+	// ClientCerts is the transport of all requests to the provider, those to its Web
 	// API among them.
-	Identities *Identities
+	ClientCerts *ClientCerts
 
 	settings  *Settings
 	http      *http.Client
@@ -77,10 +77,10 @@ type Server struct {
 
 // New makes a Server; it opens no connection.
 func New(settings Settings) *Server {
-	s := &Server{settings: &settings, Identities: newIdentities(&settings)}
+	s := &Server{settings: &settings, ClientCerts: newClientCerts(&settings)}
 	transport := settings.Transport
 	if transport == nil {
-		transport = s.Identities
+		transport = s.ClientCerts
 	}
 	s.http, s.patient = newAuthHTTP(transport, authTimeout), newAuthHTTP(transport, spendTimeout)
 	s.discovery = &discovery{server: s}

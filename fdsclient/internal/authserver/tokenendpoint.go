@@ -123,7 +123,7 @@ func (s *Server) token(ctx context.Context, what string, form url.Values, proof 
 	if err != nil {
 		return Answer{}, err
 	}
-	who, err := s.Identities.refresh(ctx)
+	who, err := s.ClientCerts.refresh(ctx)
 	if err != nil {
 		return Answer{}, err
 	}

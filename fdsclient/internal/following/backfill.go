@@ -224,13 +224,13 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	if known || !named && !dated && a.repeats(d.what) {
 		return nil
 	}
-	defer f.shared.workers.takesLong()() // the handler may be at work on a live message
+	defer f.shared.readers.takesLong()() // the handler may be at work on a live message
 	if err := f.turn.lockWithin(ctx); err != nil {
 		return err
 	}
 	defer f.turn.unlock()
 	f.mu.Lock()
-	m.Duplicate = f.recent.holds(d)
+	m.Duplicate = f.seen.holds(d)
 	f.mu.Unlock()
 	dead := false
 	if !m.Duplicate || !named && !dated {
@@ -243,8 +243,8 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.recent.add(d, true)
-	f.recent.unsaved = f.recent.unsaved || !m.Duplicate
+	f.seen.add(d, true)
+	f.seen.unsaved = f.seen.unsaved || !m.Duplicate
 	if (named || dead) && len(f.gap.handed) < maxHandedOver {
 		if f.gap.handed == nil {
 			f.gap.handed = make(map[uint64]struct{})

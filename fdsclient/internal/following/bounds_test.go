@@ -13,20 +13,20 @@ import (
 )
 
 func TestAttackMessagesOfALongLifeAreRememberedInBoundedMemory(t *testing.T) {
-	var r recent
+	var r seen
 	for i := range uint64(50_000) {
 		r.add(digests{what: 2 * i, of: i}, true)
-		if len(r.entries) > recentMost*5/4+1 {
+		if len(r.entries) > seenMost*5/4+1 {
 			t.Fatalf("%d messages are remembered while a gap is open", len(r.entries))
 		}
 	}
 	for i := range uint64(50_000) {
 		r.add(digests{what: 2 * i, of: i}, false)
-		if len(r.entries) > recentUsual*5/4+1 || i > 0 && cap(r.entries) > 2*recentUsual+recentUsual/2 {
+		if len(r.entries) > seenUsual*5/4+1 || i > 0 && cap(r.entries) > 2*seenUsual+seenUsual/2 {
 			t.Fatalf("%d messages are remembered, with room for %d", len(r.entries), cap(r.entries))
 		}
 	}
-	for i := range uint64(recentUsual) {
+	for i := range uint64(seenUsual) {
 		if !r.holds(digests{what: 2 * (49_999 - i)}) {
 			t.Fatalf("the message %d before the last is forgotten", i)
 		}

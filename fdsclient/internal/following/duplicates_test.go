@@ -100,13 +100,13 @@ func TestWithoutAWebAPINothingIsMarkedADayLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(24 * time.Hour)
-		for range 2 * recentMost {
+		for range 2 * seenMost {
 			pushed(t, f, "heartbeat", `{"pressed":true}`, time.Now())
 		}
 		if got.messages[1].Duplicate {
 			t.Error("a message that came once only is marked")
 		}
-		if n := cap(f.recent.entries); n > 2*recentUsual {
+		if n := cap(f.seen.entries); n > 2*seenUsual {
 			t.Errorf("room for %d digests", n)
 		}
 	})

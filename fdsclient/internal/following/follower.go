@@ -34,13 +34,13 @@ type Follower struct {
 	saving baton // held over the store's work, it guards what is stored
 	storedState
 
-	turn  baton // held over the handler's work
-	place place // among the workers
+	turn baton // held over the handler's work
+	slot slot  // among the readers
 
 	mu          sync.Mutex // guards what follows
 	stopped     bool
 	toldForeign bool          // that a message named another owner
-	recent      recent        // what the handler had last
+	seen        seen          // what the handler had last
 	last        time.Time     // when a message was handled
 	hand        *handoff.Hand // for what is fetched; nil: nothing was yet
 	position    position
@@ -80,14 +80,14 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		item, _ = m.Item() // the zero Item, which has no members, when the payload is none
 		d       digests
 		named   bool
-		known   bool // among the recent, so that adding it would say nothing
+		known   bool // among those seen, so that adding it would say nothing
 		drop    bool
 		at, ok  = dialect.Time(item)
 	)
 	if f.shared.remembers() {
 		d, named = digestsOf(&m, item, dialect)
 		f.mu.Lock()
-		if known = (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.recent.holds(d); known {
+		if known = (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.seen.holds(d); known {
 			m.Duplicate = true
 			drop = f.shared.DropDuplicates && (named || ok)
 		}
@@ -105,8 +105,8 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.shared.remembers() && !known {
-		f.recent.add(d, f.overlapping(m.ReceivedAt))
-		f.recent.unsaved = f.recent.unsaved || !m.Retained // which the Web API's items do not repeat
+		f.seen.add(d, f.overlapping(m.ReceivedAt))
+		f.seen.unsaved = f.seen.unsaved || !m.Retained // which the Web API's items do not repeat
 	}
 	f.last = time.Now()
 	if m.QoS > 0 {
@@ -143,7 +143,7 @@ func (f *Follower) overlapping(received time.Time) bool {
 func (f *Follower) Acknowledged(delivery.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if moved := f.position.acknowledged(); moved || f.recent.unsaved {
+	if moved := f.position.acknowledged(); moved || f.seen.unsaved {
 		f.storeSoon()
 	}
 }
@@ -200,7 +200,7 @@ func (f *Follower) ConnectionIs(phase push.Phase) {
 // Stop ends what is fetched and stores the position at last.
 func (f *Follower) Stop() {
 	f.cancel()
-	f.shared.workers.remove(f)
+	f.shared.readers.remove(f)
 	f.mu.Lock()
 	f.stopped = true
 	if f.gap.retry != nil {
@@ -220,7 +220,7 @@ func (f *Follower) Stop() {
 	f.storeAtLast(ctx)
 }
 
-// work is what a worker does for the owner: what the gap or the poll needs now.
+// work is what a reader does for the owner: what the gap or the poll needs now.
 func (f *Follower) work() {
 	if f.polling != nil {
 		f.polling.read()

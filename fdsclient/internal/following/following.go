@@ -50,14 +50,14 @@ type Settings struct {
 // Followers are those of a Client's owners.
 type Followers struct {
 	Settings
-	workers   workers
+	readers   readers
 	positions positions
 	selection selection
 }
 
 // New returns the followers of a Client: none yet.
 func New(s Settings) *Followers {
-	return &Followers{Settings: s, workers: workers{most: s.Concurrent}, selection: selectionOf(s.Topics, s.Dialect)}
+	return &Followers{Settings: s, readers: readers{most: s.Concurrent}, selection: selectionOf(s.Topics, s.Dialect)}
 }
 
 // Owner is who is followed.

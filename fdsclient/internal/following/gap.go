@@ -28,7 +28,7 @@ type gap struct {
 	settled chan struct{} // closed when live messages need not wait for it any longer
 	retry   *time.Timer
 	retries *backoff.Backoff
-	overlap time.Time // what came before is looked for among the recent, after the gap was closed too
+	overlap time.Time // what came before is looked for among those seen, after the gap was closed too
 
 	// What the attempts to close it have learnt, of which there is one at a time:
 
@@ -140,7 +140,7 @@ func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
 		f.shared.Gap(GapEvent{Owner: f.owner.Key, Change: Failing, Gap: now, Err: err})
 		return nil
 	}
-	f.shared.workers.add(f)
+	f.shared.readers.add(f)
 	return settled
 }
 
@@ -203,7 +203,7 @@ func (f *Follower) failed(a *attempt, err error) {
 	if f.gap.retry != nil { // this attempt was another outage's
 		f.gap.retry.Stop()
 	}
-	f.gap.retry = time.AfterFunc(delay, func() { f.shared.workers.add(f) })
+	f.gap.retry = time.AfterFunc(delay, func() { f.shared.readers.add(f) })
 	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, fds.ErrOwner)) { // the next attempts fare no better
 		f.gap.settle()
 	}
@@ -275,7 +275,7 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 		settled = make(chan struct{})
 	}
 	f.gap = gap{number: f.gap.number, retries: f.shared.retries(), overlap: time.Now().Add(f.shared.Margin)}
-	if !stored && (moved || f.recent.unsaved) {
+	if !stored && (moved || f.seen.unsaved) {
 		f.storeSoon()
 	}
 	return event, quiet, settled, nil

@@ -44,7 +44,7 @@ func TestAttackWhatABackfillFetchesOfAnotherOwnerIsNotHandedOver(t *testing.T) {
 }
 
 // TestAttackAHandlerThatEndsItsGoroutineInABackfillLosesNothing: nor does it cost a
-// worker.
+// reader.
 func TestAttackAHandlerThatEndsItsGoroutineInABackfillLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := pushing(t, func(cfg *config) { cfg.Gaps.Concurrent = 1 })

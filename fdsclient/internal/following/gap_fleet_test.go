@@ -136,7 +136,7 @@ func TestTenThousandGapsAtOnceAreAllClosedInTurnAndWithinTheBound(t *testing.T) 
 			case m.Owner == fleet[hangs].owner.Key:
 				<-healed
 			case slow[m.Owner.SubscriptionID]:
-				time.Sleep(2 * lendAfter)
+				time.Sleep(2 * releaseAfter)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -225,11 +225,11 @@ func TestTenThousandGapsAtOnceAreAllClosedInTurnAndWithinTheBound(t *testing.T) 
 			}
 		}
 		mu.Unlock()
-		all.workers.mu.Lock()
-		if b := &all.workers; b.busy != 0 || len(b.queue) != 0 {
-			t.Errorf("afterwards %d workers are counted and %d owners wait", b.busy, len(b.queue))
+		all.readers.mu.Lock()
+		if b := &all.readers; b.busy != 0 || len(b.queue) != 0 {
+			t.Errorf("afterwards %d readers are counted and %d owners wait", b.busy, len(b.queue))
 		}
-		all.workers.mu.Unlock()
+		all.readers.mu.Unlock()
 		for _, f := range fleet {
 			f.Stop()
 		}

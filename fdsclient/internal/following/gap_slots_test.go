@@ -50,10 +50,10 @@ func TestAHandlerThatHangsOnALiveMessageHoldsUpNoOtherOwnersBackfill(t *testing.
 		}
 		<-held
 		synctest.Wait()
-		if all.workers.mu.Lock(); all.workers.busy != 0 {
-			t.Errorf("afterwards %d workers are counted", all.workers.busy)
+		if all.readers.mu.Lock(); all.readers.busy != 0 {
+			t.Errorf("afterwards %d readers are counted", all.readers.busy)
 		}
-		all.workers.mu.Unlock()
+		all.readers.mu.Unlock()
 	})
 }
 

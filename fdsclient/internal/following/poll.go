@@ -19,7 +19,7 @@ import (
 // not tell that a page has come after the only one.
 const wholeInterval = time.Hour
 
-// polling is the poll mode of one owner. One worker at a time is at it; what is not its own
+// polling is the poll mode of one owner. One reader at a time is at it; what is not its own
 // is guarded by the follower's mu.
 type polling struct {
 	follower         *Follower
@@ -44,7 +44,7 @@ func (f *Follower) Poll() {
 	f.mu.Lock()
 	f.polling = p
 	f.mu.Unlock()
-	f.shared.workers.add(f)
+	f.shared.readers.add(f)
 }
 
 // ReadNow has the owner's lists read at once, and not at the next time that is planned.
@@ -54,7 +54,7 @@ func (f *Follower) ReadNow() {
 		f.polling.timer.Stop()
 	}
 	f.mu.Unlock()
-	f.shared.workers.add(f)
+	f.shared.readers.add(f)
 }
 
 // known has another try at what is stored, by which alone it is known what is new.
@@ -123,7 +123,7 @@ func (p *polling) read() {
 			p.timer.Stop()
 		}
 		if !f.stopped {
-			p.timer = time.AfterFunc(delay, func() { f.shared.workers.add(f) })
+			p.timer = time.AfterFunc(delay, func() { f.shared.readers.add(f) })
 		}
 		f.mu.Unlock()
 		p.tell(PollEvent{Owner: f.owner.Key, Events: p.events.fresh, Statuses: p.statuses.fresh, Err: err, NextAt: time.Now().Add(delay)})
@@ -394,7 +394,7 @@ func (p *polling) forNobody(r *reading, at time.Time, dated bool) bool {
 
 // give hands over an item, during which another owner may be read.
 func (p *polling) give(m *delivery.Message, known uint64) error {
-	defer p.follower.shared.workers.takesLong()() // also when the handler ends its goroutine
+	defer p.follower.shared.readers.takesLong()() // also when the handler ends its goroutine
 	_, err := p.follower.give(p.follower.ctx, m, known)
 	return err
 }

@@ -180,10 +180,10 @@ func TestAHandlerThatEndsItsGoroutineGetsThePolledMessageAgain(t *testing.T) {
 		time.Sleep(time.Hour)
 		f.Stop()
 		expect(t, h, "1", "2", "3")
-		all.workers.mu.Lock()
-		defer all.workers.mu.Unlock()
-		if all.workers.busy != 0 {
-			t.Errorf("%d workers are counted where none is", all.workers.busy)
+		all.readers.mu.Lock()
+		defer all.readers.mu.Unlock()
+		if all.readers.busy != 0 {
+			t.Errorf("%d readers are counted where none is", all.readers.busy)
 		}
 	})
 }

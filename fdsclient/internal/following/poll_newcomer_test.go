@@ -169,7 +169,7 @@ func TestAnEventThatIsPublishedWhileTheFirstReadWaitsIsNew(t *testing.T) {
 		api.from = true
 		h := new(had)
 		all := polled(t, func(cfg *config) { cfg.Gaps.Concurrent = 1 })
-		// The read of another owner takes the only worker for a minute.
+		// The read of another owner takes the only reader for a minute.
 		slow := &webAPI{takes: time.Minute, answer: func(fds.OwnerKey, pull.Kind, *http.Request) (int, string) { return 200, "[]" }}
 		other := fds.NewSubscriptionID()
 		g := poller(t, all, other, slow.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: other}), new(had).handle)

@@ -89,7 +89,7 @@ type positions struct {
 	mu      sync.Mutex
 	waiting []changedPosition // the oldest first
 	due     []*Follower
-	workers int
+	savers  int
 	armed   bool
 }
 
@@ -125,8 +125,8 @@ func (p *positions) tick() {
 	} else {
 		p.waiting = nil
 	}
-	if n > 0 && p.workers < positionSaves { // one does it, unless the store is slow
-		p.workers++
+	if n > 0 && p.savers < positionSaves { // one does it, unless the store is slow
+		p.savers++
 		go p.work()
 	}
 }
@@ -138,7 +138,7 @@ func (p *positions) work() {
 		p.mu.Lock()
 		if len(p.due) == 0 {
 			p.due = nil
-			p.workers--
+			p.savers--
 			p.mu.Unlock()
 			return
 		}
@@ -161,7 +161,7 @@ func (f *Follower) savePosition() {
 	saved := f.storePosition(f.ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.position.changed = !f.stopped && (!saved || f.position.at.After(at) || f.recent.unsaved)
+	f.position.changed = !f.stopped && (!saved || f.position.at.After(at) || f.seen.unsaved)
 	if f.position.changed {
 		f.shared.positions.add(f)
 	}
@@ -190,7 +190,7 @@ const lastSaveTimeout = 5 * time.Second // for what is stored at the end of a ru
 // that has changed.
 func (f *Follower) storeAtLast(ctx context.Context) {
 	f.mu.Lock()
-	at, unsaved := f.position.at, f.recent.unsaved
+	at, unsaved := f.position.at, f.seen.unsaved
 	f.mu.Unlock()
 	if f.saving.lockWithin(ctx) != nil {
 		return

@@ -261,10 +261,10 @@ func TestWhatTheHandlerHadLastIsStoredThoughTheStoreIsSlowOrFails(t *testing.T) 
 	}
 	knows := func(t *testing.T, all *fixture, f *Follower, ids ...string) {
 		t.Helper()
-		var r recent
+		var r seen
 		r.restore(all.state(t, f.owner.Key).Recent)
 		for _, id := range ids {
-			if !r.holds(digests{what: digestOfRecent([]byte("id " + id))}) {
+			if !r.holds(digests{what: digestOfSeen([]byte("id " + id))}) {
 				t.Errorf("%q is not known to the next process", id)
 			}
 		}
@@ -305,19 +305,19 @@ func TestWhatTheHandlerHadLastIsStoredThoughTheStoreIsSlowOrFails(t *testing.T) 
 
 // Where dates are coarse, a device that is as it was before has the same status to the byte.
 func TestAStateThatAnotherOneFollowedIsNotKnownToTheNextProcessAsTheLast(t *testing.T) {
-	event := func(payload string) digests { return digests{what: digestOfRecent([]byte(payload))} }
+	event := func(payload string) digests { return digests{what: digestOfSeen([]byte(payload))} }
 	state := func(payload string) digests {
 		d := event(payload)
 		d.of = 7
 		return d
 	}
-	var first, next, last recent
+	var first, next, last seen
 	for _, d := range []digests{state("on"), state("off"), event("e")} {
 		first.add(d, false)
 	}
 	next.restore(first.bytes())
 	last.restore(next.bytes())
-	for n, r := range []*recent{&first, &next, &last} {
+	for n, r := range []*seen{&first, &next, &last} {
 		if r.holds(state("on")) || !r.holds(state("off")) || !r.holds(event("e")) || !r.holds(event("on")) {
 			t.Errorf("process %d: knows the first state %v, the last %v, an event %v, and what may have been one %v", n, r.holds(state("on")), r.holds(state("off")), r.holds(event("e")), r.holds(event("on")))
 		}

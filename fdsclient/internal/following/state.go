@@ -102,7 +102,7 @@ func (f *Follower) load(ctx context.Context) error {
 	f.stored, f.revision, f.unread = stored, revision, err
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.recent.restore(stored.Recent)
+	f.seen.restore(stored.Recent)
 	if !f.shared.GapsOff {
 		f.gap.earlier = stored.Gap
 	}
@@ -162,9 +162,9 @@ func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
 	for conflicts := 0; ; conflicts++ {
 		next := f.stored
 		f.mu.Lock()
-		next.Position, next.Ahead, next.Recent = f.position.at, f.position.ahead, f.recent.bytes()
-		unsaved := f.recent.unsaved
-		f.recent.unsaved = false
+		next.Position, next.Ahead, next.Recent = f.position.at, f.position.ahead, f.seen.bytes()
+		unsaved := f.seen.unsaved
+		f.seen.unsaved = false
 		f.mu.Unlock()
 		if change != nil {
 			change(&next)
@@ -177,7 +177,7 @@ func (f *Follower) saveLocked(ctx context.Context, change func(*record)) error {
 		}
 		if unsaved {
 			f.mu.Lock()
-			f.recent.unsaved = true
+			f.seen.unsaved = true
 			f.mu.Unlock()
 		}
 		if !errors.Is(err, fds.ErrConflict) || conflicts == maxConflicts {
@@ -232,7 +232,7 @@ func (f *Follower) join(theirs record) {
 		f.gap.open = &wider
 		f.gap.number++
 		if f.shared.HasAPI {
-			f.shared.workers.add(f)
+			f.shared.readers.add(f)
 		}
 	}
 }

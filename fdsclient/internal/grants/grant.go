@@ -78,7 +78,7 @@ func (g *Grant) State() State { return g.state.Load().State }
 // Token returns the access token: at once while it is fresh, which takes no lock and no
 // allocation, else after a renewal that all callers share.
 func (g *Grant) Token(ctx context.Context) (*Token, error) {
-	if c := g.state.Load().credential; c != nil && c.usableNow(g.all.Server.Identities.Thumbprint()) {
+	if c := g.state.Load().credential; c != nil && c.usableNow(g.all.Server.ClientCerts.Thumbprint()) {
 		return c.token, nil
 	}
 	f, err := g.renewal(ctx, fds.Secret{}, false)

@@ -49,7 +49,7 @@ func (g *Grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (wor
 	defer func() { work.stored, work.others = record.Subscriptions, g.all.Others(record) }()
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
-	_ = g.all.Server.Identities.Ready(waiting)
+	_ = g.all.Server.ClientCerts.Ready(waiting)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
 		return renewed{credential: c}, nil
 	}
@@ -119,7 +119,7 @@ func (g *Grant) stillGood(record tokenstore.Grant, rejected fds.Secret, ahead bo
 	}
 	c, err := g.credential(record)
 	now := time.Now()
-	if err != nil || !c.usableNow(g.all.Server.Identities.Thumbprint()) || (ahead && !now.Before(c.due)) {
+	if err != nil || !c.usableNow(g.all.Server.ClientCerts.Thumbprint()) || (ahead && !now.Before(c.due)) {
 		return nil
 	}
 	if known := g.state.Load().credential; known != nil && known.token.Access.Equal(c.token.Access) {

@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// identity is a client certificate of the application at work: the connections
+// clientCert is a client certificate of the application at work: the connections
 // made with it and the tokens bound to it belong together (RFC 8705 section 3).
-type identity struct {
+type clientCert struct {
 	thumbprint  string // x5t#S256; "" without a certificate
 	transport   *transport
 	certificate atomic.Pointer[tls.Certificate] // nil: the application has none
 }
 
-// Identities holds the one in use and replaces it when the application's
+// ClientCerts holds the one in use and replaces it when the application's
 // certificate does. It is the transport of all requests to the provider.
-type Identities struct {
+type ClientCerts struct {
 	settings *Settings
 	source   func(context.Context) (*tls.Certificate, error) // nil: none
 	nonces   nonces
 
-	current atomic.Pointer[identity]
+	current atomic.Pointer[clientCert]
 	mu      sync.Mutex // guards what follows; never held while the source is asked
 	lookup  *lookup    // under way
 	failure string     // the last that was told
@@ -38,7 +38,7 @@ type Identities struct {
 type lookup struct {
 	late <-chan struct{} // closed when it takes too long
 	done chan struct{}
-	got  *identity
+	got  *clientCert
 	err  error
 }
 
@@ -47,15 +47,15 @@ type lookup struct {
 // ended there is no other.
 const certificateTimeout = 30 * time.Second
 
-func newIdentities(settings *Settings) *Identities {
-	i := &Identities{settings: settings, source: settings.Certificate}
-	i.current.Store(&identity{transport: &transport{settings: settings}})
+func newClientCerts(settings *Settings) *ClientCerts {
+	i := &ClientCerts{settings: settings, source: settings.Certificate}
+	i.current.Store(&clientCert{transport: &transport{settings: settings}})
 	return i
 }
 
-// refresh returns the identity in use, after a look whether the certificate has
+// refresh returns the certificate in use, after a look whether the certificate has
 // changed. One that cannot be read anew leaves the old one in use.
-func (i *Identities) refresh(ctx context.Context) (*identity, error) {
+func (i *ClientCerts) refresh(ctx context.Context) (*clientCert, error) {
 	if i.source == nil {
 		return i.current.Load(), nil
 	}
@@ -79,17 +79,17 @@ func (i *Identities) refresh(ctx context.Context) (*identity, error) {
 		select {
 		case <-l.done:
 		default:
-			return i.goOn(fmt.Errorf("it was not given within %v", certificateTimeout))
+			return i.keepOld(fmt.Errorf("it was not given within %v", certificateTimeout))
 		}
 	}
 	if l.err != nil {
-		return i.goOn(l.err)
+		return i.keepOld(l.err)
 	}
 	return l.got, nil
 }
 
 // look asks the source and puts what it returns to use.
-func (i *Identities) look(ctx context.Context, l *lookup) {
+func (i *ClientCerts) look(ctx context.Context, l *lookup) {
 	certificate, err := i.source(ctx)
 	if err == nil && (certificate == nil || len(certificate.Certificate) == 0 || certificate.PrivateKey == nil) {
 		err = errors.New("it holds no certificate with a private key")
@@ -111,25 +111,25 @@ func (i *Identities) look(ctx context.Context, l *lookup) {
 	close(l.done)
 }
 
-// use returns the identity with a certificate: the old one where it is the same,
+// use returns the one with a certificate: the old one where it is the same,
 // since its key may have moved all the same, as in a device's new session.
-func (i *Identities) use(old *identity, certificate *tls.Certificate) *identity {
+func (i *ClientCerts) use(old *clientCert, certificate *tls.Certificate) *clientCert {
 	sum := sha256.Sum256(certificate.Certificate[0])
 	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
 	if old.thumbprint == thumbprint {
 		old.certificate.Store(certificate)
 		return old
 	}
-	next := &identity{thumbprint: thumbprint}
+	next := &clientCert{thumbprint: thumbprint}
 	next.certificate.Store(certificate)
 	next.transport = &transport{settings: i.settings, certificate: next.certificate.Load}
 	i.current.Store(next)
 	return next
 }
 
-// goOn returns the identity of before, if any, in the place of one that cannot be
+// keepOld returns the one of before, if any, in the place of one that cannot be
 // had, and tells each reason once.
-func (i *Identities) goOn(err error) (*identity, error) {
+func (i *ClientCerts) keepOld(err error) (*clientCert, error) {
 	err = fmt.Errorf("fdsclient: Application.Certificate: %w", err)
 	old := i.current.Load()
 	if old.thumbprint == "" {
@@ -145,8 +145,8 @@ func (i *Identities) goOn(err error) (*identity, error) {
 	return old, nil
 }
 
-// inUse returns the identity in use, after the first look at the certificate.
-func (i *Identities) inUse(ctx context.Context) (*identity, error) {
+// inUse returns the certificate in use, after the first look at the certificate.
+func (i *ClientCerts) inUse(ctx context.Context) (*clientCert, error) {
 	if now := i.current.Load(); i.source == nil || now.thumbprint != "" {
 		return now, nil
 	}
@@ -154,24 +154,24 @@ func (i *Identities) inUse(ctx context.Context) (*identity, error) {
 }
 
 // Ready takes the first look at the application's certificate, where there is one.
-func (i *Identities) Ready(ctx context.Context) error {
+func (i *ClientCerts) Ready(ctx context.Context) error {
 	_, err := i.inUse(ctx)
 	return err
 }
 
 // Thumbprint is that of the certificate in use (x5t#S256), to which tokens may be
 // bound; "" without one. It takes no lock and no allocation.
-func (i *Identities) Thumbprint() string { return i.current.Load().thumbprint }
+func (i *ClientCerts) Thumbprint() string { return i.current.Load().thumbprint }
 
 // Watch looks for a new certificate.
-func (i *Identities) Watch(ctx context.Context) {
+func (i *ClientCerts) Watch(ctx context.Context) {
 	if _, err := i.refresh(ctx); err != nil && ctx.Err() == nil {
 		i.settings.OnError(err)
 	}
 }
 
-// RoundTrip sends a request with the identity in use.
-func (i *Identities) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip sends a request with the certificate in use.
+func (i *ClientCerts) RoundTrip(r *http.Request) (*http.Response, error) {
 	now, err := i.inUse(r.Context())
 	if err != nil {
 		if r.Body != nil {
@@ -188,4 +188,4 @@ func (i *Identities) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections closes connections that no request uses.
-func (i *Identities) CloseIdleConnections() { i.current.Load().transport.CloseIdleConnections() }
+func (i *ClientCerts) CloseIdleConnections() { i.current.Load().transport.CloseIdleConnections() }

@@ -134,7 +134,7 @@ func TestACertificateSourceThatHangsHoldsUpNeitherCallersNorTheCertificateBefore
 		owner := onlyOwner(t, client)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		if err := client.auth.Identities.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := client.auth.ClientCerts.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a caller's end gives %v", err)
 		}
 		cancel()

@@ -31,8 +31,8 @@ func TestAHookThatIsToldOfABadCertificateMayAskForAToken(t *testing.T) {
 	certificate := selfSigned(t)
 	bad := false
 	told := 0
-	var i *Identities
-	i = newIdentities(&Settings{
+	var i *ClientCerts
+	i = newClientCerts(&Settings{
 		Certificate: func(context.Context) (*tls.Certificate, error) {
 			if bad {
 				return nil, errors.New("half a file")
@@ -58,7 +58,7 @@ func TestAHookThatIsToldOfABadCertificateMayAskForAToken(t *testing.T) {
 
 func TestTheSameCertificateWithAnotherKeyObjectIsUsed(t *testing.T) {
 	now := selfSigned(t)
-	i := newIdentities(&Settings{
+	i := newClientCerts(&Settings{
 		Certificate: func(context.Context) (*tls.Certificate, error) { return now, nil },
 		OnReplaced:  func() { t.Error("replaced") },
 	})
@@ -70,7 +70,7 @@ func TestTheSameCertificateWithAnotherKeyObjectIsUsed(t *testing.T) {
 	now = &again
 	after, err := i.refresh(t.Context())
 	if err != nil || after != before {
-		t.Fatalf("another identity, %v", err)
+		t.Fatalf("another certificate, %v", err)
 	}
 	connecting, err := before.transport.now(t.Context())
 	if err != nil {

@@ -78,7 +78,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		cnf := claimOf(t, token, "cnf")
-		thumbprint := client.auth.Identities.Thumbprint()
+		thumbprint := client.auth.ClientCerts.Thumbprint()
 		if thumbprint == "" || !strings.Contains(cnf, thumbprint) {
 			t.Fatalf("the token is bound to %s, the certificate is %s", cnf, thumbprint)
 		}
@@ -93,7 +93,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		client.auth.Identities.Watch(ctx)
+		client.auth.ClientCerts.Watch(ctx)
 	}
 	if again, _ := get(); again.Reveal() != first.Reveal() {
 		t.Error("a file that cannot be read ended the use of the certificate before")
@@ -104,7 +104,7 @@ func TestTokensFollowTheApplicationsCertificate(t *testing.T) {
 	}
 
 	write(server.IssueCertificate("app-tls", realtest.CertificateOptions{}))
-	client.auth.Identities.Watch(ctx)
+	client.auth.ClientCerts.Watch(ctx)
 	second, replaced := get()
 	if second.Reveal() == first.Reveal() || replaced == old {
 		t.Error("the token of the certificate before is still given out")
