@@ -47,6 +47,13 @@ func (a *connected) end(why error) {
 	a.cancel()
 }
 
+// stop notes that nothing has the owner any more, and tells hooks.
+func (o *Owner) stop(why error) {
+	state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why}
+	o.ended.Store(&state)
+	o.client.connectionChanged(o.key, state)
+}
+
 // noteEnd keeps the last state, with the reason, for Owner.Connection. It is apart, since a
 // goroutine that waits for as long as a connection lives needs a small stack.
 //

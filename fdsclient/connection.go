@@ -73,10 +73,7 @@ func (o *Owner) Connection() push.State {
 // connected returns what a run has of the owner; nil: none has.
 func (o *Owner) connected() *connected {
 	for _, r := range o.client.runs() {
-		r.mu.Lock()
-		a := r.active[o.key]
-		r.mu.Unlock()
-		if a != nil && a.follower != nil {
+		if a := r.of(o.key); a != nil && a.follower != nil {
 			return a
 		}
 	}

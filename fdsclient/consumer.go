@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -77,9 +75,7 @@ func (r *run) claim(ctx context.Context, o *Owner) (release func(), has bool) {
 	r.claimed[o.key] = err
 	r.mu.Unlock()
 	if !told {
-		state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err}
-		o.ended.Store(&state)
-		r.client.connectionChanged(o.key, state)
+		o.stop(err)
 	}
 	return nil, false
 }

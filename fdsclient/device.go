@@ -28,13 +28,7 @@ const slowDown = 5 * time.Second // what slow_down adds to the interval (RFC 862
 // expired (fds.ErrAttemptExpired) or ctx ends. A provider that has no device authorization
 // endpoint returns fds.ErrConfig. Other errors are those of FinishSignIn.
 func (c *Client) SignInDevice(ctx context.Context, show func(DeviceCode)) ([]*Owner, error) {
-	if c.grants.Closed() {
-		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
-	}
-	if err := c.store.Probe(ctx); err != nil {
-		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
-	}
-	m, err := c.auth.Metadata(ctx)
+	m, err := c.readyForSignIn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +66,7 @@ func (c *Client) SignInApplication(ctx context.Context) ([]*Owner, error) {
 		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
 	}
 	defer c.grants.End()
-	if err := c.store.Probe(ctx); err != nil {
-		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
-	}
-	m, err := c.auth.Metadata(ctx)
+	m, err := c.readyForSignIn(ctx)
 	if err != nil {
 		return nil, err
 	}

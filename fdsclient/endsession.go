@@ -2,6 +2,7 @@ package fdsclient
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -33,11 +34,7 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 // takeConnected takes an owner's connection out of the run that has it, to be ended.
 func (c *Client) takeConnected(key fds.OwnerKey, why error) *connected {
 	for _, r := range c.runs() {
-		r.mu.Lock()
-		a := r.active[key]
-		delete(r.active, key)
-		r.mu.Unlock()
-		if a != nil && a.follower != nil {
+		if a := r.of(key); a != nil && r.lose(a) && a.follower != nil {
 			a.why.CompareAndSwap(nil, &why)
 			return a
 		}
@@ -62,4 +59,51 @@ func (c *Client) endConnected(ctx context.Context, a *connected) error {
 		}
 	}
 	return join(err, a.follower.Forget(ctx, err == nil))
+}
+
+// endings are the connections that are being ended, by their owners: each with the broker's
+// session and the owner's state.
+type endings struct {
+	mu    sync.Mutex
+	under map[fds.OwnerKey]*ending
+}
+
+// ending is what is under way of one owner.
+type ending struct {
+	connections int
+	over        chan struct{}
+}
+
+// begin notes that an owner's connection is being ended, until ended is called.
+func (e *endings) begin(key fds.OwnerKey) (ended func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	one := e.under[key]
+	if one == nil {
+		one = &ending{over: make(chan struct{})}
+		if e.under == nil {
+			e.under = make(map[fds.OwnerKey]*ending)
+		}
+		e.under[key] = one
+	}
+	one.connections++
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if one.connections--; one.connections == 0 {
+			delete(e.under, key)
+			close(one.over)
+		}
+	}
+}
+
+// over returns a channel that is closed when no connection of the owner is being ended any
+// more; nil: none is.
+func (e *endings) over(key fds.OwnerKey) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if one := e.under[key]; one != nil {
+		return one.over
+	}
+	return nil
 }

@@ -24,9 +24,7 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 	r.work.Go(func() {
 		defer a.whenOver(left)
 		if over && a.connection != nil { // taken over, as by the sign-out itself, and no more than that was told
-			state := a.state(push.State{Owner: key, Phase: push.Stopped, Since: time.Now()})
-			a.owner.ended.Store(&state)
-			r.client.connectionChanged(key, state)
+			a.owner.stop(*a.why.Load())
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
 		defer cancel()
@@ -40,9 +38,7 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 // it where the provider took the owner away.
 func (r *run) ownerLeft(ctx context.Context, key fds.OwnerKey) {
 	c := r.client
-	r.mu.Lock()
-	a := r.active[key]
-	r.mu.Unlock()
+	a := r.of(key)
 	if a == nil {
 		return
 	}
@@ -62,14 +58,10 @@ func (r *run) ownerLeft(ctx context.Context, key fds.OwnerKey) {
 	if now != nil && (err == nil || errors.Is(err, fds.ErrNoGrant)) {
 		c.known.drop(now, g, why)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
-	case r.active[key] != a:
 	case c.keeps() && errors.Is(why, fds.ErrSubscriptionChanged):
-		a.kept = true
-	default:
-		delete(r.active, key)
+		r.keep(a)
+	case r.lose(a):
 		r.ownerGone(key, a, why)
 	}
 }
@@ -77,11 +69,7 @@ func (r *run) ownerLeft(ctx context.Context, key fds.OwnerKey) {
 // supersede ends a connection that was kept without a grant, and whose owner has one again:
 // it knows nothing of that.
 func (r *run) supersede(a *connected) {
-	r.mu.Lock()
-	if r.active[a.owner.key] == a {
-		delete(r.active, a.owner.key)
-	}
-	r.mu.Unlock()
+	r.lose(a)
 	left := r.client.endings.begin(a.owner.key)
 	a.cancel()
 	a.whenOver(left)
@@ -119,7 +107,11 @@ func (c *Client) takenAway(g *grants.Grant, ids []fds.SubscriptionID) (tell func
 		var connection *connected
 		again := c.known.drop(o, g, why)
 		if c.keeps() && !again { // another process may have the connection
-			c.keepConnected(o.key)
+			for _, r := range c.runs() {
+				if a := r.of(o.key); a != nil {
+					r.keep(a)
+				}
+			}
 			parts = append(parts, func() {
 				left()
 				c.signInNeeded([]fds.OwnerKey{o.key}, why)
@@ -177,15 +169,11 @@ func (c *Client) leftElsewhere(g *grants.Grant, l grants.Landing) {
 	}
 }
 
-// keepConnected has runs keep the connection of an owner who is in no grant any more.
-func (c *Client) keepConnected(key fds.OwnerKey) {
-	for _, r := range c.runs() {
-		r.mu.Lock()
-		if a := r.active[key]; a != nil && a.follower != nil {
-			a.kept = true
-		}
-		r.mu.Unlock()
-	}
+// keep keeps the connection of an owner who is in no grant any more.
+func (r *run) keep(a *connected) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.kept = a.kept || r.active[a.owner.key] == a
 }
 
 // lapsed ends the connections of owners whose grant is no longer honoured, or was never
@@ -196,10 +184,7 @@ func (c *Client) lapsed(owners []fds.OwnerKey, why error) {
 	}
 	for _, r := range c.runs() {
 		for _, key := range owners {
-			r.mu.Lock()
-			a := r.active[key]
-			r.mu.Unlock()
-			if a != nil && a.follower != nil {
+			if a := r.of(key); a != nil && a.follower != nil {
 				a.end(why)
 			}
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/internal/handoff"
-	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -182,15 +181,9 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		if r.only != nil && !r.only[o.key] {
 			continue
 		}
-		r.mu.Lock()
-		a := r.active[o.key]
-		r.mu.Unlock()
+		a := r.of(o.key)
 		if a != nil && o.isBack(ctx, a, arrived) {
-			r.mu.Lock()
-			if r.active[o.key] == a {
-				delete(r.active, o.key)
-			}
-			r.mu.Unlock()
+			r.lose(a)
 			a = nil
 		} else if a != nil && a.owner != o { // who has left, and has signed in again
 			r.supersede(a)
@@ -209,11 +202,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		}
 		r.start(ctx, o)
 		if r.client.known.owner(o.key) != o { // signed out meanwhile
-			r.mu.Lock()
-			a := r.active[o.key]
-			delete(r.active, o.key)
-			r.mu.Unlock()
-			if a != nil {
+			if a := r.of(o.key); a != nil && r.lose(a) {
 				r.ownerGone(o.key, a, grants.ErrSignedOut)
 			}
 		}
@@ -303,6 +292,24 @@ func (r *run) nextCold(ctx context.Context) *Owner {
 	return o
 }
 
+// of returns what the run has of an owner; nil: nothing.
+func (r *run) of(key fds.OwnerKey) *connected {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active[key]
+}
+
+// lose takes a out of the run, and reports whether it was there.
+func (r *run) lose(a *connected) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.active[a.owner.key] != a {
+		return false
+	}
+	delete(r.active, a.owner.key)
+	return true
+}
+
 // start opens an owner's connection. What a run can do nothing about stays
 // stopped, and reported. It is called by one goroutine alone and holds no lock
 // while it reads state and tells hooks.
@@ -334,9 +341,7 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	}
 	switch {
 	case err != nil:
-		state := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: err}
-		o.ended.Store(&state)
-		r.client.connectionChanged(o.key, state)
+		o.stop(err)
 		fallthrough
 	case a.follower == nil:
 		close(a.done)
@@ -348,10 +353,8 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			defer close(a.done)
 			defer release()
 			a.follower.Stop()
-			state := a.state(push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()})
-			o.ended.Store(&state)
-			if state.Err != nil {
-				r.client.connectionChanged(o.key, state)
+			if a.noteEnd(o); o.ended.Load().Err != nil {
+				r.client.connectionChanged(o.key, *o.ended.Load())
 			}
 		})
 	default:

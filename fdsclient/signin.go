@@ -55,19 +55,24 @@ func (c *Client) BeginSignIn(ctx context.Context, options SignInOptions) (Attemp
 }
 
 func (c *Client) beginAt(ctx context.Context, redirectURI string, options SignInOptions) (Attempt, error) {
-	if c.grants.Closed() {
-		return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
-	}
-	// Before anyone signs in: no fresh grant may be lost for want of a store.
-	if err := c.store.Probe(ctx); err != nil {
-		return Attempt{}, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
-	}
-	m, err := c.auth.Metadata(ctx)
+	m, err := c.readyForSignIn(ctx)
 	if err != nil {
 		return Attempt{}, err
 	}
 	begun, err := c.auth.NewAttempt(ctx, m, redirectURI, options.Parameters)
 	return Attempt{begun}, err
+}
+
+// readyForSignIn returns the provider's metadata, or why nobody can sign in. Before anyone
+// does: no fresh grant may be lost for want of a store.
+func (c *Client) readyForSignIn(ctx context.Context) (*authserver.Metadata, error) {
+	if c.grants.Closed() {
+		return nil, fmt.Errorf("fdsclient: sign-in: %w", fds.ErrClientClosed)
+	}
+	if err := c.store.Probe(ctx); err != nil {
+		return nil, fmt.Errorf("fdsclient: sign-in: the grant could not be kept: %w", err)
+	}
+	return c.auth.Metadata(ctx)
 }
 
 // FinishSignIn is the second half: it checks the redirect (state, issuer, error),
