@@ -3,14 +3,10 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/internal/certfile"
 	"github.com/fds-sdk/fds-go/internal/single"
 	"github.com/fds-sdk/fds-go/internal/textfile"
@@ -76,39 +72,3 @@ func CertificateFiles(certificate, key string) func(context.Context) (*tls.Certi
 // warningKey is of a context's func(error) that is told what is wrong with a source
 // that returns its certificate all the same.
 type warningKey struct{}
-
-// ownersCertificate asks the source, which may be the caller's own code.
-func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
-	ctx = context.WithValue(ctx, warningKey{}, func(err error) { c.certificateFailed(owner, err) })
-	certificate, err := contain.Call("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates(ctx, owner) })
-	if err != nil {
-		return nil, err
-	}
-	if certificate == nil || len(certificate.Certificate) == 0 {
-		return nil, fmt.Errorf("fdsclient: %w: Config.Certificates gave none for %s", fds.ErrNoCertificate, owner.SubscriptionID)
-	}
-	return contain.Certificate(certificate), nil
-}
-
-// CertificateExpiry says until when an owner's certificate is valid: the first
-// moment at which one of its chain is not.
-func (c *Client) CertificateExpiry(ctx context.Context, owner fds.OwnerKey) (time.Time, error) {
-	if c.cfg.Certificates == nil {
-		return time.Time{}, fmt.Errorf("fdsclient: %w: Config.Certificates is missing", fds.ErrNoCertificate)
-	}
-	certificate, err := c.ownersCertificate(ctx, owner)
-	if err != nil {
-		return time.Time{}, err
-	}
-	var first time.Time
-	for _, der := range certificate.Certificate {
-		parsed, err := x509.ParseCertificate(der)
-		if err != nil {
-			return time.Time{}, errors.New("fdsclient: certificate: it cannot be read")
-		}
-		if first.IsZero() || parsed.NotAfter.Before(first) {
-			first = parsed.NotAfter
-		}
-	}
-	return first, nil
-}

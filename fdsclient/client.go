@@ -30,6 +30,7 @@ type Client struct {
 	grants    *grants.Grants
 	known     *registry
 	endings   endings
+	redirect  *redirectClaim
 
 	sharedPath sync.Once // it was warned of
 	noClaims   sync.Once // it was warned that there are none
@@ -69,7 +70,7 @@ func New(cfg Config) (*Client, error) {
 	c.auth = authserver.New(c.authSettings())
 	c.grants = grants.New(c.grantSettings())
 	c.known = newRegistry(c.grants)
-	if err := c.claimRedirectURL(); err != nil {
+	if c.redirect, err = claimRedirectURL(cfg.Application.RedirectURL, cfg.Provider.Issuer); err != nil {
 		return nil, err
 	}
 	c.tellLimits()
@@ -115,7 +116,7 @@ func (c *Client) Close() error {
 		errs = append(errs, g.SaveAtLast())
 	}
 	c.auth.ClientCerts.CloseIdleConnections()
-	c.releaseRedirectURL()
+	c.redirect.release()
 	return join(errs...)
 }
 

@@ -3,10 +3,15 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -49,6 +54,42 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		OnState:    func(s push.State) { c.connectionChanged(key, s) },
 		Hooks:      []any{pushHooks{c}},
 	}
+}
+
+// ownersCertificate asks the source, which may be the caller's own code.
+func (c *Client) ownersCertificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
+	ctx = context.WithValue(ctx, warningKey{}, func(err error) { c.certificateFailed(owner, err) })
+	certificate, err := contain.Call("Config.Certificates", func() (*tls.Certificate, error) { return c.cfg.Certificates(ctx, owner) })
+	if err != nil {
+		return nil, err
+	}
+	if certificate == nil || len(certificate.Certificate) == 0 {
+		return nil, fmt.Errorf("fdsclient: %w: Config.Certificates gave none for %s", fds.ErrNoCertificate, owner.SubscriptionID)
+	}
+	return contain.Certificate(certificate), nil
+}
+
+// CertificateExpiry says until when an owner's certificate is valid: the first
+// moment at which one of its chain is not.
+func (c *Client) CertificateExpiry(ctx context.Context, owner fds.OwnerKey) (time.Time, error) {
+	if c.cfg.Certificates == nil {
+		return time.Time{}, fmt.Errorf("fdsclient: %w: Config.Certificates is missing", fds.ErrNoCertificate)
+	}
+	certificate, err := c.ownersCertificate(ctx, owner)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var first time.Time
+	for _, der := range certificate.Certificate {
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			return time.Time{}, errors.New("fdsclient: certificate: it cannot be read")
+		}
+		if first.IsZero() || parsed.NotAfter.Before(first) {
+			first = parsed.NotAfter
+		}
+	}
+	return first, nil
 }
 
 // connectionChanged tells hooks; the log has it from the connection itself.

@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -57,4 +58,42 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 // ended.
 func (c *Client) follow(ctx context.Context, o *Owner, calling *handoff.Settings) *following.Follower {
 	return c.followers.Follow(ctx, following.Owner{Key: o.key, Items: o.items}, calling)
+}
+
+var gapLines = map[GapChange]string{
+	GapOpened:  "messages may have been lost; what was missed is being fetched",
+	GapFailing: "what was missed cannot be fetched",
+	GapClosed:  "what was missed is fetched",
+}
+
+var gapChanges = map[following.Change]GapChange{following.Opened: GapOpened, following.Failing: GapFailing, following.Closed: GapClosed}
+
+func (c *Client) gapChanged(of following.GapEvent) {
+	e := GapEvent{Owner: of.Owner, Change: gapChanges[of.Change], Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.Any("owner", e.Owner),
+		slog.String("why", e.Gap.Reason),
+	}
+	for name, at := range map[string]time.Time{"from": e.Gap.From, "to": e.Gap.To, "retry_at": e.RetryAt} {
+		if !at.IsZero() {
+			attrs = append(attrs, slog.Time(name, at))
+		}
+	}
+	if e.Change != GapOpened {
+		attrs = append(attrs, slog.Int("fetched", e.Fetched))
+	}
+	if e.Change != GapClosed {
+		level = slog.LevelWarn
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
+	tell(c, func(h HookGap) { h.OnGap(e) })
+}
+
+func (c *Client) polled(e following.PollEvent) {
+	event := PollEvent(e)
+	tell(c, func(h HookPoll) { h.OnPoll(event) })
 }

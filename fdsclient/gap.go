@@ -1,13 +1,10 @@
 package fdsclient
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -123,36 +120,3 @@ type GapEvent struct {
 // but that a gap is closed may be told after the opening of the next one, whose
 // Since is later.
 type HookGap interface{ OnGap(GapEvent) }
-
-var gapLines = map[GapChange]string{
-	GapOpened:  "messages may have been lost; what was missed is being fetched",
-	GapFailing: "what was missed cannot be fetched",
-	GapClosed:  "what was missed is fetched",
-}
-
-var gapChanges = map[following.Change]GapChange{following.Opened: GapOpened, following.Failing: GapFailing, following.Closed: GapClosed}
-
-func (c *Client) gapChanged(of following.GapEvent) {
-	e := GapEvent{Owner: of.Owner, Change: gapChanges[of.Change], Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
-	level := slog.LevelInfo
-	attrs := []slog.Attr{
-		slog.Any("owner", e.Owner),
-		slog.String("why", e.Gap.Reason),
-	}
-	for name, at := range map[string]time.Time{"from": e.Gap.From, "to": e.Gap.To, "retry_at": e.RetryAt} {
-		if !at.IsZero() {
-			attrs = append(attrs, slog.Time(name, at))
-		}
-	}
-	if e.Change != GapOpened {
-		attrs = append(attrs, slog.Int("fetched", e.Fetched))
-	}
-	if e.Change != GapClosed {
-		level = slog.LevelWarn
-	}
-	if e.Err != nil {
-		attrs = append(attrs, slog.Any("error", e.Err))
-	}
-	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
-	tell(c, func(h HookGap) { h.OnGap(e) })
-}

@@ -1,14 +1,10 @@
 package fdsclient
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
 	"reflect"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -57,83 +53,4 @@ var hookTypes = []reflect.Type{
 	reflect.TypeFor[HookStoreUnavailable](), reflect.TypeFor[HookConnection](), reflect.TypeFor[HookCertificate](),
 	reflect.TypeFor[HookGap](), reflect.TypeFor[HookPoll](),
 	reflect.TypeFor[push.HookConnect](), reflect.TypeFor[push.HookHandled](), reflect.TypeFor[push.HookDiscarded](), reflect.TypeFor[push.HookSlowHandler](),
-}
-
-// tell calls the hooks that implement H. One that panics harms nothing but itself.
-func tell[H any](c *Client, call func(H)) {
-	for _, hook := range c.cfg.Hooks {
-		if h, ok := hook.(H); ok {
-			_ = contain.Do(c.log, fmt.Sprintf("hook %T", hook), func() { call(h) }) // which logs it
-		}
-	}
-}
-
-func (c *Client) renewed(owners []fds.OwnerKey, expiry time.Time) {
-	event := GrantEvent{Owners: owners, Expiry: expiry}
-	c.log.LogAttrs(context.Background(), slog.LevelDebug, "grant renewed", ownersAttr(event.Owners), slog.Time("expires", event.Expiry))
-	tell(c, func(h HookRenewed) { h.OnRenewed(event) })
-}
-
-func (c *Client) renewalFailing(owners []fds.OwnerKey, since time.Time, err error) {
-	event := GrantEvent{Owners: owners, Since: since, Err: err}
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant not renewed, will be tried again", ownersAttr(event.Owners), slog.Time("since", since), slog.Any("error", err))
-	tell(c, func(h HookRenewalFailing) { h.OnRenewalFailing(event) })
-}
-
-func (c *Client) signInNeeded(owners []fds.OwnerKey, err error) {
-	event := GrantEvent{Owners: owners, Err: err}
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, "grant lapsed, sign in again", ownersAttr(event.Owners), slog.Any("error", err))
-	tell(c, func(h HookSignInNeeded) { h.OnSignInNeeded(event) })
-}
-
-func (c *Client) storeUnavailable(err error) {
-	c.log.LogAttrs(context.Background(), slog.LevelError, "grant store unavailable", slog.Any("error", err))
-	tell(c, func(h HookStoreUnavailable) { h.OnStoreUnavailable(err) })
-}
-
-func (c *Client) certificateFailed(owner fds.OwnerKey, err error) {
-	c.log.LogAttrs(context.Background(), slog.LevelWarn, "trouble with a certificate", slog.Any("owner", owner), slog.Any("error", err))
-	tell(c, func(h HookCertificate) { h.OnCertificate(owner, err) })
-}
-
-func keysOf(owners []*Owner) (keys []fds.OwnerKey) {
-	for _, o := range owners {
-		keys = append(keys, o.key)
-	}
-	return keys
-}
-
-func ownersAttr(owners []fds.OwnerKey) slog.Attr {
-	if len(owners) == 1 {
-		return slog.Any("owner", owners[0])
-	}
-	const most = 10 // of the thousand that a grant may have
-	var names []string
-	for _, o := range owners[:min(len(owners), most)] {
-		names = append(names, o.String())
-	}
-	if more := len(owners) - most; more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return slog.Any("owners", names)
-}
-
-// pushHooks passes what connections measure on to the Client's hooks, which may
-// implement push.HookConnect, push.HookHandled, push.HookDiscarded and push.HookSlowHandler.
-type pushHooks struct{ client *Client }
-
-func (hooks pushHooks) OnConnect(owner fds.OwnerKey, took time.Duration, err error) {
-	tell(hooks.client, func(h push.HookConnect) { h.OnConnect(owner, took, err) })
-}
-
-func (hooks pushHooks) OnHandled(owner fds.OwnerKey, took time.Duration, err error) {
-	tell(hooks.client, func(h push.HookHandled) { h.OnHandled(owner, took, err) })
-}
-
-func (hooks pushHooks) OnDiscarded(owner fds.OwnerKey, reason error) {
-	tell(hooks.client, func(h push.HookDiscarded) { h.OnDiscarded(owner, reason) })
-}
-
-func (hooks pushHooks) OnSlowHandler(owner fds.OwnerKey, took time.Duration) {
-	tell(hooks.client, func(h push.HookSlowHandler) { h.OnSlowHandler(owner, took) })
 }

@@ -67,6 +67,23 @@ func (c *Client) SignIn(ctx context.Context, options SignInOptions) ([]*Owner, e
 	return s.close(err)
 }
 
+// warnOfSharedPath tells once of a redirect path that other providers' redirects
+// may have too, where this one's do not say whose they are.
+func (c *Client) warnOfSharedPath(ctx context.Context) {
+	own, issuer := c.cfg.Application.RedirectPath, c.cfg.Provider.Issuer
+	if own == RedirectPath(issuer) {
+		return
+	}
+	m, err := c.auth.Metadata(ctx)
+	if err != nil || m.IssInResponse {
+		return
+	}
+	c.sharedPath.Do(func() {
+		c.log.Warn("the redirects of this provider cannot be told from another's", "error",
+			fmt.Errorf("it does not promise to name itself in them (RFC 9207), and Application.RedirectPath is %q; register %q in its place and leave it out", own, RedirectPath(issuer)))
+	})
+}
+
 // pendingSignIn is a sign-in that waits for its user.
 type pendingSignIn struct {
 	client  *Client

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
-	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 )
 
 // Poll has Run read the owners' events and statuses from the Web API at an
@@ -65,8 +64,3 @@ type PollEvent struct {
 
 // HookPoll is told of each read in poll mode.
 type HookPoll interface{ OnPoll(PollEvent) }
-
-func (c *Client) polled(e following.PollEvent) {
-	event := PollEvent(e)
-	tell(c, func(h HookPoll) { h.OnPoll(event) })
-}

@@ -11,46 +11,48 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// redirectURLs are the open Clients of this process by their own redirect URL. A
-// Client that nobody closed and nobody has any more is open no longer.
-var redirectURLs = struct {
+// redirectClaim is an open Client's claim to its own redirect URL. One that nobody released
+// and whose Client nobody has any more counts no longer.
+type redirectClaim struct{ key, issuer string }
+
+var redirectClaims claims
+
+type claims struct {
 	mu   sync.Mutex
-	open map[string][]weak.Pointer[Client]
-}{open: make(map[string][]weak.Pointer[Client])}
+	open []weak.Pointer[redirectClaim]
+}
+
+// prune takes out a claim, and those that count no longer. all.mu is held.
+func (all *claims) prune(claim *redirectClaim) {
+	all.open = slices.DeleteFunc(all.open, func(w weak.Pointer[redirectClaim]) bool { return w.Value() == nil || w.Value() == claim })
+}
 
 // claimRedirectURL refuses a redirect URL that an open Client of another provider
 // has: which of the two a redirect comes from could not be told.
-func (c *Client) claimRedirectURL() error {
-	own := c.cfg.Application.RedirectURL
+func claimRedirectURL(own, issuer string) (*redirectClaim, error) {
+	claim := &redirectClaim{redirectURLKey(own), issuer}
 	if own == "" {
-		return nil
+		return claim, nil
 	}
-	redirectURLs.mu.Lock()
-	defer redirectURLs.mu.Unlock()
-	key := redirectURLKey(own)
-	others := slices.DeleteFunc(redirectURLs.open[key], func(w weak.Pointer[Client]) bool { return w.Value() == nil })
-	redirectURLs.open[key] = others
-	for _, w := range others {
-		if other := w.Value(); other != nil && other.cfg.Provider.Issuer != c.cfg.Provider.Issuer {
-			return fmt.Errorf("fdsclient: %w: Application.RedirectURL %q is that of an open Client of another provider, %q: "+
-				"register one for each provider, or one could have the other's codes sent here as its own (RFC 9700 section 4.4.2)", fds.ErrConfig, own, other.cfg.Provider.Issuer)
+	all := &redirectClaims
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.prune(nil)
+	for _, w := range all.open {
+		if other := w.Value(); other != nil && other.key == claim.key && other.issuer != issuer {
+			return nil, fmt.Errorf("fdsclient: %w: Application.RedirectURL %q is that of an open Client of another provider, %q: "+
+				"register one for each provider, or one could have the other's codes sent here as its own (RFC 9700 section 4.4.2)", fds.ErrConfig, own, other.issuer)
 		}
 	}
-	redirectURLs.open[key] = append(others, weak.Make(c))
-	return nil
+	all.open = append(all.open, weak.Make(claim))
+	return claim, nil
 }
 
-// releaseRedirectURL lets another provider's Client have it.
-func (c *Client) releaseRedirectURL() {
-	redirectURLs.mu.Lock()
-	defer redirectURLs.mu.Unlock()
-	key := redirectURLKey(c.cfg.Application.RedirectURL)
-	left := slices.DeleteFunc(redirectURLs.open[key], func(w weak.Pointer[Client]) bool { return w.Value() == nil || w.Value() == c })
-	if len(left) == 0 {
-		delete(redirectURLs.open, key)
-		return
-	}
-	redirectURLs.open[key] = left
+// release lets another provider's Client have it.
+func (c *redirectClaim) release() {
+	redirectClaims.mu.Lock()
+	defer redirectClaims.mu.Unlock()
+	redirectClaims.prune(c)
 }
 
 // redirectURLKey spells a URL in one of its spellings (RFC 3986 section 6.2.3).

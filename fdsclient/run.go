@@ -72,8 +72,6 @@ type run struct {
 	claimed map[fds.OwnerKey]error  // whom others have
 	added   []*Owner                // signed in since the last look
 	left    []fds.OwnerKey          // their grants without this process's doing
-	cold    []*Owner                // whose grants are to be looked at
-	warming int                     // goroutines that do
 	later   map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
 }
 
@@ -191,7 +189,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		}
 		known := a != nil
 		if !known || o.grant.Load().State().Phase == grants.Lapsed {
-			r.warm(ctx, o)
+			o.grant.Load().Look()
 		}
 		if known {
 			continue
@@ -257,39 +255,6 @@ func (r *run) takeNews() (arrived []*Owner, left []fds.OwnerKey) {
 	arrived, left = r.added, r.left
 	r.added, r.left = nil, nil
 	return arrived, left
-}
-
-// warm puts an owner's grant under the scheduler, and looks whether a lapsed one
-// has come back. A fresh stored token costs no renewal.
-func (r *run) warm(ctx context.Context, o *Owner) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cold = append(r.cold, o)
-	if r.warming < grants.Workers {
-		r.warming++
-		r.work.Go(func() { r.warmAll(ctx) })
-	}
-}
-
-// warmAll looks at grants until none is left. Few do: a goroutine for each of ten
-// thousand owners would leave the stacks of those that stay scattered.
-func (r *run) warmAll(ctx context.Context) {
-	for o := r.nextCold(ctx); o != nil; o = r.nextCold(ctx) {
-		_, _ = o.Token(ctx) // its failure is told to hooks and log
-	}
-}
-
-// nextCold returns the next owner to warm; nil: the caller is no longer needed.
-func (r *run) nextCold(ctx context.Context) *Owner {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.cold) == 0 || ctx.Err() != nil {
-		r.warming--
-		return nil
-	}
-	o := r.cold[0]
-	r.cold = r.cold[1:]
-	return o
 }
 
 // of returns what the run has of an owner; nil: nothing.

@@ -28,13 +28,12 @@ const (
 	queued             // it waits for a reader
 	atWork             // a reader is at it
 	wantsMore          // a reader is at it, and it was added again
-	removed            // it is never to be added again
 )
 
 // slot is where a follower stands among the readers, whose mutex guards it.
 type slot struct {
 	standing standing
-	leaving  bool          // removed, as soon as the reader is done
+	removed  bool          // it is never to be added again
 	done     chan struct{} // closed when the reader is done; nil: none is at it
 }
 
@@ -42,7 +41,7 @@ type slot struct {
 func (r *readers) add(f *Follower) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f.slot.leaving {
+	if f.slot.removed {
 		return
 	}
 	switch f.slot.standing {
@@ -66,14 +65,10 @@ func (r *readers) staff() {
 // remove takes a follower out for good and waits until no reader is at it.
 func (r *readers) remove(f *Follower) {
 	r.mu.Lock()
-	f.slot.leaving = true
+	f.slot.removed = true
 	done := f.slot.done
-	switch f.slot.standing {
-	case queued:
+	if f.slot.standing == queued {
 		r.queue = slices.DeleteFunc(r.queue, func(other *Follower) bool { return other == f })
-		f.slot.standing = removed
-	case idle:
-		f.slot.standing = removed
 	}
 	r.mu.Unlock()
 	if done != nil {
@@ -115,9 +110,6 @@ func (r *readers) serve(f *Follower) {
 		f.slot.done = nil
 		more := f.slot.standing == wantsMore
 		f.slot.standing = idle
-		if f.slot.leaving {
-			f.slot.standing = removed
-		}
 		r.mu.Unlock()
 		if more {
 			r.add(f)

@@ -264,12 +264,23 @@ func (g *Grant) plan() {
 // due renews ahead of expiry, or looks again at a grant that lapsed; the scheduler calls
 // it and waits for it.
 func (g *Grant) due(ctx context.Context) {
-	f, err := g.renewal(tokenstore.Unattended(ctx), fds.Secret{}, true)
+	ahead := g.State().Phase != Unread // at first the stored token will do, if it can be used
+	f, err := g.renewal(tokenstore.Unattended(ctx), fds.Secret{}, ahead)
 	if err != nil {
 		g.plan()
 		return
 	}
 	_ = f.wait(ctx) // land has told of it and planned the next
+}
+
+// Look has the grant renewed ahead of its expiry from now on, and one that has lapsed looked
+// at: it may be back. What is found is told as of any renewal. A fresh stored token costs
+// none.
+func (g *Grant) Look() {
+	if phase := g.State().Phase; phase == Unread || phase == Lapsed {
+		g.all.Start()
+		g.all.scheduler.plan(g, time.Now())
+	}
 }
 
 // RenewSoon renews the grant within a minute, if it has a token: the certificate that this
