@@ -3,7 +3,6 @@ package fdsclient
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 
@@ -18,7 +17,7 @@ func (c *Client) authSettings() authserver.Settings {
 	return authserver.Settings{
 		Issuer:          p.Issuer,
 		Endpoints:       authserver.Endpoints(p.Endpoints),
-		Roots:           containedRoots(p.Roots),
+		Roots:           contain.Source("Provider.Roots", p.Roots),
 		ExactlyTLS12:    p.ExactlyTLS12,
 		Dial:            containedDial(p.Dial),
 		AssumedLifetime: p.AssumedLifetime,
@@ -63,16 +62,6 @@ func (c *Client) applicationCertificate(source func(context.Context) (*tls.Certi
 			return nil, err
 		}
 		return contain.Certificate(certificate), nil
-	}
-}
-
-// containedRoots is the application's source of authorities, which may panic.
-func containedRoots(source func(context.Context) (*x509.CertPool, error)) func(context.Context) (*x509.CertPool, error) {
-	if source == nil {
-		return nil
-	}
-	return func(ctx context.Context) (*x509.CertPool, error) {
-		return contain.Call("Provider.Roots", func() (*x509.CertPool, error) { return source(ctx) })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,50 +17,66 @@ import (
 // on a network, or be made to take long to decrypt.
 const certificatePatience = 30 * time.Second
 
+// files are what one thing is made of. It is made anew when one of them has changed.
+type files[T any] struct {
+	names []string
+	parse func([]*textfile.File) (*T, error)
+
+	reading  single.Flight[*T] // only one reads at a time
+	versions []textfile.Version
+	known    atomic.Pointer[T] // nil: none yet
+}
+
+// now returns the thing as the files are at this moment.
+func (f *files[T]) now(ctx context.Context) (*T, error) {
+	return f.reading.Do(ctx, certificatePatience, func() (*T, error) {
+		var versions []textfile.Version
+		for _, name := range f.names {
+			version, err := textfile.Look(name)
+			if err != nil {
+				return nil, err
+			}
+			versions = append(versions, version)
+		}
+		if known := f.known.Load(); known != nil && slices.Equal(versions, f.versions) {
+			return known, nil
+		}
+		var read []*textfile.File
+		for _, name := range f.names {
+			file, err := textfile.Read(name, certfile.MaxBytes)
+			if err != nil {
+				return nil, err
+			}
+			read = append(read, file)
+		}
+		made, err := f.parse(read)
+		if err == nil {
+			f.versions = versions
+			f.known.Store(made)
+		}
+		return made, err
+	})
+}
+
 // CertificateFiles returns the certificate chain and private key of PEM files, for
 // Application.Certificate; both may be one file. The certificate is that of the key,
 // wherever in the file it stands. They are read anew when one has changed. That other
 // users of this machine may read the key is logged once.
 func CertificateFiles(certificate, key string) func(context.Context) (*tls.Certificate, error) {
-	type read struct {
-		versions [2]textfile.Version
-		loaded   *tls.Certificate
-	}
-	var (
-		reading  single.Flight[*tls.Certificate]
-		known    read
-		exposure atomic.Pointer[string] // not told yet
-	)
-	load := func() (*tls.Certificate, error) {
-		var now read
-		for n, name := range []string{certificate, key} {
-			var err error
-			if now.versions[n], err = textfile.Look(name); err != nil {
-				return nil, err
-			}
-		}
-		if known.loaded != nil && known.versions == now.versions {
-			return known.loaded, nil
-		}
-		chain, err := textfile.Read(certificate, certfile.MaxBytes)
+	var exposure atomic.Pointer[string] // not told yet
+	both := files[tls.Certificate]{names: []string{certificate, key}}
+	both.parse = func(read []*textfile.File) (*tls.Certificate, error) {
+		loaded, err := certfile.PEM(read[0].Data, read[1].Data)
 		if err != nil {
-			return nil, err
-		}
-		private, err := textfile.Read(key, certfile.MaxBytes)
-		if err != nil {
-			return nil, err
-		}
-		if now.loaded, err = certfile.PEM(chain.Data, private.Data); err != nil {
 			return nil, fmt.Errorf("%s with %s: %w", certificate, key, err)
 		}
-		if why := private.OpenToOthers(key); why != "" && known.loaded == nil {
+		if why := read[1].OpenToOthers(key); why != "" && both.known.Load() == nil {
 			exposure.Store(&why)
 		}
-		known = now // only one reads at a time
-		return known.loaded, nil
+		return loaded, nil
 	}
 	return func(ctx context.Context) (*tls.Certificate, error) {
-		loaded, err := reading.Do(ctx, certificatePatience, load)
+		loaded, err := both.now(ctx)
 		if warn, ok := ctx.Value(warningKey{}).(func(error)); ok && err == nil {
 			if why := exposure.Swap(nil); why != nil {
 				warn(fmt.Errorf("%s; it is used all the same", *why))

@@ -42,7 +42,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		Issuer:       key.Issuer,
 		Root:         root,
 		BrokerURL:    c.cfg.Provider.BrokerURL,
-		Roots:        containedRoots(c.cfg.Provider.Roots),
+		Roots:        contain.Source("Provider.Roots", c.cfg.Provider.Roots),
 		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
 		Dial:         containedDial(c.cfg.Provider.Dial),
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {

@@ -105,31 +105,29 @@ func (c *Client) takenAway(g *grants.Grant, ids []fds.SubscriptionID) (tell func
 		why := errTakenAway(id)
 		left := c.endings.begin(o.key)
 		var connection *connected
-		again := c.known.drop(o, g, why)
-		if c.keeps() && !again { // another process may have the connection
+		again, keeps := c.known.drop(o, g, why), c.keeps()
+		switch {
+		case again:
+			left()
+			continue
+		case keeps: // another process may have the connection
 			for _, r := range c.runs() {
 				if a := r.of(o.key); a != nil {
 					r.keep(a)
 				}
 			}
-			parts = append(parts, func() {
-				left()
-				c.signInNeeded([]fds.OwnerKey{o.key}, why)
-			})
-			continue
-		}
-		if !again {
+		default:
 			connection = c.takeConnected(o.key, why)
 			o.ended.Store(&push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
 		}
 		parts = append(parts, func() {
 			defer connection.whenOver(left)
-			if again {
+			c.signInNeeded([]fds.OwnerKey{o.key}, why)
+			if keeps {
 				return
 			}
-			c.signInNeeded([]fds.OwnerKey{o.key}, why)
 			if connection == nil { // which would tell it
-				c.connectionChanged(o.key, push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now(), Err: why})
+				o.stop(why)
 			}
 			if err := c.endSession(context.Background(), o, connection); err != nil {
 				c.log.Warn("the broker's session was not ended", "owner", o.key, "error", err)

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 const (

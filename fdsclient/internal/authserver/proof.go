@@ -16,8 +16,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // KindDPoP is the type of a token that is bound to a key.

@@ -3,6 +3,7 @@
 package contain
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -18,6 +19,16 @@ func Call[T any](what string, call func() (T, error)) (value T, err error) {
 		}
 	}()
 	return call()
+}
+
+// Source returns source, each call of it contained; nil for nil.
+func Source[T any](what string, source func(context.Context) (T, error)) func(context.Context) (T, error) {
+	if source == nil {
+		return nil
+	}
+	return func(ctx context.Context) (T, error) {
+		return Call(what, func() (T, error) { return source(ctx) })
+	}
 }
 
 // Do calls what the application gave us by that name, and logs a panic with its place,

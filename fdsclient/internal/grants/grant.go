@@ -164,9 +164,9 @@ func (g *Grant) renewal(ctx context.Context, rejected fds.Secret, ahead bool) (*
 	s.flight = f
 	g.state.Store(&s)
 	go func() {
-		var work renewed
+		var work Landing
 		// The store and the keys that sign may be the application's own.
-		work, f.err = contain.Call("what a renewal calls", func() (renewed, error) { return g.renew(context.WithoutCancel(ctx), rejected, ahead) })
+		work, f.err = contain.Call("what a renewal calls", func() (Landing, error) { return g.renew(context.WithoutCancel(ctx), rejected, ahead) })
 		f.got = work.credential
 		tell := g.land(f, work)
 		g.all.End()
@@ -187,8 +187,7 @@ func (f *flight) wait(ctx context.Context) error {
 
 // land moves the grant by how a renewal ended, and plans the next. What it returns tells of
 // it.
-func (g *Grant) land(f *flight, work renewed) (tell func()) {
-	landing := Landing{Ended: work.ended, Stored: work.stored, Others: work.others}
+func (g *Grant) land(f *flight, landing Landing) (tell func()) {
 	overtaken := false
 	g.move(func(s state) state {
 		landing.Was = s.Phase
@@ -197,7 +196,7 @@ func (g *Grant) land(f *flight, work renewed) (tell func()) {
 				f.err = ErrSignedOut
 			}
 		} else {
-			s = g.after(s, f, work)
+			s = g.after(s, f, landing.relook)
 		}
 		s.flight = nil
 		landing.State = s.State
@@ -206,9 +205,6 @@ func (g *Grant) land(f *flight, work renewed) (tell func()) {
 	landed := func() {}
 	if !overtaken {
 		g.plan()
-		if f.err == nil && work.fromServer {
-			landing.Expiry = f.got.token.Expiry
-		}
 		landed = g.all.Landed(g, landing)
 	}
 	return func() {
@@ -220,7 +216,7 @@ func (g *Grant) land(f *flight, work renewed) (tell func()) {
 }
 
 // after returns the state after a renewal; mu is held.
-func (g *Grant) after(s state, f *flight, work renewed) state {
+func (g *Grant) after(s state, f *flight, relook time.Duration) state {
 	now := time.Now()
 	switch {
 	case f.err == nil:
@@ -229,7 +225,7 @@ func (g *Grant) after(s state, f *flight, work renewed) state {
 		}
 		return s.renewed(f.got)
 	case errors.Is(f.err, fds.ErrSignInRequired):
-		return s.refused(f.err, now.Add(lapsedRecheck), now.Add(cmp.Or(work.relook, spread(lapsedRelook))))
+		return s.refused(f.err, now.Add(lapsedRecheck), now.Add(cmp.Or(relook, spread(lapsedRelook))))
 	case errors.Is(f.err, fds.ErrNoOwner):
 		return s.ended(ErrSignedOut)
 	}

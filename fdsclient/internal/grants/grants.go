@@ -41,14 +41,17 @@ type Settings struct {
 	Landed func(*Grant, Landing) (tell func())
 }
 
-// Landing is how a renewal ended.
+// Landing is what a renewal came to.
 type Landing struct {
-	Was    Phase                // before it
-	State                       // since
+	Was    Phase                // the grant's before it,
+	State                       // and its state since
 	Expiry time.Time            // of the token that the provider issued; zero: it issued none
 	Ended  []fds.SubscriptionID // owners whom the provider took out of the grant
 	Stored []string             // whose the record says the grant is; nil: it was not read
 	Others []string             // whom its tokens read besides
+
+	credential *credential   // nil: it failed
+	relook     time.Duration // until a lapsed grant is asked about again; 0: about a day
 }
 
 // Grants are those of a Client, and what is done for them.

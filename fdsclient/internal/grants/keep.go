@@ -17,7 +17,7 @@ const oddClaimRest = 10 * time.Minute
 
 // keep saves what the server issued and only then returns it out. Failed is what is wrong
 // with the answer besides; the refresh token in it is saved all the same.
-func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (renewed, error) {
+func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (Landing, error) {
 	spent := record.RefreshToken
 	record.Renewed = time.Now().Round(0)
 	record.AccessToken, record.TokenType, record.AccessExpiry = a.Access, a.Kind, a.Expiry
@@ -47,7 +47,7 @@ func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 			safe.AccessToken, safe.AccessExpiry = fds.Secret{}, time.Time{}
 			saved, unsaved := g.save(ctx, safe, spent)
 			if unsaved != nil {
-				return renewed{}, unsaved
+				return Landing{}, unsaved
 			}
 			record.Revision, spent = saved.Revision, saved.RefreshToken
 			ids, found, err = g.all.Server.Introspected(ctx, a)
@@ -75,13 +75,13 @@ func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.
 		record.Renewal.Refused, record.Renewal.Looked, record.Renewal.Lapsed = record.Renewed, record.Renewed, true
 	}
 	if _, err := g.save(ctx, record, spent); err != nil {
-		return renewed{ended: gone}, err
+		return Landing{Ended: gone}, err
 	}
 	if failed != nil {
-		return renewed{relook: spread(lapsedRelook)}, failed
+		return Landing{relook: spread(lapsedRelook)}, failed
 	}
 	c, err := g.credential(record)
-	return renewed{credential: c, fromServer: true, ended: gone}, err
+	return Landing{credential: c, Expiry: record.AccessExpiry, Ended: gone}, err
 }
 
 // save stores a rotated grant on a time of its own: no caller may cancel it. What

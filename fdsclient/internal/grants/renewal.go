@@ -23,62 +23,52 @@ const (
 	saveAttempts = 3
 )
 
-// renewed is what a renewal came to.
-type renewed struct {
-	credential *credential
-	fromServer bool
-	ended      []fds.SubscriptionID // owners whom the provider took out of the grant
-	stored     []string             // whose the record says the grant is; nil: it was not read
-	others     []string             // whom its tokens read besides
-	relook     time.Duration        // until a lapsed grant is asked about again
-}
-
 // renew returns a fresh credential of the grant: the stored one when it will do,
 // else a new one from the server. Rejected is a token that the API refused;
 // ahead means that the stored one will not do once its renewal is due. Only one
 // process at a time renews a grant: refresh tokens rotate, and a server takes
 // the second use of one for theft. Close ends it until the server is about to be asked.
-func (g *Grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (work renewed, err error) {
+func (g *Grant) renew(ctx context.Context, rejected fds.Secret, ahead bool) (work Landing, err error) {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(g.all.closing, func() { cancel(fmt.Errorf("fdsclient: %w", fds.ErrClientClosed)) })()
 	record, err := g.load(waiting)
 	if err != nil {
-		return renewed{}, err
+		return Landing{}, err
 	}
-	defer func() { work.stored, work.others = record.Subscriptions, g.all.Others(record) }()
+	defer func() { work.Stored, work.Others = record.Subscriptions, g.all.Others(record) }()
 	// A stored token may be bound to the application's certificate, at which a new
 	// process has not looked yet. Where it cannot be had, asking the server says so.
 	_ = g.all.Server.ClientCerts.Ready(waiting)
 	if c := g.stillGood(record, rejected, ahead); c != nil {
-		return renewed{credential: c}, nil
+		return Landing{credential: c}, nil
 	}
 	lease, err := g.lock(waiting)
 	if err != nil {
-		return renewed{}, err
+		return Landing{}, err
 	}
 	defer lease.Release()
 
 	// Another process may have renewed it while we waited.
 	if record, err = g.load(waiting); err != nil {
-		return renewed{}, err
+		return Landing{}, err
 	}
 	if record, err = g.saveUnsaved(ctx, record); err != nil {
-		return renewed{}, err
+		return Landing{}, err
 	}
 	if c := g.stillGood(record, rejected, ahead); c != nil {
-		return renewed{credential: c}, nil
+		return Landing{credential: c}, nil
 	}
 	if relook, err := g.hopeless(record); err != nil {
-		return renewed{relook: relook}, err
+		return Landing{relook: relook}, err
 	}
 	// What can be waited for without having asked for tokens is waited for before the
 	// record says that they were.
 	if _, err := g.all.Server.Metadata(waiting); err != nil {
-		return renewed{}, err
+		return Landing{}, err
 	}
 	if waiting.Err() != nil {
-		return renewed{}, context.Cause(waiting)
+		return Landing{}, context.Cause(waiting)
 	}
 	return g.spend(ctx, lease, record, rejected, ahead)
 }

@@ -25,23 +25,23 @@ var ProcessName = func() string {
 // server may spend the token and issue the next at once, so the record's place is made
 // sure first, with a note of the request; and what the server issued is saved before
 // anything else is done with it. From here on nothing ends the work but its own bounds.
-func (g *Grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected fds.Secret, ahead bool) (renewed, error) {
+func (g *Grant) spend(ctx context.Context, lease tokenstore.Lease, record tokenstore.Grant, rejected fds.Secret, ahead bool) (Landing, error) {
 	ctx = context.WithoutCancel(ctx)
 	if record.RefreshToken.IsZero() { // an application can always ask again (RFC 6749 section 4.4.3)
 		a, err := g.ask(ctx, record, fds.Secret{})
 		if err != nil {
-			return renewed{}, err
+			return Landing{}, err
 		}
 		return g.keep(ctx, record, a, nil)
 	}
 	for {
 		var err error
 		if record, err = g.reserve(ctx, record); err != nil {
-			return renewed{}, err
+			return Landing{}, err
 		}
 		select {
 		case <-lease.Done():
-			return renewed{}, fmt.Errorf("fdsclient: renewal: %w: the grant's lock was lost before the provider was asked", fds.ErrStoreUnavailable)
+			return Landing{}, fmt.Errorf("fdsclient: renewal: %w: the grant's lock was lost before the provider was asked", fds.ErrStoreUnavailable)
 		default:
 		}
 		a, err := g.ask(ctx, record, record.RefreshToken)
@@ -51,17 +51,17 @@ func (g *Grant) spend(ctx context.Context, lease tokenstore.Lease, record tokens
 		switch {
 		case authserver.LostAnswer(err) && record.Renewal.Sent == 1:
 			if err := sleep(ctx, lostRetry); err != nil {
-				return renewed{}, err
+				return Landing{}, err
 			}
 		case authserver.LostAnswer(err):
 			g.note(ctx, record) // and gives the reserved place back, of which ten thousand would fill a disk
-			return renewed{}, &laterError{err: err, when: record.Renewal.Since.Add(afterLost)}
+			return Landing{}, &laterError{err: err, when: record.Renewal.Since.Add(afterLost)}
 		case errors.Is(err, fds.ErrSignInRequired):
 			return g.refused(ctx, record, err, rejected, ahead)
 		default: // it was not processed
 			record.Renewal.Sent--
 			g.note(ctx, record)
-			return renewed{}, err
+			return Landing{}, err
 		}
 	}
 }
@@ -98,13 +98,13 @@ func (g *Grant) note(ctx context.Context, record tokenstore.Grant) {
 // refused judges a refusal for good. It takes two, half a minute apart, to tell "sign in
 // again"; one, where an earlier request with the same token may have been processed, whose
 // repetition this was.
-func (g *Grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected fds.Secret, ahead bool) (renewed, error) {
+func (g *Grant) refused(ctx context.Context, record tokenstore.Grant, said error, rejected fds.Secret, ahead bool) (Landing, error) {
 	// The last doubt: someone who does not share our lock has renewed it.
 	if now, err := g.load(ctx); err == nil && !now.RefreshToken.Equal(record.RefreshToken) {
 		if c := g.stillGood(now, rejected, ahead); c != nil {
-			return renewed{credential: c}, nil
+			return Landing{credential: c}, nil
 		}
-		return renewed{}, fmt.Errorf("fdsclient: renewal: %w: someone who does not hold the grant's lock renewed it meanwhile", fds.ErrUnavailable)
+		return Landing{}, fmt.Errorf("fdsclient: renewal: %w: someone who does not hold the grant's lock renewed it meanwhile", fds.ErrUnavailable)
 	}
 	r := &record.Renewal
 	r.Sent--
@@ -126,7 +126,7 @@ func (g *Grant) refused(ctx context.Context, record tokenstore.Grant, said error
 	lapsed := r.Lapsed
 	g.note(ctx, record)
 	if !lapsed {
-		return renewed{}, refusedOnce(said, *r)
+		return Landing{}, refusedOnce(said, *r)
 	}
-	return renewed{relook: spread(lapsedRelook)}, said
+	return Landing{relook: spread(lapsedRelook)}, said
 }
