@@ -92,7 +92,7 @@ func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey)
 		f.owners[owner.SubscriptionID] = o
 	}
 	f.mu.Unlock()
-	now, failed := o.reading.Do(ctx, certificatePatience, func() (*certificateFile, error) {
+	now, failed := o.reading.Do(ctx, certificateWait, func() (*certificateFile, error) {
 		o.mu.Lock()
 		read := o.read
 		o.mu.Unlock()
@@ -116,7 +116,7 @@ func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("fdsclient: certificate: %w", failed)
 	case errors.Is(failed, single.ErrLate):
-		failed = fmt.Errorf("fdsclient: certificate: the file in %s was not read within %v; it is tried again", f.path, certificatePatience)
+		failed = fmt.Errorf("fdsclient: certificate: the file in %s was not read within %v; it is tried again", f.path, certificateWait)
 	}
 	o.mu.Lock()
 	before, news := o.known, o.told != failed.Error()

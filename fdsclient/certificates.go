@@ -13,9 +13,9 @@ import (
 	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
-// certificatePatience is how long a caller waits for a certificate's file, which may be
+// certificateWait is how long a caller waits for a certificate's file, which may be
 // on a network, or be made to take long to decrypt.
-const certificatePatience = 30 * time.Second
+const certificateWait = 30 * time.Second
 
 // files are what one thing is made of. It is made anew when one of them has changed.
 type files[T any] struct {
@@ -29,7 +29,7 @@ type files[T any] struct {
 
 // now returns the thing as the files are at this moment.
 func (f *files[T]) now(ctx context.Context) (*T, error) {
-	return f.reading.Do(ctx, certificatePatience, func() (*T, error) {
+	return f.reading.Do(ctx, certificateWait, func() (*T, error) {
 		var versions []textfile.Version
 		for _, name := range f.names {
 			version, err := textfile.Look(name)

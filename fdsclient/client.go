@@ -64,6 +64,7 @@ func New(cfg Config) (*Client, error) {
 		cfg:     cfg,
 		log:     cfg.Logger,
 		store:   cfg.Store,
+		endings: endings{under: make(map[fds.OwnerKey]*ending)},
 		running: make(map[*run]struct{}),
 	}
 	c.followers = following.New(c.followSettings())

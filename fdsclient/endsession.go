@@ -81,9 +81,6 @@ func (e *endings) begin(key fds.OwnerKey) (ended func()) {
 	one := e.under[key]
 	if one == nil {
 		one = &ending{over: make(chan struct{})}
-		if e.under == nil {
-			e.under = make(map[fds.OwnerKey]*ending)
-		}
 		e.under[key] = one
 	}
 	one.connections++

@@ -61,13 +61,9 @@ func (r *registry) noteGone(ids map[fds.SubscriptionID]bool, grant tokenstore.Ke
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id := range ids {
-		r.noteOneGone(fds.OwnerKey{Issuer: grant.Issuer, SubscriptionID: id}, grant)
-	}
-}
-
-func (r *registry) noteOneGone(owner fds.OwnerKey, grant tokenstore.Key) {
-	if r.listings > 0 {
-		r.gone[grantedOwner{grant, owner}] = struct{}{}
+		if r.listings > 0 {
+			r.gone[grantedOwner{grant, fds.OwnerKey{Issuer: grant.Issuer, SubscriptionID: id}}] = struct{}{}
+		}
 	}
 }
 
@@ -156,8 +152,8 @@ func (r *registry) all() (known []*grants.Grant) {
 // of the owner has no part in what others still have of g. again says that the owner has
 // signed in anew: what it has now is not o's, or not of g.
 func (r *registry) drop(o *Owner, g *grants.Grant, why error) (again bool) {
+	r.noteGone(map[fds.SubscriptionID]bool{o.key.SubscriptionID: true}, g.Key)
 	r.mu.Lock()
-	r.noteOneGone(o.key, g.Key)
 	now := r.owners[o.key]
 	again = now != nil && (now != o || o.grant.Load() != g)
 	if now == o && !again {
