@@ -54,16 +54,18 @@ func (o *Owner) stop(why error) {
 	o.client.connectionChanged(o.key, state)
 }
 
-// noteEnd keeps the last state, with the reason, for Owner.Connection. It is apart, since a
-// goroutine that waits for as long as a connection lives needs a small stack.
+// noteEnd keeps the last state, with the reason, for Owner.Connection, and returns it. It is
+// apart, since a goroutine that waits for as long as a connection lives needs a small stack.
 //
 //go:noinline
-func (a *connected) noteEnd(o *Owner) {
+func (a *connected) noteEnd(o *Owner) *push.State {
 	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
 	if a.connection != nil {
 		s = a.connection.State()
 	}
-	o.ended.Store(new(a.state(s)))
+	s = a.state(s)
+	o.ended.Store(&s)
+	return &s
 }
 
 // whenOver calls left when the handler cannot be at work any more, which may be

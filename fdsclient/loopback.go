@@ -184,10 +184,10 @@ func (s *pendingSignIn) redirected(redirect *url.URL) (loopback.Page, bool) {
 	var nameless *authserver.StatelessDenial
 	if errors.As(err, &nameless) {
 		s.ignored.note("ignored that the provider refused: its redirect does not name the sign-in", err)
-		return s.client.namelessPage(), false
+		return s.client.pending(namelessPage), false
 	}
 	s.ignored.note(ignoredRedirects, err)
-	return s.client.foreignPage(), false
+	return s.client.pending(foreignPage), false
 }
 
 const ignoredRedirects = "ignored redirects that do not belong to this sign-in"
@@ -199,19 +199,19 @@ func (s *pendingSignIn) refused(why error) loopback.Page {
 	case errors.Is(why, loopback.ErrOpenedTwice):
 		s.twice.Store(true)
 		s.cancel(why) // no redirect of whoever was first is traded any more
-		return c.openedTwicePage()
+		return c.closingPage(why)
 	case errors.Is(why, loopback.ErrOtherUser):
 		s.ignored.note("ignored another user", fmt.Errorf("%w; if it is the same person, a sign-in by SignInOptions.ReadRedirect needs no such page", why))
-		return c.otherUserPage()
+		return c.pending(otherUserPage)
 	case errors.Is(why, loopback.ErrTooLarge):
 		s.ignored.note("ignored a request", fmt.Errorf("%w; delete the cookies of 127.0.0.1 there", why))
-		return c.tooLargePage()
+		return c.pending(tooLargePage)
 	}
 	s.ignored.note(ignoredRedirects, why)
 	if s.pasted {
-		return c.pastePage()
+		return c.pending(pastePage)
 	}
-	return c.otherBrowserPage()
+	return c.pending(otherBrowserPage)
 }
 
 // close returns how the sign-in ended, once the loopback has.

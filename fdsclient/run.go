@@ -318,8 +318,8 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			defer close(a.done)
 			defer release()
 			a.follower.Stop()
-			if a.noteEnd(o); o.ended.Load().Err != nil {
-				r.client.connectionChanged(o.key, *o.ended.Load())
+			if state := a.noteEnd(o); state.Err != nil {
+				r.client.connectionChanged(o.key, *state)
 			}
 		})
 	default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/loopback"
@@ -41,9 +42,10 @@ type PageData struct {
 	Pending     bool // the sign-in goes on elsewhere
 }
 
-// render makes a page of what happened.
+// render makes a page of what happened, in whose text %s stands for the application.
 func (c *Client) render(status int, data PageData) loopback.Page {
 	data.Application = c.cfg.Application.Name
+	data.Text = strings.ReplaceAll(data.Text, "%s", data.Application)
 	var b bytes.Buffer
 	if own := c.cfg.Application.Page; own != nil {
 		err := own.Execute(&b, data)
@@ -62,61 +64,48 @@ func (c *Client) render(status int, data PageData) loopback.Page {
 // closingPage says in plain words how the sign-in ended. It is shown after the
 // grant was saved, so that "signed in" is true.
 func (c *Client) closingPage(err error) loopback.Page {
-	application := c.cfg.Application.Name
-	render := func(status int, text string) loopback.Page {
-		return c.render(status, PageData{Title: "Not signed in", Text: text})
-	}
+	status, text := http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. %s shows the details."
 	switch {
 	case err == nil:
-		return c.render(http.StatusOK, PageData{SignedIn: true, Title: "Signed in", Text: "You are signed in to " + application + ". You can close this window."})
+		return c.render(http.StatusOK, PageData{SignedIn: true, Title: "Signed in", Text: "You are signed in to %s. You can close this window."})
 	case errors.Is(err, fds.ErrAccessDenied):
-		return render(http.StatusOK, "Access was refused, so "+application+" got none. You can close this window, or start the sign-in again.")
+		status, text = http.StatusOK, "Access was refused, so %s got none. You can close this window, or start the sign-in again."
 	case errors.Is(err, fds.ErrIssuer):
-		return render(http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run "+application+".")
+		status, text = http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run %s."
 	case errors.Is(err, fds.ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
-		return render(http.StatusBadGateway, "The provider did not say which subscription this is for, so nothing was stored. "+application+" shows the details.")
+		text = "The provider did not say which subscription this is for, so nothing was stored. %s shows the details."
 	case errors.Is(err, fds.ErrAttemptExpired), errors.Is(err, fds.ErrAttemptUsed):
-		return render(http.StatusBadRequest, "This sign-in took too long or was done already. Please start it again in "+application+".")
+		status, text = http.StatusBadRequest, "This sign-in took too long or was done already. Please start it again in %s."
+	case errors.Is(err, loopback.ErrOpenedTwice): // in a browser that cannot be told from a thief's
+		status, text = http.StatusForbidden, "This page was opened before, in another browser or by another program or user of this machine. "+
+			"To be safe the sign-in was ended. Please start it again in %s, and open its page only once."
 	}
-	return render(http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. "+application+" shows the details.")
+	return c.render(status, PageData{Title: "Not signed in", Text: text})
 }
 
-// openedTwicePage ends a sign-in whose browser cannot be told from a thief's.
-func (c *Client) openedTwicePage() loopback.Page {
-	return c.render(http.StatusForbidden, PageData{Title: "Not signed in", Text: "This page was opened before, in another browser or by another program or user of this machine. " +
-		"To be safe the sign-in was ended. Please start it again in " + c.cfg.Application.Name + ", and open its page only once."})
+// pendingPage is what is shown while the sign-in goes on.
+type pendingPage struct {
+	status      int
+	title, text string
 }
 
-// pending makes a page after which the sign-in goes on.
-func (c *Client) pending(status int, title, text string) loopback.Page {
-	return c.render(status, PageData{Pending: true, Title: title, Text: text})
-}
+var (
+	foreignPage = pendingPage{http.StatusBadRequest, "Nothing to do here", "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened."}
 
-const notThisTitle = "Nothing to do here"
+	otherBrowserPage = pendingPage{http.StatusBadRequest, "Nothing to do here", "This is not the browser in which the sign-in began, or it keeps no cookies of this machine. The sign-in goes on; use the window that it opened. " +
+		"If this is that window, let the browser keep cookies of 127.0.0.1 and start the sign-in again in %s."}
 
-func (c *Client) foreignPage() loopback.Page {
-	return c.pending(http.StatusBadRequest, notThisTitle, "This address does not belong to the sign-in that is under way. The sign-in goes on; use the window that it opened.")
-}
+	pastePage = pendingPage{http.StatusOK, "One step is left", "Copy the address of this page from the browser's address bar and paste it where %s asks for it."}
 
-func (c *Client) otherBrowserPage() loopback.Page {
-	return c.pending(http.StatusBadRequest, notThisTitle, "This is not the browser in which the sign-in began, or it keeps no cookies of this machine. The sign-in goes on; use the window that it opened. "+
-		"If this is that window, let the browser keep cookies of 127.0.0.1 and start the sign-in again in "+c.cfg.Application.Name+".")
-}
+	namelessPage = pendingPage{http.StatusBadRequest, "Access was refused", "The provider's answer does not say for which sign-in, so that %s goes on waiting. You can stop it there, or go on in the provider's window."}
 
-func (c *Client) pastePage() loopback.Page {
-	return c.pending(http.StatusOK, "One step is left", "Copy the address of this page from the browser's address bar and paste it where "+c.cfg.Application.Name+" asks for it.")
-}
+	otherUserPage = pendingPage{http.StatusForbidden, "This page is another user's", "A sign-in to %s was begun by another user of this machine, and only their browser can go on with it. " +
+		"If that was you, begin it again in a way that does not need this page: by pasting an address."}
 
-func (c *Client) namelessPage() loopback.Page {
-	return c.pending(http.StatusBadRequest, "Access was refused", "The provider's answer does not say for which sign-in, so that "+c.cfg.Application.Name+" goes on waiting. You can stop it there, or go on in the provider's window.")
-}
+	tooLargePage = pendingPage{http.StatusRequestHeaderFieldsTooLarge, "Too many cookies", "Other programs of this machine have left so many cookies in this browser that this page cannot be used. " +
+		"Delete the cookies of 127.0.0.1 in the browser's settings and load this page again."}
+)
 
-func (c *Client) otherUserPage() loopback.Page {
-	return c.pending(http.StatusForbidden, "This page is another user's", "A sign-in to "+c.cfg.Application.Name+" was begun by another user of this machine, and only their browser can go on with it. "+
-		"If that was you, begin it again in a way that does not need this page: by pasting an address.")
-}
-
-func (c *Client) tooLargePage() loopback.Page {
-	return c.pending(http.StatusRequestHeaderFieldsTooLarge, "Too many cookies", "Other programs of this machine have left so many cookies in this browser that this page cannot be used. "+
-		"Delete the cookies of 127.0.0.1 in the browser's settings and load this page again.")
+func (c *Client) pending(p pendingPage) loopback.Page {
+	return c.render(p.status, PageData{Pending: true, Title: p.title, Text: p.text})
 }
