@@ -32,17 +32,26 @@ func TestMain(m *testing.M) {
 func start(t *testing.T, options fdstest.Options) *fdstest.Provider {
 	t.Helper()
 	options.Quiet = true
+	if inBubble() {
+		options.Network = &bubbleNetwork
+	}
 	if options.Devices == 0 {
 		options.Devices = -1
 	}
 	return fdstest.New(t, options)
 }
 
+// bubbleNetwork is that of the tests that run in a bubble of testing/synctest.
+var bubbleNetwork fdstest.Network
+
+// inBubble reports whether the clock is a bubble's.
+func inBubble() bool { return time.Now().Year() == 2000 }
+
 // configure returns the Config of an application of provider p, with its grants in
 // memory, its certificates straight from p, and its log in the test's.
 func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
-	return fdsclient.Config{
+	cfg := fdsclient.Config{
 		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots, Dialect: fds.Dialect{SubscriptionMember: p.Dialect().SubscriptionMember}},
 		Application:  fdsclient.Application{Name: "test", ClientID: p.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(),
@@ -50,6 +59,10 @@ func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 		Certificates: certificatesOf(p),
 		Logger:       slog.New(slog.NewTextHandler(&testLog{t: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	if inBubble() {
+		cfg.Provider.Dial = bubbleNetwork.Dial
+	}
+	return cfg
 }
 
 // open makes a Client that ends with the test.

@@ -12,7 +12,7 @@ import (
 // mortal returns a connection's two ends, of which the server's can be dead.
 func mortal(t *testing.T, conns *connections) (server, client net.Conn) {
 	t.Helper()
-	l, err := listen(0)
+	l, err := new(Provider).listen(0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -223,6 +223,29 @@
 //	p.Close()
 //	p = fdstest.New(t, fdstest.Options{Dir: dir})
 //
+// # In a bubble
+//
+// On a Network, which is in memory, a provider runs in a bubble of testing/synctest, beside
+// the client under test: days pass at once, and nothing depends on how busy the machine is.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		var network fdstest.Network
+//		p := fdstest.New(t, fdstest.Options{Network: &network, Quiet: true})
+//		client, err := fdsclient.New(fdsclient.Config{Provider: fdsclient.Provider{
+//			Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(),
+//			Roots: p.Roots, Dial: network.Dial,
+//		}, ...})
+//		...
+//		time.Sleep(24 * time.Hour)
+//		synctest.Wait()
+//	})
+//
+// Start, dial and close in the bubble: what is made outside of it cannot be waited for
+// within. Without Quiet the devices move twice a second of all that time. The redirect of
+// a sign-in on the loopback interface comes by TCP, so the clock stands still until the
+// person is done: let Approve be that person, and do not wait in OpenBrowser.
+// TestADayPassesAtOnceInABubble of package fdsclient is the whole of it.
+//
 // The package shares no code with the client packages of this module, so that the two
 // cannot agree on a mistake.
 package fdstest

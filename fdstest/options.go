@@ -102,6 +102,11 @@ type Options struct {
 	// LifeInterval is the time between two movements; default half a second.
 	LifeInterval time.Duration
 
+	// Network has the servers listen in this process's memory in place of TCP, so that a
+	// test in a bubble of testing/synctest can run them; nil: TCP. Clients reach them by its
+	// Dial.
+	Network *Network
+
 	// The ports on 127.0.0.1; 0 lets the system choose. MutualTLSPort is the
 	// second one of the authorization server.
 	AuthorityPort, MutualTLSPort, APIPort, BrokerPort int

@@ -161,8 +161,18 @@ type browser struct {
 func (p *Provider) newBrowser() browser {
 	return browser{newJar(), newJar(), &http.Transport{
 		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.ca.pool()},
+		DialContext:       p.dialAsBrowser,
 		DisableKeepAlives: true,
 	}}
+}
+
+// dialAsBrowser reaches the provider, on its network, and an application's pages, which
+// are on TCP.
+func (p *Provider) dialAsBrowser(ctx context.Context, network, address string) (net.Conn, error) {
+	if p.network != nil && p.issuer == "https://"+address {
+		return p.network.Dial(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
 // page is what a person sees.

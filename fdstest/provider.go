@@ -30,6 +30,7 @@ type Provider struct {
 	paging                    Paging
 	dialect                   fds.Dialect
 	log                       *slog.Logger
+	network                   *Network // nil: TCP
 	ca                        *root
 	foreignCA                 func() (*root, error)
 	public, confidential      Application
@@ -60,7 +61,7 @@ func Start(opts Options) (*Provider, error) {
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("fdstest: start: %w", err)
 	}
-	p := &Provider{log: opts.Logger, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, dialect: opts.dialect(), ownerByID: make(map[fds.SubscriptionID]Owner), applications: make(map[string]Application)}
+	p := &Provider{log: opts.Logger, network: opts.Network, claim: opts.SubscriptionClaim, paging: opts.WebAPI.Paging, dialect: opts.dialect(), ownerByID: make(map[fds.SubscriptionID]Owner), applications: make(map[string]Application)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -111,7 +112,7 @@ func (p *Provider) start(opts Options) (err error) {
 		ports = append(ports, port{"the authorization server, for client certificates,", opts.MutualTLSPort})
 	}
 	for _, port := range ports {
-		l, err := listen(port.number)
+		l, err := p.listen(port.number)
 		if err != nil {
 			return portFault(port.name, port.number, err)
 		}

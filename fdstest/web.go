@@ -18,8 +18,11 @@ import (
 // that take longer extend it.
 const writeTimeout = time.Minute
 
-// listen opens a port on 127.0.0.1; 0 lets the system choose.
-func listen(port int) (net.Listener, error) {
+// listen opens a port on 127.0.0.1; 0 means one that is free.
+func (p *Provider) listen(port int) (net.Listener, error) {
+	if p.network != nil {
+		return p.network.listen(port)
+	}
 	return net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
@@ -43,8 +46,9 @@ type webServer struct {
 	endpointsOf func(path string) []Endpoint
 	faults      *httpFaults
 
-	running sync.RWMutex // held for reading by every request
+	mu      sync.Mutex
 	closed  bool
+	running sync.WaitGroup // requests
 	served  sync.WaitGroup
 }
 
@@ -72,11 +76,10 @@ func serveWeb(ctx context.Context, listener net.Listener, policy *tls.Config, fa
 }
 
 func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.running.RLock()
-	defer s.running.RUnlock()
-	if s.closed {
+	if !s.begin() {
 		panic(http.ErrAbortHandler)
 	}
+	defer s.running.Done()
 	next := s.next
 	for _, fault := range s.faults.arrive(s.endpointsOf(r.URL.Path)) {
 		inner := next
@@ -85,13 +88,24 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next.ServeHTTP(w, r)
 }
 
+// begin counts a request that close waits for, unless the server is closed.
+func (s *webServer) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Add(1)
+	}
+	return !s.closed
+}
+
 // close ends all connections and returns when no request is being served. The
 // context given to serveWeb must have ended.
 func (s *webServer) close() {
 	_ = s.server.Close()
-	s.running.Lock()
+	s.mu.Lock()
 	s.closed = true
-	s.running.Unlock()
+	s.mu.Unlock()
+	s.running.Wait()
 	s.served.Wait()
 }
 
