@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -18,32 +19,34 @@ func TestNoOddTokenAnswerCostsARefreshToken(t *testing.T) {
 	for _, odd := range fdstest.OddTokenAnswers() {
 		t.Run(odd.Name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, fdstest.Options{})
-			cfg := configure(t, p)
-			signIn(t, open(t, cfg), p)
-			expire(t, cfg.Store)
-			before := stored(t, cfg.Store).RefreshToken
-			off := p.Inject(odd.Fault.Times(1))
-			client, owner := restart(t, cfg)
-			_, err := owner.Token(t.Context())
-			off()
-			if odd.Harmless && err != nil {
-				t.Errorf("a renewal gives %v", err)
-			}
-			if errors.Is(err, fds.ErrSignInRequired) && odd.RefreshToken {
-				t.Errorf("an odd answer is taken for a refusal: %v", err)
-			}
-			client.Close()
-			if kept := !stored(t, cfg.Store).RefreshToken.Equal(before); odd.RefreshToken && !kept {
-				t.Error("the refresh token of the answer was not saved")
-			}
-			if !odd.RefreshToken {
-				return
-			}
-			_, owner = restart(t, cfg)
-			eventually(t, "a renewal with what was kept", func() bool {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				cfg := configure(t, p)
+				signIn(t, open(t, cfg), p)
+				expire(t, cfg.Store)
+				before := stored(t, cfg.Store).RefreshToken
+				off := p.Inject(odd.Fault.Times(1))
+				client, owner := restart(t, cfg)
 				_, err := owner.Token(t.Context())
-				return err == nil
+				off()
+				if odd.Harmless && err != nil {
+					t.Errorf("a renewal gives %v", err)
+				}
+				if errors.Is(err, fds.ErrSignInRequired) && odd.RefreshToken {
+					t.Errorf("an odd answer is taken for a refusal: %v", err)
+				}
+				client.Close()
+				if kept := !stored(t, cfg.Store).RefreshToken.Equal(before); odd.RefreshToken && !kept {
+					t.Error("the refresh token of the answer was not saved")
+				}
+				if !odd.RefreshToken {
+					return
+				}
+				_, owner = restart(t, cfg)
+				eventually(t, "a renewal with what was kept", func() bool {
+					_, err := owner.Token(t.Context())
+					return err == nil
+				})
 			})
 		})
 	}
@@ -66,9 +69,11 @@ func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				options := approve(p)
-				if list == "redirects" && !odd.Harmless { // one that is ignored is waited for in vain
-					ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
-					defer cancel()
+				if list == "redirects" && !odd.Harmless { // one that is ignored would be waited for in vain
+					options.OpenBrowser = func(ctx context.Context, url string) error {
+						defer cancel()
+						return p.Approve(ctx, url)
+					}
 				}
 				owners, err := client.SignIn(ctx, options)
 				switch {
@@ -76,6 +81,9 @@ func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
 					t.Error(err)
 				case !odd.Harmless && err == nil && list != "token answers":
 					t.Errorf("%v are signed in", owners)
+				}
+				if known, err := client.Owners(t.Context()); err != nil || len(known) != len(owners) {
+					t.Errorf("%v are known, %v are signed in; %v", known, owners, err)
 				}
 			})
 		}
@@ -87,21 +95,23 @@ func TestARefusalIsReadWhateverItsStatusAndType(t *testing.T) {
 	for _, odd := range fdstest.OddRefusals("invalid_grant") {
 		t.Run(odd.Name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, fdstest.Options{})
-			cfg := configure(t, p)
-			signIn(t, open(t, cfg), p)
-			expire(t, cfg.Store)
-			defer p.Inject(odd.Fault)()
-			_, owner := restart(t, cfg)
-			if !odd.Harmless {
-				if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fds.ErrSignInRequired) {
-					t.Error(err)
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				cfg := configure(t, p)
+				signIn(t, open(t, cfg), p)
+				expire(t, cfg.Store)
+				defer p.Inject(odd.Fault)()
+				_, owner := restart(t, cfg)
+				if !odd.Harmless {
+					if _, err := owner.Token(t.Context()); err == nil || errors.Is(err, fds.ErrSignInRequired) {
+						t.Error(err)
+					}
+					return
 				}
-				return
-			}
-			eventually(t, "two looks", func() bool {
-				_, err := owner.Token(t.Context())
-				return errors.Is(err, fds.ErrSignInRequired)
+				eventually(t, "two looks", func() bool {
+					_, err := owner.Token(t.Context())
+					return errors.Is(err, fds.ErrSignInRequired)
+				})
 			})
 		})
 	}
@@ -111,19 +121,21 @@ func TestAnOddDeviceAnswerIsTakenWhenItIsHarmless(t *testing.T) {
 	for _, odd := range fdstest.OddDeviceAnswers() {
 		t.Run(odd.Name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, fdstest.Options{DeviceGrant: true})
-			client := open(t, configure(t, p))
-			defer p.Inject(odd.Fault)()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			_, err := client.SignInDevice(ctx, func(code fdsclient.DeviceCode) {
-				if err := p.ApproveDevice(ctx, code.UserCode); err != nil {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{DeviceGrant: true})
+				client := open(t, configure(t, p))
+				defer p.Inject(odd.Fault)()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				_, err := client.SignInDevice(ctx, func(code fdsclient.DeviceCode) {
+					if err := p.ApproveDevice(ctx, code.UserCode); err != nil {
+						t.Error(err)
+					}
+				})
+				if (err == nil) != odd.Harmless {
 					t.Error(err)
 				}
 			})
-			if (err == nil) != odd.Harmless {
-				t.Error(err)
-			}
 		})
 	}
 }

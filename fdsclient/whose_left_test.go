@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -234,32 +235,34 @@ func TestAttackNothingOfAnItemIsStored(t *testing.T) {
 	for name, change := range map[string]func(*fdsclient.Config){"push": func(*fdsclient.Config) {}, "poll": polling} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			kept := &keptState{}
-			s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-				change(cfg)
-				kept.Store = cfg.State
-				cfg.State = kept
-			}).furnish().signIn()
-			stop := runClient(t, s.client, s.box.handle)
-			for i, o := range s.all {
+			synctest.Test(t, func(t *testing.T) {
+				kept := &keptState{}
+				s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
+					change(cfg)
+					kept.Store = cfg.State
+					cfg.State = kept
+				}).furnish().signIn()
+				stop := runClient(t, s.client, s.box.handle)
+				for i, o := range s.all {
+					if name == "push" {
+						subscribed(t, s.p, o)
+					} else {
+						s.polls.next(t, o)
+					}
+					ids := s.publish(i)
+					eventually(t, "handed over", func() bool { return s.has(&s.box, ids) == len(ids) })
+				}
 				if name == "push" {
-					subscribed(t, s.p, o)
-				} else {
-					s.polls.next(t, o)
+					lost := s.lose()
+					for i := range s.all {
+						eventually(t, "fetched", func() bool { return s.has(&s.box, lost[i]) == perList })
+					}
 				}
-				ids := s.publish(i)
-				eventually(t, "handed over", func() bool { return s.has(&s.box, ids) == len(ids) })
-			}
-			if name == "push" {
-				lost := s.lose()
-				for i := range s.all {
-					eventually(t, "fetched", func() bool { return s.has(&s.box, lost[i]) == perList })
+				stop()
+				if all := kept.String(); all == "" || strings.Contains(all, "canary") || strings.Contains(all, "event-") {
+					t.Errorf("stored: %q", all)
 				}
-			}
-			stop()
-			if all := kept.String(); all == "" || strings.Contains(all, "canary") || strings.Contains(all, "event-") {
-				t.Errorf("stored: %q", all)
-			}
+			})
 		})
 	}
 }

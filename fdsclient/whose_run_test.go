@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -50,50 +51,52 @@ func TestAttackABackfillHandsOverNoOtherOwnersItems(t *testing.T) {
 	for _, c := range certainties {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := stage(t, c, nil).furnish().signIn()
-			runClient(t, s.client, s.box.handle)
-			for _, o := range s.all {
-				subscribed(t, s.p, o)
-			}
-			lost := s.lose()
-			for i, o := range s.all {
-				subscribed(t, s.p, o)
-				of := func(change fdsclient.GapChange) (events []fdsclient.GapEvent) {
-					for _, e := range s.gaps.all(change) {
-						if e.Owner.SubscriptionID == o.SubscriptionID {
-							events = append(events, e)
+			synctest.Test(t, func(t *testing.T) {
+				s := stage(t, c, nil).furnish().signIn()
+				runClient(t, s.client, s.box.handle)
+				for _, o := range s.all {
+					subscribed(t, s.p, o)
+				}
+				lost := s.lose()
+				for i, o := range s.all {
+					subscribed(t, s.p, o)
+					of := func(change fdsclient.GapChange) (events []fdsclient.GapEvent) {
+						for _, e := range s.gaps.all(change) {
+							if e.Owner.SubscriptionID == o.SubscriptionID {
+								events = append(events, e)
+							}
+						}
+						return events
+					}
+					if c.fails(i) {
+						eventually(t, "the gap fails", func() bool { return len(of(fdsclient.GapFailing)) > 1 })
+						e := of(fdsclient.GapFailing)[0]
+						if !errors.Is(e.Err, fds.ErrOwner) || !strings.Contains(e.Err.Error(), "Dialect.SubscriptionMember") || len(of(fdsclient.GapClosed)) > 0 {
+							t.Errorf("%s: the gap fails with %v, %d closed", canaries[i], e.Err, len(of(fdsclient.GapClosed)))
+						}
+						s.silent(e.Err.Error())
+						if gap := s.of(i).Condition().Gap; gap == nil {
+							t.Errorf("%s: no gap is to be seen", canaries[i])
+						}
+					} else {
+						eventually(t, "the gap closed", func() bool { return len(of(fdsclient.GapClosed)) > 0 })
+						if gap := s.of(i).Condition().Gap; gap != nil {
+							t.Errorf("%s: the gap is %+v", canaries[i], gap)
 						}
 					}
-					return events
-				}
-				if c.fails(i) {
-					eventually(t, "the gap fails", func() bool { return len(of(fdsclient.GapFailing)) > 1 })
-					e := of(fdsclient.GapFailing)[0]
-					if !errors.Is(e.Err, fds.ErrOwner) || !strings.Contains(e.Err.Error(), "Dialect.SubscriptionMember") || len(of(fdsclient.GapClosed)) > 0 {
-						t.Errorf("%s: the gap fails with %v, %d closed", canaries[i], e.Err, len(of(fdsclient.GapClosed)))
+					if got := s.has(&s.box, lost[i]); got != c.wanted(i) {
+						t.Errorf("%s: %d of its events were handed over, want %d", canaries[i], got, c.wanted(i))
 					}
-					s.silent(e.Err.Error())
-					if gap := s.of(i).Condition().Gap; gap == nil {
-						t.Errorf("%s: no gap is to be seen", canaries[i])
+					live := s.publish(i)
+					want := perList
+					if strings.Contains(c.name, "every other a stranger") || strings.Contains(c.name, "third") && i < 2 {
+						want /= 2 // which the payload says is another's, on whatever topic it comes
 					}
-				} else {
-					eventually(t, "the gap closed", func() bool { return len(of(fdsclient.GapClosed)) > 0 })
-					if gap := s.of(i).Condition().Gap; gap != nil {
-						t.Errorf("%s: the gap is %+v", canaries[i], gap)
-					}
+					eventually(t, "live messages", func() bool { return s.has(&s.box, live) == want })
 				}
-				if got := s.has(&s.box, lost[i]); got != c.wanted(i) {
-					t.Errorf("%s: %d of its events were handed over, want %d", canaries[i], got, c.wanted(i))
-				}
-				live := s.publish(i)
-				want := perList
-				if strings.Contains(c.name, "every other a stranger") || strings.Contains(c.name, "third") && i < 2 {
-					want /= 2 // which the payload says is another's, on whatever topic it comes
-				}
-				eventually(t, "live messages", func() bool { return s.has(&s.box, live) == want })
-			}
-			s.onlyOwn(&s.box)
-			s.silent()
+				s.onlyOwn(&s.box)
+				s.silent()
+			})
 		})
 	}
 }
@@ -102,29 +105,31 @@ func TestAttackPollingHandsOverNoOtherOwnersItems(t *testing.T) {
 	for _, c := range certainties {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := stage(t, c, polling).furnish().signIn()
-			runClient(t, s.client, s.box.handle)
-			for i, o := range s.all {
-				e := s.polls.next(t, o)
-				if c.fails(i) != errors.Is(e.Err, fds.ErrOwner) || !c.fails(i) && e.Err != nil {
-					t.Errorf("%s: a read ends with %v", canaries[i], e.Err)
+			synctest.Test(t, func(t *testing.T) {
+				s := stage(t, c, polling).furnish().signIn()
+				runClient(t, s.client, s.box.handle)
+				for i, o := range s.all {
+					e := s.polls.next(t, o)
+					if c.fails(i) != errors.Is(e.Err, fds.ErrOwner) || !c.fails(i) && e.Err != nil {
+						t.Errorf("%s: a read ends with %v", canaries[i], e.Err)
+					}
+					if c.fails(i) {
+						s.silent(e.Err.Error())
+					}
+					if !s.of(i).Condition().Polled {
+						t.Errorf("%s is not polled", canaries[i])
+					}
 				}
-				if c.fails(i) {
-					s.silent(e.Err.Error())
+				for i, o := range s.all {
+					ids := s.publish(i)
+					s.polls.next(t, o)
+					if got := s.has(&s.box, ids); got != c.wanted(i) {
+						t.Errorf("%s: %d of its events were handed over, want %d", canaries[i], got, c.wanted(i))
+					}
 				}
-				if !s.of(i).Condition().Polled {
-					t.Errorf("%s is not polled", canaries[i])
-				}
-			}
-			for i, o := range s.all {
-				ids := s.publish(i)
-				s.polls.next(t, o)
-				if got := s.has(&s.box, ids); got != c.wanted(i) {
-					t.Errorf("%s: %d of its events were handed over, want %d", canaries[i], got, c.wanted(i))
-				}
-			}
-			s.onlyOwn(&s.box)
-			s.silent()
+				s.onlyOwn(&s.box)
+				s.silent()
+			})
 		})
 	}
 }
@@ -138,43 +143,45 @@ func polling(cfg *fdsclient.Config) {
 // TestAttackABrokerThatMixesOwnersUpHandsNothingOver: by the topic, or by what a message
 // on the right one says of itself.
 func TestAttackABrokerThatMixesOwnersUpHandsNothingOver(t *testing.T) {
-	discarded := &discards{}
-	s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Hooks = append(cfg.Hooks, discarded) }).signIn()
-	runClient(t, s.client, s.box.handle)
-	for _, o := range s.all {
-		subscribed(t, s.p, o)
-	}
-	named := func(i, as int) string {
-		return fmt.Sprintf(`{"subscription_id":%q,"generic":{"note":%q}}`, strings.ToUpper(s.all[as].Spelling), canaries[i])
-	}
-	for qos := range byte(2) {
-		if err := s.p.PublishRaw(t.Context(), s.all[0], s.all[1].Topic("devices", "status"), []byte(named(1, 1)), qos); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		discarded := &discards{}
+		s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Hooks = append(cfg.Hooks, discarded) }).signIn()
+		runClient(t, s.client, s.box.handle)
+		for _, o := range s.all {
+			subscribed(t, s.p, o)
 		}
-		if err := s.p.Publish(t.Context(), s.all[0], []string{"devices", "status"}, []byte(named(1, 1)), qos, false); err != nil {
-			t.Fatal(err)
+		named := func(i, as int) string {
+			return fmt.Sprintf(`{"subscription_id":%q,"generic":{"note":%q}}`, strings.ToUpper(s.all[as].Spelling), canaries[i])
 		}
-		if err := s.p.Publish(t.Context(), s.all[2], []string{"devices", "status"}, []byte(named(0, 0)), qos, false); err != nil {
-			t.Fatal(err)
+		for qos := range byte(2) {
+			if err := s.p.PublishRaw(t.Context(), s.all[0], s.all[1].Topic("devices", "status"), []byte(named(1, 1)), qos); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.p.Publish(t.Context(), s.all[0], []string{"devices", "status"}, []byte(named(1, 1)), qos, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.p.Publish(t.Context(), s.all[2], []string{"devices", "status"}, []byte(named(0, 0)), qos, false); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for i := range s.all {
-		publish(t, s.p, s.all[i], named(i, i))
-		publish(t, s.p, s.all[i], `{"subscription_id":null,"generic":{"note":"`+canaries[i]+`"}}`)
-		publish(t, s.p, s.all[i], canaries[i]+" is no JSON")
-		eventually(t, "its own messages", func() bool { return strings.Count(s.box.payloads(s.all[i].SubscriptionID), canaries[i]) == 3 })
-	}
-	s.onlyOwn(&s.box)
-	eventually(t, "all are acknowledged", func() bool {
-		return s.p.Subscriber(s.all[0]).Unacknowledged+s.p.Subscriber(s.all[2]).Unacknowledged == 0
+		for i := range s.all {
+			publish(t, s.p, s.all[i], named(i, i))
+			publish(t, s.p, s.all[i], `{"subscription_id":null,"generic":{"note":"`+canaries[i]+`"}}`)
+			publish(t, s.p, s.all[i], canaries[i]+" is no JSON")
+			eventually(t, "its own messages", func() bool { return strings.Count(s.box.payloads(s.all[i].SubscriptionID), canaries[i]) == 3 })
+		}
+		s.onlyOwn(&s.box)
+		eventually(t, "all are acknowledged", func() bool {
+			return s.p.Subscriber(s.all[0]).Unacknowledged+s.p.Subscriber(s.all[2]).Unacknowledged == 0
+		})
+		if a, b, c := discarded.of(s.all[0]), discarded.of(s.all[1]), discarded.of(s.all[2]); len(a) != 4 || len(b) != 0 || len(c) != 2 || !errors.Is(c[0], fds.ErrOwner) {
+			t.Errorf("discarded: %v, %v, %v", a, b, c)
+		}
+		if n := strings.Count(s.log.String(), "names another owner"); n != 2 {
+			t.Errorf("%d lines tell of it, want one an owner", n)
+		}
+		s.silent()
 	})
-	if a, b, c := discarded.of(s.all[0]), discarded.of(s.all[1]), discarded.of(s.all[2]); len(a) != 4 || len(b) != 0 || len(c) != 2 || !errors.Is(c[0], fds.ErrOwner) {
-		t.Errorf("discarded: %v, %v, %v", a, b, c)
-	}
-	if n := strings.Count(s.log.String(), "names another owner"); n != 2 {
-		t.Errorf("%d lines tell of it, want one an owner", n)
-	}
-	s.silent()
 }
 
 // TestAttackWhatTheHandlerFailsOnStaysItsOwners: dead letters and what is to be seen of a
@@ -183,44 +190,46 @@ func TestAttackWhatTheHandlerFailsOnStaysItsOwners(t *testing.T) {
 	for name, change := range map[string]func(*fdsclient.Config){"push": func(*fdsclient.Config) {}, "poll": polling} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var dead inbox
-			release := make(chan struct{})
-			s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-				change(cfg)
-				cfg.Push.MaxAttempts = 2
-				cfg.Push.DeadLetter = func(ctx context.Context, m delivery.Message, err error) error {
-					<-release
-					if !errors.Is(err, errTooHard) {
-						t.Errorf("a dead letter has %v", err)
+			synctest.Test(t, func(t *testing.T) {
+				var dead inbox
+				release := make(chan struct{})
+				s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
+					change(cfg)
+					cfg.Push.MaxAttempts = 2
+					cfg.Push.DeadLetter = func(ctx context.Context, m delivery.Message, err error) error {
+						<-release
+						if !errors.Is(err, errTooHard) {
+							t.Errorf("a dead letter has %v", err)
+						}
+						return dead.handle(ctx, m)
 					}
-					return dead.handle(ctx, m)
+				}).furnish().signIn()
+				runClient(t, s.client, func(context.Context, delivery.Message) error { return errTooHard })
+				lost := make([][]string, len(s.all))
+				if name == "push" {
+					for _, o := range s.all {
+						subscribed(t, s.p, o)
+					}
+					lost = s.lose()
 				}
-			}).furnish().signIn()
-			runClient(t, s.client, func(context.Context, delivery.Message) error { return errTooHard })
-			lost := make([][]string, len(s.all))
-			if name == "push" {
-				for _, o := range s.all {
-					subscribed(t, s.p, o)
+				for i, o := range s.all {
+					if name == "poll" {
+						eventually(t, "polled", func() bool { _, n := s.polls.of(o); return n > 0 || s.of(i).Condition().Failing != nil })
+					}
+					lost[i] = append(lost[i], s.publish(i)...)
+					eventually(t, "a message fails", func() bool { return s.of(i).Condition().Failing != nil })
+					f := s.of(i).Condition().Failing
+					if f == nil || f.Message.Owner != s.of(i).Key() || whose(f.Message.Payload) != i || !errors.Is(f.Err, errTooHard) {
+						t.Errorf("%s fails on %+v", canaries[i], f)
+					}
 				}
-				lost = s.lose()
-			}
-			for i, o := range s.all {
-				if name == "poll" {
-					eventually(t, "polled", func() bool { _, n := s.polls.of(o); return n > 0 || s.of(i).Condition().Failing != nil })
+				close(release)
+				for i := range s.all {
+					eventually(t, "the dead letters", func() bool { return s.has(&dead, lost[i]) == len(lost[i]) })
 				}
-				lost[i] = append(lost[i], s.publish(i)...)
-				eventually(t, "a message fails", func() bool { return s.of(i).Condition().Failing != nil })
-				f := s.of(i).Condition().Failing
-				if f == nil || f.Message.Owner != s.of(i).Key() || whose(f.Message.Payload) != i || !errors.Is(f.Err, errTooHard) {
-					t.Errorf("%s fails on %+v", canaries[i], f)
-				}
-			}
-			close(release)
-			for i := range s.all {
-				eventually(t, "the dead letters", func() bool { return s.has(&dead, lost[i]) == len(lost[i]) })
-			}
-			s.onlyOwn(&dead)
-			s.silent()
+				s.onlyOwn(&dead)
+				s.silent()
+			})
 		})
 	}
 }
@@ -251,23 +260,25 @@ func (d *discards) of(o fdstest.Owner) []error {
 // TestAttackAParameterThatTheProviderDoesNotKnowReadsNothing: FDS has it refuse the request,
 // and nothing else would say whose the items are.
 func TestAttackAParameterThatTheProviderDoesNotKnowReadsNothing(t *testing.T) {
-	wrong := certainty{dialect: func(d *fds.Dialect) { d.SubscriptionMember, d.SubscriptionParameter = "", "who" }}
-	s := stage(t, wrong, nil).furnish().signIn().begun()
-	for i := range s.all {
-		for way, l := range lists(t.Context(), s.of(i).Pull()) {
-			if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrInvalidParameter) {
-				t.Errorf("%s: %s: %d items, %v", canaries[i], way, len(l.raw), l.err)
+	synctest.Test(t, func(t *testing.T) {
+		wrong := certainty{dialect: func(d *fds.Dialect) { d.SubscriptionMember, d.SubscriptionParameter = "", "who" }}
+		s := stage(t, wrong, nil).furnish().signIn().begun()
+		for i := range s.all {
+			for way, l := range lists(t.Context(), s.of(i).Pull()) {
+				if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrInvalidParameter) {
+					t.Errorf("%s: %s: %d items, %v", canaries[i], way, len(l.raw), l.err)
+				}
 			}
 		}
-	}
-	lost := s.lose()
-	for i, o := range s.all {
-		eventually(t, "the gap fails", func() bool {
-			return slices.ContainsFunc(s.gaps.all(fdsclient.GapFailing), func(e fdsclient.GapEvent) bool { return e.Owner.SubscriptionID == o.SubscriptionID })
-		})
-		if n := s.has(&s.box, lost[i]); n > 0 || s.of(i).Condition().Gap == nil {
-			t.Errorf("%s: %d events were fetched", canaries[i], n)
+		lost := s.lose()
+		for i, o := range s.all {
+			eventually(t, "the gap fails", func() bool {
+				return slices.ContainsFunc(s.gaps.all(fdsclient.GapFailing), func(e fdsclient.GapEvent) bool { return e.Owner.SubscriptionID == o.SubscriptionID })
+			})
+			if n := s.has(&s.box, lost[i]); n > 0 || s.of(i).Condition().Gap == nil {
+				t.Errorf("%s: %d events were fetched", canaries[i], n)
+			}
 		}
-	}
-	s.onlyOwn(&s.box)
+		s.onlyOwn(&s.box)
+	})
 }
