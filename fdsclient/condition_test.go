@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -18,96 +19,102 @@ import (
 )
 
 func TestWhatTheHandlerFailsOnAndWhatWaitsBehindItAreSeen(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	client := open(t, cfg)
-	o := p.Owners()[0]
-	owner := signIn(t, client, p, o)[0]
-	if c := owner.Condition(); c.Connection.Phase != push.Stopped || c.Gap != nil || c.Failing != nil || !c.Last.IsZero() || c.Polled {
-		t.Errorf("without a Run it is %+v", c)
-	}
-	var heals atomic.Bool
-	runClient(t, client, func(_ context.Context, m delivery.Message) error {
-		if string(m.Payload) == `"bad"` && !heals.Load() {
-			return errNotYet
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		client := open(t, cfg)
+		o := p.Owners()[0]
+		owner := signIn(t, client, p, o)[0]
+		if c := owner.Condition(); c.Connection.Phase != push.Stopped || c.Gap != nil || c.Failing != nil || !c.Last.IsZero() || c.Polled {
+			t.Errorf("without a Run it is %+v", c)
 		}
-		return nil
+		var heals atomic.Bool
+		runClient(t, client, func(_ context.Context, m delivery.Message) error {
+			if string(m.Payload) == `"bad"` && !heals.Load() {
+				return errNotYet
+			}
+			return nil
+		})
+		subscribed(t, p, o)
+		publish(t, p, o, `"good"`)
+		eventually(t, "a message handled", func() bool { return !owner.Condition().Last.IsZero() })
+		publish(t, p, o, `"bad"`)
+		publish(t, p, o, `"behind"`)
+		publish(t, p, o, `"behind it"`)
+		var c fdsclient.Condition
+		eventually(t, "it failed twice", func() bool { c = owner.Condition(); return c.Failing != nil && c.Failing.Attempts > 1 })
+		if string(c.Failing.Message.Payload) != `"bad"` || c.Failing.Message.Owner != owner.Key() || !errors.Is(c.Failing.Err, errNotYet) || time.Since(c.Failing.Since) > time.Minute {
+			t.Errorf("failing on %+v", c.Failing)
+		}
+		if c.Connection.Phase != push.Connected || c.Connection.Err != nil {
+			t.Errorf("the connection is %+v", c.Connection)
+		}
+		eventually(t, "two wait", func() bool { return owner.Condition().Waiting == 2 })
+		heals.Store(true)
+		eventually(t, "all is well again", func() bool { c := owner.Condition(); return c.Failing == nil && c.Waiting == 0 })
 	})
-	subscribed(t, p, o)
-	publish(t, p, o, `"good"`)
-	eventually(t, "a message handled", func() bool { return !owner.Condition().Last.IsZero() })
-	publish(t, p, o, `"bad"`)
-	publish(t, p, o, `"behind"`)
-	publish(t, p, o, `"behind it"`)
-	var c fdsclient.Condition
-	eventually(t, "it failed twice", func() bool { c = owner.Condition(); return c.Failing != nil && c.Failing.Attempts > 1 })
-	if string(c.Failing.Message.Payload) != `"bad"` || c.Failing.Message.Owner != owner.Key() || !errors.Is(c.Failing.Err, errNotYet) || time.Since(c.Failing.Since) > time.Minute {
-		t.Errorf("failing on %+v", c.Failing)
-	}
-	if c.Connection.Phase != push.Connected || c.Connection.Err != nil {
-		t.Errorf("the connection is %+v", c.Connection)
-	}
-	eventually(t, "two wait", func() bool { return owner.Condition().Waiting == 2 })
-	heals.Store(true)
-	eventually(t, "all is well again", func() bool { c := owner.Condition(); return c.Failing == nil && c.Waiting == 0 })
 }
 
 func TestAnOpenGapIsSeen(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	cfg.Provider.Dialect = boxDialect
-	cfg.Gaps.Wait = 10 * time.Millisecond
-	cfg.Gaps.Retry.Max = 2 * time.Second
-	client := open(t, cfg)
-	o := p.Owners()[0]
-	owner := signIn(t, client, p, o)[0]
-	runClient(t, client, ignore)
-	subscribed(t, p, o)
-	if g := owner.Condition().Gap; g != nil {
-		t.Errorf("before any outage there is %+v", g)
-	}
-	heal := inject(t, p, fdstest.Unavailable(fdstest.APIEndpoint, ""))
-	inject(t, p, fdstest.LoseSessions(o))
-	eventually(t, "the gap", func() bool { return owner.Condition().Gap != nil })
-	if g := owner.Condition().Gap; g != nil && (g.Reason == "" || g.Since.IsZero()) {
-		t.Errorf("it is %+v", g)
-	}
-	stored := func() *fdsclient.Gap { // as another process sees it
-		g, err := owner.StoredGap(t.Context())
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		cfg.Provider.Dialect = boxDialect
+		cfg.Gaps.Wait = 10 * time.Millisecond
+		cfg.Gaps.Retry.Max = 2 * time.Second
+		client := open(t, cfg)
+		o := p.Owners()[0]
+		owner := signIn(t, client, p, o)[0]
+		runClient(t, client, ignore)
+		subscribed(t, p, o)
+		if g := owner.Condition().Gap; g != nil {
+			t.Errorf("before any outage there is %+v", g)
 		}
-		return g
-	}
-	eventually(t, "the gap is stored", func() bool { return stored() != nil })
-	if g, open := stored(), owner.Condition().Gap; g != nil && open != nil && (!g.Since.Equal(open.Since) || g.Reason == "") {
-		t.Errorf("stored is %+v, and open %+v", g, open)
-	}
-	heal()
-	eventually(t, "no gap", func() bool { return owner.Condition().Gap == nil })
-	eventually(t, "no gap is stored", func() bool { return stored() == nil })
+		heal := inject(t, p, fdstest.Unavailable(fdstest.APIEndpoint, ""))
+		inject(t, p, fdstest.LoseSessions(o))
+		eventually(t, "the gap", func() bool { return owner.Condition().Gap != nil })
+		if g := owner.Condition().Gap; g != nil && (g.Reason == "" || g.Since.IsZero()) {
+			t.Errorf("it is %+v", g)
+		}
+		stored := func() *fdsclient.Gap { // as another process sees it
+			g, err := owner.StoredGap(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		eventually(t, "the gap is stored", func() bool { return stored() != nil })
+		if g, open := stored(), owner.Condition().Gap; g != nil && open != nil && (!g.Since.Equal(open.Since) || g.Reason == "") {
+			t.Errorf("stored is %+v, and open %+v", g, open)
+		}
+		heal()
+		eventually(t, "no gap", func() bool { return owner.Condition().Gap == nil })
+		eventually(t, "no gap is stored", func() bool { return stored() == nil })
+	})
 }
 
 func TestAPolledOwnerIsSeenAndReadAtOnceWhenWoken(t *testing.T) {
-	p := start(t, fdstest.Options{TimeRange: &fdstest.TimeRange{From: "from", To: "to"}})
-	cfg, log := polled(t, p, boxDialect)
-	cfg.Poll.Interval = time.Hour
-	client := open(t, cfg)
-	o := p.Owners()[0]
-	owner := signIn(t, client, p, o)[0]
-	owner.Wake() // nobody has it yet
-	var box inbox
-	runClient(t, client, box.handle)
-	log.more(t, o, 1)
-	if c := owner.Condition(); !c.Polled || c.Connection.Phase != push.Stopped {
-		t.Errorf("it is %+v", c)
-	}
-	e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
-	e.publish(2)
-	eventually(t, "woken, it is read before its hour", func() bool { owner.Wake(); return len(e.missing(&box)) == 0 })
-	if owner.Condition().Last.IsZero() {
-		t.Error("the last message has no time")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{TimeRange: &fdstest.TimeRange{From: "from", To: "to"}})
+		cfg, log := polled(t, p, boxDialect)
+		cfg.Poll.Interval = time.Hour
+		client := open(t, cfg)
+		o := p.Owners()[0]
+		owner := signIn(t, client, p, o)[0]
+		owner.Wake() // nobody has it yet
+		var box inbox
+		runClient(t, client, box.handle)
+		log.more(t, o, 1)
+		if c := owner.Condition(); !c.Polled || c.Connection.Phase != push.Stopped {
+			t.Errorf("it is %+v", c)
+		}
+		e := &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
+		e.publish(2)
+		eventually(t, "woken, it is read before its hour", func() bool { owner.Wake(); return len(e.missing(&box)) == 0 })
+		if owner.Condition().Last.IsZero() {
+			t.Error("the last message has no time")
+		}
+	})
 }
 
 // The hooks that follow are wrong in ways that nobody would notice.

@@ -3,10 +3,10 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -102,33 +102,35 @@ func (s *scene) connected(i int) {
 // TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages until there is a new sign-in, to which
 // the broker's session has kept them.
 func TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages(t *testing.T) {
-	s, told := withoutGrant(t, nil)
-	s.signIn()
-	runClient(t, s.client, s.box.handle)
-	for i := range s.all {
-		s.connected(i)
-	}
-	if n := s.p.RevokeGrants(s.all[2]); n != 1 {
-		t.Fatalf("%d grants were revoked", n)
-	}
-	s.needed(2)
-	s.ended(told, 2, fds.ErrSignInRequired)
-	eventually(t, "disconnected", func() bool { return !s.p.Subscriber(s.all[2]).Connected })
-	kept := s.publish(2)
-	for i := range 2 {
-		ids := s.publish(i)
-		eventually(t, "others go on", func() bool { return s.has(&s.box, ids) == perList })
-	}
-	if n := s.has(&s.box, kept); n > 0 || !s.p.Subscriber(s.all[2]).Session || s.p.Subscriber(s.all[2]).Connected {
-		t.Errorf("%d messages were handed over without a grant; %+v", n, s.p.Subscriber(s.all[2]))
-	}
-	s.know(signIn(t, s.client, s.p, s.all[2]))
-	s.connected(2)
-	eventually(t, "what was kept", func() bool { return s.has(&s.box, kept) == perList })
-	if err := s.of(2).Connection().Err; err != nil {
-		t.Errorf("back again it has %v", err)
-	}
-	s.onlyOwn(&s.box)
+	synctest.Test(t, func(t *testing.T) {
+		s, told := withoutGrant(t, nil)
+		s.signIn()
+		runClient(t, s.client, s.box.handle)
+		for i := range s.all {
+			s.connected(i)
+		}
+		if n := s.p.RevokeGrants(s.all[2]); n != 1 {
+			t.Fatalf("%d grants were revoked", n)
+		}
+		s.needed(2)
+		s.ended(told, 2, fds.ErrSignInRequired)
+		eventually(t, "disconnected", func() bool { return !s.p.Subscriber(s.all[2]).Connected })
+		kept := s.publish(2)
+		for i := range 2 {
+			ids := s.publish(i)
+			eventually(t, "others go on", func() bool { return s.has(&s.box, ids) == perList })
+		}
+		if n := s.has(&s.box, kept); n > 0 || !s.p.Subscriber(s.all[2]).Session || s.p.Subscriber(s.all[2]).Connected {
+			t.Errorf("%d messages were handed over without a grant; %+v", n, s.p.Subscriber(s.all[2]))
+		}
+		s.know(signIn(t, s.client, s.p, s.all[2]))
+		s.connected(2)
+		eventually(t, "what was kept", func() bool { return s.has(&s.box, kept) == perList })
+		if err := s.of(2).Connection().Err; err != nil {
+			t.Errorf("back again it has %v", err)
+		}
+		s.onlyOwn(&s.box)
+	})
 }
 
 // firstLater is a store whose first Load answers once there is a second, as where one
@@ -161,7 +163,7 @@ type lateState struct {
 
 func (l *lateState) Load(ctx context.Context, key statestore.Key) (statestore.Record, error) {
 	for !l.needed() && ctx.Err() == nil {
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	return l.Store.Load(ctx, key)
 }
@@ -178,30 +180,32 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true })
-			s.know(signIn(t, s.client, s.p, s.all[2]))
-			stop := runClient(t, s.client, s.box.handle)
-			s.connected(2)
-			s.p.RevokeGrants(s.all[2])
-			s.needed(2)
-			s.ended(told, 2, fds.ErrSignInRequired)
-			stop()
-			s.client.Close()
-			kept := s.publish(2)
-			told, again := &phases{}, &hooks{}
-			s.cfg.Hooks = []any{told, again}
-			restart(s, again)
-			s.client = open(t, s.cfg)
-			owners, err := s.client.Owners(t.Context())
-			if err != nil || len(owners) != 1 {
-				t.Fatal(owners, err)
-			}
-			s.know(owners)
-			runClient(t, s.client, s.box.handle)
-			s.ended(told, 2, fds.ErrSignInRequired)
-			if n := s.has(&s.box, kept); n > 0 {
-				t.Errorf("%d messages were handed over without a grant", n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true })
+				s.know(signIn(t, s.client, s.p, s.all[2]))
+				stop := runClient(t, s.client, s.box.handle)
+				s.connected(2)
+				s.p.RevokeGrants(s.all[2])
+				s.needed(2)
+				s.ended(told, 2, fds.ErrSignInRequired)
+				stop()
+				s.client.Close()
+				kept := s.publish(2)
+				told, again := &phases{}, &hooks{}
+				s.cfg.Hooks = []any{told, again}
+				restart(s, again)
+				s.client = open(t, s.cfg)
+				owners, err := s.client.Owners(t.Context())
+				if err != nil || len(owners) != 1 {
+					t.Fatal(owners, err)
+				}
+				s.know(owners)
+				runClient(t, s.client, s.box.handle)
+				s.ended(told, 2, fds.ErrSignInRequired)
+				if n := s.has(&s.box, kept); n > 0 {
+					t.Errorf("%d messages were handed over without a grant", n)
+				}
+			})
 		})
 	}
 }
@@ -210,25 +214,27 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 func TestALapseThatTheProviderUndoesBringsTheConnectionBack(t *testing.T) {
 	for name, change := range map[string]func(*fdsclient.Config){"push": nil, "poll": polling} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := withoutGrant(t, change)
-			s.know(signIn(t, s.client, s.p, s.all[2]))
-			runClient(t, s.client, s.box.handle)
-			eventually(t, "at work", func() bool { return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled })
-			off := s.p.Inject(fdstest.RefuseRefresh("invalid_grant", ""))
-			s.needed(2)
-			s.ended(nil, 2, fds.ErrSignInRequired)
-			off()
-			record := stored(t, s.cfg.Store)
-			record.Renewal.Looked = record.Renewal.Looked.Add(-25 * time.Hour) // the next look is due
-			if _, err := s.cfg.Store.Save(t.Context(), record); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "back", func() bool {
-				_, _ = s.of(2).Token(t.Context())
-				return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := withoutGrant(t, change)
+				s.know(signIn(t, s.client, s.p, s.all[2]))
+				runClient(t, s.client, s.box.handle)
+				eventually(t, "at work", func() bool { return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled })
+				off := s.p.Inject(fdstest.RefuseRefresh("invalid_grant", ""))
+				s.needed(2)
+				s.ended(nil, 2, fds.ErrSignInRequired)
+				off()
+				record := stored(t, s.cfg.Store)
+				record.Renewal.Looked = record.Renewal.Looked.Add(-25 * time.Hour) // the next look is due
+				if _, err := s.cfg.Store.Save(t.Context(), record); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "back", func() bool {
+					_, _ = s.of(2).Token(t.Context())
+					return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled
+				})
+				ids := s.publish(2)
+				eventually(t, "its messages", func() bool { return s.has(&s.box, ids) == perList })
 			})
-			ids := s.publish(2)
-			eventually(t, "its messages", func() bool { return s.has(&s.box, ids) == perList })
 		})
 	}
 }
@@ -237,100 +243,106 @@ func TestALapseThatTheProviderUndoesBringsTheConnectionBack(t *testing.T) {
 func TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages(t *testing.T) {
 	for name, change := range map[string]func(*fdsclient.Config){"push": nil, "poll": polling} {
 		t.Run(name, func(t *testing.T) {
-			s, told := withoutGrant(t, change)
-			s.signIn()
-			runClient(t, s.client, s.box.handle)
-			for i := range s.all {
-				eventually(t, "at work", func() bool { return s.of(i).Connection().Phase == push.Connected || s.of(i).Condition().Polled })
-			}
-			if n := s.p.Withdraw(s.all[1]); n != 1 {
-				t.Fatalf("taken out of %d grants", n)
-			}
-			b, pulled := s.of(1), s.of(1).Pull()
-			s.needed(0 + 1)
-			s.ended(told, 1, fds.ErrSignInRequired, fds.ErrSubscriptionChanged)
-			eventually(t, "its session ended", func() bool { return name == "poll" || !s.p.Subscriber(s.all[1]).Session })
-			none := s.publish(1)
-			for i := range s.all {
-				if i == 1 {
-					continue
+			synctest.Test(t, func(t *testing.T) {
+				s, told := withoutGrant(t, change)
+				s.signIn()
+				runClient(t, s.client, s.box.handle)
+				for i := range s.all {
+					eventually(t, "at work", func() bool { return s.of(i).Connection().Phase == push.Connected || s.of(i).Condition().Polled })
 				}
-				ids := s.publish(i)
-				eventually(t, "others go on", func() bool { return s.has(&s.box, ids) == perList })
-			}
-			if n := s.has(&s.box, none); n > 0 {
-				t.Errorf("%d messages were handed over without a grant", n)
-			}
-			for way, l := range lists(t.Context(), pulled) {
-				if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrSignInRequired) {
-					t.Errorf("%s: %d items, %v", way, len(l.raw), l.err)
+				if n := s.p.Withdraw(s.all[1]); n != 1 {
+					t.Fatalf("taken out of %d grants", n)
 				}
-			}
-			s.know(signIn(t, s.client, s.p, s.all[1]))
-			eventually(t, "back", func() bool { return s.of(1).Connection().Phase == push.Connected || s.of(1).Condition().Polled })
-			if name == "poll" {
-				s.polls.next(t, s.all[1])
-			}
-			ids := s.publish(1)
-			eventually(t, "its messages", func() bool { return s.has(&s.box, ids) == perList })
-			if s.of(1) == b {
-				t.Error("who was taken away is used again")
-			}
-			s.onlyOwn(&s.box)
+				b, pulled := s.of(1), s.of(1).Pull()
+				s.needed(0 + 1)
+				s.ended(told, 1, fds.ErrSignInRequired, fds.ErrSubscriptionChanged)
+				eventually(t, "its session ended", func() bool { return name == "poll" || !s.p.Subscriber(s.all[1]).Session })
+				none := s.publish(1)
+				for i := range s.all {
+					if i == 1 {
+						continue
+					}
+					ids := s.publish(i)
+					eventually(t, "others go on", func() bool { return s.has(&s.box, ids) == perList })
+				}
+				if n := s.has(&s.box, none); n > 0 {
+					t.Errorf("%d messages were handed over without a grant", n)
+				}
+				for way, l := range lists(t.Context(), pulled) {
+					if len(l.raw) > 0 || !errors.Is(l.err, fds.ErrSignInRequired) {
+						t.Errorf("%s: %d items, %v", way, len(l.raw), l.err)
+					}
+				}
+				s.know(signIn(t, s.client, s.p, s.all[1]))
+				eventually(t, "back", func() bool { return s.of(1).Connection().Phase == push.Connected || s.of(1).Condition().Polled })
+				if name == "poll" {
+					s.polls.next(t, s.all[1])
+				}
+				ids := s.publish(1)
+				eventually(t, "its messages", func() bool { return s.has(&s.box, ids) == perList })
+				if s.of(1) == b {
+					t.Error("who was taken away is used again")
+				}
+				s.onlyOwn(&s.box)
+			})
 		})
 	}
 }
 
 func TestKeepWithoutGrantKeepsConnections(t *testing.T) {
-	s, _ := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.KeepWithoutGrant = true })
-	s.signIn()
-	runClient(t, s.client, s.box.handle)
-	for i := range s.all {
-		s.connected(i)
-	}
-	s.p.RevokeGrants(s.all[2])
-	s.p.Withdraw(s.all[1])
-	s.needed(2)
-	s.needed(1)
-	connects := s.p.Subscriber(s.all[1]).Connects
-	for i := range s.all {
-		ids := s.publish(i)
-		eventually(t, "messages go on", func() bool { return s.has(&s.box, ids) == perList })
-		s.connected(i)
-	}
-	if n := s.p.Subscriber(s.all[1]).Connects; n != connects {
-		t.Errorf("connected %d times, %d before", n, connects)
-	}
-	s.p.SetTokenLifetimes(time.Minute, 0)
-	s.know(signIn(t, s.client, s.p, s.all[1])) // whose connection knows nothing of the new grant
-	s.connected(1)
-	lost := s.lose()
-	eventually(t, "fetched with the new grant", func() bool { return s.has(&s.box, lost[1]) == perList })
-	b := s.of(1)
-	if err := b.SignOut(t.Context()); err != nil {
-		t.Error(err)
-	}
-	eventually(t, "signed out", func() bool { return !s.p.Subscriber(s.all[1]).Session })
-	s.onlyOwn(&s.box)
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.KeepWithoutGrant = true })
+		s.signIn()
+		runClient(t, s.client, s.box.handle)
+		for i := range s.all {
+			s.connected(i)
+		}
+		s.p.RevokeGrants(s.all[2])
+		s.p.Withdraw(s.all[1])
+		s.needed(2)
+		s.needed(1)
+		connects := s.p.Subscriber(s.all[1]).Connects
+		for i := range s.all {
+			ids := s.publish(i)
+			eventually(t, "messages go on", func() bool { return s.has(&s.box, ids) == perList })
+			s.connected(i)
+		}
+		if n := s.p.Subscriber(s.all[1]).Connects; n != connects {
+			t.Errorf("connected %d times, %d before", n, connects)
+		}
+		s.p.SetTokenLifetimes(time.Minute, 0)
+		s.know(signIn(t, s.client, s.p, s.all[1])) // whose connection knows nothing of the new grant
+		s.connected(1)
+		lost := s.lose()
+		eventually(t, "fetched with the new grant", func() bool { return s.has(&s.box, lost[1]) == perList })
+		b := s.of(1)
+		if err := b.SignOut(t.Context()); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "signed out", func() bool { return !s.p.Subscriber(s.all[1]).Session })
+		s.onlyOwn(&s.box)
+	})
 }
 
 // TestAttackKeepWithoutGrantPollsNobody: without a grant nothing can be read.
 func TestAttackKeepWithoutGrantPollsNobody(t *testing.T) {
-	s, told := withoutGrant(t, func(cfg *fdsclient.Config) {
-		polling(cfg)
-		cfg.KeepWithoutGrant = true
+	synctest.Test(t, func(t *testing.T) {
+		s, told := withoutGrant(t, func(cfg *fdsclient.Config) {
+			polling(cfg)
+			cfg.KeepWithoutGrant = true
+		})
+		s.signIn()
+		runClient(t, s.client, s.box.handle)
+		for _, o := range s.all {
+			s.polls.next(t, o)
+		}
+		s.p.RevokeGrants(s.all[2])
+		s.p.Withdraw(s.all[1])
+		s.needed(2)
+		s.needed(1)
+		s.ended(told, 2, fds.ErrSignInRequired)
+		s.ended(told, 1, fds.ErrSubscriptionChanged)
 	})
-	s.signIn()
-	runClient(t, s.client, s.box.handle)
-	for _, o := range s.all {
-		s.polls.next(t, o)
-	}
-	s.p.RevokeGrants(s.all[2])
-	s.p.Withdraw(s.all[1])
-	s.needed(2)
-	s.needed(1)
-	s.ended(told, 2, fds.ErrSignInRequired)
-	s.ended(told, 1, fds.ErrSubscriptionChanged)
 }
 
 // TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages: by whichever way, within
@@ -351,33 +363,35 @@ func TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := stage(t, certainties[0], test.change)
-			s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
-			elsewhere := s.cfg
-			elsewhere.Hooks, elsewhere.State = nil, &statestore.Memory{}
-			other := open(t, elsewhere)
-			runClient(t, s.client, s.box.handle)
-			for i := range 2 {
-				eventually(t, "at work", func() bool { return s.of(i).Connection().Phase == push.Connected || s.of(i).Condition().Polled })
-			}
-			test.leave(s, other)
-			if test.kept {
-				ids := s.publish(1)
-				eventually(t, "messages go on", func() bool { return s.has(&s.box, ids) == perList })
-				s.connected(1)
-				s.connected(0)
-				return
-			}
-			s.ended(nil, 1, test.why)
-			none, ids := s.publish(1), s.publish(0)
-			eventually(t, "the other's", func() bool { return s.has(&s.box, ids) == perList })
-			if n := s.has(&s.box, none); n > 0 {
-				t.Errorf("%d messages were handed over to who has left", n)
-			}
-			if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, test.why) {
-				t.Errorf("its token: %v, %v", tok, err)
-			}
-			s.onlyOwn(&s.box)
+			synctest.Test(t, func(t *testing.T) {
+				s := stage(t, certainties[0], test.change)
+				s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+				elsewhere := s.cfg
+				elsewhere.Hooks, elsewhere.State = nil, &statestore.Memory{}
+				other := open(t, elsewhere)
+				runClient(t, s.client, s.box.handle)
+				for i := range 2 {
+					eventually(t, "at work", func() bool { return s.of(i).Connection().Phase == push.Connected || s.of(i).Condition().Polled })
+				}
+				test.leave(s, other)
+				if test.kept {
+					ids := s.publish(1)
+					eventually(t, "messages go on", func() bool { return s.has(&s.box, ids) == perList })
+					s.connected(1)
+					s.connected(0)
+					return
+				}
+				s.ended(nil, 1, test.why)
+				none, ids := s.publish(1), s.publish(0)
+				eventually(t, "the other's", func() bool { return s.has(&s.box, ids) == perList })
+				if n := s.has(&s.box, none); n > 0 {
+					t.Errorf("%d messages were handed over to who has left", n)
+				}
+				if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, test.why) {
+					t.Errorf("its token: %v, %v", tok, err)
+				}
+				s.onlyOwn(&s.box)
+			})
 		})
 	}
 }
@@ -424,19 +438,21 @@ func expireAll(t *testing.T, store tokenstore.Store) {
 
 // TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal and not that it signed out.
 func TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal(t *testing.T) {
-	s := stage(t, certainties[0], nil)
-	s.p.SetTokenLifetimes(300*time.Millisecond, 0)
-	s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
-	elsewhere := s.cfg
-	elsewhere.Hooks = nil
-	other := open(t, elsewhere)
-	takenAwayElsewhere(s, other)
-	eventually(t, "no token of the grant", func() bool {
-		_, err := s.of(1).Token(t.Context())
-		return err != nil
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, certainties[0], nil)
+		s.p.SetTokenLifetimes(300*time.Millisecond, 0)
+		s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+		elsewhere := s.cfg
+		elsewhere.Hooks = nil
+		other := open(t, elsewhere)
+		takenAwayElsewhere(s, other)
+		eventually(t, "no token of the grant", func() bool {
+			_, err := s.of(1).Token(t.Context())
+			return err != nil
+		})
+		if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, fds.ErrSubscriptionChanged) || !errors.Is(err, fds.ErrSignInRequired) {
+			t.Errorf("%v, %v", tok, err)
+		}
+		token(t, s.of(0))
 	})
-	if tok, err := s.of(1).Token(t.Context()); !errors.Is(err, fds.ErrSubscriptionChanged) || !errors.Is(err, fds.ErrSignInRequired) {
-		t.Errorf("%v, %v", tok, err)
-	}
-	token(t, s.of(0))
 }

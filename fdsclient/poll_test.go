@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -91,97 +92,101 @@ func TestEveryEventIsPolledOnceOverRestarts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d, span := of.dialect()
-			p := start(t, fdstest.Options{TimeRange: span, WebAPI: of.api})
-			cfg, log := polled(t, p, d)
-			o := p.Owners()[0]
-			e := &events{t: t, dialect: d, send: func(item []byte) error { return p.AddEvent(o, item) }}
-			e.publish(3) // for nobody
-			old := len(e.ids)
-			client := open(t, cfg)
-			signIn(t, client, p)
-			var box inbox
-			for round := range 4 {
-				if round > 0 {
-					client = open(t, cfg)
+			synctest.Test(t, func(t *testing.T) {
+				d, span := of.dialect()
+				p := start(t, fdstest.Options{TimeRange: span, WebAPI: of.api})
+				cfg, log := polled(t, p, d)
+				o := p.Owners()[0]
+				e := &events{t: t, dialect: d, send: func(item []byte) error { return p.AddEvent(o, item) }}
+				e.publish(3) // for nobody
+				old := len(e.ids)
+				client := open(t, cfg)
+				signIn(t, client, p)
+				var box inbox
+				for round := range 4 {
+					if round > 0 {
+						client = open(t, cfg)
+					}
+					stop := runClient(t, client, box.handle)
+					if round == 0 {
+						log.more(t, o, 1)
+						e.ids = nil
+					}
+					e.publish(3)
+					e.arrive(&box)
+					e.publish(2)
+					stop()
+					client.Close()
+					e.publish(2)
 				}
-				stop := runClient(t, client, box.handle)
-				if round == 0 {
-					log.more(t, o, 1)
-					e.ids = nil
-				}
-				e.publish(3)
+				runClient(t, open(t, cfg), box.handle)
 				e.arrive(&box)
-				e.publish(2)
-				stop()
-				client.Close()
-				e.publish(2)
-			}
-			runClient(t, open(t, cfg), box.handle)
-			e.arrive(&box)
-			log.more(t, o, 2)
-			for id, n := range e.times(&box) {
-				if n != 1 {
-					t.Errorf("%s was handed over %d times", id, n)
+				log.more(t, o, 2)
+				for id, n := range e.times(&box) {
+					if n != 1 {
+						t.Errorf("%s was handed over %d times", id, n)
+					}
 				}
-			}
-			if n := len(box.from(delivery.FromPoll)); n != len(e.ids) {
-				t.Errorf("%d messages for %d events; the %d from before the first read were for nobody", n, len(e.ids), old)
-			}
+				if n := len(box.from(delivery.FromPoll)); n != len(e.ids) {
+					t.Errorf("%d messages for %d events; the %d from before the first read were for nobody", n, len(e.ids), old)
+				}
+			})
 		})
 	}
 }
 
 func TestAnOwnerWhoComesIsPolledAndOneWhoGoesIsForgotten(t *testing.T) {
 	t.Parallel()
-	p := start(t, fdstest.Options{TimeRange: &fdstest.TimeRange{From: "from", To: "to"}})
-	cfg, log := polled(t, p, boxDialect)
-	client := open(t, cfg)
-	stays, goes := p.Owners()[0], p.Owners()[1]
-	of := func(o fdstest.Owner) *events {
-		return &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
-	}
-	var box inbox
-	runClient(t, client, box.handle)
-	signIn(t, client, p, stays)
-	log.more(t, stays, 1)
-	leaver := signIn(t, client, p, goes)[0]
-	log.more(t, goes, 1)
-	ours, theirs := of(stays), of(goes)
-	ours.publish(2)
-	theirs.publish(2)
-	ours.arrive(&box)
-	theirs.arrive(&box)
-	for _, m := range box.from(delivery.FromPoll) {
-		if mine := strings.Contains(fmt.Sprint(ours.ids), eventID(t, m)); mine != (m.Owner.SubscriptionID == stays.SubscriptionID) {
-			t.Errorf("%s was handed over as that of %s", m.Payload, m.Owner.SubscriptionID)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{TimeRange: &fdstest.TimeRange{From: "from", To: "to"}})
+		cfg, log := polled(t, p, boxDialect)
+		client := open(t, cfg)
+		stays, goes := p.Owners()[0], p.Owners()[1]
+		of := func(o fdstest.Owner) *events {
+			return &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }}
 		}
-	}
-	eventually(t, "the state stored", func() bool {
-		state, err := remembered(t, cfg, leaver.Key())
-		return err == nil && state.Polled != nil
+		var box inbox
+		runClient(t, client, box.handle)
+		signIn(t, client, p, stays)
+		log.more(t, stays, 1)
+		leaver := signIn(t, client, p, goes)[0]
+		log.more(t, goes, 1)
+		ours, theirs := of(stays), of(goes)
+		ours.publish(2)
+		theirs.publish(2)
+		ours.arrive(&box)
+		theirs.arrive(&box)
+		for _, m := range box.from(delivery.FromPoll) {
+			if mine := strings.Contains(fmt.Sprint(ours.ids), eventID(t, m)); mine != (m.Owner.SubscriptionID == stays.SubscriptionID) {
+				t.Errorf("%s was handed over as that of %s", m.Payload, m.Owner.SubscriptionID)
+			}
+		}
+		eventually(t, "the state stored", func() bool {
+			state, err := remembered(t, cfg, leaver.Key())
+			return err == nil && state.Polled != nil
+		})
+
+		if err := leaver.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		reads := log.of(goes)
+		if state, err := remembered(t, cfg, leaver.Key()); err != nil || state.Polled != nil || !state.Position.IsZero() {
+			t.Errorf("after the sign-out %+v is stored, %v", state, err)
+		}
+		theirs.publish(1)
+		log.more(t, stays, 3)
+		if n := log.of(goes); n != reads {
+			t.Errorf("%d reads after the sign-out", n-reads)
+		}
+
+		signIn(t, client, p, goes)
+		log.more(t, goes, 1)
+		theirs.publish(2)
+		eventually(t, "what came after the second sign-in", func() bool { return len(theirs.times(&box)) == 4 })
+		if missing := theirs.missing(&box); len(missing) != 1 || missing[0] != theirs.ids[2] {
+			t.Errorf("missing: %q; want only what came while the owner was signed out, %q", missing, theirs.ids[2])
+		}
 	})
-
-	if err := leaver.SignOut(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	reads := log.of(goes)
-	if state, err := remembered(t, cfg, leaver.Key()); err != nil || state.Polled != nil || !state.Position.IsZero() {
-		t.Errorf("after the sign-out %+v is stored, %v", state, err)
-	}
-	theirs.publish(1)
-	log.more(t, stays, 3)
-	if n := log.of(goes); n != reads {
-		t.Errorf("%d reads after the sign-out", n-reads)
-	}
-
-	signIn(t, client, p, goes)
-	log.more(t, goes, 1)
-	theirs.publish(2)
-	eventually(t, "what came after the second sign-in", func() bool { return len(theirs.times(&box)) == 4 })
-	if missing := theirs.missing(&box); len(missing) != 1 || missing[0] != theirs.ids[2] {
-		t.Errorf("missing: %q; want only what came while the owner was signed out, %q", missing, theirs.ids[2])
-	}
 }
 
 func eventID(t *testing.T, m delivery.Message) string {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -33,24 +34,26 @@ func TestAFreshTokenCostsNoLockAndNoAllocation(t *testing.T) {
 }
 
 func TestATokenIsRenewedAheadOfItsExpiryInTheBackground(t *testing.T) {
-	p := start(t, fdstest.Options{AccessTokenLifetime: 5 * time.Second})
-	cfg := configure(t, p)
-	seen := &hooks{}
-	cfg.Hooks = []any{seen}
-	client := open(t, cfg)
-	owner := signIn(t, client, p)[0]
-	first := token(t, owner)
-	eventually(t, "a renewal in the background", func() bool { return seen.count(func() int { return seen.renewed }) > 0 })
-	if time.Now().After(first.Expiry()) {
-		t.Error("the renewal came after the expiry")
-	}
-	second := token(t, owner)
-	if second.Reveal() == first.Reveal() {
-		t.Error("the renewed token is not given out")
-	}
-	if got := stored(t, cfg.Store); got.AccessToken.Reveal() != second.Reveal() {
-		t.Error("the token given out is not the stored one")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{AccessTokenLifetime: 5 * time.Second})
+		cfg := configure(t, p)
+		seen := &hooks{}
+		cfg.Hooks = []any{seen}
+		client := open(t, cfg)
+		owner := signIn(t, client, p)[0]
+		first := token(t, owner)
+		eventually(t, "a renewal in the background", func() bool { return seen.count(func() int { return seen.renewed }) > 0 })
+		if time.Now().After(first.Expiry()) {
+			t.Error("the renewal came after the expiry")
+		}
+		second := token(t, owner)
+		if second.Reveal() == first.Reveal() {
+			t.Error("the renewed token is not given out")
+		}
+		if got := stored(t, cfg.Store); got.AccessToken.Reveal() != second.Reveal() {
+			t.Error("the token given out is not the stored one")
+		}
+	})
 }
 
 // watchedStore tells what is saved, and fails saves while told to.
@@ -74,68 +77,72 @@ func (s *watchedStore) Save(ctx context.Context, g tokenstore.Grant) (string, er
 }
 
 func TestARotatedTokenIsSavedBeforeTheAccessTokenIsGivenOut(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &watchedStore{Store: cfg.Store}
-	cfg.Store = store
-	seen := &hooks{}
-	cfg.Hooks = []any{seen}
-	signIn(t, open(t, cfg), p)
-	expire(t, store)
-	spent := stored(t, store).RefreshToken
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		store := &watchedStore{Store: cfg.Store}
+		cfg.Store = store
+		seen := &hooks{}
+		cfg.Hooks = []any{seen}
+		signIn(t, open(t, cfg), p)
+		expire(t, store)
+		spent := stored(t, store).RefreshToken
 
-	store.failing.Store(true)
-	_, owner := restart(t, cfg)
-	if tok, err := owner.Token(t.Context()); err == nil {
-		t.Fatalf("a token was given out that is not saved: %v", tok)
-	} else if !errors.Is(err, fds.ErrStoreUnavailable) || !fdsclient.Retryable(err) {
-		t.Errorf("error %v", err)
-	}
-	if n := seen.count(func() int { return len(seen.store) }); n == 0 {
-		t.Error("HookStoreUnavailable was not told")
-	}
-	if !stored(t, store).RefreshToken.Equal(spent) {
-		t.Fatal("the store has changed")
-	}
+		store.failing.Store(true)
+		_, owner := restart(t, cfg)
+		if tok, err := owner.Token(t.Context()); err == nil {
+			t.Fatalf("a token was given out that is not saved: %v", tok)
+		} else if !errors.Is(err, fds.ErrStoreUnavailable) || !fdsclient.Retryable(err) {
+			t.Errorf("error %v", err)
+		}
+		if n := seen.count(func() int { return len(seen.store) }); n == 0 {
+			t.Error("HookStoreUnavailable was not told")
+		}
+		if !stored(t, store).RefreshToken.Equal(spent) {
+			t.Fatal("the store has changed")
+		}
 
-	// The rotated grant waited in memory; the spent one is never sent again.
-	store.failing.Store(false)
-	requests := p.Requests(fdstest.TokenEndpoint)
-	eventually(t, "the grant saved once the store works", func() bool {
-		_, err := owner.Token(t.Context())
-		return err == nil
+		// The rotated grant waited in memory; the spent one is never sent again.
+		store.failing.Store(false)
+		requests := p.Requests(fdstest.TokenEndpoint)
+		eventually(t, "the grant saved once the store works", func() bool {
+			_, err := owner.Token(t.Context())
+			return err == nil
+		})
+		if n := p.Requests(fdstest.TokenEndpoint); n != requests {
+			t.Errorf("%d more requests to the token endpoint, want none", n-requests)
+		}
+		if stored(t, store).RefreshToken.Equal(spent) {
+			t.Error("the spent refresh token is still stored")
+		}
 	})
-	if n := p.Requests(fdstest.TokenEndpoint); n != requests {
-		t.Errorf("%d more requests to the token endpoint, want none", n-requests)
-	}
-	if stored(t, store).RefreshToken.Equal(spent) {
-		t.Error("the spent refresh token is still stored")
-	}
 }
 
 func TestARenewalOutlivesTheCallerWhoAskedForIt(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	signIn(t, open(t, cfg), p)
-	expire(t, cfg.Store)
-	spent := stored(t, cfg.Store).RefreshToken
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		signIn(t, open(t, cfg), p)
+		expire(t, cfg.Store)
+		spent := stored(t, cfg.Store).RefreshToken
 
-	client, owner := restart(t, cfg)
-	defer p.Inject(fdstest.Slow(fdstest.TokenEndpoint, 300*time.Millisecond))()
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		for p.Requests(fdstest.TokenEndpoint) < 2 && ctx.Err() == nil {
-			time.Sleep(time.Millisecond)
+		client, owner := restart(t, cfg)
+		defer p.Inject(fdstest.Slow(fdstest.TokenEndpoint, 300*time.Millisecond))()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for p.Requests(fdstest.TokenEndpoint) < 2 && ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+		}()
+		if _, err := owner.Token(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller got %v", err)
 		}
-		cancel()
-	}()
-	if _, err := owner.Token(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("the caller got %v", err)
-	}
-	client.Close() // waits for what must be saved
-	if stored(t, cfg.Store).RefreshToken.Equal(spent) {
-		t.Error("the rotated token was lost")
-	}
+		client.Close() // waits for what must be saved
+		if stored(t, cfg.Store).RefreshToken.Equal(spent) {
+			t.Error("the rotated token was lost")
+		}
+	})
 }
 
 func TestManyCallersShareOneRenewal(t *testing.T) {
@@ -204,119 +211,125 @@ func TestOnlyWhatEndsAGrantMeansSignInAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, fdstest.Options{})
-			cfg := configure(t, p)
-			cfg.Provider.FinalErrors = []string{"session_gone", "token_revoked"}
-			seen := &hooks{}
-			cfg.Hooks = []any{seen}
-			signIn(t, open(t, cfg), p)
-			expire(t, cfg.Store)
-			off := p.Inject(c.fault)
-			defer off()
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				cfg := configure(t, p)
+				cfg.Provider.FinalErrors = []string{"session_gone", "token_revoked"}
+				seen := &hooks{}
+				cfg.Hooks = []any{seen}
+				signIn(t, open(t, cfg), p)
+				expire(t, cfg.Store)
+				off := p.Inject(c.fault)
+				defer off()
 
-			_, owner := restart(t, cfg)
-			_, err := owner.Token(t.Context())
-			if c.lapsed {
-				if err == nil || errors.Is(err, fds.ErrSignInRequired) {
-					t.Errorf("after one look: %v", err)
-				}
-				eventually(t, "a second look", func() bool {
-					_, err = owner.Token(t.Context())
-					return errors.Is(err, fds.ErrSignInRequired)
-				})
-				eventually(t, "the hook told", func() bool { return seen.count(func() int { return len(seen.needed) }) > 0 })
-			}
-			if name == "no new refresh token" {
-				if err != nil {
-					t.Errorf("error %v", err)
-				}
-				return
-			}
-			if errors.Is(err, fds.ErrSignInRequired) != c.lapsed {
-				t.Errorf("error %v, sign-in required: want %v", err, c.lapsed)
-			}
-			if needed := seen.count(func() int { return len(seen.needed) }) > 0; needed != c.lapsed {
-				t.Errorf("HookSignInNeeded told: %v", needed)
-			}
-			if stored(t, cfg.Store).RefreshToken.IsZero() {
-				t.Error("the grant was not kept")
-			}
-			if c.lapsed {
-				return
-			}
-			off()
-			eventually(t, "the renewal tried again", func() bool {
+				_, owner := restart(t, cfg)
 				_, err := owner.Token(t.Context())
-				return err == nil
+				if c.lapsed {
+					if err == nil || errors.Is(err, fds.ErrSignInRequired) {
+						t.Errorf("after one look: %v", err)
+					}
+					eventually(t, "a second look", func() bool {
+						_, err = owner.Token(t.Context())
+						return errors.Is(err, fds.ErrSignInRequired)
+					})
+					eventually(t, "the hook told", func() bool { return seen.count(func() int { return len(seen.needed) }) > 0 })
+				}
+				if name == "no new refresh token" {
+					if err != nil {
+						t.Errorf("error %v", err)
+					}
+					return
+				}
+				if errors.Is(err, fds.ErrSignInRequired) != c.lapsed {
+					t.Errorf("error %v, sign-in required: want %v", err, c.lapsed)
+				}
+				if needed := seen.count(func() int { return len(seen.needed) }) > 0; needed != c.lapsed {
+					t.Errorf("HookSignInNeeded told: %v", needed)
+				}
+				if stored(t, cfg.Store).RefreshToken.IsZero() {
+					t.Error("the grant was not kept")
+				}
+				if c.lapsed {
+					return
+				}
+				off()
+				eventually(t, "the renewal tried again", func() bool {
+					_, err := owner.Token(t.Context())
+					return err == nil
+				})
 			})
 		})
 	}
 }
 
 func TestALapsedGrantIsNotAskedForAgainAndComesBackWithASignIn(t *testing.T) {
-	fdsclient.LookAgainAfter(t, time.Second)
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	here := open(t, cfg)
-	owner := signIn(t, here, p)[0]
-	if p.RevokeGrants(p.Owners()[0]) == 0 {
-		t.Fatal("nothing was revoked")
-	}
-	expire(t, cfg.Store)
-	_, elsewhere := restart(t, cfg)
-	eventually(t, "two looks", func() bool {
-		_, err := elsewhere.Token(t.Context())
-		return errors.Is(err, fds.ErrSignInRequired)
-	})
-	asked := p.Requests(fdstest.TokenEndpoint)
-	for range 50 {
-		if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || fdsclient.Retryable(err) {
-			t.Fatalf("error %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		fdsclient.LookAgainAfter(t, time.Second)
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		here := open(t, cfg)
+		owner := signIn(t, here, p)[0]
+		if p.RevokeGrants(p.Owners()[0]) == 0 {
+			t.Fatal("nothing was revoked")
 		}
-	}
-	if n := p.Requests(fdstest.TokenEndpoint); n != asked {
-		t.Errorf("the server was asked %d more times for a dead grant", n-asked)
-	}
-	info, err := elsewhere.Grant(t.Context())
-	if err != nil || !errors.Is(info.Lapsed, fds.ErrSignInRequired) {
-		t.Errorf("grant %+v, %v", info, err)
-	}
+		expire(t, cfg.Store)
+		_, elsewhere := restart(t, cfg)
+		eventually(t, "two looks", func() bool {
+			_, err := elsewhere.Token(t.Context())
+			return errors.Is(err, fds.ErrSignInRequired)
+		})
+		asked := p.Requests(fdstest.TokenEndpoint)
+		for range 50 {
+			if _, err := elsewhere.Token(t.Context()); !errors.Is(err, fds.ErrSignInRequired) || fdsclient.Retryable(err) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		if n := p.Requests(fdstest.TokenEndpoint); n != asked {
+			t.Errorf("the server was asked %d more times for a dead grant", n-asked)
+		}
+		info, err := elsewhere.Grant(t.Context())
+		if err != nil || !errors.Is(info.Lapsed, fds.ErrSignInRequired) {
+			t.Errorf("grant %+v, %v", info, err)
+		}
 
-	signIn(t, here, p) // in what might be another process
-	eventually(t, "the new grant found", func() bool {
-		_, err := elsewhere.Token(t.Context())
-		return err == nil
+		signIn(t, here, p) // in what might be another process
+		eventually(t, "the new grant found", func() bool {
+			_, err := elsewhere.Token(t.Context())
+			return err == nil
+		})
+		token(t, owner)
 	})
-	token(t, owner)
 }
 
 func TestTwoClientsOfOneStoreNeverSpendATokenTwice(t *testing.T) {
-	p := start(t, fdstest.Options{AccessTokenLifetime: 300 * time.Millisecond})
-	cfg := configure(t, p)
-	signIn(t, open(t, cfg), p)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	var work sync.WaitGroup
-	var tokens atomic.Int64
-	for range 4 { // clients
-		_, owner := restart(t, cfg)
-		for range 4 { // callers
-			work.Go(func() {
-				for ctx.Err() == nil {
-					if _, err := owner.Token(ctx); err != nil && ctx.Err() == nil {
-						t.Errorf("error %v", err)
-						return
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{AccessTokenLifetime: 300 * time.Millisecond})
+		cfg := configure(t, p)
+		signIn(t, open(t, cfg), p)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		var work sync.WaitGroup
+		var tokens atomic.Int64
+		for range 4 { // clients
+			_, owner := restart(t, cfg)
+			for range 4 { // callers
+				work.Go(func() {
+					for ctx.Err() == nil {
+						if _, err := owner.Token(ctx); err != nil && ctx.Err() == nil {
+							t.Errorf("error %v", err)
+							return
+						}
+						tokens.Add(1)
+						time.Sleep(10 * time.Millisecond)
 					}
-					tokens.Add(1)
-					time.Sleep(10 * time.Millisecond)
-				}
-			})
+				})
+			}
 		}
-	}
-	work.Wait()
-	if renewals := p.Requests(fdstest.TokenEndpoint); renewals < 4 || tokens.Load() < 100 {
-		t.Errorf("only %d renewals for %d tokens: nothing was proven", renewals, tokens.Load())
-	}
+		work.Wait()
+		if renewals := p.Requests(fdstest.TokenEndpoint); renewals < 4 || tokens.Load() < 100 {
+			t.Errorf("only %d renewals for %d tokens: nothing was proven", renewals, tokens.Load())
+		}
+	})
 }
 
 func TestARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
@@ -399,43 +412,45 @@ func TestAServerThatEchoesATokenDoesNotGetItIntoAnError(t *testing.T) {
 }
 
 func TestA401FromTheAPIForcesOneRenewalAndOneRetry(t *testing.T) {
-	p := start(t, fdstest.Options{Devices: 3})
-	cfg := configure(t, p)
-	signIn(t, open(t, cfg), p)
-	g := stored(t, cfg.Store)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{Devices: 3})
+		cfg := configure(t, p)
+		signIn(t, open(t, cfg), p)
+		g := stored(t, cfg.Store)
 
-	// The API refuses the token once: renewed, retried, read.
-	aged(t, cfg.Store)
-	_, owner := restart(t, cfg)
-	off := p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1))
-	n := 0
-	for _, err := range owner.Pull().Specifications(t.Context(), pull.Query{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		n++
-	}
-	off()
-	if n != 3 {
-		t.Errorf("%d devices, want 3", n)
-	}
-	if stored(t, cfg.Store).AccessToken.Equal(g.AccessToken) {
-		t.Error("the refused token was not renewed")
-	}
-
-	// It refuses the renewed one too: that is an error, and no storm of renewals.
-	defer p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))()
-	before := p.Requests(fdstest.TokenEndpoint)
-	for range 10 {
+		// The API refuses the token once: renewed, retried, read.
+		aged(t, cfg.Store)
+		_, owner := restart(t, cfg)
+		off := p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint).Times(1))
+		n := 0
 		for _, err := range owner.Pull().Specifications(t.Context(), pull.Query{}) {
-			if err == nil {
-				t.Fatal("a refused request gave a device")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		off()
+		if n != 3 {
+			t.Errorf("%d devices, want 3", n)
+		}
+		if stored(t, cfg.Store).AccessToken.Equal(g.AccessToken) {
+			t.Error("the refused token was not renewed")
+		}
+
+		// It refuses the renewed one too: that is an error, and no storm of renewals.
+		defer p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))()
+		before := p.Requests(fdstest.TokenEndpoint)
+		for range 10 {
+			for _, err := range owner.Pull().Specifications(t.Context(), pull.Query{}) {
+				if err == nil {
+					t.Fatal("a refused request gave a device")
+				}
 			}
 		}
-	}
-	if renewals := p.Requests(fdstest.TokenEndpoint) - before; renewals > 1 {
-		t.Errorf("%d renewals for a server that refuses every token", renewals)
-	}
+		if renewals := p.Requests(fdstest.TokenEndpoint) - before; renewals > 1 {
+			t.Errorf("%d renewals for a server that refuses every token", renewals)
+		}
+	})
 }
 
 // aged makes the stored token one that was renewed a while ago and is still

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -115,28 +116,30 @@ func TestRunConnectsOwnersAsTheyComeAndGo(t *testing.T) {
 }
 
 func TestALapsedOwnerIsReportedAndTheOthersGoOn(t *testing.T) {
-	fdsclient.LookAgainAfter(t, time.Second)
-	p := start(t, fdstest.Options{AccessTokenLifetime: 2 * time.Second})
-	cfg := configure(t, p)
-	seen := &hooks{}
-	cfg.Hooks = []any{seen}
-	client := open(t, cfg)
-	all := p.Owners()
-	signIn(t, client, p, all[0])
-	signIn(t, client, p, all[1])
-	var box inbox
-	runClient(t, client, box.handle)
-	if p.RevokeGrants(all[0]) == 0 {
-		t.Fatal("nothing was revoked")
-	}
-	eventually(t, "the lapsed owner reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
-	event := seen.needed[0]
-	if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[0].SubscriptionID || !errors.Is(event.Err, fds.ErrSignInRequired) {
-		t.Errorf("event %+v", event)
-	}
-	eventually(t, "the other owner connected", func() bool { return len(p.Subscriber(all[1]).Subscriptions) > 0 })
-	publish(t, p, all[1], `1`)
-	eventually(t, "the other owner's message", func() bool { return box.payloads(all[1].SubscriptionID) == "1" })
+	synctest.Test(t, func(t *testing.T) {
+		fdsclient.LookAgainAfter(t, time.Second)
+		p := start(t, fdstest.Options{AccessTokenLifetime: 2 * time.Second})
+		cfg := configure(t, p)
+		seen := &hooks{}
+		cfg.Hooks = []any{seen}
+		client := open(t, cfg)
+		all := p.Owners()
+		signIn(t, client, p, all[0])
+		signIn(t, client, p, all[1])
+		var box inbox
+		runClient(t, client, box.handle)
+		if p.RevokeGrants(all[0]) == 0 {
+			t.Fatal("nothing was revoked")
+		}
+		eventually(t, "the lapsed owner reported", func() bool { return seen.count(func() int { return len(seen.needed) }) == 1 })
+		event := seen.needed[0]
+		if len(event.Owners) != 1 || event.Owners[0].SubscriptionID != all[0].SubscriptionID || !errors.Is(event.Err, fds.ErrSignInRequired) {
+			t.Errorf("event %+v", event)
+		}
+		eventually(t, "the other owner connected", func() bool { return len(p.Subscriber(all[1]).Subscriptions) > 0 })
+		publish(t, p, all[1], `1`)
+		eventually(t, "the other owner's message", func() bool { return box.payloads(all[1].SubscriptionID) == "1" })
+	})
 }
 
 func TestFiltersOfAnEarlierRunAreUnsubscribed(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
@@ -97,43 +98,45 @@ func TestTopicsBoundWhatIsFetchedAndPolled(t *testing.T) {
 		for source, change := range map[delivery.Source]func(*fdsclient.Config){delivery.FromBackfill: nil, delivery.FromPoll: polling} {
 			t.Run(name+", "+string(source), func(t *testing.T) {
 				t.Parallel()
-				s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-					if change != nil {
-						change(cfg)
+				synctest.Test(t, func(t *testing.T) {
+					s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
+						if change != nil {
+							change(cfg)
+						}
+						cfg.Push.Topics = test.topics
+					}).furnish().signIn()
+					var wanted []string
+					for n := range perList {
+						wanted = append(wanted, test.want(s.device(0, n))...)
 					}
-					cfg.Push.Topics = test.topics
-				}).furnish().signIn()
-				var wanted []string
-				for n := range perList {
-					wanted = append(wanted, test.want(s.device(0, n))...)
-				}
-				if source == delivery.FromBackfill {
-					s.begun().outage(true)
-					eventually(t, "the gaps closed", func() bool { return len(s.gaps.all(fdsclient.GapClosed)) == len(s.all) })
-				} else {
-					runClient(t, s.client, s.box.handle)
-					s.polls.next(t, s.all[0])
-					s.publish(0)
-					s.statuses(0)
-					if e := s.polls.next(t, s.all[0]); e.Err != nil {
-						t.Error(e.Err)
+					if source == delivery.FromBackfill {
+						s.begun().outage(true)
+						eventually(t, "the gaps closed", func() bool { return len(s.gaps.all(fdsclient.GapClosed)) == len(s.all) })
+					} else {
+						runClient(t, s.client, s.box.handle)
+						s.polls.next(t, s.all[0])
+						s.publish(0)
+						s.statuses(0)
+						if e := s.polls.next(t, s.all[0]); e.Err != nil {
+							t.Error(e.Err)
+						}
 					}
-				}
-				var got []string
-				for _, m := range s.box.of(s.all[0].SubscriptionID, source) {
-					got = append(got, of(m))
-				}
-				slices.Sort(got)
-				slices.Sort(wanted)
-				if got = slices.Compact(got); !slices.Equal(got, slices.Compact(wanted)) {
-					t.Errorf("%s: %q, want %q", source, got, wanted)
-				}
-				for _, m := range s.box.from(delivery.FromPush) {
-					if !slices.Contains(wanted, of(m)) && m.Owner.SubscriptionID == s.all[0].SubscriptionID {
-						t.Errorf("pushed: %s on %s", of(m), m.Topic)
+					var got []string
+					for _, m := range s.box.of(s.all[0].SubscriptionID, source) {
+						got = append(got, of(m))
 					}
-				}
-				s.onlyOwn(&s.box)
+					slices.Sort(got)
+					slices.Sort(wanted)
+					if got = slices.Compact(got); !slices.Equal(got, slices.Compact(wanted)) {
+						t.Errorf("%s: %q, want %q", source, got, wanted)
+					}
+					for _, m := range s.box.from(delivery.FromPush) {
+						if !slices.Contains(wanted, of(m)) && m.Owner.SubscriptionID == s.all[0].SubscriptionID {
+							t.Errorf("pushed: %s on %s", of(m), m.Topic)
+						}
+					}
+					s.onlyOwn(&s.box)
+				})
 			})
 		}
 	}
@@ -154,52 +157,54 @@ func TestWithoutTopicsOfItemsNothingIsFetchedThatMayNotBeWanted(t *testing.T) {
 		for source, change := range map[delivery.Source]func(*fdsclient.Config){delivery.FromBackfill: nil, delivery.FromPoll: polling} {
 			t.Run(name+", "+string(source), func(t *testing.T) {
 				t.Parallel()
-				s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-					if change != nil {
-						change(cfg)
-					}
-					cfg.Push.Topics = []string{"devices/+/events"}
-					cfg.Provider.Dialect.EventTopic, cfg.Provider.Dialect.StatusTopic = test.events, test.statuses
-				}).furnish().signIn()
-				if !strings.Contains(s.log.String(), "Provider.Dialect.EventTopic and StatusTopic") {
-					t.Error("New says nothing of it")
-				}
-				check := func(err error, lost []string) {
-					t.Helper()
-					if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), test.setting) {
-						t.Errorf("it fails with %v", err)
-					}
-					want := 0
-					if test.fetched {
-						want = len(lost)
-					}
-					if got := s.has(&s.box, lost); got != want {
-						t.Errorf("%d of the events were handed over, want %d", got, want)
-					}
-				}
-				if source == delivery.FromPoll {
-					runClient(t, s.client, s.box.handle)
-					s.polls.next(t, s.all[0])
-					ids := s.publish(0)
-					check(s.polls.next(t, s.all[0]).Err, ids)
-				} else {
-					lost := s.begun().outage(true)
-					for i, o := range s.all {
-						eventually(t, "the gap fails", func() bool {
-							return slices.ContainsFunc(s.gaps.all(fdsclient.GapFailing), func(e fdsclient.GapEvent) bool { return e.Owner.SubscriptionID == o.SubscriptionID })
-						})
-						live := s.publish(i)
-						eventually(t, "live messages go on", func() bool { return s.has(&s.box, live) == perList })
-						if s.of(i).Condition().Gap == nil {
-							t.Error("the gap is closed")
+				synctest.Test(t, func(t *testing.T) {
+					s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
+						if change != nil {
+							change(cfg)
 						}
-						check(s.gaps.all(fdsclient.GapFailing)[0].Err, lost[i])
+						cfg.Push.Topics = []string{"devices/+/events"}
+						cfg.Provider.Dialect.EventTopic, cfg.Provider.Dialect.StatusTopic = test.events, test.statuses
+					}).furnish().signIn()
+					if !strings.Contains(s.log.String(), "Provider.Dialect.EventTopic and StatusTopic") {
+						t.Error("New says nothing of it")
 					}
-					if len(s.gaps.all(fdsclient.GapClosed)) > 0 {
-						t.Error("a gap was closed")
+					check := func(err error, lost []string) {
+						t.Helper()
+						if !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), test.setting) {
+							t.Errorf("it fails with %v", err)
+						}
+						want := 0
+						if test.fetched {
+							want = len(lost)
+						}
+						if got := s.has(&s.box, lost); got != want {
+							t.Errorf("%d of the events were handed over, want %d", got, want)
+						}
 					}
-				}
-				s.mustNotHave(delivery.KindStatus)
+					if source == delivery.FromPoll {
+						runClient(t, s.client, s.box.handle)
+						s.polls.next(t, s.all[0])
+						ids := s.publish(0)
+						check(s.polls.next(t, s.all[0]).Err, ids)
+					} else {
+						lost := s.begun().outage(true)
+						for i, o := range s.all {
+							eventually(t, "the gap fails", func() bool {
+								return slices.ContainsFunc(s.gaps.all(fdsclient.GapFailing), func(e fdsclient.GapEvent) bool { return e.Owner.SubscriptionID == o.SubscriptionID })
+							})
+							live := s.publish(i)
+							eventually(t, "live messages go on", func() bool { return s.has(&s.box, live) == perList })
+							if s.of(i).Condition().Gap == nil {
+								t.Error("the gap is closed")
+							}
+							check(s.gaps.all(fdsclient.GapFailing)[0].Err, lost[i])
+						}
+						if len(s.gaps.all(fdsclient.GapClosed)) > 0 {
+							t.Error("a gap was closed")
+						}
+					}
+					s.mustNotHave(delivery.KindStatus)
+				})
 			})
 		}
 	}
@@ -218,40 +223,44 @@ func (s *scene) mustNotHave(kind delivery.Kind) {
 }
 
 func TestGapsThatAreOffFetchNothing(t *testing.T) {
-	s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
-		cfg.Gaps.Off = true
-		cfg.Push.Topics = []string{"devices/+/events"}
-		cfg.Provider.Dialect.EventTopic, cfg.Provider.Dialect.StatusTopic = "", ""
-	}).furnish().signIn().begun()
-	lost := s.outage(true)
-	for i, o := range s.all {
-		subscribed(t, s.p, o)
-		live := s.publish(i)
-		eventually(t, "live messages go on", func() bool { return s.has(&s.box, live) == perList })
-		if n := s.has(&s.box, lost[i]); n > 0 || s.of(i).Condition().Gap != nil {
-			t.Errorf("%d events were fetched; the gap is %+v", n, s.of(i).Condition().Gap)
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, certainties[0], func(cfg *fdsclient.Config) {
+			cfg.Gaps.Off = true
+			cfg.Push.Topics = []string{"devices/+/events"}
+			cfg.Provider.Dialect.EventTopic, cfg.Provider.Dialect.StatusTopic = "", ""
+		}).furnish().signIn().begun()
+		lost := s.outage(true)
+		for i, o := range s.all {
+			subscribed(t, s.p, o)
+			live := s.publish(i)
+			eventually(t, "live messages go on", func() bool { return s.has(&s.box, live) == perList })
+			if n := s.has(&s.box, lost[i]); n > 0 || s.of(i).Condition().Gap != nil {
+				t.Errorf("%d events were fetched; the gap is %+v", n, s.of(i).Condition().Gap)
+			}
 		}
-	}
-	s.gaps.mu.Lock()
-	defer s.gaps.mu.Unlock()
-	if log := s.log.String(); len(s.gaps.events) > 0 || strings.Contains(log, "list read") || strings.Contains(log, "EventTopic") {
-		t.Errorf("%d events of gaps; the log is %s", len(s.gaps.events), log)
-	}
+		s.gaps.mu.Lock()
+		defer s.gaps.mu.Unlock()
+		if log := s.log.String(); len(s.gaps.events) > 0 || strings.Contains(log, "list read") || strings.Contains(log, "EventTopic") {
+			t.Errorf("%d events of gaps; the log is %s", len(s.gaps.events), log)
+		}
+	})
 }
 
 func TestATrustedSessionIsNoOutageAndALostOneIs(t *testing.T) {
-	s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true }).furnish().signIn().begun()
-	kept := s.outage(false)
-	for i := range s.all {
-		eventually(t, "what the sessions kept", func() bool { return s.has(&s.box, kept[i]) == perList })
-	}
-	if n := len(s.gaps.all(fdsclient.GapOpened)); n > 0 || strings.Contains(s.log.String(), "list read") {
-		t.Errorf("%d gaps, though the sessions were kept", n)
-	}
-	lost := s.outage(true)
-	for i := range s.all {
-		eventually(t, "what the sessions lost", func() bool { return s.has(&s.box, lost[i]) == perList })
-	}
-	eventually(t, "the gaps closed", func() bool { return len(s.gaps.all(fdsclient.GapClosed)) == len(s.all) })
-	s.onlyOwn(&s.box)
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, certainties[0], func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true }).furnish().signIn().begun()
+		kept := s.outage(false)
+		for i := range s.all {
+			eventually(t, "what the sessions kept", func() bool { return s.has(&s.box, kept[i]) == perList })
+		}
+		if n := len(s.gaps.all(fdsclient.GapOpened)); n > 0 || strings.Contains(s.log.String(), "list read") {
+			t.Errorf("%d gaps, though the sessions were kept", n)
+		}
+		lost := s.outage(true)
+		for i := range s.all {
+			eventually(t, "what the sessions lost", func() bool { return s.has(&s.box, lost[i]) == perList })
+		}
+		eventually(t, "the gaps closed", func() bool { return len(s.gaps.all(fdsclient.GapClosed)) == len(s.all) })
+		s.onlyOwn(&s.box)
+	})
 }
