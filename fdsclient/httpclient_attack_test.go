@@ -3,40 +3,24 @@ package fdsclient_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
-	"github.com/fds-sdk/fds-go/internal/realtest"
+	"github.com/fds-sdk/fds-go/pull"
 )
-
-// ownAPI has a Web API of the test's own in the place of that of p, which signs in.
-func ownAPI(t *testing.T, p *fdstest.Provider, handler http.HandlerFunc) fdsclient.Config {
-	t.Helper()
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	cfg := configure(t, p)
-	roots := p.RootCAs()
-	roots.AddCert(server.Certificate())
-	cfg.Provider.Roots = realtest.Trusting(roots)
-	cfg.Provider.APIURL = server.URL
-	return cfg
-}
 
 // trackedBody counts how often it is closed.
 type trackedBody struct {
@@ -115,99 +99,107 @@ func TestAttackARefusedRequestForgesNoLine(t *testing.T) {
 	}
 }
 
+// metered counts the bytes that are read of a connection.
+type metered struct {
+	net.Conn
+	read *atomic.Int64
+}
+
+func (m metered) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	m.read.Add(int64(n))
+	return n, err
+}
+
 // TestAttackAWebAPIThatAlwaysChallengesIsNotAskedForEver: each answer has another nonce,
 // and a body without end.
 func TestAttackAWebAPIThatAlwaysChallengesIsNotAskedForEver(t *testing.T) {
 	const most = 3 // a nonce, a renewed token, and that is all
 	for name, dpop := range map[string]bool{"a nonce": true, "a token": false} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, fdstest.Options{DPoP: fdstest.Optional})
-			var asked, sent, at atomic.Int64
-			cfg := ownAPI(t, p, func(w http.ResponseWriter, r *http.Request) {
-				n := asked.Add(1)
-				at.Add(1)
-				defer at.Add(-1)
-				if n > 10*most {
-					panic(http.ErrAbortHandler)
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{DPoP: fdstest.Optional})
+				cfg := configure(t, p)
+				cfg.Application.DPoP = dpop
+				var read atomic.Int64
+				cfg.Provider.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := bubbleNetwork.Dial(ctx, network, address)
+					return metered{conn, &read}, err
 				}
-				w.Header().Set("Content-Type", "application/json")
+				owner := signIn(t, open(t, cfg), p)[0]
 				if dpop {
-					w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
-					w.Header().Set("DPoP-Nonce", fmt.Sprint("nonce-", n))
+					inject(t, p, fdstest.AnotherNonce(fdstest.APIEndpoint))
+				} else {
+					inject(t, p, fdstest.Unauthorized(fdstest.APIEndpoint))
 				}
-				w.WriteHeader(http.StatusUnauthorized)
-				for r.Context().Err() == nil {
-					written, err := io.WriteString(w, strings.Repeat("x", 32<<10))
-					sent.Add(int64(written))
-					if err != nil {
-						return
-					}
+				inject(t, p, fdstest.Endless(fdstest.APIEndpoint))
+				read.Store(0)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Provider.APIURL+"/fds/v2/spaces", nil)
+				if err != nil {
+					t.Fatal(err)
 				}
+				response, err := owner.RoundTripper().RoundTrip(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := p.Requests(fdstest.APIEndpoint); response.StatusCode != http.StatusUnauthorized || n < 2 || n > most {
+					t.Errorf("status %d after %d requests", response.StatusCode, n)
+				}
+				// What lies in the buffers of the network counts as read.
+				if n := read.Load(); n > most*(16<<20) {
+					t.Errorf("%d MiB were read of refusals", n>>20)
+				}
+				atWork := func() int { return goroutinesIn("fdstest.(*webServer).ServeHTTP") }
+				eventually(t, "all refusals but the last are closed", func() bool { return atWork() == 1 })
+				response.Body.Close()
+				eventually(t, "the last is", func() bool { return atWork() == 0 })
 			})
-			cfg.Application.DPoP = dpop
-			owner := signIn(t, open(t, cfg), p)[0]
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Provider.APIURL+"/fds/v2/spaces", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := owner.RoundTripper().RoundTrip(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := asked.Load(); response.StatusCode != http.StatusUnauthorized || n < 2 || n > most {
-				t.Errorf("status %d after %d requests", response.StatusCode, n)
-			}
-			// What lies in the buffers of the network counts as sent.
-			if n := sent.Load(); n > most*(16<<20) {
-				t.Errorf("%d MiB were read of refusals", n>>20)
-			}
-			eventually(t, "all refusals but the last are closed", func() bool { return at.Load() <= 1 })
-			response.Body.Close()
-			eventually(t, "the last is", func() bool { return at.Load() == 0 })
 		})
 	}
 }
 
 // TestAttackARequestWhoseBodyCannotBeSentAgainIsSentOnce: half of it would be.
 func TestAttackARequestWhoseBodyCannotBeSentAgainIsSentOnce(t *testing.T) {
+	const tag = `{"generic":{"note":"all of it"}}`
 	for name, c := range map[string]struct {
 		again bool // its body can be had again
-		want  []string
+		want  int
 	}{
-		"once": {false, []string{"all of it"}},
-		"more": {true, []string{"all of it", "all of it", "all of it"}}, // while the token may be too young
+		"once": {false, 1},
+		"more": {true, 3}, // while the token may be too young
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, fdstest.Options{})
-			bodies := make(chan string, 10)
-			cfg := ownAPI(t, p, func(w http.ResponseWriter, r *http.Request) {
-				body, _ := io.ReadAll(r.Body)
-				bodies <- string(body)
-				w.WriteHeader(http.StatusUnauthorized)
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				owner := signIn(t, open(t, configure(t, p)), p)[0]
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.APIURL()+"/fds/v2/tag", io.NopCloser(strings.NewReader(tag)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("Content-Type", "application/json")
+				if c.again {
+					request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(tag)), nil }
+				}
+				off := inject(t, p, fdstest.AnswerAfterWork(fdstest.APIEndpoint, http.StatusUnauthorized, "", ""))
+				response, err := owner.RoundTripper().RoundTrip(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response.Body.Close()
+				off()
+				asked := p.Requests(fdstest.APIEndpoint)
+				made, err := pull.Collect(owner.Pull().Tags(t.Context(), pull.Query{}))
+				if response.StatusCode != http.StatusUnauthorized || err != nil || asked != c.want || len(made) != c.want {
+					t.Errorf("status %d after %d requests, by which %d tags were made, %v; want %d", response.StatusCode, asked, len(made), err, c.want)
+				}
+				for _, made := range made {
+					if !strings.Contains(string(made.Raw()), `"note":"all of it"`) {
+						t.Errorf("a tag was made of a part of the body: %s", made.Raw())
+					}
+				}
 			})
-			owner := signIn(t, open(t, cfg), p)[0]
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, cfg.Provider.APIURL+"/fds/v2/tag", io.NopCloser(strings.NewReader("all of it")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.again {
-				request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("all of it")), nil }
-			}
-			response, err := owner.RoundTripper().RoundTrip(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response.Body.Close()
-			close(bodies)
-			var got []string
-			for body := range bodies {
-				got = append(got, body)
-			}
-			if response.StatusCode != http.StatusUnauthorized || fmt.Sprint(got) != fmt.Sprint(c.want) {
-				t.Errorf("status %d for %q, want %q", response.StatusCode, got, c.want)
-			}
 		})
 	}
 }
