@@ -3,11 +3,10 @@ package fdsclient_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -34,7 +33,7 @@ type parts struct {
 
 func TestOneOwnerEndToEnd(t *testing.T) {
 	t.Run("on the provider in a box", func(t *testing.T) {
-		endToEnd(t, boxParts(t), tokenstore.OpenMemory())
+		synctest.Test(t, func(t *testing.T) { endToEnd(t, boxParts(t), tokenstore.OpenMemory()) })
 	})
 	t.Run("on oidc-provider, Mosquitto and a Secret Service", func(t *testing.T) {
 		real := realParts(t)
@@ -51,7 +50,7 @@ func boxParts(t *testing.T) parts {
 	t.Helper()
 	p := start(t, fdstest.Options{Devices: 3, AccessTokenLifetime: 5 * time.Second})
 	return parts{
-		provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots},
+		provider:     providerOf(p),
 		clientID:     p.PublicApplication().ID,
 		certificates: certificatesOf(p),
 		approve:      func(ctx context.Context, url string) error { return p.Approve(ctx, url) },
@@ -65,14 +64,13 @@ func boxParts(t *testing.T) parts {
 func realParts(t *testing.T) parts {
 	t.Helper()
 	broker := realtest.Mosquitto(t, realtest.MosquittoOptions{})
-	server := realtest.OIDCProvider(t, realtest.OIDCOptions{CA: broker.CA, AccessTokenTTL: 5 * time.Second})
-	roots := server.RootCAs
-	api := httptest.NewUnstartedServer(webAPI(t, server))
-	api.TLS = &tls.Config{Certificates: []tls.Certificate{broker.CA.IssueCertificate("api", realtest.CertificateOptions{Hosts: []string{"127.0.0.1"}}).TLS}}
-	api.StartTLS()
-	t.Cleanup(api.Close)
+	owner := fdstest.Owner{Spelling: fds.NewSubscriptionID().String()}
+	server := realtest.OIDCProvider(t, realtest.OIDCOptions{CA: broker.CA, SubscriptionIDs: []string{owner.Spelling}, AccessTokenTTL: 5 * time.Second})
+	api := start(t, fdstest.Options{Owners: []fdstest.Owner{owner}, Devices: 3, VerifyToken: verify(t, server)})
+	roots := api.RootCAs()
+	roots.AppendCertsFromPEM(server.CAPEM)
 	return parts{
-		provider: fdsclient.Provider{Issuer: server.Issuer, APIURL: api.URL, BrokerURL: broker.URL, Roots: realtest.Trusting(roots)},
+		provider: fdsclient.Provider{Issuer: server.Issuer, APIURL: api.APIURL(), BrokerURL: broker.URL, Roots: realtest.Trusting(roots)},
 		clientID: server.Public.ID,
 		certificates: certificateFunc(func(_ context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 			c := broker.IssueCertificate(owner.SubscriptionID.String(), realtest.CertificateOptions{}).TLS
@@ -92,37 +90,28 @@ func realParts(t *testing.T) parts {
 	}
 }
 
-// webAPI serves three devices to whoever shows an access token of the server
-// that names a subscription ID: go-oidc checks its signature, issuer, audience
-// and expiry.
-func webAPI(t *testing.T, server *realtest.OIDC) http.Handler {
+// verify returns whose data an access token of the server reads: go-oidc checks its
+// signature, issuer, audience and expiry.
+func verify(t *testing.T, server *realtest.OIDC) func(ctx context.Context, token string) ([]fds.SubscriptionID, error) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.RootCAs, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := oidc.ClientContext(r.Context(), client)
-		w.Header().Set("Content-Type", "application/json")
+	return func(ctx context.Context, token string) ([]fds.SubscriptionID, error) {
+		ctx = oidc.ClientContext(ctx, client)
 		provider, err := oidc.NewProvider(ctx, server.Issuer)
 		if err != nil {
 			t.Error(err)
-			w.WriteHeader(http.StatusInternalServerError)
-			return
+			return nil, err
 		}
-		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		checked, err := provider.Verifier(&oidc.Config{ClientID: server.Resource}).Verify(ctx, bearer)
+		checked, err := provider.Verifier(&oidc.Config{ClientID: server.Resource}).Verify(ctx, token)
+		if err != nil {
+			return nil, err
+		}
 		var claims struct {
 			SubscriptionID fds.SubscriptionID `json:"subscription_id"`
 		}
-		if err != nil || checked.Claims(&claims) != nil || claims.SubscriptionID.IsZero() || r.URL.Path != "/fds/v2/specifications" {
-			w.WriteHeader(http.StatusUnauthorized)
-			_, _ = w.Write([]byte(`{"status":401,"message":"unauthorized_request"}`))
-			return
-		}
-		var devices []map[string]any
-		for _, id := range []string{"A_1", "A_2", "A_3"} {
-			devices = append(devices, map[string]any{"device_id": id, "generic": map[string]any{"device_type": "dispenser"}})
-		}
-		_ = json.NewEncoder(w).Encode(devices)
-	})
+		err = checked.Claims(&claims)
+		return []fds.SubscriptionID{claims.SubscriptionID}, err
+	}
 }
 
 // endToEnd is the main job: sign in, restart, read, receive, renew, sign out.

@@ -52,17 +52,24 @@ func inBubble() bool { return time.Now().Year() == 2000 }
 func configure(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	t.Helper()
 	cfg := fdsclient.Config{
-		Provider:     fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots, Dialect: fds.Dialect{SubscriptionMember: p.Dialect().SubscriptionMember}},
+		Provider:     providerOf(p),
 		Application:  fdsclient.Application{Name: "test", ClientID: p.PublicApplication().ID},
 		Store:        tokenstore.OpenMemory(),
 		State:        &statestore.Memory{},
 		Certificates: certificatesOf(p),
 		Logger:       slog.New(slog.NewTextHandler(&testLog{t: t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	if inBubble() {
-		cfg.Provider.Dial = bubbleNetwork.Dial
-	}
+	cfg.Provider.Dialect.SubscriptionMember = p.Dialect().SubscriptionMember
 	return cfg
+}
+
+// providerOf tells a Client where p is.
+func providerOf(p *fdstest.Provider) fdsclient.Provider {
+	provider := fdsclient.Provider{Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(), Roots: p.Roots}
+	if inBubble() {
+		provider.Dial = bubbleNetwork.Dial
+	}
+	return provider
 }
 
 // open makes a Client that ends with the test.

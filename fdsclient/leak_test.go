@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -57,39 +58,43 @@ func (e *everything) leaked(secrets []string) int {
 }
 
 func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
-	t.Run("on the provider in a box", func(t *testing.T) { leakTest(t, boxParts(t)) })
+	t.Run("on the provider in a box", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { leakTest(t, boxParts(t)) })
+	})
 	t.Run("on oidc-provider and Mosquitto", func(t *testing.T) { leakTest(t, realParts(t)) })
 	t.Run("when everything goes wrong", func(t *testing.T) {
-		p := start(t, fdstest.Options{Devices: 3})
-		var all everything
-		for _, fault := range []fdstest.Fault{
-			fdstest.Answer(fdstest.TokenEndpoint, 500, "text/html", "<h1>"), fdstest.Truncated(fdstest.TokenEndpoint),
-			fdstest.Endless(fdstest.TokenEndpoint), fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"),
-			fdstest.TokenAnswerMember("token_type", "mac"), fdstest.TokenAnswerMember("expires_in", "soon"), fdstest.TokenSubscription("x"),
-			fdstest.IDTokenClaim("nonce", "other"), fdstest.ResponseIssuer("https://evil.example"), fdstest.DropAfterWork(fdstest.TokenEndpoint),
-			fdstest.Unauthorized(fdstest.APIEndpoint), fdstest.WebPage(fdstest.APIEndpoint),
-		} {
-			cfg := web(t, p)
-			cfg.Logger = slog.New(slog.NewJSONHandler(&all, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			client := open(t, cfg)
-			off := p.Inject(fault)
-			attempt, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{})
-			if err != nil {
-				t.Fatal(err)
+		synctest.Test(t, func(t *testing.T) {
+			p := start(t, fdstest.Options{Devices: 3})
+			var all everything
+			for _, fault := range []fdstest.Fault{
+				fdstest.Answer(fdstest.TokenEndpoint, 500, "text/html", "<h1>"), fdstest.Truncated(fdstest.TokenEndpoint),
+				fdstest.Endless(fdstest.TokenEndpoint), fdstest.Redirect(fdstest.TokenEndpoint, 307, "https://evil.example/"),
+				fdstest.TokenAnswerMember("token_type", "mac"), fdstest.TokenAnswerMember("expires_in", "soon"), fdstest.TokenSubscription("x"),
+				fdstest.IDTokenClaim("nonce", "other"), fdstest.ResponseIssuer("https://evil.example"), fdstest.DropAfterWork(fdstest.TokenEndpoint),
+				fdstest.Unauthorized(fdstest.APIEndpoint), fdstest.WebPage(fdstest.APIEndpoint),
+			} {
+				cfg := web(t, p)
+				cfg.Logger = slog.New(slog.NewJSONHandler(&all, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				client := open(t, cfg)
+				off := p.Inject(fault)
+				attempt, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				callback, err := p.ApproveCallback(t.Context(), attempt.URL())
+				if err != nil {
+					t.Fatal(err)
+				}
+				owners, err := client.FinishSignIn(t.Context(), attempt, callback)
+				all.print(attempt, owners, err)
+				for _, o := range owners {
+					_, err := pull.Collect(o.Pull().Specifications(t.Context(), pull.Query{}))
+					all.print(o, err)
+				}
+				off()
 			}
-			callback, err := p.ApproveCallback(t.Context(), attempt.URL())
-			if err != nil {
-				t.Fatal(err)
-			}
-			owners, err := client.FinishSignIn(t.Context(), attempt, callback)
-			all.print(attempt, owners, err)
-			for _, o := range owners {
-				_, err := pull.Collect(o.Pull().Specifications(t.Context(), pull.Query{}))
-				all.print(o, err)
-			}
-			off()
-		}
-		judge(t, &all, p.Secrets())
+			judge(t, &all, p.Secrets())
+		})
 	})
 }
 

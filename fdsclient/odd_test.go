@@ -58,35 +58,53 @@ func TestWhatIsOddAndHarmlessCostsNoSignIn(t *testing.T) {
 		"metadata":      fdstest.OddMetadata(),
 		"key sets":      fdstest.OddKeySets(),
 		"ID tokens":     fdstest.OddIDTokens(),
-		"redirects":     fdstest.OddRedirects(),
 	} {
 		for _, odd := range odds {
 			t.Run(list+"/"+odd.Name, func(t *testing.T) {
-				t.Parallel()
-				p := start(t, fdstest.Options{})
-				client := open(t, configure(t, p))
-				defer p.Inject(odd.Fault)()
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-				defer cancel()
-				options := approve(p)
-				if list == "redirects" && !odd.Harmless { // one that is ignored would be waited for in vain
-					options.OpenBrowser = func(ctx context.Context, url string) error {
-						defer cancel()
-						return p.Approve(ctx, url)
+				synctest.Test(t, func(t *testing.T) {
+					p := start(t, fdstest.Options{})
+					client := open(t, web(t, p))
+					defer p.Inject(odd.Fault)()
+					attempt, err := client.BeginSignIn(t.Context(), fdsclient.SignInOptions{})
+					var owners []*fdsclient.Owner
+					if err == nil {
+						callback, denied := p.ApproveCallback(t.Context(), attempt.URL())
+						if denied != nil {
+							t.Fatal(denied)
+						}
+						owners, err = client.FinishSignIn(t.Context(), attempt, callback)
 					}
-				}
-				owners, err := client.SignIn(ctx, options)
-				switch {
-				case odd.Harmless && err != nil:
-					t.Error(err)
-				case !odd.Harmless && err == nil && list != "token answers":
-					t.Errorf("%v are signed in", owners)
-				}
-				if known, err := client.Owners(t.Context()); err != nil || len(known) != len(owners) {
-					t.Errorf("%v are known, %v are signed in; %v", known, owners, err)
-				}
+					signedIn(t, client, owners, err, odd.Harmless, !odd.Harmless && list != "token answers")
+				})
 			})
 		}
+	}
+	for _, odd := range fdstest.OddRedirects() {
+		t.Run("redirects/"+odd.Name, func(t *testing.T) { // they come by TCP
+			p := start(t, fdstest.Options{})
+			client := open(t, configure(t, p))
+			defer p.Inject(odd.Fault)()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			options := approve(p)
+			if !odd.Harmless { // one that is ignored would be waited for in vain
+				options.OpenBrowser = func(ctx context.Context, url string) error {
+					defer cancel()
+					return p.Approve(ctx, url)
+				}
+			}
+			owners, err := client.SignIn(ctx, options)
+			signedIn(t, client, owners, err, odd.Harmless, !odd.Harmless)
+		})
+	}
+}
+
+// signedIn checks how a sign-in ended.
+func signedIn(t *testing.T, client *fdsclient.Client, owners []*fdsclient.Owner, err error, must, mustNot bool) {
+	t.Helper()
+	known, unknown := client.Owners(t.Context())
+	if must && err != nil || mustNot && err == nil || unknown != nil || len(known) != len(owners) {
+		t.Errorf("%v are signed in, %v; known are %v, %v", owners, err, known, unknown)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
@@ -35,65 +36,67 @@ func (l *lines) with(what string) (n int) {
 }
 
 func TestARestartOfOwnersWhoseSessionsWereKeptIsQuiet(t *testing.T) {
-	const owners = 20
-	var all []fdstest.Owner
-	for range owners {
-		all = append(all, fdstest.Owner{Spelling: fds.NewSubscriptionID().String()})
-	}
-	p := start(t, fdstest.Options{Owners: all})
-	cfg := configure(t, p)
-	cfg.Provider.Dialect = p.Dialect()
-	gaps := &gapLog{}
-	cfg.Hooks = []any{gaps}
-	first := open(t, cfg)
-	var box inbox
-	var publishers []*events
-	for _, o := range p.Owners() {
-		signIn(t, first, p, o)
-		publishers = append(publishers, &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }})
-	}
-	stop := runClient(t, first, box.handle)
-	for i, o := range p.Owners() {
-		subscribed(t, p, o)
-		publishers[i].publish(3)
-		publishers[i].arrive(&box)
-	}
-	stop()
-	first.Close()
+	synctest.Test(t, func(t *testing.T) {
+		const owners = 20
+		var all []fdstest.Owner
+		for range owners {
+			all = append(all, fdstest.Owner{Spelling: fds.NewSubscriptionID().String()})
+		}
+		p := start(t, fdstest.Options{Owners: all})
+		cfg := configure(t, p)
+		cfg.Provider.Dialect = p.Dialect()
+		gaps := &gapLog{}
+		cfg.Hooks = []any{gaps}
+		first := open(t, cfg)
+		var box inbox
+		var publishers []*events
+		for _, o := range p.Owners() {
+			signIn(t, first, p, o)
+			publishers = append(publishers, &events{t: t, dialect: boxDialect, send: func(item []byte) error { return p.AddEvent(o, item) }})
+		}
+		stop := runClient(t, first, box.handle)
+		for i, o := range p.Owners() {
+			subscribed(t, p, o)
+			publishers[i].publish(3)
+			publishers[i].arrive(&box)
+		}
+		stop()
+		first.Close()
 
-	asked, connects := p.Requests(fdstest.APIEndpoint), p.Subscriber(p.Owners()[0]).Connects
-	had := len(box.from(delivery.FromPush))
-	log := &lines{}
-	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	again := open(t, cfg)
-	stop = runClient(t, again, box.handle)
-	for _, o := range p.Owners() {
-		eventually(t, "connected again", func() bool { s := p.Subscriber(o); return s.Connected && s.Connects > connects })
-	}
-	eventually(t, "looked through", func() bool { return log.with("nothing was missed since the last run") == owners })
-	for _, e := range publishers {
-		e.publish(1)
-		e.arrive(&box)
-	}
-	stop()
-	if n := p.Requests(fdstest.APIEndpoint) - asked; n > owners {
-		t.Errorf("%d requests for %d owners", n, owners)
-	}
-	if n := len(box.from(delivery.FromPush)) - had; n != owners {
-		t.Errorf("%d messages for %d that are new", n, owners)
-	}
-	if fetched := box.from(delivery.FromBackfill); len(fetched) > 0 {
-		t.Errorf("%d messages were handed over again", len(fetched))
-	}
-	if told := gaps.all(fdsclient.GapOpened); len(told) > 0 {
-		t.Errorf("%d gaps are told of, such as %+v", len(told), told[0])
-	}
-	if n := log.with("level=WARN"); n > 0 || log.with("level=INFO") != owners {
-		t.Errorf("the log has %s", log.text.String())
-	}
-	if n := log.with("level=INFO msg=\"push: connected\" session_present=true owner.issuer=" + p.Issuer() + " owner.subscription_id="); n != owners {
-		t.Errorf("%d lines name their owner: %s", n, log.text.String())
-	}
+		asked, connects := p.Requests(fdstest.APIEndpoint), p.Subscriber(p.Owners()[0]).Connects
+		had := len(box.from(delivery.FromPush))
+		log := &lines{}
+		cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		again := open(t, cfg)
+		stop = runClient(t, again, box.handle)
+		for _, o := range p.Owners() {
+			eventually(t, "connected again", func() bool { s := p.Subscriber(o); return s.Connected && s.Connects > connects })
+		}
+		eventually(t, "looked through", func() bool { return log.with("nothing was missed since the last run") == owners })
+		for _, e := range publishers {
+			e.publish(1)
+			e.arrive(&box)
+		}
+		stop()
+		if n := p.Requests(fdstest.APIEndpoint) - asked; n > owners {
+			t.Errorf("%d requests for %d owners", n, owners)
+		}
+		if n := len(box.from(delivery.FromPush)) - had; n != owners {
+			t.Errorf("%d messages for %d that are new", n, owners)
+		}
+		if fetched := box.from(delivery.FromBackfill); len(fetched) > 0 {
+			t.Errorf("%d messages were handed over again", len(fetched))
+		}
+		if told := gaps.all(fdsclient.GapOpened); len(told) > 0 {
+			t.Errorf("%d gaps are told of, such as %+v", len(told), told[0])
+		}
+		if n := log.with("level=WARN"); n > 0 || log.with("level=INFO") != owners {
+			t.Errorf("the log has %s", log.text.String())
+		}
+		if n := log.with("level=INFO msg=\"push: connected\" session_present=true owner.issuer=" + p.Issuer() + " owner.subscription_id="); n != owners {
+			t.Errorf("%d lines name their owner: %s", n, log.text.String())
+		}
+	})
 }
 
 func TestAConnectionThatIsMadeAnewForACertificateIsNoOutage(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -198,35 +199,37 @@ func TestWhoCannotBeListedIsNotTakenForSignedOut(t *testing.T) {
 }
 
 func TestAHandlerMaySignItsOwnerOut(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	client := open(t, cfg)
-	owner := signIn(t, client, p)[0]
-	results := make(chan error, 1)
-	var first sync.Once
-	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
-		first.Do(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
-			defer cancel()
-			results <- owner.SignOut(ctx)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		client := open(t, cfg)
+		owner := signIn(t, client, p)[0]
+		results := make(chan error, 1)
+		var first sync.Once
+		runClient(t, client, func(ctx context.Context, m delivery.Message) error {
+			first.Do(func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
+				defer cancel()
+				results <- owner.SignOut(ctx)
+			})
+			return nil
 		})
-		return nil
-	})
-	box := p.Owners()[0]
-	eventually(t, "the owner connected", func() bool { return len(p.Subscriber(box).Subscriptions) > 0 })
-	publish(t, p, box, `1`)
-	select {
-	case err := <-results:
-		var result *fdsclient.SignOutError
-		if !errors.As(err, &result) || !result.Revoked || !result.Deleted {
-			t.Errorf("error %v", err)
+		box := p.Owners()[0]
+		eventually(t, "the owner connected", func() bool { return len(p.Subscriber(box).Subscriptions) > 0 })
+		publish(t, p, box, `1`)
+		select {
+		case err := <-results:
+			var result *fdsclient.SignOutError
+			if !errors.As(err, &result) || !result.Revoked || !result.Deleted {
+				t.Errorf("error %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the handler waits for its own end")
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the handler waits for its own end")
-	}
-	if owners, err := client.Owners(t.Context()); err != nil || len(owners) != 0 {
-		t.Errorf("still signed in: %v, %v", owners, err)
-	}
+		if owners, err := client.Owners(t.Context()); err != nil || len(owners) != 0 {
+			t.Errorf("still signed in: %v, %v", owners, err)
+		}
+	})
 }
 
 func TestAGrantIsKeptThoughTheUserLeavesAfterTheExchange(t *testing.T) {
@@ -260,28 +263,30 @@ func (s expiring) Save(ctx context.Context, g tokenstore.Grant) (string, error) 
 // The one client tries again by itself whenever it likes: until the newer grant is
 // stored its store must take nothing, and the token of that grant must not serve.
 func TestATokenSavedLateDoesNotReplaceANewerGrant(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &watchedStore{Store: cfg.Store}
-	cfg.Store = expiring{cfg.Store}
-	elsewhere := open(t, cfg)
-	signIn(t, elsewhere, p)
-	cfg.Store = store
-	store.failing.Store(true)
-	_, owner := restart(t, cfg)
-	if _, err := owner.Token(t.Context()); err == nil {
-		t.Fatal("a token was given out that is not saved")
-	}
-	signIn(t, elsewhere, p)
-	newest := stored(t, store)
-	store.failing.Store(false)
-	eventually(t, "a token of the new grant", func() bool {
-		_, err := owner.Token(t.Context())
-		return err == nil
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		store := &watchedStore{Store: cfg.Store}
+		cfg.Store = expiring{cfg.Store}
+		elsewhere := open(t, cfg)
+		signIn(t, elsewhere, p)
+		cfg.Store = store
+		store.failing.Store(true)
+		_, owner := restart(t, cfg)
+		if _, err := owner.Token(t.Context()); err == nil {
+			t.Fatal("a token was given out that is not saved")
+		}
+		signIn(t, elsewhere, p)
+		newest := stored(t, store)
+		store.failing.Store(false)
+		eventually(t, "a token of the new grant", func() bool {
+			_, err := owner.Token(t.Context())
+			return err == nil
+		})
+		if got := stored(t, store); !got.Created.Equal(newest.Created) || got.RefreshToken.Equal(newest.RefreshToken) {
+			t.Error("the token of the grant before has replaced the new one")
+		}
 	})
-	if got := stored(t, store); !got.Created.Equal(newest.Created) || got.RefreshToken.Equal(newest.RefreshToken) {
-		t.Error("the token of the grant before has replaced the new one")
-	}
 }
 
 func TestAnAttemptIsItsApplicationsOwn(t *testing.T) {

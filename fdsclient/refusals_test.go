@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -173,19 +174,23 @@ func TestAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
 }
 
 func TestKeysThatCannotBeHadAreTheProvidersFaultAndNotShown(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	for name, fault := range map[string]fdstest.Fault{
-		"an error":  fdstest.Answer(fdstest.KeysEndpoint, 500, "text/plain", "internal detail"),
-		"a page":    fdstest.Answer(fdstest.KeysEndpoint, 200, "text/html", "<p>internal detail"),
-		"a cut off": fdstest.DropBeforeWork(fdstest.KeysEndpoint),
-	} {
-		off := p.Inject(fault)
-		_, err := open(t, configure(t, p)).SignIn(t.Context(), approve(p))
-		if !errors.Is(err, fds.ErrUnavailable) || !fdsclient.Retryable(err) || strings.Contains(err.Error(), "internal detail") {
-			t.Errorf("%s: %v", name, err)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		for name, fault := range map[string]fdstest.Fault{
+			"an error":  fdstest.Answer(fdstest.KeysEndpoint, 500, "text/plain", "internal detail"),
+			"a page":    fdstest.Answer(fdstest.KeysEndpoint, 200, "text/html", "<p>internal detail"),
+			"a cut off": fdstest.DropBeforeWork(fdstest.KeysEndpoint),
+		} {
+			off := p.Inject(fault)
+			client := open(t, web(t, p))
+			attempt, callback := begun(t, client, p)
+			_, err := client.FinishSignIn(t.Context(), attempt, callback)
+			if !errors.Is(err, fds.ErrUnavailable) || !fdsclient.Retryable(err) || strings.Contains(err.Error(), "internal detail") {
+				t.Errorf("%s: %v", name, err)
+			}
+			off()
 		}
-		off()
-	}
+	})
 }
 
 func TestAnAnswerThatSpeaksOfNoLivesIsRenewedInPeace(t *testing.T) {
@@ -256,35 +261,37 @@ func TestCloseWaitsForASignInThatHasItsRedirect(t *testing.T) {
 }
 
 func TestCloseSavesWhatTheStoreWouldNotTakeBefore(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &watchedStore{Store: cfg.Store}
-	cfg.Store = store
-	signIn(t, open(t, cfg), p)
-	unsaved := func() *fdsclient.Client {
-		expire(t, store)
-		store.failing.Store(true)
-		client, owner := restart(t, cfg)
-		if _, err := owner.Token(t.Context()); err == nil {
-			t.Fatal("a token was given out that is not saved")
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		store := &watchedStore{Store: cfg.Store}
+		cfg.Store = store
+		signIn(t, open(t, cfg), p)
+		unsaved := func() *fdsclient.Client {
+			expire(t, store)
+			store.failing.Store(true)
+			client, owner := restart(t, cfg)
+			if _, err := owner.Token(t.Context()); err == nil {
+				t.Fatal("a token was given out that is not saved")
+			}
+			return client
 		}
-		return client
-	}
-	client := unsaved()
-	spent := stored(t, store).RefreshToken
-	store.failing.Store(false)
-	if err := client.Close(); err != nil {
-		t.Error(err)
-	}
-	if stored(t, store).RefreshToken.Equal(spent) {
-		t.Error("the spent refresh token is still stored")
-	}
-	_, owner := restart(t, cfg)
-	token(t, owner)
+		client := unsaved()
+		spent := stored(t, store).RefreshToken
+		store.failing.Store(false)
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		if stored(t, store).RefreshToken.Equal(spent) {
+			t.Error("the spent refresh token is still stored")
+		}
+		_, owner := restart(t, cfg)
+		token(t, owner)
 
-	if err := unsaved().Close(); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "sign in again") {
-		t.Errorf("closing with a store that takes nothing: %v", err)
-	}
+		if err := unsaved().Close(); !errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "sign in again") {
+			t.Errorf("closing with a store that takes nothing: %v", err)
+		}
+	})
 }
 
 func TestASignOutRevokesTheTokenThatCouldNotBeSaved(t *testing.T) {
@@ -292,13 +299,13 @@ func TestASignOutRevokesTheTokenThatCouldNotBeSaved(t *testing.T) {
 	cfg := configure(t, p)
 	store := &watchedStore{Store: cfg.Store}
 	cfg.Store = store
-	cfg.Provider.Endpoints.Revocation, _ = revocation(t, p, 0)
+	cfg.Provider.Endpoints.Revocation, _ = revocation(t, p)
 	signIn(t, open(t, cfg), p)
 	expire(t, store)
 	spent := stored(t, store).RefreshToken
 	store.failing.Store(true)
 
-	address, revoked := revocation(t, p, 0)
+	address, revoked := revocation(t, p)
 	cfg.Provider.Endpoints.Revocation = address
 	_, owner := restart(t, cfg)
 	if _, err := owner.Token(t.Context()); err == nil {
@@ -313,55 +320,58 @@ func TestASignOutRevokesTheTokenThatCouldNotBeSaved(t *testing.T) {
 }
 
 func TestWhoSignedOutDoesNotComeBackWithATokenSavedLate(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	store := &watchedStore{Store: cfg.Store}
-	cfg.Store = store
-	all := p.Owners()
-	signIn(t, open(t, cfg), p, all...)
-	expire(t, store)
-	store.failing.Store(true)
-	client := open(t, cfg)
-	owners, err := client.Owners(t.Context())
-	if err != nil || len(owners) != 3 {
-		t.Fatalf("%v, %v", owners, err)
-	}
-	if _, err := owners[0].Token(t.Context()); err == nil {
-		t.Fatal("a token was given out that is not saved")
-	}
-	store.failing.Store(false)
-	if err := owners[0].SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) {
-		t.Fatal(err)
-	}
-	eventually(t, "a token of another owner", func() bool {
-		_, err := owners[1].Token(t.Context())
-		return err == nil
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		store := &watchedStore{Store: cfg.Store}
+		cfg.Store = store
+		all := p.Owners()
+		signIn(t, open(t, cfg), p, all...)
+		expire(t, store)
+		store.failing.Store(true)
+		client := open(t, cfg)
+		owners, err := client.Owners(t.Context())
+		if err != nil || len(owners) != 3 {
+			t.Fatalf("%v, %v", owners, err)
+		}
+		if _, err := owners[0].Token(t.Context()); err == nil {
+			t.Fatal("a token was given out that is not saved")
+		}
+		store.failing.Store(false)
+		if err := owners[0].SignOut(t.Context()); !errors.Is(err, fds.ErrGrantShared) {
+			t.Fatal(err)
+		}
+		eventually(t, "a token of another owner", func() bool {
+			_, err := owners[1].Token(t.Context())
+			return err == nil
+		})
+		if got := stored(t, store).Subscriptions; len(got) != 2 || slices.Contains(got, owners[0].Root().ClientID()) {
+			t.Errorf("stored for %v", got)
+		}
 	})
-	if got := stored(t, store).Subscriptions; len(got) != 2 || slices.Contains(got, owners[0].Root().ClientID()) {
-		t.Errorf("stored for %v", got)
-	}
 }
 
 func TestASignOutDeletesHereHoweverLongTheProviderTakes(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	cfg.Provider.Endpoints.Revocation, _ = revocation(t, p, 10*time.Second)
-	owner := signIn(t, open(t, cfg), p)[0]
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err := owner.SignOut(ctx)
-	var result *fdsclient.SignOutError
-	if !errors.As(err, &result) || result.Revoked || !result.Deleted || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error %v", err)
-	}
-	for range cfg.Store.List(context.Background()) {
-		t.Error("the grant is still stored")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		owner := signIn(t, open(t, cfg), p)[0]
+		inject(t, p, fdstest.Slow(fdstest.RevocationEndpoint, 10*time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		err := owner.SignOut(ctx)
+		var result *fdsclient.SignOutError
+		if !errors.As(err, &result) || result.Revoked || !result.Deleted || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %v", err)
+		}
+		for range cfg.Store.List(context.Background()) {
+			t.Error("the grant is still stored")
+		}
+	})
 }
 
-// revocation serves a revocation endpoint that takes its time and tells which
-// token it was shown.
-func revocation(t *testing.T, p *fdstest.Provider, takes time.Duration) (address string, shown <-chan string) {
+// revocation serves a revocation endpoint that tells which token it was shown.
+func revocation(t *testing.T, p *fdstest.Provider) (address string, shown <-chan string) {
 	t.Helper()
 	certificate, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "revocation", Hosts: []string{"127.0.0.1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
@@ -370,11 +380,6 @@ func revocation(t *testing.T, p *fdstest.Provider, takes time.Duration) (address
 	tokens := make(chan string, 10)
 	return serveTLS(t, certificate, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		tokens <- r.FormValue("token")
-		select {
-		case <-time.After(takes):
-		case <-r.Context().Done():
-			panic(http.ErrAbortHandler) // to return would be an HTTP 200, which may still arrive
-		}
 	})), tokens
 }
 

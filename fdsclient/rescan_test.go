@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -99,120 +100,126 @@ func (d *deletions) of(id fds.SubscriptionID) bool {
 // The listing of a folder does not show a grant that is stored during it, and not
 // the one that it replaces any more.
 func TestAnOwnerWhoSignsInDuringAListingIsNotRetired(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: fds.NewSecret(newIdentity(t))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, state := &staged{Store: folder}, &deletions{Store: cfg.State}
-	cfg.Store, cfg.State, cfg.Rescan = store, state, 100*time.Millisecond
-	client := open(t, cfg)
-	o := p.Owners()
-	signIn(t, client, p, o[0])
-	signIn(t, client, p, o[1])
-	var order []string
-	for e, err := range folder.List(t.Context()) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		folder, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: t.TempDir(), Identity: fds.NewSecret(newIdentity(t))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		order = append(order, e.Subscriptions...)
-	}
-	last, other := o[0], o[2]
-	if order[1] == o[1].Spelling {
-		last = o[1]
-	}
-	var box inbox
-	var ready atomic.Bool
-	runClient(t, client, func(ctx context.Context, m delivery.Message) error {
-		if !ready.Load() {
-			return errors.New("the database is down")
+		store, state := &staged{Store: folder}, &deletions{Store: cfg.State}
+		cfg.Store, cfg.State, cfg.Rescan = store, state, 100*time.Millisecond
+		client := open(t, cfg)
+		o := p.Owners()
+		signIn(t, client, p, o[0])
+		signIn(t, client, p, o[1])
+		var order []string
+		for e, err := range folder.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			order = append(order, e.Subscriptions...)
 		}
-		return box.handle(ctx, m)
-	})
-	subscribed(t, p, o[0])
-	subscribed(t, p, o[1])
+		last, other := o[0], o[2]
+		if order[1] == o[1].Spelling {
+			last = o[1]
+		}
+		var box inbox
+		var ready atomic.Bool
+		runClient(t, client, func(ctx context.Context, m delivery.Message) error {
+			if !ready.Load() {
+				return errors.New("the database is down")
+			}
+			return box.handle(ctx, m)
+		})
+		subscribed(t, p, o[0])
+		subscribed(t, p, o[1])
 
-	listed := holdListing(t, store, 1)
-	<-listed.reached
-	publish(t, p, last, `"waiting"`)
-	signIn(t, client, p, last, other)
-	listed.release()
-	subscribed(t, p, other)
-	listed.pass(t, 3)
-	ready.Store(true)
-	eventually(t, "what had come before", func() bool { return box.payloads(last.SubscriptionID) == `"waiting"` })
-	for _, owner := range o {
-		if state.of(owner.SubscriptionID) {
-			t.Errorf("the state of %s was deleted, who never signed out", owner.Spelling)
+		listed := holdListing(t, store, 1)
+		<-listed.reached
+		publish(t, p, last, `"waiting"`)
+		signIn(t, client, p, last, other)
+		listed.release()
+		subscribed(t, p, other)
+		listed.pass(t, 3)
+		ready.Store(true)
+		eventually(t, "what had come before", func() bool { return box.payloads(last.SubscriptionID) == `"waiting"` })
+		for _, owner := range o {
+			if state.of(owner.SubscriptionID) {
+				t.Errorf("the state of %s was deleted, who never signed out", owner.Spelling)
+			}
 		}
-	}
+	})
 }
 
 func TestAnOwnerWhoSignsOutDuringAListingIsNotConnectedAgain(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	client, elsewhere, store := rescanned(t, p, 300*time.Millisecond)
-	o, next := p.Owners()[0], p.Owners()[1]
-	owner := signIn(t, client, p, o)[0]
-	var box inbox
-	runClient(t, client, box.handle)
-	subscribed(t, p, o)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		client, elsewhere, store := rescanned(t, p, 300*time.Millisecond)
+		o, next := p.Owners()[0], p.Owners()[1]
+		owner := signIn(t, client, p, o)[0]
+		var box inbox
+		runClient(t, client, box.handle)
+		subscribed(t, p, o)
 
-	listed := holdListing(t, store, 1)
-	<-listed.reached
-	if err := owner.SignOut(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := p.Subscriber(o)
-	if before.Connected || before.Session {
-		t.Fatalf("after the sign-out %+v", before)
-	}
-	signIn(t, elsewhere, p, next)
-	listed.release()
-	subscribed(t, p, next) // found by the listing after that one
-	if s := p.Subscriber(o); s.Connects != before.Connects || s.Connected || s.Session {
-		t.Errorf("who signed out was connected %d times, and is: %+v", s.Connects-before.Connects, s)
-	}
-	owners, err := client.Owners(t.Context())
-	if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != next.SubscriptionID {
-		t.Errorf("signed in: %v, %v", owners, err)
-	}
-	if phase := owner.Connection().Phase; phase != push.Stopped {
-		t.Errorf("who signed out is %s", phase)
-	}
+		listed := holdListing(t, store, 1)
+		<-listed.reached
+		if err := owner.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := p.Subscriber(o)
+		if before.Connected || before.Session {
+			t.Fatalf("after the sign-out %+v", before)
+		}
+		signIn(t, elsewhere, p, next)
+		listed.release()
+		subscribed(t, p, next) // found by the listing after that one
+		if s := p.Subscriber(o); s.Connects != before.Connects || s.Connected || s.Session {
+			t.Errorf("who signed out was connected %d times, and is: %+v", s.Connects-before.Connects, s)
+		}
+		owners, err := client.Owners(t.Context())
+		if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != next.SubscriptionID {
+			t.Errorf("signed in: %v, %v", owners, err)
+		}
+		if phase := owner.Connection().Phase; phase != push.Stopped {
+			t.Errorf("who signed out is %s", phase)
+		}
+	})
 }
 
 func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	elsewhere, store := open(t, cfg), &staged{Store: cfg.Store} // with one state, by which the sign-out ends the session
-	cfg.Store, cfg.Rescan = store, 100*time.Millisecond
-	worker := open(t, cfg)
-	signIn(t, elsewhere, p)
-	o := p.Owners()[0]
-	var box inbox
-	runClient(t, worker, box.handle)
-	subscribed(t, p, o)
-	owner, err := worker.Owner(t.Context(), o.SubscriptionID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		elsewhere, store := open(t, cfg), &staged{Store: cfg.Store} // with one state, by which the sign-out ends the session
+		cfg.Store, cfg.Rescan = store, 100*time.Millisecond
+		worker := open(t, cfg)
+		signIn(t, elsewhere, p)
+		o := p.Owners()[0]
+		var box inbox
+		runClient(t, worker, box.handle)
+		subscribed(t, p, o)
+		owner, err := worker.Owner(t.Context(), o.SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
 
-	listed := holdListing(t, store, 0) // so that no listing comes between
-	<-listed.reached
-	there, err := elsewhere.Owner(t.Context(), o.SubscriptionID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := there.SignOut(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	signIn(t, elsewhere, p)
-	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
-	listed.release()
-	eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
-	publish(t, p, o, `1`)
-	eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+		listed := holdListing(t, store, 0) // so that no listing comes between
+		<-listed.reached
+		there, err := elsewhere.Owner(t.Context(), o.SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := there.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		signIn(t, elsewhere, p)
+		eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+		listed.release()
+		eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
+		publish(t, p, o, `1`)
+		eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+	})
 }
 
 func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
@@ -221,34 +228,36 @@ func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 		"elsewhere": func(_, elsewhere *fdsclient.Client) *fdsclient.Client { return elsewhere },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, fdstest.Options{})
-			client, _, store := rescanned(t, p, 50*time.Millisecond)
-			elsewhere := configure(t, p)
-			elsewhere.Store = store.Store // of another machine, whose claims nobody sees here
-			other := open(t, elsewhere)
-			owner := signIn(t, client, p)[0]
-			o := p.Owners()[0]
-			var box inbox
-			runClient(t, client, box.handle)
-			subscribed(t, p, o)
-			stop := runClient(t, other, box.handle)
-			eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
-			stop()
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				client, _, store := rescanned(t, p, 50*time.Millisecond)
+				elsewhere := configure(t, p)
+				elsewhere.Store = store.Store // of another machine, whose claims nobody sees here
+				other := open(t, elsewhere)
+				owner := signIn(t, client, p)[0]
+				o := p.Owners()[0]
+				var box inbox
+				runClient(t, client, box.handle)
+				subscribed(t, p, o)
+				stop := runClient(t, other, box.handle)
+				eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+				stop()
 
-			listed := holdListing(t, store, 0)
-			listed.release()
-			listed.pass(t, 5)
-			if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, fds.ErrTakenOver) {
-				t.Errorf("the other process may be at work again, and it is %+v", s)
-			}
-			connects := p.Subscriber(o).Connects
-			signIn(t, by(client, other), p)
-			eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
-			publish(t, p, o, `1`)
-			eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
-			if n := p.Subscriber(o).Connects - connects; n != 1 {
-				t.Errorf("%d connects for one sign-in", n)
-			}
+				listed := holdListing(t, store, 0)
+				listed.release()
+				listed.pass(t, 5)
+				if s := owner.Connection(); s.Phase != push.TakenOver || !errors.Is(s.Err, fds.ErrTakenOver) {
+					t.Errorf("the other process may be at work again, and it is %+v", s)
+				}
+				connects := p.Subscriber(o).Connects
+				signIn(t, by(client, other), p)
+				eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
+				publish(t, p, o, `1`)
+				eventually(t, "a message", func() bool { return box.payloads(o.SubscriptionID) == `1` })
+				if n := p.Subscriber(o).Connects - connects; n != 1 {
+					t.Errorf("%d connects for one sign-in", n)
+				}
+			})
 		})
 	}
 }
@@ -256,27 +265,29 @@ func TestAConnectionThatWasTakenOverIsStartedAgainByASignInAlone(t *testing.T) {
 // TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst: it ends the broker's
 // session in the owner's name, which looks like another process at work.
 func TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	client, _, store := rescanned(t, p, 50*time.Millisecond)
-	elsewhere := configure(t, p)
-	elsewhere.Store = store.Store
-	other := open(t, elsewhere)
-	owner := signIn(t, client, p)[0]
-	var box inbox
-	runClient(t, client, box.handle)
-	subscribed(t, p, p.Owners()[0])
-	stop := runClient(t, other, box.handle) // so that it knows of a session
-	eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
-	stop()
-	there, err := other.Owner(t.Context(), owner.Key().SubscriptionID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := there.SignOut(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "told", func() bool {
-		s := owner.Connection()
-		return s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		client, _, store := rescanned(t, p, 50*time.Millisecond)
+		elsewhere := configure(t, p)
+		elsewhere.Store = store.Store
+		other := open(t, elsewhere)
+		owner := signIn(t, client, p)[0]
+		var box inbox
+		runClient(t, client, box.handle)
+		subscribed(t, p, p.Owners()[0])
+		stop := runClient(t, other, box.handle) // so that it knows of a session
+		eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+		stop()
+		there, err := other.Owner(t.Context(), owner.Key().SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := there.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "told", func() bool {
+			s := owner.Connection()
+			return s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner)
+		})
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -245,46 +246,50 @@ func TestASubscriptionIDIsFoundWhereverTheProviderPutsIt(t *testing.T) {
 }
 
 func TestADeviceSignsIn(t *testing.T) {
-	options := everyWay()
-	options.DeviceInterval = time.Second
-	p := start(t, options)
-	cfg := register(t, p, fdstest.Application{DPoP: true}, fdsclient.Application{DPoP: true})
-	owners, err := open(t, cfg).SignInDevice(t.Context(), func(code fdsclient.DeviceCode) {
-		if err := p.ApproveDevice(t.Context(), code.UserCode, p.Owners()[1]); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		options := everyWay()
+		options.DeviceInterval = time.Second
+		p := start(t, options)
+		cfg := register(t, p, fdstest.Application{DPoP: true}, fdsclient.Application{DPoP: true})
+		owners, err := open(t, cfg).SignInDevice(t.Context(), func(code fdsclient.DeviceCode) {
+			if err := p.ApproveDevice(t.Context(), code.UserCode, p.Owners()[1]); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != p.Owners()[1].SubscriptionID {
+			t.Fatalf("%v, %v", owners, err)
 		}
-	})
-	if err != nil || len(owners) != 1 || owners[0].Key().SubscriptionID != p.Owners()[1].SubscriptionID {
-		t.Fatalf("%v, %v", owners, err)
-	}
-	read(t, owners[0])
-	expire(t, cfg.Store)
-	_, restored := restart(t, cfg)
-	read(t, restored)
+		read(t, owners[0])
+		expire(t, cfg.Store)
+		_, restored := restart(t, cfg)
+		read(t, restored)
 
-	_, err = open(t, cfg).SignInDevice(t.Context(), func(code fdsclient.DeviceCode) {
-		if err := p.DenyDevice(t.Context(), code.UserCode); err != nil {
-			t.Error(err)
+		_, err = open(t, cfg).SignInDevice(t.Context(), func(code fdsclient.DeviceCode) {
+			if err := p.DenyDevice(t.Context(), code.UserCode); err != nil {
+				t.Error(err)
+			}
+		})
+		if !errors.Is(err, fds.ErrAccessDenied) {
+			t.Errorf("a refusal gives %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err = open(t, cfg).SignInDevice(ctx, func(fdsclient.DeviceCode) { cancel() })
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled sign-in gives %v", err)
 		}
 	})
-	if !errors.Is(err, fds.ErrAccessDenied) {
-		t.Errorf("a refusal gives %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err = open(t, cfg).SignInDevice(ctx, func(fdsclient.DeviceCode) { cancel() })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled sign-in gives %v", err)
-	}
 }
 
 func TestADeviceCodeThatNobodyEntersExpires(t *testing.T) {
-	options := everyWay()
-	options.DeviceInterval, options.DeviceCodeLifetime = time.Second, 2*time.Second
-	p := start(t, options)
-	_, err := open(t, configure(t, p)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) {})
-	if !errors.Is(err, fds.ErrAttemptExpired) {
-		t.Errorf("error %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		options := everyWay()
+		options.DeviceInterval, options.DeviceCodeLifetime = time.Second, 2*time.Second
+		p := start(t, options)
+		_, err := open(t, configure(t, p)).SignInDevice(t.Context(), func(fdsclient.DeviceCode) {})
+		if !errors.Is(err, fds.ErrAttemptExpired) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestAProviderWithoutTheDeviceGrantSaysSo(t *testing.T) {
@@ -320,20 +325,22 @@ func TestAnApplicationSignsInForItself(t *testing.T) {
 func TestARenewalWhoseAnswerWasLostIsRepeatedWhereTheProviderAllowsIt(t *testing.T) {
 	for name, grace := range map[string]time.Duration{"with grace": time.Minute, "without": 0} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, fdstest.Options{RefreshGrace: grace})
-			cfg := configure(t, p)
-			signIn(t, open(t, cfg), p)
-			expire(t, cfg.Store)
-			defer p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))()
-			before := p.Requests(fdstest.TokenEndpoint)
-			_, owner := restart(t, cfg)
-			_, err := owner.Token(t.Context())
-			if recovered := err == nil; recovered != (grace > 0) || err != nil && !errors.Is(err, fds.ErrSignInRequired) {
-				t.Errorf("a lost answer gives %v", err)
-			}
-			if n := p.Requests(fdstest.TokenEndpoint) - before; n != 2 {
-				t.Errorf("%d requests, want one and its retry", n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{RefreshGrace: grace})
+				cfg := configure(t, p)
+				signIn(t, open(t, cfg), p)
+				expire(t, cfg.Store)
+				defer p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))()
+				before := p.Requests(fdstest.TokenEndpoint)
+				_, owner := restart(t, cfg)
+				_, err := owner.Token(t.Context())
+				if recovered := err == nil; recovered != (grace > 0) || err != nil && !errors.Is(err, fds.ErrSignInRequired) {
+					t.Errorf("a lost answer gives %v", err)
+				}
+				if n := p.Requests(fdstest.TokenEndpoint) - before; n != 2 {
+					t.Errorf("%d requests, want one and its retry", n)
+				}
+			})
 		})
 	}
 }

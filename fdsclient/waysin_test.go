@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -241,68 +242,70 @@ func TestParametersThatUndoTheFlowAreRefusedWithTheReason(t *testing.T) {
 }
 
 func TestTheRoundTripperKeepsTheTokenAtTheProvider(t *testing.T) {
-	p := start(t, fdstest.Options{Devices: 2})
-	owner := signIn(t, open(t, configure(t, p)), p)[0]
-	client := &http.Client{Transport: owner.RoundTripper()}
-	get := func(url string) (int, error) {
-		response, err := client.Get(url)
-		if err != nil {
-			return 0, err
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{Devices: 2})
+		owner := signIn(t, open(t, configure(t, p)), p)[0]
+		client := &http.Client{Transport: owner.RoundTripper()}
+		get := func(url string) (int, error) {
+			response, err := client.Get(url)
+			if err != nil {
+				return 0, err
+			}
+			response.Body.Close()
+			return response.StatusCode, nil
 		}
-		response.Body.Close()
-		return response.StatusCode, nil
-	}
-	if status, err := get(p.APIURL() + "/fds/v2/specifications"); status != http.StatusOK {
-		t.Fatalf("status %d, %v", status, err)
-	}
-	off := p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))
-	before := p.Requests(fdstest.TokenEndpoint)
-	status, err := get(p.APIURL() + "/fds/v2/specifications")
-	off()
-	if status != http.StatusUnauthorized || err != nil {
-		t.Errorf("status %d, %v; the provider's own refusal was expected", status, err)
-	}
-	if n := p.Requests(fdstest.TokenEndpoint) - before; n > 1 {
-		t.Errorf("%d renewals for one request", n)
-	}
-	for _, elsewhere := range []string{p.Issuer() + "/x", "https://evil.example/fds/v2/", strings.Replace(p.APIURL(), "https", "http", 1) + "/fds/v2/"} {
-		if _, err := get(elsewhere); err == nil || !strings.Contains(err.Error(), "is refused") {
-			t.Errorf("%s: %v", elsewhere, err)
+		if status, err := get(p.APIURL() + "/fds/v2/specifications"); status != http.StatusOK {
+			t.Fatalf("status %d, %v", status, err)
 		}
-	}
-	for _, target := range []string{"https://evil.example/", p.Issuer() + "/"} {
-		off := p.Inject(fdstest.Redirect(fdstest.APIEndpoint, http.StatusTemporaryRedirect, target))
-		if _, err := get(p.APIURL() + "/fds/v2/specifications"); err == nil || !strings.Contains(err.Error(), "is refused") {
-			t.Errorf("redirected to %s: %v", target, err)
-		}
+		off := p.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))
+		before := p.Requests(fdstest.TokenEndpoint)
+		status, err := get(p.APIURL() + "/fds/v2/specifications")
 		off()
-	}
-	forged, err := http.NewRequest(http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forged.Host = "evil.example"
-	if response, err := client.Do(forged); err == nil {
-		response.Body.Close()
-		t.Error("a request that names another host was sent")
-	}
-	forged.Host, forged.URL.Opaque = "", "//evil.example/fds/v2/specifications"
-	if response, err := client.Do(forged); err == nil || !strings.Contains(err.Error(), "is refused") {
-		t.Errorf("a request line that names another host: %v, %v", response, err)
-	}
-	bare, err := http.NewRequest(http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response, err := client.Do(bare); err != nil || response.Request.Header.Get("Authorization") != "" {
-		t.Errorf("the answer's request holds the token (%v)", err)
-	} else {
-		response.Body.Close()
-	}
-	bare.Header = nil
-	if _, err := client.Transport.RoundTrip(bare); err == nil {
-		t.Error("a request without headers was sent")
-	}
+		if status != http.StatusUnauthorized || err != nil {
+			t.Errorf("status %d, %v; the provider's own refusal was expected", status, err)
+		}
+		if n := p.Requests(fdstest.TokenEndpoint) - before; n > 1 {
+			t.Errorf("%d renewals for one request", n)
+		}
+		for _, elsewhere := range []string{p.Issuer() + "/x", "https://evil.example/fds/v2/", strings.Replace(p.APIURL(), "https", "http", 1) + "/fds/v2/"} {
+			if _, err := get(elsewhere); err == nil || !strings.Contains(err.Error(), "is refused") {
+				t.Errorf("%s: %v", elsewhere, err)
+			}
+		}
+		for _, target := range []string{"https://evil.example/", p.Issuer() + "/"} {
+			off := p.Inject(fdstest.Redirect(fdstest.APIEndpoint, http.StatusTemporaryRedirect, target))
+			if _, err := get(p.APIURL() + "/fds/v2/specifications"); err == nil || !strings.Contains(err.Error(), "is refused") {
+				t.Errorf("redirected to %s: %v", target, err)
+			}
+			off()
+		}
+		forged, err := http.NewRequest(http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged.Host = "evil.example"
+		if response, err := client.Do(forged); err == nil {
+			response.Body.Close()
+			t.Error("a request that names another host was sent")
+		}
+		forged.Host, forged.URL.Opaque = "", "//evil.example/fds/v2/specifications"
+		if response, err := client.Do(forged); err == nil || !strings.Contains(err.Error(), "is refused") {
+			t.Errorf("a request line that names another host: %v, %v", response, err)
+		}
+		bare, err := http.NewRequest(http.MethodGet, p.APIURL()+"/fds/v2/specifications", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response, err := client.Do(bare); err != nil || response.Request.Header.Get("Authorization") != "" {
+			t.Errorf("the answer's request holds the token (%v)", err)
+		} else {
+			response.Body.Close()
+		}
+		bare.Header = nil
+		if _, err := client.Transport.RoundTrip(bare); err == nil {
+			t.Error("a request without headers was sent")
+		}
+	})
 }
 
 func TestTheTokenSourceGivesTheOwnersToken(t *testing.T) {

@@ -1,6 +1,7 @@
 package fdstest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest/internal/authority"
 )
 
@@ -85,6 +87,11 @@ type Options struct {
 	TimeRange *TimeRange
 	// WebAPI is how lists are asked for and answered; see there.
 	WebAPI WebAPI
+
+	// VerifyToken returns whose data a bearer token of the Web API reads, or why it reads
+	// none, where tokens come from an authorization server that a test runs beside this
+	// provider; nil: they come from the provider's own.
+	VerifyToken func(ctx context.Context, token string) ([]fds.SubscriptionID, error)
 
 	// Owners are there from the start; see AddOwner for what may be left out.
 	// nil means Northside Hospital, Harbour Airport and Old Town School, an empty

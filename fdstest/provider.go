@@ -200,6 +200,13 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 		TimeRange: timeRange,
 		Dialect:   opts.WebAPI.dialect(),
 		Verify: func(r *http.Request, scheme, token string) ([]fds.SubscriptionID, *webapi.Refusal) {
+			if opts.VerifyToken != nil {
+				ids, err := opts.VerifyToken(r.Context(), token)
+				if err != nil {
+					return nil, &webapi.Refusal{Scheme: "Bearer", Code: "invalid_token", Description: err.Error()}
+				}
+				return ids, nil
+			}
 			ids, refusal := p.authority.VerifyRequest(r, scheme, token)
 			return ids, (*webapi.Refusal)(refusal)
 		},
