@@ -36,6 +36,7 @@ func TestOneOwnerEndToEnd(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { endToEnd(t, boxParts(t), tokenstore.OpenMemory()) })
 	})
 	t.Run("on oidc-provider, Mosquitto and a Secret Service", func(t *testing.T) {
+		fdsclient.RenewAgainAfter(t, time.Second)
 		real := realParts(t)
 		realtest.SecretService(t)
 		store, err := tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: "fds-go end to end", LockFolder: t.TempDir()})

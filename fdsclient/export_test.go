@@ -21,3 +21,11 @@ func LookAgainAfter(t *testing.T, d time.Duration) {
 func Warned(ctx context.Context, warn func(error)) context.Context {
 	return context.WithValue(ctx, warningKey{}, warn)
 }
+
+// RenewAgainAfter has a token renewed ahead of its expiry d after the renewal before, until
+// the test ends. Clients are closed before.
+func RenewAgainAfter(t *testing.T, d time.Duration) {
+	before := leastRest
+	leastRest = d
+	t.Cleanup(func() { leastRest = before })
+}

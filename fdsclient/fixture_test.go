@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"flag"
 	"log/slog"
 	"sync"
 	"testing"
@@ -23,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if !fdsclient.RunAsChild() && !runConsumer() {
+		if err := flag.Set("test.parallel", "8"); err != nil { // they wait for other processes rather than compute
+			panic(err)
+		}
 		goleak.VerifyTestMain(m)
 	}
 }

@@ -19,6 +19,7 @@ import (
 // disk fills up, or becomes read-only, and which is killed while that lasts. Its successor
 // starts on the same disk, and goes on when there is room again.
 func TestADiskThatCannotBeWrittenCostsNoGrant(t *testing.T) {
+	t.Parallel() // it waits for other processes
 	for name, c := range map[string]struct {
 		disk  func(*testing.T) *realtest.Disk
 		spoil func(*realtest.Disk) (mend func())
@@ -144,6 +145,6 @@ func restful(t *testing.T, count func() int) {
 		if now := count(); now != last {
 			last, since = now, time.Now()
 		}
-		return time.Since(since) > 4*time.Second || time.Since(began) > 15*time.Second
+		return time.Since(since) > 2*time.Second || time.Since(began) > 15*time.Second
 	})
 }

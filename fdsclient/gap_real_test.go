@@ -100,6 +100,7 @@ func (c *upCount) count() int {
 }
 
 func TestNoEventIsMissingWhateverMosquittoLoses(t *testing.T) {
+	t.Parallel()
 	for _, known := range []bool{true, false} {
 		name := map[bool]string{true: "names drawn at random", false: "no name known"}[known]
 		t.Run(name+", killed without persistence", func(t *testing.T) {

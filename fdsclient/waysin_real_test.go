@@ -144,6 +144,7 @@ func TestEveryWayOfAuthenticationWorksAtACertifiedProvider(t *testing.T) {
 }
 
 func TestADeviceSignsInAtACertifiedProvider(t *testing.T) {
+	t.Parallel()
 	server := realtest.OIDCProvider(t, realtest.OIDCOptions{})
 	cfg := atOIDC(t, server, fdsclient.Application{ClientID: server.Public.ID, DPoP: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -16,10 +16,11 @@ const (
 	leadShare   = 5                // or a fifth of its lifetime
 	maxMargin   = 10 * time.Second // and not handed out any more this shortly before,
 	marginShare = 10               // or a tenth
-	// leastRest is how long after a renewal the next ahead of expiry comes at the earliest:
-	// each spends a rotation, and a server can say of its tokens that they live for no time.
-	leastRest = 10 * time.Second
 )
+
+// leastRest is how long after a renewal the next ahead of expiry comes at the earliest:
+// each spends a rotation, and a server can say of its tokens that they live for no time.
+var leastRest = 10 * time.Second
 
 // Token is an access token as the provider issued it. It is immutable, and handed out by its
 // pointer because callers in a hurry get it by the million.
