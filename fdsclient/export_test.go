@@ -25,7 +25,7 @@ func Warned(ctx context.Context, warn func(error)) context.Context {
 // RenewAgainAfter has a token renewed ahead of its expiry d after the renewal before, until
 // the test ends. Clients are closed before.
 func RenewAgainAfter(t *testing.T, d time.Duration) {
-	before := leastRest
-	leastRest = d
-	t.Cleanup(func() { leastRest = before })
+	before := grants.LeastRest
+	grants.LeastRest = d
+	t.Cleanup(func() { grants.LeastRest = before })
 }

@@ -18,6 +18,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -90,7 +91,7 @@ func (c child) run() error {
 			return err
 		}
 		if c.Task == "serve" {
-			leastRest = time.Second // this process is for nothing else
+			grants.LeastRest = time.Second // this process is for nothing else
 			return client.Run(ctx, nil)
 		}
 		owners, err := client.Owners(ctx)

@@ -18,9 +18,9 @@ const (
 	marginShare = 10               // or a tenth
 )
 
-// leastRest is how long after a renewal the next ahead of expiry comes at the earliest:
+// LeastRest is how long after a renewal the next ahead of expiry comes at the earliest:
 // each spends a rotation, and a server can say of its tokens that they live for no time.
-var leastRest = 10 * time.Second
+var LeastRest = 10 * time.Second
 
 // Token is an access token as the provider issued it. It is immutable, and handed out by its
 // pointer because callers in a hurry get it by the million.
@@ -107,7 +107,7 @@ func (g *Grant) credential(r tokenstore.Grant) (*credential, error) {
 	if due := lapses.Add(-spread(min(24*time.Hour, lapses.Sub(r.Renewed)/leadShare))); due.Before(c.due) {
 		c.due = due
 	}
-	if earliest := r.Renewed.Add(leastRest); c.due.Before(earliest) && c.renewed {
+	if earliest := r.Renewed.Add(LeastRest); c.due.Before(earliest) && c.renewed {
 		c.due = earliest
 	}
 	return c, nil
