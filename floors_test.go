@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal"},
 	{"tokenstore", "statestore", "pull", "push"},
 	{"fdsclient"},
-	{"cmd", "examples", "benchmarks"},
+	{"cmd", "examples", "benchmarks", "docs"},
 }
 
 // What is for tests stands beside the house.

@@ -11,13 +11,18 @@ import (
 	"testing"
 )
 
-// pages are those for people, from the module's root.
+// pages are those for people, from the module's root, and those below docs.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	names, err := fs.Glob(os.DirFS("."), "*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	users, err := fs.Glob(os.DirFS("."), "docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = append(names, users...)
 	found := map[string]string{}
 	for _, name := range names {
 		text, err := os.ReadFile(name)

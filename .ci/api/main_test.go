@@ -109,6 +109,7 @@ func TestPublicIsWhatAnApplicationImports(t *testing.T) {
 		"m/internal/backoff":            false,
 		"m/fdsclient/internal/keep":     false,
 		"m/examples":                    false,
+		"m/docs":                        false,
 		"m/benchmarks/owners/internals": false,
 		"m":                             false, // tests of the whole
 	} {

@@ -20,7 +20,7 @@ var systems = []string{"linux", "windows", "darwin"}
 
 // private are the folders of the module that are no packages for applications, besides internal
 // ones and programs.
-var private = []string{"examples", "benchmarks", "cmd"}
+var private = []string{"examples", "benchmarks", "cmd", "docs"}
 
 // surface is what a package shows of itself.
 type surface struct {

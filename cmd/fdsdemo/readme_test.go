@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,13 @@ import (
 // readme returns the blocks of one language in the README.
 func readme(t *testing.T, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	return blocksOf(t, "README.md", language)
+}
+
+// blocksOf returns the blocks of one language in a page of the repository.
+func blocksOf(t *testing.T, page, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +32,7 @@ func readme(t *testing.T, language string) []string {
 		blocks = append(blocks, m[1])
 	}
 	if len(blocks) == 0 {
-		t.Fatalf("the README has no block of %s", language)
+		t.Fatalf("%s has no block of %s", page, language)
 	}
 	return blocks
 }
@@ -70,7 +77,7 @@ import (
 func TestTheReadmesConfigurationIsTaken(t *testing.T) {
 	s := newSetup(t)
 	s.write("secret.txt", "secret")
-	for _, block := range readme(t, "yaml") {
+	for _, block := range slices.Concat(readme(t, "yaml"), blocksOf(t, "docs/dialect.md", "yaml")) {
 		s.write("fdsdemo.yaml", strings.NewReplacer("store: keyring", "store: memory").Replace(block))
 		s.run("owners").expect(statusDone)
 	}
