@@ -5,6 +5,6 @@
 // proves who it is (RFC 7523, RFC 8705) and what tokens are bound to (RFC 9449).
 //
 // It knows no owner and no store: whose tokens they are, where they are kept and
-// when they are renewed is said in package fdsclient. Of what the server writes
+// when they are renewed is said in packages fdsclient and grants. Of what the server writes
 // nothing gets into an error but what Describe returns.
 package authserver

@@ -54,7 +54,7 @@ func (g *Grant) spend(ctx context.Context, lease tokenstore.Lease, record tokens
 				return Landing{}, err
 			}
 		case authserver.LostAnswer(err):
-			g.note(ctx, record) // and gives the reserved place back, of which ten thousand would fill a disk
+			g.note(ctx, record) // and returns the reserved place, of which ten thousand would fill a disk
 			return Landing{}, &laterError{err: err, when: record.Renewal.Since.Add(afterLost)}
 		case errors.Is(err, fds.ErrSignInRequired):
 			return g.refused(ctx, record, err, rejected, ahead)

@@ -40,7 +40,7 @@ type State struct {
 //	move     to       by
 //	renewed  Fresh    a renewal: the stored token will do, or the server issued one
 //	failed   Failing  a renewal: the server or the store is out of reach, or has refused once
-//	refused  Lapsed   a renewal: the server has refused twice, or the record cannot be read
+//	refused  Lapsed   a renewal: the server has refused twice, or the record is of no use
 //	ended    Gone     a renewal that finds no record; the last owner's sign-out
 //	signedIn Fresh    a sign-in
 //
