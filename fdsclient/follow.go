@@ -66,10 +66,8 @@ var gapLines = map[GapChange]string{
 	GapClosed:  "what was missed is fetched",
 }
 
-var gapChanges = map[following.Change]GapChange{following.Opened: GapOpened, following.Failing: GapFailing, following.Closed: GapClosed}
-
 func (c *Client) gapChanged(of following.GapEvent) {
-	e := GapEvent{Owner: of.Owner, Change: gapChanges[of.Change], Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
+	e := GapEvent{Owner: of.Owner, Change: GapChange(of.Change), Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.Any("owner", e.Owner),

@@ -90,13 +90,13 @@ type Gap struct {
 }
 
 // Change is what happened to a gap.
-type Change int
+type Change string
 
 // What happens to a gap.
 const (
-	Opened Change = iota
-	Failing
-	Closed
+	Opened  Change = "opened"
+	Failing Change = "failing"
+	Closed  Change = "closed"
 )
 
 // GapEvent tells of a gap.
