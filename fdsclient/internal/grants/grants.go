@@ -64,9 +64,8 @@ type Grants struct {
 	close   context.CancelFunc
 	start   sync.Once // the scheduler
 
-	mu     sync.Mutex // guards closed, and that no work begins after it
-	closed bool
-	work   sync.WaitGroup // renewals, the scheduler, and what else has begun
+	mu   sync.Mutex     // keeps work from beginning once Close was called
+	work sync.WaitGroup // renewals, the scheduler, and what else has begun
 }
 
 // New returns the grants of a Client: none yet.
@@ -96,7 +95,7 @@ func (a *Grants) Ended(key tokenstore.Key, why error) *Grant {
 func (a *Grants) Begin() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.Closed() {
 		return false
 	}
 	a.work.Add(1)
@@ -107,11 +106,7 @@ func (a *Grants) Begin() bool {
 func (a *Grants) End() { a.work.Done() }
 
 // Closed reports whether Close was called.
-func (a *Grants) Closed() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.closed
-}
+func (a *Grants) Closed() bool { return a.closing.Err() != nil }
 
 // Start has grants renewed when they are due, from now on until Close.
 func (a *Grants) Start() {
@@ -129,8 +124,7 @@ func (a *Grants) Start() {
 // could not be saved then Grant.SaveAtLast saves.
 func (a *Grants) Close() {
 	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
 	a.close()
+	a.mu.Unlock()
 	a.work.Wait()
 }
