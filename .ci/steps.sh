@@ -33,7 +33,8 @@ ended() {
 	fi
 }
 
-# tests [FLAG...] runs the command of the README against the real parts, with the race detector. A skipped test is a failure.
+# tests [FLAG...] runs the command of the README against the real parts, with the race detector. A
+# skipped test is a failure.
 tests() {
 	mkdir -p "$kept"
 	go build -o "$kept/testreport" ./.ci/testreport
