@@ -8,8 +8,8 @@ import "errors"
 
 // What the application has given.
 var (
-	// ErrConfig: a configuration or the options of a call are wrong. Where it is a
-	// configuration, the error is a *ConfigError with every fault.
+	// ErrConfig: a configuration or the options of a call are wrong. Of fdsclient.New, push.New
+	// and pull.New it is a *ConfigError, with every fault.
 	ErrConfig = errors.New("wrong configuration")
 	// ErrMalformed: a key or a grant cannot be stored as it is.
 	ErrMalformed = errors.New("malformed")

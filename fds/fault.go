@@ -6,12 +6,14 @@ import (
 )
 
 // Fault is one thing that is wrong with a configuration. Neither text names a setting: where
-// settings have other names, as in a file, Field and Other alone are to be translated.
+// settings have other names, as in a file, Field and Other alone are to be translated. Both are
+// relative to the configuration that was given: BaseURL of a pull.Config is Provider.APIURL of an
+// fdsclient.Config. One of a list has its index, as Hooks[1].
 type Fault struct {
-	Field   string // the setting's path from the configuration down, such as Provider.Dialect.TimeLayout
-	Other   string // another setting that it is about, by its path; may be empty
-	Problem string // what is wrong with it, to be read after its name: "is missing"
-	Remedy  string // what to do; may be empty
+	Field   string `json:"field"`            // the setting's path from the configuration down, such as Provider.Dialect.TimeLayout
+	Other   string `json:"other,omitempty"`  // another setting that it is about, by its path; may be empty
+	Problem string `json:"problem"`          // what is wrong with it, to be read after its name: "is missing"
+	Remedy  string `json:"remedy,omitempty"` // what to do; may be empty
 }
 
 // String returns all in one line.

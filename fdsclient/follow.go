@@ -8,7 +8,6 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
-	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
@@ -46,7 +45,6 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 		Handler:     h,
 		MaxAttempts: c.cfg.Push.MaxAttempts,
 		DeadLetter:  c.cfg.Push.DeadLetter,
-		Backoff:     backoff.Policy{Initial: c.cfg.Push.HandlerBackoff.Initial, Max: c.cfg.Push.HandlerBackoff.Max},
 		SlowAfter:   cmp.Or(c.cfg.Push.SlowHandler, time.Minute),
 		Logger:      c.log,
 		Handled:     func(m delivery.Message, took time.Duration, err error) { hooks.OnHandled(m.Owner, took, err) },
@@ -62,7 +60,7 @@ func (c *Client) follow(ctx context.Context, o *Owner, calling *handoff.Settings
 
 var gapLines = map[GapChange]string{
 	GapOpened:  "messages may have been lost; what was missed is being fetched",
-	GapFailing: "what was missed cannot be fetched",
+	GapFailing: "what was missed is not all handled",
 	GapClosed:  "what was missed is fetched",
 }
 

@@ -49,7 +49,8 @@ type Gaps struct {
 	// default 16. One that waits for its handler for over 5 s does not count.
 	Concurrent int
 	// Retry spaces the attempts to close a gap: Initial, default 2 s, and Max,
-	// default 5 minutes. The rest is not used.
+	// default 5 minutes. The rest is not used. What the handler fails on ends an attempt and
+	// comes again with the next one; after one that got further the delays begin anew.
 	Retry push.Backoff
 	// DropDuplicates leaves out messages of the connection that are known to have been
 	// handled: events by the ID that Provider.Dialect names, all else when it has a date,

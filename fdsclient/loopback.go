@@ -108,7 +108,8 @@ type signInResult struct {
 func (s *pendingSignIn) show(options SignInOptions, start string) error {
 	c := s.client
 	if options.ShowURL == nil {
-		c.log.Info("a sign-in waits for its user in the browser", "until", s.attempt.Expires())
+		until, _ := s.ctx.Deadline()
+		c.log.Info("a sign-in waits for its user in the browser", "until", until)
 	} else {
 		shown := start
 		if s.pasted { // in a browser that may be elsewhere

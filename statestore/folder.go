@@ -70,7 +70,7 @@ var (
 // OpenFolder uses the folder at path, which is made when it is first needed.
 func OpenFolder(path string) (*Folder, error) {
 	if path == "" {
-		return nil, errors.New("statestore: open folder: no path; name a folder of this user's own")
+		return nil, fmt.Errorf("statestore: open folder: %w: no path; name a folder of this user's own", fds.ErrConfig)
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

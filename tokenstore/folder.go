@@ -90,12 +90,12 @@ const (
 )
 
 // OpenFolder opens the folder, or makes it with a key of its own. Errors match
-// [fds.ErrMalformed] (the configuration), [fds.ErrWrongKey], [fds.ErrStoreUnavailable] (the
+// [fds.ErrConfig] (the configuration), [fds.ErrWrongKey], [fds.ErrStoreUnavailable] (the
 // keyring, the disk), [fds.ErrUnsafe], [fds.ErrCorrupt] or [fds.ErrNewerFormat].
 func OpenFolder(ctx context.Context, config FolderConfig) (*Folder, error) {
 	const op = "open folder"
 	if err := config.validate(); err != nil {
-		return nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
+		return nil, &Error{Op: op, Class: fds.ErrConfig, Err: err}
 	}
 	if err := contextError(ctx, op, Key{}); err != nil {
 		return nil, err

@@ -183,7 +183,7 @@ func TestAFoldersConfigurationIsChecked(t *testing.T) {
 		{Path: path, KeyringService: "x", KeyringTimeout: -1},
 		{Path: path, Identity: fds.NewSecret(hush)},
 	} {
-		if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrMalformed) || leaks(err.Error()) {
+		if _, err := OpenFolder(t.Context(), config); !errors.Is(err, fds.ErrConfig) || leaks(err.Error()) {
 			t.Errorf("%+v gives %v", config, err)
 		}
 	}

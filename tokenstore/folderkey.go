@@ -95,7 +95,7 @@ func (f *Folder) createKey(ctx context.Context, config FolderConfig) (id string,
 		key, err = age.GenerateX25519Identity()
 	}
 	if err != nil {
-		return "", nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
+		return "", nil, &Error{Op: op, Class: fds.ErrConfig, Err: err}
 	}
 	to = key.Recipient()
 	switch {

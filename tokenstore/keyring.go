@@ -72,11 +72,11 @@ type Keyring struct {
 var _ Store = (*Keyring)(nil)
 
 // OpenKeyring checks the configuration and touches no keyring; [Keyring.Probe] does.
-// Errors match [fds.ErrMalformed], or [fds.ErrStoreUnavailable] when there is no place for locks.
+// Errors match [fds.ErrConfig], or [fds.ErrStoreUnavailable] when there is no place for locks.
 func OpenKeyring(config KeyringConfig) (*Keyring, error) {
 	const op = "open keyring"
 	malformed := func(err error) (*Keyring, error) {
-		return nil, &Error{Op: op, Class: fds.ErrMalformed, Err: err}
+		return nil, &Error{Op: op, Class: fds.ErrConfig, Err: err}
 	}
 	if config.Service == "" {
 		return malformed(errors.New("the configuration has no Service"))

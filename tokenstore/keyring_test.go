@@ -396,7 +396,7 @@ func TestAKeyringsConfigurationIsChecked(t *testing.T) {
 		{Service: "\xff"},
 		{Service: "x", Timeout: -1},
 	} {
-		if _, err := OpenKeyring(config); !errors.Is(err, fds.ErrMalformed) {
+		if _, err := OpenKeyring(config); !errors.Is(err, fds.ErrConfig) {
 			t.Errorf("%+v gives %v", config, err)
 		}
 	}

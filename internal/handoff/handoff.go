@@ -85,6 +85,11 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 	if before != nil && before.known != known {
 		before = nil
 	}
+	if before != nil && !m.Duplicate { // fetched again
+		again := *m
+		again.Duplicate = true
+		m = &again
+	}
 	dead = h.givenUp(before, 0)
 	intact := m
 	if !dead && h.givenUp(before, 1) { // the handler may change the payload that the dead letters get

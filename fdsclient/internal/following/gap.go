@@ -199,6 +199,9 @@ func (f *Follower) failed(a *attempt, err error) {
 		f.mu.Unlock()
 		return
 	}
+	if a.fetched > 0 { // it got further
+		f.gap.retries = f.shared.retries()
+	}
 	delay := askedToWait(err) + f.gap.retries.Next()
 	if f.gap.retry != nil { // this attempt was another outage's
 		f.gap.retry.Stop()

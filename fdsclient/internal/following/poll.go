@@ -114,6 +114,9 @@ func (p *polling) read() {
 		delay := interval + time.Duration((rand.Float64()-0.5)*float64(interval)/5)
 		if err != nil {
 			p.late = true
+			if p.events.fresh+p.statuses.fresh > 0 { // it got further
+				p.retries = f.shared.pollRetries()
+			}
 			delay = askedToWait(err) + p.retries.Next() // many may have been told the same moment
 		} else {
 			p.retries.Up()

@@ -59,9 +59,7 @@ type API struct {
 	notImplemented atomic.Int64 // HTTP code
 
 	mu       sync.Mutex
-	faults   []*armed
-	healed   chan struct{} // closed by the next Heal
-	requests []*Request    // what it points to also belongs to mu
+	requests []*Request // what it points to also belongs to mu
 }
 
 var _ http.Handler = (*API)(nil)
@@ -94,7 +92,7 @@ func New(cfg Config) *API {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{cfg: cfg, healed: make(chan struct{})}
+	a := &API{cfg: cfg}
 	a.notImplemented.Store(http.StatusOK)
 	return a
 }
@@ -130,32 +128,19 @@ func Server(handler http.Handler) *http.Server {
 	}
 }
 
-// ServeHTTP answers a request, or fails it as a fault says.
+// ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := a.record(r)
 	owners, challenges := a.authorize(r)
 	a.locked(func() { record.Owners = owners })
 
-	fault := a.faultFor(r)
-	if fault != nil && !fault.pause(r, fault.Delay) {
-		a.cfg.Logger.DebugContext(r.Context(), "request given up by the client", "method", r.Method, "path", r.URL.Path)
-		panic(http.ErrAbortHandler) // to return is to answer 200, which can overtake the client's leaving
-	}
-	if fault != nil {
-		r = Plain(r)
-	}
 	var ans answer
-	switch {
-	case fault != nil && fault.replacesAnswer():
-		ans = fault.answer()
-	case len(challenges) > 0:
-		ans = a.compressed(r, unauthorized(challenges...))
-	default:
-		ans = a.compressed(r, a.answer(w, r, owners))
+	if len(challenges) > 0 {
+		ans = unauthorized(challenges...)
+	} else {
+		ans = a.answer(w, r, owners)
 	}
-	if fault != nil {
-		ans = fault.alter(ans)
-	}
+	ans = a.compressed(r, ans)
 	a.locked(func() { record.Status = ans.status })
 	a.cfg.Logger.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", ans.status, "owners", len(owners))
 	header := w.Header()
@@ -167,10 +152,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header.Set("DPoP-Nonce", nonce)
 	}
 	header.Set("Date", a.cfg.World.Now().UTC().Format(http.TimeFormat))
-	if fault != nil && r.Method != http.MethodHead && fault.misleadsBody() {
-		fault.send(w, r, ans)
-		return
-	}
 	ans.send(w)
 }
 
