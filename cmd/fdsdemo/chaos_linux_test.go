@@ -286,6 +286,7 @@ func (s chaosSize) share(i int) int {
 }
 
 func TestNoMessageIsLostWhileWatchIsKilledAndTheBrokerIsRestarted(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("FDS_SEED"); text != "" {
 		var err error

@@ -33,6 +33,7 @@ func (s *setup) dialect(settings string) {
 }
 
 func TestEveryDialectIsRead(t *testing.T) {
+	t.Parallel()
 	for _, c := range webAPIs {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetupOf(t, c.web)

@@ -39,9 +39,9 @@ func TestMain(m *testing.M) {
 		if runtime.GOOS == "windows" {
 			binary += ".exe"
 		}
-		// Most tests wait for processes rather than for a core.
+		// Most tests wait, many for half a minute, rather than for a core.
 		flag.Parse()
-		if err := flag.Set("test.parallel", "8"); err != nil {
+		if err := flag.Set("test.parallel", "24"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

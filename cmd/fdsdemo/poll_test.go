@@ -46,6 +46,7 @@ func (s *setup) eventAt(o fdstest.Owner, id string, at time.Time) {
 }
 
 func TestWatchPollsInEveryDialect(t *testing.T) {
+	t.Parallel()
 	for _, c := range webAPIs {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetupOf(t, c.web)
@@ -106,6 +107,7 @@ func TestWatchOfPolledOwnersForEyesNamesTheDevice(t *testing.T) {
 }
 
 func TestAProviderThatCannotBePolledFor30SecondsEndsWatch(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		fault fdstest.Fault
 		says  string

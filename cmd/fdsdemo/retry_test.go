@@ -98,6 +98,7 @@ func TestARefusalsRetryAfterIsKept(t *testing.T) {
 }
 
 func TestARefusedGrantIsAskedAboutOnceMoreBeforeItIsASignIn(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		code             string
 		refusals, status int

@@ -32,6 +32,7 @@ func (s *setup) tag(name string, flags ...string) string {
 }
 
 func TestTagsLiveInEveryDialect(t *testing.T) {
+	t.Parallel()
 	for _, c := range webAPIs {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetupOf(t, c.web)
