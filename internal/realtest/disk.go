@@ -1,6 +1,7 @@
 package realtest
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Disk is a small file system of the test's own, which can be filled up. It is unmounted when the
@@ -137,7 +139,15 @@ func (d *Disk) Fill() (free func()) {
 // ReadOnly makes the folder one that cannot be written to, also not by root; writable undoes it.
 func (d *Disk) ReadOnly() (writable func()) {
 	d.t.Helper()
-	d.run("mount", "-o", "remount,ro", d.mount)
+	// The kernel refuses while a file is open for writing, as it is whenever a process saves.
+	for end := time.Now().Add(10 * time.Second); ; {
+		out, err := exec.Command("mount", "-o", "remount,ro", d.mount).CombinedOutput()
+		if err == nil {
+			break
+		} else if !bytes.Contains(out, []byte("busy")) || time.Now().After(end) {
+			d.t.Fatalf("realtest: remount %s read-only: %v\n%s", d.mount, err, out)
+		}
+	}
 	return func() {
 		d.t.Helper()
 		d.run("mount", "-o", "remount,rw", d.mount)
