@@ -11,10 +11,12 @@ import (
 )
 
 func TestMemoryIsAStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return tokenstore.OpenMemory() }, storetest.Options{})
 }
 
 func TestAFolderIsAStore(t *testing.T) {
+	t.Parallel()
 	identity := tokenstore.NewIdentity(t)
 	open := func(t *testing.T, path string) *tokenstore.Folder {
 		f, err := tokenstore.OpenFolder(t.Context(), tokenstore.FolderConfig{Path: path, Identity: identity})
@@ -32,6 +34,7 @@ func TestAFolderIsAStore(t *testing.T) {
 
 // Also when its disk is full.
 func TestAFolderOnASmallDiskIsAStore(t *testing.T) {
+	t.Parallel()
 	identity := tokenstore.NewIdentity(t)
 	disks := map[string]*realtest.Disk{} // by path
 	open := func(t *testing.T, path string) *tokenstore.Folder {
@@ -60,11 +63,13 @@ func TestAFolderOnASmallDiskIsAStore(t *testing.T) {
 }
 
 func TestAKeyringIsAStore(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{
 		2400,     // as on Windows and macOS
 		64 << 10, // as with the Secret Service
 	} {
 		t.Run(fmt.Sprintf("entries of %d bytes", limit), func(t *testing.T) {
+			t.Parallel()
 			storetest.Run(t, func(t *testing.T) tokenstore.Store { return tokenstore.OpenFakeKeyring(t, limit) },
 				storetest.Options{
 					Reopen: func(t *testing.T, s tokenstore.Store) tokenstore.Store {

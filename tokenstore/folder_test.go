@@ -329,6 +329,7 @@ func fileNames(t *testing.T, folder string) (names []string) {
 // TestAFolderThatIsAwayIsNoFolderWithoutGrants: by it all owners would be taken for signed
 // out.
 func TestAFolderThatIsAwayIsNoFolderWithoutGrants(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "grants")
 	f := openFolder(t, FolderConfig{Path: path, Passphrase: fds.NewSecret("of a folder")})
 	list := func() (n int, failed error) {

@@ -24,6 +24,7 @@ func crashGrant(n int, text string, size int) Grant {
 // call of each operation in turn, before the call has its effect and after it, and
 // looks at what the next process finds.
 func TestACrashBetweenAnyTwoCallsOfTheKeyringLosesNoGrant(t *testing.T) {
+	t.Parallel()
 	const small, large, larger = 10, 1000, 2500 // entries take 400 bytes
 	other := crashGrant(0, "other", large)
 	moved := func(g Grant) Grant {

@@ -327,6 +327,7 @@ func TestABusThatIsGoneSaysSo(t *testing.T) {
 }
 
 func TestABusThatNeverAnswersIsGivenUp(t *testing.T) {
+	t.Parallel()
 	silent := filepath.Join(t.TempDir(), "bus")
 	defer listen(t, silent).Close() // takes connections and says nothing
 	said, _ := busless(t, "probe", "unix:path="+silent)

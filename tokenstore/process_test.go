@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,6 +28,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childTask) == "" {
+		if err := flag.Set("test.parallel", "8"); err != nil { // they wait rather than compute
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 	if err := childMain(); err != nil {
@@ -131,6 +135,7 @@ func eachSharedStore(t *testing.T, test func(t *testing.T, kind, folder string, 
 }
 
 func TestOneProcessAtATimeHasALock(t *testing.T) {
+	t.Parallel()
 	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		path := filepath.Join(folder, "count")
 		if err := os.WriteFile(path, []byte("0"), 0o600); err != nil {
@@ -154,6 +159,7 @@ func TestOneProcessAtATimeHasALock(t *testing.T) {
 }
 
 func TestALockDiesWithItsProcess(t *testing.T) {
+	t.Parallel()
 	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		cmd, _, stdout := startProcess(t, "hold", kind, folder, identity)
 		if line, err := stdout.ReadString('\n'); err != nil || strings.TrimSpace(line) != "held" {
@@ -188,6 +194,7 @@ func TestALockDiesWithItsProcess(t *testing.T) {
 }
 
 func TestALockIsHandedFromProcessToProcess(t *testing.T) {
+	t.Parallel()
 	eachSharedStore(t, func(t *testing.T, kind, folder string, identity fds.Secret, store Store) {
 		lease, err := store.Lock(t.Context(), childGrant.Key)
 		if err != nil {

@@ -101,6 +101,7 @@ func TestASaveTakesTheRoomThatWasReserved(t *testing.T) {
 }
 
 func TestWhatWasReservedForIsSavedOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	eachFullableDisk(t, func(t *testing.T, disk *realtest.Disk, f *Folder) {
 		g := crashGrant(1, "old", 1500)
 		saveAll(t, f, g)
@@ -122,6 +123,7 @@ func TestWhatWasReservedForIsSavedOnAFullDisk(t *testing.T) {
 }
 
 func TestOnAFullDiskAReservationFailsAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	eachFullableDisk(t, func(t *testing.T, disk *realtest.Disk, f *Folder) {
 		g := crashGrant(1, "old", 1500)
 		saveAll(t, f, g)

@@ -138,12 +138,15 @@ func TestABrokenStore(t *testing.T) {
 }
 
 func TestAStoreThatCanBreakIsAStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return openBreakable() }, breakableOptions)
 }
 
 func TestABrokenStoreDoesNotPass(t *testing.T) {
+	t.Parallel()
 	for name, broken := range brokenStores {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestABrokenStore$/^"+broken.part+"$")
 			run.Env = append(os.Environ(), brokenStore+"="+name)
 			out, err := run.CombinedOutput()
