@@ -113,6 +113,7 @@ func TestAttackWhatIsUnpackedIsBounded(t *testing.T) {
 }
 
 func TestARefusalThatSaysWhenToComeAgainIsRepeated(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		header []string
 		body   string
@@ -149,6 +150,7 @@ func TestARefusalThatSaysWhenToComeAgainIsRepeated(t *testing.T) {
 }
 
 func TestADeletionThatWasRefusedForAWhileHasNotBeenCarriedOut(t *testing.T) {
+	t.Parallel()
 	n := 0
 	client := offline(t, each(&n, body(403, "", "Retry-After", "0"), body(404, "")), func(c *pull.Config) { c.RetryFor = 5e9 })
 	if err := client.DeleteTag(t.Context(), "T"); !isOnly(err, fds.ErrNotFound) || n != 2 {

@@ -115,6 +115,7 @@ func TestTheProvidersBytesArriveUnchanged(t *testing.T) {
 }
 
 func TestIDsChooseDevicesAlsoOverSeveralRequests(t *testing.T) {
+	t.Parallel()
 	p, config, _ := provider(t, fdstest.Options{Devices: 600})
 	client := newClient(t, config)
 	all, err := pull.Collect(client.Specifications(t.Context(), pull.Query{}))
@@ -211,6 +212,7 @@ func TestAProvidersRefusalsHaveTheirClasses(t *testing.T) {
 }
 
 func TestAProvidersFaultsAreNamedAndBounded(t *testing.T) {
+	t.Parallel()
 	p, config, owner := provider(t, fdstest.Options{Devices: 200})
 	config.Timeout = time.Second
 	config.MaxBodyBytes = 1 << 20

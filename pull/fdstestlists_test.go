@@ -108,6 +108,7 @@ func TestAProvidersOddItemsAndAnswersAreRead(t *testing.T) {
 }
 
 func TestAProviderThatForbidsForNowIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	p, config, _ := provider(t, fdstest.Options{Devices: 1})
 	config.RetryFor = 0
 	p.Inject(fdstest.ForbiddenForNow(fdstest.APIEndpoint, "1").Times(1))

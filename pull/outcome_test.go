@@ -124,6 +124,7 @@ func TestADeleteThatFindsNothingIsDoneOnlyWhenAnAttemptMayHaveDoneIt(t *testing.
 }
 
 func TestALostAnswerOfAProviderLeavesWhatWasDone(t *testing.T) {
+	t.Parallel()
 	for _, http2 := range []bool{true, false} {
 		p, config, _ := provider(t, fdstest.Options{Devices: 3})
 		config.RetryFor = 0

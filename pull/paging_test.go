@@ -168,6 +168,7 @@ func checkPaging(t *testing.T, w way, n int, http2 bool) int {
 }
 
 func TestEveryItemOfAListInPagesComesOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	span := &fdstest.TimeRange{From: "since", To: "until", Layout: time.DateTime}
 	for name, test := range map[string]struct {
 		api      fdstest.WebAPI

@@ -30,6 +30,7 @@ func small(b *realtest.SmallBroker) broker {
 // messages in flight is taken up again: mochi takes the packet identifier of a SUBSCRIBE
 // for that of such a message, ejabberd keeps a session for five minutes whatever is asked.
 func TestASessionWithMessagesInFlightIsTakenUpOnEveryBroker(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(*testing.T) broker{
 		"fdstest":   box,
 		"mosquitto": mosquitto,

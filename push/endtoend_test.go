@@ -136,6 +136,7 @@ func TestAnAcknowledgementIsOutBeforeTheDisconnect(t *testing.T) {
 }
 
 func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
 		got := newCollector()
@@ -208,6 +209,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 }
 
 func TestTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
+	t.Parallel()
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()
 		a := start(t, b.config(owner, root), newCollector().handle)
@@ -275,6 +277,7 @@ func TestFiltersOfAnEarlierRunAreUnsubscribed(t *testing.T) {
 }
 
 func TestEndingTheSessionStopsTheBrokersQueue(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"while connected", "while not running"} {
 		t.Run(how, func(t *testing.T) {
 			eachBroker(t, func(t *testing.T, b broker) {

@@ -35,6 +35,7 @@ func boxed(t *testing.T) (*fdstest.Provider, fdstest.Owner, push.Config) {
 }
 
 func TestEveryFaultOfABrokerIsReportedAndSurvived(t *testing.T) {
+	t.Parallel()
 	phase := func(phases ...push.Phase) func(push.State) bool {
 		return func(s push.State) bool {
 			for _, p := range phases {

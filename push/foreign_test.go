@@ -135,6 +135,7 @@ func TestAWebServerThatWaitsForALineIsNamedWithinASecond(t *testing.T) {
 // A server that speaks TLS and nothing more is not waited for without a word about what to
 // check.
 func TestAServerThatDoesNotAnswerCONNECTIsSaidToBe(t *testing.T) {
+	t.Parallel()
 	ca := realtest.NewCA(t)
 	owner, root := newOwner()
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.IssueCertificate("127.0.0.1", realtest.CertificateOptions{Hosts: []string{"127.0.0.1"}}).TLS}})

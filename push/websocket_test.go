@@ -117,6 +117,7 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestABrokerIsReachedByWebSocket(t *testing.T) {
+	t.Parallel()
 	for name, frame := range map[string]func([]byte) [][]byte{
 		"frames as they come":   nil,
 		"a frame for each byte": func(p []byte) [][]byte { return slices.Collect(slices.Chunk(p, 1)) },
