@@ -127,15 +127,15 @@ func TestTheWrongKeyIsNamed(t *testing.T) {
 		says   string
 	}{
 		{"passphrase", FolderConfig{Passphrase: fds.NewSecret("wrong " + hush)}, "the passphrase is not this folder's"},
-		{"passphrase", FolderConfig{Identity: NewIdentity(t)}, "set Passphrase"},
-		{"passphrase", FolderConfig{KeyringService: "test", gate: gate}, "set Passphrase"},
+		{"passphrase", FolderConfig{Identity: NewIdentity(t)}, "set tokenstore.FolderConfig.Passphrase"},
+		{"passphrase", FolderConfig{KeyringService: "test", gate: gate}, "set tokenstore.FolderConfig.Passphrase"},
 		{"identity", FolderConfig{Identity: NewIdentity(t)}, "that of another folder"},
 		{"identity", FolderConfig{Identity: fds.NewSecret(hush)}, "not an age X25519 identity"},
 		{"identity", FolderConfig{Passphrase: fds.NewSecret("right")}, "set Identity"},
 		{"identity", FolderConfig{KeyringService: "test", gate: gate}, "set Identity"},
 		{"keyring", FolderConfig{KeyringService: "other", gate: gate}, `the keyring has no entry folder-key-`},
 		{"keyring", FolderConfig{Identity: NewIdentity(t)}, "that of another folder"},
-		{"keyring", FolderConfig{Passphrase: fds.NewSecret("right")}, "set KeyringService"},
+		{"keyring", FolderConfig{Passphrase: fds.NewSecret("right")}, "set tokenstore.FolderConfig.KeyringService"},
 	} {
 		c.config.Path = right[c.folder].Path
 		_, err := OpenFolder(t.Context(), c.config)
