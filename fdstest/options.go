@@ -11,6 +11,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdstest/internal/authority"
+	"github.com/fds-sdk/fds-go/fdstest/internal/world"
 )
 
 // Options say what a provider is like. The zero value is a good one.
@@ -197,6 +198,9 @@ func (o Options) check() error {
 		fault("TimeRange names From %.100q and To %.100q; they must differ, also from ids", r.From, r.To)
 	}
 	o.WebAPI.faults(o.TimeRange, fault)
+	if o.Devices > world.MaxDevices {
+		fault("Devices is %d; an owner gets at most %d", o.Devices, world.MaxDevices)
+	}
 	if o.RefreshGrace < 0 {
 		fault("RefreshGrace is %v; it cannot be negative", o.RefreshGrace)
 	}

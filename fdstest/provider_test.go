@@ -225,6 +225,7 @@ func TestFaultyOptionsAreExplained(t *testing.T) {
 		{fdstest.Options{AccessTokenLifetime: -1}, "AccessTokenLifetime"},
 		{fdstest.Options{RefreshTokenLifetime: time.Microsecond}, "RefreshTokenLifetime"},
 		{fdstest.Options{APIPort: 65536}, "APIPort"},
+		{fdstest.Options{Devices: 10_001}, "Devices is 10001; an owner gets at most 10000"},
 		{fdstest.Options{SubscriptionClaim: "sub"}, "subscription claim"},
 		{fdstest.Options{SubscriptionClaim: "access_token"}, "subscription claim"},
 		{fdstest.Options{SubscriptionIn: 16}, "SubscriptionIn"},

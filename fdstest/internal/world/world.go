@@ -15,11 +15,13 @@ const (
 	// MaxEvents bounds the events kept for an owner; the oldest go first.
 	MaxEvents = 10_000
 
+	// MaxDevices is how many devices an owner may get in New.
+	MaxDevices = 10_000
+
 	// MaxStep bounds one step; a longer one counts as this.
 	MaxStep = 30 * 24 * time.Hour
 
 	defaultDevices = 40
-	maxDevices     = 10_000
 	history        = 24 * time.Hour   // what has happened before an owner was added
 	slice          = 15 * time.Minute // life is computed in pieces of this
 	tickLife       = 20 * time.Minute // what a device lives through in one message of Run
@@ -41,7 +43,7 @@ type Config struct {
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 
-	// Devices is how many devices an owner gets: 40 by default, 10,000 at most.
+	// Devices is how many devices an owner gets, MaxDevices at most: 40 by default.
 	// A negative number makes owners without spaces and devices, to be filled
 	// by hand.
 	Devices int
@@ -105,7 +107,6 @@ func New(cfg Config) *World {
 	if cfg.Devices == 0 {
 		cfg.Devices = defaultDevices
 	}
-	cfg.Devices = min(cfg.Devices, maxDevices)
 	if cfg.Spelling == nil {
 		cfg.Spelling = fds.SubscriptionID.String
 	}
