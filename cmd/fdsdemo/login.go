@@ -31,6 +31,7 @@ func (p *program) loginCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
+	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner; only at the box of fdsdemo provider, which asks for no password")
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
@@ -39,21 +40,23 @@ func (p *program) loginCommand() *cobra.Command {
 }
 
 // loginFlags say how to sign in; by default with the browser on this machine.
-type loginFlags struct{ noBrowser, paste, device, application, redirectURI bool }
+type loginFlags struct{ noBrowser, approve, paste, device, application, redirectURI bool }
 
 // clash names the flags of which only one may be given and more are, or is empty.
 func (how loginFlags) clash() string {
 	ways := 0
-	for _, given := range []bool{how.paste, how.device, how.application, how.redirectURI} {
+	for _, given := range []bool{how.approve, how.paste, how.device, how.application, how.redirectURI} {
 		if given {
 			ways++
 		}
 	}
 	switch {
 	case ways > 1:
-		return "--paste, --device, --application, --redirect-uri"
+		return "--approve, --paste, --device, --application, --redirect-uri"
 	case how.redirectURI && how.noBrowser:
 		return "--no-browser, --redirect-uri"
+	case how.approve && how.noBrowser:
+		return "--approve, --no-browser"
 	}
 	return ""
 }
@@ -85,9 +88,22 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 		options.ShowURL = func(url string) {
 			shown.Store(true)
 			answered() // from here on it waits for a person
-			p.showURL(url)
+			if !how.approve {
+				p.showURL(url)
+			}
 		}
 		switch {
+		case how.approve:
+			ctx, end := context.WithCancelCause(ctx)
+			defer end(nil)
+			options.OpenBrowser = func(ctx context.Context, url string) error {
+				err := p.approve(ctx, url)
+				if err != nil {
+					end(err) // nobody else finishes this sign-in
+				}
+				return err
+			}
+			owners, failure = client.SignIn(ctx, options)
 		case how.device:
 			owners, failure = client.SignInDevice(ctx, func(code fdsclient.DeviceCode) {
 				shown.Store(true)

@@ -5,14 +5,19 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -322,4 +327,57 @@ func TestWhatAProviderDoesItsOwnWayIsASetting(t *testing.T) {
 	}
 	s.configure("client_id: fdsdemo", "client_id: fdsdemo\n  symmetric_id_tokens: true")
 	s.run("owners").expect(statusUsage).says("application.symmetric_id_tokens needs a client secret")
+}
+
+func TestASignInAtABoxOfAnotherProcessIsApprovedWithoutABrowser(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "box")
+	box := start(t, invocation(t, "provider", "--dir", folder))
+	box.await(box.out, "ready")
+	r := start(t, invocation(t, "--config", filepath.Join(folder, "fdsdemo.yaml"), "login", "--approve")).wait().expect(statusDone)
+	if _, err := fds.ParseSubscriptionID(strings.TrimSpace(r.out)); err != nil || r.err != "" {
+		t.Errorf("stdout %q, %v; stderr %q", r.out, err, r.err)
+	}
+}
+
+func TestApproveIsRefusedAtAProviderThatIsNoBox(t *testing.T) {
+	s := newSetup(t)
+	certificate, err := s.box.IssueCertificate(fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var posts atomic.Int64
+	page := `<form method="post" action="/consent"><input type="hidden" name="token" value="t"><input type="checkbox" name="owner" value="o">`
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			posts.Add(1)
+		case r.URL.Path == "/away":
+			http.Redirect(w, r, "https://auth.example.com/", http.StatusFound)
+		default:
+			_, _ = io.WriteString(w, page) // its reader may be gone
+		}
+	}))
+	other.TLS = &tls.Config{Certificates: []tls.Certificate{certificate.TLS}, MinVersion: tls.VersionTLS12}
+	other.StartTLS()
+	t.Cleanup(other.Close)
+	for endpoint, says := range map[string]string{
+		other.URL + "/authorize":             "there is no page on which it asks for a person's consent",
+		other.URL + "/away":                  `the sign-in leads to "auth.example.com"`,
+		"https://auth.example.com/authorize": `the sign-in leads to "auth.example.com"`,
+	} {
+		s.configure("ca_file: ca.pem", "ca_file: ca.pem\n  authorization_endpoint: "+endpoint)
+		if r := s.run("login", "--approve").expect(statusUsage).says("--approve is for a provider in a box", says); r.out != "" {
+			t.Errorf("stdout %q", r.out)
+		}
+	}
+	if n := posts.Load(); n > 0 {
+		t.Errorf("the other provider was sent %d forms", n)
+	}
+}
+
+func TestApproveDoesNotWaitForASignInThatTheBoxRefuses(t *testing.T) {
+	s := newSetup(t)
+	s.box.Inject(fdstest.Unavailable(fdstest.ConsentEndpoint, ""))
+	s.run("login", "--approve").expect(statusFailed).says("did not take the consent")
 }

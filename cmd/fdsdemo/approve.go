@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+)
+
+// boxPage stands on every page of a provider in a box.
+const boxPage = "an FDS information provider in a box"
+
+var (
+	boxToken = regexp.MustCompile(`<input type="hidden" name="token" value="([^"]*)"`)
+	boxOwner = regexp.MustCompile(`<input type="checkbox" name="owner" value="([^"]*)"`)
+)
+
+// approve plays the person at the browser, who begins at the address and chooses the first
+// owner, for a provider in a box of another process: a box asks for no password. Any other
+// provider's page is left as it is, and nothing is opened that is not on this machine.
+func (p *program) approve(ctx context.Context, address string) error {
+	jar, err := cookiejar.New(nil) // the redirect must bring back the cookie of the first page
+	if err != nil {
+		return err
+	}
+	var roots *x509.CertPool
+	if p.settings.Provider.Roots != nil {
+		if roots, err = p.settings.Provider.Roots(ctx); err != nil {
+			return err
+		}
+	}
+	browser := http.Client{
+		Jar:       jar,
+		Transport: &http.Transport{TLSClientConfig: tlspolicy.ClientConfig(roots, false), DisableKeepAlives: true},
+		CheckRedirect: func(r *http.Request, before []*http.Request) error {
+			if ip := net.ParseIP(r.URL.Hostname()); ip == nil || !ip.IsLoopback() || len(before) > 5 {
+				return wrongUsage("--approve is for a provider in a box on this machine; the sign-in leads to %q", r.URL.Host)
+			}
+			return nil
+		},
+	}
+	open := func(method, address string, form url.Values) (*url.URL, string, error) {
+		r, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
+		if err != nil {
+			return nil, "", errors.New("the sign-in leads to what is no URL")
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer, err := browser.Do(r)
+		if withURL := new(url.Error); errors.As(err, &withURL) {
+			return nil, "", withURL.Err // without the URL, which holds a code or a state
+		} else if err != nil {
+			return nil, "", err
+		}
+		defer answer.Body.Close()
+		page, err := io.ReadAll(io.LimitReader(answer.Body, maxBoxPage))
+		return answer.Request.URL, string(page), err
+	}
+	at, page, err := open(http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	token, owner := boxToken.FindStringSubmatch(page), boxOwner.FindStringSubmatch(page)
+	if !strings.Contains(page, boxPage) || token == nil || owner == nil {
+		return wrongUsage("--approve is for a provider in a box; at %s there is no page on which it asks for a person's consent", at.Host)
+	}
+	end, _, err := open(http.MethodPost, at.Scheme+"://"+at.Host+"/consent", url.Values{
+		"token": {html.UnescapeString(token[1])}, "owner": {html.UnescapeString(owner[1])}, "decision": {"approve"},
+	})
+	if err == nil && end.Host == at.Host { // it has not led back to the application
+		err = fmt.Errorf("the provider in a box at %s did not take the consent; begin a new sign-in", at.Host)
+	}
+	return err
+}
+
+const maxBoxPage = 8 << 20 // bytes
