@@ -9,8 +9,18 @@
 //	err := p.Approve(ctx, authorizationURL, owner)
 //	off := p.Inject(fdstest.DropAfterWork(fdstest.TokenEndpoint).Times(1))
 //
-// The Example of package fdsclient is a whole round with that client. In a test give it a Store
-// and a State of its own, as there, instead of the user's keyring and folder.
+// fdsclient/example_test.go is a whole round with that client. In a test give it a Store and a
+// State of its own, as there, instead of the user's keyring and folder.
+//
+// # From another process
+//
+// fdsdemo provider --dir DIR runs such a provider in a process of its own, and fdsdemo --config
+// DIR/fdsdemo.yaml login --approve plays the person there. A test of your own plays it in
+// SignInOptions.OpenBrowser, with an http.Client that has a cookie jar and trusts DIR/ca.pem. Its
+// GET of the address that it is given follows the redirects to the consent page. It answers by a
+// POST to the issuer's /consent of the form's fields: token, as on the page, owner, once for each
+// chosen spelling of a subscription ID on the page, and decision=approve or deny. That redirect
+// leads to the application, to which the client brings back the cookie of the first page.
 //
 // # What it is like
 //
@@ -231,11 +241,25 @@
 //	synctest.Test(t, func(t *testing.T) {
 //		var network fdstest.Network
 //		p := fdstest.New(t, fdstest.Options{Network: &network, Quiet: true})
-//		client, err := fdsclient.New(fdsclient.Config{Provider: fdsclient.Provider{
-//			Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(),
-//			Roots: p.Roots, Dial: network.Dial,
-//		}, ...})
-//		...
+//		issued, err := p.OwnerCertificate(p.Owners()[0])
+//		client, err := fdsclient.New(fdsclient.Config{
+//			Provider: fdsclient.Provider{
+//				Issuer: p.Issuer(), APIURL: p.APIURL(), BrokerURL: p.BrokerURL(),
+//				Roots: p.Roots, Dial: network.Dial,
+//			},
+//			Application: fdsclient.Application{ClientID: p.PublicApplication().ID},
+//			Store:       tokenstore.OpenMemory(),
+//			State:       &statestore.Memory{},
+//			Certificates: func(context.Context, fds.OwnerKey) (*tls.Certificate, error) {
+//				return &issued.TLS, nil
+//			},
+//		})
+//		defer client.Close()
+//		owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{
+//			ShowURL:     func(string) {},
+//			OpenBrowser: func(ctx context.Context, url string) error { return p.Approve(ctx, url) },
+//		})
+//		... // go client.Run(ctx, handler)
 //		time.Sleep(24 * time.Hour)
 //		synctest.Wait()
 //	})
@@ -244,7 +268,7 @@
 // within. Without Quiet the devices move twice a second of all that time. The redirect of
 // a sign-in on the loopback interface comes by TCP, so the clock stands still until the
 // person is done: let Approve be that person, and do not wait in OpenBrowser.
-// TestADayPassesAtOnceInABubble of package fdsclient is the whole of it.
+// fdsclient/bubble_test.go is the whole of it.
 //
 // The package shares no code with the client packages of this module, so that the two
 // cannot agree on a mistake.

@@ -324,10 +324,11 @@ func (p *Provider) BrokerURL() string { return p.brokerURL }
 // from.
 func (p *Provider) CAPEM() []byte { return slices.Clone(p.ca.pem) }
 
-// RootCAs returns a new pool with that root certificate alone.
+// RootCAs returns a new pool with that root certificate alone, for a tls.Config.
 func (p *Provider) RootCAs() *x509.CertPool { return p.ca.pool() }
 
-// Roots returns the same, for fdsclient.Provider and push.Config.
+// Roots returns such a pool too, and is the function that fdsclient.Provider and push.Config
+// take as their Roots.
 func (p *Provider) Roots(context.Context) (*x509.CertPool, error) { return p.ca.pool(), nil }
 
 // SubscriptionClaim returns the name of the claim that carries the subscription
