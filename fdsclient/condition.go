@@ -18,6 +18,7 @@ type Condition struct {
 	Gap        *Gap      // what may have been lost and was not fetched yet; nil: nothing
 	Last       time.Time // when the handler was done with a message last; zero: not in this Run
 	// Failing is the message that the handler fails on, with how often and why; nil: none.
+	// It may be a fetched one, while Connection is well and its Err nil.
 	Failing *delivery.Failing
 	Waiting int // messages that have come and wait for the handler
 }

@@ -16,7 +16,8 @@
 //   - [Owner.SignOut] revokes the grant and deletes it.
 //   - [Retryable] and [SignInNeeded] say what to do about any error of this module.
 //
-// The example is a whole round, with the provider in a box of package fdstest.
+// example_test.go in this folder is a whole round, with the provider in a box of package
+// fdstest: copy it.
 //
 // # Ways in
 //
@@ -118,7 +119,8 @@
 //
 //   - [HookRenewed], [HookRenewalFailing], [HookSignInNeeded], [HookStoreUnavailable]: grants;
 //   - [HookCertificate]: client certificates;
-//   - [HookConnection], [push.HookConnect]: connections, and the attempts at them;
+//   - [HookConnection]: every change of a connection's state, from its beginning to its end;
+//   - [push.HookConnect]: every attempt to connect, with how long it took;
 //   - [HookGap], [HookPoll]: what is fetched from the Web API;
 //   - [push.HookHandled], [push.HookSlowHandler], [push.HookDiscarded]: messages, whichever way
 //     they came.
@@ -127,6 +129,13 @@
 // one panics with is logged. An owner must not become a metric's label: there may be ten
 // thousand. New refuses a value that implements none of them, or has a method of one with
 // another signature.
+//
+// # Faults of a configuration
+//
+// New returns all at once, as a *fds.ConfigError. A fault's Field is the setting's path from the
+// Config down that New was given, so that it is Provider.APIURL here and BaseURL in pull.New, with
+// an index where it is of a list: Hooks[1]. example_faults_test.go has them in the words of an
+// application's own file.
 //
 // # Secrets
 //

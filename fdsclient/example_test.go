@@ -2,11 +2,13 @@ package fdsclient_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
@@ -23,6 +25,11 @@ func Example() {
 	}
 	defer provider.Close()
 
+	owner := provider.Owners()[0]
+	certificate, err := provider.OwnerCertificate(owner)
+	if err != nil {
+		log.Fatal(err)
+	}
 	client, err := fdsclient.New(fdsclient.Config{
 		Provider: fdsclient.Provider{
 			Issuer:    provider.Issuer(),
@@ -30,10 +37,11 @@ func Example() {
 			BrokerURL: provider.BrokerURL(),
 			Roots:     provider.Roots,
 		},
-		Application:  fdsclient.Application{Name: "fleet", ClientID: provider.PublicApplication().ID},
-		Store:        tokenstore.OpenMemory(), // leave it out for the system's keyring
-		State:        &statestore.Memory{},
-		Certificates: certificatesOf(provider), // fdsclient.OpenCertificateFolder reads them from files
+		Application: fdsclient.Application{Name: "fleet", ClientID: provider.PublicApplication().ID},
+		Store:       tokenstore.OpenMemory(), // leave it out for the system's keyring
+		State:       &statestore.Memory{},
+		// fdsclient.OpenCertificateFolder reads them from files.
+		Certificates: func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate.TLS, nil },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -44,7 +52,7 @@ func Example() {
 	defer cancel()
 	owners, err := client.SignIn(ctx, fdsclient.SignInOptions{
 		ShowURL:     func(string) {},
-		OpenBrowser: func(ctx context.Context, url string) error { return provider.Approve(ctx, url) },
+		OpenBrowser: func(ctx context.Context, url string) error { return provider.Approve(ctx, url, owner) },
 	})
 	if err != nil {
 		log.Fatal(err)

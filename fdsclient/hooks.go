@@ -34,8 +34,8 @@ type HookSignInNeeded interface{ OnSignInNeeded(GrantEvent) }
 // HookStoreUnavailable is told when grants cannot be read or saved.
 type HookStoreUnavailable interface{ OnStoreUnavailable(error) }
 
-// HookConnection is told of every change of an owner's push connection; of an owner who is
-// polled, why that has ended.
+// HookConnection is told of every change of the state of an owner's push connection; of an owner
+// who is polled, why that has ended. push.HookConnect is told of each attempt to connect.
 type HookConnection interface {
 	OnConnection(fds.OwnerKey, push.State)
 }
