@@ -33,6 +33,13 @@ const (
 )
 
 // Message is one delivery of an FDS object to the application.
+//
+// A message can come again: after an error of the handler, a broken connection, an outage, a
+// process that was killed. MQTT has no name for a message, so one that came before is known by
+// its Owner, its Topic and the bytes of its Payload. What was fetched has no Topic: know an event
+// by its ID, which is in a member (Dialect.MessageID), and all else by Kind and Payload. Duplicate
+// says that it may have come before, and false does not say that it has not: let the handler do
+// the same thing twice without harm.
 type Message struct {
 	Owner fds.OwnerKey
 	Topic string // as sent; empty for sources other than push
@@ -43,7 +50,7 @@ type Message struct {
 	Levels     []string
 	QoS        byte // quality of service of this delivery, 0 to 2
 	Retained   bool // the broker had kept it: a last known state, not news
-	Duplicate  bool // it may have been handed over before
+	Duplicate  bool // it may have been handed over before; see Message
 	Source     Source
 	Kind       Kind
 	ReceivedAt time.Time // by this machine's clock

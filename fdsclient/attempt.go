@@ -13,8 +13,8 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 )
 
-// AttemptLifetime is how long a sign-in may take between BeginSignIn and
-// FinishSignIn.
+// AttemptLifetime, 15 minutes, is how long a sign-in may take: SignIn as a whole, or between
+// BeginSignIn and FinishSignIn.
 const AttemptLifetime = authserver.AttemptLifetime
 
 // Attempt is a sign-in that was begun and waits for its redirect. It is for one

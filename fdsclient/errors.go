@@ -64,6 +64,13 @@ var oauthHints = map[string]string{
 // or a State of this module returns. What has said how long to wait says it in
 // pull.Error.RetryAfter, OAuthError.RetryAfter or, for a renewal that is not tried again
 // before some time has passed, by a method RetryAfter() time.Duration anywhere in the chain.
+//
+// It is true also where the cause may be a wrong URL, since a server that is away looks the
+// same: alert when it lasts. fds.ErrRunning is not retryable, though a standby starts Run again
+// every half minute: see One consumer in docs/operations.md. That a sign-in was denied
+// (fds.ErrAccessDenied) or timed out (fds.ErrAttemptExpired, context.DeadlineExceeded) is judged by
+// errors.Is: it is neither Retryable nor SignInNeeded, since whether to begin another is a
+// person's choice.
 func Retryable(err error) bool {
 	if err == nil || isAny(err, final...) || tlspolicy.IsFault(err) {
 		return false
@@ -90,7 +97,8 @@ func Retryable(err error) bool {
 }
 
 // SignInNeeded reports whether err says that the owner's user must sign in, for the first
-// time or again, and that nothing else helps.
+// time or again, and that nothing else helps. How a sign-in itself failed (denied, timed out) is
+// judged by errors.Is; see Retryable.
 func SignInNeeded(err error) bool {
 	return isAny(err, fds.ErrSignInRequired, fds.ErrNoOwner)
 }

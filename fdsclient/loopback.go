@@ -19,8 +19,9 @@ import (
 
 // SignIn signs an owner's user in with a browser on this machine and returns the
 // owners that the user let the application access. It waits on a loopback port
-// for the redirect (RFC 8252 section 7.3), until ctx ends: give ctx a deadline
-// that suits a person. Cancelling frees the port at once.
+// for the redirect (RFC 8252 section 7.3), until ctx ends, whose error it then
+// returns, or AttemptLifetime (15 minutes) has passed (fds.ErrAttemptExpired): give
+// ctx a deadline that suits a person. Cancelling frees the port at once.
 //
 // The browser begins at a page of that port which works once and sends it a cookie
 // that the redirect must bring back. Redirects that do not, or that do not belong

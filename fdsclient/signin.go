@@ -21,7 +21,9 @@ type SignInOptions struct {
 	// process on the loopback, for one use in one browser, which leads on to the
 	// provider. Nil opens the system's browser, which gets of this process's
 	// environment what a browser needs and no more. An error is logged and the
-	// sign-in goes on: the user may open the address from ShowURL by hand.
+	// sign-in goes on: the user may open the address from ShowURL by hand. A program
+	// that plays the browser, as in a test, needs one cookie jar for that address and
+	// the redirect; see package fdstest.
 	OpenBrowser func(ctx context.Context, url string) error
 	// ShowURL is told that address before the browser opens; with ReadRedirect the
 	// provider's own, which a browser elsewhere can open. It is for this user's eyes
