@@ -24,7 +24,7 @@ func ExampleNew_faults() {
 	}
 
 	_, err := fdsclient.New(fdsclient.Config{
-		Provider: fdsclient.Provider{Issuer: "http://auth.example.com", APIURL: "https://api.example.com"},
+		Provider: fdsclient.Provider{APIURL: "https://api.example.com"},
 		Poll:     fdsclient.Poll{Interval: -1},
 		Hooks:    []any{nil},
 	})
@@ -34,7 +34,7 @@ func ExampleNew_faults() {
 		}
 	}
 	// Output:
-	// sign_in.server "http://auth.example.com" must begin with https:// because FDS demands TLS on every connection
+	// sign_in.server is missing
 	// poll_every is -1ns
 	// sign_in.application is missing
 	// plug_ins is nil

@@ -257,7 +257,9 @@
 //		defer client.Close()
 //		owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{
 //			ShowURL:     func(string) {},
-//			OpenBrowser: func(ctx context.Context, url string) error { return p.Approve(ctx, url) },
+//			OpenBrowser: func(ctx context.Context, url string) error {
+//				return p.Approve(ctx, url)
+//			},
 //		})
 //		... // go client.Run(ctx, handler)
 //		time.Sleep(24 * time.Hour)
