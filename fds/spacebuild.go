@@ -76,10 +76,10 @@ func (b *treeBuilder) readChain(chain []*SpaceNode) {
 			}
 			outer = b.name(outer, n.item)
 		}
-		if !b.claim(n, inner, outer, from) {
-			return
+		if b.claim(n, inner, outer, from) {
+			inner = outer
 		}
-		inner, from = outer, chainOfAnother
+		from = chainOfAnother
 	}
 	early := n.kind == SpaceFloor && len(chain) == 2
 	if early && inner != nil && inner.listed && inner.kind == SpaceBuilding {

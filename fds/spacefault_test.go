@@ -76,6 +76,9 @@ func TestEveryFaultIsReportedAndLeavesATree(t *testing.T) {
 		{"part of itself", "a room < a", "a", []string{
 			`"a": part_of or composed_of of "a" (room) names the space itself`,
 		}},
+		{"a chain that names a space twice", around + "f floor < b building < b building < s site < void", "s(b(f))", []string{
+			`"b": part_of or composed_of of "f" (floor) names the space itself`,
+		}},
 		{"composed of itself", "a room = a c \n c room", "a(c)", []string{
 			`"a": part_of or composed_of of "a" (room) names the space itself`,
 		}},

@@ -160,7 +160,7 @@ func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
 				case <-time.After(time.Hour):
 					t.Fatal("it never ends")
 				}
-				if took := time.Since(began); took > sessionEndTimeout+time.Second {
+				if took := time.Since(began); took > client.sessionEndTimeout()+time.Second {
 					t.Errorf("it took %v", took)
 				}
 			})
@@ -283,5 +283,12 @@ func TestAttackAGrantOfAnotherProviderOrApplicationIsNotTaken(t *testing.T) {
 		if name == "own" && err != nil || name != "own" && !errors.Is(err, fds.ErrNoOwner) {
 			t.Errorf("%s: %v, %v", name, o, err)
 		}
+	}
+}
+
+func TestAHandlerHasItsDrainTimeWhenAnOwnerSignsOut(t *testing.T) {
+	client := gapClient(t, func(cfg *Config) { cfg.Push.DrainTimeout = time.Minute })
+	if wait := client.sessionEndTimeout(); wait <= time.Minute {
+		t.Errorf("the session's end is waited for %v", wait)
 	}
 }

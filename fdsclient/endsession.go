@@ -8,13 +8,17 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-const sessionEndTimeout = 15 * time.Second // a handler at work may take 10 of them
+// sessionEndTimeout bounds the end of an owner's session: a handler at work may take what
+// Push.DrainTimeout says of it.
+func (c *Client) sessionEndTimeout() time.Duration {
+	return max(15*time.Second, c.cfg.Push.DrainTimeout+5*time.Second)
+}
 
 // endSession makes the broker forget an owner that signs out: on the connection
 // that a Run had, if there is one, else on a short one of its own. Where nothing
 // was ever subscribed there is no session.
 func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
-	ctx, cancel := context.WithTimeout(ctx, sessionEndTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.sessionEndTimeout())
 	defer cancel()
 	if a != nil {
 		return c.endConnected(ctx, a)

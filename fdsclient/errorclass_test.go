@@ -1,6 +1,8 @@
 package fdsclient_test
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -8,6 +10,8 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"maps"
+	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -156,6 +161,12 @@ func TestEachClassOfErrorHasOneMeaningOneHomeAndOneVerdict(t *testing.T) {
 func TestAVerdictIsOfTheWholeError(t *testing.T) {
 	for name, v := range map[string]verdict{
 		"nil":                    {nil, false, false},
+		"an alert that passes":   {fmt.Errorf("%w: %w", fds.ErrUnavailable, &net.OpError{Op: "remote error", Err: errors.New("tls: internal error")}), true, false},
+		"an alert that lasts":    {fmt.Errorf("%w: %w", fds.ErrUnavailable, &net.OpError{Op: "remote error", Err: errors.New("tls: access denied")}), false, false},
+		"no version in common":   {fmt.Errorf("%w: %w", fds.ErrUnavailable, errors.New("tls: server selected unsupported protocol version 301")), false, false},
+		"a vault's own alert":    {&push.CertificateError{Passing: true, Err: errors.New("tls: handshake failure")}, true, false},
+		"a broker's words":       {&push.ReasonError{Packet: "DISCONNECT", Code: 0x8B, Text: "tls: reloading certificates"}, true, false},
+		"a provider's words":     {refusedBy(t, 503, "upstream: remote error: tls: internal error"), true, false},
 		"a certificate":          {fmt.Errorf("%w: %w", fds.ErrUnavailable, x509.UnknownAuthorityError{}), false, false},
 		"what may have been":     {fmt.Errorf("%w: %w", fds.ErrUnknownOutcome, fds.ErrUnavailable), false, false},
 		"an owner who is gone":   {fmt.Errorf("%w: %w", fds.ErrNoOwner, fds.ErrUnavailable), false, true},
@@ -165,6 +176,27 @@ func TestAVerdictIsOfTheWholeError(t *testing.T) {
 		v.check(t, name)
 	}
 }
+
+// refusedBy returns the error of a Web API that says no with these words.
+func refusedBy(t *testing.T, status int, message string) error {
+	t.Helper()
+	p := fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1})
+	p.Inject(fdstest.Answer(fdstest.APIEndpoint, status, "application/json", fmt.Sprintf(`{"status":%d,"message":%q}`, status, message)))
+	client, err := pull.New(pull.Config{BaseURL: p.APIURL(), Authorizer: nobody{}, Transport: pull.NewTransport(&tls.Config{RootCAs: p.RootCAs(), MinVersion: tls.VersionTLS12}), Settings: pull.Settings{RetryFor: -1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pull.Collect(client.Spaces(t.Context(), pull.Query{}))
+	if err == nil || !strings.Contains(err.Error(), message) {
+		t.Fatalf("it answers %v", err)
+	}
+	return err
+}
+
+type nobody struct{}
+
+func (nobody) Authorize(context.Context, *http.Request) error           { return nil }
+func (nobody) Challenged(context.Context, *http.Response) (bool, error) { return false, nil }
 
 func (v verdict) check(t *testing.T, name string) {
 	t.Helper()

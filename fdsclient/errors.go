@@ -72,7 +72,7 @@ var oauthHints = map[string]string{
 // errors.Is: it is neither Retryable nor SignInNeeded, since whether to begin another is a
 // person's choice.
 func Retryable(err error) bool {
-	if err == nil || isAny(err, final...) || tlspolicy.IsFault(err) {
+	if err == nil || isAny(err, final...) {
 		return false
 	}
 	var (
@@ -88,12 +88,14 @@ func Retryable(err error) bool {
 		return certificate.Passing
 	case isAny(err, fds.ErrTakenOver, fds.ErrCertificate, fds.ErrBrokerDenied):
 		return false
+	case errors.As(err, &reason):
+		return true
+	case tlspolicy.IsFault(err):
+		return false
 	case isAny(err, passing...):
 		return true
-	case errors.As(err, &refused):
-		return refused.Code == "temporarily_unavailable" || refused.Code == "server_error" || refused.Code == "slow_down"
 	}
-	return errors.As(err, &reason)
+	return errors.As(err, &refused) && slices.Contains([]string{"temporarily_unavailable", "server_error", "slow_down"}, refused.Code)
 }
 
 // SignInNeeded reports whether err says that the owner's user must sign in, for the first

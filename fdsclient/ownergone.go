@@ -26,7 +26,7 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 		if over && a.connection != nil { // taken over, as by the sign-out itself, and no more than that was told
 			a.owner.stop(*a.why.Load())
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), sessionEndTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), r.client.sessionEndTimeout())
 		defer cancel()
 		if err := r.client.endConnected(ctx, a); err != nil {
 			r.client.log.Warn("the broker's session was not ended", "owner", key, "error", err)

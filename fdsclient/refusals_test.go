@@ -104,6 +104,9 @@ func TestAConfigurationsErrorsShowNoPassword(t *testing.T) {
 		"https://alice:p@hunter2@auth.example.com",
 		"https://alice:a/hunter2@auth.example.com",
 		"http://alice:hunter2@auth.example.com",
+		"https:alice:hunter2@auth.example.com",
+		"https:/alice:hunter2@auth.example.com",
+		"https:///alice:hunter2@auth.example.com",
 	} {
 		_, err := fdsclient.New(fdsclient.Config{
 			Provider:    fdsclient.Provider{Issuer: address, APIURL: address},

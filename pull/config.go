@@ -166,9 +166,12 @@ func New(config Config) (*Client, error) {
 			faults.Add(bound.field, "it must be positive, or 0 for the default", "is %d", bound.value)
 		}
 	}
-	for field, bound := range map[string]time.Duration{"ListTimeout": config.ListTimeout, "Timeout": config.Timeout} {
-		if bound < 0 {
-			faults.Add(field, "it must be positive, or 0 for the default", "is %v", bound)
+	for _, bound := range []struct {
+		field string
+		value time.Duration
+	}{{"Timeout", config.Timeout}, {"ListTimeout", config.ListTimeout}} {
+		if bound.value < 0 {
+			faults.Add(bound.field, "it must be positive, or 0 for the default", "is %v", bound.value)
 		}
 	}
 	for _, fault := range config.Dialect.Faults() {
@@ -253,13 +256,13 @@ func parseBase(text string) (base *url.URL, problem string) {
 	case base.Scheme != "https":
 		return fail("%q does not begin with https://, which FDS demands (W1)", cut(netpeer.WithoutUser(text)))
 	case base.Hostname() == "":
-		return fail("%q names no host", cut(text))
+		return fail("%q names no host", cut(netpeer.WithoutUser(text)))
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
 		return fail("of host %q has a query or a fragment; write it without", cut(base.Host))
 	}
 	path := strings.TrimRight(base.EscapedPath(), "/")
 	if strings.HasSuffix(path, strings.TrimRight(basePath, "/")) {
-		return fail("%q ends with /fds/v2, which is appended; write it without", cut(text))
+		return fail("%q ends with /fds/v2, which is appended; write it without", cut(netpeer.WithoutUser(text)))
 	}
 	joined, err := url.Parse("https://" + base.Host + path + basePath)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/hooks"
 )
 
@@ -154,7 +155,7 @@ func (c *Connection) remember(ctx context.Context, filters []string) error {
 	}
 	if c.settings.SaveSubscribed != nil {
 		if err := c.settings.SaveSubscribed(ctx, slices.Clone(filters)); err != nil {
-			return fmt.Errorf("push: save the subscribed filters: %w", err)
+			return fmt.Errorf("push: save the subscribed filters: %w: %w", fds.ErrStoreUnavailable, err)
 		}
 	}
 	c.known = filters

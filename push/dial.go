@@ -26,7 +26,7 @@ func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certif
 	var roots *x509.CertPool
 	if s.Roots != nil {
 		if roots, err = s.Roots(ctx); err != nil {
-			return nil, nil, fmt.Errorf("push: root certificates for %s: %w", to.address, err)
+			return nil, nil, passing{fmt.Errorf("push: root certificates for %s: %w", to.address, err)}
 		}
 	}
 	alpn := s.ALPN
@@ -104,6 +104,9 @@ var direct = netpeer.HedgeAfter((&net.Dialer{KeepAlive: -1}).DialContext, addres
 func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (*tls.Conn, net.Conn, error) {
 	if s.Dial != nil {
 		below, err := s.Dial(ctx, "tcp", to.address)
+		if below == nil && err == nil {
+			err = errors.New("the application's Dial returned neither a connection nor an error")
+		}
 		return shakeHands(ctx, below, err, policy)
 	}
 	through, err := proxy.Choose(s.Proxy, to.address)

@@ -30,6 +30,7 @@ type session struct {
 	lastID      uint16        // packet identifier of our last request
 	since       time.Time     // when it was subscribed; zero: it was not
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
+	over        chan struct{} // closed: up will not come any more
 	watch       *certificateWatch
 	events      chan error // for Run: the first foreign topic, errNewCertificate
 	sawForeign  bool       // there was one; the reader's alone
@@ -37,7 +38,7 @@ type session struct {
 }
 
 func newSession(c *Connection, to server, l *line) *session {
-	return &session{connection: c, to: to, line: l, up: make(chan struct{}), events: make(chan error, 2)}
+	return &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{}), events: make(chan error, 2)}
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -266,7 +267,7 @@ func (s *settings) wants(topic string) bool {
 }
 
 // waitUp calls waits and then waits until messages may be handed over, if they may not
-// already; false: they may not before the connection has ended, or giveUp was closed.
+// already; false: they may not, ever, or not before giveUp was closed.
 func (s *session) waitUp(giveUp <-chan struct{}, waits func()) bool {
 	select {
 	case <-s.up:
@@ -277,7 +278,7 @@ func (s *session) waitUp(giveUp <-chan struct{}, waits func()) bool {
 	select {
 	case <-s.up:
 		return true
-	case <-s.wire.ended:
+	case <-s.over:
 	case <-giveUp:
 	}
 	return false
@@ -301,6 +302,7 @@ func (s *session) finish(cause error, expire bool) bool {
 
 // close ends what open could not complete.
 func (s *session) close(cause error) {
+	close(s.over)
 	switch {
 	case s.wire == nil:
 	case !s.connected:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -60,7 +61,7 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
 		stopped:  !claimed && (s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped),
-		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && !fdsclient.Retryable(s.Err) && !isAny(s.Err, fds.ErrProtocol, fds.ErrPacketTooLarge),
+		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && tlspolicy.IsFault(s.Err),
 		err:      ofSubscription(s.Err, key.SubscriptionID),
 	}
 	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends

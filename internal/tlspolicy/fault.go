@@ -4,15 +4,46 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 )
 
 // IsFault reports whether a handshake failed for a reason that stays until someone changes
 // something: a certificate that is not trusted, a port without TLS, no version in common, an
-// alert.
+// alert but for one that says that something failed inside the server. What another wrote into
+// a text is not looked at.
 func IsFault(err error) bool {
-	return Distrusts(err) || errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(err.Error(), "tls: ")
+	var alert *net.OpError
+	switch {
+	case err == nil:
+		return false
+	case Distrusts(err), errors.As(err, new(tls.RecordHeaderError)):
+		return true
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return strings.HasPrefix(alert.Err.Error(), "tls: ") && alert.Err.Error() != "tls: internal error"
+	}
+	return isOurs(err)
+}
+
+// isOurs reports whether we ended the handshake, by an error of crypto/tls, which has no types
+// for most of them.
+func isOurs(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if cause := e.Unwrap(); cause != nil {
+			return isOurs(cause)
+		}
+		return false
+	case interface{ Unwrap() []error }:
+		for _, cause := range e.Unwrap() {
+			if cause != nil && isOurs(cause) {
+				return true
+			}
+		}
+		return false
+	}
+	return strings.HasPrefix(err.Error(), "tls: ")
 }
 
 // Distrusts reports whether we refused the server in the handshake.
