@@ -73,7 +73,7 @@ func (p Paging) faults(list string, e *ConfigError) {
 			}
 		}
 	}
-	if (p.CursorParameter == "") != (p.CursorMember == "") {
+	if (p.CursorParameter == "") != (p.CursorMember == "") && p.PageParameter == "" && p.OffsetParameter == "" {
 		e.Add("Paging.CursorMember", "", "goes together with the cursor's parameter").Other = "Paging.CursorParameter"
 	}
 	if p.MoreMember != "" && p.PageParameter == "" && p.OffsetParameter == "" && p.CursorParameter == "" {

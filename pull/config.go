@@ -149,9 +149,9 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 // nothing. The error names every fault in a sentence.
 func New(config Config) (*Client, error) {
 	var faults fds.ConfigError
-	base, problem := parseBase(config.BaseURL)
+	base, problem, remedy := parseBase(config.BaseURL)
 	if problem != "" {
-		faults.Add("BaseURL", "", "%s", problem)
+		faults.Add("BaseURL", remedy, "%s", problem)
 	}
 	if config.Authorizer == nil {
 		faults.Add("Authorizer", "every request carries an access token (W9)", "is missing")
@@ -242,31 +242,30 @@ func New(config Config) (*Client, error) {
 }
 
 // parseBase returns the URL that all requests begin with, or what is wrong with it.
-func parseBase(text string) (base *url.URL, problem string) {
-	fail := func(format string, args ...any) (*url.URL, string) { return nil, fmt.Sprintf(format, args...) }
-	if text == "" {
-		return fail("is missing; it is the provider's URL, such as https://api.example.com")
-	}
+func parseBase(text string) (base *url.URL, problem, remedy string) {
 	base, err := url.Parse(text)
+	shown := cut(netpeer.WithoutUser(text))
 	switch {
+	case text == "":
+		return nil, "is missing", "it is the provider's URL, such as https://api.example.com"
 	case err != nil: // its text could hold a password
-		return fail("is not a URL")
+		return nil, "is not a URL", ""
 	case base.User != nil:
-		return fail("holds a user name; credentials are the Authorizer's")
+		return nil, "holds a user name", "credentials are the Authorizer's"
 	case base.Scheme != "https":
-		return fail("%q does not begin with https://, which FDS demands (W1)", cut(netpeer.WithoutUser(text)))
+		return nil, fmt.Sprintf("%q does not begin with https://, which FDS demands (W1)", shown), ""
 	case base.Hostname() == "":
-		return fail("%q names no host", cut(netpeer.WithoutUser(text)))
+		return nil, fmt.Sprintf("%q names no host", shown), ""
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
-		return fail("of host %q has a query or a fragment; write it without", cut(base.Host))
+		return nil, fmt.Sprintf("of host %q has a query or a fragment", cut(base.Host)), "write it without"
 	}
 	path := strings.TrimRight(base.EscapedPath(), "/")
 	if strings.HasSuffix(path, strings.TrimRight(basePath, "/")) {
-		return fail("%q ends with /fds/v2, which is appended; write it without", cut(netpeer.WithoutUser(text)))
+		return nil, fmt.Sprintf("%q ends with /fds/v2, which is appended", shown), "write it without"
 	}
 	joined, err := url.Parse("https://" + base.Host + path + basePath)
 	if err != nil {
-		return fail("of host %q has an unusable path", cut(base.Host))
+		return nil, fmt.Sprintf("of host %q has an unusable path", cut(base.Host)), ""
 	}
-	return joined, ""
+	return joined, "", ""
 }

@@ -99,7 +99,7 @@ func (s *Server) claimsFault(m *Metadata, a Answer, claims *object, algorithm st
 	case expires.IsZero():
 		return "it does not say when it expires (exp)"
 	case now.After(expires):
-		return "it expired at " + expires.UTC().Format("15:04:05") + "; check this machine's clock"
+		return "it expired at " + expires.UTC().Format(time.RFC3339) + "; check this machine's clock"
 	case claims.date("nbf").After(now.Add(notBefore)):
 		return "it begins at " + claims.date("nbf").UTC().Format(time.RFC3339) + "; check this machine's clock"
 	case made.IsZero():

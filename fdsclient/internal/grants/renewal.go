@@ -201,7 +201,7 @@ func refusedOnce(said error, r tokenstore.Renewal) error {
 
 // Error adds when the server is asked again.
 func (e *laterError) Error() string {
-	return fmt.Sprintf("%v; it is asked again after %s", e.err, e.when.UTC().Format("15:04:05"))
+	return fmt.Sprintf("%v; it is asked again after %s", e.err, e.when.UTC().Format(time.RFC3339))
 }
 
 func (e *laterError) Unwrap() error { return e.err }
