@@ -81,12 +81,12 @@ func New(cfg Config) (*Client, error) {
 // tellLimits says what will not work as the configuration is, though it can be used.
 func (c *Client) tellLimits() {
 	p, gaps := &c.cfg.Provider, &c.cfg.Gaps
-	narrow := !slices.Contains(c.cfg.Push.Topics, "#")
+	someTopics := !slices.Contains(c.cfg.Push.Topics, "#")
 	switch {
 	case p.BrokerURL == "" && c.cfg.Poll.Interval == 0, gaps.Off && p.BrokerURL != "":
 	case p.APIURL == "":
 		c.log.Warn("Provider.APIURL is missing: what an outage loses cannot be fetched, each gap stays open, and Owner.Pull fails; set it, or Gaps.Off", "broker", p.BrokerURL)
-	case narrow && (p.Dialect.EventTopic == "" || p.Dialect.StatusTopic == ""):
+	case someTopics && (p.Dialect.EventTopic == "" || p.Dialect.StatusTopic == ""):
 		c.log.Warn("Push.Topics names some topics only, and which items of the Web API they name cannot be told: a gap stays open, and what is polled is not handed over; set Provider.Dialect.EventTopic and StatusTopic, or Gaps.Off")
 	}
 }

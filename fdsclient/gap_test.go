@@ -356,10 +356,10 @@ func TestAPositionIsNeverAheadOfAnAcknowledgement(t *testing.T) {
 		client := open(t, cfg)
 		key := signIn(t, client, p)[0].Key()
 		o := p.Owners()[0]
-		begun, goOn := make(chan time.Time, 10), make(chan struct{})
+		begun, resume := make(chan time.Time, 10), make(chan struct{})
 		stop := runClient(t, client, func(_ context.Context, m delivery.Message) error {
 			begun <- m.ReceivedAt
-			<-goOn
+			<-resume
 			return nil
 		})
 		subscribed(t, p, o)
@@ -378,16 +378,16 @@ func TestAPositionIsNeverAheadOfAnAcknowledgement(t *testing.T) {
 		if got := load(); !got.Equal(first) {
 			t.Errorf("the position has moved to %v before anything was acknowledged", got)
 		}
-		goOn <- struct{}{}
+		resume <- struct{}{}
 		<-begun
 		// To the nanosecond the wall clock and the one that only goes on differ.
 		isOne := func(at time.Time) bool { return at.Sub(one).Abs() < time.Millisecond }
 		eventually(t, "the position stored", func() bool { return isOne(load()) })
-		goOn <- struct{}{}
+		resume <- struct{}{}
 		eventually(t, "both acknowledged", func() bool { return p.Subscriber(o).Acknowledged == 2 })
 		publish(t, p, o, `3`) // for all that is known, it was queued behind the others
 		<-begun
-		goOn <- struct{}{}
+		resume <- struct{}{}
 		eventually(t, "all acknowledged", func() bool { return p.Subscriber(o).Acknowledged == 3 })
 		stop()
 		if got := load(); !isOne(got) {

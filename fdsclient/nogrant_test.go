@@ -123,7 +123,7 @@ func TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages(t *testing.T) {
 		if n := s.has(&s.box, kept); n > 0 || !s.p.Subscriber(s.all[2]).Session || s.p.Subscriber(s.all[2]).Connected {
 			t.Errorf("%d messages were handed over without a grant; %+v", n, s.p.Subscriber(s.all[2]))
 		}
-		s.know(signIn(t, s.client, s.p, s.all[2]))
+		s.register(signIn(t, s.client, s.p, s.all[2]))
 		s.connected(2)
 		eventually(t, "what was kept", func() bool { return s.has(&s.box, kept) == perList })
 		if err := s.of(2).Connection().Err; err != nil {
@@ -182,7 +182,7 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, told := withoutGrant(t, func(cfg *fdsclient.Config) { cfg.Gaps.TrustSession = true })
-				s.know(signIn(t, s.client, s.p, s.all[2]))
+				s.register(signIn(t, s.client, s.p, s.all[2]))
 				stop := runClient(t, s.client, s.box.handle)
 				s.connected(2)
 				s.p.RevokeGrants(s.all[2])
@@ -199,7 +199,7 @@ func TestAttackARestartHandsNothingToWhoHasNoGrant(t *testing.T) {
 				if err != nil || len(owners) != 1 {
 					t.Fatal(owners, err)
 				}
-				s.know(owners)
+				s.register(owners)
 				runClient(t, s.client, s.box.handle)
 				s.ended(told, 2, fds.ErrSignInRequired)
 				if n := s.has(&s.box, kept); n > 0 {
@@ -216,7 +216,7 @@ func TestALapseThatTheProviderUndoesBringsTheConnectionBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, _ := withoutGrant(t, change)
-				s.know(signIn(t, s.client, s.p, s.all[2]))
+				s.register(signIn(t, s.client, s.p, s.all[2]))
 				runClient(t, s.client, s.box.handle)
 				eventually(t, "at work", func() bool { return s.of(2).Connection().Phase == push.Connected || s.of(2).Condition().Polled })
 				off := s.p.Inject(fdstest.RefuseRefresh("invalid_grant", ""))
@@ -273,7 +273,7 @@ func TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages(t *testing.T) {
 						t.Errorf("%s: %d items, %v", way, len(l.raw), l.err)
 					}
 				}
-				s.know(signIn(t, s.client, s.p, s.all[1]))
+				s.register(signIn(t, s.client, s.p, s.all[1]))
 				eventually(t, "back", func() bool { return s.of(1).Connection().Phase == push.Connected || s.of(1).Condition().Polled })
 				if name == "poll" {
 					s.polls.next(t, s.all[1])
@@ -311,7 +311,7 @@ func TestKeepWithoutGrantKeepsConnections(t *testing.T) {
 			t.Errorf("connected %d times, %d before", n, connects)
 		}
 		s.p.SetTokenLifetimes(time.Minute, 0)
-		s.know(signIn(t, s.client, s.p, s.all[1])) // whose connection knows nothing of the new grant
+		s.register(signIn(t, s.client, s.p, s.all[1])) // whose connection knows nothing of the new grant
 		s.connected(1)
 		lost := s.lose()
 		eventually(t, "fetched with the new grant", func() bool { return s.has(&s.box, lost[1]) == perList })
@@ -365,7 +365,7 @@ func TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := stage(t, certainties[0], test.change)
-				s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+				s.register(signIn(t, s.client, s.p, s.all[0], s.all[1]))
 				elsewhere := s.cfg
 				elsewhere.Hooks, elsewhere.State = nil, &statestore.Memory{}
 				other := open(t, elsewhere)
@@ -441,7 +441,7 @@ func TestAttackWhoWasTakenAwayElsewhereIsToldSoByTheNextRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stage(t, certainties[0], nil)
 		s.p.SetTokenLifetimes(300*time.Millisecond, 0)
-		s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+		s.register(signIn(t, s.client, s.p, s.all[0], s.all[1]))
 		elsewhere := s.cfg
 		elsewhere.Hooks = nil
 		other := open(t, elsewhere)

@@ -59,7 +59,7 @@ func TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother(t *testing.T) {
 				}
 				cfg.Store = folder
 			}).furnish()
-			s.know(signIn(t, s.client, s.p, s.all[0], s.all[1]))
+			s.register(signIn(t, s.client, s.p, s.all[0], s.all[1]))
 			a, b := s.of(0), s.of(1)
 			api, grant := b.Pull(), b.PullGrant()
 			token(t, b)

@@ -131,12 +131,12 @@ func stage(t *testing.T, c certainty, change func(*fdsclient.Config)) *scene {
 // signIn signs A and B in together, and C alone.
 func (s *scene) signIn() *scene {
 	s.t.Helper()
-	s.know(signIn(s.t, s.client, s.p, s.all[0], s.all[1]))
-	s.know(signIn(s.t, s.client, s.p, s.all[2]))
+	s.register(signIn(s.t, s.client, s.p, s.all[0], s.all[1]))
+	s.register(signIn(s.t, s.client, s.p, s.all[2]))
 	return s
 }
 
-func (s *scene) know(owners []*fdsclient.Owner) {
+func (s *scene) register(owners []*fdsclient.Owner) {
 	for _, o := range owners {
 		s.owners[o.Key().SubscriptionID] = o
 	}

@@ -55,7 +55,7 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 		return fail(loopbackAddr(int(port)), os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	}
 	ours, theirs := memoryConns(from, l.addr)
-	if !l.arrive(theirs) {
+	if !l.deliver(theirs) {
 		return fail(l.addr, os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	}
 	return ours, nil
@@ -94,8 +94,8 @@ type memoryListener struct {
 	closed  bool
 }
 
-// arrive hands over a connection and reports whether the port is open still.
-func (l *memoryListener) arrive(conn net.Conn) bool {
+// deliver hands over a connection and reports whether the port is open still.
+func (l *memoryListener) deliver(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

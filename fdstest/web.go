@@ -81,7 +81,7 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.running.Done()
 	next := s.next
-	for _, fault := range s.faults.arrive(s.endpointsOf(r.URL.Path)) {
+	for _, fault := range s.faults.meet(s.endpointsOf(r.URL.Path)) {
 		inner := next
 		next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fault.serve(w, r, inner, fault.off) })
 	}
@@ -139,9 +139,9 @@ func (f *httpFaults) add(fault *httpFault) (remove func()) {
 	}
 }
 
-// arrive counts a request and returns the faults that it meets, the innermost,
+// meet counts a request and returns the faults that it meets, the innermost,
 // which was injected first, in front.
-func (f *httpFaults) arrive(endpoints []Endpoint) []*httpFault {
+func (f *httpFaults) meet(endpoints []Endpoint) []*httpFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var met []*httpFault

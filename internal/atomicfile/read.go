@@ -70,7 +70,7 @@ func open(path string, access int) (*os.File, error) {
 	}
 	err = own(f, false)
 	if err == nil {
-		err = narrow(f, 0o600)
+		err = restrict(f, 0o600)
 	}
 	if err != nil {
 		_ = f.Close() // the error to tell is the one before
@@ -128,7 +128,7 @@ func folder(path string, mode fs.FileMode, marks []string) error {
 	if err := unshared(f, mode, marks); err != nil {
 		return fail(err)
 	}
-	if err := narrow(f, mode); err != nil {
+	if err := restrict(f, mode); err != nil {
 		return fail(err)
 	}
 	if os.IsNotExist(statErr) {

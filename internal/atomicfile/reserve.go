@@ -138,7 +138,7 @@ func openReserved(path string) (*os.File, int64, error) {
 		err = own(f, false)
 	}
 	if err == nil {
-		err = narrow(f, 0o600)
+		err = restrict(f, 0o600)
 	}
 	if err != nil {
 		_ = f.Close() // the error to tell is the one before

@@ -46,8 +46,8 @@ func own(f *os.File, folder bool) error {
 	return nil
 }
 
-// narrow takes away what the mode grants beyond mode.
-func narrow(f *os.File, mode fs.FileMode) error {
+// restrict takes away what the mode grants beyond mode.
+func restrict(f *os.File, mode fs.FileMode) error {
 	info, err := f.Stat()
 	if err != nil || info.Mode().Perm()&^mode == 0 {
 		return err

@@ -47,7 +47,7 @@ func own(f *os.File, folder bool) error {
 	return isKind(info, folder)
 }
 
-func narrow(*os.File, fs.FileMode) error { return nil }
+func restrict(*os.File, fs.FileMode) error { return nil }
 
 func unshared(*os.File, fs.FileMode, []string) error { return nil }
 
