@@ -94,14 +94,23 @@ func (s Space) PartOf() ([]Space, error) {
 	return outer, err
 }
 
+// chainLink is a space of a chain, with what is compared of it.
+type chainLink struct {
+	Space
+	id   string
+	kind SpaceType
+}
+
+func (l *chainLink) isVoid() bool { return l.kind == SpaceNothing || l.id == VoidSpaceID }
+
 // chain returns the space, those that it is part of and, if they end in the void, nil; with an
 // error the space alone. It reads all in a single pass: each space encloses all that follow, so
 // that a pass for each would make a long chain slow.
-func (s Space) chain() (chain []*SpaceNode, err error) {
+func (s Space) chain() (chain []*chainLink, err error) {
 	b, malformed := s.raw, false // part_of of the last is neither an object nor null
 	var read func(i int) (end int)
 	read = func(i int) (end int) {
-		n := &SpaceNode{}
+		n := &chainLink{}
 		chain = append(chain, n)
 		depth := len(chain)
 		var kind, genericKind []byte

@@ -33,11 +33,11 @@ const (
 
 // read takes the spaces of the list, of those with one ID the first, and those of their chains.
 func (b *treeBuilder) read(spaces []Space) {
-	var chains [][]*SpaceNode
+	var listed []*SpaceNode
+	var chains [][]*chainLink
 	for i, s := range spaces {
 		chain, err := s.chain()
-		n := chain[0]
-		n.Space, n.item, n.listed = s, i, true
+		n := &SpaceNode{Space: s, id: chain[0].id, kind: chain[0].kind, item: i, listed: true}
 		if first := b.byID[n.id]; first != nil {
 			b.fault(n, "items %d and %d of the list have this ID; the first counts", first.item, i)
 			continue
@@ -47,16 +47,16 @@ func (b *treeBuilder) read(spaces []Space) {
 			b.fault(n, "item %d of the list has no space_id", i)
 		}
 		if n.isVoid() { // whatever it says
-			chain = []*SpaceNode{n, nil}
+			chain = []*chainLink{chain[0], nil}
 		} else if err != nil {
 			b.fault(n, "%w", err)
 			n.from = unreadable
 		}
-		chains = append(chains, chain)
+		listed, chains = append(listed, n), append(chains, chain)
 	}
-	for _, chain := range chains {
-		b.nodes = append(b.nodes, chain[0])
-		b.readChain(chain)
+	for i, n := range listed {
+		b.nodes = append(b.nodes, n)
+		b.readChain(n, chains[i])
 	}
 	for _, n := range b.nodes {
 		if n.listed && !n.isVoid() {
@@ -65,16 +65,17 @@ func (b *treeBuilder) read(spaces []Space) {
 	}
 }
 
-func (b *treeBuilder) readChain(chain []*SpaceNode) {
-	n, inner, from := chain[0], chain[0], ownPartOf
-	for i, outer := range chain[1:] {
-		if outer != nil {
-			if outer.id == "" {
+func (b *treeBuilder) readChain(n *SpaceNode, chain []*chainLink) {
+	inner, from := n, ownPartOf
+	for i, link := range chain[1:] {
+		var outer *SpaceNode // nil: the void
+		if link != nil {
+			if link.id == "" {
 				b.fault(n, "generic.part_of: %w: space %d of the chain has no space_id", ErrItem, i)
 				n.from = max(n.from, unreadable)
 				return
 			}
-			outer = b.name(outer, n.item)
+			outer = b.name(link, n.item)
 		}
 		if b.claim(n, inner, outer, from) {
 			inner = outer
@@ -87,17 +88,15 @@ func (b *treeBuilder) readChain(chain []*SpaceNode) {
 	}
 }
 
-// name returns the space of the tree that n, of the chain of an item, names.
-func (b *treeBuilder) name(n *SpaceNode, item int) *SpaceNode {
-	named := b.byID[n.id]
+// name returns the space of the tree that a link of the chain of an item names.
+func (b *treeBuilder) name(link *chainLink, item int) *SpaceNode {
+	named := b.byID[link.id]
 	if named == nil {
-		n.item, n.from = item, unreadable
-		b.byID[n.id] = n
-		b.nodes = append(b.nodes, n)
-		return n
-	}
-	if !named.listed && named.kind == "" { // perhaps this chain says more
-		named.Space, named.kind = n.Space, n.kind
+		named = &SpaceNode{Space: link.Space, id: link.id, kind: link.kind, item: item, from: unreadable}
+		b.byID[link.id] = named
+		b.nodes = append(b.nodes, named)
+	} else if !named.listed && named.kind == "" { // perhaps this chain says more
+		named.Space, named.kind = link.Space, link.kind
 	}
 	return named
 }
