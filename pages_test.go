@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -193,5 +194,25 @@ func TestEveryExportedNameThatAPageNamesExists(t *testing.T) {
 	}
 	if names < 20 {
 		t.Errorf("only %d names were found", names)
+	}
+}
+
+func TestEveryPublicPackageHasAnExample(t *testing.T) {
+	surfaces, err := filepath.Glob("api/*.txt")
+	if err != nil || len(surfaces) < 8 {
+		t.Fatalf("%d public packages, %v", len(surfaces), err)
+	}
+	for _, surface := range surfaces {
+		room := strings.ReplaceAll(strings.TrimSuffix(filepath.Base(surface), ".txt"), ".", "/")
+		tests, err := filepath.Glob(filepath.Join(filepath.FromSlash(room), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(tests, func(name string) bool {
+			data, err := os.ReadFile(name)
+			return err == nil && regexp.MustCompile(`(?m)^func Example`).Match(data)
+		}) {
+			t.Errorf("package %s has no Example", room)
+		}
 	}
 }
