@@ -27,7 +27,8 @@ import (
 // the file it stands. A file that has changed is read anew; when that fails the
 // certificate that was read before serves on, and HookCertificate is told: once of each
 // change and reason, and once of each file that other users of this machine may read, which
-// is used all the same. To ask for a certificate whose file has not changed costs a look at its date.
+// is used all the same. To ask for a certificate whose file has not changed costs a look at
+// its date.
 type CertificateFolder struct {
 	path     string
 	password fds.Secret
@@ -80,9 +81,9 @@ func OpenCertificateFolder(path string, password fds.Secret) (*CertificateFolder
 	return &CertificateFolder{path: path, password: password, names: folderNames{path: path}, owners: make(map[fds.SubscriptionID]*ownerFile)}, nil
 }
 
-// Certificate returns an owner's certificate, for Config.Certificates. It waits until ctx ends, or half a minute;
-// files of other owners hold it up at no time. A file that cannot be used is an error
-// that matches fds.ErrCertificate; one that cannot be read at this moment is not.
+// Certificate returns an owner's certificate, for Config.Certificates. It waits until ctx ends,
+// or half a minute; files of other owners hold it up at no time. A file that cannot be used is
+// an error that matches fds.ErrCertificate; one that cannot be read at this moment is not.
 func (f *CertificateFolder) Certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certificate, error) {
 	warn, heard := ctx.Value(warningKey{}).(func(error))
 	f.mu.Lock()
