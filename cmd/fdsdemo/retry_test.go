@@ -58,7 +58,7 @@ func TestASecondLookAtARefusedGrantIsWaitedForBeyondAllPatience(t *testing.T) {
 		"after a lost answer":          {[]func() error{in(time.Minute), in(30 * time.Second), fail(lapsed)}, lapsed, []string{"waiting 1m0s", "waiting 30s"}, 90 * time.Second, 93 * time.Second},
 		"never to an end":              {[]func() error{in(50 * time.Second)}, fds.ErrUnavailable, []string{"waiting 50s", "waiting 50s"}, 100 * time.Second, 104 * time.Second},
 		"a time that is far off":       {[]func() error{in(time.Hour)}, fds.ErrUnavailable, nil, 0, 0},
-		"a time that has come already": {[]func() error{in(0), in(0), in(0), fail(nil)}, nil, nil, time.Second / 2, 5 * time.Second},
+		"a time that has come already": {[]func() error{in(0), in(0), in(0), fail(nil)}, nil, nil, time.Millisecond, 7 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
