@@ -146,7 +146,7 @@
 //   - [TokenAnswerMember]: sets a member to another value, or none: a token_type that the
 //     client does not know is refused, a missing one of the optional is not.
 //   - [AnotherNonce]: asks for another DPoP nonce each time. A client gives up in the end.
-//   - [RenewalWithoutDPoP]: returns a bearer token where a bound one was due. A client keeps
+//   - [RenewalWithoutDPoP]: issues a bearer token where a bound one was due. A client keeps
 //     the refresh token, reports it and does not use the access token.
 //   - [TokenSubscription], [RenewalSubscription]: names other owners, or none. A client
 //     uses the token for no owner that it does not name, and ends those that are gone;

@@ -21,8 +21,8 @@ func (t Tokens) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Tokens(until %s)",
 // LogValue keeps the tokens out of logs.
 func (t Tokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 
-// IssueTokens returns an application what a sign-in with the scopes openid and
-// offline_access for these owners returns, without a person and a browser: for
+// IssueTokens issues to an application what a sign-in with the scopes openid and
+// offline_access for these owners brings, without a person and a browser: for
 // tests that begin with thousands of owners signed in.
 func (p *Provider) IssueTokens(clientID string, owners ...Owner) (Tokens, error) {
 	if len(owners) == 0 {

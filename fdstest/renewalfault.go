@@ -19,7 +19,7 @@ func RefuseRefresh(code, description string) Fault {
 // ReplayRefresh answers a refresh token that was spent less than d ago, while the
 // fault was on, with the same answer again: the tokens of the first are valid and
 // the grant goes on. A token that was spent earlier ends the grant, as it always
-// does. Options.RefreshGrace returns new tokens instead.
+// does. With Options.RefreshGrace new tokens are issued instead.
 func ReplayRefresh(d time.Duration) Fault {
 	return inAuthority("ReplayRefresh", func(take func() bool) authority.Hooks {
 		return authority.Hooks{ReplayRenewal: func(ago time.Duration) bool { return ago < d && take() }}

@@ -328,7 +328,7 @@ func (r *reader) tokens(application string) func(context.Context) (tokenstore.St
 
 // opened tells a store that is configured wrongly from one that fails.
 func opened[S tokenstore.Store](store S, err error) (tokenstore.Store, error) {
-	if isAny(err, fds.ErrMalformed, fds.ErrWrongKey, fds.ErrUnsafe) {
+	if isAny(err, fds.ErrConfig, fds.ErrWrongKey, fds.ErrUnsafe) {
 		return nil, wrongUsage("%v", err)
 	}
 	if err != nil {

@@ -239,7 +239,7 @@ func untoldOnce(failures [][]error) (told []error, failed int) {
 // manyFailed sums failures up that were told one by one.
 type manyFailed struct {
 	text   string
-	status error // one failure that returns the exit status
+	status error // one failure that decides the exit status
 }
 
 func (e *manyFailed) Error() string { return e.text }

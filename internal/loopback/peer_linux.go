@@ -58,7 +58,7 @@ func socketOwner(table io.Reader, local, peer netip.AddrPort) (uid int, found bo
 			if columns[1] != s[0] || columns[2] != s[1] {
 				continue
 			}
-			if columns[3] == timeWait { // whose user the table returns as root
+			if columns[3] == timeWait { // whose user the table names as root
 				return nobody, true
 			}
 			if uid, err := strconv.Atoi(columns[7]); err == nil {

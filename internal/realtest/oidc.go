@@ -35,7 +35,8 @@ type OIDCOptions struct {
 	// AccessTokenTTL and RefreshTokenTTL are in whole seconds; by default an hour and 14 days.
 	AccessTokenTTL, RefreshTokenTTL time.Duration
 	// RedirectURIs are those of all clients; by default /callback and /callback/{issuer} on
-	// http://127.0.0.1 and http://[::1], each with any port. {issuer} stands for the first 20 hexadecimal digits of the SHA-256 of Issuer.
+	// http://127.0.0.1 and http://[::1], each with any port. {issuer} stands for the first
+	// 20 hexadecimal digits of the SHA-256 of Issuer.
 	RedirectURIs []string
 	// OpaqueAccessTokens are not JWTs, so only the ID token carries the claim. They can be revoked,
 	// JWT access tokens cannot.

@@ -29,7 +29,7 @@ var (
 	end      = regexp.MustCompile(dashes + "[ \t]*END" + kind + dashes)
 	endsHere = regexp.MustCompile(dashes + "[ \t]*END" + kind + dashes + "[\"'`,;\\s]*$")
 	// What may stand before a block on its line: nothing that can be seen, what mail
-	// programs and quotes put there, a name and what returns it a value, or JSON.
+	// programs and quotes put there, a name and what assigns it a value, or JSON.
 	before = regexp.MustCompile("^[\\s>|\\p{Cf}]*(?:(?:export |set |\\$env:|- )?\\s*[\"']?[\\w.-]+[\"']?\\s*[:=]\\s*[|>]?)?[\\s\\p{Cf}\\pZ(\\[,\"'`\u2018-\u201f]*$|^[^#;/]*[:=,\\[({]\\s*[\"'`]$")
 	// Backslashes, once or several times, of environment variables, JSON and C.
 	lineEscape = regexp.MustCompile(`\\+[nr]`)

@@ -76,7 +76,7 @@ func explainCertificate(err error) string {
 }
 
 // alerts are those of RFC 8446 section 6.2 by which a server refuses a client,
-// by the texts that crypto/tls returns them: it exports no type for them.
+// by the texts that they have in crypto/tls: it exports no type for them.
 var alerts = map[string]string{
 	"tls: bad certificate":                "the server refused the client certificate; check that its administrator issued it",
 	"tls: unknown certificate":            "the server refused the client certificate; check that its administrator issued it",

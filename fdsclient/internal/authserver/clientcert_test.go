@@ -66,7 +66,7 @@ func TestTheSameCertificateWithAnotherKeyObjectIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := *now // as a device returns it in a new session
+	again := *now // as a device has it in a new session
 	now = &again
 	after, err := i.refresh(t.Context())
 	if err != nil || after != before {

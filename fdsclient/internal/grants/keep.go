@@ -15,7 +15,7 @@ import (
 // that can be read.
 const oddClaimRest = 10 * time.Minute
 
-// keep saves what the server issued and only then returns it out. Failed is what is wrong
+// keep saves what the server issued and only then hands it out. Failed is what is wrong
 // with the answer besides; the refresh token in it is saved all the same.
 func (g *Grant) keep(ctx context.Context, record tokenstore.Grant, a authserver.Answer, failed error) (Landing, error) {
 	spent := record.RefreshToken
