@@ -32,8 +32,8 @@ type Connection struct {
 	logged *string  // why it is not connected, as it was logged last; nil: nothing was; Run's alone
 }
 
-// New makes a connection that Run opens. The error about a
-// configuration that cannot work is an *fds.ConfigError with every fault.
+// New makes a connection that Run opens. The error about a configuration that cannot work is
+// an *fds.ConfigError with every fault.
 func New(cfg Config) (*Connection, error) {
 	s, err := cfg.validate()
 	if err != nil {

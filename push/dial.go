@@ -203,7 +203,7 @@ func (s *settings) explained(ctx context.Context, to server, err error) error {
 		err = ctx.Err() // what it did to the connection says less
 	}
 	if hint := tlspolicy.Explain(err); hint != "" {
-		if isAlert(err) && len(s.ALPN) == 0 && strings.Contains(err.Error(), "application protocol") {
+		if tlspolicy.Alert(err) != "" && len(s.ALPN) == 0 && strings.Contains(err.Error(), "application protocol") {
 			hint += "; the provider says which, for push.Settings.ALPN"
 		}
 		if to.via != "" && errors.As(err, new(x509.UnknownAuthorityError)) {
@@ -214,21 +214,10 @@ func (s *settings) explained(ctx context.Context, to server, err error) error {
 	return fmt.Errorf("push: connect to %s: %w", where, tlspolicy.Shown(err))
 }
 
-// isAlert reports whether err is a TLS alert that the other side sent.
-func isAlert(err error) bool {
-	var alert *net.OpError
-	return errors.As(err, &alert) && alert.Op == "remote error"
-}
-
-// isCertificateAlert reports whether the other side refuses our certificate. The
-// alerts of RFC 8446 section 6.2 are known by text alone: crypto/tls does not
-// export their type.
+// isCertificateAlert reports whether the other side refuses our certificate, by the alerts of
+// RFC 8446 section 6.2.
 func isCertificateAlert(err error) bool {
-	var alert *net.OpError
-	if !errors.As(err, &alert) || alert.Op != "remote error" {
-		return false
-	}
-	switch alert.Err.Error() {
+	switch tlspolicy.Alert(err) {
 	case "tls: bad certificate", "tls: unsupported certificate", "tls: revoked certificate", "tls: expired certificate",
 		"tls: unknown certificate", "tls: unknown certificate authority", "tls: access denied", "tls: certificate required":
 		return true
@@ -239,9 +228,8 @@ func isCertificateAlert(err error) bool {
 // isVersionFault reports whether the two sides have no version of TLS in common, which
 // stays so until a person changes one.
 func isVersionFault(err error) bool {
-	var alert *net.OpError
-	if errors.As(err, &alert) && alert.Op == "remote error" {
-		return alert.Err.Error() == "tls: protocol version not supported"
+	if alert := tlspolicy.Alert(err); alert != "" {
+		return alert == "tls: protocol version not supported"
 	}
 	return err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // lingerTime is what an ended connection has to send its DISCONNECT and to see
@@ -258,7 +259,7 @@ func (w *wire) refusal(writeErr error) error {
 		return writeErr
 	}
 	_ = w.raw.SetReadDeadline(time.Now().Add(lingerTime))
-	if _, err := w.Conn.Read(make([]byte, 1)); isAlert(err) {
+	if _, err := w.Conn.Read(make([]byte, 1)); tlspolicy.Alert(err) != "" {
 		return err
 	}
 	return writeErr

@@ -92,10 +92,4 @@ var alerts = map[string]string{
 	"tls: handshake failure":              "the server refused the TLS handshake; it may want a client certificate, or accept none of the ciphers offered",
 }
 
-func explainAlert(err error) string {
-	var refused *net.OpError
-	if !errors.As(err, &refused) || refused.Op != "remote error" {
-		return ""
-	}
-	return alerts[refused.Err.Error()]
-}
+func explainAlert(err error) string { return alerts[Alert(err)] }

@@ -14,16 +14,26 @@ import (
 // alert but for one that says that something failed inside the server. What another wrote into
 // a text is not looked at.
 func IsFault(err error) bool {
-	var alert *net.OpError
-	switch {
-	case err == nil:
+	if err == nil {
 		return false
-	case Distrusts(err), errors.As(err, new(tls.RecordHeaderError)):
+	}
+	if Distrusts(err) || errors.As(err, new(tls.RecordHeaderError)) {
 		return true
-	case errors.As(err, &alert) && alert.Op == "remote error":
-		return strings.HasPrefix(alert.Err.Error(), "tls: ") && alert.Err.Error() != "tls: internal error"
+	}
+	if alert := Alert(err); alert != "" {
+		return strings.HasPrefix(alert, "tls: ") && alert != "tls: internal error"
 	}
 	return isOurs(err)
+}
+
+// Alert returns the text of the alert by which the other side ended a TLS connection, such as
+// "tls: access denied", or "" where it sent none: crypto/tls does not export their type.
+func Alert(err error) string {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" {
+		return alert.Err.Error()
+	}
+	return ""
 }
 
 // isOurs reports whether we ended the handshake, by an error of crypto/tls, which has no types
