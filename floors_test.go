@@ -27,6 +27,7 @@ var floors = [][]string{
 	{"internal"},
 	{"tokenstore", "statestore", "pull", "push"},
 	{"fdsclient"},
+	{"conformance"},
 	{"cmd", "examples", "benchmarks", "docs"},
 }
 
