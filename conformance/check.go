@@ -58,8 +58,7 @@ func (t *trial) fail(format string, args ...any) { t.end(Fail, fmt.Sprintf(forma
 
 // stop says that the rule is broken, and that nothing else can work then.
 func (t *trial) stop(format string, args ...any) {
-	t.fail(format, args...)
-	t.stops = true
+	t.outcome, t.why, t.stops = Fail, fmt.Sprintf(format, args...), true
 }
 
 // untestable says what to supply.
@@ -134,7 +133,7 @@ func (r *run) try(ctx context.Context, c *check) Result {
 // missing returns why a check cannot be tried, or "".
 func (r *run) missing(c *check) (Outcome, string) {
 	if r.stopped != "" {
-		return NotTestable, "nothing else could be tried: " + r.stopped
+		return NotTestable, "the run had stopped before it"
 	}
 	for _, need := range c.needs {
 		if o, why := need(r); o != "" {

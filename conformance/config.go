@@ -47,7 +47,8 @@ type Config struct {
 	// waits for the end of a fresh one, if that is at most two minutes away.
 	ExpiredToken fds.Secret
 
-	// OnResult is told each result as soon as it is known, from the goroutine of Run. May be nil.
+	// OnResult is told each result as soon as it is known, from the goroutine of Run, until the
+	// run stops because nothing else can work. May be nil.
 	OnResult func(Result)
 	// OnProgress is told what is tried now, one sentence, from the goroutine of Run. May be nil.
 	OnProgress func(string)

@@ -37,16 +37,16 @@ func needSpares(n int) need {
 			return "", ""
 		}
 		if n == 1 {
-			return NotTestable, "an owner's certificate would be used, which can end the connection that the owner has: name a spare owner (SpareOwners), or allow it (Intrusive)"
+			return NotTestable, "an owner's certificate would be used, which can end the connection that the owner has: name a spare owner (Config.SpareOwners), or allow it (Config.Intrusive)"
 		}
-		return NotTestable, fmt.Sprintf("it takes %d spare owners who have signed in, and there are %d: name more (SpareOwners), or allow it with all owners (Intrusive)", n, len(r.spares))
+		return NotTestable, fmt.Sprintf("it takes %d spare owners who have signed in, and there are %d: name more (Config.SpareOwners), or allow it with all owners (Config.Intrusive)", n, len(r.spares))
 	}
 }
 
 // needPerson: a person is at the browser.
 func needPerson(r *run) (Outcome, string) {
 	if r.config.SignIn == nil {
-		return NotTestable, "it takes a person who signs in at the browser (SignIn)"
+		return NotTestable, "it takes a person who signs in at the browser (Config.SignIn)"
 	}
 	return "", ""
 }
@@ -54,7 +54,7 @@ func needPerson(r *run) (Outcome, string) {
 // needRevocable: a grant may be revoked by what is tried.
 func needRevocable(r *run) (Outcome, string) {
 	if r.revocable() == nil {
-		return NotTestable, "it can make the provider revoke the owner's grant: name a spare owner (SpareOwners), or allow it (Intrusive)"
+		return NotTestable, "it can make the provider revoke the owner's grant: name a spare owner (Config.SpareOwners), or allow it (Config.Intrusive)"
 	}
 	return "", ""
 }
@@ -70,7 +70,7 @@ func (r *run) revocable() *fdsclient.Owner {
 // needPublisher: there is a certificate of a provider's connection.
 func needPublisher(r *run) (Outcome, string) {
 	if r.config.Publisher == nil {
-		return NotTestable, "it takes a certificate by which a message can be published (Publisher)"
+		return NotTestable, "it takes a certificate by which a message can be published (Config.Publisher)"
 	}
 	return "", ""
 }

@@ -40,6 +40,10 @@ type run struct {
 // Run checks a provider. The error is about Config or ctx; what is wrong with the provider is in
 // the Report, and a report is returned also when ctx ends.
 func Run(ctx context.Context, config Config) (*Report, error) {
+	return runChecks(ctx, config, checks())
+}
+
+func runChecks(ctx context.Context, config Config, checks []*check) (*Report, error) {
 	if config.CheckTimeout == 0 {
 		config.CheckTimeout = defaultCheckTimeout
 	}
@@ -61,12 +65,13 @@ func Run(ctx context.Context, config Config) (*Report, error) {
 	r.secret(config.Client.Application.ClientSecret.Reveal())
 	r.secret(config.ExpiredToken.Reveal())
 	report := &Report{Provider: config.Client.Provider.Issuer, Started: time.Now()}
-	for _, c := range checks() {
+	for _, c := range checks {
+		tell := r.stopped == "" && config.OnResult != nil
 		result := r.try(ctx, c)
 		r.results[c.id] = &result
 		report.Results = append(report.Results, result)
 		report.Stopped = r.stopped
-		if config.OnResult != nil {
+		if tell {
 			config.OnResult(result)
 		}
 		if ctx.Err() != nil {

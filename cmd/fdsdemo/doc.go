@@ -19,6 +19,9 @@
 //	fdsdemo tag delete ID            delete it
 //	fdsdemo watch                    live messages, or what polling finds
 //	fdsdemo logout ID                sign out
+//	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
+//	                                 --spare-owner, --intrusive, --sign-in, --approve, --no-browser, --publisher,
+//	                                 --broker-folder, --expired-token, --strict, --junit, --html
 //
 // Data goes to standard output, everything else to standard error. With --json
 // standard output, and only that, is JSON, one object a line, and what a provider
@@ -80,6 +83,26 @@
 //	untold               why nothing is read of this owner alone; only then
 //	gap                  what watch has still to fetch: from, to, since, why; only then
 //	gap_problem          why that is not known; only then
+//
+// check begins with this machine and stops, with one sentence, where nothing else can work. It
+// connects with a certificate of an owner's, and risks a grant, only for a --spare-owner, or with
+// --intrusive; then it holds the provider to more. Status 0 means that nothing failed and every
+// check that began reached its subject; with --strict, that everything was tested besides. check
+// --json prints of each check:
+//
+//	id           stable, as W2-api-tls-1.0
+//	requirement  W1 to W10, M1 to M8, API for the pull model's errors, or setup
+//	rule         what must be true
+//	outcome      pass, fail, not testable, not applicable, or error: it did not reach its subject
+//	why          what was broken, what to supply, or why it could not run; only without a pass
+//	remedy       what to do; only of a failure
+//	duty         whose it is
+//	weaknesses   what it is called elsewhere, as CWE-295; only where there is such a name
+//	evidence     a list of tried and saw, without secrets
+//	duration     in nanoseconds
+//
+// and in its last line provider, started, headline, passed, failed, errors, not_testable,
+// not_applicable, and stopped, the sentence, where it stopped.
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
 // reached. A tag is not made again when its making may have succeeded: that is

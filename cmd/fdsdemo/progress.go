@@ -20,15 +20,36 @@ const (
 // again and again. It gives way to what else is said there, and ends with the
 // first data, which may be drawn on the same terminal by a pager.
 type progressLine struct {
-	out   io.Writer
-	style terminal.Style
 	what  string
 	began time.Time
 
 	mu    sync.Mutex
+	there transient
 	items map[any]int // by list
-	shown int         // characters of the line that is there
 	over  bool
+}
+
+// transient is a line of a terminal that is written again and again.
+type transient struct {
+	out   io.Writer
+	style terminal.Style
+	shown int // characters of the line that is there
+}
+
+// show puts a text in the place of the line that is there.
+func (l *transient) show(text string) {
+	text = l.style.Cut(text, l.style.Width-1) // the last column would make a new line
+	n := len([]rune(text))
+	_, _ = io.WriteString(l.out, "\r"+text+strings.Repeat(" ", max(l.shown-n, 0))) // nothing depends on it
+	l.shown = n
+}
+
+// clear removes the line.
+func (l *transient) clear() {
+	if l.shown > 0 {
+		_, _ = io.WriteString(l.out, "\r"+strings.Repeat(" ", l.shown)+"\r")
+		l.shown = 0
+	}
 }
 
 // showProgress shows how far a read is, where a person looks at standard error,
@@ -38,7 +59,7 @@ func (p *program) showProgress(what string) (line *progressLine, end func()) {
 	if p.errStyle.Width == 0 { // not a terminal
 		return nil, func() {}
 	}
-	line = &progressLine{out: p.err, style: p.errStyle, what: what, began: time.Now(), items: make(map[any]int)}
+	line = &progressLine{there: transient{out: p.err, style: p.errStyle}, what: what, began: time.Now(), items: make(map[any]int)}
 	p.out, p.err = &givingWay{line: line, out: p.out, ends: true}, &givingWay{line: line, out: p.err}
 	done := make(chan struct{})
 	go func() {
@@ -81,25 +102,13 @@ func (l *progressLine) draw(now time.Time) {
 	for _, n := range l.items {
 		total += n
 	}
-	text := fmt.Sprintf("Reading %s: %s so far, %v", l.what, count(total, "item"), now.Sub(l.began).Truncate(time.Second))
-	text = l.style.Cut(text, l.style.Width-1) // the last column would make a new line
-	n := len([]rune(text))
-	_, _ = io.WriteString(l.out, "\r"+text+strings.Repeat(" ", max(l.shown-n, 0))) // nothing depends on it
-	l.shown = n
-}
-
-// clear removes the line; the caller holds the lock.
-func (l *progressLine) clear() {
-	if l.shown > 0 {
-		_, _ = io.WriteString(l.out, "\r"+strings.Repeat(" ", l.shown)+"\r")
-		l.shown = 0
-	}
+	l.there.show(fmt.Sprintf("Reading %s: %s so far, %v", l.what, count(total, "item"), now.Sub(l.began).Truncate(time.Second)))
 }
 
 func (l *progressLine) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clear()
+	l.there.clear()
 	l.over = true
 }
 
@@ -112,7 +121,7 @@ type givingWay struct {
 
 func (w *givingWay) Write(data []byte) (int, error) {
 	w.line.mu.Lock()
-	w.line.clear()
+	w.line.there.clear()
 	w.line.over = w.line.over || w.ends
 	if w.ends { // whoever reads it may take long
 		w.line.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 func TestTheLineOfProgressGivesWay(t *testing.T) {
 	var b bytes.Buffer
 	began := time.Now()
-	line := &progressLine{out: &b, style: terminal.Style{Width: 40}, what: "x", began: began, items: make(map[any]int)}
+	line := &progressLine{there: transient{out: &b, style: terminal.Style{Width: 40}}, what: "x", began: began, items: make(map[any]int)}
 	says := func(what, want string) {
 		t.Helper()
 		if b.String() != want {

@@ -8,7 +8,7 @@ import (
 )
 
 // fileKeys are the SDK's settings, by their path in fdsclient.Config, as the keys of the
-// configuration file.
+// configuration file; and those of conformance.Config as the flags of check.
 var fileKeys = map[string]string{
 	"Provider":                                "provider",
 	"Provider.Issuer":                         "provider.issuer",
@@ -64,6 +64,12 @@ var fileKeys = map[string]string{
 	"FolderConfig.KeyringService":             "tokens.store: keyring",
 	"SignInOptions.Parameters":                "application.authorization_parameters",
 	"SignInOptions.ReadRedirect":              "fdsdemo login --paste",
+	"SpareOwners":                             "--spare-owner",
+	"Intrusive":                               "--intrusive",
+	"SignIn":                                  "--sign-in",
+	"Publisher":                               "--publisher",
+	"BrokerFolder":                            "--broker-folder",
+	"ExpiredToken":                            "--expired-token",
 	"Certificates":                            "push.certificates",
 	"State":                                   "push.state_folder",
 	"Push.Topics":                             "push.topics",

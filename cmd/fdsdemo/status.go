@@ -4,11 +4,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/statestore"
 )
@@ -88,8 +90,19 @@ func (p *program) sentence(err error) string {
 		text += "; sign in again: " + p.invocation("login")
 	} else if errors.Is(err, fds.ErrNoOwner) {
 		text += "; sign in first: " + p.invocation("login")
+	} else if p.settings.Provider.Issuer != "" && isConnecting(err) {
+		text += "; to see where it fails: " + p.invocation("check")
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// isConnecting reports whether an error is about a server that cannot be reached, or refuses to be
+// spoken with, for which check looks for the reason.
+func isConnecting(err error) bool {
+	if op := new(net.OpError); errors.As(err, &op) && op.Op != "listen" || tlspolicy.IsFault(err) {
+		return true
+	}
+	return isAny(err, fds.ErrUnavailable, fds.ErrBrokerDenied, fds.ErrCertificate, fds.ErrConnectionClosed, fds.ErrUnresponsive, fds.ErrProtocol, errNoAnswer)
 }
 
 // claimedSentence says which process watches an owner.

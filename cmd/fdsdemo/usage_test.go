@@ -13,7 +13,13 @@ func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 		says string
 	}{
 		{"nonsense", `there is no command "nonsense"`},
-		{"check", `there is no command "check"`},
+		{"check extra", `no argument "extra"`},
+		{"check --approve", "--approve and --no-browser go with --sign-in"},
+		{"check --sign-in --approve --no-browser", "choose one of --approve, --no-browser"},
+		{"check --spare-owner x", "malformed subscription ID"},
+		{"check --publisher missing.pem", "--publisher: "},
+		{"check --expired-token missing.txt", "--expired-token: "},
+		{"check --html missing/report.html", "the report cannot be written"},
 		{"--nonsense", "unknown flag"},
 		{"login --nonsense", "unknown flag"},
 		{"login extra", `no argument "extra"`},
