@@ -1,0 +1,122 @@
+package conformance
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEveryCheckIsARowAndEveryNegativeOneHasAControlAboveIt(t *testing.T) {
+	id, weakness := regexp.MustCompile(`^(setup|API|W([1-9]|10)|M[1-8])-[a-z0-9.-]+$`), regexp.MustCompile(`^(CWE-[1-9][0-9]*|API([1-9]|10):2023)$`)
+	above := make(map[string]bool)
+	covered := make(map[string]int)
+	for _, c := range checks() {
+		if !id.MatchString(c.id) || !strings.HasPrefix(c.id, c.requirement+"-") || above[c.id] {
+			t.Errorf("%q of %q: the ID is malformed, of another requirement, or there twice", c.id, c.requirement)
+		}
+		if !strings.HasSuffix(c.rule, ".") || !strings.HasSuffix(c.remedy, ".") || c.probe == nil || !slices.Contains(duties, c.duty) {
+			t.Errorf("%s: a rule and a remedy are sentences, and it has a probe and a duty", c.id)
+		}
+		if c.negative && len(c.controls) == 0 {
+			t.Errorf("%s passes when something is refused, and has no control", c.id)
+		}
+		for _, control := range c.controls {
+			if !above[control] {
+				t.Errorf("%s: its control %s is not above it", c.id, control)
+			}
+		}
+		for _, name := range c.weaknesses {
+			if !weakness.MatchString(name) {
+				t.Errorf("%s: %q is no weakness", c.id, name)
+			}
+		}
+		above[c.id] = true
+		covered[c.requirement]++
+	}
+	for _, requirement := range requirements {
+		if covered[requirement.id] == 0 {
+			t.Errorf("nothing checks %s", requirement.id)
+		}
+	}
+}
+
+// tried runs one check that ends as probe says, after a control that ended so.
+func tried(t *testing.T, control Outcome, probe func(*trial)) Result {
+	t.Helper()
+	r := &run{results: map[string]*Result{"control": {Outcome: control, Why: "its reason"}}}
+	r.config.CheckTimeout = time.Minute
+	r.secret("hunter2hunter2")
+	return r.try(t.Context(), &check{id: "one", remedy: "Do it.", negative: true, controls: []string{"control"},
+		probe: func(_ *run, _ context.Context, t *trial) { probe(t) }})
+}
+
+func TestACheckWhoseControlDidNotPassSaysNothing(t *testing.T) {
+	for control, want := range map[Outcome]Outcome{Pass: Pass, Fail: Error, Error: Error, NotTestable: NotTestable, NotApplicable: NotApplicable} {
+		if got := tried(t, control, (*trial).pass); got.Outcome != want {
+			t.Errorf("after a control that is %s: %s", control, got.Outcome)
+		} else if control != Pass && !strings.Contains(got.Why, "its reason") {
+			t.Errorf("after a control that is %s it says %q", control, got.Why)
+		}
+	}
+}
+
+func TestTheGravestOutcomeIsTheChecks(t *testing.T) {
+	got := tried(t, Pass, func(t *trial) {
+		t.fail("the first")
+		t.pass()
+		t.untestable("the last")
+	})
+	if got.Outcome != Fail || got.Why != "the first" || got.Remedy != "Do it." {
+		t.Errorf("%+v", got)
+	}
+	if got := tried(t, Pass, func(*trial) {}); got.Outcome != Error {
+		t.Errorf("a probe that says nothing is %s", got.Outcome)
+	}
+	if got := tried(t, Pass, func(t *trial) { t.pass(); t.untestable("half of it") }); got.Outcome != NotTestable {
+		t.Errorf("half of a check is %s", got.Outcome)
+	}
+}
+
+func TestAttackNoTextOfAResultHasASecretOrWhatATerminalObeys(t *testing.T) {
+	got := tried(t, Pass, func(t *trial) {
+		t.saw("with hunter2hunter2", "%s", "\x1b]0;hunter2hunter2\a\r\nINFO fine \u202e \u0085"+strings.Repeat("é", 400))
+		t.remedy = "\x1b[2J"
+		t.fail("%s", "hunter2hunter2\n")
+	})
+	for _, text := range []string{got.Why, got.Remedy, got.Evidence[0].Tried, got.Evidence[0].Saw} {
+		if strings.Contains(text, "hunter2") || strings.ContainsAny(text, "\x1b\a\r\n\u202e\u0085") || len(text) > shownBytes {
+			t.Errorf("%d bytes: %q", len(text), text)
+		}
+	}
+}
+
+func TestAServersAddressHasThePortOfItsScheme(t *testing.T) {
+	r := new(run)
+	p := &r.config.Client.Provider
+	p.Issuer, p.APIURL, p.BrokerURL = "https://auth.example.com/realm", "https://[2001:db8::1]:8443", "mqtts://broker.example.com"
+	var got []string
+	for _, s := range r.servers() {
+		got = append(got, s.address())
+	}
+	if want := []string{"auth.example.com:443", "[2001:db8::1]:8443", "broker.example.com:8883"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.BrokerURL = "wss://broker.example.com/mqtt"
+	if got := r.servers()[2].address(); got != "broker.example.com:443" {
+		t.Errorf("wss: %s", got)
+	}
+}
+
+func TestANeedSaysWhatToSupply(t *testing.T) {
+	r := new(run)
+	r.ownerless = "nobody has signed in"
+	for name, need := range map[string]need{"Provider.APIURL": needAPI, "Provider.BrokerURL": needBroker, "nobody has signed in": needOwner,
+		"Config.SpareOwners": needSpares(1), "2 spare owners": needSpares(2), "Config.SignIn": needPerson, "Config.Intrusive": needRevocable, "Config.Publisher": needPublisher} {
+		if o, why := need(r); o == "" || !strings.Contains(why, name) {
+			t.Errorf("%s: %s %q", name, o, why)
+		}
+	}
+}
