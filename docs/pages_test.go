@@ -62,7 +62,7 @@ func entries(page string) (all []entry) {
 }
 
 var (
-	exported = regexp.MustCompile(`^(?:(fds|fdsclient|push|pull|delivery|tokenstore|statestore|fdstest|storetest|statetest)\.)?([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*)(?:\(.*\))?$`)
+	exported = regexp.MustCompile(`^(?:(fds|fdsclient|conformance|brokerconfig|push|pull|delivery|tokenstore|statestore|fdstest|storetest|statetest)\.)?([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*)(?:\(.*\))?$`)
 	apiLine  = regexp.MustCompile(`^pkg ([a-z/]+), (?:(?:const|var|func|type) ([A-Z]\w*)|method \(\*?([A-Z]\w*)\) (\w+))(?:.*?(?:struct|interface\S*), ([A-Z]\w*)[ (])?`)
 )
 
