@@ -22,6 +22,8 @@ type webState struct {
 
 	collection string // of the Web API, which the owner's token reads
 
+	oddID error // why a sign-in or a renewal was refused for the subscription ID that it named, or nil
+
 	signIn   *throwAwaySignIn // the ordinary one; nil: none
 	clients  []*fdsclient.Client
 	renewals map[string]renewalResult // by subscription ID
@@ -43,11 +45,11 @@ func webChecks() []*check {
 		accessChecks(),
 		applicationChecks(),
 		tokenChecks(),
-		claimChecks(),
 		codeFlowChecks(),
 		signInChecks(),
 		errorObjectChecks(),
 		renewalChecks(),
+		claimChecks(),
 	)
 }
 

@@ -18,7 +18,13 @@ import (
 func claimChecks() []*check {
 	return []*check{
 		{
-			id: "W6-subscription-id-uuid", requirement: "W6", duty: OfAuthorizationServer, needs: []need{needOwner},
+			id: "W6-subscription-id-uuid", requirement: "W6", duty: OfAuthorizationServer,
+			needs: []need{func(r *run) (Outcome, string) {
+				if r.web.oddID != nil {
+					return "", ""
+				}
+				return needOwner(r)
+			}},
 			rule:       "Every subscription ID is a UUID of version 4.",
 			remedy:     "Name resource owners by random UUIDs (RFC 9562 section 5.4), in the form with hyphens.",
 			weaknesses: []string{"CWE-340"},
@@ -40,6 +46,11 @@ func (r *run) claim() string {
 }
 
 func (r *run) probeIDs(ctx context.Context, t *trial) {
+	if r.web.oddID != nil {
+		t.saw("take the subscription ID of a sign-in or a renewal", "%v", r.web.oddID)
+		t.fail("%v", r.web.oddID)
+		return
+	}
 	owners, err := r.client.Owners(ctx)
 	if err != nil {
 		t.error("%v", err)

@@ -29,6 +29,7 @@ func renewalChecks() []*check {
 				result, err := r.renew(ctx, r.owner)
 				tried := "renew the access token of " + r.owner.Key().SubscriptionID.String()
 				if err != nil {
+					r.noteOddID(err)
 					t.saw(tried, "%v", err)
 					t.fail("%v", err)
 					return

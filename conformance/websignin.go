@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
@@ -129,8 +130,16 @@ func (r *run) signInPushed(ctx context.Context, t *trial, s *throwAwaySignIn) {
 	r.judgeSignIn(ctx, t, s, err)
 }
 
+// noteOddID remembers a subscription ID that is none, for W6.
+func (r *run) noteOddID(err error) {
+	if errors.Is(err, fds.ErrSubscriptionID) && r.web.oddID == nil {
+		r.web.oddID = err
+	}
+}
+
 func (r *run) judgeSignIn(ctx context.Context, t *trial, s *throwAwaySignIn, err error) {
 	if err != nil {
+		r.noteOddID(err)
 		t.saw("sign in", "%v", err)
 		t.fail("the sign-in did not succeed: %v", err)
 		return

@@ -222,6 +222,19 @@
 //     TLS or in its place. A client says what answered and does not wait for more.
 //   - [DemandProtocol]: wants ALPN (aws-iot-device-sdk-swift#80). A client has a setting.
 //
+// What a server leaves out that it must demand. A client cannot see most of that in its daily
+// work: package conformance looks for it.
+//
+//   - [PlainHTTP], [ServerTLS]: speaks without TLS, in an old version of it, or with a
+//     certificate that is over, of another name, or of an unknown authority. A client
+//     speaks to no such server.
+//   - [LooseAuthorization]: takes a token that nobody issued, one in the query, none, or
+//     reads another owner's items by it. A client sends its token in the header alone.
+//   - [AnyCredentials]: takes whoever knows an application's name for the application.
+//   - [WithoutPKCE], [AnyRedirectURI], [CodesServeTwice]: a sign-in in which a code that was
+//     stolen serves the thief. A client uses PKCE all the same.
+//   - [SpentRefreshTokensServe]: an old copy of a refresh token serves for ever.
+//
 // # What is kept
 //
 // Keys, tokens and data end with the Provider, unless Options.Dir names a folder: the

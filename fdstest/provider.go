@@ -43,6 +43,7 @@ type Provider struct {
 	conns     connections
 	mqtt      brokerFaults
 	items     itemFaults
+	weak      weaknesses
 	keys      keyLog
 	keeper    *keeper     // nil: nothing is kept
 	ports     []int       // of the authorization server, the Web API, the broker and, if there is one, for client certificates
@@ -210,6 +211,7 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 			ids, refusal := p.authority.VerifyRequest(r, scheme, token)
 			return ids, (*webapi.Refusal)(refusal)
 		},
+		Admit:   p.weak.admit,
 		Schemes: p.authority.Schemes(),
 		Nonce:   p.authority.APINonce,
 		World:   p.world,
@@ -254,11 +256,11 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 		apiTLS = asking
 	}
 	webs := []*webServer{
-		serveWeb(ctx, p.conns.listener(listeners[0]), plain, &p.http, p.log, authorityEndpointsOf, p.authority),
-		serveWeb(ctx, p.conns.listener(listeners[1]), apiTLS, &p.http, p.log, apiEndpointsOf, p.api),
+		serveWeb(ctx, p.weak.listener(p.conns.listener(listeners[0]), false), p.weak.policy(plain, false), &p.http, p.log, authorityEndpointsOf, p.authority),
+		serveWeb(ctx, p.weak.listener(p.conns.listener(listeners[1]), true), p.weak.policy(apiTLS, true), &p.http, p.log, apiEndpointsOf, p.api),
 	}
 	if len(listeners) > 3 {
-		webs = append(webs, serveWeb(ctx, p.conns.listener(listeners[3]), asking, &p.http, p.log, authorityEndpointsOf, http.HandlerFunc(p.authority.ServeMutualTLS)))
+		webs = append(webs, serveWeb(ctx, p.weak.listener(p.conns.listener(listeners[3]), false), p.weak.policy(asking, false), &p.http, p.log, authorityEndpointsOf, http.HandlerFunc(p.authority.ServeMutualTLS)))
 	}
 	var running sync.WaitGroup
 	running.Go(func() {

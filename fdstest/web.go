@@ -42,6 +42,7 @@ func portFault(whose string, port int, err error) error {
 // in front of its handler.
 type webServer struct {
 	server      http.Server
+	plain       http.Server // what comes without TLS, where that is allowed
 	next        http.Handler
 	endpointsOf func(path string) []Endpoint
 	faults      *httpFaults
@@ -54,7 +55,7 @@ type webServer struct {
 
 // serveWeb starts to serve on listener, which it closes at the end. The context
 // of every request ends with ctx.
-func serveWeb(ctx context.Context, listener net.Listener, policy *tls.Config, faults *httpFaults, log *slog.Logger, endpointsOf func(string) []Endpoint, next http.Handler) *webServer {
+func serveWeb(ctx context.Context, listener *eitherListener, policy *tls.Config, faults *httpFaults, log *slog.Logger, endpointsOf func(string) []Endpoint, next http.Handler) *webServer {
 	s := &webServer{next: next, endpointsOf: endpointsOf, faults: faults}
 	s.server = http.Server{
 		Handler:           s,
@@ -67,6 +68,9 @@ func serveWeb(ctx context.Context, listener net.Listener, policy *tls.Config, fa
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
+	s.plain.Handler, s.plain.ReadHeaderTimeout, s.plain.ReadTimeout, s.plain.WriteTimeout = s, s.server.ReadHeaderTimeout, s.server.ReadTimeout, writeTimeout
+	s.plain.MaxHeaderBytes, s.plain.ErrorLog, s.plain.BaseContext = s.server.MaxHeaderBytes, s.server.ErrorLog, s.server.BaseContext
+	s.served.Go(func() { _ = s.plain.Serve(listener.plain) }) // it ends when s is closed
 	s.served.Go(func() {
 		if err := s.server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("web server ended", "address", listener.Addr().String(), "error", err)
@@ -101,7 +105,7 @@ func (s *webServer) begin() bool {
 // close ends all connections and returns when no request is being served. The
 // context given to serveWeb must have ended.
 func (s *webServer) close() {
-	_ = s.server.Close()
+	_, _ = s.server.Close(), s.plain.Close()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()

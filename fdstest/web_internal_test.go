@@ -56,7 +56,7 @@ func TestASlowAnswerMayTakeLongerThanAnyTimeoutOfTheServer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			listener := newPipes()
-			server := serveWeb(ctx, listener, &tls.Config{Certificates: []tls.Certificate{certificate.TLS}, MinVersion: tls.VersionTLS12}, &p.http,
+			server := serveWeb(ctx, new(weaknesses).listener(listener, false), &tls.Config{Certificates: []tls.Certificate{certificate.TLS}, MinVersion: tls.VersionTLS12}, &p.http,
 				p.log, authorityEndpointsOf, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") }))
 			defer server.close()
 			transport := &http.Transport{

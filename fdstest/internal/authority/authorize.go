@@ -81,7 +81,7 @@ func (s *Server) redirectTarget(p parameters) (authorizationRequest, string) {
 	if !known {
 		return authorizationRequest{}, "No application is registered under the client_id that was sent."
 	}
-	if !client.allowsRedirect(p.get("redirect_uri")) {
+	if !client.allowsRedirect(p.get("redirect_uri")) && !s.hooks.any(func(h *Hooks) func() bool { return h.AnyRedirect }) {
 		return authorizationRequest{}, "The redirect_uri that was sent is not registered for " + client.Name + "."
 	}
 	return authorizationRequest{client: client, redirectURI: p.get("redirect_uri")}, ""
@@ -114,7 +114,7 @@ func (s *Server) readRequest(req *authorizationRequest, p parameters) *protocolE
 	case slices.Contains(prompt, "none") && len(prompt) > 1:
 		return invalidRequest("prompt=none stands alone")
 	}
-	if failure := checkChallenge(p); failure != nil {
+	if failure := checkChallenge(p); failure != nil && (p.get("code_challenge") != "" || !s.hooks.any(func(h *Hooks) func() bool { return h.NoChallenge })) {
 		return failure
 	}
 	if slices.Contains(prompt, "none") {

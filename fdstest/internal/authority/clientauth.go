@@ -61,6 +61,8 @@ func (s *Server) authenticate(r *http.Request, form parameters) (Client, *protoc
 	client, known := s.client(given.clientID)
 	method := client.Method
 	switch {
+	case known && s.hooks.any(func(h *Hooks) func() bool { return h.AnyCredentials }):
+		return client, nil
 	case method == MethodTLS || method == MethodSelfSignedTLS:
 		if given.method != MethodNone {
 			return Client{}, invalidClient(given.challenge, wrongMethod(client, given.method))

@@ -41,6 +41,30 @@ type Hooks struct {
 	// RefuseAccessToken says that the Web API shall not know an access token of
 	// that age, which is good.
 	RefuseAccessToken func(age time.Duration) bool
+
+	// What follows are weaknesses: each leaves out what a server must check.
+
+	// AnyCredentials says that a known client is taken for itself whatever it
+	// brings.
+	AnyCredentials func() bool
+	// NoChallenge says that an authorization request needs no code_challenge.
+	NoChallenge func() bool
+	// AnyRedirect says that a redirect URI is taken that is not registered.
+	AnyRedirect func() bool
+	// ReuseCode says that a code serves that was used before.
+	ReuseCode func() bool
+	// ReuseRefreshToken says that a refresh token serves that was used before.
+	ReuseRefreshToken func() bool
+}
+
+// any reports whether one of the hooks that pick returns says yes.
+func (l *hookList) any(pick func(*Hooks) func() bool) bool {
+	for _, h := range l.all() {
+		if says := pick(h); says != nil && says() {
+			return true
+		}
+	}
+	return false
 }
 
 type hookList struct {

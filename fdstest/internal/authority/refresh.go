@@ -75,7 +75,7 @@ func (s *Server) spendRefreshToken(req tokenRequest, rotate bool, hooks []*Hooks
 		return issuance{}, nil, invalidGrant("the refresh token is bound to another certificate")
 	case token.answer != nil && replays(hooks, req.now.Sub(token.usedAt)):
 		return issuance{answer: token.answer}, token, nil
-	case token.used && !again:
+	case token.used && !again && !slices.ContainsFunc(hooks, func(h *Hooks) bool { return h.ReuseRefreshToken != nil && h.ReuseRefreshToken() }):
 		g.end("a used refresh token came again")
 		return issuance{}, nil, invalidGrant("the refresh token was used before; the grant is revoked")
 	case !req.now.Before(token.expires):

@@ -80,10 +80,11 @@ func (s *Server) grantTypes() []string {
 func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError) {
 	client, form, now := req.client, req.form, req.now
 	for _, name := range []string{"code", "redirect_uri", "code_verifier"} {
-		if form.get(name) == "" {
+		if form.get(name) == "" && (name != "code_verifier" || !s.hooks.any(func(h *Hooks) func() bool { return h.NoChallenge })) {
 			return nil, invalidRequest(name + " is missing")
 		}
 	}
+	again := s.hooks.any(func(h *Hooks) func() bool { return h.ReuseCode })
 	s.mu.Lock()
 	s.sweep(now)
 	code, known := s.codes[digestOf(form.get("code"))]
@@ -92,7 +93,7 @@ func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError)
 	switch {
 	case !known || code.grant.clientID != client.ID:
 		failure = invalidGrant("the code is unknown, or another client's")
-	case code.used:
+	case code.used && !again:
 		code.grant.end("its authorization code was used twice") // RFC 6749 section 4.1.2
 		failure = invalidGrant("the code was used before; what it gave is revoked")
 	case !now.Before(code.expires):
@@ -101,7 +102,7 @@ func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError)
 		failure = invalidGrant("the grant was revoked: " + code.grant.revokedBy)
 	case code.redirectURI != form.get("redirect_uri"):
 		failure = invalidGrant("redirect_uri differs from that of the authorization request")
-	case !provesChallenge(form.get("code_verifier"), code.challenge):
+	case code.challenge != "" && !provesChallenge(form.get("code_verifier"), code.challenge):
 		failure = invalidGrant("code_verifier does not match the code_challenge")
 	case code.keyDigest != "" && code.keyDigest != req.bound.key:
 		failure = invalidGrant("the authorization request named another key in dpop_jkt than that of the DPoP proof")
