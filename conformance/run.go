@@ -61,7 +61,6 @@ func runChecks(ctx context.Context, config Config, checks []*check) (*Report, er
 	}
 	defer func() { _ = client.Close() }() // of what it could not keep the log tells
 	r := &run{config: config, client: client, results: make(map[string]*Result)}
-	defer r.close()
 	defer r.closeWeb()
 	r.secret(config.Client.Application.ClientSecret.Reveal())
 	r.secret(config.ExpiredToken.Reveal())

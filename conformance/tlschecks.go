@@ -22,7 +22,7 @@ type tlsSubject struct {
 	needs       []need
 	// servers are where it is. In each row the gravest outcome of them counts.
 	servers func(r *run) []server
-	alpn    []string
+	alpn    func(r *run) []string
 	// say is what a client may send when the handshake is over, so that the server answers: see
 	// offer. Nil: nothing.
 	say func(s server) string
@@ -42,8 +42,8 @@ func tlsChecks(s tlsSubject) []*check {
 			},
 		}
 	}
-	offered := func(version uint16, one server) offer {
-		o := offer{version: version, alpn: s.alpn}
+	offered := func(r *run, version uint16, one server) offer {
+		o := offer{version: version, alpn: s.alpn(r)}
 		if s.say != nil {
 			o.say = s.say(one)
 		}
@@ -53,7 +53,7 @@ func tlsChecks(s tlsSubject) []*check {
 		row("handshake", fmt.Sprintf("The %s speaks TLS of version 1.2 at the least with this SDK.", s.what),
 			"Serve TLS 1.2 or 1.3 on this port.", []string{"CWE-319", "API8:2023"},
 			func(r *run, ctx context.Context, t *trial, one server) {
-				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(0, one))
+				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, 0, one))
 				t.saw("speak TLS with "+one.address()+" as the SDK does", "%s", got.saw())
 				switch {
 				case got.version >= tls.VersionTLS12:
@@ -67,13 +67,13 @@ func tlsChecks(s tlsSubject) []*check {
 		row("certificate", fmt.Sprintf("The certificate of the %s is trusted, for its host name, and valid for two weeks more.", s.what),
 			"Install a certificate for this host name with its whole chain, and renew it in time, by a machine.", []string{"CWE-295", "CWE-298", "API8:2023"},
 			func(r *run, ctx context.Context, t *trial, one server) {
-				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(0, one))
+				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, 0, one))
 				judgeChain(t, one, &got)
 			}),
 		row("tls-1.2", fmt.Sprintf("The %s accepts TLS 1.2, which FDS names.", s.what),
 			"Enable TLS 1.2 with an AEAD cipher suite on this server.", []string{"CWE-757"},
 			func(r *run, ctx context.Context, t *trial, one server) {
-				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(tls.VersionTLS12, one))
+				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, tls.VersionTLS12, one))
 				t.saw("offer TLS 1.2 alone to "+one.address(), "%s", got.saw())
 				switch {
 				case got.accepts(tls.VersionTLS12):
@@ -83,7 +83,7 @@ func tlsChecks(s tlsSubject) []*check {
 				default:
 					t.error("%s did not answer to TLS 1.2: %v", one.address(), tlspolicy.Shown(got.err))
 				}
-				newer := r.shake(ctx, one.address(), one.url.Hostname(), offered(tls.VersionTLS13, one))
+				newer := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, tls.VersionTLS13, one))
 				t.saw("offer TLS 1.3 alone to "+one.address()+" (which FDS does not ask for)", "%s", newer.saw())
 			}),
 	}
@@ -92,7 +92,7 @@ func tlsChecks(s tlsSubject) []*check {
 		old := row(strings.ToLower(strings.ReplaceAll(name, " ", "-")), fmt.Sprintf("The %s refuses %s.", s.what, name),
 			"Set the lowest version of TLS to 1.2 on this server, and on what stands before it.", []string{"CWE-326", "CWE-327", "API8:2023"},
 			func(r *run, ctx context.Context, t *trial, one server) {
-				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(version, one))
+				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, version, one))
 				t.saw("offer "+name+" alone to "+one.address(), "%s", got.saw())
 				switch {
 				case got.accepts(version):

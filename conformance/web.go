@@ -35,11 +35,11 @@ func webChecks() []*check {
 		plainChecks(),
 		tlsChecks(tlsSubject{
 			requirement: "W2", name: "auth", what: "authorization server", duty: OfAuthorizationServer,
-			servers: (*run).authServers, alpn: []string{"http/1.1"}, say: sayHTTP,
+			servers: (*run).authServers, alpn: http1, say: sayHTTP,
 		}),
 		tlsChecks(tlsSubject{
 			requirement: "W2", name: "api", what: "Web API", duty: OfProvider,
-			needs: []need{needAPI}, servers: (*run).apiServers, alpn: []string{"http/1.1"}, say: sayHTTP,
+			needs: []need{needAPI}, servers: (*run).apiServers, alpn: http1, say: sayHTTP,
 		}),
 		metadataChecks(),
 		accessChecks(),
@@ -52,6 +52,9 @@ func webChecks() []*check {
 		claimChecks(),
 	)
 }
+
+// http1 is what is offered to web servers.
+func http1(*run) []string { return []string{"http/1.1"} }
 
 // closeWeb ends what the checks left open: the grants of throw-away sign-ins, too.
 func (r *run) closeWeb() {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,6 +48,8 @@ type CertificateRequest struct {
 	// SelfSigned has the certificate sign itself, for
 	// self_signed_tls_client_auth.
 	SelfSigned bool
+
+	publisher bool // see PublisherCertificate
 }
 
 // Certificate is a certificate with its private key. It prints without the key.
@@ -91,6 +94,32 @@ func (p *Provider) IssueCertificate(req CertificateRequest) (Certificate, error)
 // the defaults of CertificateRequest.
 func (p *Provider) OwnerCertificate(o Owner) (Certificate, error) {
 	return p.IssueCertificate(CertificateRequest{CommonName: o.Spelling})
+}
+
+// publisherUnit marks the certificates of those who publish.
+const publisherUnit = "information provider"
+
+// PublisherCertificate issues a certificate with which an MQTT client may publish below every
+// owner's root and not subscribe (M6). Its client ID is anything but a subscription ID; each
+// certificate has a common name of its own, which serves.
+func (p *Provider) PublisherCertificate() (Certificate, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return Certificate{}, fmt.Errorf("fdstest: issue certificate: %w", err)
+	}
+	return p.IssueCertificate(CertificateRequest{CommonName: fmt.Sprintf("publisher-%x", serial), publisher: true})
+}
+
+func (r CertificateRequest) subject() pkix.Name {
+	name := pkix.Name{CommonName: r.CommonName}
+	if r.publisher {
+		name.OrganizationalUnit = []string{publisherUnit}
+	}
+	return name
+}
+
+func isPublisher(c *x509.Certificate) bool {
+	return slices.Contains(c.Subject.OrganizationalUnit, publisherUnit)
 }
 
 // root is a certificate authority that lives as long as its provider.
@@ -164,7 +193,7 @@ func (r *root) issue(req CertificateRequest) (Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: req.CommonName},
+		Subject:               req.subject(),
 		NotBefore:             req.NotBefore,
 		NotAfter:              req.NotAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,

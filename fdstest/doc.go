@@ -221,6 +221,10 @@
 //   - [AnswerForeign], [AnswerWithoutTLS]: a web server, SSH or MQTT 3.1.1 answers, inside
 //     TLS or in its place. A client says what answered and does not wait for more.
 //   - [DemandProtocol]: wants ALPN (aws-iot-device-sdk-swift#80). A client has a setting.
+//   - [OldBrokerTLS], [NoClientCertificates], [AnyAuthority], [AnyClientID]: lets in whom M1,
+//     M2 and M4 shut out. Who checks brokers notices.
+//   - [NoAccessRules], [ProvidersSubscribe], [SubscribersPublish]: keeps M5, M6 or M7 no
+//     longer. Provider.PublisherCertificate is for those who look for that.
 //
 // What a server leaves out that it must demand. A client cannot see most of that in its daily
 // work: package conformance looks for it.

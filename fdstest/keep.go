@@ -383,7 +383,7 @@ func (k *keeper) markFile(clientID string) string {
 
 // sessionChanges marks a session.
 func (k *keeper) sessionChanges(clientID string) {
-	if k == nil {
+	if _, err := fds.ParseSubscriptionID(clientID); k == nil || err != nil { // a publisher's, and no file's name
 		return
 	}
 	k.marks.Lock()

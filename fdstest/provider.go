@@ -178,6 +178,7 @@ func (p *Provider) build(opts Options, server tls.Certificate) (err error) {
 	}
 	p.broker, err = broker.New(broker.Config{
 		TLS:              &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{server}, ClientCAs: p.ca.pool()},
+		Provider:         isPublisher,
 		Logger:           p.log.With("server", "broker"),
 		SessionExpiryMax: opts.SessionExpiryMax,
 		ServerKeepAlive:  opts.ServerKeepAlive,

@@ -42,13 +42,16 @@ func (c *conn) admit() {
 }
 
 // handshake returns the client's certificate, which crypto/tls has demanded and
-// verified (M2).
+// verified (M2); an empty one where that is not done, see Weaknesses.
 func (c *conn) handshake() (*x509.Certificate, error) {
 	secure := c.stream.(*tls.Conn)
 	if err := secure.Handshake(); err != nil {
 		return nil, err
 	}
-	return secure.ConnectionState().PeerCertificates[0], nil
+	if shown := secure.ConnectionState().PeerCertificates; len(shown) > 0 {
+		return shown[0], nil
+	}
+	return new(x509.Certificate), nil
 }
 
 // oldProtocolRefused is a CONNACK of MQTT 3.1.1 that says "unacceptable
@@ -158,6 +161,7 @@ func (b *Broker) checkIdentity(leaf *x509.Certificate, clientID string) (provide
 	switch {
 	case !isOwner:
 		return false, &packetError{packets.ConnackInvalidClientID, fmt.Sprintf("the client ID %q is no subscription ID", shown(clientID))}
+	case b.weak().AnyClientID, b.weak().NoCertificate && leaf.Raw == nil:
 	case clientID != leaf.Subject.CommonName:
 		return false, &packetError{packets.ConnackNotAuthorized, fmt.Sprintf("the client ID %q is not the certificate's common name", shown(clientID))}
 	}
@@ -235,7 +239,9 @@ func (c *conn) accept(p *packets.Connect) bool {
 	connack.Properties.MaximumQOS = new(byte(1))
 	connack.Properties.ReceiveMaximum = new(b.config.ReceiveMaximum)
 	connack.Properties.MaximumPacketSize = new(uint32(b.config.MaximumPacketSize))
-	connack.Properties.SharedSubAvailable = new(byte(0))
+	if !b.weak().NoRules {
+		connack.Properties.SharedSubAvailable = new(byte(0))
+	}
 	return c.attach(o, p.CleanStart, expiry, connack)
 }
 

@@ -66,7 +66,24 @@ type Faults struct {
 	// Protocol, when not empty, is the one application protocol that TLS clients
 	// must offer (ALPN, RFC 7301). It counts when it is set for all.
 	Protocol string
+
+	// Weak is what the broker does not hold its clients to. It counts when it is set for all.
+	Weak Weaknesses
 }
+
+// Weaknesses are rules that a broker does not keep.
+type Weaknesses struct {
+	OldTLS             bool // takes TLS 1.0 and 1.1 (M1)
+	NoCertificate      bool // takes clients without a certificate (M2)
+	AnyAuthority       bool // takes certificates of whatever authority (M2)
+	AnyClientID        bool // takes any client ID with any certificate (M4)
+	NoRules            bool // has everyone subscribe to everything (M5)
+	ProvidersSubscribe bool // has providers subscribe below fds/v2/ (M6)
+	SubscribersPublish bool // has subscribers publish below fds/v2/ (M7)
+}
+
+// weak returns the rules that are not kept now.
+func (b *Broker) weak() Weaknesses { return b.faults.Load().of("").Weak }
 
 // A ConnackFault changes CONNACK.
 type ConnackFault struct {

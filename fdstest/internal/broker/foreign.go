@@ -51,11 +51,26 @@ var noProtocol = []byte{21, 3, 3, 0, 2, 2, 120}
 
 // tlsConfig is the configuration of one connection.
 func (c *conn) tlsConfig() *tls.Config {
-	protocol := c.broker.faults.Load().of("").Protocol
-	if protocol == "" {
+	faults := c.broker.faults.Load().of("")
+	protocol, weak := faults.Protocol, faults.Weak
+	if protocol == "" && weak == (Weaknesses{}) {
 		return c.broker.config.TLS
 	}
 	config := c.broker.config.TLS.Clone()
+	if weak.OldTLS {
+		config.MinVersion = tls.VersionTLS10
+	}
+	switch {
+	case weak.AnyAuthority && weak.NoCertificate:
+		config.ClientAuth = tls.RequestClientCert
+	case weak.AnyAuthority:
+		config.ClientAuth = tls.RequireAnyClientCert
+	case weak.NoCertificate:
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	if protocol == "" {
+		return config
+	}
 	config.NextProtos = []string{protocol}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if slices.Contains(hello.SupportedProtos, protocol) {

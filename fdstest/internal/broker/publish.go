@@ -48,7 +48,14 @@ func (b *Broker) publish(m *message) (int, error) {
 		return 0, err
 	}
 	o := b.known(clientID)
+	toOthers := 0
+	for _, other := range b.others(o) {
+		toOthers += other.deliver(m)
+	}
 	if o == nil {
+		if toOthers > 0 {
+			return toOthers, nil
+		}
 		if !isSubscriptionID(clientID) {
 			return 0, fmt.Errorf("%w: its third level is no subscription ID", ErrTopic)
 		}
@@ -63,13 +70,25 @@ func (b *Broker) publish(m *message) (int, error) {
 	if m.retain {
 		o.retain(m)
 	}
+	return o.deliverLocked(m) + toOthers, nil
+}
+
+// deliver sends a message to an owner's session and returns the number of sessions that it went
+// to, 0 or 1.
+func (o *owner) deliver(m *message) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.deliverLocked(m)
+}
+
+func (o *owner) deliverLocked(m *message) int {
 	if o.session == nil {
-		return 0, nil
+		return 0
 	}
 	if d := o.session.match(m); d != nil && o.enqueue(d) {
-		return 1, nil
+		return 1
 	}
-	return 0, nil
+	return 0
 }
 
 // retain keeps or removes a retained message. The caller holds o.mu.
@@ -141,7 +160,7 @@ func (c *conn) published(p *packets.Publish) error {
 		return protocolError("PUBLISH with packet ID 0")
 	}
 	code := byte(packets.PubackNotAuthorized)
-	if c.provider {
+	if c.provider || c.broker.weak().SubscribersPublish {
 		code = c.publishedByProvider(p)
 	} else {
 		o := c.owner.Load()

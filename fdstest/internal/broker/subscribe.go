@@ -49,6 +49,15 @@ func (c *conn) subscribe(p *packets.Subscribe) error {
 	}
 
 	o := c.owner.Load()
+	others := c.broker.others(o)
+	var foreign []*delivery
+	for _, other := range others {
+		other.mu.Lock()
+		for _, s := range p.Subscriptions {
+			foreign = append(foreign, other.retainedFor(subscription{filter: s.Topic, qos: min(s.QoS, 1), identifier: identifier})...)
+		}
+		other.mu.Unlock()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.conn != c {
@@ -77,7 +86,7 @@ func (c *conn) subscribe(p *packets.Subscribe) error {
 	if err := c.answerLocked(suback); err != nil {
 		return err
 	}
-	for _, d := range retained {
+	for _, d := range append(retained, foreign...) {
 		o.enqueue(d)
 	}
 	return nil
@@ -90,7 +99,10 @@ func (c *conn) refusal(filter string) byte {
 	if code := c.broker.faults.Load().of(o.clientID).SubackCode; code != 0 {
 		return code
 	}
+	weak := c.broker.weak()
 	switch {
+	case weak.NoRules && validFilter(filter), weak.ProvidersSubscribe && c.provider && validFilter(filter) && strings.HasPrefix(filter, topicPrefix):
+		return 0
 	case filter == "$share" || strings.HasPrefix(filter, "$share/"):
 		return packets.SubackSharedSubscriptionnotsupported
 	case !validFilter(filter):
@@ -134,6 +146,16 @@ func (c *conn) unsubscribe(p *packets.Unsubscribe) error {
 	return c.answerLocked(unsuback)
 }
 
+// others are the owners whose topics another one may subscribe to, where there are no rules.
+func (b *Broker) others(o *owner) []*owner {
+	if weak := b.weak(); !weak.NoRules && !weak.ProvidersSubscribe {
+		return nil
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.DeleteFunc(b.snapshot(nil), func(other *owner) bool { return other == o })
+}
+
 // subscribe adds a subscription or replaces the one with the same filter.
 func (s *session) subscribe(sub subscription) (isNew bool) {
 	if at := s.find(sub.filter); at >= 0 {
@@ -154,7 +176,7 @@ func (s *session) find(filter string) int {
 func (s *session) match(m *message) *delivery {
 	var d *delivery
 	for _, sub := range s.subscriptions {
-		if !matches(sub.filter, m.topic) {
+		if !matches(shared(sub.filter), m.topic) {
 			continue
 		}
 		if d == nil {
@@ -174,7 +196,7 @@ func (s *session) match(m *message) *delivery {
 func (o *owner) retainedFor(sub subscription) []*delivery {
 	var found []*delivery
 	for _, m := range o.retained {
-		if matches(sub.filter, m.topic) {
+		if matches(shared(sub.filter), m.topic) {
 			d := &delivery{message: m, qos: min(m.qos, sub.qos), retain: true}
 			if sub.identifier != 0 {
 				d.identifiers = []int{sub.identifier}

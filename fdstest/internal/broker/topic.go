@@ -81,6 +81,15 @@ func matches(filter, topic string) bool {
 	}
 }
 
+// shared returns the filter that a shared subscription is about (MQTT 5.0 section 4.8.2), which
+// only a broker without rules grants; any other as it is.
+func shared(filter string) string {
+	if group, ok := strings.CutPrefix(filter, "$share/"); ok {
+		_, filter, _ = strings.Cut(group, "/")
+	}
+	return filter
+}
+
 // validString reports whether s may be an MQTT string (section 1.5.4).
 func validString(s string) bool {
 	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
