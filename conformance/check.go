@@ -25,8 +25,9 @@ type check struct {
 	// subject works: without them a refusal could mean anything. One that did not pass makes
 	// this one an error, or untestable as it is itself.
 	controls []string
-	// negative marks a check that passes when something is refused.
-	negative bool
+	// negative marks a check that passes when something is refused. Where it has no controls, its
+	// probe tries the allowed form too, and says so by itself.
+	negative, itself bool
 	// person marks a check that waits for a person.
 	person bool
 

@@ -22,7 +22,7 @@ func plainChecks() []*check {
 	const requirement = "W1"
 	plain := func(name, what string, duty Duty, servers func(*run) []server, needs ...need) *check {
 		return &check{
-			id: requirement + "-" + name + "-plain-http", requirement: requirement, duty: duty, needs: needs, negative: true,
+			id: requirement + "-" + name + "-plain-http", requirement: requirement, duty: duty, needs: needs, negative: true, itself: true,
 			rule:       fmt.Sprintf("The %s does not work over plain HTTP: it is closed, answers an error, or redirects to https.", what),
 			remedy:     "Close the port for plain HTTP, or have it redirect everything to https; send Strict-Transport-Security.",
 			weaknesses: []string{"CWE-319", "API8:2023"},

@@ -212,6 +212,7 @@ type checkPrinter struct {
 	*program
 	json  bool
 	group string
+	why   string // of the result before
 }
 
 // checkSummary is the last line of check --json.
@@ -247,9 +248,14 @@ func (c *checkPrinter) result(one conformance.Result) error {
 	}
 	const indent = 2 + 14 + 1
 	fmt.Fprintf(&b, "  %s %s\n", outcome, c.folded(one.ID+": "+one.Rule, indent))
-	if one.Why != "" {
+	switch {
+	case one.Why == "":
+	case one.Why == c.why:
+		fmt.Fprintf(&b, "%*s%s\n", indent, "", "the same as above")
+	default:
 		fmt.Fprintf(&b, "%*s%s\n", indent, "", c.folded(one.Why, indent))
 	}
+	c.why = one.Why
 	if one.Outcome == conformance.Fail || one.Outcome == conformance.Error || c.verbose {
 		for _, e := range one.Evidence {
 			fmt.Fprintf(&b, "%*s%s\n", indent, "", c.folded("tried: "+e.Tried+"; saw: "+e.Saw, indent))
