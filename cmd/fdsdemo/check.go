@@ -104,6 +104,10 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	if report == nil {
 		return err
 	}
+	report.Stopped = inFile(report.Stopped)
+	for i, one := range report.Results {
+		report.Results[i].Why, report.Results[i].Remedy = inFile(one.Why), inFile(one.Remedy)
+	}
 	if broken == nil {
 		broken = printer.end(report)
 	}
@@ -121,7 +125,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	case err != nil:
 		return err
 	case report.Stopped != "":
-		return errors.New(inFile(report.Stopped))
+		return errors.New(report.Stopped)
 	case !report.OK(f.strict):
 		return errChecks
 	}
@@ -270,7 +274,7 @@ func (c *checkPrinter) result(one conformance.Result) error {
 func (c *checkPrinter) end(r *conformance.Report) error {
 	if c.json {
 		return c.line(checkSummary{
-			Provider: r.Provider, Started: r.Started.UTC(), Headline: r.Headline(), Stopped: inFile(r.Stopped),
+			Provider: r.Provider, Started: r.Started.UTC(), Headline: r.Headline(), Stopped: r.Stopped,
 			Passed: r.Count(conformance.Pass), Failed: r.Count(conformance.Fail), Errors: r.Count(conformance.Error),
 			NotTestable: r.Count(conformance.NotTestable), NotApplicable: r.Count(conformance.NotApplicable),
 		})
