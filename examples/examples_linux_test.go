@@ -140,7 +140,7 @@ func TestDesktopSignsInOnceEver(t *testing.T) {
 	}
 }
 
-func TestWebappSignsInTheBrowserThatBeganIt(t *testing.T) {
+func TestAttackWebappSignsInTheBrowserThatBeganItAndNoOther(t *testing.T) {
 	p, folder := provider(t), t.TempDir()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // a free port
 	if err != nil {

@@ -42,7 +42,7 @@ func TestAnItemGivesItsBytesBackUntouched(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoJSONObjectInUTF8IsNoItem(t *testing.T) {
+func TestAttackWhatIsNoJSONObjectInUTF8IsNoItem(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 1<<20) + "1" + strings.Repeat("}", 1<<20)
 	for _, data := range []string{
 		"", " ", "null", "true", "1", `"a"`, "[]", `[{"a":1}]`, "{", `{"a":1`, `{"a":1}}`, `{"a":1}{}`, `{a:1}`, `{"a":01}`, `{"a":1,}`, "{\"a\":\"\n\"}",
@@ -106,7 +106,7 @@ func TestMembersAreFoundByTheirExactNameAndTheLastOneCounts(t *testing.T) {
 	}
 }
 
-func TestAMemberCannotGrowIntoItsNeighbour(t *testing.T) {
+func TestAttackAMemberCannotGrowIntoItsNeighbour(t *testing.T) {
 	item := mustItem(t, `{"a":1,"b":2}`)
 	a, _ := item.Member("a")
 	_ = append(a, "99"...)
@@ -201,7 +201,7 @@ func as[T any](item fds.Item, path ...string) error {
 	return err
 }
 
-func TestPrintingAnItemSpillsNothing(t *testing.T) {
+func TestAttackPrintingAnItemSpillsNothing(t *testing.T) {
 	device, err := fds.ParseDevice([]byte(`{"device_id":"a","generic":{"address":"Bahnhofstrasse 1"}}`), fds.Dialect{})
 	if err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func hostileChains() map[string]string {
 	}
 }
 
-func TestAHostileChainTakesLinearTime(t *testing.T) {
+func TestAttackAHostileChainTakesLinearTime(t *testing.T) {
 	fastest := func(do func()) time.Duration {
 		best := time.Duration(math.MaxInt64)
 		for range 10 { // the machine may be busy with something else

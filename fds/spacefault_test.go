@@ -281,7 +281,7 @@ func TestTheZeroSpaceIsOneWithoutAnID(t *testing.T) {
 	}
 }
 
-func TestAFloodOfOneFaultHidesNoOther(t *testing.T) {
+func TestAttackAFloodOfOneFaultHidesNoOther(t *testing.T) {
 	const flood, bound = 300, 100
 	list := "a room < b \n b room < a \n p room ="
 	for i := range flood {
@@ -298,7 +298,7 @@ func TestAFloodOfOneFaultHidesNoOther(t *testing.T) {
 	}
 }
 
-func TestAFaultIsASafeSentenceOfBoundedLength(t *testing.T) {
+func TestAttackAHostileSpaceIsASafeSentenceOfBoundedLength(t *testing.T) {
 	id := func(i int) string {
 		text, err := json.Marshal(fmt.Sprint(i) + strings.Repeat("\x1b[2J\n\u202e", 100))
 		if err != nil {

@@ -202,7 +202,7 @@ func TestAnySpaceKnowsItsFloorBuildingAndSite(t *testing.T) {
 	}
 }
 
-func TestPrintingATreeSpillsNothing(t *testing.T) {
+func TestAttackPrintingATreeSpillsNothing(t *testing.T) {
 	tree := treeFrom(t, "secret room = secret secret \n secret room")
 	n, _ := tree.Space("secret")
 	for _, text := range []string{fmt.Sprint(tree), fmt.Sprintf("%+v", tree), fmt.Sprint(n), fmt.Sprintf("%+v", n), fmt.Sprintf("%+v", tree.Roots())} {

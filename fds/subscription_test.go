@@ -130,7 +130,7 @@ func TestAnOwnerKeySurvivesJSONInLowerCase(t *testing.T) {
 	}
 }
 
-func TestErrorsAboutIDsAreEscapedAndCut(t *testing.T) {
+func TestAttackErrorsAboutIDsAreEscapedAndCut(t *testing.T) {
 	_, err := fds.ParseSubscriptionID("\n\x1b[31m" + strings.Repeat("x", 1<<20))
 	if err == nil || len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\x1b") {
 		t.Fatalf("error of %d bytes: %.300q", len(err.Error()), err)

@@ -63,7 +63,7 @@ func TestATopicInOtherLettersIsTheOwnersAndNotBelowItsRoot(t *testing.T) {
 	}
 }
 
-func TestATopicOfAnotherOwnerIsForeign(t *testing.T) {
+func TestAttackATopicOfAnotherOwnerIsForeign(t *testing.T) {
 	_, err := mustRoot(t, lower).Levels("fds/v2/" + other + "/devices")
 	if !errors.Is(err, fds.ErrForeignTopic) || errors.Is(err, fds.ErrTopic) {
 		t.Fatalf("%v", err)
@@ -99,7 +99,7 @@ func TestLevelsThatMQTTOrFDSForbidMakeNoTopic(t *testing.T) {
 	}
 }
 
-func TestNoFilterReachesAboveTheRoot(t *testing.T) {
+func TestAttackNoFilterReachesAboveTheRoot(t *testing.T) {
 	root := mustRoot(t, lower)
 	for _, below := range []string{"#", "+", "+/+", "devices/#", "devices/+/status", "a b"} {
 		if filter, err := root.Filter(below); err != nil || filter != root.String()+below {
@@ -131,7 +131,7 @@ func TestAFilterThatRepeatsTheRootIsRefusedWithWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestParseTopicRefusesWhatIsNoTopicOfFDS(t *testing.T) {
+func TestAttackWhatIsNoTopicOfFDSIsRefused(t *testing.T) {
 	root := "fds/v2/" + lower + "/"
 	for _, test := range []struct {
 		topic string

@@ -224,7 +224,7 @@ func TestAttackADenialThatNamesNoSignInEndsNone(t *testing.T) {
 	}
 }
 
-func TestCookiesOfOtherProgramsOfThisMachineDoASignInNoHarm(t *testing.T) {
+func TestAttackCookiesOfOtherProgramsOfThisMachineDoASignInNoHarm(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	log := logged(&cfg)

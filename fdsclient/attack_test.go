@@ -28,9 +28,9 @@ func begin(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, owner fd
 	return attempt, callback
 }
 
-// TestLoginCSRF: an attacker sends the victim's browser the redirect of the
-// attacker's own sign-in, so that the victim would work with the attacker's data.
-func TestLoginCSRF(t *testing.T) {
+// Login CSRF: an attacker sends the victim's browser the redirect of the attacker's own sign-in,
+// so that the victim would work with the attacker's data.
+func TestAttackTheRedirectOfAnAttackersOwnSignInIsNotTaken(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, web(t, p))
 	_, attackers := begin(t, client, p, p.Owners()[0])
@@ -43,9 +43,9 @@ func TestLoginCSRF(t *testing.T) {
 	}
 }
 
-// TestCodeInjection: an attacker who has got hold of a victim's code puts it into
-// the redirect of a sign-in of their own. PKCE has the server refuse it.
-func TestCodeInjection(t *testing.T) {
+// Code injection: an attacker who has got hold of a victim's code puts it into the redirect of a
+// sign-in of their own. PKCE has the server refuse it.
+func TestAttackAStolenCodeInAnothersRedirectIsRefused(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, web(t, p))
 	_, victims := begin(t, client, p, p.Owners()[1])
@@ -67,9 +67,9 @@ func TestCodeInjection(t *testing.T) {
 	}
 }
 
-// TestMixUp: the redirect claims to come from another authorization server than
-// the one that was asked (RFC 9207).
-func TestMixUp(t *testing.T) {
+// Mix-up: the redirect claims to come from another authorization server than the one that was
+// asked (RFC 9207).
+func TestAttackARedirectThatNamesAnotherIssuerSendsNoCode(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, web(t, p))
 	attempt, callback := begin(t, client, p, p.Owners()[0])
@@ -83,10 +83,10 @@ func TestMixUp(t *testing.T) {
 	}
 }
 
-// TestAPageInTheBrowserCannotReachTheLoopbackPort: a web page that polls the port
+// TestAttackAPageInTheBrowserCannotReachTheLoopbackPort: a web page that polls the port
 // by scripts, images and frames, a foreign name that resolves to this machine,
 // and a page that knows all but the state.
-func TestAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
+func TestAttackAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -135,8 +135,8 @@ func TestAPageInTheBrowserCannotReachTheLoopbackPort(t *testing.T) {
 	}
 }
 
-// TestATokenAnswerWithoutEndOrMeasureIsGivenUp: the grant is kept.
-func TestATokenAnswerWithoutEndOrMeasureIsGivenUp(t *testing.T) {
+// TestAttackATokenAnswerWithoutEndOrMeasureIsGivenUp: the grant is kept.
+func TestAttackATokenAnswerWithoutEndOrMeasureIsGivenUp(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	for name, fault := range map[string]fdstest.Fault{
 		"oversized":  fdstest.Oversized(fdstest.TokenEndpoint, 300<<10),

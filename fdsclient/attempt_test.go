@@ -43,7 +43,7 @@ func web(t *testing.T, p *fdstest.Provider) fdsclient.Config {
 	return cfg
 }
 
-func TestAnAttemptIsForOneUseInItsTime(t *testing.T) {
+func TestAttackAnAttemptThatIsReplayedOrExpiredIsNotTaken(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := web(t, p)
 	client := open(t, cfg)
@@ -88,7 +88,7 @@ func TestAnAttemptIsForOneUseInItsTime(t *testing.T) {
 	}
 }
 
-func TestARedirectMustBeTheAttempts(t *testing.T) {
+func TestAttackARedirectThatIsNotTheAttemptsIsNotTaken(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, web(t, p))
 	attempt, callback := begun(t, client, p)
@@ -129,7 +129,7 @@ func TestARedirectMustBeTheAttempts(t *testing.T) {
 	}
 }
 
-func TestSecretsDoNotPrint(t *testing.T) {
+func TestAttackSecretsDoNotPrint(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := web(t, p)
 	client := open(t, cfg)

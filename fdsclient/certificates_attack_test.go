@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,29 +204,5 @@ func TestAttackTheApplicationsSourcesThatPanicEndNothing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q in it", err, says)
 		}
-	}
-}
-
-func TestRootsAreReadFromWhatEditorsMakeOfThem(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	other := realtest.NewCA(t).PEM()
-	write(t, path, []byte("\ufeff"), p.CAPEM(), other)
-	cfg := configure(t, p)
-	cfg.Provider.Roots = fdsclient.RootsFile(path)
-	signIn(t, open(t, cfg), p)
-
-	write(t, path, other, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), p.CAPEM())
-	if _, err := fdsclient.RootsFile(path)(t.Context()); err == nil || !strings.Contains(err.Error(), "PEM block 2") || !strings.Contains(err.Error(), path) {
-		t.Errorf("a malformed one: %v", err)
-	}
-	if pool, err := cfg.Provider.Roots(t.Context()); err != nil || pool == nil {
-		t.Errorf("those read before are no longer given: %v", err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fdsclient.RootsFile(path)(t.Context()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
 	}
 }

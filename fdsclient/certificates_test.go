@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 func write(t *testing.T, path string, data ...[]byte) {
@@ -179,5 +180,39 @@ func TestAChangedCertificateIsTakenAndABadOneIsNot(t *testing.T) {
 	}
 	if read() != string(second.TLS.Certificate[0]) || len(told) != 2 {
 		t.Errorf("a removed file: %v", told)
+	}
+}
+
+func TestAFileWithoutACertificateGivesNoRoots(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "none.pem")
+	if err := os.WriteFile(name, []byte("-----BEGIN NOTHING-----\n-----END NOTHING-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pool, err := fdsclient.RootsFile(name)(t.Context()); err == nil || pool != nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Errorf("roots %v, error %v", pool, err)
+	}
+}
+
+func TestRootsAreReadFromWhatEditorsMakeOfThem(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	other := realtest.NewCA(t).PEM()
+	write(t, path, []byte("\ufeff"), p.CAPEM(), other)
+	cfg := configure(t, p)
+	cfg.Provider.Roots = fdsclient.RootsFile(path)
+	signIn(t, open(t, cfg), p)
+
+	write(t, path, other, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), p.CAPEM())
+	if _, err := fdsclient.RootsFile(path)(t.Context()); err == nil || !strings.Contains(err.Error(), "PEM block 2") || !strings.Contains(err.Error(), path) {
+		t.Errorf("a malformed one: %v", err)
+	}
+	if pool, err := cfg.Provider.Roots(t.Context()); err != nil || pool == nil {
+		t.Errorf("those read before are no longer given: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fdsclient.RootsFile(path)(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
 	}
 }

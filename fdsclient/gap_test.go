@@ -234,7 +234,7 @@ func TestAProcessThatWasAwayFetchesWhatItMissed(t *testing.T) {
 	})
 }
 
-func TestWhatAnIntruderCausedToBeMissedIsFetchedByTheNextRun(t *testing.T) {
+func TestAttackWhatAnIntruderCausedToBeMissedIsFetchedByTheNextRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, fdstest.Options{})
 		cfg := configure(t, p)

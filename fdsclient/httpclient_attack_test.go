@@ -230,13 +230,3 @@ func TestAttackAFileOfCertificatesWithoutEndIsNotRead(t *testing.T) {
 		}
 	}
 }
-
-func TestAFileWithoutACertificateGivesNoRoots(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "none.pem")
-	if err := os.WriteFile(name, []byte("-----BEGIN NOTHING-----\n-----END NOTHING-----\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if pool, err := fdsclient.RootsFile(name)(t.Context()); err == nil || pool != nil || !strings.Contains(err.Error(), "holds no certificate") {
-		t.Errorf("roots %v, error %v", pool, err)
-	}
-}

@@ -21,17 +21,17 @@ var (
 var (
 	inLists   = []string{"pull.TestAttackNoListHoldsWhatCouldBeAnotherOwners", "fdsclient.TestAttackPullHoldsNoOtherOwnersItems"}
 	inTags    = []string{"pull.TestAttackATagOfNobodyKnowsWhomIsNeitherReadNorChanged", "fdsclient.TestAttackTagsOfOneOwnerAreNeitherReadNorChangedByAnother"}
-	inChanges = append([]string{"pull.TestEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever"}, inTags...)
+	inChanges = append([]string{"pull.TestAttackEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever"}, inTags...)
 	inHandler = []string{
 		"fdsclient.TestAttackABackfillHandsOverNoOtherOwnersItems", "fdsclient.TestAttackPollingHandsOverNoOtherOwnersItems", "fdsclient.TestAttackABrokerThatMixesOwnersUpHandsNothingOver",
 		"fdsclient.TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages", "fdsclient.TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages", "fdsclient.TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages",
 	}
 	inFailing   = []string{"fdsclient.TestAttackWhatTheHandlerFailsOnStaysItsOwners"}
-	inPush      = []string{"push.TestAnotherOwnersMessageIsNeverHandedOver"}
+	inPush      = []string{"push.TestAttackAnotherOwnersMessageIsNeverHandedOver"}
 	whoLeft     = []string{"fdsclient.TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother", "fdsclient.TestAttackWhomATokenReadsCountsAndNotWhatIsSaidOfIt"}
 	ofTheGrant  = []string{"fdsclient.TestTheCallersOwnRequestsReadWhatTheGrantReads"}
 	saysNothing = []string{"fdsclient.TestAttackNothingOfAnItemIsToldToWhoMayWatchAllOwners"}
-	inErrors    = append([]string{"pull.TestHostileAnswersAreErrorsThatShowNothingOfThem"}, saysNothing...)
+	inErrors    = append([]string{"pull.TestAttackHostileAnswersAreErrorsThatShowNothingOfThem"}, saysNothing...)
 )
 
 // ways are all ways by which data could leave the SDK, each with the tests that show that

@@ -57,7 +57,7 @@ func (e *everything) leaked(secrets []string) int {
 	return n
 }
 
-func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
+func TestAttackWhoReadsAllThatAFullRunPutsOutFindsNoSecret(t *testing.T) {
 	t.Run("on the provider in a box", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { leakTest(t, boxParts(t)) })
 	})

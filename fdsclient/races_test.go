@@ -289,7 +289,7 @@ func TestATokenSavedLateDoesNotReplaceANewerGrant(t *testing.T) {
 	})
 }
 
-func TestAnAttemptIsItsApplicationsOwn(t *testing.T) {
+func TestAttackAnAttemptIsItsApplicationsOwn(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := web(t, p)
 	client := open(t, cfg)

@@ -24,7 +24,7 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-func TestAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
+func TestAttackAServerThatCannotBeTrustedOrReachedGetsOneSentence(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	issuer, err := url.Parse(p.Issuer())
 	if err != nil {
@@ -97,7 +97,7 @@ func TestNoConfigurationMakesAnOwnerPanic(t *testing.T) {
 	}
 }
 
-func TestAConfigurationsErrorsShowNoPassword(t *testing.T) {
+func TestAttackAConfigurationsErrorsShowNoPassword(t *testing.T) {
 	for _, address := range []string{
 		"https://alice:hunter2@auth.example.com?tenant=1",
 		"alice:hunter2@auth.example.com",
@@ -149,7 +149,7 @@ func TestARedirectURIWithoutAPathMeansTheRoot(t *testing.T) {
 	}
 }
 
-func TestAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
+func TestAttackAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	signIn(t, open(t, cfg), p)
@@ -176,7 +176,7 @@ func TestAnEchoedSecretShowsInNoFormAndNoMember(t *testing.T) {
 	}
 }
 
-func TestKeysThatCannotBeHadAreTheProvidersFaultAndNotShown(t *testing.T) {
+func TestAttackKeysThatCannotBeHadAreTheProvidersFaultAndNotShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, fdstest.Options{})
 		for name, fault := range map[string]fdstest.Fault{

@@ -332,7 +332,7 @@ func TestTwoClientsOfOneStoreNeverSpendATokenTwice(t *testing.T) {
 	})
 }
 
-func TestARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
+func TestAttackARenewedTokenForSomeoneElseIsRefused(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	signIn(t, open(t, cfg), p)
@@ -370,7 +370,7 @@ func TestATokenWithoutALifetimeIsRenewedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestARedirectAtTheTokenEndpointCarriesNothingAway(t *testing.T) {
+func TestAttackARedirectAtTheTokenEndpointCarriesNothingAway(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	var visits atomic.Int64
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visits.Add(1) }))
@@ -391,7 +391,7 @@ func TestARedirectAtTheTokenEndpointCarriesNothingAway(t *testing.T) {
 	}
 }
 
-func TestAServerThatEchoesATokenDoesNotGetItIntoAnError(t *testing.T) {
+func TestAttackAServerThatEchoesATokenDoesNotGetItIntoAnError(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	signIn(t, open(t, cfg), p)

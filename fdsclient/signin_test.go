@@ -78,7 +78,7 @@ func TestTheSpellingOfTheTokenGoesOnTheWire(t *testing.T) {
 	}
 }
 
-func TestStrayRedirectsDoNotEndASignIn(t *testing.T) {
+func TestAttackStrayRedirectsDoNotEndASignIn(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
 	owners, err := client.SignIn(t.Context(), fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
@@ -115,7 +115,7 @@ func TestADeniedSignInEndsWithATypedError(t *testing.T) {
 	}
 }
 
-func TestErrorTextsOfAProviderAreTamed(t *testing.T) {
+func TestAttackErrorTextsOfAProviderAreTamed(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	client := open(t, configure(t, p))
 	bodies := make(chan string, 1)
@@ -216,7 +216,7 @@ func TestABrowserThatFailsToOpenIsNoEnd(t *testing.T) {
 	}
 }
 
-func TestWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
+func TestAttackWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	for name, c := range map[string]struct {
 		fault fdstest.Fault
@@ -256,7 +256,7 @@ func TestWhatTheProviderGetsWrongIsRefusedByName(t *testing.T) {
 	}
 }
 
-func TestMetadataAreNotTrustedBlindly(t *testing.T) {
+func TestAttackMetadataOfAHostileServerAreNotTrusted(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	for name, c := range map[string]struct {
 		fault fdstest.Fault

@@ -177,7 +177,7 @@ func TestAClosedClientSignsNoDeviceAndNoApplicationIn(t *testing.T) {
 	})
 }
 
-func TestATokenThatIsBoundToNoKeyIsNoSignInWithProofs(t *testing.T) {
+func TestAttackATokenThatIsBoundToNoKeyIsNoSignInWithProofs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &deviceServer{device: `{"device_code":"c","user_code":"u","verification_uri":"https://auth.example/d","expires_in":1800}`}
 		client := at(t, server, Application{DPoP: true})
@@ -215,7 +215,7 @@ func TestARefreshTokenOfTheApplicationsOwnGrantIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAPushedRequestsAddressHasAMeasure(t *testing.T) {
+func TestAttackAPushedRequestsAddressHasAMeasure(t *testing.T) {
 	client := at(t, answering(func(*http.Request) (int, string) {
 		return http.StatusCreated, `{"request_uri":"urn:` + strings.Repeat("x", 4000) + `","expires_in":60}`
 	}), Application{PushRequests: true, RedirectURL: "https://app.example/callback"})

@@ -181,7 +181,7 @@ func TestTwoSignInsAtOnceDoNotMeet(t *testing.T) {
 	}
 }
 
-func TestAnOwnPageIsShownEscaped(t *testing.T) {
+func TestAttackAnOwnPageIsShownEscaped(t *testing.T) {
 	p := start(t, fdstest.Options{})
 	cfg := configure(t, p)
 	cfg.Application.Name = "<b>Fleet</b>"
@@ -241,7 +241,7 @@ func TestParametersThatUndoTheFlowAreRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestTheRoundTripperKeepsTheTokenAtTheProvider(t *testing.T) {
+func TestAttackTheRoundTripperKeepsTheTokenAtTheProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, fdstest.Options{Devices: 2})
 		owner := signIn(t, open(t, configure(t, p)), p)[0]

@@ -141,33 +141,6 @@ func (d *dripping) Read(p []byte) (int, error) {
 	return copy(p, ",{}"), nil
 }
 
-func TestTheTimeOfTheLoopAndOfTheAuthorizerIsNotTheLists(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		asked := 0
-		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
-			if asked++; asked == 100 {
-				return reply(r, 200, "[{}]"), nil
-			}
-			return reply(r, 200, "[{}]", "Link", fmt.Sprintf("<?n=%d>; rel=next", asked)), nil
-		}), func(c *pull.Config) {
-			c.Authorizer = slowly{}
-			c.ListTimeout = time.Second
-			c.Limit = &fds.Limit{Concurrent: 1, PerSecond: 1}
-		})
-		n := 0
-		for _, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			n++
-			<-time.After(time.Minute)
-		}
-		if n != 100 {
-			t.Errorf("%d items", n)
-		}
-	})
-}
-
 // slowly is an Authorizer that takes its time.
 type slowly struct{}
 

@@ -3,7 +3,6 @@ package pull_test
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -344,24 +343,12 @@ func TestAttackWhatIsNoTagOfTheOwnersIsNotTakenNorSent(t *testing.T) {
 	}
 }
 
-func TestAClientPrintsItsAddressWhateverTheVerb(t *testing.T) {
+func TestAttackAClientPrintsItsAddressWhateverTheVerb(t *testing.T) {
 	client := offline(t, script(nil), func(c *pull.Config) { c.Authorizer = &bearer{token: token} })
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		if got := fmt.Sprintf(verb, client); got != client.String() {
 			t.Errorf("with %s: %.200q", verb, got)
 		}
-	}
-}
-
-func TestATransportKeepsItsOwnTLSConfiguration(t *testing.T) {
-	config := &tls.Config{MinVersion: tls.VersionTLS13}
-	made := pull.NewTransport(config)
-	config.ServerName, config.MinVersion = "another", tls.VersionTLS10
-	if made.TLSClientConfig.ServerName != "" || made.TLSClientConfig.MinVersion != tls.VersionTLS13 {
-		t.Error("what is changed afterwards changes it")
-	}
-	if made.MaxIdleConns == 0 || made.MaxIdleConnsPerHost == 0 || made.IdleConnTimeout == 0 {
-		t.Errorf("connections that nobody uses stay without bound: %+v", made)
 	}
 }
 
@@ -371,17 +358,4 @@ type hung chan struct{}
 func (d hung) RoundTrip(r *http.Request) (*http.Response, error) {
 	<-d
 	return nil, errors.New("late")
-}
-
-func TestACallerWhoCancelsIsNotKeptByATransportThatHangs(t *testing.T) {
-	noLeak(t)
-	transport := make(hung)
-	ctx, cancel := context.WithCancel(t.Context())
-	client := offline(t, transport)
-	time.AfterFunc(10*time.Millisecond, cancel)
-	_, err := inTime(t, func() ([]string, error) { return raws(client.Items(ctx, pull.Spaces, pull.Query{})) })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	close(transport)
 }

@@ -108,7 +108,7 @@ func TestWithoutCredentialsNothingIsSent(t *testing.T) {
 	}
 }
 
-func TestAnEndlessRefusalIsReadInPart(t *testing.T) {
+func TestAttackAnEndlessRefusalIsReadInPart(t *testing.T) {
 	gone := make(chan struct{})
 	a := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		defer close(gone)
@@ -158,7 +158,7 @@ func TestRedirectsWithinTheOriginAreFollowedWithCredentials(t *testing.T) {
 	}
 }
 
-func TestCredentialsLeaveTheOriginByNoRedirect(t *testing.T) {
+func TestAttackCredentialsLeaveTheOriginByNoRedirect(t *testing.T) {
 	elsewhere, plain := traps(t)
 	for _, test := range []struct{ location, want string }{
 		{elsewhere.URL + "/fds/v2/spaces", elsewhere.URL},
@@ -192,7 +192,7 @@ func TestCredentialsLeaveTheOriginByNoRedirect(t *testing.T) {
 	}
 }
 
-func TestACircleOfRedirectsEnds(t *testing.T) {
+func TestAttackACircleOfRedirectsEnds(t *testing.T) {
 	a := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusFound)
 	})

@@ -104,3 +104,15 @@ func TestTheBasePathIsAppended(t *testing.T) {
 		t.Fatalf("asked for %q, want %q", got, want)
 	}
 }
+
+func TestATransportKeepsItsOwnTLSConfiguration(t *testing.T) {
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	made := pull.NewTransport(config)
+	config.ServerName, config.MinVersion = "another", tls.VersionTLS10
+	if made.TLSClientConfig.ServerName != "" || made.TLSClientConfig.MinVersion != tls.VersionTLS13 {
+		t.Error("what is changed afterwards changes it")
+	}
+	if made.MaxIdleConns == 0 || made.MaxIdleConnsPerHost == 0 || made.IdleConnTimeout == 0 {
+		t.Errorf("connections that nobody uses stay without bound: %+v", made)
+	}
+}

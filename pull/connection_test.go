@@ -118,7 +118,7 @@ func serveRaw(t *testing.T, speak func(say func(string) error)) *api {
 	return a
 }
 
-func TestAnAnswerThatNeverBeginsIsBounded(t *testing.T) {
+func TestAttackAnAnswerThatNeverBeginsIsBounded(t *testing.T) {
 	const drop = 2 * time.Millisecond
 	for name, test := range map[string]struct {
 		first, again string
@@ -160,7 +160,7 @@ func TestAnAnswerThatNeverBeginsIsBounded(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
+func TestAttackAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
 	a := serveRaw(t, func(say func(string) error) {
 		_ = say("220 mail\x1b[31m " + strings.Repeat("x", 2000) + "\r\n")
 	})
@@ -170,7 +170,7 @@ func TestAServerThatIsNoHTTPServerIsNotQuotedAtLength(t *testing.T) {
 	}
 }
 
-func TestAnEndlessHeaderIsRefused(t *testing.T) {
+func TestAttackAnEndlessHeaderIsRefused(t *testing.T) {
 	a := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		for i := range 100 {
 			w.Header().Add("X-Long", strings.Repeat(string(rune('a'+i%26)), 1<<10))
@@ -233,7 +233,7 @@ func TestACompressedListIsReadAndItsBoundCountsWhatComesOut(t *testing.T) {
 	}
 }
 
-func TestADripEndsWithTheTimeOut(t *testing.T) {
+func TestAttackADripEndsWithTheTimeOut(t *testing.T) {
 	for name, status := range map[string]int{"a list": 200, "a refusal": 503} {
 		noLeak(t)
 		gone := make(chan struct{})

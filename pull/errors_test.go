@@ -95,7 +95,7 @@ func TestEveryRefusalHasItsClass(t *testing.T) {
 	}
 }
 
-func TestWhatTheProviderSaysIsQuotedAndCut(t *testing.T) {
+func TestAttackWhatTheProviderSaysIsQuotedAndCut(t *testing.T) {
 	a := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Request-Id", strings.Repeat("r", 5000))
 		w.WriteHeader(http.StatusBadRequest)
@@ -156,7 +156,7 @@ func TestErrorsOfNoClassAreNotRetryable(t *testing.T) {
 }
 
 // hostile answers all come with HTTP 200.
-func TestHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
+func TestAttackHostileAnswersAreErrorsThatShowNothingOfThem(t *testing.T) {
 	long := strings.Repeat("x", 10<<20)
 	deep := strings.Repeat("[", 1<<20)
 	for _, test := range []struct {
@@ -243,7 +243,7 @@ func TestAListMemberMustBeOneList(t *testing.T) {
 
 // An envelope that says no is an error whatever stands where the list would be; one that says yes
 // is none.
-func TestAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
+func TestAttackAListBesideAnErrorObjectIsNoWholeList(t *testing.T) {
 	for body, test := range map[string]struct {
 		items int
 		class error

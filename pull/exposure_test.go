@@ -13,7 +13,7 @@ import (
 // token is long enough to be told from other text.
 const token = "eyJhbGciOiJub25lIn0.c3VwZXItc2VjcmV0.c2lnbmF0dXJl"
 
-func TestNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
+func TestAttackNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 	echo := "you sent Bearer " + token + " again: " + token
 	long := strings.Repeat("x", 70) + token // cut in the middle of it
 	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
@@ -63,7 +63,7 @@ func TestNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 }
 
 // Where the next page is says the provider.
-func TestAnErrorNamesThePathOfItsListAndNotTheOneThatALinkNames(t *testing.T) {
+func TestAttackAnErrorNamesThePathOfItsListAndNotTheOneThatALinkNames(t *testing.T) {
 	for name, test := range map[string]struct {
 		link    string
 		answers []func(*http.Request) (*http.Response, error) // the last one for ever
@@ -107,7 +107,7 @@ type failingWith struct{ err error }
 
 func (f failingWith) Read([]byte) (int, error) { return 0, f.err }
 
-func TestWhatARefusalSaysIsBoundedAndItsTextIsNotInTheError(t *testing.T) {
+func TestAttackWhatARefusalSaysIsBoundedAndItsTextIsNotInTheError(t *testing.T) {
 	for _, test := range []struct {
 		kind, body    string
 		message, text string
@@ -138,7 +138,7 @@ func TestWhatARefusalSaysIsBoundedAndItsTextIsNotInTheError(t *testing.T) {
 	}
 }
 
-func TestARefusalIsShownOnOneLine(t *testing.T) {
+func TestAttackARefusalIsShownOnOneLine(t *testing.T) {
 	const hostile = "a\r\nb\x1b[2J\u202e\x00"
 	_, err := raws(offline(t, script(body(403, `{"title":"a\r\nb\u001b[2J\u202e\u0000"}`, "Content-Type", "application/problem+json"))).Items(t.Context(), pull.Spaces, pull.Query{}))
 	var failed *pull.Error
@@ -148,7 +148,7 @@ func TestARefusalIsShownOnOneLine(t *testing.T) {
 }
 
 // A provider may log and echo the token of a request before.
-func TestNoErrorShowsATokenThatWasRenewedMeanwhile(t *testing.T) {
+func TestAttackNoErrorShowsATokenThatWasRenewedMeanwhile(t *testing.T) {
 	renewed := strings.ToUpper(token)
 	var asked int
 	client := offline(t, each(&asked,

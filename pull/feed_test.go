@@ -117,7 +117,7 @@ func TestAHundredThousandDevicesInPagesTakeBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestTinyItemsAheadOfASlowLoopTakeBoundedMemory(t *testing.T) {
+func TestAttackTinyItemsAheadOfASlowLoopTakeBoundedMemory(t *testing.T) {
 	tiny := strings.Repeat("{},", 8<<20)
 	synctest.Test(t, func(t *testing.T) {
 		body := io.MultiReader(strings.NewReader("["), strings.NewReader(tiny), strings.NewReader("{}]"))

@@ -19,7 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-func TestABombIsRefusedWithinTheBoundAndInBoundedMemory(t *testing.T) {
+func TestAttackABombIsRefusedWithinTheBoundAndInBoundedMemory(t *testing.T) {
 	p, config, _ := provider(t, fdstest.Options{Devices: 5})
 	client := newClient(t, config)
 	if _, err := client.CreateTag(t.Context(), json.RawMessage(`{"tag_id":"T","generic":{}}`)); err != nil {
@@ -60,7 +60,7 @@ func zipped(text string, missing int, after ...byte) http.HandlerFunc {
 	}
 }
 
-func TestAMalformedGzipIsNoWholeList(t *testing.T) {
+func TestAttackAMalformedGzipIsNoWholeList(t *testing.T) {
 	list := "[" + strings.Repeat(`{"n":1},`, 10) + "{}]"
 	for name, test := range map[string]struct {
 		handler http.HandlerFunc
@@ -89,7 +89,7 @@ func TestAMalformedGzipIsNoWholeList(t *testing.T) {
 	}
 }
 
-func TestCompressedListsWithoutEndAndInDropsAreBounded(t *testing.T) {
+func TestAttackCompressedListsWithoutEndAndInDropsAreBounded(t *testing.T) {
 	for name, test := range map[string]struct {
 		pause time.Duration
 		class error
@@ -125,7 +125,7 @@ func TestCompressedListsWithoutEndAndInDropsAreBounded(t *testing.T) {
 	}
 }
 
-func TestOddItemsAreKeptAsSentOrAreErrorsOfTheirOwn(t *testing.T) {
+func TestAttackOddItemsAreKeptAsSentOrAreErrorsOfTheirOwn(t *testing.T) {
 	for _, test := range []struct {
 		item string
 		kept bool
@@ -189,7 +189,7 @@ func TestOddItemsAreKeptAsSentOrAreErrorsOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestNumbersThatAreNoneEndTheList(t *testing.T) {
+func TestAttackNumbersThatAreNoneEndTheList(t *testing.T) {
 	for _, number := range []string{"NaN", "Infinity", "-Infinity", "nan", "0x10", "01", "+1", ".5", "1.", "1e"} {
 		got, err := raws(offline(t, script(body(200, `[{},{"n":`+number+`},{}]`))).Items(t.Context(), pull.Spaces, pull.Query{}))
 		if len(got) != 1 || !isOnly(err, fds.ErrAnswer) || !strings.Contains(err.Error(), "not valid JSON") {
@@ -198,7 +198,7 @@ func TestNumbersThatAreNoneEndTheList(t *testing.T) {
 	}
 }
 
-func TestAChangeFollowsNoRedirect(t *testing.T) {
+func TestAttackAChangeFollowsNoRedirect(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		for _, location := range []string{"/fds/v2/other", "http://127.0.0.1:1/", "https://evil.example/", ""} {
 			for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {

@@ -168,7 +168,7 @@ func TestALostAnswerOfAProviderLeavesWhatWasDone(t *testing.T) {
 	}
 }
 
-func TestAnIDThatLooksLikeAPathIsOneID(t *testing.T) {
+func TestAttackAnIDThatLooksLikeAPathIsOneID(t *testing.T) {
 	for _, parameter := range []string{"", "tag&"} {
 		_, config, _ := provider(t, fdstest.Options{Devices: 3, WebAPI: fdstest.WebAPI{TagParameter: parameter}})
 		config.Dialect.TagParameter = parameter

@@ -343,7 +343,7 @@ func TestAttackATagOfNobodyKnowsWhomIsNeitherReadNorChanged(t *testing.T) {
 	}
 }
 
-func TestEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever(t *testing.T) {
+func TestAttackEntitiesThatNameTheOwnerMayBeSetAndThoseOfAnotherNever(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		client := offline(t, script(func(r *http.Request) (*http.Response, error) { return reply(r, 204, ""), nil }), ownedBy(t, shared, fds.Dialect{SubscriptionMember: "owner"}))
 		if err := client.SetEntities(t.Context(), "T", json.RawMessage(`{"owner":"`+ours+`"}`)); err != nil {

@@ -19,7 +19,7 @@ func cursors(c *pull.Config) {
 	c.Dialect.Paging = fds.Paging{CursorParameter: "after", CursorMember: "paging.next"}
 }
 
-func TestAPageThatLeadsToItselfEndsTheList(t *testing.T) {
+func TestAttackAPageThatLeadsToItselfEndsTheList(t *testing.T) {
 	for name, paging := range map[string]fdstest.Paging{
 		"cursor": {CursorParameter: "after", CursorMember: "paging.next", Size: 3},
 		"link":   {LinkHeader: true, Size: 3},
@@ -40,7 +40,7 @@ func TestAPageThatLeadsToItselfEndsTheList(t *testing.T) {
 	}
 }
 
-func TestACircleOfPagesEndsTheList(t *testing.T) {
+func TestAttackACircleOfPagesEndsTheList(t *testing.T) {
 	for name, test := range map[string]struct {
 		dialect func(*pull.Config)
 		answer  func(r *http.Request) *http.Response
@@ -66,7 +66,7 @@ func TestACircleOfPagesEndsTheList(t *testing.T) {
 	}
 }
 
-func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
+func TestAttackPagesWithoutEndEndAtTheBound(t *testing.T) {
 	for name, test := range map[string]struct {
 		dialect func(*pull.Config)
 		answer  func(r *http.Request, n int) *http.Response
@@ -100,7 +100,7 @@ func TestPagesWithoutEndEndAtTheBound(t *testing.T) {
 	}
 }
 
-func TestManyPagesWithLongAddressesTakeBoundedMemory(t *testing.T) {
+func TestAttackManyPagesWithLongAddressesTakeBoundedMemory(t *testing.T) {
 	const pages = 10_000
 	long, asked := strings.Repeat("x", 6<<10), 0
 	client := offline(t, script(func(r *http.Request) (*http.Response, error) {
@@ -123,7 +123,7 @@ func TestManyPagesWithLongAddressesTakeBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
+func TestAttackTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 	for name, test := range map[string]struct {
 		dialect fds.Dialect
 		pages   func(n int) string
@@ -147,7 +147,7 @@ func TestTheSamePageUnderEveryNumberEndsTheList(t *testing.T) {
 	}
 }
 
-func TestNoLinkLeadsTheTokenElsewhere(t *testing.T) {
+func TestAttackNoLinkLeadsTheTokenElsewhere(t *testing.T) {
 	elsewhere, plain := traps(t)
 	for _, test := range []struct{ link, want string }{
 		{elsewhere.URL + "/fds/v2/spaces", elsewhere.URL},

@@ -58,7 +58,7 @@ func TestALostAnswerToACreateIsUnknown(t *testing.T) {
 	}
 }
 
-func TestATagsIDMakesNoOtherPath(t *testing.T) {
+func TestAttackATagsIDMakesNoOtherPath(t *testing.T) {
 	_, config, owner := provider(t, fdstest.Options{Devices: 3})
 	client := newClient(t, config)
 	for _, id := range []string{"", ".", ".."} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -152,6 +153,46 @@ func TestTheCallersDeadlineIsNotTheProvidersFault(t *testing.T) {
 		items, err := pull.Collect(client.Spaces(ctx, pull.Query{}))
 		if len(items) != 1 || !errors.Is(err, context.DeadlineExceeded) || !isOnly(err, nil) || pull.Retryable(err) {
 			t.Fatalf("%d items, %v", len(items), err)
+		}
+	})
+}
+
+func TestACallerWhoCancelsIsNotKeptByATransportThatHangs(t *testing.T) {
+	noLeak(t)
+	transport := make(hung)
+	ctx, cancel := context.WithCancel(t.Context())
+	client := offline(t, transport)
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err := inTime(t, func() ([]string, error) { return raws(client.Items(ctx, pull.Spaces, pull.Query{})) })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	close(transport)
+}
+
+func TestTheTimeOfTheLoopAndOfTheAuthorizerIsNotTheLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		client := offline(t, script(func(r *http.Request) (*http.Response, error) {
+			if asked++; asked == 100 {
+				return reply(r, 200, "[{}]"), nil
+			}
+			return reply(r, 200, "[{}]", "Link", fmt.Sprintf("<?n=%d>; rel=next", asked)), nil
+		}), func(c *pull.Config) {
+			c.Authorizer = slowly{}
+			c.ListTimeout = time.Second
+			c.Limit = &fds.Limit{Concurrent: 1, PerSecond: 1}
+		})
+		n := 0
+		for _, err := range client.Items(t.Context(), pull.Spaces, pull.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			<-time.After(time.Minute)
+		}
+		if n != 100 {
+			t.Errorf("%d items", n)
 		}
 	})
 }

@@ -229,7 +229,7 @@ func TestALoopThatHasEndedReadsNoVersion(t *testing.T) {
 	}
 }
 
-func TestOnlyAnEntityTagThatCanBeSentBackIsKept(t *testing.T) {
+func TestAttackOnlyAnEntityTagThatCanBeSentBackIsKept(t *testing.T) {
 	for tag, kept := range map[string]bool{
 		`"a"`: true, `W/"a"`: true, `""`: true, `"ä"`: true, `"a,b"`: true,
 		``: false, `a`: false, `"a`: false, `a"`: false, `"`: false, `w/"a"`: false, `"a" "b"`: false, "\"a\tb\"": false, "\"a\x7f\"": false,

@@ -195,7 +195,7 @@ func TestTrafficOneWayStillPings(t *testing.T) {
 	})
 }
 
-func TestABrokerThatStopsReadingIsLeftWithinTheWriteTimeout(t *testing.T) {
+func TestAttackABrokerThatStopsReadingIsLeftWithinTheWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last time.Time
 		b := newScripted(t, func(p *peer) {

@@ -126,21 +126,6 @@ func TestAttackASUBACKThatSaysNeitherYesNorNoIsNoYes(t *testing.T) {
 	}
 }
 
-func TestNothingIsSentThatIsLargerThanTheBrokerTakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newScripted(t, func(p *peer) {
-			least := uint32(32)
-			p.connack(false, packets.Properties{MaximumPacketSize: &least})
-			p.stay() // which fails on a SUBSCRIBE
-		})
-		s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
-		var refused *push.ReasonError
-		if !errors.As(s.Err, &refused) || refused.Code != packets.DisconnectPacketTooLarge || !strings.Contains(s.Err.Error(), "raise its limit") {
-			t.Errorf("error %v", s.Err)
-		}
-	})
-}
-
 // TestAttackABrokerThatWatchesNobodyIsWatched: it says so by a keep-alive of 0, and then
 // is gone.
 func TestAttackABrokerThatWatchesNobodyIsWatched(t *testing.T) {
@@ -291,27 +276,6 @@ func TestAttackASourceThatPanicsOverACertificateForgesNoLine(t *testing.T) {
 		}
 		if told != 1 { // once, however often it is asked
 			t.Errorf("told %d times: %.1000s", told, log.String())
-		}
-	})
-}
-
-func TestASourceThatHangsWhileConnectedIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
-		cfg := b.config()
-		good, asked := cfg.Certificate, 0
-		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
-			if asked++; asked > 1 {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return good(ctx)
-		}
-		r := start(t, cfg, discard(t))
-		time.Sleep(2 * time.Hour)
-		r.stop()
-		if asked < 6 {
-			t.Errorf("asked %d times in two hours", asked)
 		}
 	})
 }

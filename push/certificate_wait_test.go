@@ -392,3 +392,24 @@ func TestANewCertificateIsTakenUpWithinAMinute(t *testing.T) {
 		}
 	})
 }
+
+func TestASourceThatHangsWhileConnectedIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(false); p.stay() })
+		cfg := b.config()
+		good, asked := cfg.Certificate, 0
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if asked++; asked > 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return good(ctx)
+		}
+		r := start(t, cfg, discard(t))
+		time.Sleep(2 * time.Hour)
+		r.stop()
+		if asked < 6 {
+			t.Errorf("asked %d times in two hours", asked)
+		}
+	})
+}

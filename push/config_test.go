@@ -130,7 +130,7 @@ func TestAnUpperCaseFilterOfAnEarlierRunIsTheOwnersToo(t *testing.T) {
 	}
 }
 
-func TestAMessagePrintsWithoutItsContent(t *testing.T) {
+func TestAttackAMessagePrintsWithoutItsContent(t *testing.T) {
 	owner, _ := newOwner()
 	m := delivery.Message{Owner: owner, Topic: "t", Payload: []byte("secret")}
 	for _, text := range []string{m.String(), m.LogValue().String()} {

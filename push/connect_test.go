@@ -93,7 +93,7 @@ func TestWhatTheBrokerGrantsIsTaken(t *testing.T) {
 	})
 }
 
-func TestABrokerThatReplacesTheClientIDIsRefused(t *testing.T) {
+func TestAttackABrokerThatReplacesTheClientIDIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(false, packets.Properties{AssignedClientID: "other"})
@@ -106,7 +106,7 @@ func TestABrokerThatReplacesTheClientIDIsRefused(t *testing.T) {
 	})
 }
 
-func TestABrokerThatGoesSilentWhileConnectingIsLeftInTime(t *testing.T) {
+func TestAttackABrokerThatGoesSilentWhileConnectingIsLeftInTime(t *testing.T) {
 	for name, script := range map[string]func(p *peer){
 		"after the handshake": func(p *peer) { p.expect(packets.CONNECT); p.stay() },
 		"after CONNACK":       func(p *peer) { p.connack(false, packets.Properties{}); p.expect(packets.SUBSCRIBE); p.stay() },
@@ -191,7 +191,7 @@ func TestARefusedFilterIsReportedAndTheOthersWork(t *testing.T) {
 	})
 }
 
-func TestASUBACKOfTheWrongLengthIsNotTrusted(t *testing.T) {
+func TestAttackASUBACKOfTheWrongLengthIsNotTrusted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(false, packets.Properties{})

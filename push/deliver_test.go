@@ -262,7 +262,7 @@ func TestASlowHandlerLosesTheOldestOfQualityOfServiceZeroAndBlocksNoReading(t *t
 	})
 }
 
-func TestTheBytesOfWaitingMessagesAreBounded(t *testing.T) {
+func TestAttackTheBytesOfWaitingMessagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1 << 20
 		atWork, finish := make(chan struct{}), make(chan struct{})
@@ -285,7 +285,7 @@ func TestTheBytesOfWaitingMessagesAreBounded(t *testing.T) {
 	})
 }
 
-func TestAnotherOwnersMessageIsNeverHandedOver(t *testing.T) {
+func TestAttackAnotherOwnersMessageIsNeverHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		foreign := fds.NewSubscriptionID().Root().String() + "events"
 		topics := []string{foreign, "fds/v2/", "other", "", "$SYS/x"}

@@ -208,7 +208,7 @@ func TestNothingIsLostOrReorderedWhenTheBrokerRestartsUnderLoad(t *testing.T) {
 	})
 }
 
-func TestTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
+func TestAttackTwoProcessesWithOneOwnerDoNotFight(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, b broker) {
 		owner, root := newOwner()

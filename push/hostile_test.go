@@ -24,7 +24,7 @@ import (
 // raw makes the bytes of a packet from its first byte and its body.
 func raw(first byte, body ...byte) []byte { return append([]byte{first, byte(len(body))}, body...) }
 
-func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
+func TestAttackHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 	topic := func(p *peer) []byte {
 		name := p.root.String() + "x"
 		return append([]byte{0, byte(len(name))}, name...)
@@ -123,7 +123,7 @@ func TestHostilePacketsEndTheConnectionAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPacketIdentifierInUseIsNotTakenForAnotherMessage(t *testing.T) {
+func TestAttackAPacketIdentifierInUseIsNotTakenForAnotherMessage(t *testing.T) {
 	for name, again := range map[string]*packets.Publish{
 		"that is not marked as a redelivery": {Topic: "events", Payload: []byte(`"x"`), QoS: 1},
 		"with another payload":               {Topic: "events", Payload: []byte(`"y"`), QoS: 1, Duplicate: true},
@@ -155,7 +155,7 @@ func TestAPacketIdentifierInUseIsNotTakenForAnotherMessage(t *testing.T) {
 	}
 }
 
-func TestACONNACKThatNamesAnAuthenticationMethodIsHarmless(t *testing.T) {
+func TestAttackACONNACKThatNamesAnAuthenticationMethodIsHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(false, packets.Properties{AuthMethod: "SCRAM-SHA-256", AuthData: []byte("x")})
@@ -178,7 +178,7 @@ func TestAPacketMayBeAsLargeAsItsLimit(t *testing.T) {
 	})
 }
 
-func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
+func TestAttackAnAnnouncedLengthTakesNoMemory(t *testing.T) {
 	const announced = 64 << 20
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
@@ -200,7 +200,7 @@ func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
 	})
 }
 
-func TestAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
+func TestAttackAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(true, packets.Properties{})
@@ -220,7 +220,7 @@ func TestAMessageThatIsTooLargeForEverIsReportedAndRetriedRarely(t *testing.T) {
 	})
 }
 
-func TestABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
+func TestAttackABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		finish := make(chan struct{})
 		b := newScripted(t, func(p *peer) {
@@ -243,7 +243,7 @@ func TestABrokerMakesNoRoomForItselfByAPUBREL(t *testing.T) {
 	})
 }
 
-func TestMessagesThatABrokerNeverReleasesDoNotStopTheReader(t *testing.T) {
+func TestAttackMessagesThatABrokerNeverReleasesDoNotStopTheReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sent = 100
 		b := newScripted(t, func(p *peer) {
@@ -266,7 +266,7 @@ func TestMessagesThatABrokerNeverReleasesDoNotStopTheReader(t *testing.T) {
 	})
 }
 
-func TestMoreMessagesThanAllowedBeforeTheSUBACKDoNotHideIt(t *testing.T) {
+func TestAttackMoreMessagesThanAllowedBeforeTheSUBACKDoNotHideIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sent = 100
 		b := newScripted(t, func(p *peer) {
@@ -296,7 +296,7 @@ func TestMoreMessagesThanAllowedBeforeTheSUBACKDoNotHideIt(t *testing.T) {
 	})
 }
 
-func TestMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
+func TestAttackMessagesBeforeTheSUBACKTakeBoundedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		codes := make(chan byte, 1)
 		b := newScripted(t, func(p *peer) {
@@ -342,7 +342,7 @@ func acceptWebSocket(p *peer) *bufio.Reader {
 	return reader
 }
 
-func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) {
+func TestAttackABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) {
 	for url, script := range map[string]func(p *peer){
 		"mqtts://broker.test": func(p *peer) {
 			p.expect(packets.CONNECT)
@@ -377,7 +377,7 @@ func TestABrokerThatBreaksTheProtocolAndThenReadsNoMoreIsLeftSoon(t *testing.T) 
 	}
 }
 
-func TestTheLevelsOfEarlyMessagesTakeBoundedMemory(t *testing.T) {
+func TestAttackTheLevelsOfEarlyMessagesTakeBoundedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(true, packets.Properties{})

@@ -15,7 +15,7 @@ import (
 )
 
 // A topic is memory too: up to 64 KiB of text, and 16 bytes for each of its levels.
-func TestTopicsThatWaitForTheHandlerTakeBoundedMemory(t *testing.T) {
+func TestAttackTopicsThatWaitForTheHandlerTakeBoundedMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sent = 200
 		b := newScripted(t, func(p *peer) {

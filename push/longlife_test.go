@@ -123,7 +123,7 @@ func TestNoQuestionForACertificateOutlivesRun(t *testing.T) {
 	})
 }
 
-func TestAReferralIsFollowedToAllowedServersOnly(t *testing.T) {
+func TestAttackAReferralIsFollowedToAllowedServersOnly(t *testing.T) {
 	for name, c := range map[string]struct {
 		code      byte
 		reference string
@@ -213,7 +213,7 @@ func TestAnAllowedServerIsKnownHoweverItIsSpelt(t *testing.T) {
 	}
 }
 
-func TestServersThatReferInACircleAreNotFollowedForEver(t *testing.T) {
+func TestAttackServersThatReferInACircleAreNotFollowedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.expect(packets.CONNECT)

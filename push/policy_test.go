@@ -211,7 +211,7 @@ func TestASuspectedTakeOverIsTriedAgainRarelyAndOneThatTheBrokerNamesIsNot(t *te
 	})
 }
 
-func TestABrokerThatDropsAtOnceIsNotStormed(t *testing.T) {
+func TestAttackABrokerThatDropsAtOnceIsNotStormed(t *testing.T) {
 	for name, script := range map[string]func(p *peer){
 		"before CONNACK": func(p *peer) {},
 		"after CONNACK":  func(p *peer) { p.connack(false, packets.Properties{}) },
@@ -284,7 +284,7 @@ func TestWakeEndsAWait(t *testing.T) {
 	})
 }
 
-func TestARedirectionIsNamedAndNotFollowed(t *testing.T) {
+func TestAttackARedirectionIsNamedAndNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.expect(packets.CONNECT)
@@ -299,7 +299,7 @@ func TestARedirectionIsNamedAndNotFollowed(t *testing.T) {
 	})
 }
 
-func TestTheBrokersWordsAreQuotedAndCut(t *testing.T) {
+func TestAttackTheBrokersWordsAreQuotedAndCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.expect(packets.CONNECT)

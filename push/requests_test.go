@@ -3,6 +3,7 @@ package push_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -263,4 +264,19 @@ func TestWhatTheBrokerGrantsLessOfIsSaidOnceAConnection(t *testing.T) {
 	if n := strings.Count(out.String(), "kept_for=5m0s asked_for=24h0m0s"); n != 1 {
 		t.Errorf("logged:\n%s", out.String())
 	}
+}
+
+func TestNothingIsSentThatIsLargerThanTheBrokerTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			least := uint32(32)
+			p.connack(false, packets.Properties{MaximumPacketSize: &least})
+			p.stay() // which fails on a SUBSCRIBE
+		})
+		s := start(t, b.config(), discard(t)).waitState(func(s push.State) bool { return s.Err != nil })
+		var refused *push.ReasonError
+		if !errors.As(s.Err, &refused) || refused.Code != packets.DisconnectPacketTooLarge || !strings.Contains(s.Err.Error(), "raise its limit") {
+			t.Errorf("error %v", s.Err)
+		}
+	})
 }

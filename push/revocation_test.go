@@ -43,7 +43,7 @@ func (c *cable) cut() {
 // The broker looks at the certificate of each connection: none goes in on what an
 // earlier one has shown. So a revoked certificate is refused at the next connect,
 // and the one that replaces it is shown.
-func TestARevokedCertificateIsRefusedAtTheNextConnectAndANewOneIsShown(t *testing.T) {
+func TestAttackARevokedCertificateIsRefusedAtTheNextConnectAndANewOneIsShown(t *testing.T) {
 	for name, exactly := range map[string]bool{"TLS 1.2": true, "TLS 1.3": false} {
 		t.Run(name, func(t *testing.T) {
 			b := realtest.Mosquitto(t, realtest.MosquittoOptions{Revocations: true})

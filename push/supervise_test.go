@@ -242,7 +242,7 @@ func TestAHandlerThatEndsItsGoroutineWedgesNothing(t *testing.T) {
 	})
 }
 
-func TestAForeignMessageBeforeTheConnectionIsUpIsReportedToo(t *testing.T) {
+func TestAttackAForeignMessageBeforeTheConnectionIsUpIsReportedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newScripted(t, func(p *peer) {
 			p.connack(true, packets.Properties{})
@@ -365,7 +365,7 @@ func TestASessionIsEndedOnceHoweverManyAsk(t *testing.T) {
 	}
 }
 
-func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
+func TestAttackAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(p *peer, id uint16)
 		class  error
@@ -393,7 +393,7 @@ func TestAnUNSUBACKThatDoesNotAnswerIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestAConnectionPrintsItsOwnerAndNothingElse(t *testing.T) {
+func TestAttackAConnectionPrintsItsOwnerAndNothingElse(t *testing.T) {
 	b := newScripted(t, nil)
 	c, err := push.New(b.config())
 	if err != nil {

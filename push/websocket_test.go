@@ -220,7 +220,7 @@ func TestAServerThatIsNoMQTTGatewayIsNamed(t *testing.T) {
 	}
 }
 
-func TestAWebSocketThatNobodyAnswersEndsWithTheTimeOut(t *testing.T) {
+func TestAttackAWebSocketThatNobodyAnswersEndsWithTheTimeOut(t *testing.T) {
 	b := box(t)
 	g := behindWebSocket(t, b)
 	held := make(chan net.Conn, 1)
@@ -242,7 +242,7 @@ func TestAWebSocketThatNobodyAnswersEndsWithTheTimeOut(t *testing.T) {
 
 // A broker that resumes a TLS session may not verify the client certificate
 // again, so a revoked one would pass: each connection shakes hands in full.
-func TestNoConnectionResumesAnEarlierTLSSession(t *testing.T) {
+func TestAttackNoConnectionResumesAnEarlierTLSSession(t *testing.T) {
 	b := box(t)
 	g := behindWebSocket(t, b)
 	owner, root := newOwner()

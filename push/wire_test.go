@@ -90,7 +90,7 @@ func withProperties(size int, first byte, head, property, payload []byte) []byte
 	return slices.Concat([]byte{first}, length(len(body)), body)
 }
 
-func TestManyPropertiesTakeLittleMemory(t *testing.T) {
+func TestAttackManyPropertiesTakeLittleMemory(t *testing.T) {
 	for name, input := range map[string][]byte{
 		"of a PUBLISH": withProperties(1<<20, 0x30, []byte{0, 1, 'x'}, []byte{packets.PropUser, 0, 0, 0, 0}, []byte("{}")),
 		"of a PUBREL":  withProperties(60_000, 0x62, []byte{0, 1, 0}, []byte{packets.PropUser, 0, 0, 0, 0}, nil),

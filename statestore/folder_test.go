@@ -402,7 +402,7 @@ func TestNothingIsMadeWhereNothingIsSaved(t *testing.T) {
 	}
 }
 
-func TestNoNameLeadsOutOfTheFolder(t *testing.T) {
+func TestAttackNoNameLeadsOutOfTheFolder(t *testing.T) {
 	f := openTestFolder(t)
 	for n, name := range []string{".", "..", "...", "state", "a.b", "-", "con", "nul.txt"} {
 		owner := newOwner()

@@ -64,7 +64,7 @@ func TestMembersOfANewerVersionAreKept(t *testing.T) {
 	}
 }
 
-func TestADamagedRecordIsNoGrant(t *testing.T) {
+func TestAttackADamagedRecordIsNoGrant(t *testing.T) {
 	for _, c := range []struct {
 		name, record string
 		class        error

@@ -25,7 +25,7 @@ func twoGrants(t *testing.T) (f *Folder, hurt, well Grant, file string) {
 	return f, hurt, well, f.file(hurt.Key)
 }
 
-func TestNoChangedByteOfARecordPasses(t *testing.T) {
+func TestAttackNoChangedByteOfARecordPasses(t *testing.T) {
 	t.Parallel()
 	f, hurt, well, file := twoGrants(t)
 	original, err := os.ReadFile(file)
@@ -69,7 +69,7 @@ func TestNoChangedByteOfARecordPasses(t *testing.T) {
 
 func leaksText(shown string, g Grant) bool { return strings.Contains(shown, g.RefreshToken.Reveal()) }
 
-func TestSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
+func TestAttackSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
 	type paths struct{ hurt, well string }
 	for _, c := range []struct {
 		name   string
@@ -119,7 +119,7 @@ func TestSwappedAndEditedRecordsAreFoundOut(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotAFileOfOursIsNotFollowed(t *testing.T) {
+func TestAttackWhatIsNotAFileOfOursIsNotFollowed(t *testing.T) {
 	f, hurt, well, file := twoGrants(t)
 	precious := filepath.Join(t.TempDir(), "precious")
 	copyFile(t, file, precious) // even when it leads to a proper grant
@@ -218,7 +218,7 @@ func TestAnUnfinishedFileHidesNothingAndGoes(t *testing.T) {
 	}
 }
 
-func TestModesInAFolderArePrivate(t *testing.T) {
+func TestAttackOtherUsersFindTheFolderOfGrantsPrivate(t *testing.T) {
 	if !pathsAreUnlinked {
 		t.Skip("Windows has no modes")
 	}
@@ -261,7 +261,7 @@ func TestModesInAFolderArePrivate(t *testing.T) {
 	}
 }
 
-func TestAFileBeyondItsBoundIsNotRead(t *testing.T) {
+func TestAttackAFileBeyondItsBoundIsNotRead(t *testing.T) {
 	f, hurt, well, file := twoGrants(t)
 	huge, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
@@ -297,7 +297,7 @@ func TestTheLargestGrantFitsIntoAFile(t *testing.T) {
 	}
 }
 
-func TestNothingSecretIsInTheClear(t *testing.T) {
+func TestAttackWhoCopiesTheFolderFindsNoSecretInTheClear(t *testing.T) {
 	f := openFolder(t, FolderConfig{Path: t.TempDir(), Passphrase: fds.NewSecret("the passphrase"), scryptWork: lightWork})
 	g := crashGrant(1, "REFRESH", 100)
 	g.AccessToken, g.Scopes, g.TokenType = fds.NewSecret("ACCESS"), []string{"SCOPE"}, "TYPE"
@@ -463,7 +463,7 @@ func BenchmarkOpenFolderWithPassphrase(b *testing.B) {
 	}
 }
 
-func TestARecordOfAnotherUserIsNotTheWholeStoresTrouble(t *testing.T) {
+func TestAttackARecordOfAnotherUserIsNotTheWholeStoresTrouble(t *testing.T) {
 	denied := &fs.PathError{Op: "open", Path: "x.grant", Err: fs.ErrPermission}
 	err := recordFileError("list grant", Key{}, "x.grant", fmt.Errorf("atomicfile: %w", denied))
 	if !errors.Is(err, fds.ErrUnsafe) || errors.Is(err, fds.ErrStoreUnavailable) || !strings.Contains(err.Error(), "give this user the right") {

@@ -224,7 +224,7 @@ func TestAFolderIsMadeOnceWhoeverComesFirst(t *testing.T) {
 	}
 }
 
-func TestAFolderWithGrantsButNoKeyFileGetsNoNewKey(t *testing.T) {
+func TestAttackAFolderWithGrantsButNoKeyFileGetsNoNewKey(t *testing.T) {
 	config := FolderConfig{Path: t.TempDir(), Passphrase: fds.NewSecret("x"), scryptWork: lightWork}
 	saveAll(t, openFolder(t, config), crashGrant(1, "x", 0))
 	file := filepath.Join(config.Path, keyFileName)

@@ -30,7 +30,7 @@ func hangingStore(t *testing.T, timeout time.Duration) (k *Keyring, fake *fakeKe
 	return k, fake, sync.OnceFunc(func() { fake.fail(nil); close(hang) })
 }
 
-func TestAHangingKeyringHangsNoOne(t *testing.T) {
+func TestAttackAHangingKeyringHangsNoOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, fake, release := hangingStore(t, 10*time.Second)
 		defer release()
@@ -196,7 +196,7 @@ func TestAKeyringsErrorsNameTheRemedy(t *testing.T) {
 	}
 }
 
-func TestTextOfTheKeyringIsCutAndEscaped(t *testing.T) {
+func TestAttackTextOfTheKeyringIsCutAndEscaped(t *testing.T) {
 	fake := newFakeKeyring()
 	fake.before = func(string) error { return errors.New("\x1b[2J" + strings.Repeat("long", 1000)) }
 	_, err := fakeStore(t, fake, 400).Load(t.Context(), crashGrant(1, "", 0).Key)

@@ -387,7 +387,7 @@ func TestAReservationOfADeletedGrantGoes(t *testing.T) {
 	}
 }
 
-func TestAReservationThatIsNoFileOfOursDoesNotStopASave(t *testing.T) {
+func TestAttackAReservationThatIsNoFileOfOursDoesNotStopASave(t *testing.T) {
 	f := openFolder(t, FolderConfig{Path: t.TempDir(), Identity: NewIdentity(t)})
 	g := reserve(t, f, crashGrant(1, "old", 10))
 	if err := os.Remove(f.room(g.Key)); err != nil {

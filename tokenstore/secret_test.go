@@ -30,7 +30,7 @@ func newDeep() deep {
 	return d
 }
 
-func TestASecretShowsInNoPrintedForm(t *testing.T) {
+func TestAttackASecretShowsInNoPrintedForm(t *testing.T) {
 	s := fds.NewSecret(hush)
 	grant := crashGrant(1, hush, 0)
 	grant.unknown = fds.NewSecret(`{"future":"` + hush + `"}`)

@@ -29,7 +29,7 @@ func (s *setup) grantFiles() []string {
 	return names
 }
 
-func TestAnotherUsersGrantFileIsNoMissingSignIn(t *testing.T) {
+func TestAttackAnotherUsersGrantFileIsNoMissingSignIn(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	s.giveAway(s.grantFiles()...)
@@ -40,7 +40,7 @@ func TestAnotherUsersGrantFileIsNoMissingSignIn(t *testing.T) {
 	}
 }
 
-func TestAnotherUsersGrantFileHarmsNoOtherOwner(t *testing.T) {
+func TestAttackAnotherUsersGrantFileHarmsNoOtherOwner(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	others := s.grantFiles()

@@ -231,7 +231,7 @@ func TestASilentAPIIsStatus1After30Seconds(t *testing.T) {
 	}
 }
 
-func TestAnUntrustedAPIFailsAtOnce(t *testing.T) {
+func TestAttackAnUntrustedAPIGetsNothingAndFailsAtOnce(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	s.configure("api_url: "+s.box.APIURL(), "api_url: https://"+s.handshakes(fdstest.CertificateRequest{Hosts: []string{"127.0.0.1"}, ForeignCA: true}))
@@ -261,7 +261,7 @@ func TestGetWithoutAnAPIURLIsAFaultOfTheConfiguration(t *testing.T) {
 	s.run("get", "statuses").expect(statusUsage).says("provider.api_url is missing")
 }
 
-func TestATableObeysNoControlSequence(t *testing.T) {
+func TestAttackATableObeysNoControlSequence(t *testing.T) {
 	s := newSetup(t)
 	s.device(s.north, `{"device_id":"d1\u001b]0;x\u0007","generic":{"device_type":"dis\u009bpenser","a\u001b[2J":"\u202e"},"device_type_specific":{"fill_level":50,"x":{"y\u001b":"\u001b"}}}`)
 	s.signIn(s.north)

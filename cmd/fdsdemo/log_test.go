@@ -14,7 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
+func TestAttackForeignTextInALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		p := &program{err: &b}
@@ -36,7 +36,7 @@ func TestALogLineIsASentenceWithoutControlCharacters(t *testing.T) {
 	})
 }
 
-func TestAFloodOfOneMessageIsSummedUp(t *testing.T) {
+func TestAttackAFloodOfOneMessageIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b logged
 		log := (&program{err: &b}).logger(slog.LevelWarn)

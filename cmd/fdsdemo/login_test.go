@@ -128,7 +128,7 @@ func TestAStoreThatCannotBeUsedIsFoundBeforeAnyoneSignsIn(t *testing.T) {
 	}
 }
 
-func TestAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
+func TestAttackAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
 	s := newSetup(t)
 	other := fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1})
 	s.write("other.pem", string(other.CAPEM()))
@@ -140,7 +140,7 @@ func TestAnUntrustedAuthorizationServerFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAServersBadCertificateFailsAtOnce(t *testing.T) {
+func TestAttackAServersBadCertificateFailsAtOnce(t *testing.T) {
 	s := newSetup(t)
 	now := time.Now()
 	for _, c := range []struct {
@@ -161,7 +161,7 @@ func TestAServersBadCertificateFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAnAuthorizationServerUnderAnotherNameIsNotUsed(t *testing.T) {
+func TestAttackAnAuthorizationServerUnderAnotherNameIsNotUsed(t *testing.T) {
 	s := newSetup(t)
 	s.box.Inject(fdstest.MetadataMember("issuer", "https://evil.example"))
 	s.run("login", "--no-browser").expect(statusFailed).says("issuer does not match", "evil.example")
@@ -340,7 +340,7 @@ func TestASignInAtABoxOfAnotherProcessIsApprovedWithoutABrowser(t *testing.T) {
 	}
 }
 
-func TestApproveIsRefusedAtAProviderThatIsNoBox(t *testing.T) {
+func TestAttackApproveIsRefusedAtAProviderThatIsNoBox(t *testing.T) {
 	s := newSetup(t)
 	certificate, err := s.box.IssueCertificate(fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"127.0.0.1"}})
 	if err != nil {

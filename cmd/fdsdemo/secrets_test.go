@@ -26,7 +26,7 @@ func leaks(output string, secrets []string) []string {
 	return found
 }
 
-func TestNoSecretOfAFullRunIsPutOut(t *testing.T) {
+func TestAttackWhoReadsAllThatAFullRunPutsOutFindsNoSecret(t *testing.T) {
 	s := newSetup(t)
 	s.write("secret.txt", s.box.ConfidentialApplication().Secret+"\n")
 	s.configure("client_id: fdsdemo", "client_id: fleet-app\n  client_secret_file: secret.txt", "  ca_file:", "  dialect: {subscription_parameter: owner}\n  ca_file:")

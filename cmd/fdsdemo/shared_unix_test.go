@@ -129,7 +129,7 @@ func TestAttackASecretThatOthersMayReadIsUsedAndWarnedAbout(t *testing.T) {
 	}
 }
 
-func TestAnOwnersKeyThatOthersMayReadIsUsedAndWarnedAboutOnce(t *testing.T) {
+func TestAttackAnOwnersKeyThatOthersMayReadIsUsedAndWarnedAboutOnce(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	path := filepath.Join(s.folder, "owners", s.north.SubscriptionID.String()+".pem")

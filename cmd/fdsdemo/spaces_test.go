@@ -154,7 +154,7 @@ func TestManyFaultsOfSpacesAreCounted(t *testing.T) {
 	}
 }
 
-func TestATreeOfSpacesObeysNoControlSequenceAndIsBounded(t *testing.T) {
+func TestAttackATreeOfSpacesObeysNoControlSequenceAndIsBounded(t *testing.T) {
 	s := newSetup(t)
 	const deep = 60
 	evil := "\x1b]0;x\a\u009b2J\u202e\n"

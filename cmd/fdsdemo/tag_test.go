@@ -240,7 +240,7 @@ func TestATagIsOneOwners(t *testing.T) {
 	}
 }
 
-func TestTagsObeyNoControlSequence(t *testing.T) {
+func TestAttackTagsObeyNoControlSequence(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	s.box.Inject(fdstest.Answer(fdstest.APIPath("tag"), 200, "application/json",

@@ -352,7 +352,7 @@ func TestABrokerThatDeniesEndsWatchAtOnce(t *testing.T) {
 	}
 }
 
-func TestAnUntrustedBrokerEndsWatchAtOnce(t *testing.T) {
+func TestAttackAnUntrustedBrokerEndsWatchAtOnce(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	for says, request := range map[string]fdstest.CertificateRequest{
@@ -399,7 +399,7 @@ func TestWatchNeedsABrokerAndCertificates(t *testing.T) {
 	s.run("watch").expect(statusUsage).says("push.certificates is missing")
 }
 
-func TestWatchForEyesObeysNoControlSequence(t *testing.T) {
+func TestAttackWatchForEyesObeysNoControlSequence(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
 	p := s.watch()

@@ -161,7 +161,7 @@ func TestOnlyOldUnfinishedFilesAreCleanedUp(t *testing.T) {
 	names(t, folder, tempPrefix+"2", tempPrefix+"folder", "kept")
 }
 
-func TestAFileBeyondTheBoundIsNotRead(t *testing.T) {
+func TestAttackAFileBeyondTheBoundIsNotRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := Write(path, make([]byte, 101)); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestAMissingFileSaysSo(t *testing.T) {
 	}
 }
 
-func TestASymbolicLinkIsNotReadAndNotWrittenThrough(t *testing.T) {
+func TestAttackASymbolicLinkIsNotReadAndNotWrittenThrough(t *testing.T) {
 	folder := t.TempDir()
 	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
 	if err := os.WriteFile(target, []byte("precious"), 0o600); err != nil {
@@ -217,7 +217,7 @@ func TestAFolderIsNotReadAsAFileNorAFileUsedAsAFolder(t *testing.T) {
 	}
 }
 
-func TestModesArePrivateAndNarrowed(t *testing.T) {
+func TestAttackOtherUsersFindFilesAndFoldersPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no modes: the folder's access control list counts")
 	}

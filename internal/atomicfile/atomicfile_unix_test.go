@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestAPipeIsRefusedWithoutWaiting(t *testing.T) {
+func TestAttackAPipeIsRefusedWithoutWaiting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestAttackAReadableFolderIsOneThatOthersCannotWriteTo(t *testing.T) {
 	}
 }
 
-func TestASubfolderIsNoLinkAndMakesNoFolderAboveIt(t *testing.T) {
+func TestAttackASubfolderIsNoLinkAndMakesNoFolderAboveIt(t *testing.T) {
 	folder := t.TempDir()
 	if err := Subfolder(filepath.Join(folder, "none", "sub")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without the folder above it: %v", err)
@@ -110,7 +110,7 @@ func TestASubfolderIsNoLinkAndMakesNoFolderAboveIt(t *testing.T) {
 	}
 }
 
-func TestWhatBelongsToSomeoneElseIsRefused(t *testing.T) {
+func TestAttackWhatBelongsToSomeoneElseIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a file away")
 	}

@@ -122,7 +122,7 @@ func TestWhatIsNotReservedIsNotFilled(t *testing.T) {
 	names(t, folder, "file")
 }
 
-func TestAReservationIsAFileOfOurs(t *testing.T) {
+func TestAttackAReservationIsAFileOfOurs(t *testing.T) {
 	folder := t.TempDir()
 	precious, reserved := filepath.Join(folder, "precious"), filepath.Join(folder, "reserved")
 	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestRetryAfterIsReadUpToABound(t *testing.T) {
+func TestAttackRetryAfterIsReadUpToABound(t *testing.T) {
 	const (
 		most = time.Hour
 		date = "Mon, 23 Nov 2026 12:00:00 GMT"

@@ -207,7 +207,7 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func TestOnlyURLsOfTheWebAreOpened(t *testing.T) {
+func TestAttackOnlyURLsOfTheWebAreOpened(t *testing.T) {
 	noted := fake(t, onlyPrograms(t), "xdg-open", "")
 	for _, address := range []string{"", "-h", "/etc/passwd", "file:///etc/passwd", "javascript:alert(1)", `http://a/" & do shell script "id`, "http://a/ b", "ftp://a/"} {
 		if err := Open(t.Context(), address); err == nil {

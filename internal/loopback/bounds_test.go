@@ -20,7 +20,7 @@ func foreignCookies(size, each int) string {
 	return b.String()[:size-1]
 }
 
-func TestCookiesOfOtherProgramsDoNoHarm(t *testing.T) {
+func TestAttackCookiesOfOtherProgramsDoNoHarm(t *testing.T) {
 	for name, foreign := range map[string]string{
 		"40 KB":                     foreignCookies(40<<10, 1000),
 		"40 KB, thousands":          foreignCookies(40<<10, 1),
@@ -39,7 +39,7 @@ func TestCookiesOfOtherProgramsDoNoHarm(t *testing.T) {
 	}
 }
 
-func TestWhoSendsTooManyCookiesIsToldSoAndTheWaitGoesOn(t *testing.T) {
+func TestAttackWhoSendsTooManyCookiesIsToldSoAndTheWaitGoesOn(t *testing.T) {
 	s, b := serve(t, t.Context(), listen(t)), newBrowser(t)
 	tooMany := func(r *http.Request) { r.Header.Set("Cookie", foreignCookies(300<<10, 4000)) }
 	for _, address := range []string{s.StartURL(), s.RedirectURI() + "?state=right"} {
@@ -138,7 +138,7 @@ func TestAttackManyConnectionsGiveWayToTheBrowsers(t *testing.T) {
 	}
 }
 
-func TestARedirectThatIsJudgedGivesWayToNoConnection(t *testing.T) {
+func TestAttackARedirectThatIsJudgedGivesWayToNoConnection(t *testing.T) {
 	l := listen(t)
 	judging, judged := make(chan struct{}), make(chan struct{})
 	s, b := serveWith(t, t.Context(), l, func() { close(judging); <-judged }), newBrowser(t)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestOnlyTheRightRedirectEndsTheWait(t *testing.T) {
+func TestAttackOnlyTheRightRedirectEndsTheWait(t *testing.T) {
 	s := serve(t, t.Context(), listen(t))
 	b := newBrowser(t)
 	b.begin(t, s.Listener)

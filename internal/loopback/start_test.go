@@ -100,7 +100,7 @@ func TestTheSameBrowserMayOpenTheStartPageAgain(t *testing.T) {
 	}
 }
 
-func TestWhatNoPersonOpensDoesNotUseUpTheStartPage(t *testing.T) {
+func TestAttackWhatNoPersonOpensDoesNotUseUpTheStartPage(t *testing.T) {
 	s := serve(t, t.Context(), listen(t))
 	for name, attack := range notNavigations {
 		a := newBrowser(t).get(t, s.StartURL(), attack.change)

@@ -216,7 +216,7 @@ func TestATextLosesItsByteOrderMarkAlone(t *testing.T) {
 	}
 }
 
-func TestAFileIsReadWithinItsBound(t *testing.T) {
+func TestAttackAFileWithoutEndIsReadWithinItsBound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestAttackAPipeInAFilesPlaceHoldsNoOneUp(t *testing.T) {
 	}
 }
 
-func TestASecretThatOthersMayReadIsTold(t *testing.T) {
+func TestAttackASecretThatOthersMayReadIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)

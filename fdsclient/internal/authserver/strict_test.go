@@ -16,9 +16,9 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// TestNoRefusalGivesBackWhatTheRequestWasProvenWith: a server that puts all it got
+// TestAttackNoRefusalGivesBackWhatTheRequestWasProvenWith: a server that puts all it got
 // into its error's words, in parts that fit an error.
-func TestNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
+func TestAttackNoRefusalGivesBackWhatTheRequestWasProvenWith(t *testing.T) {
 	key := selfSigned(t).PrivateKey
 	for name, settings := range map[string]Settings{
 		"assertion": {Key: key.(crypto.Signer), DPoP: true, PushRequests: true},

@@ -28,7 +28,7 @@ func secrets(texts ...string) (all []fds.Secret) {
 	return all
 }
 
-func TestATextOfAThirdPartyIsFitForAnError(t *testing.T) {
+func TestAttackATextOfAThirdPartyIsFitForAnError(t *testing.T) {
 	const secret = "a secret/of+ours"
 	for name, c := range map[string]struct{ text, want string }{
 		"as it is":            {"the user said no", "the user said no"},

@@ -169,7 +169,7 @@ func TestARefreshTokenIsFoundWhateverElseIsWrong(t *testing.T) {
 	}
 }
 
-func TestTokensOfAFailureDoNotCount(t *testing.T) {
+func TestAttackTokensOfAFailureDoNotCount(t *testing.T) {
 	for _, status := range []int{302, 400, 401, 403, 500, 503} {
 		a, err := refresh(t, Settings{}, scriptedAnswer{status: status, text: `{"access_token":"a","refresh_token":"r"}`})
 		if err == nil || !a.Refresh.IsZero() || !a.Access.IsZero() {

@@ -332,7 +332,7 @@ func TestAProviderThatFailsIsPolledMoreAndMoreSeldomAndNothingIsMissed(t *testin
 	})
 }
 
-func TestAnItemThatNamesAnotherOwnerIsNotHandedOver(t *testing.T) {
+func TestAttackAnItemThatNamesAnotherOwnerIsNotHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := polled(t, func(cfg *config) { cfg.Dialect.SubscriptionMember = "owner.id" })
 		api, h, id := new(polledAPI), new(had), fds.NewSubscriptionID()

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-func TestEscapedTextHoldsNothingATerminalObeys(t *testing.T) {
+func TestAttackEscapedTextHoldsNothingATerminalObeys(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                    "",
 		"plain text, ü, 日本":   "plain text, ü, 日本",
