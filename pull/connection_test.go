@@ -19,7 +19,7 @@ import (
 	"github.com/fds-sdk/fds-go/pull"
 )
 
-func TestAFailedConnectionSaysWhatToDo(t *testing.T) {
+func TestAttackAnAPIThatCannotBeTrustedIsLeftAndTheErrorSaysWhatToDo(t *testing.T) {
 	quiet := log.New(io.Discard, "", 0)
 	with := func(change func(*tls.Config)) func(*testing.T) (*httptest.Server, *http.Transport) {
 		return func(t *testing.T) (*httptest.Server, *http.Transport) {

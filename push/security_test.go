@@ -172,7 +172,7 @@ func tlsTrouble(t *testing.T, b *scripted, change func(cfg *push.Config)) push.S
 	return r.waitState(func(s push.State) bool { return !s.RetryAt.IsZero() || s.Phase == push.Connected })
 }
 
-func TestWhatIsWrongWithTLSIsOneClearSentence(t *testing.T) {
+func TestAttackABrokerThatCannotBeTrustedIsLeftAndOneSentenceSaysWhy(t *testing.T) {
 	local := func(b *scripted) {
 		b.server.Certificates = []tls.Certificate{b.ca.IssueCertificate("broker", realtest.CertificateOptions{Hosts: []string{"127.0.0.1"}}).TLS}
 	}

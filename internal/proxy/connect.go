@@ -56,9 +56,7 @@ func connect(ctx context.Context, through *url.URL, reach netpeer.Dial, address 
 	var request strings.Builder
 	fmt.Fprintf(&request, "CONNECT %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fds-go\r\n", address, address)
 	if through.User != nil {
-		password, _ := through.User.Password()
-		credentials := base64.StdEncoding.EncodeToString([]byte(through.User.Username() + ":" + password))
-		request.WriteString("Proxy-Authorization: Basic " + credentials + "\r\n")
+		request.WriteString("Proxy-Authorization: Basic " + credentials(through.User) + "\r\n")
 	}
 	request.WriteString("\r\n")
 	if _, err := io.WriteString(tunnel, request.String()); err != nil {
@@ -71,7 +69,7 @@ func connect(ctx context.Context, through *url.URL, reach netpeer.Dial, address 
 	case err != nil && begin.text == "":
 		return fail("it closed the connection without an answer", err)
 	case err != nil:
-		return fail(fmt.Sprintf("it does not answer as an HTTP proxy does (%q); check the proxy's setting", begin.text), errors.New("no HTTP answer to CONNECT"))
+		return fail(fmt.Sprintf("it does not answer as an HTTP proxy does%s; check the proxy's setting", quoted(through, " (%q)", begin.text)), errors.New("no HTTP answer to CONNECT"))
 	case response.StatusCode/100 != 2:
 		return nil, refused(through, address, response)
 	case reader.Buffered() > 0:
@@ -94,7 +92,7 @@ func refused(through *url.URL, address string, response *http.Response) error {
 			e.Reason = "it refuses the user name and password of the proxy's URL (407)"
 		}
 		if schemes := strings.Join(response.Header.Values("Proxy-Authenticate"), ", "); schemes != "" && !strings.Contains(strings.ToLower(schemes), "basic") {
-			e.Reason = fmt.Sprintf("it wants an authentication other than Basic (407, %q), which this client does not speak; ask its administrator for a way without", cut(schemes))
+			e.Reason = fmt.Sprintf("it wants an authentication other than Basic (407%s), which this client does not speak; ask its administrator for a way without", quoted(through, ", %q", cut(schemes)))
 		}
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		e.forbidden = true
@@ -119,6 +117,25 @@ func (b *beginning) Read(p []byte) (int, error) {
 		b.text += string(p[:min(n, room)])
 	}
 	return n, err
+}
+
+// quoted words what a proxy said, unless it repeats what it was sent as credentials, or may:
+// a text that was cut may end within them.
+func quoted(through *url.URL, format, text string) string {
+	if password, _ := through.User.Password(); password != "" {
+		for _, secret := range []string{password, credentials(through.User), through.User.String()} {
+			if strings.Contains(text, secret[:min(len(secret), 4)]) {
+				return ""
+			}
+		}
+	}
+	return fmt.Sprintf(format, text)
+}
+
+// credentials are those of the Basic scheme (RFC 7617 section 2).
+func credentials(user *url.Userinfo) string {
+	password, _ := user.Password()
+	return base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
 }
 
 func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), shownBytes)], "") }
