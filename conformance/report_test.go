@@ -105,7 +105,7 @@ func TestJUnitHasAFailureAnErrorAndTwoSkipped(t *testing.T) {
 	}
 }
 
-func TestThePageStandsAloneAndShowsAttackersTextAsText(t *testing.T) {
+func TestAttackThePageStandsAloneAndShowsAttackersTextAsText(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample().WriteHTML(&b); err != nil {
 		t.Fatal(err)
