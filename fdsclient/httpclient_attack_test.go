@@ -2,7 +2,9 @@ package fdsclient_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -95,6 +97,38 @@ func TestAttackARefusedRequestForgesNoLine(t *testing.T) {
 		}
 		if text := err.Error(); len(text) > 500 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("an error of %d bytes: %.500q", len(text), text)
+		}
+	}
+}
+
+func TestAttackAnAPIThatRepeatsTheTokenInWhatIsNoHTTPGetsItIntoNoError(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	certificate, err := p.IssueCertificate(fdstest.CertificateRequest{Hosts: []string{"127.0.0.1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := configure(t, p)
+	cfg.Pull.RetryFor = -1
+	cfg.Provider.APIURL = serveTLS(t, certificate, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 400 No\r\n%s\r\n\r\n", r.Header.Get("Authorization"))
+	}))
+	owner := signIn(t, open(t, cfg), p)[0]
+	secret := token(t, owner).Reveal()
+	request, err := http.NewRequest(http.MethodGet, cfg.Provider.APIURL+"/own", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own := owner.RoundTripper().RoundTrip(request)
+	_, pulled := pull.Collect(owner.Pull().Spaces(t.Context(), pull.Query{}))
+	for _, err := range []error{own, pulled} {
+		if err == nil || strings.Contains(fmt.Sprintf("%v %#v", err, errors.Unwrap(err)), secret[:16]) {
+			t.Errorf("%v", err)
 		}
 	}
 }

@@ -315,7 +315,8 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or pull.Settings.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
-	failed.cause = tlspolicy.Shown(err)
+	safe := tlspolicy.Without(err, e.secrets)
+	failed.cause = tlspolicy.Shown(safe)
 	if !tlspolicy.IsFault(err) {
 		failed.class = fds.ErrUnavailable
 	}
@@ -328,7 +329,7 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		why = tlspolicy.Explain(err)
 	}
 	if why == "" {
-		why = quoted(e.redact(err.Error()))
+		why = quoted(safe.Error())
 	}
 	if isProxyDial(err) {
 		failed.detail = fmt.Sprintf("the proxy %s: %s", netpeer.HostText(e.proxy), why)

@@ -3,6 +3,7 @@ package pull_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,6 +51,11 @@ func TestAttackNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}
+			for cause := range causes(err) {
+				if strings.Contains(cause.Error(), token[:8]) {
+					t.Errorf("%s: below it %T shows the token: %s", name, cause, cause)
+				}
+			}
 			for what, text := range map[string]string{"text": err.Error(), "Message": failed.Message, "Text": failed.Text, "RequestID": failed.RequestID, "Path": failed.Path} {
 				if strings.Contains(strings.ToLower(text), strings.ToLower(token[:8])) {
 					t.Errorf("%s: the %s shows the token: %s", name, what, text)
@@ -58,6 +64,23 @@ func TestAttackNoErrorShowsATokenThatTheProviderEchoes(t *testing.T) {
 		}
 		if list == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// causes are all errors that an error wraps.
+func causes(err error) iter.Seq[error] {
+	return func(yield func(error) bool) {
+		for all := []error{err}; len(all) > 0; all = all[1:] {
+			switch wrapping := all[0].(type) {
+			case interface{ Unwrap() error }:
+				all = append(all, wrapping.Unwrap())
+			case interface{ Unwrap() []error }:
+				all = append(all, wrapping.Unwrap()...)
+			}
+			if all[0] != nil && !yield(all[0]) {
+				return
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package tlspolicy
 
 import (
 	"errors"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -24,6 +26,50 @@ func Shown(err error) error {
 		return &shownError{fit, err}
 	}
 	return err
+}
+
+// Without returns an error of a request that had those secrets: net/http quotes what is no HTTP,
+// and a server, or what stands before it, may repeat there what it was sent. Where err, or what
+// it wraps, has one, or its beginning since it was cut, no more is left than the text before it.
+func Without(err error, secrets []string) error {
+	var beginnings []string
+	for _, secret := range secrets {
+		if secret != "" {
+			beginnings = append(beginnings, secret[:min(len(secret), tellingBytes)])
+		}
+	}
+	if !repeats(err, beginnings) {
+		return err
+	}
+	var of *url.Error
+	if errors.As(err, &of) { // whose URL may hold some, too
+		err = of.Err
+	}
+	text := err.Error()
+	for _, beginning := range beginnings {
+		text, _, _ = strings.Cut(text, beginning)
+	}
+	return Shown(errors.New(text + "[redacted]"))
+}
+
+// tellingBytes is how much of a secret tells that it is one.
+const tellingBytes = 8
+
+func repeats(err error, texts []string) bool {
+	if err == nil {
+		return false
+	}
+	said := err.Error()
+	if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(said, text) }) {
+		return true
+	}
+	switch wrapping := err.(type) {
+	case interface{ Unwrap() error }:
+		return repeats(wrapping.Unwrap(), texts)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wrapping.Unwrap(), func(cause error) bool { return repeats(cause, texts) })
+	}
+	return false
 }
 
 type shownError struct {

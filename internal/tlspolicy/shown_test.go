@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -64,3 +65,34 @@ func TestAShownErrorKeepsItsClass(t *testing.T) {
 		t.Error("what is none became a time-out")
 	}
 }
+
+func TestAttackWhatWasSentStandsInNoErrorNorBelowIt(t *testing.T) {
+	const secret = "a secret that was sent"
+	deep := errors.New("malformed HTTP response \"" + secret + "\"")
+	for name, err := range map[string]error{
+		"plain":           deep,
+		"wrapped":         fmt.Errorf("transport broken: %w", deep),
+		"wrapped, hidden": hiding{deep},
+		"joined":          errors.Join(io.EOF, deep),
+		"of a URL":        &url.Error{Op: "Get", URL: "https://x.example/?t=" + url.QueryEscape(secret), Err: deep},
+		"beyond the cut":  Shown(errors.New(strings.Repeat("x", 400) + secret)),
+		"at the cut":      Shown(errors.New(strings.Repeat("x", 285) + secret)),
+		"cut for good":    errors.New("malformed HTTP response " + secret[:12]),
+	} {
+		got := Without(err, []string{"", "secret", secret})
+		for ; got != nil; got = errors.Unwrap(got) {
+			if strings.Contains(got.Error(), secret[:8]) || strings.Contains(got.Error(), url.QueryEscape(secret)) || len(got.Error()) > 350 {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+	}
+	if err := fmt.Errorf("no %w", io.EOF); Without(err, []string{"", secret}) != err || Without(nil, []string{secret}) != nil {
+		t.Error("an error that repeats nothing is another one")
+	}
+}
+
+// hiding wraps an error and says nothing of it.
+type hiding struct{ err error }
+
+func (h hiding) Error() string { return "hidden" }
+func (h hiding) Unwrap() error { return h.err }

@@ -87,9 +87,10 @@ func (s *Server) sendOnce(ctx context.Context, m *Metadata, c *call) (reply, err
 	if c.spends {
 		client, request.GetBody = s.patient, nil
 	}
+	sent := append(secretsOf(c.form, request.Header), s.settings.ClientSecret)
 	response, err := client.Do(request)
 	if err != nil {
-		switch told := failure(ctx, c.what, err); {
+		switch told := failure(ctx, c.what, tlspolicy.Without(err, formsOf(sent))); {
 		case refusedUnread(err):
 			return reply{}, unreadRequest{told}
 		case trace.maybe(err):
@@ -110,7 +111,7 @@ func (s *Server) sendOnce(ctx context.Context, m *Metadata, c *call) (reply, err
 		call:   c,
 		status: response.StatusCode,
 		header: response.Header,
-		sent:   append(secretsOf(c.form, request.Header), s.settings.ClientSecret),
+		sent:   sent,
 	}
 	if ctx.Err() != nil {
 		r.ended = context.Cause(ctx)

@@ -3,6 +3,7 @@ package authserver
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,7 +21,7 @@ const (
 
 // Describe makes a text of a third party fit for an error: of 200 bytes at most,
 // without control characters, without any of the secrets that we sent, plain or as in
-// a URL. It looks at no more of the text than it returns.
+// a URL or in quotes. It looks at no more of the text than it returns.
 func Describe(text string, secrets ...fds.Secret) string {
 	forms := formsOf(secrets)
 	var b strings.Builder
@@ -59,7 +60,12 @@ func formsOf(secrets []fds.Secret) (forms []string) {
 			continue
 		}
 		forms = append(forms, plain)
-		for _, escaped := range []string{url.QueryEscape(plain), url.PathEscape(plain)} {
+		escapes := []string{url.QueryEscape(plain), url.PathEscape(plain)}
+		if strings.ContainsAny(plain, `"\`) {
+			quoted := strconv.Quote(plain)
+			escapes = append(escapes, quoted[1:len(quoted)-1])
+		}
+		for _, escaped := range escapes {
 			if escaped != plain {
 				forms = append(forms, escaped)
 			}
