@@ -13,6 +13,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -66,7 +67,7 @@ func (t ownerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		response, err := client.auth.ClientCerts.RoundTrip(sent)
 		if err != nil {
 			_, token, _ := strings.Cut(sent.Header.Get("Authorization"), " ")
-			return nil, tlspolicy.Without(err, []string{token, sent.Header.Get("DPoP")})
+			return nil, tlspolicy.Without(err, append(netpeer.ProxySecrets(), token, sent.Header.Get("DPoP")))
 		}
 		// What the caller gets to see, and perhaps dumps, holds no token.
 		challenged := *response

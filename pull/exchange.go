@@ -315,7 +315,7 @@ func (e *exchange) broken(failed *Error, err error, what string) *Error {
 		failed.detail = fmt.Sprintf("no whole answer from %q within %v; check host, port and firewalls, or pull.Settings.Timeout sets the bound", cut(origin(e.target)), e.client.timeout)
 		return failed
 	}
-	safe := tlspolicy.Without(err, e.secrets)
+	safe := tlspolicy.Without(err, append(netpeer.ProxySecrets(), e.secrets...))
 	failed.cause = tlspolicy.Shown(safe)
 	if !tlspolicy.IsFault(err) {
 		failed.class = fds.ErrUnavailable

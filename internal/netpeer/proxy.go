@@ -3,6 +3,7 @@ package netpeer
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,6 +43,24 @@ func allProxy(target *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("ALL_PROXY is no URL; write it as socks5://host:port or http://host:port")
 	}
 	return proxy, nil
+}
+
+// ProxySecrets returns what the environment's proxies are sent as credentials, so that no error
+// repeats it.
+func ProxySecrets() (secrets []string) {
+	for _, name := range []string{"HTTPS_PROXY", "ALL_PROXY"} {
+		text := environment(name)
+		if !strings.Contains(text, "://") {
+			text = "http://" + text
+		}
+		proxy, err := url.Parse(text)
+		if err != nil || proxy.User == nil {
+			continue
+		}
+		password, _ := proxy.User.Password()
+		secrets = append(secrets, password, base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password)))
+	}
+	return secrets
 }
 
 func environment(name string) string {

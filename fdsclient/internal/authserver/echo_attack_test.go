@@ -59,21 +59,52 @@ func TestAttackAnAnswerThatIsNoHTTPBringsNoSecretIntoAnError(t *testing.T) {
 			if !errors.Is(err, fds.ErrUnavailable) {
 				t.Fatalf("error %v", err)
 			}
-			for each := []error{err}; len(each) > 0; each = each[1:] {
-				for _, shown := range []string{secret, url.QueryEscape(secret), refresh, url.QueryEscape(refresh), basic} {
-					if strings.Contains(each[0].Error(), shown[:12]) {
-						t.Errorf("%T shows %q: %s", each[0], shown, each[0])
-					}
-				}
-				switch wrapping := each[0].(type) {
-				case interface{ Unwrap() error }:
-					if cause := wrapping.Unwrap(); cause != nil {
-						each = append(each, cause)
-					}
-				case interface{ Unwrap() []error }:
-					each = append(each, wrapping.Unwrap()...)
-				}
-			}
+			showsNone(t, err, secret, url.QueryEscape(secret), refresh, url.QueryEscape(refresh), basic)
 		})
 	}
+}
+
+// showsNone fails the test where an error, or one that it wraps, has a secret or its beginning.
+func showsNone(t *testing.T, err error, secrets ...string) {
+	t.Helper()
+	for each := []error{err}; len(each) > 0; each = each[1:] {
+		for _, secret := range secrets {
+			if strings.Contains(each[0].Error(), secret[:min(len(secret), 12)]) {
+				t.Errorf("%T shows %q: %s", each[0], secret, each[0])
+			}
+		}
+		switch wrapping := each[0].(type) {
+		case interface{ Unwrap() error }:
+			if cause := wrapping.Unwrap(); cause != nil {
+				each = append(each, cause)
+			}
+		case interface{ Unwrap() []error }:
+			each = append(each, wrapping.Unwrap()...)
+		}
+	}
+}
+
+func TestAttackAProxyThatRepeatsItsCredentialsGetsThemIntoNoError(t *testing.T) {
+	const password = "the-proxy's-own"
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s\r\n\r\n", r.Header.Get("Proxy-Authorization"))
+	}))
+	proxy.Start()
+	defer proxy.Close()
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("ALL_PROXY", "http://"+url.UserPassword("user", password).String()+"@"+proxy.Listener.Addr().String())
+	s := New(Settings{Issuer: "https://auth.example", ClientID: "app", Refused: func(r Refusal) error { return publicRefusal{r} }})
+	_, err := s.Metadata(t.Context())
+	if !errors.Is(err, fds.ErrUnavailable) || !strings.Contains(err.Error(), "[redacted]") {
+		t.Fatalf("error %v", err)
+	}
+	showsNone(t, err, password, base64.StdEncoding.EncodeToString([]byte("user:"+password)))
 }

@@ -99,7 +99,7 @@ func unavailable(what string, err error) error {
 		err = wrapped.Err
 	}
 	hint := tlspolicy.Explain(err)
-	err = shown(err)
+	err = shown(tlspolicy.Without(err, netpeer.ProxySecrets()))
 	if hint != "" {
 		return fmt.Errorf("fdsclient: %s: %w: %w; %s", what, fds.ErrUnavailable, err, hint)
 	}
