@@ -61,9 +61,9 @@ func TestAttackWhatHoldsSecretsPrintsItsNameWhateverTheVerb(t *testing.T) {
 	}
 }
 
-// TestAttackAnAttemptThatWasTamperedWithIsNotTaken: an application may keep it where a
+// TestAttackADamagedAttemptIsNotTaken: an application may keep it where a
 // user can write.
-func TestAttackAnAttemptThatWasTamperedWithIsNotTaken(t *testing.T) {
+func TestAttackADamagedAttemptIsNotTaken(t *testing.T) {
 	p := start(t, fdstest.Options{DPoP: fdstest.Optional})
 	cfg := web(t, p)
 	cfg.Application.DPoP = true
