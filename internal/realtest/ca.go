@@ -60,6 +60,16 @@ func CAFromKeyPair(t testing.TB, pair tls.Certificate) *CA {
 // PEM is the authority's certificate.
 func (ca *CA) PEM() []byte { return certificatePEM(ca.certificate.Raw) }
 
+// KeyPEM is its private key, PKCS #8.
+func (ca *CA) KeyPEM() []byte {
+	ca.t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		ca.t.Fatalf("realtest: encode a key: %v", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // Pool has the authority as its only root.
 func (ca *CA) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
