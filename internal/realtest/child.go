@@ -155,3 +155,26 @@ func (o *output) waitLine(ctx context.Context, part string) (string, error) {
 		}
 	}
 }
+
+// count returns how often part has been written.
+func (o *output) count(part string) int { return strings.Count(o.String(), part) }
+
+// waitCount waits until part has been written that often.
+func (o *output) waitCount(ctx context.Context, part string, times int) error {
+	for {
+		o.mu.Lock()
+		text, ended, changed := string(o.text), o.ended, o.changed
+		o.mu.Unlock()
+		if strings.Count(text, part) >= times {
+			return nil
+		}
+		if ended {
+			return fmt.Errorf("it ended before it wrote %q for the %d. time", part, times)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("it did not write %q for the %d. time within %v", part, times, startTime)
+		}
+	}
+}

@@ -108,6 +108,44 @@ func Mosquitto(t testing.TB, options MosquittoOptions) *Broker {
 	return b
 }
 
+// MosquittoFrom starts a broker from the mosquitto.conf of a folder that the test has made, with a
+// port that FreePort has found and its log on standard error. It runs as this user. Of the Broker,
+// Start, Stop, Kill, Reload, Freeze, Thaw and the log can be used.
+func MosquittoFrom(t testing.TB, folder string) *Broker {
+	t.Helper()
+	b := &Broker{
+		t:       t,
+		program: program(t, "an MQTT broker", "mosquitto", "RUNLEVEL=1 apt-get install --no-install-recommends mosquitto"),
+		folder:  folder,
+	}
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// FreePort returns a port of 127.0.0.1 that nothing listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	return freePort(t)
+}
+
+// Reload has the running broker read its files anew, and returns when it has begun to: what a
+// client does afterwards meets the new ones.
+func (b *Broker) Reload() {
+	b.t.Helper()
+	const told = "Reloading config"
+	before := b.running.output.count(told)
+	if err := b.running.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		b.t.Fatalf("realtest: reload: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	if err := b.running.output.waitCount(ctx, told, before+1); err != nil {
+		b.t.Fatalf("realtest: reload: %v", err)
+	}
+}
+
 func (b *Broker) configuration(port int) []string {
 	file := func(name string) string { return filepath.Join(b.folder, name) }
 	configuration := []string{
@@ -184,14 +222,7 @@ func (b *Broker) Kill() { b.running.kill() }
 func (b *Broker) Revoke(revoked ...Certificate) {
 	b.t.Helper()
 	b.write("revoked.pem", b.CA.RevocationList(revoked...))
-	if err := b.running.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		b.t.Fatalf("realtest: revoke: %v", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTime)
-	defer cancel()
-	if _, err := b.WaitLog(ctx, "Reloading config"); err != nil {
-		b.t.Fatal(err)
-	}
+	b.Reload()
 }
 
 // Freeze has the broker go silent with its connections open, as behind a network that died; Thaw
