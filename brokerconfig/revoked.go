@@ -38,22 +38,21 @@ func listIn(data []byte, authority *x509.Certificate) (*x509.RevocationList, err
 	return nil, errors.New("it holds no revocation list in PEM form")
 }
 
-// revocations returns what the list is to hold: what the record says, and what an earlier list held
-// of which the record says nothing: an old copy of it may have been put back.
+// revocations returns what the list is to hold: what the record says, and all that an earlier list
+// held, since an old copy of the record may have been put back, until it has certainly expired.
 func (r *record) revocations(before *x509.RevocationList, now time.Time) map[string]x509.RevocationListEntry {
-	known, wanted := map[string]bool{}, map[string]x509.RevocationListEntry{}
-	for _, c := range r.Clients {
-		for _, certificate := range c.Certificates {
-			known[certificate.Serial] = true
-			if serial, ok := certificate.serial(); ok && certificate.Revoked != nil {
-				wanted[certificate.Serial] = x509.RevocationListEntry{SerialNumber: serial, RevocationTime: *certificate.Revoked}
+	wanted := map[string]x509.RevocationListEntry{}
+	if before != nil {
+		for _, entry := range before.RevokedCertificateEntries {
+			if now.Sub(entry.RevocationTime) < mostLifetime {
+				wanted[entry.SerialNumber.Text(16)] = x509.RevocationListEntry{SerialNumber: entry.SerialNumber, RevocationTime: entry.RevocationTime}
 			}
 		}
 	}
-	if before != nil {
-		for _, entry := range before.RevokedCertificateEntries {
-			if serial := entry.SerialNumber.Text(16); !known[serial] && now.Sub(entry.RevocationTime) < mostLifetime { // else it has expired
-				wanted[serial] = x509.RevocationListEntry{SerialNumber: entry.SerialNumber, RevocationTime: entry.RevocationTime}
+	for _, c := range r.Clients {
+		for _, certificate := range c.Certificates {
+			if serial, ok := certificate.serial(); ok && certificate.Revoked != nil {
+				wanted[certificate.Serial] = x509.RevocationListEntry{SerialNumber: serial, RevocationTime: *certificate.Revoked}
 			}
 		}
 	}
