@@ -94,7 +94,10 @@ func (r *record) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-func (c issued) serial() (*big.Int, bool) { return new(big.Int).SetString(c.Serial, 16) }
+func (c issued) serial() (*big.Int, bool) {
+	serial, ok := new(big.Int).SetString(c.Serial, 16)
+	return serial, ok && serial.Sign() > 0 && serial.BitLen() <= 160 // RFC 5280 section 4.1.2.2
+}
 
 // owners returns the common names of owners, in order; those who were revoked too.
 func (r *record) owners() (names []string) {
