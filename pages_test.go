@@ -167,7 +167,7 @@ func anchors(page string) (names []string) {
 	return names
 }
 
-var aName = regexp.MustCompile(`^\*?(fds|fdsclient|pull|push|delivery|tokenstore|statestore|fdstest)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+var aName = regexp.MustCompile(`^\*?(fds|fdsclient|pull|push|delivery|tokenstore|statestore|brokerconfig|fdstest)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
 
 func TestEveryExportedNameThatAPageNamesExists(t *testing.T) {
 	names := 0

@@ -38,7 +38,7 @@ const (
 // Entry is a certificate of the folder, or its revocation list.
 type Entry struct {
 	Kind    Kind      `json:"kind"`
-	Name    string    `json:"name,omitempty"` // the common name: a subscription ID as the provider spells it, or NAME-n
+	Name    string    `json:"name,omitempty"` // a subscription ID as the provider spells it, NAME-n, or the broker's hosts
 	File    string    `json:"file"`           // in the folder, with slashes
 	Expires time.Time `json:"expires,omitzero"`
 	Revoked time.Time `json:"revoked,omitzero"`
@@ -213,7 +213,12 @@ func (i *inspection) server() {
 		case i.root != nil && pair.Leaf.CheckSignatureFrom(i.root) != nil:
 			i.fault(serverName, "remove it, and "+again, "is not of this folder's authority")
 		default:
-			entry.Expires, entry.Name = pair.Leaf.NotAfter, strings.Join(hostsOf(pair.Leaf), " ")
+			entry.Expires = pair.Leaf.NotAfter
+			names := pair.Leaf.DNSNames
+			for _, ip := range pair.Leaf.IPAddresses {
+				names = append(names, ip.String())
+			}
+			entry.Name = strings.Join(names, " ")
 			i.validity(serverName, pair.Leaf.NotBefore, pair.Leaf.NotAfter, again)
 		}
 	}

@@ -100,7 +100,7 @@ Restart=on-failure
 RestartSec=5
 LimitNOFILE=20000
 NoNewPrivileges=true
-ProtectSystem=full
+ProtectSystem=true
 PrivateTmp=true
 
 [Install]

@@ -22,6 +22,9 @@
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
 //	                                 --spare-owner, --intrusive, --sign-in, --approve, --no-browser, --publisher,
 //	                                 --broker-folder, --expired-token, --strict, --junit, --html
+//	fdsdemo broker-config --dir DIR  a Mosquitto that this application runs: its configuration, and certificates for the stored
+//	                                 owners and for providers; --host, --provider NAME:CONNECTIONS, --port, --passphrase-file,
+//	                                 --ca-file, --ca-key-file, --revoke, --reissue, --owner
 //
 // Data goes to standard output, everything else to standard error. With --json
 // standard output, and only that, is JSON, one object a line, and what a provider
@@ -103,6 +106,21 @@
 //
 // and in its last line provider, started, headline, passed, failed, errors, not_testable,
 // not_applicable, and stopped, the sentence, where it stopped.
+//
+// broker-config --json prints of each certificate, and of the revocation list:
+//
+//	kind     authority, server, revocations, owner, or provider, a connection of one
+//	name     the subscription ID as the provider spells it, NAME-1, or the broker's hosts
+//	file     in the folder
+//	outcome  made, kept, renewed or revoked
+//	expires  when it expires, or the revocation list does
+//	revoked  when it was revoked; only then
+//
+// then of each fault, which is status 1, kind fault with field (a file and line), problem and
+// remedy, and at the end kind broker, with its urls and reload: true when a broker that is running
+// must read its files anew. The folder's README.txt says how to run it. Its keys here are
+// provider.broker_url, push.certificates, the folder's owners, and provider.ca_file, the folder's
+// ca.pem: that file holds for all servers of a provider, so it may have to hold others too.
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
 // reached. A tag is not made again when its making may have succeeded: that is

@@ -66,7 +66,7 @@ func (p *program) command() *cobra.Command {
 		return nil
 	}
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.checkCommand())
+	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.checkCommand(), p.brokerConfigCommand())
 	return root
 }
 

@@ -234,6 +234,8 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 				p := s.start(append(args, "--no-browser")...)
 				s.approve(p, s.north)
 				p.wait().expect(statusDone)
+			case "broker-config":
+				s.run(append(args, "--host", "localhost", "--passphrase-file", s.write("pass.txt", "for tests only\n"))...).expect(statusDone)
 			case "watch":
 				p := s.start(args...)
 				p.await(p.err, "Connected: ")
