@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/fds-sdk/fds-go/brokerconfig"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -85,6 +87,56 @@ func moveGrants(ctx context.Context, from, to tokenstore.FolderConfig) (moved in
 		return 0, err
 	}
 	return tokenstore.Move(ctx, old, next)
+}
+
+// serve makes the broker's folder, or brings it up to date for the owners who have signed in. When
+// told is true a broker that is running must read its files anew.
+func serve(ctx context.Context, client *fdsclient.Client, c brokerconfig.Config) (told bool, err error) {
+	owners, err := client.Owners(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, owner := range owners {
+		c.Owners = append(c.Owners, owner.Root()) // spelt as the provider does
+	}
+	result, err := brokerconfig.Write(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	if len(result.Faults) > 0 {
+		return false, fmt.Errorf("the broker's folder: %s", result.Faults[0])
+	}
+	return result.Reload, nil
+}
+
+func TestTheBrokersFolderServesTheOwnersWhoHaveSignedIn(t *testing.T) {
+	provider := start(fdstest.Options{})
+	defer provider.Close()
+	client, owners := signIn(provider, fds.Dialect{}, fdsclient.Config{})
+	defer client.Close()
+	c := brokerconfig.Config{Dir: filepath.Join(t.TempDir(), "broker"), Hosts: []string{"localhost"}, Passphrase: fds.NewSecret("for tests only")}
+	if told, err := serve(t.Context(), client, c); told || err != nil {
+		t.Fatalf("at first: %v, %v", told, err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, "owners", owners[0].Key().SubscriptionID.String()+".pem")); err != nil {
+		t.Error(err)
+	}
+	c.Providers = []brokerconfig.Provider{{Name: "soap-inc", Connections: 2}}
+	if told, err := serve(t.Context(), client, c); !told || err != nil {
+		t.Errorf("with a provider: %v, %v", told, err)
+	}
+	// What the page says of an edit by hand.
+	acl := filepath.Join(c.Dir, "acl")
+	data, err := os.ReadFile(acl)
+	if err == nil {
+		err = os.WriteFile(acl, append(data, "topic nothing everything\n"...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := serve(t.Context(), client, c); err == nil {
+		t.Error("an ACL that Mosquitto cannot read is no fault")
+	}
 }
 
 func TestWhatIsAlertedOnIsTold(t *testing.T) {
