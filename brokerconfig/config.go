@@ -23,8 +23,8 @@ type Config struct {
 	Dir string
 
 	// Owners get a certificate each, spelt as the provider spells the ID: Owner.Root of an
-	// fdsclient.Owner, or ParseRoot of package fds. Those of earlier calls who are missing keep what they have
-	// until it expires, and are not renewed.
+	// fdsclient.Owner, or ParseRoot of package fds. Those of earlier calls who are missing keep
+	// what they have until it expires, and are not renewed.
 	Owners []fds.Root
 
 	// Providers publish. Those of earlier calls go on, and are renewed.
@@ -36,8 +36,8 @@ type Config struct {
 	// certificate for the same key.
 	Hosts []string
 
-	// Port is what the broker listens on, on all addresses; 0 is 8883. Later calls may leave it out:
-	// it stands in mosquitto.conf.
+	// Port is what the broker listens on, on all addresses; 0 is 8883. Later calls may leave it
+	// out: it stands in mosquitto.conf.
 	Port int
 
 	// Passphrase protects the key of the authority that Write makes, and is needed at each call
@@ -50,8 +50,8 @@ type Config struct {
 	// certificate is copied, the key is not. See the package's documentation for what it must be.
 	CAFile, CAKeyFile string
 
-	// Revoke names who is to be shut out: an owner's subscription ID, a provider, or one connection of a
-	// provider as NAME-n. All their certificates that have not expired are revoked, and their
+	// Revoke names who is to be shut out: an owner's subscription ID, a provider, or one connection
+	// of a provider as NAME-n. All their certificates that have not expired are revoked, and their
 	// files removed. Who is revoked already stays so.
 	Revoke []string
 

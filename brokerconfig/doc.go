@@ -13,11 +13,11 @@
 //
 //	mosquitto.conf           written once and then the administrator's
 //	acl                      who may read and publish what; rules are added, and a revoked name's go
-//	ca.pem                   the authority of the broker: clients trust it, and it says who a client is
+//	ca.pem                   the broker's authority: clients trust it, and it says who a client is
 //	ca.key.age               its key, encrypted under the passphrase (age, scrypt); not with CAFile
 //	server.pem               the broker's certificate and key
 //	crl.pem                  the certificates that were revoked
-//	owners/<id>.pem          an owner's certificate and key, as fdsclient.OpenCertificateFolder reads them
+//	owners/<id>.pem          an owner's certificate and key, for fdsclient.OpenCertificateFolder
 //	providers/<name>-<n>.pem those of a provider's connection, to be handed to the provider
 //	issued.json              which certificates were issued to whom, and revoked
 //	data/                    Mosquitto's own: sessions and queued messages
@@ -32,21 +32,21 @@
 //
 // Mosquitto takes the common name of a client's certificate for its user name and its client ID,
 // whatever it says itself (use_identity_as_username, use_username_as_clientid). Without the second
-// a client with any certificate of the broker could give another's client ID and throw that one off.
-// So the common name of an owner is its subscription ID, as the provider spells it, since topics are
-// compared byte by byte. Of a provider it is the name and a number, and each connection has its own:
-// two that share one would throw each other off for ever.
+// a client with any certificate of the broker could give another's client ID and throw that one
+// off. So the common name of an owner is its subscription ID, as the provider spells it, since
+// topics are compared byte by byte. Of a provider it is the name and a number, and each connection
+// has its own: two that share one would throw each other off for ever.
 //
 // An owner reads below fds/v2/<its ID>/ and publishes nothing. A provider's connection publishes
 // below the IDs of exactly its owners and reads nothing of theirs.
 //
 // # The authority
 //
-// The authority that Write makes can issue for the hosts of the first call alone (name constraints):
-// an application that trusts it for the broker does not trust it for any other server. With
-// CAFile it is one of the user's own. Everything that it has issued, for whatever purpose, is then
-// let in under its common name: it must be one for this broker alone, and a root, since Mosquitto
-// goes by what stands above it too.
+// The authority that Write makes can issue for the hosts of the first call alone (name
+// constraints): an application that trusts it for the broker does not trust it for any other
+// server. With CAFile it is one of the user's own. Everything that it has issued, for whatever
+// purpose, is then let in under its common name: it must be one for this broker alone, and a root,
+// since Mosquitto goes by what stands above it too.
 //
 // # Mosquitto takes up changes
 //

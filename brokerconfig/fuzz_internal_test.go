@@ -25,7 +25,8 @@ func said(r rule) string {
 }
 
 // FuzzRules has any text for mosquitto.conf and acl: both are read and judged within bounds, and an
-// ACL that is brought up to date allows what it should, nothing more than before besides, and stays.
+// ACL that is brought up to date allows what it should, nothing more than before besides, and
+// stays.
 func FuzzRules(f *testing.F) {
 	folder := &folder{path: "/srv/broker"}
 	f.Add(folder.configuration(8883), []byte(aclHead+"\npattern read fds/v2/%u/#\n\nuser soap-inc-1\ntopic write fds/v2/"+fuzzOwner+"/#\n"))

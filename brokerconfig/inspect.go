@@ -54,14 +54,14 @@ type State struct {
 	// Ports are those that mosquitto.conf listens on.
 	Ports []int
 
-	// Faults are what does not hold, 200 at most. Field is a file, with its line where there is one:
-	// acl:12. A problem that breaks a requirement of FDS ends with that: (M5).
+	// Faults are what does not hold, 200 at most. Field is a file, with its line where there is
+	// one: acl:12. A problem that breaks a requirement of FDS ends with that: (M5).
 	Faults []fds.Fault
 }
 
-// Inspect says what is in a folder that Write has made, as its files are now, and what is wrong with
-// it at that time. It needs no secret and changes nothing. Its error is about a folder that is none of
-// Write's or cannot be read.
+// Inspect says what is in a folder that Write has made, as its files are now, and what is wrong
+// with it at that time. It needs no secret and changes nothing. Its error is about a folder that is
+// none of Write's or cannot be read.
 //
 // A broker that runs may have read other files than those. What another tool would say of the same
 // names from outside, only a connection shows.

@@ -186,7 +186,7 @@ func TestCommandsThatThePagesMentionExist(t *testing.T) {
 						t.Errorf("%s: %s: there is no -%s", name, command, m[1])
 					}
 				}
-			case len(words) > 1 && words[0] == "fdsdemo" && regexp.MustCompile(`^[a-z-]+$`).MatchString(words[1]):
+			case len(words) > 1 && words[0] == "fdsdemo" && regexp.MustCompile(`^[a-z]+(?:-[a-z]+)*$`).MatchString(words[1]):
 				seen++
 				if !strings.Contains(demo, "//\tfdsdemo "+words[1]+" ") {
 					t.Errorf("%s: %s: go doc ./cmd/fdsdemo has no such command", name, command)
