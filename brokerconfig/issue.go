@@ -192,4 +192,3 @@ func clientIn(data []byte, name string, authority *x509.Certificate) (*x509.Cert
 	}
 	return pair.Leaf, nil
 }
-
