@@ -154,15 +154,22 @@ func (r *run) missing(c *check) (Outcome, string) {
 	return "", ""
 }
 
+// redacted takes the run's secrets out of a text. What a peer wrote goes through it before it is
+// quoted or cut.
+func (r *run) redacted(text string) string {
+	for _, secret := range r.secrets {
+		text = strings.ReplaceAll(text, secret, "[redacted]")
+	}
+	return text
+}
+
 // shownBytes bounds a text of a Result.
 const shownBytes = 500
 
 // shown makes a text fit to be shown: without secrets, on one line, bounded, and without what a
 // terminal would obey.
 func (r *run) shown(text string) string {
-	for _, secret := range r.secrets {
-		text = strings.ReplaceAll(text, secret, "[redacted]")
-	}
+	text = r.redacted(text)
 	text = strings.ToValidUTF8(text, "\ufffd")
 	text = strings.Map(func(c rune) rune {
 		switch {

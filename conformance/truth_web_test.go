@@ -152,15 +152,15 @@ var webTruth = []weakness{
 		rows: rows{"W2-api-tls-1.2": fail}},
 	{name: "the Web API asks for a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })), rows: rows{}},
 	{name: "the Web API demands a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })),
-		rows: rows{"W3-api-with-token": fail}.and(all(failed, behindAPI...))},
+		rows: rows{"W3-api-with-token": failed}.and(all(failed, behindAPI...))},
 	{name: "the Web API's certificate ends soon", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{NotAfter: time.Now().Add(5 * 24 * time.Hour)}),
 		rows: rows{"W2-api-certificate": fail}},
 	{name: "the Web API's certificate is over", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}),
-		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": fail}.and(all(failed, behindAPI...))},
+		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": failed}.and(all(failed, behindAPI...))},
 	{name: "the Web API's certificate is for another name", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{Hosts: []string{"other.example"}}),
-		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": fail}.and(all(failed, behindAPI...))},
+		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": failed}.and(all(failed, behindAPI...))},
 	{name: "the Web API's certificate is of another authority", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{ForeignCA: true}),
-		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": fail}.and(all(failed, behindAPI...))},
+		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": failed}.and(all(failed, behindAPI...))},
 
 	// W3, W9
 	{name: "the metadata name another issuer", make: faults(fdstest.MetadataMember("issuer", "https://other.example")),
@@ -205,7 +205,7 @@ var webTruth = []weakness{
 
 	// W6, W7
 	{name: "a subscription ID is no UUID of version 4", make: faults(fdstest.TokenSubscription("6fa459ea-ee8a-11e3-ac10-0800200c9a66")),
-		rows: rows{"W6-subscription-id-uuid": fail, "W8-signin-ordinary": fail, "W10-auth-renewal": fail}.and(all(failed, behindSignIn...), all(failed, behindRenewal...))},
+		rows: rows{"W6-subscription-id-uuid": fail, "W8-signin-ordinary": fail, "W10-auth-renewal": failed}.and(all(failed, behindSignIn...), all(failed, behindRenewal...))},
 	{name: "the access token names nobody", options: fdstest.Options{SubscriptionIn: fdstest.InIDToken}, rows: rows{"W7-token-names-subscription": fail}},
 	{name: "the access token is opaque", options: fdstest.Options{OpaqueTokens: true},
 		rows: rows{"W7-token-names-subscription": untestable, "W5-api-unsigned-token": notApplicable, "W5-api-foreign-key-token": notApplicable}},
@@ -216,7 +216,7 @@ var webTruth = []weakness{
 	{name: "the code flow is not offered", make: faults(fdstest.MetadataMember("response_types_supported", []string{"id_token"})), rows: rows{"W8-auth-code-offered": fail}},
 	{name: "PKCE is not told", make: faults(fdstest.MetadataMember("code_challenge_methods_supported", nil)), rows: rows{"W8-auth-pkce-offered": untestable}},
 	{name: "PKCE is offered as plain alone", make: faults(fdstest.MetadataMember("code_challenge_methods_supported", []string{"plain"})),
-		rows: rows{"W8-auth-pkce-offered": fail, "W4-auth-right-credentials": failed, "W8-signin-ordinary": failed, "W10-auth-renewal": fail}.and(
+		rows: rows{"W8-auth-pkce-offered": fail, "W4-auth-right-credentials": failed, "W8-signin-ordinary": failed, "W10-auth-renewal": failed}.and(
 			all(failed, behindRightName...), all(failed, behindSignIn...), all(failed, behindRenewal...))},
 	{name: "responses do not promise their issuer", make: faults(fdstest.MetadataMember("authorization_response_iss_parameter_supported", false)), rows: rows{"W8-auth-issuer-in-response": fail}},
 	{name: "responses do not name the issuer that they promise", make: faults(fdstest.NoResponseIssuer()), rows: rows{"W8-signin-ordinary": fail}.and(all(failed, behindSignIn...))},

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
 
@@ -24,8 +23,8 @@ type webState struct {
 
 	oddID error // why a sign-in or a renewal was refused for the subscription ID that it named, or nil
 
-	signIn   *throwAwaySignIn // the ordinary one; nil: none
-	clients  []*fdsclient.Client
+	signIn   *throwAwaySignIn         // the ordinary one; nil: none
+	ends     []func()                 // of the clients that finish sign-ins
 	renewals map[string]renewalResult // by subscription ID
 }
 
@@ -59,8 +58,8 @@ func http1(*run) []string { return []string{"http/1.1"} }
 // closeWeb ends what the checks left open: the grants of throw-away sign-ins, too.
 func (r *run) closeWeb() {
 	r.endSignIn()
-	for _, c := range r.web.clients {
-		_ = c.Close() // its grants are thrown away
+	for _, end := range r.web.ends {
+		end()
 	}
 }
 
@@ -119,7 +118,7 @@ func (r *run) endpoint(name string) string {
 }
 
 // transport returns one as the client's own, with the application's certificate, if it has one.
-// The caller closes its idle connections.
+// Its connections end with ctx.
 func (r *run) transport(ctx context.Context) (*http.Transport, error) {
 	config, err := r.tlsConfig(ctx, "")
 	if err != nil {
@@ -132,7 +131,7 @@ func (r *run) transport(ctx context.Context) (*http.Transport, error) {
 		}
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
-	return netpeer.NewTransport(config, r.config.Client.Provider.Dial), nil
+	return netpeer.NewTransport(config, r.within(ctx)), nil
 }
 
 // within returns a dial whose connections end with ctx: what uses them waits for nobody then.

@@ -52,7 +52,7 @@ func accessChecks() []*check {
 // probeAccess finds the collection that the other checks ask for.
 func (r *run) probeAccess(ctx context.Context, t *trial) {
 	for _, name := range collections {
-		a := ask(ctx, r.owner.RoundTripper(), http.MethodGet, r.apiURL(name), nil, nil)
+		a := r.ask(ctx, r.owner.RoundTripper(), http.MethodGet, r.apiURL(name), nil, nil)
 		tried := "ask for " + name + " with the owner's token"
 		t.saw(tried, "%s", a.saw())
 		if a.status == http.StatusOK && a.isJSON() && a.isData() {
@@ -60,7 +60,11 @@ func (r *run) probeAccess(ctx context.Context, t *trial) {
 			t.pass()
 			return
 		}
-		if a.status == http.StatusUnauthorized || a.status == 0 {
+		if a.status == 0 {
+			t.error("the Web API does not answer: %v", tlspolicy.Shown(a.err))
+			return
+		}
+		if a.status == http.StatusUnauthorized {
 			break
 		}
 	}
@@ -74,7 +78,6 @@ func (r *run) askNameless(ctx context.Context, t *trial, how, path string, heade
 		t.error("%v", tlspolicy.Shown(err))
 		return
 	}
-	defer way.CloseIdleConnections()
-	a := ask(ctx, way, http.MethodGet, r.apiURL(path), nil, header)
+	a := r.ask(ctx, way, http.MethodGet, r.apiURL(path), nil, header)
 	judgeRefusal(t, "ask for "+r.web.collection+" "+how, &a)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,10 +27,13 @@ type answer struct {
 	header http.Header
 	body   []byte // cut
 	err    error  // why there is none, or none whole
+
+	redacted func(string) string // takes the run's secrets out of a text
 }
 
 // ask sends a request and reads what comes back, within bounds. No redirect is followed.
-func ask(ctx context.Context, way http.RoundTripper, method, address string, form url.Values, header http.Header) answer {
+func (r *run) ask(ctx context.Context, way http.RoundTripper, method, address string, form url.Values, header http.Header) (a answer) {
+	a.redacted = r.redacted
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var body io.Reader
@@ -38,7 +42,8 @@ func ask(ctx context.Context, way http.RoundTripper, method, address string, for
 	}
 	request, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
-		return answer{err: err}
+		a.err = err
+		return a
 	}
 	request.Header.Set("Accept", "application/json, */*;q=0.5")
 	request.Header.Set("User-Agent", "fds-go-conformance")
@@ -50,16 +55,21 @@ func ask(ctx context.Context, way http.RoundTripper, method, address string, for
 	}
 	response, err := way.RoundTrip(request)
 	if err != nil {
-		return answer{err: err}
+		a.err = err
+		return a
 	}
 	defer response.Body.Close()
-	a := answer{status: response.StatusCode, header: response.Header}
+	a.status, a.header = response.StatusCode, response.Header
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, askBytes))
 	if err != nil && len(a.body) == 0 {
 		a.err = err
 	}
 	return a
 }
+
+// quote returns what the server wrote, without the run's secrets, which it may have sent back, and
+// cut: in this order, or a part of one would be left.
+func (a *answer) quote(text string) string { return strconv.Quote(cut(a.redacted(text))) }
 
 // saw is the answer in words.
 func (a *answer) saw() string {
@@ -68,10 +78,10 @@ func (a *answer) saw() string {
 	}
 	text := fmt.Sprintf("HTTP %d", a.status)
 	if location := a.header.Get("Location"); location != "" {
-		text += fmt.Sprintf(", to %q", cut(location))
+		text += ", to " + a.quote(location)
 	}
 	if challenge := strings.Join(a.header.Values("Www-Authenticate"), ", "); challenge != "" {
-		text += fmt.Sprintf(", WWW-Authenticate %q", cut(challenge))
+		text += ", WWW-Authenticate " + a.quote(challenge)
 	}
 	switch {
 	case a.err != nil:
@@ -79,7 +89,7 @@ func (a *answer) saw() string {
 	case len(a.body) == askBytes:
 		text += fmt.Sprintf(", a body of %d bytes and more", askBytes)
 	case a.status >= 300 && len(a.body) > 0:
-		text += fmt.Sprintf(", %q", cut(string(a.body)))
+		text += ", " + a.quote(string(a.body))
 	default:
 		text += fmt.Sprintf(", a body of %d bytes", len(a.body))
 	}

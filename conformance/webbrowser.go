@@ -213,7 +213,6 @@ func (r *run) knock(ctx context.Context, request *codeRequest) knocked {
 	if err != nil {
 		return knocked{failed: err}
 	}
-	defer way.CloseIdleConnections()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return knocked{failed: err}
@@ -228,7 +227,7 @@ func (r *run) knock(ctx context.Context, request *codeRequest) knocked {
 		for _, cookie := range jar.Cookies(at) {
 			header.Add("Cookie", cookie.Name+"="+cookie.Value)
 		}
-		a := ask(ctx, way, http.MethodGet, at.String(), nil, header)
+		a := r.ask(ctx, way, http.MethodGet, at.String(), nil, header)
 		if a.status == 0 {
 			return knocked{failed: fmt.Errorf("the authorization endpoint does not answer: %w", reason(a.err))}
 		}
@@ -249,7 +248,7 @@ func (r *run) knock(ctx context.Context, request *codeRequest) knocked {
 			r.secret(q.Get("code"))
 			k := knocked{toTarget: true, code: q.Get("code") != ""}
 			k.refused = !k.code && q.Get("error") != ""
-			k.saw = fmt.Sprintf("HTTP %d to redirect_uri with error %q", a.status, cut(q.Get("error")))
+			k.saw = fmt.Sprintf("HTTP %d to redirect_uri with error %q", a.status, cut(r.redacted(q.Get("error"))))
 			if k.code {
 				k.saw = fmt.Sprintf("HTTP %d to redirect_uri with a code", a.status)
 			}

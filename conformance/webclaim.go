@@ -167,8 +167,7 @@ func (r *run) introspected(ctx context.Context, t *trial, token fdsclient.Token)
 	if err != nil {
 		return nil, err.Error()
 	}
-	defer way.CloseIdleConnections()
-	a := ask(ctx, way, http.MethodPost, address, form, header)
+	a := r.ask(ctx, way, http.MethodPost, address, form, header)
 	var members map[string]any
 	if a.status != http.StatusOK || json.Unmarshal(a.body, &members) != nil || members["active"] != true {
 		t.saw("introspect the access token", "%s", a.saw())

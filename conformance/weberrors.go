@@ -26,8 +26,7 @@ func errorObjectChecks() []*check {
 					t.error("%v", tlspolicy.Shown(err))
 					return
 				}
-				defer way.CloseIdleConnections()
-				a := ask(ctx, way, http.MethodGet, r.apiURL(r.web.collection), nil, nil)
+				a := r.ask(ctx, way, http.MethodGet, r.apiURL(r.web.collection), nil, nil)
 				judgeObject(t, "ask for "+r.web.collection+" without a token", &a, http.StatusUnauthorized, "unauthorized_request")
 			}),
 		row("unknown-parameter", `A query parameter that is not known is answered with HTTP 400 and the error object with the message "invalid_parameter".`,
@@ -65,7 +64,7 @@ func errorObjectChecks() []*check {
 
 // askOwner asks the Web API with the owner's token.
 func (r *run) askOwner(ctx context.Context, path string) answer {
-	return ask(ctx, r.owner.RoundTripper(), http.MethodGet, r.apiURL(path), nil, nil)
+	return r.ask(ctx, r.owner.RoundTripper(), http.MethodGet, r.apiURL(path), nil, nil)
 }
 
 // judgeObject judges an answer that is due as an error object: with a status and a message, or,
@@ -85,7 +84,7 @@ func judgeObject(t *trial, tried string, a *answer, status int, message string) 
 	case status != 0 && a.status != status:
 		t.fail("it was answered with HTTP %d, where %d was due", a.status, status)
 	case status != 0 && (said != status || text != message):
-		t.fail("the error object says %d and %q, where %d and %q were due", said, cut(text), status, message)
+		t.fail("the error object says %d and %s, where %d and %q were due", said, a.quote(text), status, message)
 	default:
 		t.pass()
 	}

@@ -26,14 +26,13 @@ func (r *run) readMetadata(ctx context.Context) {
 		r.web.why = err.Error()
 		return
 	}
-	defer way.CloseIdleConnections()
 	origin, path := issuer.Scheme+"://"+issuer.Host, strings.TrimSuffix(issuer.EscapedPath(), "/")
 	var reasons []string
 	for _, address := range []string{
 		origin + "/.well-known/oauth-authorization-server" + path,
 		origin + path + "/.well-known/openid-configuration",
 	} {
-		a := ask(ctx, way, http.MethodGet, address, nil, nil)
+		a := r.ask(ctx, way, http.MethodGet, address, nil, nil)
 		var members map[string]any
 		switch {
 		case a.status == 0:

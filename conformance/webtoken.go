@@ -250,7 +250,7 @@ func (r *run) askWith(ctx context.Context, token string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ask(ctx, owner.RoundTripper(), http.MethodGet, r.apiURL(r.web.collection), nil, nil), nil
+	return r.ask(ctx, owner.RoundTripper(), http.MethodGet, r.apiURL(r.web.collection), nil, nil), nil
 }
 
 // longestEnd is how long the end of an access token is waited for.
@@ -371,7 +371,7 @@ func (r *run) askForOther(ctx context.Context, t *trial, other *fdsclient.Owner)
 		return
 	}
 	query := url.Values{name: {r.owner.Root().ClientID()}}.Encode()
-	a := ask(ctx, other.RoundTripper(), http.MethodGet, r.apiURL(r.web.collection+"?"+query), nil, nil)
+	a := r.ask(ctx, other.RoundTripper(), http.MethodGet, r.apiURL(r.web.collection+"?"+query), nil, nil)
 	tried := fmt.Sprintf("ask for %s of %s with the token of %s", r.web.collection, r.owner.Key().SubscriptionID, other.Key().SubscriptionID)
 	if a.isData() && strings.TrimSpace(string(a.body)) == "[]" {
 		t.saw(tried, "%s, an empty list", a.saw())
