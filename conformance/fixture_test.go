@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/conformance"
 	"github.com/fds-sdk/fds-go/fds"
@@ -100,7 +101,7 @@ func outcomes(report *conformance.Report, prefixes ...string) map[string]conform
 func show(t *testing.T, report *conformance.Report) {
 	t.Helper()
 	for _, one := range report.Results {
-		t.Logf("%-14s %s: %s", one.Outcome, one.ID, one.Why)
+		t.Logf("%-14s %s (%v): %s", one.Outcome, one.ID, one.Duration.Round(time.Millisecond), one.Why)
 		for _, e := range one.Evidence {
 			t.Logf("    %s -> %s", e.Tried, e.Saw)
 		}

@@ -47,6 +47,10 @@ type OIDCOptions struct {
 	PushedRequests bool
 	// ProofNonce demands a nonce in DPoP proofs (RFC 9449 section 8).
 	ProofNonce bool
+	// AcceptWithoutPKCE takes authorization requests without a code_challenge.
+	AcceptWithoutPKCE bool
+	// NoRotation keeps refresh tokens through their uses.
+	NoRotation bool
 }
 
 // OIDCClient is one of the applications that the provider knows.
@@ -59,8 +63,8 @@ type OIDCClient struct {
 	Certificate Certificate
 }
 
-// OIDC is a running oidc-provider, a certified OpenID provider. It demands PKCE with S256, rotates
-// refresh tokens, and answers the second use of one with invalid_grant and the end of the whole
+// OIDC is a running oidc-provider, a certified OpenID provider. It demands PKCE with S256 and rotates
+// refresh tokens, unless the options say otherwise, and answers the second use of one with invalid_grant and the end of the whole
 // grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization response, revocation,
 // pushed authorization requests and the device grant. A refresh token is issued for the scope
 // offline_access with prompt=consent.
@@ -99,6 +103,8 @@ type script struct {
 	Journal                 string         `json:"journal"`
 	PushedRequests          bool           `json:"pushedRequests"`
 	ProofNonce              bool           `json:"proofNonce"`
+	AcceptWithoutPKCE       bool           `json:"acceptWithoutPKCE"`
+	NoRotation              bool           `json:"noRotation"`
 	ApplicationSubscription string         `json:"applicationSubscription"`
 	Clients                 []scriptClient `json:"clients"`
 }
@@ -156,6 +162,8 @@ func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 		Journal:                 o.journal,
 		PushedRequests:          options.PushedRequests,
 		ProofNonce:              options.ProofNonce,
+		AcceptWithoutPKCE:       options.AcceptWithoutPKCE,
+		NoRotation:              options.NoRotation,
 		ApplicationSubscription: o.subscriptionIDs[0],
 	}
 	if configuration.Claim == "" {

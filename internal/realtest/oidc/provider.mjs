@@ -85,8 +85,8 @@ const provider = new Provider(issuer, {
   jwks: { keys: [signingKey()] },
   cookies: { keys: [randomBytes(32).toString('base64url')] },
   clockTolerance: 0,
-  pkce: { required: () => true },
-  rotateRefreshToken: true,
+  pkce: { required: () => !config.acceptWithoutPKCE },
+  rotateRefreshToken: !config.noRotation,
   claims: { openid: ['sub', ...(config.claimInIDToken ? [config.claim] : [])] },
   conformIdTokenClaims: false,
   extraTokenClaims: (ctx, token) => {
