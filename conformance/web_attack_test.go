@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -10,9 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"github.com/fds-sdk/fds-go/conformance"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 )
@@ -129,22 +125,4 @@ func TestAttackAReportHasNoSecretThatIsEchoed(t *testing.T) {
 			t.Error("the report has a secret, or the beginning of one")
 		}
 	}
-}
-
-func TestARunLeavesNothingBehind(t *testing.T) {
-	s := newWebSite(t, fdstest.Options{})
-	ignore := goleak.IgnoreCurrent()
-	check(t, s.config)
-	goleak.VerifyNone(t, ignore)
-	if _, err := conformance.Run(contextThatEnded(t), s.config); err == nil {
-		t.Error("a run in a context that has ended has no error")
-	}
-	goleak.VerifyNone(t, ignore)
-}
-
-func contextThatEnded(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
 }
