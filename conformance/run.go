@@ -180,7 +180,10 @@ func (r *run) grantOf(ctx context.Context, owner *fdsclient.Owner) (tokenstore.G
 			return tokenstore.Grant{}, err
 		}
 		if entry.Issuer != owner.Key().Issuer || entry.ClientID != r.config.Client.Application.ClientID ||
-			!slices.Contains(entry.Subscriptions, owner.Key().SubscriptionID.String()) {
+			!slices.ContainsFunc(entry.Subscriptions, func(as string) bool {
+				id, err := fds.ParseSubscriptionID(as) // as the provider spells it
+				return err == nil && id == owner.Key().SubscriptionID
+			}) {
 			continue
 		}
 		grant, err := r.config.Client.Store.Load(ctx, entry.Key)

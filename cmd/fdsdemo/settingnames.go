@@ -64,6 +64,7 @@ var fileKeys = map[string]string{
 	"FolderConfig.KeyringService":             "tokens.store: keyring",
 	"SignInOptions.Parameters":                "application.authorization_parameters",
 	"SignInOptions.ReadRedirect":              "fdsdemo login --paste",
+	"Owner":                                   "--owner",
 	"SpareOwners":                             "--spare-owner",
 	"Intrusive":                               "--intrusive",
 	"SignIn":                                  "--sign-in",

@@ -38,6 +38,19 @@ func (b *Broker) PublishPacket(ctx context.Context, packet *paho.Publish) error 
 	return b.publisher.publish(ctx, packet)
 }
 
+// PublishAs has Publish and PublishPacket connect with a certificate and key of the test's own, in
+// PEM, for a broker of MosquittoFrom.
+func (b *Broker) PublishAs(address string, roots *x509.CertPool, bundle []byte) {
+	b.t.Helper()
+	pair, err := tls.X509KeyPair(bundle, bundle)
+	if err != nil {
+		b.t.Fatalf("realtest: publish as: %v", err)
+	}
+	b.publisher.close()
+	b.publisher = publisher{address: address, roots: roots, certificate: Certificate{TLS: pair}}
+	b.t.Cleanup(b.publisher.close)
+}
+
 func (p *publisher) publish(ctx context.Context, packet *paho.Publish) error {
 	client, err := p.connected(ctx)
 	if err != nil {
