@@ -30,7 +30,8 @@ type Config struct {
 	Intrusive bool
 
 	// SignIn, when set, means that a person is at the browser and signs in several times, as
-	// these options say. The grants that come of it are not stored.
+	// these options say. The grants that come of it are not stored, and signed out at the end. Have
+	// the person sign in for a spare owner: a provider may end an older grant of the same owner.
 	SignIn *fdsclient.SignInOptions
 
 	// Publisher returns the certificate of a connection of an information provider's, when

@@ -142,10 +142,6 @@ func (s *shake) refuses() bool {
 	return s.reached && !s.done && s.version == 0 && !timedOut(s.err)
 }
 
-// demands reports whether the server wants a client certificate, and ended the connection for
-// want of one, or of another one.
-func (s *shake) demands() bool { return s.asked && !s.done && s.err != nil && !timedOut(s.err) }
-
 // saw is the shake in words.
 func (s *shake) saw() string {
 	var text []string

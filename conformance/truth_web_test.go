@@ -24,10 +24,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// newWebSite is newSite with all that the checks of the Web API ask for.
+// newWebSite is newSite with all that the checks of the Web API ask for, and without a broker, whose
+// checks take longer and see nothing of the web.
 func newWebSite(t *testing.T, options fdstest.Options) *site {
 	t.Helper()
 	s := newSite(t, options)
+	s.config.Client.Provider.BrokerURL = ""
 	s.box.SetTokenLifetimes(time.Millisecond, 0)
 	expired, err := s.box.IssueTokens(s.box.ConfidentialApplication().ID, s.box.Owners()[0])
 	if err != nil {
@@ -166,6 +168,10 @@ var webTruth = []weakness{
 	{name: "the metadata name another issuer", make: faults(fdstest.MetadataMember("issuer", "https://other.example")),
 		rows: rows{"W3-auth-metadata": fail, "W4-auth-right-credentials": failed, "W8-signin-ordinary": failed, "W10-auth-renewal": fail}.and(
 			all(failed, behindRightName...), all(failed, behindSignIn...), all(failed, behindRenewal...))},
+	{name: "there are no metadata", make: faults(fdstest.Answer(fdstest.MetadataEndpoint, http.StatusNotFound, "text/plain", "not found")),
+		rows: rows{"W1-auth-endpoints-https": failed, "W3-auth-metadata": fail, "W4-auth-right-credentials": failed, "W10-auth-renewal": failed, "W8-signin-ordinary": failed}.and(
+			all(failed, behindRightName...), all(failed, behindSignIn...), all(failed, behindRenewal...),
+			all(failed, "W8-auth-code-offered", "W8-auth-pkce-offered", "W8-auth-issuer-in-response", "W8-auth-no-unsafe-grants"))},
 	{name: "the Web API wants no token", make: admitting(func(_ *site, r *http.Request, _ string) bool { return r.Header.Get("Authorization") == "" }),
 		rows: rows{"W3-api-without-token": fail, "API-unauthorized-object": fail}},
 	{name: "the Web API takes the token in the URL", make: admitting(func(_ *site, r *http.Request, _ string) bool {
