@@ -120,3 +120,17 @@ func TestANeedSaysWhatToSupply(t *testing.T) {
 		}
 	}
 }
+
+func TestTheProxyOfPushIsForTheBrokerAlone(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	r := new(run)
+	r.config.Client.Provider.BrokerURL, r.config.Client.Push.Proxy = "mqtts://broker.example.com", "http://proxy.example.com:3128"
+	if through, err := r.proxyTo("broker.example.com:8883"); err != nil || through == nil {
+		t.Errorf("to the broker: %v, %v", through, err)
+	}
+	if through, err := r.proxyTo("api.example.com:443"); err != nil || through != nil {
+		t.Errorf("to the Web API: %v, %v", through, err)
+	}
+}

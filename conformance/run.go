@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"time"
 
@@ -108,7 +109,7 @@ func (r *run) dial(ctx context.Context, address string) (net.Conn, error) {
 	if dial := r.config.Client.Provider.Dial; dial != nil {
 		return dial(ctx, "tcp", address)
 	}
-	through, err := proxy.Choose(r.config.Client.Push.Proxy, address)
+	through, err := r.proxyTo(address)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +118,15 @@ func (r *run) dial(ctx context.Context, address string) (net.Conn, error) {
 		return direct(ctx, "tcp", address)
 	}
 	return through.Dial(ctx, direct, address)
+}
+
+// proxyTo returns the proxy on the way to host:port; nil: none. The setting of push is for the broker
+// alone.
+func (r *run) proxyTo(address string) (*proxy.Proxy, error) {
+	if broker, err := url.Parse(r.config.Client.Provider.BrokerURL); err == nil && (server{url: broker}).address() == address {
+		return proxy.Choose(r.config.Client.Push.Proxy, address)
+	}
+	return proxy.Choose("", address)
 }
 
 // tlsConfig returns how the client speaks TLS to a host.

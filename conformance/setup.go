@@ -15,7 +15,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
-	"github.com/fds-sdk/fds-go/internal/proxy"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -109,7 +108,7 @@ func (r *run) probeNames(ctx context.Context, t *trial) {
 	asked, failed := make(map[string]bool), 0
 	for _, s := range r.servers() {
 		host := s.url.Hostname()
-		if through, err := proxy.Choose(r.config.Client.Push.Proxy, s.address()); err == nil && through != nil {
+		if through, err := r.proxyTo(s.address()); err == nil && through != nil {
 			t.saw("resolve "+host, "left to the proxy %s", through)
 			t.pass()
 			continue
@@ -137,7 +136,7 @@ func (r *run) probePorts(ctx context.Context, t *trial) {
 	reached := 0
 	for _, s := range r.servers() {
 		tried := fmt.Sprintf("connect to the %s at %s", s.what, s.address())
-		through, err := proxy.Choose(r.config.Client.Push.Proxy, s.address())
+		through, err := r.proxyTo(s.address())
 		if err == nil && through != nil && r.config.Client.Provider.Dial == nil {
 			tried += " through the proxy " + through.String()
 		}
