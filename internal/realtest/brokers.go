@@ -43,7 +43,7 @@ func Mochi(t testing.TB) *SmallBroker {
 		Require(t, "a broker of mochi-mqtt", fmt.Sprintf("it cannot be built: (cd internal/realtest/mochi && go mod download): %v: %s", err, out))
 	}
 	return startSmall(t, folder, "mochi", " running", false, func(address string, file func(string) string) *exec.Cmd {
-		return exec.Command(binary, "-address", address, "-ca", file("ca.pem"), "-cert", file("server.crt"), "-key", file("server.key"), "-provider", providerUser)
+		return exec.Command(binary, "-address", address, "-ca", file("ca.pem"), "-cert", file("server.crt"), "-key", file("server.key"), "-provider", ProviderUser)
 	})
 }
 
@@ -103,7 +103,7 @@ func startSmall(t testing.TB, folder, name, up string, utf8 bool, command func(a
 	b.URL = "mqtts://" + address
 	b.running = startChild(t, name, command(address, file))
 	b.running.waitLine(t, up)
-	b.publisher = publisher{address: address, roots: b.RootCAs, certificate: b.OwnerCertificate(providerUser)}
+	b.publisher = publisher{address: address, roots: b.RootCAs, certificate: b.OwnerCertificate(ProviderUser)}
 	t.Cleanup(b.publisher.close)
 	return b
 }

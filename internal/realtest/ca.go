@@ -24,7 +24,7 @@ type CA struct {
 	key         crypto.Signer
 }
 
-// NewCA makes a certificate authority, valid from an hour ago for a day.
+// NewCA makes a certificate authority, valid from an hour ago for 90 days.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	key := newKey(t)
@@ -32,7 +32,7 @@ func NewCA(t testing.TB) *CA {
 		SerialNumber:          newSerial(t),
 		Subject:               pkix.Name{CommonName: "realtest CA"},
 		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
+		NotAfter:              time.Now().Add(90 * 24 * time.Hour),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:                  true,
 		BasicConstraintsValid: true,

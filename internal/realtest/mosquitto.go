@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// providerUser is the common name of the one certificate that may publish.
-const providerUser = "realtest-provider"
+// ProviderUser is the common name of the one certificate that may publish.
+const ProviderUser = "realtest-provider"
 
 // MosquittoOptions says what differs from a broker with Mosquitto's own defaults.
 type MosquittoOptions struct {
@@ -30,6 +30,8 @@ type MosquittoOptions struct {
 	Config []string
 	// ACL are further lines of the access list, below those of the provider and the owners.
 	ACL []string
+	// AccessList is the access list in the place of that one. Empty, and not nil: there is none.
+	AccessList []string
 	// TLS12 has the broker speak TLS 1.2 only; otherwise 1.2 and 1.3.
 	TLS12 bool
 	// Revocations has the broker look into a list of revoked certificates, to which Revoke adds.
@@ -38,9 +40,10 @@ type MosquittoOptions struct {
 
 // Broker is a running Mosquitto that demands a client certificate and takes its common name for the
 // client ID, whatever the CONNECT says. A client may read below fds/v2/<its client ID>/ and write
-// nothing; the provider may write below fds/v2/. Facts that a test meets: a SUBSCRIBE to a foreign
-// topic is granted, but nothing is delivered; a client that is taken over sees a bare EOF; under
-// TLS 1.3 a missing client certificate shows at the first read and not at the dial.
+// nothing; the provider may write below fds/v2/. Later lines of the configuration stand in the
+// place of earlier ones, so MosquittoOptions can undo all that. Facts that a test meets: a SUBSCRIBE
+// to a foreign topic is granted, but nothing is delivered; a client that is taken over sees a bare
+// EOF; under TLS 1.3 a missing client certificate shows at the first read and not at the dial.
 type Broker struct {
 	*CA
 	URL     string // mqtts://127.0.0.1:PORT
@@ -78,12 +81,18 @@ func Mosquitto(t testing.TB, options MosquittoOptions) *Broker {
 	b.write("ca.pem", b.CAPEM)
 	b.write("server.pem", server.PEM)
 	b.write("server.key", server.KeyPEM)
-	acl := []string{"user " + providerUser, "topic write fds/v2/#", "pattern read fds/v2/%c/#"}
+	acl := options.AccessList
+	if acl == nil {
+		acl = []string{"user " + ProviderUser, "topic write fds/v2/#", "pattern read fds/v2/%c/#"}
+	}
 	if options.Revocations {
 		b.write("revoked.pem", b.CA.RevocationList())
 		options.Config = append([]string{"crlfile " + filepath.Join(b.folder, "revoked.pem")}, options.Config...)
 	}
-	b.write("acl", lines(append(acl, options.ACL...)))
+	if acl = append(acl, options.ACL...); len(acl) > 0 {
+		b.write("acl", lines(acl))
+		options.Config = append([]string{"acl_file " + filepath.Join(b.folder, "acl")}, options.Config...)
+	}
 	b.write("openssl.cnf", []byte("openssl_conf = main\n[main]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\nMaxProtocol = TLSv1.2\n"))
 	if err := os.Mkdir(filepath.Join(b.folder, "data"), 0o700); err != nil {
 		t.Fatalf("realtest: %v", err)
@@ -103,7 +112,7 @@ func Mosquitto(t testing.TB, options MosquittoOptions) *Broker {
 			t.Fatal(err)
 		}
 	}
-	b.publisher = publisher{address: b.Address, roots: b.RootCAs, certificate: b.IssueCertificate(providerUser, CertificateOptions{})}
+	b.publisher = publisher{address: b.Address, roots: b.RootCAs, certificate: b.IssueCertificate(ProviderUser, CertificateOptions{})}
 	t.Cleanup(b.publisher.close)
 	return b
 }
@@ -158,7 +167,6 @@ func (b *Broker) configuration(port int) []string {
 		"use_identity_as_username true",
 		"use_username_as_clientid true",
 		"allow_anonymous false",
-		"acl_file " + file("acl"),
 		"persistence true",
 		"persistence_location " + file("data") + string(filepath.Separator),
 		"log_dest stderr",

@@ -84,7 +84,7 @@ func (p *publisher) connected(ctx context.Context) (*paho.Client, error) {
 	receiveMaximum := uint16(16)
 	client := paho.NewClient(paho.ClientConfig{Conn: packets.NewThreadSafeConn(conn)})
 	if _, err := client.Connect(ctx, &paho.Connect{
-		ClientID:   providerUser,
+		ClientID:   ProviderUser,
 		CleanStart: true,
 		KeepAlive:  30,
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &receiveMaximum},

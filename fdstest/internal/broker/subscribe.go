@@ -196,7 +196,7 @@ func (s *session) match(m *message) *delivery {
 func (o *owner) retainedFor(sub subscription) []*delivery {
 	var found []*delivery
 	for _, m := range o.retained {
-		if matches(shared(sub.filter), m.topic) {
+		if matches(sub.filter, m.topic) { // a shared one gets none (MQTT 5.0 section 4.8.2)
 			d := &delivery{message: m, qos: min(m.qos, sub.qos), retain: true}
 			if sub.identifier != 0 {
 				d.identifiers = []int{sub.identifier}
