@@ -78,10 +78,14 @@ func (r *reader) next() (any, error) {
 	if _, err := io.CopyN(&body, r.from, int64(length)); err != nil {
 		return nil, cutShort(err)
 	}
-	if kind == packets.PUBLISH {
-		return readMessage(flags, body.Bytes())
+	if kind != packets.PUBLISH {
+		return decode(kind, &body)
 	}
-	return decode(kind, &body)
+	m, err := readMessage(flags, body.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func cutShort(err error) error {
