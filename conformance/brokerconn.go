@@ -23,14 +23,16 @@ import (
 )
 
 const (
-	brokerTimeout = 10 * time.Second       // of each thing that is asked of the broker
-	quiet         = 300 * time.Millisecond // that follows what had to come, for what must not come
-	longQuiet     = time.Second            // where nothing had to come
-	mostSeen      = 64                     // probes of which a connection remembers that they came
+	brokerTimeout = 10 * time.Second // of each thing that is asked of the broker
+	mostSeen      = 64               // probes of which a connection remembers that they came
 
 	defaultSessionExpiry  = 24 * time.Hour // as push.Settings has it
 	defaultReceiveMaximum = 32
 )
+
+// How long is waited for what must not come: after something that had to come, and where nothing
+// had to.
+var quiet, longQuiet = 300 * time.Millisecond, time.Second
 
 // brokerConn is a connection of a check's to the broker, and what came over it.
 type brokerConn struct {
@@ -118,15 +120,18 @@ func (c *brokerConn) await(ctx context.Context, limit time.Duration, probes ...s
 	}
 }
 
-// lives reports whether the connection is still there, some moments later too.
-func (c *brokerConn) lives(ctx context.Context) bool {
+// lives reports whether the connection is still there, some moments later too. An error says that
+// nothing is known: the broker does not answer, or not in MQTT.
+func (c *brokerConn) lives(ctx context.Context) (bool, error) {
 	for range 2 {
-		if c.ping(ctx) != nil {
-			return false
+		if err := c.ping(ctx); isRefusal(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
 		}
 		c.await(ctx, quiet)
 	}
-	return c.Err() == nil
+	return c.Err() == nil, nil
 }
 
 func (c *brokerConn) ping(ctx context.Context) error {
@@ -274,23 +279,29 @@ func (r *run) sweep(ctx context.Context, c *brokerConn, owner *fdsclient.Owner) 
 	if len(r.broker.litter[id]) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), brokerTimeout)
+	ctx, cancel := r.afterwards(ctx)
 	defer cancel()
 	if c.Unsubscribe(ctx, r.broker.litter[id]...) == nil {
 		delete(r.broker.litter, id)
 	}
 }
 
+// afterwards returns the context of what is put in order at the end of a check, also when its time
+// is over.
+func (r *run) afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), min(brokerTimeout, r.config.CheckTimeout))
+}
+
 // tidy unsubscribes on new connections what sweep could not.
 func (r *run) tidy(ctx context.Context, t *trial) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*brokerTimeout)
-	defer cancel()
 	for _, owner := range r.spares {
 		id := owner.Key().SubscriptionID
 		filters := r.broker.litter[id]
 		if len(filters) == 0 {
 			continue
 		}
+		ctx, cancel := r.afterwards(ctx)
+		defer cancel()
 		c, err := r.connectAs(ctx, owner)
 		if err == nil {
 			err = c.Unsubscribe(ctx, filters...)
@@ -337,6 +348,9 @@ func (r *run) connectPublisher(ctx context.Context) (*brokerConn, error) {
 // isRefusal reports whether an error is the broker's word, by an alert, a code, a status of HTTP
 // or the end of the connection, and no mishap on the way.
 func isRefusal(err error) bool {
+	if err == nil {
+		return false
+	}
 	alert := tlspolicy.Alert(err)
 	return errors.As(err, new(*rawmqtt.Refusal)) || rawmqtt.IsClosure(err) || errors.Is(err, rawmqtt.ErrUpgrade) ||
 		alert != "" && alert != "tls: internal error"

@@ -73,13 +73,18 @@ func (r *run) probeAtOnce(ctx context.Context, t *trial) {
 	defer end()
 	for i, c := range conns {
 		id := r.spares[i].Root().ClientID()
-		if err := c.ping(ctx); err != nil {
-			t.saw("ping as "+id+" while the other is connected", "%v", shownError(err))
-			t.fail("%s was thrown off when another owner connected", id)
+		err := c.ping(ctx)
+		switch {
+		case err == nil:
+			t.saw("ping as "+id+" while the other is connected", "an answer")
+			t.pass()
 			continue
+		case isRefusal(err):
+			t.fail("%s was thrown off when another owner connected", id)
+		default:
+			t.error("the broker does not answer %s: %v", id, shownError(err))
 		}
-		t.saw("ping as "+id+" while the other is connected", "an answer")
-		t.pass()
+		t.saw("ping as "+id+" while the other is connected", "%v", shownError(err))
 	}
 }
 
@@ -176,14 +181,21 @@ func (r *run) intrude(ctx context.Context, t *trial, with *fdsclient.Owner, clie
 	return nil, false
 }
 
-// present asks a connection whether it is still there, and notes the answer.
-func present(ctx context.Context, t *trial, c *brokerConn, id string) bool {
-	if c.lives(ctx) {
-		t.saw("ping on the first connection of "+id, "an answer")
-		return true
+// present asks a connection whether it is still there, and notes the answer; false: t says that
+// there was none, and it is not known.
+func present(ctx context.Context, t *trial, c *brokerConn, id string) (there, known bool) {
+	there, err := c.lives(ctx)
+	tried := "ping on the first connection of " + id
+	switch {
+	case err != nil:
+		t.saw(tried, "%v", shownError(err))
+		t.error("the broker does not answer %s: %v", id, shownError(err))
+	case there:
+		t.saw(tried, "an answer")
+	default:
+		t.saw(tried, "it is gone: %v", shownError(c.Err()))
 	}
-	t.saw("ping on the first connection of "+id, "it is gone: %v", shownError(c.Err()))
-	return false
+	return there, err == nil
 }
 
 func (r *run) probeOtherClientID(ctx context.Context, t *trial) {
@@ -197,8 +209,11 @@ func (r *run) probeOtherClientID(ctx context.Context, t *trial) {
 	if !in {
 		return
 	}
-	switch assigned := c.connack.AssignedClientID; {
-	case assigned == owner.Root().ClientID(), !present(ctx, t, conns[0], owner.Root().ClientID()):
+	there, known := present(ctx, t, conns[0], owner.Root().ClientID())
+	switch {
+	case !known:
+		c.Close(false)
+	case !there, c.connack.AssignedClientID == owner.Root().ClientID():
 		// It has become the owner, as its certificate says.
 		r.leave(c, owner)
 		t.pass()
@@ -218,22 +233,27 @@ func (r *run) probeThrownOff(ctx context.Context, t *trial) {
 	defer end()
 	victim, attacker := r.spares[0], r.spares[1]
 	c, in := r.intrude(ctx, t, attacker, victim.Root().ClientID())
-	there := present(ctx, t, conns[0], victim.Root().ClientID())
-	if !there {
+	there, known := present(ctx, t, conns[0], victim.Root().ClientID())
+	switch {
+	case !known:
+	case !there:
 		t.fail("whoever has the certificate of one owner throws the others off")
+	default:
+		t.pass()
 	}
-	if in {
-		self := !present(ctx, t, conns[1], attacker.Root().ClientID()) // it has become itself
-		switch {
-		case !there:
-			r.leave(c, victim)
-		case self:
-			r.leave(c, attacker)
-		default:
-			c.Close(!c.connack.SessionPresent)
-		}
+	if !in {
+		return
 	}
-	t.pass()
+	switch alone, known := present(ctx, t, conns[1], attacker.Root().ClientID()); {
+	case !known:
+		c.Close(false)
+	case !there:
+		r.leave(c, victim)
+	case !alone: // it has become itself
+		r.leave(c, attacker)
+	default:
+		c.Close(!c.connack.SessionPresent)
+	}
 }
 
 // probeTheft does it again, and watches for messages of the first owner's.
@@ -280,14 +300,13 @@ func (r *run) probeTheft(ctx context.Context, t *trial) {
 				t.error("the publisher cannot publish: %v", shownError(err))
 			}
 		}
-		c.await(ctx, longQuiet, stolen, control)
+		c.await(ctx, arrival, stolen, control)
 	}
 	c.await(ctx, quiet, stolen)
 	outside, _ := c.strangers()
-	isVictim, isSelf := conns[0].Err() != nil, conns[1].Err() != nil
-	if !isVictim && !isSelf {
-		isVictim, isSelf = !conns[0].lives(ctx), !conns[1].lives(ctx)
-	}
+	there, known := present(ctx, t, conns[0], victim.Root().ClientID())
+	alone, knownToo := present(ctx, t, conns[1], attacker.Root().ClientID())
+	isVictim, isSelf := !there, !alone
 	switch {
 	case c.saw(stolen) || outside > 0:
 		t.saw("publish to "+theirs, "it comes to the one with the certificate of %s", attacker.Root().ClientID())
@@ -301,6 +320,8 @@ func (r *run) probeTheft(ctx context.Context, t *trial) {
 		t.pass()
 	}
 	switch {
+	case !known || !knownToo:
+		c.Close(false)
 	case isVictim:
 		r.sweep(ctx, c, victim)
 		r.leave(c, victim)
