@@ -131,6 +131,14 @@ push:
 	s.config = s.write("fdsdemo.yaml", text)
 }
 
+// confidential is configure for the application that has a secret.
+func (s *setup) confidential(replace ...string) {
+	s.t.Helper()
+	app := s.box.ConfidentialApplication()
+	s.write("secret.txt", app.Secret+"\n")
+	s.configure(append([]string{"client_id: fdsdemo", "client_id: " + app.ID + "\n  client_secret_file: secret.txt"}, replace...)...)
+}
+
 func (s *setup) write(name, text string) string {
 	s.t.Helper()
 	path := filepath.Join(s.folder, filepath.FromSlash(name))

@@ -18,10 +18,7 @@ import (
 // and finds nothing.
 func TestAnApplicationThatRunsItsBrokerPassesTheCheckInFull(t *testing.T) {
 	s := newSetup(t)
-	app := s.box.ConfidentialApplication()
-	s.write("secret.txt", app.Secret+"\n")
-	confidential := "client_id: " + app.ID + "\n  client_secret_file: secret.txt"
-	s.configure("client_id: fdsdemo", confidential)
+	s.confidential()
 	s.device(s.north, `{"device_id":"d1","generic":{"device_type":"dispenser"}}`)
 	s.device(s.south, `{"device_id":"d2","generic":{"device_type":"dispenser"}}`)
 	s.signIn(s.north)
@@ -34,7 +31,7 @@ func TestAnApplicationThatRunsItsBrokerPassesTheCheckInFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.write("both.pem", string(s.box.CAPEM())+string(brokers))
-	s.configure("client_id: fdsdemo", confidential, "ca_file: ca.pem", "ca_file: both.pem",
+	s.confidential("ca_file: ca.pem", "ca_file: both.pem",
 		s.box.BrokerURL(), fmt.Sprintf("mqtts://127.0.0.1:%d", port), "certificates: owners/", "certificates: broker/owners/")
 	broker := realtest.MosquittoFrom(t, folder)
 	publisher, err := os.ReadFile(filepath.Join(folder, "providers", "soap-inc-2.pem"))
@@ -59,7 +56,7 @@ func TestAnApplicationThatRunsItsBrokerPassesTheCheckInFull(t *testing.T) {
 	watch.wait().expect(statusDone)
 
 	s.box.SetTokenLifetimes(time.Millisecond, time.Hour)
-	expired, err := s.box.IssueTokens(app.ID, s.north)
+	expired, err := s.box.IssueTokens(s.box.ConfidentialApplication().ID, s.north)
 	if err != nil {
 		t.Fatal(err)
 	}

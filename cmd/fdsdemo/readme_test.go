@@ -236,6 +236,10 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 				p.wait().expect(statusDone)
 			case "broker-config":
 				s.run(append(args, "--host", "localhost", "--passphrase-file", s.write("pass.txt", "for tests only\n"))...).expect(statusDone)
+			case "check": // of an application that keeps to W4
+				s.confidential()
+				s.run(args...).expect(statusDone)
+				s.configure()
 			case "watch":
 				p := s.start(args...)
 				p.await(p.err, "Connected: ")
