@@ -72,23 +72,3 @@ func TestAttackABrokerThatSaysNothingIsLeftWithTheContext(t *testing.T) {
 	}
 	conn.Close(false)
 }
-
-func FuzzWhatABrokerSaysEndsInAnError(f *testing.F) {
-	f.Add([]byte{0x20, 3, 0, 0, 0, 0x30, 4, 0, 1, 'x', 0})
-	f.Add([]byte{0x90, 4, 0, 1, 0, 0, 0xe0, 2, 0x8e, 0})
-	f.Fuzz(func(t *testing.T, says []byte) {
-		from := &reader{from: bytes.NewReader(says), left: maxBytes}
-		for {
-			packet, err := from.next()
-			if err != nil {
-				return
-			}
-			if packet == nil {
-				t.Fatal("neither a packet nor an error")
-			}
-			if m, ok := packet.(*Message); ok && len(m.Topic)+len(m.Payload) > len(says) {
-				t.Fatalf("a message of %d bytes out of %d", len(m.Topic)+len(m.Payload), len(says))
-			}
-		}
-	})
-}

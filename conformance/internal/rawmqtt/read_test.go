@@ -100,8 +100,8 @@ func TestAReasonCodeHasItsName(t *testing.T) {
 	}
 }
 
-// FuzzReader feeds what a broker may send to the reader, until it refuses.
-func FuzzReader(f *testing.F) {
+// FuzzWhatABrokerSaysEndsInAnError feeds the reader until it refuses.
+func FuzzWhatABrokerSaysEndsInAnError(f *testing.F) {
 	for _, packet := range []packets.Packet{
 		&packets.Connack{Properties: &packets.Properties{ReasonString: "no", AssignedClientID: "x"}, ReasonCode: 0x87},
 		&packets.Suback{PacketID: 1, Reasons: []byte{0, 0x87}, Properties: &packets.Properties{ReasonString: "no"}},
@@ -113,6 +113,7 @@ func FuzzReader(f *testing.F) {
 	} {
 		f.Add(encoded(f, packet))
 	}
+	f.Add([]byte{0x20, 3, 0, 0, 0, 0x30, 4, 0, 1, 'x', 0})
 	f.Add([]byte("\x20\x02\x00\x00"))
 	f.Add([]byte("\xe0\x00"))
 	f.Add([]byte("\x30\n0000000000"))
