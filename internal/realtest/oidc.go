@@ -63,9 +63,9 @@ type OIDCClient struct {
 	Certificate Certificate
 }
 
-// OIDC is a running oidc-provider, a certified OpenID provider. It demands PKCE with S256 and rotates
-// refresh tokens, unless the options say otherwise, and answers the second use of one with invalid_grant and the end of the whole
-// grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization response, revocation,
+// OIDC is a running oidc-provider, a certified OpenID provider. Unless the options say otherwise it
+// demands PKCE with S256, rotates refresh tokens, and answers the second use of one with
+// invalid_grant and the end of the whole grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization response, revocation,
 // pushed authorization requests and the device grant. A refresh token is issued for the scope
 // offline_access with prompt=consent.
 type OIDC struct {
