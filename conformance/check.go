@@ -103,7 +103,7 @@ func (r *run) try(ctx context.Context, c *check) Result {
 			limit = personTimeout
 		}
 		checkCtx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
-		c.probe(r, checkCtx, t)
+		c.contained(checkCtx, r, t)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -129,6 +129,18 @@ func (r *run) try(ctx context.Context, c *check) Result {
 		result.Evidence = append(result.Evidence, Evidence{r.shown(e.Tried), r.shown(e.Saw)})
 	}
 	return result
+}
+
+// contained calls the probe. One that panics, as the application's own functions may, has not
+// reached its subject.
+func (c *check) contained(ctx context.Context, r *run, t *trial) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.outcome = Error
+			t.why = fmt.Sprintf("the check panicked: %v", p)
+		}
+	}()
+	c.probe(r, ctx, t)
 }
 
 // missing returns why a check cannot be tried, or "".

@@ -80,6 +80,16 @@ func TestTheGravestOutcomeIsTheChecks(t *testing.T) {
 	}
 }
 
+func TestACheckThatPanicsIsAnErrorAndEndsNoRun(t *testing.T) {
+	got := tried(t, Pass, func(t *trial) {
+		t.pass()
+		panic("the key of hunter2hunter2 is gone")
+	})
+	if got.Outcome != Error || got.Why != "the check panicked: the key of [redacted] is gone" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAttackNoTextOfAResultHasASecretOrWhatATerminalObeys(t *testing.T) {
 	got := tried(t, Pass, func(t *trial) {
 		t.saw("with hunter2hunter2", "%s", "\x1b]0;hunter2hunter2\a\r\nINFO fine \u202e \u0085"+strings.Repeat("é", 400))

@@ -15,6 +15,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/proxy"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -143,6 +144,11 @@ func (r *run) probePorts(ctx context.Context, t *trial) {
 		conn, err := r.dial(ctx, s.address())
 		if err != nil {
 			t.saw(tried, "%v", tlspolicy.Shown(err))
+			if errors.As(err, new(*proxy.Error)) {
+				t.remedy = "Set the proxy right, or take it out of the way: HTTPS_PROXY, ALL_PROXY and NO_PROXY in the environment, and for the broker push.Settings.Proxy."
+				t.fail("the %s cannot be reached at %s, by the %v", s.what, s.address(), tlspolicy.Shown(err))
+				continue
+			}
 			t.fail("the %s cannot be reached at %s: %s", s.what, s.address(), tlspolicy.Explain(err))
 			continue
 		}

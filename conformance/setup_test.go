@@ -96,6 +96,21 @@ func TestOneServerThatIsGoneDoesNotEndTheRun(t *testing.T) {
 	}
 }
 
+func TestAProxyInTheWayThatIsGoneIsNamedAndNotTheServer(t *testing.T) {
+	s := newSite(t, fdstest.Options{})
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	s.config.Client.Push.Proxy = "http://someone:hunter2@" + closed.Addr().String()
+	report := checkSetup(t, s.config)
+	one := result(t, report, "setup-ports")
+	if one.Outcome != conformance.Fail || !strings.Contains(one.Why, "by the proxy "+closed.Addr().String()+": it cannot be reached") || !strings.Contains(one.Remedy, "push.Settings.Proxy") || strings.Contains(fmt.Sprint(one), "hunter2") {
+		t.Errorf("%+v", one)
+	}
+}
+
 func TestAClockThatIsWrongIsTold(t *testing.T) {
 	s := newSite(t, fdstest.Options{})
 	for _, c := range []struct {
