@@ -136,8 +136,7 @@ func (r *run) try(ctx context.Context, c *check) Result {
 func (c *check) contained(ctx context.Context, r *run, t *trial) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.outcome = Error
-			t.why = fmt.Sprintf("the check panicked: %v", p)
+			t.error("the check panicked: %v", p)
 		}
 	}()
 	c.probe(r, ctx, t)
