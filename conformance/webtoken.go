@@ -112,7 +112,7 @@ const opaqueTokens = "the access tokens are no JWTs, so that nothing but the ser
 
 func alteredTokens(p *jwtParts) ([]forgery, string, error) {
 	if p.opaque != "" {
-		return []forgery{{"with the last letters of the token altered", alter(p.opaque)}}, "", nil
+		return []forgery{{"with the first letters of the token altered", alter(p.opaque)}}, "", nil
 	}
 	claims := copied(p.claims)
 	claims["conformance"] = "altered"
