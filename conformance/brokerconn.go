@@ -331,12 +331,9 @@ func (r *run) publisher(ctx context.Context, t *trial) (c *brokerConn, ok bool) 
 }
 
 func (r *run) connectPublisher(ctx context.Context) (*brokerConn, error) {
-	certificate, err := r.config.Publisher(ctx)
+	certificate, err := usableCertificate(r.config.Publisher(ctx))
 	if err != nil {
 		return nil, err
-	}
-	if certificate == nil || len(certificate.Certificate) == 0 {
-		return nil, errors.New("Config.Publisher returned no certificate")
 	}
 	leaf, err := leafOf(certificate)
 	if err != nil {

@@ -46,8 +46,15 @@ type trial struct {
 	stops    bool   // nothing else can work
 }
 
+// mostEvidence bounds what a Result shows: the other side decides how much there is to tell.
+const mostEvidence = 100
+
 // saw notes what was tried and what came back.
 func (t *trial) saw(tried, format string, args ...any) {
+	if len(t.evidence) == mostEvidence {
+		t.evidence[mostEvidence-1] = Evidence{"look further", "there is more, which is left out"}
+		return
+	}
 	t.evidence = append(t.evidence, Evidence{tried, fmt.Sprintf(format, args...)})
 }
 
@@ -104,10 +111,13 @@ func (r *run) try(ctx context.Context, c *check) Result {
 		}
 		checkCtx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 		c.contained(checkCtx, r, t)
+		late := checkCtx.Err() != nil
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			t.end(Error, "the run was ended")
+		case late: // what was not tried any more may be what fails
+			t.end(Error, errTimeout.Error())
 		case t.outcome == "":
 			t.end(Error, "the check came to no end")
 		}

@@ -2,11 +2,14 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 func TestEveryCheckIsARowAndEveryNegativeOneHasAControlAboveIt(t *testing.T) {
@@ -142,5 +145,67 @@ func TestTheProxyOfPushIsForTheBrokerAlone(t *testing.T) {
 	}
 	if through, err := r.proxyTo("api.example.com:443"); err != nil || through != nil {
 		t.Errorf("to the Web API: %v, %v", through, err)
+	}
+}
+
+func TestACheckThatTookTooLongHasNotPassed(t *testing.T) {
+	r := &run{results: make(map[string]*Result)}
+	r.config.CheckTimeout = time.Nanosecond
+	got := r.try(t.Context(), &check{id: "one", probe: func(_ *run, ctx context.Context, t *trial) {
+		t.pass() // the first of several things, after which there was no time
+		<-ctx.Done()
+	}})
+	if got.Outcome != Error || got.Why != errTimeout.Error() {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestARunThatIsEndedCountsWhatItDidNotTry(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	row := func(id string) *check {
+		return &check{id: id, requirement: "W1", probe: func(_ *run, _ context.Context, t *trial) { t.pass() }}
+	}
+	var config Config
+	config.Client.Provider.Issuer, config.Client.Application.ClientID = "https://auth.example.com", "app"
+	config.Client.Store = tokenstore.OpenMemory()
+	config.OnResult = func(Result) { cancel() } // between two checks
+	report, err := runChecks(ctx, config, []*check{row("W1-a"), row("W1-b"), row("W1-c")})
+	if err == nil || report.OK(false) || report.Stopped == "" || !strings.HasPrefix(report.Headline(), "tested 1 of 3:") {
+		t.Errorf("%v, %q, stopped: %q", err, report.Headline(), report.Stopped)
+	}
+}
+
+func TestTheOtherSideDoesNotDecideHowLongAReportIs(t *testing.T) {
+	got := tried(t, Pass, func(t *trial) {
+		for range 10_000 {
+			t.saw("read a member", "it is odd")
+		}
+		t.pass()
+	})
+	if len(got.Evidence) != mostEvidence || !strings.Contains(got.Evidence[mostEvidence-1].Saw, "left out") {
+		t.Errorf("%d, the last %+v", len(got.Evidence), got.Evidence[len(got.Evidence)-1])
+	}
+}
+
+func TestAttackACertificateWithNothingInItHurtsNobody(t *testing.T) {
+	for _, none := range []*tls.Certificate{nil, {}} {
+		if _, err := usableCertificate(none, nil); err == nil {
+			t.Errorf("%v is taken", none)
+		}
+	}
+}
+
+func TestNamesThatTheProxyResolvesKeepARunGoing(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	r := new(run)
+	r.config.Client.Provider.Issuer = "https://auth.invalid"
+	r.config.Client.Provider.BrokerURL, r.config.Client.Push.Proxy = "mqtts://broker.invalid", "http://proxy.example.com:3128"
+	judged := new(trial)
+	r.probeNames(t.Context(), judged)
+	if judged.outcome != Fail || judged.stops {
+		t.Errorf("%+v", judged)
 	}
 }

@@ -32,6 +32,14 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		all.Errors += suite.Errors
 		all.Skipped += suite.Skipped
 	}
+	if r.Stopped != "" {
+		stopped := junitCase{Name: "the run comes to its end", Class: "fds.run", Error: &junitCause{Message: r.Stopped}}
+		all.Suites = append(all.Suites, junitSuite{
+			Name: "run", Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05"), Tests: 1, Errors: 1, Cases: []junitCase{stopped},
+		})
+		all.Tests++
+		all.Errors++
+	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

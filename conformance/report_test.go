@@ -105,6 +105,19 @@ func TestJUnitHasAFailureAnErrorAndTwoSkipped(t *testing.T) {
 	}
 }
 
+func TestJUnitHasAnErrorForARunThatStopped(t *testing.T) {
+	var b bytes.Buffer
+	r := &conformance.Report{Stopped: "the run was ended", Results: []conformance.Result{{ID: "W2-a", Requirement: "W2", Outcome: conformance.Pass}}}
+	if err := r.WriteJUnit(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`tests="2" failures="0" errors="1"`, `<error message="the run was ended">`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s is not in %s", want, b.String())
+		}
+	}
+}
+
 func TestAttackThePageStandsAloneAndShowsAttackersTextAsText(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample().WriteHTML(&b); err != nil {

@@ -71,15 +71,15 @@ func runChecks(ctx context.Context, config Config, checks []*check) (*Report, er
 		result := r.try(ctx, c)
 		r.results[c.id] = &result
 		report.Results = append(report.Results, result)
-		report.Stopped = r.stopped
 		if tell {
 			config.OnResult(result)
 		}
-		if ctx.Err() != nil {
-			return report, context.Cause(ctx)
+		if ctx.Err() != nil && r.stopped == "" && len(report.Results) < len(checks) {
+			r.stopped = "the run was ended before it was over"
 		}
+		report.Stopped = r.stopped
 	}
-	return report, nil
+	return report, context.Cause(ctx)
 }
 
 // checks are the rows of a report, in the order in which they run.
@@ -145,7 +145,15 @@ func (r *run) certificate(ctx context.Context, owner fds.OwnerKey) (*tls.Certifi
 	if r.config.Client.Certificates == nil {
 		return nil, fmt.Errorf("%w: the configuration names no certificates", fds.ErrNoCertificate)
 	}
-	return r.config.Client.Certificates(ctx, owner)
+	return usableCertificate(r.config.Client.Certificates(ctx, owner))
+}
+
+// usableCertificate makes an error of a certificate that is none.
+func usableCertificate(certificate *tls.Certificate, err error) (*tls.Certificate, error) {
+	if err == nil && (certificate == nil || len(certificate.Certificate) == 0) {
+		return nil, errors.New("the configuration returned a certificate with nothing in it")
+	}
+	return certificate, err
 }
 
 // token returns the owner's access token, which no Result will show.

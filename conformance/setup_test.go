@@ -191,3 +191,12 @@ func TestACertificateThatWillNotDoIsTold(t *testing.T) {
 		expect(t, checkSetup(t, s.config), "setup-certificate", c.outcome, c.says)
 	}
 }
+
+func TestASpareOwnerThatIsNamedTwiceIsOne(t *testing.T) {
+	s := newBrokerSite(t)
+	s.config.SpareOwners[1] = s.config.SpareOwners[0]
+	report := check(t, s.config)
+	expect(t, report, "M3-at-once", conformance.NotTestable, "it takes 2 spare owners who have signed in, and there are 1")
+	expect(t, report, "M4-theft", conformance.NotTestable, "it takes 2 spare owners")
+	expect(t, report, "M4-own-client-id", conformance.Pass, "")
+}

@@ -125,7 +125,7 @@ func (r *run) transport(ctx context.Context) (*http.Transport, error) {
 		return nil, err
 	}
 	if source := r.config.Client.Application.Certificate; source != nil {
-		certificate, err := source(ctx)
+		certificate, err := usableCertificate(source(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("Application.Certificate: %w", err)
 		}
