@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -207,5 +208,21 @@ func TestNamesThatTheProxyResolvesKeepARunGoing(t *testing.T) {
 	r.probeNames(t.Context(), judged)
 	if judged.outcome != Fail || judged.stops {
 		t.Errorf("%+v", judged)
+	}
+}
+
+func TestOnlyAnAnswerAboutTheGrantRefusesIt(t *testing.T) {
+	for _, one := range []struct {
+		code   string
+		status int
+		want   bool
+	}{
+		{"invalid_grant", 400, true}, {"bad_refresh_token", 400, true}, {"invalid_request", 400, true},
+		{"invalid_client", 401, false}, {"temporarily_unavailable", 400, false}, {"slow_down", 400, false}, {"use_dpop_nonce", 400, false},
+		{"invalid_grant", 429, false}, {"server_error", 500, false},
+	} {
+		if got := refusesGrant(&fdsclient.OAuthError{Endpoint: "token", Code: one.code, HTTPStatus: one.status}); got != one.want {
+			t.Errorf("%s with %d: %v", one.code, one.status, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -67,7 +68,7 @@ var (
 		"W5-api-foreign-token", "W5-api-expired-token", "W5-api-other-owner",
 		"API-unauthorized-object", "API-unknown-parameter", "API-repeated-parameter", "API-unknown-endpoint",
 	}
-	behindSignIn    = []string{"W8-signin-code-twice", "W8-signin-pkce-demanded", "W8-signin-redirect-exact"}
+	behindSignIn    = []string{"W8-signin-code-twice", "W8-signin-verifier", "W8-signin-pkce-demanded", "W8-signin-redirect-exact"}
 	behindRenewal   = []string{"W10-auth-rotation", "W10-auth-refresh-reuse"}
 	behindRightName = []string{"W4-auth-wrong-credentials", "W4-auth-no-credentials"}
 )
@@ -137,6 +138,18 @@ func claimsOf(token string) map[string]any {
 	data, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 	_ = json.Unmarshal(data, &claims)
 	return claims
+}
+
+// programsKeptOut puts something before the authorization endpoint that lets browsers through alone.
+func programsKeptOut(_ *testing.T, s *site) {
+	guard := fdstest.Answer(fdstest.AuthorizationEndpoint, http.StatusForbidden, "text/html", "<p>Are you a person?</p>")
+	off := s.box.Inject(guard)
+	approve := s.config.SignIn.OpenBrowser
+	s.config.SignIn.OpenBrowser = func(ctx context.Context, address string) error {
+		off()
+		defer func() { off = s.box.Inject(guard) }()
+		return approve(ctx, address)
+	}
 }
 
 var webTruth = []weakness{
@@ -229,6 +242,23 @@ var webTruth = []weakness{
 	{name: "the implicit grant is offered", make: faults(fdstest.MetadataMember("response_types_supported", []string{"code", "token"})), rows: rows{"W8-auth-no-unsafe-grants": fail}},
 	{name: "the password grant is offered", make: faults(fdstest.MetadataMember("grant_types_supported", []string{"authorization_code", "refresh_token", "password"})), rows: rows{"W8-auth-no-unsafe-grants": fail}},
 	{name: "PKCE is not demanded", make: faults(fdstest.WithoutPKCE()), rows: rows{"W8-signin-pkce-demanded": fail}},
+	{name: "the code_verifier is not looked at", make: faults(fdstest.AnyVerifier()), rows: rows{"W8-signin-verifier": fail}},
+	{name: "programs are kept from the authorization endpoint", make: programsKeptOut, rows: rows{"W8-signin-redirect-exact": untestable}},
+	{name: "programs are kept out, and PKCE is not demanded", make: func(t *testing.T, s *site) {
+		faults(fdstest.WithoutPKCE(), fdstest.AnyRedirectURI())(t, s)
+		programsKeptOut(t, s)
+	}, rows: all(fail, "W8-signin-pkce-demanded", "W8-signin-redirect-exact")},
+	{name: "PKCE is not demanded, and the person says no then", make: func(t *testing.T, s *site) {
+		faults(fdstest.WithoutPKCE())(t, s)
+		sentAway := 0
+		approve := s.config.SignIn.OpenBrowser
+		s.config.SignIn.OpenBrowser = func(ctx context.Context, address string) error {
+			if sentAway++; sentAway <= 2 { // the ordinary sign-in, and that of another code_verifier
+				return approve(ctx, address)
+			}
+			return s.box.Deny(ctx, address)
+		}
+	}, rows: rows{"W8-signin-pkce-demanded": untestable}},
 	{name: "the browser is sent anywhere", make: faults(fdstest.AnyRedirectURI()), rows: rows{"W8-signin-redirect-exact": fail}},
 	{name: "a code serves twice", make: faults(fdstest.CodesServeTwice()), rows: rows{"W8-signin-code-twice": fail}},
 	{name: "nobody is at the browser", make: func(_ *testing.T, s *site) { s.config.SignIn = nil }, rows: rows{"W8-signin-ordinary": untestable}.and(all(untestable, behindSignIn...))},

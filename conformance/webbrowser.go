@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,6 +196,15 @@ func readPasted(ctx context.Context, options *fdsclient.SignInOptions, redirectU
 	}
 }
 
+// saysNothing reports whether an error of OAuth is not about the request, but about the person, or
+// the server's state.
+func saysNothing(code string) bool {
+	return slices.Contains([]string{
+		"access_denied", "login_required", "interaction_required", "consent_required", "account_selection_required",
+		"server_error", "temporarily_unavailable", "slow_down",
+	}, code)
+}
+
 // knocked is what the authorization endpoint said to a request before anybody signs in.
 type knocked struct {
 	refused  bool // for good: by an error to the application, or by a page that is one
@@ -234,7 +244,8 @@ func (r *run) knock(ctx context.Context, request *codeRequest) knocked {
 		jar.SetCookies(at, (&http.Response{Header: a.header}).Cookies())
 		if a.status < 300 || a.status >= 400 {
 			k := knocked{saw: fmt.Sprintf("HTTP %d, a page of %d bytes", a.status, len(a.body)), refused: a.status >= 400 && a.status < 500}
-			if a.status >= 500 {
+			if a.status >= 500 || a.status == http.StatusTooManyRequests {
+				k.refused = false
 				k.failed = fmt.Errorf("the authorization endpoint answers HTTP %d", a.status)
 			}
 			return k
@@ -247,7 +258,7 @@ func (r *run) knock(ctx context.Context, request *codeRequest) knocked {
 			q := next.Query()
 			r.secret(q.Get("code"))
 			k := knocked{toTarget: true, code: q.Get("code") != ""}
-			k.refused = !k.code && q.Get("error") != ""
+			k.refused = !k.code && q.Get("error") != "" && !saysNothing(q.Get("error"))
 			k.saw = fmt.Sprintf("HTTP %d to redirect_uri with error %q", a.status, cut(r.redacted(q.Get("error"))))
 			if k.code {
 				k.saw = fmt.Sprintf("HTTP %d to redirect_uri with a code", a.status)

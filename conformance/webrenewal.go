@@ -255,7 +255,7 @@ func taken(t *trial, tried string, _ tokenstore.Grant, err error) bool {
 	errors.As(err, &refused)
 	t.saw(tried, "%v", said(refused, err))
 	switch {
-	case refused != nil && (refused.Is(fds.ErrSignInRequired) || refused.HTTPStatus == 400 || refused.HTTPStatus == 401):
+	case refused != nil && (refused.Is(fds.ErrSignInRequired) || refusesGrant(refused)):
 		t.pass()
 	default:
 		t.error("the token endpoint did not say whether it takes the token: %v", err)

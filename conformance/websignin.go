@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -36,6 +40,13 @@ func signInChecks() []*check {
 			remedy:     "Refuse a code that was used, and revoke what it brought (RFC 6749 section 4.1.2).",
 			weaknesses: []string{"CWE-294", "API2:2023"},
 			probe:      (*run).probeCodeTwice,
+		},
+		{
+			id: "W8-signin-verifier", requirement: requirement, duty: OfAuthorizationServer, needs: []need{needPerson, needAuthorization}, controls: []string{control}, negative: true, person: true,
+			rule:       "An authorization code is taken with the code_verifier of its own sign-in alone.",
+			remedy:     "Compare the code_verifier with the code_challenge of the authorization request (RFC 7636 section 4.6).",
+			weaknesses: []string{"CWE-287", "API2:2023"},
+			probe:      (*run).probeVerifier,
 		},
 		{
 			id: "W8-signin-pkce-demanded", requirement: requirement, duty: OfAuthorizationServer, needs: []need{needPerson, needAuthorization}, controls: []string{control}, negative: true, person: true,
@@ -188,6 +199,10 @@ func (r *run) probeCodeTwice(ctx context.Context, t *trial) {
 		return
 	}
 	t.saw(tried, "%v", err)
+	if !refusesGrant(refused) {
+		t.error("the token endpoint did not say whether it takes the code again: %v", err)
+		return
+	}
 	t.pass()
 	if token, err := s.owners[0].Token(ctx); err == nil && token.Type() == "Bearer" && r.web.collection != "" {
 		a, err := r.askWith(ctx, token.Reveal())
@@ -200,6 +215,54 @@ func (r *run) probeCodeTwice(ctx context.Context, t *trial) {
 	}
 }
 
+// refusesGrant reports whether an error of the token endpoint is about the code or the refresh
+// token, and not about who sent it or the server's state.
+func refusesGrant(e *fdsclient.OAuthError) bool {
+	return (e.HTTPStatus == http.StatusBadRequest || e.HTTPStatus == http.StatusUnauthorized || e.HTTPStatus == http.StatusForbidden) && !saysNothing(e.Code) &&
+		!slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof"}, e.Code)
+}
+
+// probeVerifier signs in once more, and uses the code with another sign-in's code_verifier.
+func (r *run) probeVerifier(ctx context.Context, t *trial) {
+	request, listener, err := r.newCodeRequest(ctx, "")
+	if !usable(t, err) {
+		return
+	}
+	callback, err := r.browse(ctx, listener, request.address())
+	if err != nil {
+		t.saw("send the person to the authorization endpoint", "%v", err)
+		t.error("the person did not come back: %v", err)
+		return
+	}
+	request.verifier = oauth2.GenerateVerifier()
+	r.secret(request.verifier)
+	attempt, err := request.attempt()
+	if err != nil {
+		t.error("%v", err)
+		return
+	}
+	client, err := r.memoryClient(ctx)
+	if err != nil {
+		t.error("%v", err)
+		return
+	}
+	owners, err := client.FinishSignIn(ctx, attempt, callback.String())
+	tried := "use an authorization code with a code_verifier that is not its own"
+	var refused *fdsclient.OAuthError
+	switch {
+	case err == nil:
+		r.web.signIn.owners = append(r.web.signIn.owners, owners...)
+		t.saw(tried, "tokens")
+		t.fail("the token endpoint does not verify the code_verifier: a code that was stolen serves the thief")
+	case errors.As(err, &refused) && refused.Endpoint == "token" && refusesGrant(refused):
+		t.saw(tried, "%v", err)
+		t.pass()
+	default:
+		t.saw(tried, "%v", err)
+		t.error("the token endpoint did not say whether it takes the code: %v", err)
+	}
+}
+
 // personWait is how long is waited for a person who may see an error page at the browser.
 var personWait = 3 * time.Minute
 
@@ -209,6 +272,8 @@ func (r *run) probePKCE(ctx context.Context, t *trial) {
 		return
 	}
 	defer func() { _ = listener.Close() }() // browse may not have come to it
+	ordinary := r.knock(ctx, request)
+	t.saw("ask for a code as the SDK does", "%s", ordinary.saw)
 	request.query.Del("code_challenge")
 	request.query.Del("code_challenge_method")
 	tried := "ask for a code without code_challenge"
@@ -218,7 +283,7 @@ func (r *run) probePKCE(ctx context.Context, t *trial) {
 	case knocked.failed != nil:
 		t.error("%v", knocked.failed)
 		return
-	case knocked.refused:
+	case knocked.refused && !ordinary.refused && ordinary.failed == nil: // and not whatever a program asks
 		t.pass()
 		return
 	case knocked.code:
@@ -236,6 +301,9 @@ func (r *run) probePKCE(ctx context.Context, t *trial) {
 	case callback.Query().Get("code") != "":
 		t.saw(tried, "a code")
 		t.fail("the authorization endpoint issues a code without PKCE")
+	case saysNothing(callback.Query().Get("error")):
+		t.saw(tried, "error %q", cut(r.redacted(callback.Query().Get("error"))))
+		t.untestable("the person came back without a code, and not for want of PKCE: check again, and have the person sign in and agree")
 	default:
 		t.saw(tried, "error %q", cut(r.redacted(callback.Query().Get("error"))))
 		t.pass()
@@ -255,6 +323,13 @@ func (r *run) probeRedirect(ctx context.Context, t *trial) {
 		t.error("%v", err)
 		return
 	}
+	request.query.Set("redirect_uri", registered)
+	ordinary := r.knock(ctx, request)
+	t.saw("ask for a code with the registered redirect_uri", "%s", ordinary.saw)
+	if ordinary.failed != nil {
+		t.error("%v", ordinary.failed)
+		return
+	}
 	for _, one := range []struct{ what, uri string }{
 		{"another host", "https://conformance.invalid" + parsed.Path},
 		{"the registered one as the user name of another host", "http://" + parsed.Host + "@conformance.invalid" + parsed.Path},
@@ -270,10 +345,10 @@ func (r *run) probeRedirect(ctx context.Context, t *trial) {
 			t.error("%v", knocked.failed)
 		case knocked.toTarget:
 			t.fail("the browser is sent to an unregistered redirect URI: %s", one.what)
-		case knocked.refused:
+		case knocked.refused && !ordinary.refused:
 			t.pass()
-		case one.uri != below:
-			// Nobody can come back from there: what follows decides.
+		case one.uri != below: // from where nobody can come back
+			t.untestable("the authorization endpoint answers to a program as if the redirect URI were registered (%s): if it shows an error to a person who signs in, the rule holds", one.what)
 		default:
 			waiting, cancel := context.WithTimeout(ctx, personWait)
 			_, err := r.browse(waiting, listener, request.address())

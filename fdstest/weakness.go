@@ -251,6 +251,12 @@ func WithoutPKCE() Fault {
 	return inAuthority("WithoutPKCE", func(take func() bool) authority.Hooks { return authority.Hooks{NoChallenge: take} })
 }
 
+// AnyVerifier has the authorization server demand a code_challenge, and not look at whether the
+// code_verifier is the one that it was made from.
+func AnyVerifier() Fault {
+	return inAuthority("AnyVerifier", func(take func() bool) authority.Hooks { return authority.Hooks{AnyVerifier: take} })
+}
+
 // AnyRedirectURI has the authorization server send the browser to whatever redirect_uri says.
 func AnyRedirectURI() Fault {
 	return inAuthority("AnyRedirectURI", func(take func() bool) authority.Hooks { return authority.Hooks{AnyRedirect: take} })

@@ -49,6 +49,8 @@ type Hooks struct {
 	AnyCredentials func() bool
 	// NoChallenge says that an authorization request needs no code_challenge.
 	NoChallenge func() bool
+	// AnyVerifier says that a code is taken with whatever code_verifier.
+	AnyVerifier func() bool
 	// AnyRedirect says that a redirect URI is taken that is not registered.
 	AnyRedirect func() bool
 	// ReuseCode says that a code serves that was used before.

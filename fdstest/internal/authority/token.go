@@ -85,6 +85,7 @@ func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError)
 		}
 	}
 	again := s.hooks.any(func(h *Hooks) func() bool { return h.ReuseCode })
+	anyVerifier := s.hooks.any(func(h *Hooks) func() bool { return h.AnyVerifier })
 	s.mu.Lock()
 	s.sweep(now)
 	code, known := s.codes[digestOf(form.get("code"))]
@@ -102,7 +103,7 @@ func (s *Server) exchangeCode(req tokenRequest) (map[string]any, *protocolError)
 		failure = invalidGrant("the grant was revoked: " + code.grant.revokedBy)
 	case code.redirectURI != form.get("redirect_uri"):
 		failure = invalidGrant("redirect_uri differs from that of the authorization request")
-	case code.challenge != "" && !provesChallenge(form.get("code_verifier"), code.challenge):
+	case code.challenge != "" && !anyVerifier && !provesChallenge(form.get("code_verifier"), code.challenge):
 		failure = invalidGrant("code_verifier does not match the code_challenge")
 	case code.keyDigest != "" && code.keyDigest != req.bound.key:
 		failure = invalidGrant("the authorization request named another key in dpop_jkt than that of the DPoP proof")
