@@ -226,3 +226,15 @@ func TestOnlyAnAnswerAboutTheGrantRefusesIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAForgedTokenHasTheAlgorithmOfTheRealOne(t *testing.T) {
+	for _, algorithm := range []string{"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"} {
+		token, err := signed(map[string]any{"alg": algorithm, "kid": "one"}, map[string]any{"sub": "x"}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parts, ok := splitJWT(token); !ok || parts.header["alg"] != algorithm || parts.header["kid"] != "one" {
+			t.Errorf("%s: %+v", algorithm, parts)
+		}
+	}
+}

@@ -2,17 +2,23 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"maps"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fds-sdk/fds-go/conformance"
 	"github.com/fds-sdk/fds-go/fds"
@@ -64,7 +70,7 @@ func (r rows) and(others ...rows) rows {
 // What depends on one control, and is an error without it.
 var (
 	behindAPI = []string{
-		"W3-api-without-token", "W9-api-query-token", "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token",
+		"W3-api-without-token", "W9-api-query-token", "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token", "W5-api-confused-key-token",
 		"W5-api-foreign-token", "W5-api-expired-token", "W5-api-other-owner",
 		"API-unauthorized-object", "API-unknown-parameter", "API-repeated-parameter", "API-unknown-endpoint",
 	}
@@ -140,6 +146,54 @@ func claimsOf(token string) map[string]any {
 	return claims
 }
 
+// shutsOut has the Web API answer 403 to everything from a token that is not good to the end of
+// the check.
+func shutsOut(_ *testing.T, s *site) {
+	var out atomic.Bool
+	s.config.OnResult = func(conformance.Result) { out.Store(false) }
+	s.box.Inject(fdstest.LooseAuthorization(func(r *http.Request) []fdstest.Owner {
+		token, has := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if has && (token == s.config.ExpiredToken.Reveal() || !slices.Contains(s.box.Secrets(), token)) {
+			out.Store(true)
+		}
+		return nil
+	}))
+	s.box.Inject(fdstest.RewriteAnswer(fdstest.APIEndpoint, func(r *fdstest.Reply) {
+		if out.Load() {
+			r.Status, r.Body = http.StatusForbidden, nil
+		}
+	}))
+}
+
+// confusing has the Web API verify what says HS256 with its public key for the secret.
+func confusing(t *testing.T, s *site) {
+	way := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.box.RootCAs(), MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}}
+	answer, err := way.Get(s.box.Issuer() + "/keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var set jose.JSONWebKeySet
+	if err := json.NewDecoder(answer.Body).Decode(&set); err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(set.Keys[0].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	admitting(func(s *site, _ *http.Request, token string) bool {
+		parts := strings.Split(token, ".")
+		header, _ := base64.RawURLEncoding.DecodeString(parts[0])
+		if len(parts) != 3 || !strings.Contains(string(header), "HS256") {
+			return false
+		}
+		code := hmac.New(sha256.New, secret)
+		code.Write([]byte(parts[0] + "." + parts[1]))
+		return base64.RawURLEncoding.EncodeToString(code.Sum(nil)) == parts[2]
+	})(t, s)
+}
+
 // programsKeptOut puts something before the authorization endpoint that lets browsers through alone.
 func programsKeptOut(_ *testing.T, s *site) {
 	guard := fdstest.Answer(fdstest.AuthorizationEndpoint, http.StatusForbidden, "text/html", "<p>Are you a person?</p>")
@@ -195,6 +249,16 @@ var webTruth = []weakness{
 		return has
 	}), rows: rows{"W9-api-query-token": fail}},
 
+	{name: "the Web API is busy", make: faults(fdstest.TooManyRequests(fdstest.APIEndpoint, "3600")), rows: rows{"W3-api-with-token": failed}.and(all(failed, behindAPI...))},
+	{name: "the Web API shuts out for a while who has sent a bad token", make: shutsOut,
+		rows: all(failed, "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token", "W5-api-confused-key-token", "W5-api-foreign-token", "W5-api-expired-token")},
+	{name: "refusals have the data in their body", make: faults(fdstest.RewriteAnswer(fdstest.APIEndpoint, func(r *fdstest.Reply) {
+		if r.Status == http.StatusUnauthorized {
+			r.Body = []byte(`[{"device_id":"1"}]`)
+		}
+	})), rows: all(fail, "W3-api-without-token", "W9-api-query-token", "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token",
+		"W5-api-confused-key-token", "W5-api-foreign-token", "W5-api-expired-token", "API-unauthorized-object")},
+
 	// W4
 	{name: "the application's name will do", make: faults(fdstest.AnyCredentials()), rows: all(fail, behindRightName...)},
 
@@ -202,11 +266,12 @@ var webTruth = []weakness{
 	{name: "the Web API verifies no signature", make: admitting(func(s *site, _ *http.Request, token string) bool {
 		return named(s, token) && claimsOf(token)["iss"] == s.box.Issuer() && token != s.config.ExpiredToken.Reveal()
 	}),
-		rows: all(fail, "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token")},
+		rows: all(fail, "W5-api-altered-token", "W5-api-unsigned-token", "W5-api-foreign-key-token", "W5-api-confused-key-token")},
 	{name: "the Web API takes tokens without a signature", make: admitting(func(s *site, _ *http.Request, token string) bool {
 		return named(s, token) && strings.HasSuffix(token, ".")
 	}),
 		rows: rows{"W5-api-unsigned-token": fail}},
+	{name: "the Web API takes its key for the secret of an HMAC", make: confusing, rows: rows{"W5-api-confused-key-token": fail}},
 	{name: "the Web API takes tokens of every issuer", make: admitting(func(s *site, _ *http.Request, token string) bool {
 		return named(s, token) && claimsOf(token)["iss"] != s.box.Issuer()
 	}), rows: rows{"W5-api-foreign-token": fail}},
@@ -227,9 +292,9 @@ var webTruth = []weakness{
 		rows: rows{"W6-subscription-id-uuid": fail, "W8-signin-ordinary": fail, "W10-auth-renewal": failed}.and(all(failed, behindSignIn...), all(failed, behindRenewal...))},
 	{name: "the access token names nobody", options: fdstest.Options{SubscriptionIn: fdstest.InIDToken}, rows: rows{"W7-token-names-subscription": fail}},
 	{name: "the access token is opaque", options: fdstest.Options{OpaqueTokens: true},
-		rows: rows{"W7-token-names-subscription": untestable, "W5-api-unsigned-token": notApplicable, "W5-api-foreign-key-token": notApplicable}},
+		rows: rows{"W7-token-names-subscription": untestable, "W5-api-unsigned-token": notApplicable, "W5-api-foreign-key-token": notApplicable, "W5-api-confused-key-token": notApplicable}},
 	{name: "the access token is opaque and can be introspected", options: fdstest.Options{OpaqueTokens: true, Introspection: true},
-		rows: all(notApplicable, "W5-api-unsigned-token", "W5-api-foreign-key-token")},
+		rows: all(notApplicable, "W5-api-unsigned-token", "W5-api-foreign-key-token", "W5-api-confused-key-token")},
 
 	// W8
 	{name: "the code flow is not offered", make: faults(fdstest.MetadataMember("response_types_supported", []string{"id_token"})), rows: rows{"W8-auth-code-offered": fail}},
@@ -292,6 +357,8 @@ var webTruth = []weakness{
 	}), rows: rows{"API-repeated-parameter": fail}},
 	{name: "an unknown endpoint answers with data", make: faults(fdstest.Answer(fdstest.APIPath("conformance_unknown"), http.StatusOK, "application/json", "[]")),
 		rows: rows{"API-unknown-endpoint": fail}},
+	{name: "an unknown endpoint is answered once too often", make: faults(fdstest.Answer(fdstest.APIPath("conformance_unknown"), http.StatusTooManyRequests, "application/json", "{}")),
+		rows: rows{"API-unknown-endpoint": failed}},
 	{name: "an unknown endpoint is not implemented", make: faults(fdstest.Answer(fdstest.APIPath("conformance_unknown"), http.StatusOK, "application/json", `{"status":204,"message":"not_implemented"}`)), rows: rows{}},
 }
 

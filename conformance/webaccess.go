@@ -64,6 +64,10 @@ func (r *run) probeAccess(ctx context.Context, t *trial) {
 			t.error("the Web API does not answer: %v", tlspolicy.Shown(a.err))
 			return
 		}
+		if a.isBusy() {
+			t.error("the answer was HTTP %d, which says nothing about the request", a.status)
+			return
+		}
 		if a.status == http.StatusUnauthorized {
 			break
 		}
@@ -80,4 +84,18 @@ func (r *run) askNameless(ctx context.Context, t *trial, how, path string, heade
 	}
 	a := r.ask(ctx, way, http.MethodGet, r.apiURL(path), nil, header)
 	judgeRefusal(t, "ask for "+r.web.collection+" "+how, &a)
+	r.stillAnswers(ctx, t)
+}
+
+// stillAnswers asks once more with the owner's own token, where everything was refused: a server, or
+// what stands before it, that has had enough of a client refuses it everything.
+func (r *run) stillAnswers(ctx context.Context, t *trial) {
+	if t.outcome != Pass {
+		return
+	}
+	a := r.askOwner(ctx, r.web.collection)
+	if !a.isData() {
+		t.saw("ask for "+r.web.collection+" with the owner's token again", "%s", a.saw())
+		t.error("the Web API does not answer the owner's own token any more, so that the refusal means nothing")
+	}
 }

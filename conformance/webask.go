@@ -106,6 +106,13 @@ func (a *answer) isData() bool {
 	return !is || status >= 200 && status < 300 && status != http.StatusNoContent
 }
 
+// isList reports whether the body is a list of items, whatever the status says: a client need not
+// look at that, nor follow a redirect (CWE-698).
+func (a *answer) isList() bool {
+	var list []map[string]json.RawMessage
+	return json.Unmarshal(a.body, &list) == nil && len(list) > 0
+}
+
 // errorObject reads the error object of FDS, if the body is one.
 func (a *answer) errorObject() (status int, message string, is bool) {
 	var object struct {
@@ -119,6 +126,12 @@ func (a *answer) errorObject() (status int, message string, is bool) {
 	return int(number), *object.Message, err == nil
 }
 
+// isBusy reports whether a server answers that it is broken or busy, and so nothing about the
+// request.
+func (a *answer) isBusy() bool {
+	return a.status >= 500 && a.status != http.StatusNotImplemented || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout
+}
+
 // judgeRefusal judges a request that must not be answered with data. Only who asked for an
 // identity has judged the request: a server that is broken or busy says nothing.
 func judgeRefusal(t *trial, tried string, a *answer) {
@@ -126,9 +139,9 @@ func judgeRefusal(t *trial, tried string, a *answer) {
 	switch {
 	case a.status == 0:
 		t.error("no answer came: %v", tlspolicy.Shown(a.err))
-	case a.status >= 500, a.status == http.StatusTooManyRequests:
+	case a.isBusy():
 		t.error("the answer was HTTP %d, which says nothing about the request", a.status)
-	case a.isData():
+	case a.isData() || a.isList():
 		t.fail("it was answered with data (%s)", tried)
 	default:
 		t.pass()

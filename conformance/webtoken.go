@@ -3,8 +3,10 @@ package conformance
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -25,7 +27,7 @@ import (
 // tokenChecks are W5: the access token says whose data are read, and cannot be made or altered.
 func tokenChecks() []*check {
 	const requirement = "W5"
-	forged := func(what, rule string, forge func(*jwtParts) ([]forgery, string, error)) *check {
+	forged := func(what, rule string, forge func(*run, context.Context, *jwtParts) ([]forgery, string, error)) *check {
 		return &check{
 			id: requirement + "-api-" + what, requirement: requirement, duty: OfProvider,
 			needs: []need{needAPI, needOwner}, controls: []string{"W3-api-with-token"}, negative: true,
@@ -41,7 +43,7 @@ func tokenChecks() []*check {
 				if !isJWT {
 					parts = &jwtParts{opaque: token.Reveal()}
 				}
-				forgeries, why, err := forge(parts)
+				forgeries, why, err := forge(r, ctx, parts)
 				if err != nil {
 					t.error("%v", err)
 				}
@@ -51,6 +53,7 @@ func tokenChecks() []*check {
 				for _, one := range forgeries {
 					r.askAs(ctx, t, one)
 				}
+				r.stillAnswers(ctx, t)
 			},
 		}
 	}
@@ -58,6 +61,7 @@ func tokenChecks() []*check {
 		forged("altered-token", "The Web API refuses an access token whose signature, or whose letters, were altered.", alteredTokens),
 		forged("unsigned-token", "The Web API refuses an access token without a signature (alg none).", unsignedTokens),
 		forged("foreign-key-token", "The Web API refuses an access token with the owner's claims that another key has signed.", foreignKeyTokens),
+		forged("confused-key-token", "The Web API refuses an access token whose signature is an HMAC, by the authorization server's public key or by nothing for a secret.", confusedKeyTokens),
 		forged("foreign-token", "The Web API refuses an access token of another issuer, and one that nobody issued.", foreignTokens),
 		{
 			id: "W5-api-expired-token", requirement: requirement, duty: OfProvider, needs: []need{needAPI, needOwner}, controls: []string{"W3-api-with-token"}, negative: true,
@@ -110,7 +114,7 @@ type forgery struct{ what, token string }
 
 const opaqueTokens = "the access tokens are no JWTs, so that nothing but the server's own record makes one good"
 
-func alteredTokens(p *jwtParts) ([]forgery, string, error) {
+func alteredTokens(_ *run, _ context.Context, p *jwtParts) ([]forgery, string, error) {
 	if p.opaque != "" {
 		return []forgery{{"with the first letters of the token altered", alter(p.opaque)}}, "", nil
 	}
@@ -140,7 +144,7 @@ func alter(text string) string {
 	return string(letters)
 }
 
-func unsignedTokens(p *jwtParts) ([]forgery, string, error) {
+func unsignedTokens(_ *run, _ context.Context, p *jwtParts) ([]forgery, string, error) {
 	if p.opaque != "" {
 		return nil, opaqueTokens, nil
 	}
@@ -158,7 +162,7 @@ func unsignedTokens(p *jwtParts) ([]forgery, string, error) {
 	return forgeries, "", nil
 }
 
-func foreignKeyTokens(p *jwtParts) ([]forgery, string, error) {
+func foreignKeyTokens(_ *run, _ context.Context, p *jwtParts) ([]forgery, string, error) {
 	if p.opaque != "" {
 		return nil, opaqueTokens, nil
 	}
@@ -176,7 +180,7 @@ func foreignKeyTokens(p *jwtParts) ([]forgery, string, error) {
 	return forgeries, "", nil
 }
 
-func foreignTokens(p *jwtParts) ([]forgery, string, error) {
+func foreignTokens(_ *run, _ context.Context, p *jwtParts) ([]forgery, string, error) {
 	header, claims := map[string]any{"typ": "at+jwt"}, map[string]any{"sub": "conformance", "exp": time.Now().Add(time.Hour).Unix()}
 	if p.opaque == "" {
 		header, claims = copied(p.header), copied(p.claims)
@@ -189,9 +193,31 @@ func foreignTokens(p *jwtParts) ([]forgery, string, error) {
 	return []forgery{{"with a token of another issuer", token}, {"with a random text for a token", rand.Text()}}, "", nil
 }
 
-// signed returns a JWT that a new key has signed by ES256.
+// newKey makes a key for an algorithm, so that a server has no other reason to refuse what it signs;
+// for ES256 where the algorithm is none of keys.
+func newKey(algorithm string) (jose.SigningKey, error) {
+	one := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(algorithm)}
+	var err error
+	switch one.Algorithm {
+	case jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512:
+		one.Key, err = rsa.GenerateKey(rand.Reader, 2048)
+	case jose.ES384:
+		one.Key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case jose.ES512:
+		one.Key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case jose.EdDSA:
+		_, one.Key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		one.Algorithm = jose.ES256
+		one.Key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return one, err
+}
+
+// signed returns a JWT that a new key has signed, by the algorithm of the header.
 func signed(header, claims map[string]any, named bool) (string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	algorithm, _ := header["alg"].(string)
+	key, err := newKey(algorithm)
 	if err != nil {
 		return "", err
 	}
@@ -201,7 +227,7 @@ func signed(header, claims map[string]any, named bool) (string, error) {
 			options.WithHeader(jose.HeaderKey(name), text)
 		}
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, options)
+	signer, err := jose.NewSigner(key, options)
 	if err != nil {
 		return "", err
 	}
@@ -275,6 +301,7 @@ func (r *run) probeExpired(ctx context.Context, t *trial) {
 		}
 		t.saw("read the end of the token that was supplied", "it does not tell it: that its time is over is taken for true")
 		r.askAs(ctx, t, forgery{"with an access token whose time is over (Config.ExpiredToken)", expired})
+		r.stillAnswers(ctx, t)
 		return
 	}
 	token, err := r.token(ctx, r.owner)
@@ -308,6 +335,7 @@ func (r *run) askPast(ctx context.Context, t *trial, token string, end time.Time
 		}
 		if over := time.Since(end).Round(time.Second); over > mostSkew || !a.isData() {
 			judgeRefusal(t, fmt.Sprintf("ask for %s with an access token whose time has been over for %v", r.web.collection, over), &a)
+			r.stillAnswers(ctx, t)
 			return
 		}
 	}
