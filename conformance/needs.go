@@ -53,16 +53,26 @@ func needPerson(r *run) (Outcome, string) {
 
 // needRevocable: a grant may be revoked by what is tried.
 func needRevocable(r *run) (Outcome, string) {
-	if r.revocable() == nil {
+	switch {
+	case r.revocable() != nil:
+		return "", ""
+	case len(r.spares) > 0:
+		return NotTestable, "it can make the provider revoke a grant, and those of the spare owners are other owners' too: sign a spare owner in alone (Config.SpareOwners), or allow it (Config.Intrusive)"
+	default:
 		return NotTestable, "it can make the provider revoke the owner's grant: name a spare owner (Config.SpareOwners), or allow it (Config.Intrusive)"
 	}
-	return "", ""
 }
 
-// revocable returns an owner whose grant may be lost, or nil.
+// revocable returns an owner whose grant may be lost, another one than the run's own if there is
+// one, or nil.
 func (r *run) revocable() *fdsclient.Owner {
-	if len(r.spares) > 0 {
-		return r.spares[0]
+	for _, spare := range r.expendable {
+		if spare != r.owner {
+			return spare
+		}
+	}
+	if len(r.expendable) > 0 {
+		return r.expendable[0]
 	}
 	return nil
 }

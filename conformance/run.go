@@ -33,6 +33,8 @@ type run struct {
 	owner     *fdsclient.Owner   // whose grant reads the Web API; nil: nobody has signed in
 	ownerless string             // why there is none
 	spares    []*fdsclient.Owner // who may be connected as, in order; with Intrusive all stored owners
+	// expendable are those of spares whose grant may be lost: it is no other owner's.
+	expendable []*fdsclient.Owner
 
 	web    webState
 	broker brokerState

@@ -247,6 +247,15 @@ func (r *run) probeGrant(ctx context.Context, t *trial) {
 			r.spares = append(r.spares, o)
 		}
 	}
+	for _, spare := range r.spares {
+		info, err := spare.Grant(ctx)
+		others := slices.ContainsFunc(info.Owners, func(id fds.SubscriptionID) bool {
+			return !slices.ContainsFunc(r.spares, func(o *fdsclient.Owner) bool { return o.Key().SubscriptionID == id })
+		})
+		if err == nil && !others {
+			r.expendable = append(r.expendable, spare)
+		}
+	}
 	if r.owner == nil && r.config.Owner == (fds.SubscriptionID{}) && len(r.spares) > 0 {
 		r.owner = r.spares[0]
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/conformance"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 )
@@ -334,6 +335,23 @@ var webTruth = []weakness{
 	{name: "a spent refresh token serves for ever", make: faults(fdstest.SpentRefreshTokensServe()), rows: rows{"W10-auth-refresh-reuse": fail}},
 	{name: "the last answer is given again for ever", make: faults(fdstest.ReplayRefresh(time.Hour)), rows: rows{"W10-auth-refresh-reuse": fail}},
 	{name: "the last answer is given again for a moment", make: faults(fdstest.ReplayRefresh(time.Second)), rows: rows{}},
+	{name: "the owners have one grant together, and are no spare ones", make: func(t *testing.T, s *site) {
+		client, err := fdsclient.New(s.config.Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		together := fdsclient.SignInOptions{ShowURL: func(string) {}, OpenBrowser: func(ctx context.Context, address string) error {
+			return s.box.Approve(ctx, address, s.box.Owners()[0], s.box.Owners()[1])
+		}}
+		if _, err := client.SignIn(t.Context(), together); err != nil {
+			t.Fatal(err)
+		}
+		s.config.SpareOwners = s.config.SpareOwners[:1]
+	}, rows: all(untestable, "W10-auth-refresh-reuse", "W5-api-other-owner")},
+	{name: "all owners are spare, and the server revokes", options: fdstest.Options{OpaqueTokens: true, Introspection: true}, make: func(_ *testing.T, s *site) {
+		s.config.Owner, s.config.SpareOwners = fds.SubscriptionID{}, []fds.SubscriptionID{s.box.Owners()[0].SubscriptionID, s.box.Owners()[1].SubscriptionID, s.box.Owners()[2].SubscriptionID}
+	}, rows: all(notApplicable, "W5-api-unsigned-token", "W5-api-foreign-key-token", "W5-api-confused-key-token")},
 	{name: "a spent refresh token serves once more", options: fdstest.Options{RefreshGrace: time.Minute}, rows: rows{}},
 
 	// API

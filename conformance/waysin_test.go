@@ -49,7 +49,7 @@ func TestWhateverTheApplicationProvesItselfByASoundProviderFailsNothing(t *testi
 		name        string
 		known       fdstest.Application
 		application fdsclient.Application
-		certificate string // "CA" or "own"
+		certificate string // "CA", "own" or "demanded"
 		rows        rows
 	}{
 		{name: "post", known: fdstest.Application{AuthMethod: fdstest.ClientSecretPost, Secret: secret.Reveal()}, application: fdsclient.Application{ClientSecret: secret, AuthMethod: fdsclient.AuthClientSecretPost}},
@@ -57,6 +57,7 @@ func TestWhateverTheApplicationProvesItselfByASoundProviderFailsNothing(t *testi
 		{name: "basic, pushed", known: fdstest.Application{AuthMethod: fdstest.ClientSecretBasic, Secret: secret.Reveal(), PushedRequests: true}, application: fdsclient.Application{ClientSecret: secret, PushRequests: true}, rows: pushed},
 		{name: "a key", known: fdstest.Application{AuthMethod: fdstest.PrivateKeyJWT, Keys: map[string]crypto.PublicKey{"one": key.Public()}}, application: fdsclient.Application{Key: key, KeyID: "one"}},
 		{name: "a certificate", known: fdstest.Application{AuthMethod: fdstest.TLSClientAuth, CertificateBoundTokens: true}, certificate: "CA"},
+		{name: "a certificate, without which there is no handshake", known: fdstest.Application{AuthMethod: fdstest.TLSClientAuth, CertificateBoundTokens: true}, certificate: "demanded"},
 		{name: "a self-signed certificate", known: fdstest.Application{AuthMethod: fdstest.SelfSignedTLSClientAuth, CertificateBoundTokens: true}, application: fdsclient.Application{AuthMethod: fdsclient.AuthSelfSignedTLS}, certificate: "own"},
 		{name: "nothing", rows: public},
 		{name: "proofs alone", known: fdstest.Application{DPoP: true}, application: fdsclient.Application{DPoP: true}, rows: public},
@@ -74,6 +75,13 @@ func TestWhateverTheApplicationProvesItselfByASoundProviderFailsNothing(t *testi
 					t.Fatal(err)
 				}
 				one.application.Certificate = func(context.Context) (*tls.Certificate, error) { return &c.TLS, nil }
+				if one.certificate == "demanded" {
+					s.box.Inject(fdstest.ServerTLS(fdstest.TokenEndpoint, func(c *tls.Config) {
+						if c.ClientAuth != tls.NoClientCert { // where applications come, and no people
+							c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, s.box.RootCAs()
+						}
+					}))
+				}
 				if one.certificate == "own" {
 					one.known.Certificates = []*x509.Certificate{c.TLS.Leaf}
 				}

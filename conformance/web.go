@@ -44,11 +44,12 @@ func webChecks() []*check {
 		accessChecks(),
 		applicationChecks(),
 		tokenChecks(),
+		claimChecks(), // before what can revoke a grant
 		codeFlowChecks(),
 		signInChecks(),
 		errorObjectChecks(),
 		renewalChecks(),
-		claimChecks(),
+		nameChecks(), // after what may bring an odd name
 	)
 }
 

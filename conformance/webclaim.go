@@ -14,8 +14,8 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
-// claimChecks are W6 and W7: how an owner is named.
-func claimChecks() []*check {
+// nameChecks are W6: how an owner is named.
+func nameChecks() []*check {
 	return []*check{
 		{
 			id: "W6-subscription-id-uuid", requirement: "W6", duty: OfAuthorizationServer,
@@ -30,6 +30,12 @@ func claimChecks() []*check {
 			weaknesses: []string{"CWE-340"},
 			probe:      (*run).probeIDs,
 		},
+	}
+}
+
+// claimChecks are W7: where an owner is named.
+func claimChecks() []*check {
+	return []*check{
 		{
 			id: "W7-token-names-subscription", requirement: "W7", duty: OfAuthorizationServer, needs: []need{needOwner},
 			rule:       "The access token includes the owner's subscription ID.",
