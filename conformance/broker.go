@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"slices"
 
@@ -50,7 +51,7 @@ func brokerTLSChecks() []*check {
 	}), &check{
 		id: "M1-broker-plain", requirement: "M1", duty: OfBroker, needs: []need{needBroker}, negative: true,
 		controls:   []string{"M1-broker-handshake"},
-		rule:       "The broker takes no MQTT without TLS on this port.",
+		rule:       "The broker takes no MQTT without TLS, neither on its port nor on the one beside it that is meant for that (1883, or 80 for WebSockets).",
 		remedy:     "Have this port speak TLS only, and close every port of the broker's that does without.",
 		weaknesses: []string{"CWE-319", "API8:2023"},
 		probe:      (*run).probeBrokerPlain,
@@ -73,5 +74,34 @@ func (r *run) probeBrokerPlain(ctx context.Context, t *trial) {
 			t.saw(tried, "no answer")
 			t.pass()
 		}
+		if beside, is := plainBeside(one); is {
+			r.probeBeside(ctx, t, beside)
+		}
+	}
+}
+
+// plainBeside returns where a broker at the usual port often listens without TLS.
+func plainBeside(one server) (server, bool) {
+	port, is := map[string]string{"8883": "1883", "443": "80"}[one.url.Port()]
+	if one.url.Port() == "" {
+		port, is = map[bool]string{false: "1883", true: "80"}[one.url.Scheme == "wss"], true
+	}
+	at := *one.url
+	at.Host = net.JoinHostPort(one.url.Hostname(), port)
+	return server{one.what, &at, one.duty}, is
+}
+
+// probeBeside speaks to a port in clear that need not be there.
+func (r *run) probeBeside(ctx context.Context, t *trial, one server) {
+	tried := "speak to " + one.address() + " without TLS"
+	answer, err := r.speakPlainly(ctx, one)
+	switch {
+	case answer != "":
+		t.saw(tried, "%s", answer)
+		t.fail("%s talks without TLS", one.address())
+	case err != nil:
+		t.saw(tried, "it is closed: %v", shownError(err))
+	default:
+		t.saw(tried, "no answer in MQTT")
 	}
 }

@@ -348,10 +348,18 @@ func isRefusal(err error) bool {
 	if err == nil {
 		return false
 	}
+	var refused *rawmqtt.Refusal
+	if errors.As(err, &refused) {
+		return !refused.SaysNothing()
+	}
 	alert := tlspolicy.Alert(err)
-	return errors.As(err, new(*rawmqtt.Refusal)) || rawmqtt.IsClosure(err) || errors.Is(err, rawmqtt.ErrUpgrade) ||
+	return rawmqtt.IsClosure(err) || errors.Is(err, rawmqtt.ErrUpgrade) ||
 		alert != "" && alert != "tls: internal error"
 }
+
+// isWordless reports whether a refusal is the end of the connection alone, which may have another
+// reason.
+func isWordless(err error) bool { return rawmqtt.IsClosure(err) && tlspolicy.Alert(err) == "" }
 
 // shownError is an error that quotes what a peer wrote, fit to be shown.
 func shownError(err error) error { return tlspolicy.Shown(err) }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -236,5 +237,54 @@ func TestAForgedTokenHasTheAlgorithmOfTheRealOne(t *testing.T) {
 		if parts, ok := splitJWT(token); !ok || parts.header["alg"] != algorithm || parts.header["kid"] != "one" {
 			t.Errorf("%s: %+v", algorithm, parts)
 		}
+	}
+}
+
+func TestTheUsualPortOfPlainMQTTIsTriedToo(t *testing.T) {
+	open1883, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open1883.Close()
+	go func() {
+		for {
+			conn, err := open1883.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1<<10))
+			_, _ = conn.Write([]byte("\x20\x03\x00\x00\x00")) // CONNACK
+			_ = conn.Close()
+		}
+	}()
+	r := new(run)
+	r.config.Client.Provider.BrokerURL = "mqtts://broker.example.com"
+	r.config.Client.Provider.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+		if address == "broker.example.com:1883" {
+			return new(net.Dialer).DialContext(ctx, "tcp", open1883.Addr().String())
+		}
+		ours, theirs := net.Pipe()
+		go func() { // a port of TLS does not like CONNECT
+			_, _ = theirs.Read(make([]byte, 1<<10))
+			_ = theirs.Close()
+		}()
+		return ours, nil
+	}
+	judged := new(trial)
+	r.probeBrokerPlain(t.Context(), judged)
+	if judged.outcome != Fail || judged.why != "broker.example.com:1883 talks without TLS" {
+		t.Errorf("%+v", judged)
+	}
+}
+
+func TestPlainHTTPIsAskedForWhatTheServerHas(t *testing.T) {
+	r := new(run)
+	r.config.Client.Provider.Issuer, r.config.Client.Provider.APIURL = "https://auth.example.com", "https://api.example.com/base/"
+	r.web.found = "https://auth.example.com/.well-known/openid-configuration"
+	if got := r.plainPaths(r.authServers()[0]); !slices.Equal(got, []string{"/.well-known/openid-configuration"}) {
+		t.Errorf("%q", got)
+	}
+	if got := r.plainPaths(r.apiServers()[0]); len(got) != len(collections) || got[1] != "/base/fds/v2/spaces" {
+		t.Errorf("%q", got)
 	}
 }

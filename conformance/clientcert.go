@@ -85,6 +85,14 @@ func (r *run) probeNoCertificate(ctx context.Context, t *trial) {
 	stranger := fds.NewSubscriptionID().String()
 	c, err := r.connect(ctx, nil, stranger, true, fds.Root{})
 	r.judgeStranger(t, "connect without a certificate, under a client ID of nobody's", c, err)
+	if t.outcome == Pass && len(r.spares) > 0 { // who is known may be let in by that alone
+		owner := r.spares[0]
+		c, err := r.connect(ctx, nil, owner.Root().ClientID(), false, owner.Root())
+		r.judgeForged(t, owner, "no certificate", c, err)
+	}
+	if t.outcome == Pass {
+		t.untestable("the handshake passes without a certificate, and CONNECT is refused: whether for want of a password, which would take the certificate's place, cannot be seen; have the broker demand a certificate in the handshake")
+	}
 }
 
 // probeForged shows a certificate with an owner's names that the broker's authority has not
@@ -138,12 +146,29 @@ func (r *run) refusedInHandshake(ctx context.Context, t *trial, with string, cer
 	switch {
 	case got.done:
 		return false
+	case got.verified && isWordless(got.err) && !r.stillShakes(ctx, t):
 	case got.verified && isRefusal(got.err):
 		t.pass()
 	default: // the control was let in, so it is no refusal
 		t.error("the handshake came to no end: %v", shownError(got.err))
 	}
 	return true
+}
+
+// stillShakes reports whether the broker takes a good certificate as before, after it has closed a
+// connection without a word; if not, t says so.
+func (r *run) stillShakes(ctx context.Context, t *trial) bool {
+	_, certificate, err := r.certified(ctx)
+	if err != nil {
+		t.error("%v", shownError(err))
+		return false
+	}
+	got := r.shakeBroker(ctx, certificate)
+	t.saw("speak TLS with the owner's certificate again", "%s", got.saw())
+	if !got.done {
+		t.error("the broker does not take the owner's certificate any more, so that its refusal means nothing: %v", shownError(got.err))
+	}
+	return got.done
 }
 
 // judgeStranger judges the CONNECT of a client that nobody knows.

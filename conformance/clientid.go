@@ -173,12 +173,30 @@ func (r *run) intrude(ctx context.Context, t *trial, with *fdsclient.Owner, clie
 		return c, true
 	case isRefusal(err):
 		t.saw(tried, "%v", shownError(err))
+		if isWordless(err) && !r.stillConnects(ctx, t, with) {
+			break
+		}
 		t.pass()
 	default:
 		t.saw(tried, "%v", shownError(err))
 		t.error("CONNECT came to no end: %v", shownError(err))
 	}
 	return nil, false
+}
+
+// stillConnects reports whether an owner can connect as before, in the place of its connection,
+// after the broker has closed another one without a word; if not, t says so.
+func (r *run) stillConnects(ctx context.Context, t *trial, owner *fdsclient.Owner) bool {
+	c, err := r.connectAs(ctx, owner)
+	tried := "connect as " + owner.Root().ClientID() + " again"
+	if err != nil {
+		t.saw(tried, "%v", shownError(err))
+		t.error("the broker does not let %s in any more, so that its refusal means nothing: %v", owner.Root().ClientID(), shownError(err))
+		return false
+	}
+	t.saw(tried, "%s", accepted(c))
+	r.leave(c, owner)
+	return true
 }
 
 // present asks a connection whether it is still there, and notes the answer; false: t says that

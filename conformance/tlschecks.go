@@ -97,6 +97,14 @@ func tlsChecks(s tlsSubject) []*check {
 				switch {
 				case got.accepts(version):
 					t.fail("%s accepts %s, which RFC 8996 forbids", one.address(), name)
+				case got.refuses() && tlspolicy.Alert(got.err) == "": // the end of a connection may have another reason
+					again := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, 0, one))
+					t.saw("speak TLS with "+one.address()+" as the SDK does again", "%s", again.saw())
+					if again.version < tls.VersionTLS12 {
+						t.error("%s does not take what the SDK offers any more, so that its refusal means nothing: %v", one.address(), tlspolicy.Shown(again.err))
+						return
+					}
+					t.pass()
 				case got.refuses(), got.version != 0:
 					t.pass()
 				default:

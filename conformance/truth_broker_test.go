@@ -109,6 +109,9 @@ var brokerTruth = []weakness{
 		rows: all(fail, "M4-other-client-id", "M4-thrown-off").and(rows{"M4-theft": untestable, "M6-*": untestable, "M7-qos-0": untestable})},
 	{name: "connections are refused", make: faults(fdstest.AnswerConnect(fdstest.Connack{Code: 0x87, Reason: fdstest.HostileText})),
 		rows: behindOwner.and(rows{"M4-own-client-id": fail})},
+	{name: "the broker is busy", make: faults(fdstest.AnswerConnect(fdstest.Connack{Code: 0x9F})), rows: behindOwner},
+	{name: "no certificate is demanded, and CONNECT is refused", make: faults(fdstest.NoClientCertificates(), fdstest.AnswerConnect(fdstest.Connack{Code: 0x87})),
+		rows: behindOwner.and(rows{"M2-no-certificate": untestable, "M4-own-client-id": fail})},
 	{name: "another client ID is assigned", make: faults(fdstest.AnswerConnect(fdstest.Connack{AssignedClientID: fdstest.HostileText})),
 		rows: behindOwner.and(rows{"M3-at-once": pass, "M4-own-client-id": fail})},
 

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -95,15 +96,43 @@ func (r *run) probePlain(ctx context.Context, t *trial, one server) {
 		ports = append(ports, net.JoinHostPort(one.url.Hostname(), "80"))
 	}
 	for _, address := range ports {
-		path := one.url.EscapedPath()
-		if one.what == "Web API" {
-			path = strings.TrimSuffix(path, "/") + "/fds/v2/specifications"
+		for _, path := range r.plainPaths(one) {
+			a := r.plain(ctx, address, one.url.Hostname(), path)
+			if (a.status == http.StatusForbidden || a.status == http.StatusMethodNotAllowed) && r.securely(ctx, one, path) == a.status {
+				a.same = true
+			}
+			judgePlain(t, address, path, a)
+			if t.outcome == Fail || a.err != nil {
+				break // the others say the same
+			}
 		}
-		if path == "" {
-			path = "/.well-known/oauth-authorization-server"
-		}
-		judgePlain(t, address, one.url.Hostname(), path, r.plain(ctx, address, one.url.Hostname(), path))
 	}
+}
+
+// plainPaths are what a server is asked for: something that it has.
+func (r *run) plainPaths(one server) []string {
+	path := one.url.EscapedPath()
+	if one.what == "Web API" {
+		var paths []string
+		for _, name := range collections {
+			paths = append(paths, strings.TrimSuffix(path, "/")+"/fds/v2/"+name)
+		}
+		return paths
+	}
+	if found, err := url.Parse(r.web.found); err == nil && r.web.found != "" && (server{url: found}).address() == one.address() {
+		return []string{found.EscapedPath()}
+	}
+	return []string{cmp.Or(path, "/.well-known/oauth-authorization-server")}
+}
+
+// securely returns the status of the same request over https; 0 where none came.
+func (r *run) securely(ctx context.Context, one server, path string) int {
+	way, err := r.transport(ctx)
+	if err != nil {
+		return 0
+	}
+	a := r.ask(ctx, way, http.MethodGet, "https://"+one.url.Host+path, nil, nil)
+	return a.status
 }
 
 // plainAnswer is what plain HTTP brought.
@@ -111,6 +140,7 @@ type plainAnswer struct {
 	status   int
 	location string
 	asks     bool   // for credentials
+	same     bool   // it refuses as it does over https
 	err      error  // nil: an answer was read
 	garbled  []byte // an answer that is none of HTTP
 }
@@ -153,7 +183,7 @@ func hostHeader(address, host string) string {
 	return host
 }
 
-func judgePlain(t *trial, address, host, path string, a plainAnswer) {
+func judgePlain(t *trial, address, path string, a plainAnswer) {
 	tried := fmt.Sprintf("ask %s for %s in plain HTTP", address, path)
 	switch target, err := url.Parse(a.location); {
 	case timedOut(a.err):
@@ -177,6 +207,9 @@ func judgePlain(t *trial, address, host, path string, a plainAnswer) {
 	case a.asks:
 		t.saw(tried, "HTTP %d, which asks for credentials", a.status)
 		t.fail("%s works in plain HTTP: it asks for a token there", address)
+	case a.same:
+		t.saw(tried, "HTTP %d, as over https", a.status)
+		t.fail("%s works in plain HTTP: it refuses there as it does over https", address)
 	default:
 		t.saw(tried, "HTTP %d", a.status)
 		t.pass()

@@ -35,6 +35,22 @@ func (e *Refusal) Error() string {
 	return text
 }
 
+// SaysNothing reports whether the broker was busy or out of order, or did not understand, and so
+// has judged nothing.
+func (e *Refusal) SaysNothing() bool {
+	if e.Packet == connack311 {
+		return e.Code == 1 || e.Code == 3 // it speaks no MQTT 5.0, or is not available
+	}
+	return slices.Contains([]byte{
+		0x81, 0x82, 0x84, // malformed packet, protocol error, unsupported protocol version
+		0x88, 0x89, 0x8B, 0x8D, // server unavailable, busy, shutting down; keep alive timeout
+		0x93, 0x96, 0x97, // receive maximum exceeded, message rate too high, quota exceeded
+		0x9C, 0x9D, 0x9F, // use another server, server moved, connection rate exceeded
+	}, e.Code)
+}
+
+const connack311 = "CONNACK of MQTT 3.1.1"
+
 // CodeName returns a reason code with the name that it has in MQTT 5.0 section 2.4.
 func CodeName(code byte) string {
 	text := (&packets.Connack{ReasonCode: code}).Reason()

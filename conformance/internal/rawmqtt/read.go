@@ -134,7 +134,7 @@ func decode(kind byte, body *bytes.Buffer) (packet any, err error) {
 	switch {
 	case kind == packets.CONNACK && body.Len() == 2: // of MQTT 3.1.1, which has no properties
 		if code := body.Bytes()[1]; code != 0 {
-			return nil, &Refusal{Packet: "CONNACK of MQTT 3.1.1", Code: code}
+			return nil, &Refusal{Packet: connack311, Code: code}
 		}
 		return nil, broken("it answers in MQTT 3.1.1")
 	case body.Len() == 0 && (kind == packets.DISCONNECT || kind == packets.PINGRESP): // which the codec does not take
