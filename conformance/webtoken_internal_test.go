@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -24,8 +25,8 @@ func FuzzNoForgeryIsTheToken(f *testing.F) {
 		} else if end, err := parts.expiry(); err == nil && end.Year() < 1969 {
 			t.Errorf("it ends in %v", end)
 		}
-		for _, forge := range []func(*jwtParts) ([]forgery, string, error){alteredTokens, unsignedTokens, foreignKeyTokens, foreignTokens} {
-			forgeries, why, err := forge(parts)
+		for _, forge := range []func(*run, context.Context, *jwtParts) ([]forgery, string, error){alteredTokens, unsignedTokens, foreignKeyTokens, foreignTokens} {
+			forgeries, why, err := forge(new(run), t.Context(), parts)
 			if err == nil && why == "" && len(forgeries) == 0 {
 				t.Error("nothing was forged, and nobody says why")
 			}
