@@ -1,10 +1,6 @@
 package conformance
 
-import (
-	"context"
-
-	"github.com/fds-sdk/fds-go/fdsclient"
-)
+import "context"
 
 // publishChecks are those of M6 and M7: who publishes.
 func publishChecks() []*check {
@@ -35,12 +31,6 @@ func publishChecks() []*check {
 			needs: []need{needBroker, needSpares(2)}, controls: []string{"M5-own-root"},
 			rule:  "What an owner's connection publishes below another owner's root reaches nobody.",
 			probe: func(r *run, ctx context.Context, t *trial) { r.probePublish(ctx, t, throwAway(r.spares[1]), 1, 1) },
-		},
-		{
-			id: "M7-outside", requirement: "M7", duty: OfBroker, weaknesses: weak, remedy: limit, negative: true,
-			needs: []need{needBroker, needSpares(1)}, controls: []string{"M5-own-root"},
-			rule:  "What an owner's connection publishes outside of all roots reaches nobody.",
-			probe: func(r *run, ctx context.Context, t *trial) { r.probePublish(ctx, t, "conformance/"+newNonce(), 0, 1) },
 		},
 		{
 			id: "M7-qos-0", requirement: "M7", duty: OfBroker, weaknesses: weak, remedy: limit, negative: true,
@@ -146,18 +136,9 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 		defer publisher.Close(true)
 	}
 	watch := conns[watcher]
-	outside := !within(topic, r.spares[watcher])
 	if err := r.subscribe(ctx, watch, topic, r.spares[watcher]); err != nil {
-		if !outside || !isRefusal(err) {
-			t.error("the topic cannot be watched: %v", shownError(err))
-			return
-		}
-		watch = nil // it is what M5 asks for
-		if conns[0].Err() != nil {
-			if conns[0], ok = r.once(ctx, t); !ok {
-				return
-			}
-		}
+		t.error("the topic cannot be watched: %v", shownError(err))
+		return
 	}
 	probe, tried := newProbe(), "publish to "+topic+" as "+r.spares[0].Root().ClientID()
 	err := conns[0].publish(ctx, topic, probe, qos)
@@ -177,14 +158,6 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 	default:
 		t.saw(tried, "the broker acknowledges it")
 	}
-	if watch == nil {
-		if refused {
-			t.pass()
-		} else {
-			t.untestable("the broker acknowledges what is published outside of the roots, and nobody may see whether it delivers that: have it refused, or look at the broker's access rules")
-		}
-		return
-	}
 	control := newProbe()
 	if publisher != nil && !refused {
 		if err := publisher.publish(ctx, topic, control, 0); err != nil {
@@ -201,28 +174,10 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 		t.pass()
 	case publisher == nil:
 		t.untestable("the broker does not refuse it, nothing was delivered, and whether anything would be takes a message that is published (Config.Publisher)")
-	case !watch.saw(control) && outside:
-		t.untestable("the broker does not refuse it, and nothing is delivered from there, not even what the publisher publishes")
 	case !watch.saw(control):
 		t.error("what the publisher publishes does not come to the owner whose it is")
 	default:
 		t.saw("watch "+topic, "it is not delivered, while what the publisher publishes there is")
 		t.pass()
 	}
-}
-
-// once connects as the first spare owner again.
-func (r *run) once(ctx context.Context, t *trial) (*brokerConn, bool) {
-	c, err := r.connectAs(ctx, r.spares[0])
-	if err != nil {
-		t.error("%s cannot connect again: %v", r.spares[0].Root().ClientID(), shownError(err))
-		return nil, false
-	}
-	return c, true
-}
-
-// within reports whether a topic is an owner's.
-func within(topic string, owner *fdsclient.Owner) bool {
-	_, err := owner.Root().Levels(topic)
-	return err == nil
 }

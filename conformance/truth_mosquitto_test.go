@@ -43,7 +43,7 @@ var mosquittoTruth = []struct {
 			"M4-other-client-id": fail, "M4-thrown-off": fail, "M4-theft": fail,
 			"M5-other-root": fail, "M5-above-root": fail, "M5-shared": fail, "M5-sys": fail,
 			"M6-provider-subscribes": fail,
-			"M7-own-root":            fail, "M7-other-root": fail, "M7-outside": fail, "M7-qos-0": fail,
+			"M7-own-root":            fail, "M7-other-root": fail, "M7-qos-0": fail,
 		},
 	},
 	{
