@@ -175,11 +175,32 @@ func (r *run) missing(c *check) (Outcome, string) {
 	return "", ""
 }
 
-// redacted takes the run's secrets out of a text. What a peer wrote goes through it before it is
-// quoted or cut.
+// tellingBytes is how much of a secret tells that it is one, which the other side has cut.
+const tellingBytes = 12
+
+// redacted takes the run's secrets, and their beginnings, out of a text. What a peer wrote goes
+// through it before it is quoted or cut.
 func (r *run) redacted(text string) string {
 	for _, secret := range r.secrets {
-		text = strings.ReplaceAll(text, secret, "[redacted]")
+		begin := secret[:min(len(secret), tellingBytes)]
+		if !strings.Contains(text, begin) {
+			continue
+		}
+		var clean strings.Builder
+		for {
+			before, after, found := strings.Cut(text, begin)
+			clean.WriteString(before)
+			if !found {
+				break
+			}
+			clean.WriteString("[redacted]")
+			rest := secret[len(begin):]
+			for after != "" && rest != "" && after[0] == rest[0] {
+				after, rest = after[1:], rest[1:]
+			}
+			text = after
+		}
+		text = clean.String()
 	}
 	return text
 }

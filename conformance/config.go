@@ -37,7 +37,8 @@ type Config struct {
 	// Publisher returns the certificate of a connection of an information provider's, when
 	// who checks has one, as who runs the broker does. By it messages are published of which
 	// is seen who receives them. Only spare owners', or with Intrusive all owners', topics are
-	// published to.
+	// published to. On some brokers it ends the connection that has the same certificate: let
+	// it be one that was made for this.
 	Publisher func(context.Context) (*tls.Certificate, error)
 
 	// BrokerFolder is the folder that package brokerconfig has written, when the application

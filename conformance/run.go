@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,7 +66,7 @@ func runChecks(ctx context.Context, config Config, checks []*check) (*Report, er
 	defer func() { _ = client.Close() }() // of what it could not keep the log tells
 	r := &run{config: config, client: client, results: make(map[string]*Result)}
 	defer r.closeWeb()
-	r.secret(config.Client.Application.ClientSecret.Reveal())
+	r.secretOf(config.Client.Application)
 	r.secret(config.ExpiredToken.Reveal())
 	report := &Report{Provider: config.Client.Provider.Issuer, Started: time.Now()}
 	for _, c := range checks {
@@ -95,6 +96,21 @@ func (r *run) secret(text string) {
 		r.secrets = append(r.secrets, text)
 		// The longest first: a secret may hold another one.
 		slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
+	}
+}
+
+// secretOf notes an application's secret, in every form in which it is sent.
+func (r *run) secretOf(a fdsclient.Application) {
+	secret := a.ClientSecret.Reveal()
+	if secret == "" {
+		return
+	}
+	for _, form := range []string{secret, url.QueryEscape(secret)} {
+		r.secret(form)
+		r.secret(base64.StdEncoding.EncodeToString([]byte(form)))
+	}
+	for _, pair := range []string{a.ClientID + ":" + secret, url.QueryEscape(a.ClientID) + ":" + url.QueryEscape(secret)} {
+		r.secret(base64.StdEncoding.EncodeToString([]byte(pair))) // of the header Authorization
 	}
 }
 

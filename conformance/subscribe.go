@@ -62,20 +62,21 @@ func subscribeChecks() []*check {
 	return rows
 }
 
-// reaches publishes a probe and reports whether it comes to a connection that has subscribed.
-func (r *run) reaches(ctx context.Context, t *trial, publisher, to *brokerConn, topic string) bool {
+// reaches publishes a probe and reports whether it comes to a connection that has subscribed. The
+// error is why it could not be published.
+func (r *run) reaches(ctx context.Context, t *trial, publisher, to *brokerConn, topic string) (bool, error) {
 	tried := "publish to " + topic + " as the publisher"
 	probe := newProbe()
 	if err := publisher.publish(ctx, topic, probe, 1); err != nil {
 		t.saw(tried, "%v", shownError(err))
-		return false
+		return false, err
 	}
 	if to.await(ctx, arrival, probe) == "" {
 		t.saw(tried, "it does not come to its subscriber")
-		return false
+		return false, nil
 	}
 	t.saw(tried, "it comes to its subscriber")
-	return true
+	return true, nil
 }
 
 func (r *run) probeOwnRoot(ctx context.Context, t *trial) {
@@ -107,11 +108,14 @@ func (r *run) probeOwnRoot(ctx context.Context, t *trial) {
 		return
 	}
 	defer publisher.Close(true)
-	if !r.reaches(ctx, t, publisher, conns[0], topic) {
+	switch reached, err := r.reaches(ctx, t, publisher, conns[0], topic); {
+	case reached:
+		t.pass()
+	case err != nil:
+		t.error("the publisher cannot publish below the root of %s, of which M6-provider-publishes tells (Config.Publisher): %v", owner.Root().ClientID(), shownError(err))
+	default:
 		t.fail("what is published below the root of %s does not reach it", owner.Root().ClientID())
-		return
 	}
-	t.pass()
 }
 
 // filterProbe is an attempt to see what is another owner's.

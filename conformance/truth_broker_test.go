@@ -134,7 +134,7 @@ var brokerTruth = []weakness{
 			certificate, err := s.box.OwnerCertificate(s.box.Owners()[0])
 			return &certificate.TLS, err
 		}
-	}, rows: rows{"M4-theft": failed, "M5-own-root": fail, "M5-*": failed, "M6-*": failed, "M6-provider-publishes": fail, "M7-*": failed}},
+	}, rows: rows{"M4-theft": failed, "M5-*": failed, "M6-*": failed, "M6-provider-publishes": fail, "M7-*": failed}},
 
 	// M7
 	{name: "subscribers publish", make: faults(fdstest.SubscribersPublish()), rows: all(fail, "M7-own-root", "M7-other-root", "M7-qos-0")},

@@ -278,6 +278,15 @@ var webTruth = []weakness{
 	}), rows: rows{"W5-api-foreign-token": fail}},
 	{name: "the Web API takes tokens that are over", make: admitting(func(s *site, _ *http.Request, token string) bool { return token == s.config.ExpiredToken.Reveal() }),
 		rows: rows{"W5-api-expired-token": fail}},
+	{name: "the token that is over is another owner's", make: func(t *testing.T, s *site) {
+		s.box.SetTokenLifetimes(time.Millisecond, 0)
+		defer s.box.SetTokenLifetimes(10*time.Minute, 0)
+		other, err := s.box.IssueTokens(s.box.ConfidentialApplication().ID, s.box.Owners()[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.config.ExpiredToken = fds.NewSecret(other.AccessToken)
+	}, rows: rows{"W5-api-expired-token": untestable}},
 	{name: "one owner reads what is another's", make: func(_ *testing.T, s *site) {
 		s.box.Inject(fdstest.LooseAuthorization(func(r *http.Request) []fdstest.Owner {
 			token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -1,9 +1,11 @@
 package conformance_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,24 @@ func TestAttackAReportHasNoSecretThatIsEchoed(t *testing.T) {
 	for _, secret := range s.box.Secrets() {
 		if strings.Contains(string(all), secret) || len(secret) > 60 && strings.Contains(string(all), secret[:60]) {
 			t.Error("the report has a secret, or the beginning of one")
+		}
+	}
+}
+
+func TestAttackTheApplicationsSecretIsInNoReportInAnyForm(t *testing.T) {
+	s := newWebSite(t, fdstest.Options{})
+	s.config.SignIn = nil
+	secret, id := s.config.Client.Application.ClientSecret.Reveal(), s.config.Client.Application.ClientID
+	pair := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id) + ":" + url.QueryEscape(secret)))
+	for _, echo := range []string{secret, pair, url.QueryEscape(secret), base64.StdEncoding.EncodeToString([]byte(secret)), pair[:40], secret[:20]} {
+		off := s.box.Inject(fdstest.OAuthError(fdstest.TokenEndpoint, 400, "invalid_grant", "you sent "+echo))
+		all, err := json.Marshal(check(t, s.config))
+		off()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(all), echo) || !strings.Contains(string(all), "you sent ") {
+			t.Errorf("the report has %q, or not the server's words", echo)
 		}
 	}
 }

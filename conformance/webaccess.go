@@ -42,7 +42,7 @@ func accessChecks() []*check {
 					return
 				}
 				query := url.Values{"access_token": {token.Reveal()}}.Encode()
-				r.secret(query)
+				r.secret(url.QueryEscape(token.Reveal()))
 				r.askNameless(ctx, t, "with the token in the query parameter access_token alone", r.web.collection+"?"+query, nil)
 			},
 		},

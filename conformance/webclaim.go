@@ -156,7 +156,6 @@ func (r *run) introspected(ctx context.Context, t *trial, token fdsclient.Token)
 		methods, _ := r.metadataList("token_endpoint_auth_methods_supported")
 		if application.AuthMethod != "" || !slices.Contains(methods, "client_secret_post") || slices.Contains(methods, "client_secret_basic") {
 			pair := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(application.ClientID) + ":" + url.QueryEscape(application.ClientSecret.Reveal())))
-			r.secret(pair)
 			header.Set("Authorization", "Basic "+pair)
 			break
 		}

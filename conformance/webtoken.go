@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -296,6 +297,10 @@ func (r *run) probeExpired(ctx context.Context, t *trial) {
 				t.untestable("the time of the token that was supplied is not over: supply one whose time is (Config.ExpiredToken)")
 				return
 			}
+			if !r.isOwners(ctx, parts) {
+				t.untestable("the token that was supplied is not the owner's, or not this authorization server's, so that it is refused for that: supply another one (Config.ExpiredToken)")
+				return
+			}
 			r.askPast(ctx, t, expired, end)
 			return
 		}
@@ -310,11 +315,34 @@ func (r *run) probeExpired(ctx context.Context, t *trial) {
 		return
 	}
 	end := token.Expiry()
+	if parts, ok := splitJWT(token.Reveal()); ok { // which says it to the Web API
+		if told, err := parts.expiry(); err == nil && told.After(end) {
+			end = told
+		}
+	}
 	if left := time.Until(end); left > longestEnd {
 		t.untestable("the owner's access token lives for %v more: supply one whose time is over (Config.ExpiredToken), or check again within %v of the end of a fresh one", left.Round(time.Second), longestEnd)
 		return
 	}
 	r.askPast(ctx, t, token.Reveal(), end)
+}
+
+// isOwners reports whether a token says of whom and for what it is as the owner's own token does.
+func (r *run) isOwners(ctx context.Context, expired *jwtParts) bool {
+	token, err := r.token(ctx, r.owner)
+	if err != nil {
+		return false
+	}
+	own, isJWT := splitJWT(token.Reveal())
+	if !isJWT {
+		return true // it cannot be told
+	}
+	for _, name := range []string{"iss", "aud", r.claim()} {
+		if !reflect.DeepEqual(own.claims[name], expired.claims[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // askPast asks with a token once its time is over, and again for as long as clocks may differ.

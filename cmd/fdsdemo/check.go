@@ -69,6 +69,9 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	if f.approve && f.browser {
 		return wrongUsage("choose one of --approve, --no-browser; see: fdsdemo check --help")
 	}
+	if f.junit != "" && f.junit == f.html {
+		return wrongUsage("--junit and --html name the same file; see: fdsdemo check --help")
+	}
 	config, err := p.checkConfig(ctx, f)
 	if err != nil {
 		return err

@@ -75,6 +75,11 @@ func TestCheckIsStatus1WithOneSentenceWhereNothingElseCanWork(t *testing.T) {
 	}
 }
 
+func TestTwoReportsAreNotWrittenToOneFile(t *testing.T) {
+	one := filepath.Join(t.TempDir(), "report")
+	newSetup(t).run("check", "--junit", one, "--html", one).expect(statusUsage).says("--junit and --html name the same file")
+}
+
 func TestStrictIsStatus1WhereSomethingWasNotTested(t *testing.T) {
 	s := newSetup(t)
 	s.run("check", "--strict").expect(statusFailed)
