@@ -48,8 +48,23 @@ const (
 	shakeAnswer  = 4 << 10
 )
 
-// shake speaks TLS with host at the address host:port, and ends the connection.
-func (r *run) shake(ctx context.Context, address, host string, o offer) (s shake) {
+// shake speaks TLS with host at the address host:port, and ends the connection. A server that takes
+// HTTP/2 alone is spoken to in that.
+func (r *run) shake(ctx context.Context, address, host string, o offer) shake {
+	s := r.shakeOnce(ctx, address, host, o)
+	if slices.Equal(o.alpn, http1(r)) && tlspolicy.Alert(s.err) == "tls: no application protocol" {
+		o.alpn, o.say = []string{"h2"}, sayHTTP2
+		return r.shakeOnce(ctx, address, host, o)
+	}
+	return s
+}
+
+// sayHTTP2 begins HTTP/2 with empty SETTINGS, which the server answers (RFC 9113 section 3.4), and
+// ends it with GOAWAY.
+const sayHTTP2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00" +
+	"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
+
+func (r *run) shakeOnce(ctx context.Context, address, host string, o offer) (s shake) {
 	config, err := r.tlsConfig(ctx, host)
 	if err != nil {
 		s.err = err
@@ -107,7 +122,7 @@ func (r *run) shake(ctx context.Context, address, host string, o offer) (s shake
 	} else {
 		_ = heard.SetReadDeadline(time.Now().Add(2*time.Since(began) + shakeSettle))
 	}
-	s.answer, err = readSome(conn, o.say != "")
+	s.answer, err = readSome(conn, o.say != "" && o.say != sayHTTP2)
 	switch {
 	case o.say == "" && len(s.answer) == 0 && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		s.done = true // it waits
