@@ -140,6 +140,7 @@ var hostileBrokers = map[string]func(net.Conn){
 }
 
 func TestAttackAHostileBrokerHoldsUpNoCheckAndShowsNothingOfItsOwn(t *testing.T) {
+	t.Parallel()
 	s := newBrokerSite(t)
 	server, err := s.box.IssueCertificate(fdstest.CertificateRequest{CommonName: "broker", Hosts: []string{"127.0.0.1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {

@@ -55,6 +55,7 @@ func handBroker(t *testing.T, s *site, clients tls.ClientAuthType, connect func(
 }
 
 func TestWhoIsLetInByANameAloneNeedsNoCertificate(t *testing.T) {
+	t.Parallel()
 	s := newBrokerSite(t)
 	known := []string{s.box.Owners()[0].Spelling, s.box.Owners()[1].Spelling, s.box.Owners()[2].Spelling}
 	handBroker(t, s, tls.RequestClientCert, func(clientID string, certified bool) (byte, bool) {
@@ -69,6 +70,7 @@ func TestWhoIsLetInByANameAloneNeedsNoCertificate(t *testing.T) {
 }
 
 func TestABrokerThatClosesEveryConnectionHasRefusedNobody(t *testing.T) {
+	t.Parallel()
 	s := newBrokerSite(t)
 	var connects, most atomic.Int32
 	most.Store(1000)

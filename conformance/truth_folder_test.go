@@ -33,6 +33,7 @@ var folderTruth = []struct {
 }
 
 func TestABrokerThatTheApplicationRunsPassesInFullAndEachEditOfItsFolderFailsItsRows(t *testing.T) {
+	t.Parallel()
 	s := newBrokerSite(t)
 	folder := filepath.Join(t.TempDir(), "broker")
 	config := brokerconfig.Config{

@@ -66,6 +66,7 @@ var mosquittoTruth = []struct {
 }
 
 func TestEachHoleOfMosquittoFailsItsRowsAndNoOther(t *testing.T) {
+	t.Parallel()
 	sites := make([]*site, len(mosquittoTruth))
 	for i, one := range mosquittoTruth {
 		s := newSite(t, fdstest.Options{})

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"maps"
 	"net/http"
 	"os"
@@ -28,7 +29,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	conformance.Impatient(1200*time.Millisecond, 5*time.Second)
+	conformance.Impatient(1200*time.Millisecond, 5*time.Second, 2*time.Second)
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // they wait rather than compute
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

@@ -94,6 +94,7 @@ func asPublic(s *realtest.OIDC) fdsclient.Application {
 }
 
 func TestACertifiedProviderIsFoundAsItIs(t *testing.T) {
+	t.Parallel()
 	// There is no token whose time is over, and no broker; the server's certificate is of today.
 	clean := rows(outcomes(checkOIDC(t, realtest.OIDCOptions{}, asBasic)))
 	for id, o := range clean {
