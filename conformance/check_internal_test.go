@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"regexp"
 	"slices"
@@ -286,5 +287,38 @@ func TestPlainHTTPIsAskedForWhatTheServerHas(t *testing.T) {
 	}
 	if got := r.plainPaths(r.apiServers()[0]); len(got) != len(collections) || got[1] != "/base/fds/v2/spaces" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestAServerThatTakesHTTP2AloneIsSpokenToInThat(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			raw, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn := tls.Server(raw, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				policy := &tls.Config{NextProtos: []string{"nothing else"}}
+				if slices.Contains(hello.SupportedProtos, "h2") {
+					policy.NextProtos = []string{"h2"}
+				}
+				forged, err := forge(new(x509.Certificate), true)
+				policy.Certificates = []tls.Certificate{*forged}
+				return policy, err
+			}})
+			_ = conn.Handshake() // that the certificate is not trusted is another thing
+			_ = conn.Close()
+		}
+	}()
+	r := new(run)
+	r.config.Client.Provider.Roots = func(context.Context) (*x509.CertPool, error) { return x509.NewCertPool(), nil }
+	got := r.shake(t.Context(), listener.Addr().String(), "127.0.0.1", offer{alpn: http1(r), say: "HEAD / HTTP/1.1\r\n\r\n"})
+	if got.version != tls.VersionTLS13 && got.version != tls.VersionTLS12 || len(got.chain) == 0 {
+		t.Errorf("%+v", got)
 	}
 }

@@ -25,7 +25,8 @@ type Config struct {
 	SpareOwners []fds.SubscriptionID
 
 	// Intrusive allows with every owner what may disturb it: connecting with its certificate
-	// though it may be in use, and what can make the provider revoke a grant, such as the use
+	// though it may be in use, which a program that has the connection takes for another process
+	// (fds.ErrTakenOver) and may end for, and what can make the provider revoke a grant, such as the use
 	// of a refresh token that was replaced.
 	Intrusive bool
 

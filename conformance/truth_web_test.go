@@ -225,7 +225,6 @@ var webTruth = []weakness{
 		rows: rows{"W2-auth-tls-1.1": fail}},
 	{name: "the Web API takes TLS 1.3 alone", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })),
 		rows: rows{"W2-api-tls-1.2": fail}},
-	{name: "the Web API takes HTTP/2 alone", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.NextProtos = []string{"h2"} })), rows: rows{}},
 	{name: "the Web API asks for a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })), rows: rows{}},
 	{name: "the Web API demands a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })),
 		rows: rows{"W3-api-with-token": failed}.and(all(failed, behindAPI...))},

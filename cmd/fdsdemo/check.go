@@ -45,7 +45,7 @@ lost. What is not tested then says what to supply.`,
 	}
 	c.Flags().StringVar(&f.owner, "owner", "", "subscription `ID` whose grant reads the Web API (default the first that is no spare owner)")
 	c.Flags().StringArrayVar(&f.spares, "spare-owner", nil, "subscription `ID` of an owner whom nobody uses: checks connect in its name, and its grant may be lost; twice, and one tries to get at the other's messages")
-	c.Flags().BoolVar(&f.intrusive, "intrusive", false, "do with all owners what is done with spare owners alone: their connections may be ended, and a grant lost")
+	c.Flags().BoolVar(&f.intrusive, "intrusive", false, "do with all owners what is done with spare owners alone: their connections may be ended, for good if a program of this SDK has them, and a grant lost")
 	c.Flags().BoolVar(&f.signIn, "sign-in", false, "a person is at the browser and signs in several times; nothing of it is kept")
 	c.Flags().BoolVar(&f.approve, "approve", false, "with --sign-in: play the person at the browser; only at the box of fdsdemo provider")
 	c.Flags().BoolVar(&f.browser, "no-browser", false, "with --sign-in: open no browser; URLs are printed on standard error")
