@@ -26,8 +26,8 @@ type Config struct {
 
 	// Intrusive allows with every owner what may disturb it: connecting with its certificate
 	// though it may be in use, which a program that has the connection takes for another process
-	// (fds.ErrTakenOver) and may end for, and what can make the provider revoke a grant, such as the use
-	// of a refresh token that was replaced.
+	// (fds.ErrTakenOver) and may end for, and what can make the provider revoke a grant, such as
+	// the use of a refresh token that was replaced.
 	Intrusive bool
 
 	// SignIn, when set, means that a person is at the browser and signs in several times, as

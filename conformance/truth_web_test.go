@@ -200,7 +200,8 @@ func confusing(t *testing.T, s *site) {
 	})(t, s)
 }
 
-// programsKeptOut puts something before the authorization endpoint that lets browsers through alone.
+// programsKeptOut puts something before the authorization endpoint that lets browsers through
+// alone.
 func programsKeptOut(_ *testing.T, s *site) {
 	guard := fdstest.Answer(fdstest.AuthorizationEndpoint, http.StatusForbidden, "text/html", "<p>Are you a person?</p>")
 	off := s.box.Inject(guard)

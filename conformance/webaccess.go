@@ -87,8 +87,8 @@ func (r *run) askNameless(ctx context.Context, t *trial, how, path string, heade
 	r.stillAnswers(ctx, t)
 }
 
-// stillAnswers asks once more with the owner's own token, where everything was refused: a server, or
-// what stands before it, that has had enough of a client refuses it everything.
+// stillAnswers asks once more with the owner's own token, where everything was refused: a server,
+// or what stands before it, that has had enough of a client refuses it everything.
 func (r *run) stillAnswers(ctx context.Context, t *trial) {
 	if t.outcome != Pass {
 		return

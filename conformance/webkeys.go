@@ -18,7 +18,8 @@ import (
 const mostKeys = 4
 
 // confusedKeyTokens are signed by HMAC with what everybody knows: a server that lets the token say
-// how it is verified takes the key of RS256 or ES256 for the secret of HS256 (RFC 8725 section 2.1).
+// how it is verified takes the key of RS256 or ES256 for the secret of HS256 (RFC 8725 section
+// 2.1).
 func confusedKeyTokens(r *run, ctx context.Context, p *jwtParts) ([]forgery, string, error) {
 	if p.opaque != "" {
 		return nil, opaqueTokens, nil
