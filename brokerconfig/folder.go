@@ -31,6 +31,7 @@ const (
 	providersName = "providers"
 	dataName      = "data"
 	lockName      = "lock"
+	unreadName    = "unread"
 )
 
 // Bounds of files.
@@ -47,6 +48,23 @@ type folder struct {
 	path    string
 	lock    *flock.Flock
 	written map[string]bool // files that this call has written, by their names
+	unread  bool            // a broker may be running that has not read what was written
+}
+
+// isRead reports whether Mosquitto reads a file anew at SIGHUP, among those that Write changes.
+func isRead(name string) bool { return name == aclName || name == crlName || name == serverName }
+
+// markUnread notes, until a call has come to its end and can say so, that Mosquitto is to read its
+// files anew: the call that finishes this one's work may find nothing to write.
+func (f *folder) markUnread() error {
+	if f.unread {
+		return nil
+	}
+	f.unread = true
+	if err := atomicfile.Write(f.file(unreadName), nil); err != nil {
+		return fileError(err)
+	}
+	return nil
 }
 
 // openFolder makes the folder unless it exists, and waits for its lock.
@@ -84,6 +102,8 @@ func openFolder(ctx context.Context, dir string) (*folder, error) {
 			return nil, fileError(err)
 		}
 	}
+	_, err = os.Lstat(f.file(unreadName))
+	f.unread = err == nil
 	return f, nil
 }
 
@@ -112,6 +132,11 @@ func (f *folder) write(name string, before, content []byte) error {
 	}
 	if info, err := os.Lstat(f.file(name)); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%w: %s is a link or no file; remove it", fds.ErrUnsafe, name)
+	}
+	if isRead(name) {
+		if err := f.markUnread(); err != nil {
+			return err
+		}
 	}
 	if err := atomicfile.Write(f.file(name), content); err != nil {
 		return fileError(err)

@@ -1,6 +1,7 @@
 package brokerconfig
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
@@ -9,34 +10,30 @@ import (
 	"math/big"
 	"time"
 
-	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
-// listIn returns the revocation list of a PEM file, which must be the authority's.
+// listIn returns the revocation list of a PEM file, which must be the authority's and as it was
+// written: of one that Mosquitto cannot read at SIGHUP it says nothing, and lets everybody in.
 func listIn(data []byte, authority *x509.Certificate) (*x509.RevocationList, error) {
-	blocks, err := textfile.PEM(data)
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != crlType {
+		return nil, errors.New("it holds no revocation list as Mosquitto reads it")
+	}
+	if text := bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")); len(block.Headers) > 0 || !bytes.Equal(bytes.TrimSpace(text), bytes.TrimSpace(pem.EncodeToMemory(block))) {
+		return nil, errors.New("it was edited, and Mosquitto may not read it")
+	}
+	list, err := x509.ParseRevocationList(block.Bytes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("it holds no usable revocation list: %w", tlspolicy.Shown(err))
 	}
-	for _, block := range blocks {
-		if block.Type != "X509 CRL" {
-			continue
-		}
-		if block.Err != nil {
-			return nil, block.Err
-		}
-		list, err := x509.ParseRevocationList(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("it holds no usable revocation list: %w", tlspolicy.Shown(err))
-		}
-		if list.CheckSignatureFrom(authority) != nil {
-			return nil, errors.New("its revocation list is another authority's")
-		}
-		return list, nil
+	if list.CheckSignatureFrom(authority) != nil {
+		return nil, errors.New("its revocation list is another authority's")
 	}
-	return nil, errors.New("it holds no revocation list in PEM form")
+	return list, nil
 }
+
+const crlType = "X509 CRL"
 
 // revocations returns what the list is to hold: what the record says, and all that an earlier list
 // held, since an old copy of the record may have been put back, until it has certainly expired.
@@ -57,6 +54,32 @@ func (r *record) revocations(before *x509.RevocationList, now time.Time) map[str
 		}
 	}
 	return wanted
+}
+
+// recall notes what the list says was revoked and the record does not: an old copy of it was put
+// back. Whose newest certificate that is gets no other one, unless the file of that name holds one
+// that is good, by its serial number.
+func (r *record) recall(list *x509.RevocationList, held func(name string) (serial string)) {
+	revoked := make(map[string]time.Time, len(list.RevokedCertificateEntries))
+	for _, entry := range list.RevokedCertificateEntries {
+		revoked[entry.SerialNumber.Text(16)] = entry.RevocationTime
+	}
+	for name, c := range r.Clients {
+		for n := range c.Certificates {
+			at, ok := revoked[c.Certificates[n].Serial]
+			if !ok || c.Certificates[n].Revoked != nil {
+				continue
+			}
+			c.Certificates[n].Revoked = &at
+			if n < len(c.Certificates)-1 || c.Revoked != nil {
+				continue
+			}
+			serial := held(name)
+			if _, out := revoked[serial]; out || serial == "" {
+				c.Revoked = &at
+			}
+		}
+	}
 }
 
 // lacks reports whether a list does not hold all of wanted.
@@ -100,5 +123,5 @@ func (a *authority) revocationList(before *x509.RevocationList, wanted map[strin
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: crlType, Bytes: der}), nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/certfile"
+	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
 // Outcome is what Write did with a file.
@@ -88,8 +89,12 @@ func update(ctx context.Context, c Config) (*Result, error) {
 	for i, entry := range state.Entries {
 		state.Entries[i].Outcome = w.outcomeOf(entry)
 	}
-	running := !f.written[confName]
-	return &Result{State: *state, Reload: running && (f.written[aclName] || f.written[crlName] || f.written[serverName])}, nil
+	if f.unread {
+		if err := f.remove(unreadName); err != nil {
+			return nil, err
+		}
+	}
+	return &Result{State: *state, Reload: f.unread && !f.written[confName]}, nil
 }
 
 // validateFirst refuses what a first call lacks before anything is made.
@@ -171,6 +176,9 @@ func (w *writer) loadAuthority(context.Context) error {
 	if len(w.Hosts) > 0 {
 		w.hosts = spelt(w.Hosts)
 	}
+	if known == nil && w.record.MadeHere && len(w.record.Clients) > 0 {
+		return fmt.Errorf("%w: %s is missing; restore it from a backup, or from a client that has it: another authority is not this one", fds.ErrCorrupt, caName)
+	}
 	if known == nil && sealed == nil {
 		w.record.MadeHere = w.CAFile == ""
 	}
@@ -234,11 +242,11 @@ func (w *writer) useOwn() error {
 		}
 		return nil
 	}
-	data, err := os.ReadFile(w.CAFile)
+	file, err := textfile.Read(w.CAFile, mostPEMBytes)
 	if err != nil {
 		return configError("CAFile", "", "cannot be read: %v", err)
 	}
-	given, err := certificateIn(data)
+	given, err := certificateIn(file.Data)
 	if err == nil {
 		err = checkAuthority(given, w.at)
 	}
@@ -251,11 +259,11 @@ func (w *writer) useOwn() error {
 		return configError("CAFile", "name that one, or make a new folder", "is another authority than that of the folder")
 	}
 	w.authority.open = func() (crypto.Signer, error) {
-		data, err := os.ReadFile(w.CAKeyFile)
+		file, err := textfile.Read(w.CAKeyFile, mostPEMBytes)
 		if err != nil {
 			return nil, configError("CAKeyFile", "", "cannot be read: %v", err)
 		}
-		key, err := certfile.Key(data)
+		key, err := certfile.Key(file.Data)
 		if err != nil {
 			return nil, configError("CAKeyFile", "", "is of no use: %v", err)
 		}
@@ -392,6 +400,17 @@ func (w *writer) loadList(context.Context) error {
 	if w.list, err = listIn(data, w.authority.certificate); err != nil {
 		return fmt.Errorf("%w: %s: %w; restore it from a backup, or remove it to have a new one", fds.ErrCorrupt, crlName, err)
 	}
+	w.record.recall(w.list, func(name string) string {
+		data, err := w.read(fileOf(name), mostPEMBytes)
+		if err != nil {
+			return ""
+		}
+		leaf, err := w.clientIn(data, name)
+		if err != nil {
+			return ""
+		}
+		return leaf.SerialNumber.Text(16)
+	})
 	return nil
 }
 

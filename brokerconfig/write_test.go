@@ -283,7 +283,7 @@ func TestWhatACrashLeftHalfDoneTheNextCallFinishes(t *testing.T) {
 	whole := contents(t, c.Dir)
 	for name := range whole {
 		if name == "issued.json" || name == "ca.pem" || name == "ca.key.age" || name == "lock" || name == "README.txt" {
-			continue // without the first three it is no crash; see below
+			continue // without the first three it is no crash
 		}
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(c.Dir, filepath.FromSlash(name))
@@ -320,6 +320,33 @@ func TestAFirstCallThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 		wellWritten(t, c)
+	}
+}
+
+func TestWhatAnInterruptedCallHasWrittenIsStillToBeReadAnew(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	file := filepath.Join(c.Dir, "owners", ownerA+".pem") // a folder in its place cannot be removed
+	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, c.Dir)
+	c.Revoke = []string{ownerA}
+	if _, err := brokerconfig.Write(t.Context(), c); !errors.Is(err, fds.ErrUnsafe) {
+		t.Fatal(err)
+	}
+	if after := contents(t, c.Dir); after["acl"] == before["acl"] || after["crl.pem"] == before["crl.pem"] {
+		t.Fatal("it has not come as far as that")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	c.Revoke = nil
+	if result := wellWritten(t, c); !result.Reload {
+		t.Error("a running broker would go on letting in who was revoked")
+	}
+	if result := wellWritten(t, c); result.Reload {
+		t.Error("it is to read its files anew for ever")
 	}
 }
 
