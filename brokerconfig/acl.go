@@ -63,11 +63,11 @@ func (a *accessList) parse() {
 	clear(a.faulty)
 	user, named := "", false
 	for i, line := range a.lines {
-		if strings.HasPrefix(line, "#") {
+		if strings.ContainsRune(line, 0) { // in a comment too
+			a.faulty[i] = "has a NUL, which hides what follows"
 			continue
 		}
-		if strings.ContainsRune(line, 0) {
-			a.faulty[i] = "has a NUL, which hides what follows"
+		if strings.HasPrefix(line, "#") {
 			continue
 		}
 		word, rest := cutSpace(strings.TrimRight(line, space))

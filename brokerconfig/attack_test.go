@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +249,97 @@ func TestAttackAnOldRecordTakesNoRevocationBack(t *testing.T) {
 			t.Errorf("%s certificate is good again", name)
 		}
 	}
+	if files := contents(t, c.Dir); files["owners/"+ownerA+".pem"] != "" || !strings.Contains(files["acl"], "user "+ownerA+"\ntopic deny #\n") {
+		t.Errorf("who was revoked is an owner again; acl:\n%s", files["acl"])
+	}
+}
+
+func TestAttackAnOldRecordRemovesNoNewerCertificate(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	path := filepath.Join(c.Dir, "issued.json")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Revoke, c.Reissue = []string{ownerA}, []string{ownerA}
+	wellWritten(t, c)
+	issued := contents(t, c.Dir)["owners/"+ownerA+".pem"]
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Revoke, c.Reissue = nil, nil
+	wellWritten(t, c)
+	if files := contents(t, c.Dir); files["owners/"+ownerA+".pem"] != issued || strings.Contains(files["acl"], "deny") {
+		t.Errorf("the certificate that is good was taken away; acl:\n%s", files["acl"])
+	}
+}
+
+func TestAttackWithoutItsAuthoritysCertificateAFolderGetsNoOther(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	if err := os.Remove(filepath.Join(c.Dir, "ca.pem")); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, c.Dir)
+	if _, err := brokerconfig.Write(t.Context(), c); !errors.Is(err, fds.ErrCorrupt) || !strings.Contains(err.Error(), "ca.pem is missing; restore it") {
+		t.Errorf("%v", err)
+	}
+	if names := changed(before, contents(t, c.Dir)); len(names) > 0 {
+		t.Errorf("changed were %q", names)
+	}
+	for _, fault := range faultsOf(t, c.Dir) {
+		if fault.Field == "ca.pem" && !strings.Contains(fault.Remedy, "backup") {
+			t.Errorf("%v", fault)
+		}
+	}
+}
+
+func TestAttackAMissingFileIsAFaultOfAllThatItKeeps(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	for name, want := range map[string]string{
+		"mosquitto.conf": "is missing (M1, M2, M4, M5, M6, M7)", "acl": "is missing (M5, M6, M7)", "ca.pem": "is missing (M2)", "crl.pem": "is missing (M2)",
+	} {
+		path := filepath.Join(c.Dir, name)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if faults := faultsOf(t, c.Dir); !slices.ContainsFunc(faults, func(f fds.Fault) bool { return f.Field == name && f.Problem == want }) {
+			t.Errorf("%s: %v", name, faults)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAttackManyFaultsHideNoOther(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	put := func(name, more string) {
+		t.Helper()
+		path := filepath.Join(c.Dir, name)
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, append(data, more...), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	many := ""
+	for n := range 300 {
+		many += fmt.Sprintf("pattern read x/%d\n", n)
+	}
+	put("acl", many+"user "+ownerA+"\ntopic write fds/v2/"+ownerA+"/#\n")
+	put("mosquitto.conf", strings.Repeat("nonsense\n", 300)+"listener 1883\n")
+	faults := faultsOf(t, c.Dir)
+	for _, want := range []string{"is a listener without TLS (M1)", "(M5)", "publish (M7)"} {
+		if !slices.ContainsFunc(faults, func(f fds.Fault) bool { return strings.HasSuffix(f.Problem, want) }) {
+			t.Errorf("no fault of %d ends with %s", len(faults), want)
+		}
+	}
 }
 
 func TestAttackInspectChangesNothingAndEndsWithManyFaults(t *testing.T) {
@@ -260,7 +353,7 @@ func TestAttackInspectChangesNothingAndEndsWithManyFaults(t *testing.T) {
 	}
 	before := contents(t, c.Dir)
 	faults := faultsOf(t, c.Dir)
-	if len(faults) != 200 || !strings.Contains(faults[199].Problem, "more faults") {
+	if len(faults) != 102 || !strings.Contains(faults[99].Problem, "more faults") {
 		t.Errorf("%d faults, the last %v", len(faults), faults[len(faults)-1])
 	}
 	for _, fault := range faults {

@@ -122,3 +122,36 @@ func TestAttackAPipeInAFilesPlaceHoldsNobodyUp(t *testing.T) {
 		}
 	}
 }
+
+func TestAttackWhatOthersCanChangeIsAFault(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	for _, name := range []string{".", "owners", "providers", "data", "acl", "mosquitto.conf", "ca.pem", "crl.pem", "server.pem", "issued.json"} {
+		path := filepath.Join(c.Dir, name)
+		info, err := os.Stat(path)
+		if err == nil {
+			err = os.Chmod(path, info.Mode().Perm()|0o020)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if faults := faultsOf(t, c.Dir); len(faults) != 1 || faults[0].Field != name || !strings.Contains(faults[0].Problem, "can be changed by others") {
+			t.Errorf("%s: %v", name, faults)
+		}
+		if err := os.Chmod(path, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAttackAPipeAsAnAuthorityHoldsNobodyUp(t *testing.T) {
+	c := configFor(t)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.CAFile, c.CAKeyFile = pipe, pipe
+	if _, err := brokerconfig.Write(t.Context(), c); !errors.Is(err, fds.ErrConfig) || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("%v", err)
+	}
+}

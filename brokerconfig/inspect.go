@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,8 +32,9 @@ const (
 )
 
 const (
-	mostFaults = 200
+	mostFaults = 100  // of each kind
 	mostLooked = 1000 // files that are looked into for the authority's key
+	mostNamed  = 100  // files that one setting names
 )
 
 // Entry is a certificate of the folder, or its revocation list.
@@ -54,8 +56,9 @@ type State struct {
 	// Ports are those that mosquitto.conf listens on.
 	Ports []int
 
-	// Faults are what does not hold, 200 at most. Field is a file, with its line where there is
-	// one: acl:12. A problem that breaks a requirement of FDS ends with that: (M5).
+	// Faults are what does not hold. Field is a file, with its line where there is one: acl:12. A
+	// problem that breaks a requirement of FDS ends with that: (M5). Of those that end alike there
+	// are 100 at most, so that none hides another one.
 	Faults []fds.Fault
 }
 
@@ -70,7 +73,7 @@ func Inspect(dir string, now time.Time) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("brokerconfig: inspect: %w", err)
 	}
-	i := &inspection{path: path, now: now, state: &State{}, told: map[fds.Fault]bool{}}
+	i := &inspection{path: path, now: now, state: &State{}, told: map[fds.Fault]bool{}, kinds: map[string]int{}}
 	data, err := textfile.Read(i.file(recordName), mostRecordBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("brokerconfig: inspect: %w: %s is no folder of Write: %s is missing", fds.ErrConfig, path, recordName)
@@ -80,6 +83,9 @@ func Inspect(dir string, now time.Time) (*State, error) {
 	}
 	if i.record, err = decodeRecord(data.Data); err != nil {
 		return nil, fmt.Errorf("brokerconfig: inspect: %w", err)
+	}
+	for _, name := range []string{".", ownersName, providersName, dataName, recordName} {
+		i.unchanged(name, i.file(name))
 	}
 	i.authority()
 	i.server()
@@ -97,6 +103,7 @@ type inspection struct {
 	root   *x509.Certificate // nil: it cannot be read
 	state  *State
 	told   map[fds.Fault]bool
+	kinds  map[string]int // how many faults there are, by the requirements that they break
 }
 
 func (i *inspection) file(name string) string { return filepath.Join(i.path, filepath.FromSlash(name)) }
@@ -105,12 +112,17 @@ const again = "run broker-config again (brokerconfig.Write)"
 
 func (i *inspection) fault(field, remedy, format string, args ...any) {
 	f := fds.Fault{Field: field, Problem: fmt.Sprintf(format, args...), Remedy: remedy}
-	if i.told[f] || len(i.state.Faults) >= mostFaults {
+	kind := ""
+	if at := strings.LastIndex(f.Problem, " (M"); at >= 0 && strings.HasSuffix(f.Problem, ")") {
+		kind = f.Problem[at:]
+	}
+	if i.told[f] || i.kinds[kind] >= mostFaults {
 		return
 	}
 	i.told[f] = true
-	if len(i.state.Faults) == mostFaults-1 {
-		f = fds.Fault{Field: i.path, Problem: "has more faults than are listed"}
+	i.kinds[kind]++
+	if i.kinds[kind] == mostFaults {
+		f = fds.Fault{Field: i.path, Problem: "has more faults than are listed" + kind}
 	}
 	i.state.Faults = append(i.state.Faults, f)
 }
@@ -124,16 +136,33 @@ func (i *inspection) read(name string, limit int64, secret bool) (data []byte, o
 	file, err := textfile.Read(path, limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		i.fault(name, again, "is missing")
+		remedy := again
+		if name == caName || name == caKeyName {
+			remedy = "restore it from a backup"
+		}
+		i.fault(name, remedy, "is missing%s", keeps[name])
 		return nil, false
 	case err != nil:
-		i.fault(name, "", "cannot be read: %v", err)
+		i.fault(name, "", "cannot be read: %v%s", err, keeps[name])
 		return nil, false
 	}
 	if why := file.OpenToOthers(path); secret && why != "" {
 		i.fault(name, "", "holds a key that others can use: %s", why)
 	}
+	i.unchanged(name, path)
 	return file.Data, true
+}
+
+// keeps are the requirements that nothing is known of without a file.
+var keeps = map[string]string{
+	confName: " (M1, M2, M4, M5, M6, M7)", aclName: " (M5, M6, M7)", caName: " (M2)", crlName: " (M2)",
+}
+
+// unchanged sees that nobody else can change a file or what is in a folder. Windows has no modes.
+func (i *inspection) unchanged(name, path string) {
+	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
+		i.fault(name, "run: chmod go-w", "can be changed by others: its mode is %04o", info.Mode().Perm())
+	}
 }
 
 // validity says that something has expired, or is about to though it should have been renewed.
@@ -155,7 +184,7 @@ func (i *inspection) authority() {
 	if data, ok := i.read(caName, mostPEMBytes, false); ok {
 		certificate, err := certificateIn(data)
 		if err != nil {
-			i.fault(caName, "restore it from a backup", "is of no use: %v", err)
+			i.fault(caName, "restore it from a backup", "is of no use: %v (M2)", err)
 		} else {
 			i.root, entry.Expires, entry.Name = certificate, certificate.NotAfter, certificate.Subject.CommonName
 			i.validity(caName, certificate.NotBefore, certificate.NotAfter, "make a new folder, hand out its certificates, and change over before that")
@@ -229,7 +258,7 @@ func (i *inspection) revocations() {
 	entry := Entry{Kind: Revocations, File: crlName}
 	if data, ok := i.read(crlName, mostCRLBytes, false); ok && i.root != nil {
 		if list, err := listIn(data, i.root); err != nil {
-			i.fault(crlName, "remove it, and "+again, "is of no use: %v", err)
+			i.fault(crlName, "remove it, and "+again, "is of no use: %v (M2)", err)
 		} else {
 			entry.Expires = list.NextUpdate
 			i.validity(crlName, list.ThisUpdate, list.NextUpdate, again+": with an expired list Mosquitto refuses everybody")
@@ -298,6 +327,11 @@ func (i *inspection) judgeConf() {
 		}
 	}
 	judge{fault: i.fault, file: i.file}.conf(conf)
+	for _, key := range []string{"cafile", "crlfile", "keyfile", "acl_file"} {
+		if len(filesOf(conf, key)) > mostNamed {
+			i.fault(confName, "name this folder's", "names more files as %s than are looked at (M2, M5, M6, M7)", key)
+		}
+	}
 	for _, name := range filesOf(conf, "cafile") {
 		i.judgeRoots(name)
 	}
@@ -318,6 +352,8 @@ func (i *inspection) judgeConf() {
 		}
 		if data, ok := i.read(field, mostACLBytes, false); ok {
 			judge{fault: i.fault, file: i.file}.acl(field, parseACL(data), i.record)
+		} else if field != aclName {
+			i.fault(confName, "write: acl_file "+i.file(aclName), "goes by another ACL, %.200q, of which nothing is known (M5, M6, M7)", name)
 		}
 	}
 }
@@ -325,7 +361,7 @@ func (i *inspection) judgeConf() {
 // filesOf returns the files that settings of that name mean, each once.
 func filesOf(conf *brokerConf, key string) (names []string) {
 	for _, s := range conf.all {
-		if s.key == key && !slices.Contains(names, s.value) && len(names) < 10 {
+		if s.key == key && !slices.Contains(names, s.value) && len(names) <= mostNamed {
 			names = append(names, s.value)
 		}
 	}
@@ -338,12 +374,15 @@ func (i *inspection) judgeRoots(name string) {
 		name = caName
 	}
 	data, ok := i.read(name, mostPEMBytes, false)
+	if !ok && name != caName {
+		i.fault(confName, "write: cafile "+i.file(caName), "goes by other authorities, %.200q, of which nothing is known (M2)", name)
+	}
 	if !ok || i.root == nil {
 		return
 	}
 	blocks, err := textfile.PEM(data)
 	if err != nil {
-		i.fault(name, "", "is of no use: %v", err)
+		i.fault(name, "", "is of no use: %v (M2)", err)
 		return
 	}
 	for _, block := range blocks {

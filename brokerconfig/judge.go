@@ -15,6 +15,9 @@ type judge struct {
 // conf judges mosquitto.conf. A setting that it does not know is a fault: it may open what the
 // others close.
 func (j judge) conf(c *brokerConf) {
+	for _, line := range c.hiding {
+		j.fault(fmt.Sprintf("%s:%d", confName, line), "take it out", "has a NUL: Mosquitto does not read what follows (M1, M2, M4, M5, M6, M7)")
+	}
 	for _, s := range c.all {
 		switch {
 		case neutral[s.key], s.key == "listener", s.key == "acl_file":
@@ -31,6 +34,10 @@ func (j judge) conf(c *brokerConf) {
 			j.fault(s.where(), "take it out", "lets in who has a key and no certificate (M2)")
 		case s.key == "capath":
 			j.fault(s.where(), "name one file as cafile", "lets in whom other authorities vouch for (M2)")
+		case s.key == "protocol":
+			if s.value != "mqtt" {
+				j.fault(s.where(), "take it out", "has Mosquitto look at no revocation list there: who was revoked is let in (M2)")
+			}
 		case s.key == "use_subject_as_username":
 			if s.isOn() {
 				j.fault(s.where(), "take it out", "puts another name in the place of the common name (M4)")

@@ -196,15 +196,15 @@ var neutral = setOf(strings.Fields(`
 	max_connections max_inflight_bytes max_inflight_messages max_keepalive max_packet_size max_qos
 	max_queued_bytes max_queued_messages max_topic_alias memory_limit message_size_limit
 	password_file persistence persistence_file persistence_location persistent_client_expiration pid_file
-	port protocol queue_qos0_messages retain_available retained_persistence retry_interval set_tcp_nodelay
+	port queue_qos0_messages retain_available retained_persistence retry_interval set_tcp_nodelay
 	socket_domain store_clean_interval sys_interval tls_keyform upgrade_outgoing_qos user
 	websockets_headers_size websockets_log_level`))
 
 // ofListener are the settings of a listener. Above the first one they make a listener of their own,
 // on port 1883.
 var ofListener = setOf(strings.Fields(`
-	bind_address bind_interface cafile capath certfile ciphers ciphers_tls1.3 crlfile dhparamfile http_dir keyfile
-	max_connections max_qos max_topic_alias mount_point port protocol psk_hint require_certificate socket_domain
+	bind_interface cafile capath certfile ciphers ciphers_tls1.3 crlfile dhparamfile http_dir keyfile
+	max_connections max_qos max_topic_alias mount_point protocol psk_hint require_certificate socket_domain
 	tls_engine tls_keyform tls_version use_identity_as_username use_subject_as_username use_username_as_clientid`))
 
 // setting is a line of mosquitto.conf, read as Mosquitto does.
@@ -226,6 +226,7 @@ type brokerConf struct {
 	all       []setting
 	global    map[string]setting
 	listeners []listener
+	hiding    []int // lines with a NUL, which hides all that follows
 }
 
 // parseConf reads a mosquitto.conf.
@@ -236,6 +237,9 @@ func parseConf(data []byte) *brokerConf {
 	number := 0
 	for line := range strings.Lines(string(data)) {
 		number++
+		if strings.ContainsRune(line, 0) {
+			c.hiding = append(c.hiding, number)
+		}
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -250,13 +254,16 @@ func parseConf(data []byte) *brokerConf {
 			port, _ := cutSpace(s.value)
 			c.listeners = append(c.listeners, listener{number, port, map[string]setting{}})
 			at = &c.listeners[len(c.listeners)-1]
+		case key == "port" || key == "bind_address": // of the default listener, wherever it stands
+			first.settings[key] = s
+			first.line = cmp.Or(first.line, number)
+			if key == "port" {
+				first.port = s.value
+			}
 		case ofListener[key]:
 			at.settings[key] = s
 			if at == &first {
 				first.line = cmp.Or(first.line, number)
-			}
-			if key == "port" {
-				first.port = s.value
 			}
 		default:
 			c.global[key] = s

@@ -399,6 +399,25 @@ func TestWhatMosquittoCannotReadAtAReloadOpensIt(t *testing.T) {
 	soap.lives()
 }
 
+// Why a list that was edited is a fault that says who gets in.
+func TestAttackAListThatMosquittoCannotReadIsAFault(t *testing.T) {
+	s := runBroker(t)
+	stolen := s.pair("owners/" + ownerA + ".pem")
+	s.update(func(c *brokerconfig.Config) { c.Revoke = []string{ownerA} })
+	if _, err := s.connect(stolen, "x"); !isAuthorisation(err) {
+		t.Fatalf("the revoked owner comes in: %v", err)
+	}
+	s.edit("crl.pem", func(text string) string { return strings.Replace(text, "-----BEGIN", "----BEGIN", 1) })
+	faults := faultsOf(t, s.config.Dir)
+	if len(faults) != 1 || faults[0].Field != "crl.pem" || !strings.HasSuffix(faults[0].Problem, "(M2)") {
+		t.Errorf("%v", faults)
+	}
+	s.Reload()
+	if _, err := s.connect(stolen, "x"); err != nil {
+		t.Errorf("Mosquitto refuses after all: the documentation can say so: %v", err)
+	}
+}
+
 func TestAnExpiredRevocationListHasMosquittoRefuseEverybody(t *testing.T) {
 	s := runBroker(t)
 	s.owner(ownerA)

@@ -69,6 +69,11 @@ func TestAttackAnEditThatBreaksARuleOfFDSIsFound(t *testing.T) {
 		"a listener of websockets":    {conf("", "listener 8884\nprotocol websockets\n"), "is a listener without TLS (M1)"},
 		"a listener that trusts":      {conf("", "listener 8884\ncertfile x\nkeyfile x\n"), "is a listener without require_certificate"},
 		"a setting above the rest":    {conf("persistence true", "persistence true\nmax_connections 10"), "is a listener without TLS (M1)"},
+		"the default listener, below": {conf("", "port 1883\n"), "is a listener without TLS (M1)"},
+		"an address of the default":   {conf("", "bind_address 127.0.0.1\n"), "is a listener without TLS (M1)"},
+		"websockets with TLS":         {conf("", "protocol websockets\n"), "who was revoked is let in (M2)"},
+		"a line that hides the rest":  {conf("require_certificate true", "# x\x00\nrequire_certificate true"), "has a NUL"},
+		"a value that is hidden":      {conf("allow_anonymous false", "allow_anonymous true\x00"), "has a NUL"},
 		"old TLS":                     {conf("tls_version tlsv1.2", "tls_version tlsv1"), "does not see to TLS 1.2"},
 		"no version of TLS":           {conf("tls_version tlsv1.2", ""), "does not see to TLS 1.2"},
 		"no encryption":               {conf("tls_version tlsv1.2", "tls_version tlsv1.2\nciphers eNULL"), "not encrypted"},
@@ -105,6 +110,11 @@ func TestAttackAnEditThatBreaksARuleOfFDSIsFound(t *testing.T) {
 		"a line that is none":         {acl("", "topic  allow fds\n"), "never reload"},
 		"a comment that is none":      {acl("", " # x\n"), "never reload"},
 		"a hidden line":               {acl("", "user x\x00\n"), "has a NUL"},
+		"a comment that hides":        {acl("user soap-inc-1", "# x\x00\nuser soap-inc-1"), "has a NUL"},
+		"a list with a lost hyphen":   {[3]string{"crl.pem", "-----BEGIN", "----BEGIN"}, "is of no use: it holds no revocation list as Mosquitto reads it (M2)"},
+		"a list that was quoted":      {[3]string{"crl.pem", "-----BEGIN", "> -----BEGIN"}, "Mosquitto reads it (M2)"},
+		"a list on one line":          {[3]string{"crl.pem", "\nM", "M"}, "(M2)"},
+		"a list with a header":        {[3]string{"crl.pem", "CRL-----\n", "CRL-----\na: b\n\n"}, "it was edited, and Mosquitto may not read it (M2)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			faults := edited(t, c.Dir, test.edit[0], func(text string) string {
