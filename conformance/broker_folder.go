@@ -22,7 +22,7 @@ func runBrokerChecks() []*check {
 		}
 	}
 	return []*check{
-		row("M8-folder", "The folder of the broker is whole: nothing of it is missing, has expired, or can be read by others.", []string{"CWE-732", "CWE-298"}, ""),
+		row("M8-folder", "The folder of the broker is whole: nothing of it is missing, has expired, or can be read or changed by others.", []string{"CWE-732", "CWE-298"}, ""),
 		row("M8-tls", "The broker is configured to speak TLS 1.2 or newer, and nothing without TLS.", []string{"CWE-319", "API8:2023"}, "M1"),
 		row("M8-certificates", "The broker is configured to let in who has a certificate of its own authority that was not revoked, and nobody else.", []string{"CWE-306", "CWE-295", "API2:2023"}, "M2"),
 		row("M8-client-id", "The broker is configured to take the client ID from the certificate.", []string{"CWE-287", "API2:2023"}, "M3", "M4"),
@@ -42,12 +42,17 @@ func needBrokerFolder(r *run) (Outcome, string) {
 // broken are the requirements that a problem of brokerconfig's ends with.
 var broken = regexp.MustCompile(`\((M[1-8](?:, M[1-8])*)\)$`)
 
-// requirementsOf returns which requirements a fault of the folder breaks; "" for what breaks none.
-func requirementsOf(f fds.Fault) []string {
-	if found := broken.FindStringSubmatch(f.Problem); found != nil {
-		return strings.Split(found[1], ", ")
+// requirementsOf returns which requirements a fault of the folder breaks; "" stands for the folder
+// itself.
+func requirementsOf(f fds.Fault) (all []string) {
+	found := broken.FindStringSubmatch(f.Problem)
+	if found != nil {
+		all = strings.Split(found[1], ", ")
 	}
-	return []string{""}
+	if found == nil || strings.HasPrefix(f.Problem, "is missing") {
+		all = append(all, "")
+	}
+	return all
 }
 
 // mostFaults bounds the faults that a row shows.

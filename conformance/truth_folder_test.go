@@ -22,7 +22,14 @@ var folderTruth = []struct {
 	name, file, old, now string
 	rows                 rows
 }{
-	{"a file is gone", "crl.pem", "", "", rows{"M8-folder": fail}},
+	{"the list of who was revoked is gone", "crl.pem", "", "", rows{"M8-folder": fail, "M8-certificates": fail}},
+	{"that list cannot be read", "crl.pem", "-----BEGIN", "----BEGIN", rows{"M8-certificates": fail}},
+	{"the access list is gone", "acl", "", "", rows{"M8-folder": fail, "M8-access-list": fail, "M8-publishing": fail}},
+	{"the configuration is gone", "mosquitto.conf", "", "", rows{
+		"M8-folder": fail, "M8-tls": fail, "M8-certificates": fail, "M8-client-id": fail, "M8-access-list": fail, "M8-publishing": fail,
+	}},
+	{"the port of the default listener", "mosquitto.conf", "use_username_as_clientid true", "use_username_as_clientid true\nport 1883", rows{"M8-tls": fail}},
+	{"websockets", "mosquitto.conf", "use_username_as_clientid true", "use_username_as_clientid true\nprotocol websockets", rows{"M8-certificates": fail}},
 	{"a listener without TLS", "mosquitto.conf", "\nlistener ", "\nlistener 1883\nlistener ", rows{"M8-tls": fail}},
 	{"old TLS", "mosquitto.conf", "tls_version tlsv1.2", "tls_version tlsv1", rows{"M8-tls": fail}},
 	{"no certificate is demanded", "mosquitto.conf", "require_certificate true", "require_certificate false", rows{"M8-certificates": fail}},
