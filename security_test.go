@@ -16,7 +16,9 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -255,7 +257,10 @@ func TestWhatSecurityPromisesHolds(t *testing.T) {
 		if !ok || p.folder == "." || slices.Contains(proofs, p) {
 			continue // another test says so
 		}
-		if here, err := build.Default.MatchFile(path.Split(file)); err != nil || !here {
+		if !builtOn(runtime.GOOS, file) {
+			if !slices.ContainsFunc([]string{"linux", "darwin", "windows"}, func(system string) bool { return builtOn(system, file) }) {
+				t.Errorf("what SECURITY.md promises does not hold: %s runs nowhere: no system builds %s", p, file)
+			}
 			continue
 		}
 		proofs, names = append(proofs, p), append(names, p.test)
@@ -282,6 +287,27 @@ func TestWhatSecurityPromisesHolds(t *testing.T) {
 		t.Errorf("go test: %v\n%s", failed, complaints.String())
 	}
 	t.Logf("%d tests of %d packages", len(proofs), len(slices.Compact(folders)))
+}
+
+// builtOn reports whether a system builds a file.
+func builtOn(system, file string) bool {
+	there := build.Default
+	there.GOOS = system
+	folder, name := filepath.Split(filepath.FromSlash(file))
+	ok, err := there.MatchFile(folder, name)
+	return ok && err == nil
+}
+
+func TestAFileThatNoSystemBuildsIsNoProof(t *testing.T) {
+	for text, want := range map[string]bool{"": true, "//go:build !windows\n\n": true, "//go:build windows\n\n": false, "//go:build never\n\n": false} {
+		file := filepath.Join(t.TempDir(), "proof_test.go")
+		if err := os.WriteFile(file, []byte(text+"package x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := builtOn("linux", file); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
 }
 
 // underRace reports whether this test runs with the race detector.
