@@ -54,8 +54,8 @@ type folder struct {
 // isRead reports whether Mosquitto reads a file anew at SIGHUP, among those that Write changes.
 func isRead(name string) bool { return name == aclName || name == crlName || name == serverName }
 
-// markUnread notes, until a call has come to its end and can say so, that Mosquitto is to read its
-// files anew: the call that finishes this one's work may find nothing to write.
+// markUnread notes, until a call has come to its end without faults and has said so, that Mosquitto
+// is to read its files anew: the call that finishes this one's work may find nothing to write.
 func (f *folder) markUnread() error {
 	if f.unread {
 		return nil

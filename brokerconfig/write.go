@@ -37,7 +37,7 @@ type Result struct {
 	State
 
 	// Reload is set where a broker that is running has to read its files anew: SIGHUP. Do it only
-	// where State has no Faults.
+	// where State has no Faults; the call that finds them mended sets it again.
 	Reload bool
 }
 
@@ -89,7 +89,7 @@ func update(ctx context.Context, c Config) (*Result, error) {
 	for i, entry := range state.Entries {
 		state.Entries[i].Outcome = w.outcomeOf(entry)
 	}
-	if f.unread {
+	if f.unread && len(state.Faults) == 0 { // else the call after they are mended says it again
 		if err := f.remove(unreadName); err != nil {
 			return nil, err
 		}

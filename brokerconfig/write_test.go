@@ -350,6 +350,32 @@ func TestWhatAnInterruptedCallHasWrittenIsStillToBeReadAnew(t *testing.T) {
 	}
 }
 
+func TestWhatWasWrittenAmongFaultsIsToBeReadAnewOnceTheyAreMended(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	path := filepath.Join(c.Dir, "mosquitto.conf")
+	good, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append(good, "allow_anonymous true\n"...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Revoke = []string{ownerA}
+	if result := write(t, c); len(result.Faults) != 1 || !result.Reload {
+		t.Fatalf("%v, to be read anew: %v", result.Faults, result.Reload)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Revoke = nil
+	for _, want := range []bool{true, false} {
+		if result := wellWritten(t, c); result.Reload != want {
+			t.Errorf("to be read anew: %v, want %v", result.Reload, want)
+		}
+	}
+}
+
 // endsAfter is a context that ends after so many looks at it.
 type endsAfter struct {
 	context.Context
