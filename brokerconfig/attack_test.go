@@ -314,6 +314,23 @@ func TestAttackAMissingFileIsAFaultOfAllThatItKeeps(t *testing.T) {
 	}
 }
 
+func TestAttackAProviderWhoIsRevokedGetsNoFurtherConnection(t *testing.T) {
+	c := configFor(t)
+	wellWritten(t, c)
+	c.Revoke = []string{"soap-inc"}
+	wellWritten(t, c)
+	c.Revoke, c.Providers[0].Connections = nil, 3
+	wellWritten(t, c)
+	if files := contents(t, c.Dir); files["providers/soap-inc-3.pem"] != "" || strings.Contains(files["acl"], "soap-inc") {
+		t.Errorf("it is in again; acl:\n%s", files["acl"])
+	}
+	c.Reissue = []string{"soap-inc"}
+	wellWritten(t, c)
+	if files := contents(t, c.Dir); files["providers/soap-inc-3.pem"] == "" || strings.Count(files["acl"], "user soap-inc-") != 3 {
+		t.Errorf("it was not issued again; acl:\n%s", files["acl"])
+	}
+}
+
 func TestAttackManyFaultsHideNoOther(t *testing.T) {
 	c := configFor(t)
 	wellWritten(t, c)

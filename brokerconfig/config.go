@@ -50,9 +50,9 @@ type Config struct {
 	// certificate is copied, the key is not. See the package's documentation for what it must be.
 	CAFile, CAKeyFile string
 
-	// Revoke names who is to be shut out: an owner's subscription ID, a provider, or one connection
-	// of a provider as NAME-n. All their certificates that have not expired are revoked, and their
-	// files removed. Who is revoked already stays so.
+	// Revoke names who is to be shut out: an owner's subscription ID, a provider with the connections
+	// that it has or will have, or one connection of a provider as NAME-n. All their certificates
+	// that have not expired are revoked, and their files removed. Who is revoked already stays so.
 	Revoke []string
 
 	// Reissue names who gets a certificate though they were revoked. Named in both, the old

@@ -29,8 +29,9 @@ const recordVersion = 1
 
 // provider is what is known of one.
 type provider struct {
-	Connections int      `json:"connections"`
-	Owners      []string `json:"owners"` // subscription IDs in lower case; null: all
+	Connections int        `json:"connections"`
+	Owners      []string   `json:"owners"`            // subscription IDs in lower case; null: all
+	Revoked     *time.Time `json:"revoked,omitempty"` // further connections are too
 }
 
 // client is an owner, or a provider's connection.

@@ -324,9 +324,11 @@ func (w *writer) note(context.Context) error {
 		slices.Sort(known.Owners)
 		known.Owners = slices.Compact(known.Owners)
 	}
-	for name := range r.Providers {
+	for name, p := range r.Providers {
 		for _, connection := range r.connections(name) {
-			r.client(connection)
+			if r.Clients[connection] == nil {
+				r.client(connection).Revoked = p.Revoked
+			}
 		}
 	}
 	for i, name := range w.Revoke {
@@ -337,6 +339,9 @@ func (w *writer) note(context.Context) error {
 		for _, one := range named {
 			r.revoke(one, w.at)
 		}
+		if p := r.Providers[name]; p != nil && p.Revoked == nil {
+			p.Revoked = &w.at
+		}
 	}
 	for i, name := range w.Reissue {
 		named := r.named(name)
@@ -346,10 +351,23 @@ func (w *writer) note(context.Context) error {
 		for _, one := range named {
 			r.client(one).Revoked = nil
 		}
+		if p := r.Providers[name]; p != nil {
+			p.Revoked = nil
+		}
 	}
 	r.forget(w.at)
+	size := len(aclHead)
+	for _, owners := range r.publishers() {
+		size += len(owners) * mostRuleBytes
+	}
+	if size > mostACLBytes {
+		e.Add("Owners", "use a broker of its own for some of them, or fewer connections", "make an ACL of more than %d MiB, with all connections of providers", mostACLBytes>>20)
+	}
 	return e.Err()
 }
+
+// mostRuleBytes bounds a line of the ACL: topic write fds/v2/<subscription ID>/#.
+const mostRuleBytes = 64
 
 // saveFiles writes what was issued and revoked. The record has it all by now.
 func (w *writer) saveFiles(ctx context.Context) error {
