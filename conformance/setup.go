@@ -23,8 +23,11 @@ import (
 // certificates are dated.
 const mostSkew = time.Minute
 
-// soon is how long before its end a certificate is told.
-const soon = 14 * 24 * time.Hour
+// endsSoon reports whether a certificate is to be replaced by now: two weeks before its end, and one
+// that lives for less than six weeks in the last third of its life.
+func endsSoon(leaf *x509.Certificate, now time.Time) bool {
+	return leaf.NotAfter.Sub(now) < min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/3)
+}
 
 // setupChecks are about this side: what has to work before anything is learnt of the provider.
 func setupChecks() []*check {
@@ -62,7 +65,7 @@ func setupChecks() []*check {
 		},
 		{
 			id: "setup-certificate", requirement: requirement, duty: OfBroker,
-			rule:   "The owner's certificate for the broker can be read, is the key's, is meant for clients, and will be valid for two weeks.",
+			rule:   "The owner's certificate for the broker can be read, is the key's, is meant for clients, and does not end soon.",
 			remedy: "Ask the broker's administrator for a new certificate of the owner.",
 			needs:  []need{needBroker, needOwner},
 			probe:  (*run).probeCertificate,
@@ -310,7 +313,7 @@ func (r *run) probeCertificate(ctx context.Context, t *trial) {
 			t.fail("the certificate of %s is not valid before %s", id, leaf.NotBefore.UTC().Format(time.RFC3339))
 		case now.After(leaf.NotAfter):
 			t.fail("the certificate of %s was valid until %s", id, leaf.NotAfter.UTC().Format(time.RFC3339))
-		case leaf.NotAfter.Sub(now) < soon:
+		case endsSoon(leaf, now):
 			t.fail("the certificate of %s is valid for %v more", id, leaf.NotAfter.Sub(now).Round(time.Hour))
 		case len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny):
 			t.fail("the certificate of %s is not meant for clients (its extended key usage)", id)

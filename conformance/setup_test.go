@@ -178,7 +178,8 @@ func TestACertificateThatWillNotDoIsTold(t *testing.T) {
 	}{
 		{issue(fdstest.CertificateRequest{NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-time.Hour)}), conformance.Fail, "was valid until"},
 		{issue(fdstest.CertificateRequest{NotBefore: now.Add(time.Hour), NotAfter: now.Add(90 * 24 * time.Hour)}), conformance.Fail, "is not valid before"},
-		{issue(fdstest.CertificateRequest{NotAfter: now.Add(72 * time.Hour)}), conformance.Fail, "is valid for 72h"},
+		{issue(fdstest.CertificateRequest{NotBefore: now.Add(-80 * 24 * time.Hour), NotAfter: now.Add(72 * time.Hour)}), conformance.Fail, "is valid for 72h"},
+		{issue(fdstest.CertificateRequest{NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(96 * time.Hour)}), conformance.Pass, ""}, // one of six days
 		{issue(fdstest.CertificateRequest{Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}), conformance.Fail, "is not meant for clients"},
 		{issue(fdstest.CertificateRequest{}), conformance.Pass, ""},
 		{func(context.Context, fds.OwnerKey) (*tls.Certificate, error) {

@@ -64,7 +64,7 @@ func tlsChecks(s tlsSubject) []*check {
 					t.fail("%s does not speak TLS 1.2 or newer: %v", one.address(), tlspolicy.Shown(got.err))
 				}
 			}),
-		row("certificate", fmt.Sprintf("The certificate of the %s is trusted, for its host name, and valid for two weeks more.", s.what),
+		row("certificate", fmt.Sprintf("The certificate of the %s is trusted, for its host name, and does not end soon.", s.what),
 			"Install a certificate for this host name with its whole chain, and renew it in time, by a machine.", []string{"CWE-295", "CWE-298", "API8:2023"},
 			func(r *run, ctx context.Context, t *trial, one server) {
 				got := r.shake(ctx, one.address(), one.url.Hostname(), offered(r, 0, one))
@@ -135,7 +135,7 @@ func judgeChain(t *trial, one server, got *shake) {
 		invalid  x509.CertificateInvalidError
 	)
 	switch {
-	case got.verified && left < soon:
+	case got.verified && endsSoon(leaf, now):
 		t.fail("the certificate of %s is valid for %v more", one.address(), left.Round(time.Hour))
 	case got.verified:
 		t.pass()

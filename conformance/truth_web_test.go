@@ -229,7 +229,7 @@ var webTruth = []weakness{
 	{name: "the Web API asks for a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert })), rows: rows{}},
 	{name: "the Web API demands a client certificate", make: faults(fdstest.ServerTLS(fdstest.APIEndpoint, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })),
 		rows: rows{"W3-api-with-token": failed}.and(all(failed, behindAPI...))},
-	{name: "the Web API's certificate ends soon", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{NotAfter: time.Now().Add(5 * 24 * time.Hour)}),
+	{name: "the Web API's certificate ends soon", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{NotBefore: time.Now().Add(-60 * 24 * time.Hour), NotAfter: time.Now().Add(5 * 24 * time.Hour)}),
 		rows: rows{"W2-api-certificate": fail}},
 	{name: "the Web API's certificate is over", make: serving(fdstest.APIEndpoint, fdstest.CertificateRequest{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}),
 		rows: rows{"W2-api-certificate": fail, "W3-api-with-token": failed}.and(all(failed, behindAPI...))},

@@ -69,6 +69,7 @@ func (r *run) probeAccess(ctx context.Context, t *trial) {
 			return
 		}
 		if a.status == http.StatusUnauthorized {
+			t.remedy = "Look at W10-auth-renewal: if it fails too, the grant has ended, and the owner's user has to sign in again. Otherwise look at the Web API's log for this request: the token was issued by the authorization server."
 			break
 		}
 	}
