@@ -32,6 +32,7 @@ const (
 	dataName      = "data"
 	lockName      = "lock"
 	unreadName    = "unread"
+	restartMark   = "restart\n" // in it
 )
 
 // Bounds of files.
@@ -48,20 +49,26 @@ type folder struct {
 	path    string
 	lock    *flock.Flock
 	written map[string]bool // files that this call has written, by their names
-	unread  bool            // a broker may be running that has not read what was written
+	unread  bool            // a broker may be running that has not read what was written,
+	restart bool            // or has to be started anew for it
 }
 
 // isRead reports whether Mosquitto reads a file anew at SIGHUP, among those that Write changes.
 func isRead(name string) bool { return name == aclName || name == crlName || name == serverName }
 
 // markUnread notes, until a call has come to its end without faults and has said so, that Mosquitto
-// is to read its files anew: the call that finishes this one's work may find nothing to write.
-func (f *folder) markUnread() error {
-	if f.unread {
+// is to read its files anew, or to be started anew: the call that finishes this one's work may find
+// nothing to write.
+func (f *folder) markUnread(restart bool) error {
+	if f.unread && (f.restart || !restart) {
 		return nil
 	}
-	f.unread = true
-	if err := atomicfile.Write(f.file(unreadName), nil); err != nil {
+	f.unread, f.restart = true, f.restart || restart
+	var how []byte
+	if f.restart {
+		how = []byte(restartMark)
+	}
+	if err := atomicfile.Write(f.file(unreadName), how); err != nil {
 		return fileError(err)
 	}
 	return nil
@@ -102,8 +109,9 @@ func openFolder(ctx context.Context, dir string) (*folder, error) {
 			return nil, fileError(err)
 		}
 	}
-	_, err = os.Lstat(f.file(unreadName))
+	info, err := os.Lstat(f.file(unreadName))
 	f.unread = err == nil
+	f.restart = f.unread && info.Size() == int64(len(restartMark))
 	return f, nil
 }
 
@@ -134,7 +142,7 @@ func (f *folder) write(name string, before, content []byte) error {
 		return fmt.Errorf("%w: %s is a link or no file; remove it", fds.ErrUnsafe, name)
 	}
 	if isRead(name) {
-		if err := f.markUnread(); err != nil {
+		if err := f.markUnread(false); err != nil {
 			return err
 		}
 	}

@@ -48,7 +48,6 @@ queue_qos0_messages false
 # The SDK takes packets of up to 1 MiB; a larger one would be dropped without a word. It bounds what a
 # provider can make this broker hold, too.
 max_packet_size 1048576
-message_size_limit 1048576
 
 # A connection that is dead is noticed within a quarter of an hour, whatever its client asks for.
 max_keepalive 600
@@ -181,7 +180,17 @@ connection that it opens at the same time. Two connections with one certificate 
 A provider publishes below fds/v2/<subscription ID>/, with the ID spelt as it stands in acl.
 
 When a key has got into the wrong hands, revoke: fdsdemo broker-config --revoke NAME, and reload. NAME is a
-subscription ID, a provider, or one connection as NAME-1. With --reissue NAME it gets a new certificate.
+subscription ID, a provider, or one connection as NAME-1. With --reissue NAME it gets a new certificate;
+then restart in place of the reload: systemctl restart fds-broker. A thief who is connected would go on
+under the name that may do something again.
+
+Try it
+------
+
+Publish as a provider, with the ID as it stands in acl, and see it in fdsdemo watch:
+
+    mosquitto_pub -V 5 -h HOST -p PORT --cafile ca.pem --cert providers/NAME-1.pem --key providers/NAME-1.pem \
+      -t fds/v2/SUBSCRIPTION_ID/test -m '{}' -q 1
 
 Keep
 ----

@@ -47,10 +47,15 @@ func (s *site) update(change func(*brokerconfig.Config)) {
 	s.t.Helper()
 	c := s.config
 	change(&c)
-	if result := wellWritten(s.t, c); !result.Reload {
+	switch result := wellWritten(s.t, c); {
+	case result.Restart:
+		s.Stop()
+		s.Start()
+	case result.Reload:
+		s.Reload()
+	default:
 		s.t.Fatal("nothing is to be read anew")
 	}
-	s.Reload()
 }
 
 // peer is a client of raw MQTT.
@@ -311,10 +316,16 @@ func TestAttackWhoIsRevokedIsShutOutAtTheReload(t *testing.T) {
 	default:
 	}
 
-	// Issued again, with another key: the old one stays out.
+	// Issued again, with another key: the old one stays out, also who was connected with it.
 	s.config.Revoke = nil
 	s.update(func(c *brokerconfig.Config) { c.Reissue = []string{ownerA} })
+	select {
+	case <-a.Done():
+	case <-time.After(soon):
+		t.Error("who is connected with the revoked certificate goes on under the name that has another one")
+	}
 	again := s.owner(ownerA)
+	soap = s.mustConnect("providers/soap-inc-1.pem", "soap-inc-1")
 	soap.publish("fds/v2/"+ownerA+"/events", "again")
 	again.receives("fds/v2/" + ownerA + "/events again")
 	if _, err := s.connect(stolen, ownerA); !isAuthorisation(err) {

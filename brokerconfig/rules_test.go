@@ -228,7 +228,9 @@ func TestWhoIsRevokedIsTakenOutAndCanBeIssuedAgain(t *testing.T) {
 		t.Errorf("changed were %q", names)
 	}
 	c.Reissue = []string{ownerB, "soap-inc-2"}
-	wellWritten(t, c)
+	if result := wellWritten(t, c); !result.Restart || result.Reload {
+		t.Errorf("a name is issued again, for which who is connected goes on: restart %v, reload %v", result.Restart, result.Reload)
+	}
 	again := contents(t, c.Dir)
 	if again[file] == "" || leafIn(t, again[file]).SerialNumber.Cmp(leafIn(t, before[file]).SerialNumber) == 0 || again["providers/soap-inc-1.pem"] != "" {
 		t.Error("it was not issued again, or another one was")
@@ -242,7 +244,11 @@ func TestWhoIsRevokedIsTakenOutAndCanBeIssuedAgain(t *testing.T) {
 	// A stolen key is replaced in one call.
 	c.Revoke, c.Reissue = []string{ownerA}, []string{ownerA}
 	result = wellWritten(t, c)
-	if got := outcomes(result)["owners/"+ownerA+".pem"]; got != brokerconfig.Made {
-		t.Errorf("%s", got)
+	if got := outcomes(result)["owners/"+ownerA+".pem"]; got != brokerconfig.Made || !result.Restart {
+		t.Errorf("%s, restart %v", got, result.Restart)
+	}
+	c.Revoke, c.Reissue = nil, nil
+	if result = wellWritten(t, c); result.Restart || result.Reload {
+		t.Errorf("nothing has changed: restart %v, reload %v", result.Restart, result.Reload)
 	}
 }

@@ -39,6 +39,11 @@ type Result struct {
 	// Reload is set where a broker that is running has to read its files anew: SIGHUP. Do it only
 	// where State has no Faults; the call that finds them mended sets it again.
 	Reload bool
+
+	// Restart is set in place of Reload where a name that was revoked has a certificate again: a
+	// connection that came in with the old one, as a thief's, would go on under that name. A
+	// broker that is running has to be started anew.
+	Restart bool
 }
 
 // Write makes the folder or brings it up to date. It waits while another process does. What it has
@@ -94,7 +99,8 @@ func update(ctx context.Context, c Config) (*Result, error) {
 			return nil, err
 		}
 	}
-	return &Result{State: *state, Reload: f.unread && !f.written[confName]}, nil
+	unread := f.unread && !f.written[confName]
+	return &Result{State: *state, Reload: unread && !f.restart, Restart: unread && f.restart}, nil
 }
 
 // validateFirst refuses what a first call lacks before anything is made.
@@ -125,6 +131,7 @@ type writer struct {
 	hosts     []string
 	outcomes  map[string]Outcome // by file
 	files     []file             // of clients, to be written
+	reissued  bool               // a name that was revoked gets a certificate again
 }
 
 type file struct {
@@ -154,6 +161,11 @@ func (w *writer) saveRecord(context.Context) error {
 	data, err := w.record.encode()
 	if err != nil {
 		return err
+	}
+	if w.reissued {
+		if err := w.markUnread(true); err != nil {
+			return err
+		}
 	}
 	if err := w.write(recordName, w.before, data); err != nil {
 		return err
@@ -349,6 +361,7 @@ func (w *writer) note(context.Context) error {
 			e.Add(fmt.Sprintf("Reissue[%d]", i), "who has is in "+recordName, "is %s, who never had a certificate here", name)
 		}
 		for _, one := range named {
+			w.reissued = w.reissued || r.client(one).Revoked != nil
 			r.client(one).Revoked = nil
 		}
 		if p := r.Providers[name]; p != nil {

@@ -18,10 +18,11 @@
 // # Nobody is disturbed
 //
 // Without further leave a run reads, renews the owner's grant once, as the SDK does anyway, and
-// speaks TLS with the broker without sending CONNECT. Whatever connects with an owner's
-// certificate needs a spare owner or Config.Intrusive, since on some brokers it ends the
-// connection that the owner has, even under another client ID. It is done without Clean Start and
-// with the session's own expiry, nothing is acknowledged, filters are unsubscribed again, and what
-// is published goes to a throw-away topic of a spare owner. What can make a provider revoke a
-// grant needs Intrusive or a spare owner; what needs a person at a browser, SignIn.
+// speaks TLS with the broker. A CONNECT is sent without any owner's certificate alone, to be
+// refused. Whatever connects with one needs a spare owner or Config.Intrusive, since on some
+// brokers it ends the connection that the owner has, even under another client ID. It is done
+// without Clean Start and with the session's own expiry, no message of the owner's is
+// acknowledged, filters are unsubscribed again, and what is published goes to a throw-away topic
+// of a spare owner. What can make a provider revoke a grant needs Intrusive or a spare owner; what
+// needs a person at a browser, SignIn.
 package conformance

@@ -5,7 +5,7 @@ import "context"
 // publishChecks are those of M6 and M7: who publishes.
 func publishChecks() []*check {
 	const limit = "Have the broker's access rules let owners write nowhere (Mosquitto: no topic write and no topic readwrite for them)."
-	const provider = "Have the broker's access rules let a provider's certificate write below fds/v2/, and read nothing (Mosquitto: user <its name>, topic write fds/v2/#)."
+	const provider = "Have the broker's access rules let a provider's certificate write below the roots of its own owners, and read nothing (Mosquitto: user <its name>, and topic write fds/v2/<subscription ID>/# for each)."
 	weak := []string{"CWE-862", "CWE-863", "API5:2023"}
 	return []*check{
 		{

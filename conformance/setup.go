@@ -198,7 +198,7 @@ func (r *run) probeClock(ctx context.Context, t *trial) {
 			continue
 		}
 		skew := date.Sub(began.Add(took / 2)).Round(time.Second)
-		t.saw("ask the "+s.what+" for the time", "it is %v ahead of this machine", skew)
+		t.saw("ask the "+s.what+" for the time", "its clock is %v from this machine's", skew)
 		if skew.Abs() > mostSkew+took/2 {
 			t.fail("the clocks of this machine and of the %s differ by %v", s.what, skew.Abs())
 			continue
@@ -265,6 +265,10 @@ func (r *run) probeGrant(ctx context.Context, t *trial) {
 	if r.owner == nil {
 		if r.config.Owner != (fds.SubscriptionID{}) {
 			r.ownerless = fmt.Sprintf("%s has not signed in", r.config.Owner)
+		}
+		if r.config.Owner != (fds.SubscriptionID{}) {
+			t.fail("%s", r.ownerless)
+			return
 		}
 		t.untestable("%s", r.ownerless)
 		return

@@ -22,7 +22,7 @@ func subscribeChecks() []*check {
 	const limit = "Have the broker's access rules let an owner read below fds/v2/<its subscription ID>/ and nowhere else (Mosquitto: pattern read fds/v2/%u/#)."
 	rows := []*check{
 		{
-			id: "M5-own-root", rule: "An owner subscribes below its own root, and what is published there arrives.",
+			id: "M5-own-root", rule: "An owner subscribes below its own root, and gets what the publisher that was supplied sends there.",
 			remedy: limit, probe: (*run).probeOwnRoot,
 		},
 		{

@@ -235,6 +235,7 @@
 //   - [LooseAuthorization]: takes a token that nobody issued, one in the query, none, or
 //     reads another owner's items by it. A client sends its token in the header alone.
 //   - [AnyCredentials]: takes whoever knows an application's name for the application.
+//   - [AnyVerifier]: does not look at the code_verifier of PKCE.
 //   - [WithoutPKCE], [AnyRedirectURI], [CodesServeTwice]: a sign-in in which a code that was
 //     stolen serves the thief. A client uses PKCE all the same.
 //   - [SpentRefreshTokensServe]: an old copy of a refresh token serves for ever.

@@ -167,6 +167,8 @@ type brokerLine struct {
 	Kind   string   `json:"kind"` // "fault" or "broker"
 	URLs   []string `json:"urls,omitempty"`
 	Reload *bool    `json:"reload,omitempty"`
+
+	Restart *bool `json:"restart,omitempty"`
 	*fds.Fault
 }
 
@@ -189,7 +191,7 @@ func (p *program) printBroker(result *brokerconfig.Result, asJSON bool) error {
 	for _, fault := range result.Faults {
 		lines = append(lines, brokerLine{Kind: "fault", Fault: &fault})
 	}
-	lines = append(lines, brokerLine{Kind: "broker", URLs: brokerURLs(result), Reload: &result.Reload})
+	lines = append(lines, brokerLine{Kind: "broker", URLs: brokerURLs(result), Reload: &result.Reload, Restart: &result.Restart})
 	for _, value := range lines {
 		line, err := jsonLine(value)
 		if err != nil {
@@ -248,6 +250,8 @@ func (p *program) tellBroker(dir string, result *brokerconfig.Result) {
 		}
 		p.tell("provider.ca_file is for all servers of the provider. Is there one already, join both and name the new file: cat OLD.pem %s > both.pem", quoted(file("ca.pem")))
 		p.tell("Hand each provider, by a safe way, ca.pem and its files of %s.", quoted(file("providers")))
+	case result.Restart:
+		p.tell("Start the broker that is running anew: systemctl restart fds-broker. Whoever is connected with a certificate that was revoked would go on under the name that has one again.")
 	case result.Reload:
 		p.tell("Have the broker that is running read its files anew: systemctl reload fds-broker, or kill -HUP with its process ID.")
 	}

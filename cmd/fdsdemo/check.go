@@ -59,9 +59,6 @@ lost. What is not tested then says what to supply.`,
 	return c
 }
 
-// errChecks is why a check that came to its end is status 1; the report has said all of it.
-var errChecks = errors.New("not everything is as it should be")
-
 func (p *program) check(ctx context.Context, f checkFlags) error {
 	if (f.approve || f.browser) && !f.signIn {
 		return wrongUsage("--approve and --no-browser go with --sign-in; see: fdsdemo check --help")
@@ -130,7 +127,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	case report.Stopped != "":
 		return errors.New(report.Stopped)
 	case !report.OK(f.strict):
-		return errChecks
+		return fmt.Errorf("not everything is as it should be: %s", report.Headline())
 	}
 	return nil
 }
@@ -243,7 +240,7 @@ func (c *checkPrinter) result(one conformance.Result) error {
 	}
 	var b strings.Builder
 	if one.Requirement != c.group {
-		c.group = one.Requirement
+		c.group, c.why = one.Requirement, ""
 		b.WriteString("\n" + c.outStyle.Strong(cmp.Or(map[string]string{"setup": "This side", "API": "Web API"}[one.Requirement], one.Requirement)) + "\n")
 	}
 	outcome := fmt.Sprintf("%-14s", one.Outcome)

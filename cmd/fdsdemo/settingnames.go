@@ -16,6 +16,7 @@ var fileKeys = map[string]string{
 	"Provider.BrokerURL":                      "provider.broker_url",
 	"Provider.Roots":                          "provider.ca_file",
 	"Provider.Resources":                      "provider.resources",
+	"Provider.ReplaysRefreshTokens":           "provider.replays_refresh_tokens",
 	"Provider.FinalErrors":                    "provider.final_errors",
 	"Provider.Endpoints":                      "the endpoints below provider",
 	"Provider.Endpoints.Authorization":        "provider.authorization_endpoint",
