@@ -12,8 +12,10 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
@@ -25,10 +27,10 @@ var (
 	boxOwner = regexp.MustCompile(`<input type="checkbox" name="owner" value="([^"]*)"`)
 )
 
-// approve plays the person at the browser, who begins at the address and chooses the first
-// owner, for a provider in a box of another process: a box asks for no password. Any other
+// approve plays the person at the browser, who begins at the address and chooses an owner, the
+// zero value standing for the first, for a provider in a box of another process: a box asks for no password. Any other
 // provider's page is left as it is, and nothing is opened that is not on this machine.
-func (p *program) approve(ctx context.Context, address string) error {
+func (p *program) approve(ctx context.Context, address string, as fds.SubscriptionID) error {
 	jar, err := cookiejar.New(nil) // the redirect must bring back the cookie of the first page
 	if err != nil {
 		return err
@@ -69,12 +71,19 @@ func (p *program) approve(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	token, owner := boxToken.FindStringSubmatch(page), boxOwner.FindStringSubmatch(page)
-	if !strings.Contains(page, boxPage) || token == nil || owner == nil {
+	token, owners := boxToken.FindStringSubmatch(page), boxOwner.FindAllStringSubmatch(page, -1)
+	if !strings.Contains(page, boxPage) || token == nil || len(owners) == 0 {
 		return wrongUsage("--approve is for a provider in a box; at %s there is no page on which it asks for a person's consent", at.Host)
 	}
+	chosen := slices.IndexFunc(owners, func(one []string) bool {
+		id, err := fds.ParseSubscriptionID(html.UnescapeString(one[1]))
+		return as.IsZero() || err == nil && id == as
+	})
+	if chosen < 0 {
+		return wrongUsage("the provider in a box at %s has no owner %s", at.Host, as)
+	}
 	end, _, err := open(http.MethodPost, at.Scheme+"://"+at.Host+"/consent", url.Values{
-		"token": {html.UnescapeString(token[1])}, "owner": {html.UnescapeString(owner[1])}, "decision": {"approve"},
+		"token": {html.UnescapeString(token[1])}, "owner": {html.UnescapeString(owners[chosen][1])}, "decision": {"approve"},
 	})
 	if err == nil && end.Host == at.Host { // it has not led back to the application
 		err = fmt.Errorf("the provider in a box at %s did not take the consent; begin a new sign-in", at.Host)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/conformance"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
@@ -177,7 +178,11 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 			options.OpenBrowser = func(context.Context, string) error { return nil }
 		case f.approve:
 			options.ShowURL = func(string) {}
-			options.OpenBrowser = p.approve
+			var as fds.SubscriptionID // a spare one, whose older grant may end with it
+			if len(config.SpareOwners) > 0 {
+				as = config.SpareOwners[0]
+			}
+			options.OpenBrowser = func(ctx context.Context, url string) error { return p.approve(ctx, url, as) }
 		}
 		config.SignIn = &options
 	}

@@ -7,7 +7,7 @@
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
 //	                                 --port-base, --redirect-uri, --confidential, --every
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;
-//	                                 --approve plays the person, at the box of fdsdemo provider alone;
+//	                                 --approve plays the person, --owner whom for, at the box of fdsdemo provider alone;
 //	                                 --redirect-uri prints what to register with the provider and signs nobody in
 //	fdsdemo owners                   who is signed in, until when, with whom; open gaps
 //	fdsdemo get specifications       read the Web API; --owner, --grant, --ids, --from, --to, --language

@@ -19,6 +19,7 @@ import (
 
 func (p *program) loginCommand() *cobra.Command {
 	var how loginFlags
+	var owner string
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in through the browser; prints the subscription IDs",
@@ -27,11 +28,22 @@ func (p *program) loginCommand() *cobra.Command {
 			if alternatives := how.clash(); alternatives != "" {
 				return wrongUsage("choose one of %s; see: %s --help", alternatives, c.CommandPath())
 			}
+			if c.Flags().Changed("owner") {
+				if !how.approve {
+					return wrongUsage("--owner goes with --approve: at a browser the person chooses; see: %s --help", c.CommandPath())
+				}
+				id, err := parseOwner(owner)
+				if err != nil {
+					return err
+				}
+				how.as = id
+			}
 			return p.login(c.Context(), how)
 		},
 	}
 	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
-	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner; only at the box of fdsdemo provider, which asks for no password")
+	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner or for --owner; only at the box of fdsdemo provider, which asks for no password")
+	c.Flags().StringVar(&owner, "owner", "", "with --approve: the subscription `ID` of the owner to approve for")
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
@@ -40,7 +52,11 @@ func (p *program) loginCommand() *cobra.Command {
 }
 
 // loginFlags say how to sign in; by default with the browser on this machine.
-type loginFlags struct{ noBrowser, approve, paste, device, application, redirectURI bool }
+type loginFlags struct {
+	noBrowser, approve, paste, device, application, redirectURI bool
+
+	as fds.SubscriptionID // whom to approve for
+}
 
 // clash names the flags of which only one may be given and more are, or is empty.
 func (how loginFlags) clash() string {
@@ -97,7 +113,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 			ctx, end := context.WithCancelCause(ctx)
 			defer end(nil)
 			options.OpenBrowser = func(ctx context.Context, url string) error {
-				err := p.approve(ctx, url)
+				err := p.approve(ctx, url, how.as)
 				if err != nil {
 					end(err) // nobody else finishes this sign-in
 				}

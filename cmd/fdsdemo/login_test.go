@@ -340,6 +340,17 @@ func TestASignInAtABoxOfAnotherProcessIsApprovedWithoutABrowser(t *testing.T) {
 	}
 }
 
+func TestApproveIsForTheOwnerWhoIsNamed(t *testing.T) {
+	s := newSetup(t)
+	if r := s.run("login", "--approve", "--owner", south.Spelling).expect(statusDone); strings.TrimSpace(r.out) != s.south.SubscriptionID.String() {
+		t.Errorf("signed in is %s", r.out)
+	}
+	nobody := fds.NewSubscriptionID().String()
+	if r := s.run("login", "--approve", "--owner", nobody).expect(statusUsage).says("has no owner " + nobody); r.out != "" {
+		t.Errorf("stdout %q", r.out)
+	}
+}
+
 func TestAttackApproveIsRefusedAtAProviderThatIsNoBox(t *testing.T) {
 	s := newSetup(t)
 	certificate, err := s.box.IssueCertificate(fdstest.CertificateRequest{Usages: serverUsage, Hosts: []string{"127.0.0.1"}})

@@ -28,6 +28,8 @@ func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 		{"login --approve --device", "choose one of --approve, --paste, --device, --application, --redirect-uri; see: fdsdemo login --help"},
 		{"login --approve --no-browser", "choose one of --approve, --no-browser; see: fdsdemo login --help"},
 		{"login --redirect-uri --no-browser", "choose one of --no-browser, --redirect-uri; see: fdsdemo login --help"},
+		{"login --owner " + north.Spelling, "--owner goes with --approve"},
+		{"login --approve --owner x", "malformed subscription ID"},
 		{"owners extra", `no argument "extra"`},
 		{"watch extra", `no argument "extra"`},
 		{"provider extra", `no argument "extra"`},
