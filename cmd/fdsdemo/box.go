@@ -26,6 +26,7 @@ const (
 	boxOwners     = "owners"
 	boxPassphrase = "pass.txt"
 	boxSecret     = "client_secret.txt" // of the application that has one
+	boxPublisher  = "publisher.pem"     // with the key, of a provider's connection to the broker
 	boxServer     = "localhost"         // .pem and .key, of a web server on this machine
 	boxKept       = "provider"          // the folder of what is kept of the provider
 )
@@ -108,7 +109,12 @@ func writeBox(folder string, box *fdstest.Provider, confidential bool) error {
 	if err != nil {
 		return err
 	}
+	publisher, err := box.PublisherCertificate()
+	if err != nil {
+		return err
+	}
 	for name, text := range map[string][]byte{
+		boxPublisher:       slices.Concat(publisher.ChainPEM, publisher.KeyPEM),
 		boxServer + ".pem": server.ChainPEM, boxServer + ".key": server.KeyPEM,
 		boxSecret: []byte(box.ConfidentialApplication().Secret + "\n"),
 	} {

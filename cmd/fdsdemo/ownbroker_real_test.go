@@ -62,7 +62,7 @@ func TestAnApplicationThatRunsItsBrokerPassesTheCheckInFull(t *testing.T) {
 	}
 	s.box.SetTokenLifetimes(10*time.Minute, time.Hour)
 	s.write("expired.txt", expired.AccessToken)
-	r := s.run("check", "--strict", "--intrusive", "--sign-in", "--approve", "--json",
+	r := s.run("check", "--strict", "--owner", north.Spelling, "--intrusive", "--sign-in", "--approve", "--json",
 		"--publisher", filepath.Join(folder, "providers", "soap-inc-1.pem"), "--broker-folder", folder, "--expired-token", filepath.Join(s.folder, "expired.txt"))
 	lines := r.lines()
 	for _, line := range lines[:len(lines)-1] {
