@@ -65,9 +65,9 @@ type OIDCClient struct {
 
 // OIDC is a running oidc-provider, a certified OpenID provider. Unless the options say otherwise it
 // demands PKCE with S256, rotates refresh tokens, and answers the second use of one with
-// invalid_grant and the end of the whole grant. It has RFC 8414 and OpenID metadata, `iss` in the authorization response, revocation,
-// pushed authorization requests and the device grant. A refresh token is issued for the scope
-// offline_access with prompt=consent.
+// invalid_grant and the end of the whole grant. It has RFC 8414 and OpenID metadata, `iss` in the
+// authorization response, revocation, pushed authorization requests and the device grant. A refresh
+// token is issued for the scope offline_access with prompt=consent.
 type OIDC struct {
 	*CA
 	Issuer string // https://127.0.0.1:PORT
