@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // brokerState is what the checks of the broker share.
@@ -68,8 +69,8 @@ func (r *run) probeBrokerPlain(ctx context.Context, t *trial) {
 			t.saw(tried, "%s", answer)
 			t.fail("%s talks without TLS", one.address())
 		case err != nil:
-			t.saw(tried, "no answer: %v", shownError(err))
-			t.error("%s cannot be reached: %v", one.address(), shownError(err))
+			t.saw(tried, "no answer: %v", tlspolicy.Shown(err))
+			t.error("%s cannot be reached: %v", one.address(), tlspolicy.Shown(err))
 		default:
 			t.saw(tried, "no answer")
 			t.pass()
@@ -100,7 +101,7 @@ func (r *run) probeBeside(ctx context.Context, t *trial, one server) {
 		t.saw(tried, "%s", answer)
 		t.fail("%s talks without TLS", one.address())
 	case err != nil:
-		t.saw(tried, "it is closed: %v", shownError(err))
+		t.saw(tried, "it is closed: %v", tlspolicy.Shown(err))
 	default:
 		t.saw(tried, "no answer in MQTT")
 	}

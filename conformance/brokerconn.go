@@ -246,8 +246,8 @@ func (r *run) owners(ctx context.Context, t *trial, n int) (conns []*brokerConn,
 	for _, owner := range r.spares[:n] {
 		c, err := r.connectAs(ctx, owner)
 		if err != nil {
-			t.saw("connect as "+owner.Root().ClientID(), "%v", shownError(err))
-			t.error("%s cannot be connected as: %v", owner.Root().ClientID(), shownError(err))
+			t.saw("connect as "+owner.Root().ClientID(), "%v", tlspolicy.Shown(err))
+			t.error("%s cannot be connected as: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 			end()
 			return nil, nil, false
 		}
@@ -309,8 +309,8 @@ func (r *run) tidy(ctx context.Context, t *trial) {
 		}
 		delete(r.broker.litter, id) // once: a broker that takes none does not get better
 		if err != nil {
-			t.saw(fmt.Sprintf("unsubscribe %q of %s again", filters, id), "%v", shownError(err))
-			t.error("filters of this check may be left in the session of %s: %v", id, shownError(err))
+			t.saw(fmt.Sprintf("unsubscribe %q of %s again", filters, id), "%v", tlspolicy.Shown(err))
+			t.error("filters of this check may be left in the session of %s: %v", id, tlspolicy.Shown(err))
 		}
 	}
 }
@@ -323,8 +323,8 @@ func (r *run) publisher(ctx context.Context, t *trial) (c *brokerConn, ok bool) 
 	}
 	c, err := r.connectPublisher(ctx)
 	if err != nil {
-		t.saw("connect as the publisher", "%v", shownError(err))
-		t.error("the publisher cannot connect (Config.Publisher): %v", shownError(err))
+		t.saw("connect as the publisher", "%v", tlspolicy.Shown(err))
+		t.error("the publisher cannot connect (Config.Publisher): %v", tlspolicy.Shown(err))
 		return nil, false
 	}
 	return c, true
@@ -360,9 +360,6 @@ func isRefusal(err error) bool {
 // isWordless reports whether a refusal is the end of the connection alone, which may have another
 // reason.
 func isWordless(err error) bool { return rawmqtt.IsClosure(err) && tlspolicy.Alert(err) == "" }
-
-// shownError is an error that quotes what a peer wrote, fit to be shown.
-func shownError(err error) error { return tlspolicy.Shown(err) }
 
 // speakPlainly sends a CONNECT, or asks for a WebSocket, without TLS, and returns what the server
 // answers in the same tongue.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // clientCertificateChecks are those of M2: whom the broker lets in at all.
@@ -61,7 +62,7 @@ func (r *run) shakeBroker(ctx context.Context, certificate *tls.Certificate) sha
 func (r *run) probeCertificateTaken(ctx context.Context, t *trial) {
 	owner, certificate, err := r.certified(ctx)
 	if err != nil {
-		t.untestable("there is no certificate of %s that can be used: %v", owner.Root().ClientID(), shownError(err))
+		t.untestable("there is no certificate of %s that can be used: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 		return
 	}
 	got := r.shakeBroker(ctx, certificate)
@@ -70,11 +71,11 @@ func (r *run) probeCertificateTaken(ctx context.Context, t *trial) {
 	case got.done:
 		t.pass()
 	case !got.reached || timedOut(got.err):
-		t.error("the broker cannot be reached: %v", shownError(got.err))
+		t.error("the broker cannot be reached: %v", tlspolicy.Shown(got.err))
 	case got.verified:
-		t.fail("the broker refuses the certificate of %s: %v", owner.Root().ClientID(), shownError(got.err))
+		t.fail("the broker refuses the certificate of %s: %v", owner.Root().ClientID(), tlspolicy.Shown(got.err))
 	default:
-		t.error("there was no handshake: %v", shownError(got.err))
+		t.error("there was no handshake: %v", tlspolicy.Shown(got.err))
 	}
 }
 
@@ -84,11 +85,11 @@ func (r *run) probeNoCertificate(ctx context.Context, t *trial) {
 	}
 	stranger := fds.NewSubscriptionID().String()
 	c, err := r.connect(ctx, nil, stranger, true, fds.Root{})
-	r.judgeStranger(t, "connect without a certificate, under a client ID of nobody's", c, err)
+	judgeStranger(t, "connect without a certificate, under a client ID of nobody's", c, err)
 	if t.outcome == Pass && len(r.spares) > 0 { // who is known may be let in by that alone
 		owner := r.spares[0]
 		c, err := r.connect(ctx, nil, owner.Root().ClientID(), false, owner.Root())
-		r.judgeForged(t, owner, "no certificate", c, err)
+		judgeForged(t, owner, "no certificate", c, err)
 	}
 	if t.outcome == Pass {
 		t.untestable("the handshake passes without a certificate, and CONNECT is refused: whether for want of a password, which would take the certificate's place, cannot be seen; have the broker demand a certificate in the handshake")
@@ -100,12 +101,12 @@ func (r *run) probeNoCertificate(ctx context.Context, t *trial) {
 func (r *run) probeForged(ctx context.Context, t *trial, selfSigned bool) {
 	owner, certificate, err := r.certified(ctx)
 	if err != nil {
-		t.error("the certificate of %s cannot be used: %v", owner.Root().ClientID(), shownError(err))
+		t.error("the certificate of %s cannot be used: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 		return
 	}
 	leaf, err := leafOf(certificate)
 	if err != nil {
-		t.error("the certificate of %s cannot be read: %v", owner.Root().ClientID(), shownError(err))
+		t.error("the certificate of %s cannot be read: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 		return
 	}
 	what := "a certificate with the names of " + owner.Root().ClientID() + " and its authority, of another authority"
@@ -123,7 +124,7 @@ func (r *run) probeForged(ctx context.Context, t *trial, selfSigned bool) {
 	// The handshake passed: whether the broker looks at the certificate later shows at CONNECT.
 	if slices.Contains(r.spares, owner) {
 		c, err := r.connect(ctx, forged, owner.Root().ClientID(), false, owner.Root())
-		r.judgeForged(t, owner, what, c, err)
+		judgeForged(t, owner, what, c, err)
 		return
 	}
 	stranger := fds.NewSubscriptionID().String()
@@ -133,7 +134,7 @@ func (r *run) probeForged(ctx context.Context, t *trial, selfSigned bool) {
 		return
 	}
 	c, err := r.connect(ctx, forged, stranger, true, fds.Root{})
-	if r.judgeStranger(t, "connect with such a certificate with the name of nobody", c, err); t.outcome == Pass {
+	if judgeStranger(t, "connect with such a certificate with the name of nobody", c, err); t.outcome == Pass {
 		t.outcome = ""
 		t.untestable("the handshake passes, and CONNECT could tell only for an owner whom it may throw off: name a spare owner (Config.SpareOwners), or allow it (Config.Intrusive)")
 	}
@@ -150,7 +151,7 @@ func (r *run) refusedInHandshake(ctx context.Context, t *trial, with string, cer
 	case got.verified && isRefusal(got.err):
 		t.pass()
 	default: // the control was let in, so it is no refusal
-		t.error("the handshake came to no end: %v", shownError(got.err))
+		t.error("the handshake came to no end: %v", tlspolicy.Shown(got.err))
 	}
 	return true
 }
@@ -160,48 +161,47 @@ func (r *run) refusedInHandshake(ctx context.Context, t *trial, with string, cer
 func (r *run) stillShakes(ctx context.Context, t *trial) bool {
 	_, certificate, err := r.certified(ctx)
 	if err != nil {
-		t.error("%v", shownError(err))
+		t.error("%v", tlspolicy.Shown(err))
 		return false
 	}
 	got := r.shakeBroker(ctx, certificate)
 	t.saw("speak TLS with the owner's certificate again", "%s", got.saw())
 	if !got.done {
-		t.error("the broker does not take the owner's certificate any more, so that its refusal means nothing: %v", shownError(got.err))
+		t.error("the broker does not take the owner's certificate any more, so that its refusal means nothing: %v", tlspolicy.Shown(got.err))
 	}
 	return got.done
 }
 
 // judgeStranger judges the CONNECT of a client that nobody knows.
-func (r *run) judgeStranger(t *trial, tried string, c *brokerConn, err error) {
-	switch {
-	case err == nil:
+func judgeStranger(t *trial, tried string, c *brokerConn, err error) {
+	if err == nil {
 		c.Close(true)
-		t.saw(tried, "CONNACK 0x00: it is let in")
-		t.fail("the broker lets in whoever comes")
-	case isRefusal(err):
-		t.saw(tried, "%v", shownError(err))
-		t.pass()
-	default:
-		t.saw(tried, "%v", shownError(err))
-		t.error("CONNECT came to no end: %v", shownError(err))
 	}
+	judgeLetIn(t, tried, err, "the broker lets in whoever comes")
 }
 
-func (r *run) judgeForged(t *trial, owner *fdsclient.Owner, what string, c *brokerConn, err error) {
-	tried := "connect as " + owner.Root().ClientID() + " with " + what
-	switch {
-	case err == nil:
-		// The session is the owner's, if it had one.
-		c.Close(!c.connack.SessionPresent)
-		t.saw(tried, "CONNACK 0x00: it is let in")
-		t.fail("the broker lets in whoever comes, in the place of an owner")
-	case isRefusal(err):
-		t.saw(tried, "%v", shownError(err))
-		t.pass()
-	default:
-		t.saw(tried, "%v", shownError(err))
-		t.error("CONNECT came to no end: %v", shownError(err))
+// judgeForged judges the CONNECT of a client that has no certificate of the broker's, in the place
+// of an owner.
+func judgeForged(t *trial, owner *fdsclient.Owner, what string, c *brokerConn, err error) {
+	if err == nil {
+		c.Close(!c.connack.SessionPresent) // the session is the owner's, if it had one
 	}
+	judgeLetIn(t, "connect as "+owner.Root().ClientID()+" with "+what, err, "the broker lets in whoever comes, in the place of an owner")
+}
+
+// judgeLetIn judges what came of a CONNECT that is to be refused.
+func judgeLetIn(t *trial, tried string, err error, failure string) {
+	if err == nil {
+		t.saw(tried, "CONNACK 0x00: it is let in")
+		t.fail("%s", failure)
+		return
+	}
+	t.saw(tried, "%v", tlspolicy.Shown(err))
+	if isRefusal(err) {
+		t.pass()
+		return
+	}
+	t.error("CONNECT came to no end: %v", tlspolicy.Shown(err))
 }
 
 // leafOf returns the certificate of its chain that names the client.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // ownConnectionChecks are those of M3: a connection for each owner.
@@ -34,7 +35,7 @@ const mostCertificates = 1000
 func (r *run) probeOwnCertificates(ctx context.Context, t *trial) {
 	owners, err := r.client.Owners(ctx)
 	if err != nil {
-		t.error("the stored owners cannot be read: %v", shownError(err))
+		t.error("the stored owners cannot be read: %v", tlspolicy.Shown(err))
 		return
 	}
 	names, keys := make(map[string]string), make(map[string]string)
@@ -82,9 +83,9 @@ func (r *run) probeAtOnce(ctx context.Context, t *trial) {
 		case isRefusal(err):
 			t.fail("%s was thrown off when another owner connected", id)
 		default:
-			t.error("the broker does not answer %s: %v", id, shownError(err))
+			t.error("the broker does not answer %s: %v", id, tlspolicy.Shown(err))
 		}
-		t.saw("ping as "+id+" while the other is connected", "%v", shownError(err))
+		t.saw("ping as "+id+" while the other is connected", "%v", tlspolicy.Shown(err))
 	}
 }
 
@@ -149,11 +150,11 @@ func (r *run) probeOwnClientID(ctx context.Context, t *trial) {
 		}
 		t.pass()
 	case isRefusal(err):
-		t.saw(tried, "%v", shownError(err))
-		t.fail("the broker refuses %s with its own certificate: %v", owner.Root().ClientID(), shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.fail("the broker refuses %s with its own certificate: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 	default:
-		t.saw(tried, "%v", shownError(err))
-		t.error("the broker cannot be reached: %v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("the broker cannot be reached: %v", tlspolicy.Shown(err))
 	}
 }
 
@@ -163,7 +164,7 @@ func (r *run) intrude(ctx context.Context, t *trial, with *fdsclient.Owner, clie
 	tried := fmt.Sprintf("connect with the certificate of %s and the client ID %s", with.Root().ClientID(), clientID)
 	certificate, err := r.certificate(ctx, with.Key())
 	if err != nil {
-		t.error("the certificate of %s cannot be used: %v", with.Root().ClientID(), shownError(err))
+		t.error("the certificate of %s cannot be used: %v", with.Root().ClientID(), tlspolicy.Shown(err))
 		return nil, false
 	}
 	c, err := r.connect(ctx, certificate, clientID, false, with.Root())
@@ -172,14 +173,14 @@ func (r *run) intrude(ctx context.Context, t *trial, with *fdsclient.Owner, clie
 		t.saw(tried, "%s", accepted(c))
 		return c, true
 	case isRefusal(err):
-		t.saw(tried, "%v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
 		if isWordless(err) && !r.stillConnects(ctx, t, with) {
 			break
 		}
 		t.pass()
 	default:
-		t.saw(tried, "%v", shownError(err))
-		t.error("CONNECT came to no end: %v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("CONNECT came to no end: %v", tlspolicy.Shown(err))
 	}
 	return nil, false
 }
@@ -190,8 +191,8 @@ func (r *run) stillConnects(ctx context.Context, t *trial, owner *fdsclient.Owne
 	c, err := r.connectAs(ctx, owner)
 	tried := "connect as " + owner.Root().ClientID() + " again"
 	if err != nil {
-		t.saw(tried, "%v", shownError(err))
-		t.error("the broker does not let %s in any more, so that its refusal means nothing: %v", owner.Root().ClientID(), shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("the broker does not let %s in any more, so that its refusal means nothing: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 		return false
 	}
 	t.saw(tried, "%s", accepted(c))
@@ -206,12 +207,12 @@ func present(ctx context.Context, t *trial, c *brokerConn, id string) (there, kn
 	tried := "ping on the first connection of " + id
 	switch {
 	case err != nil:
-		t.saw(tried, "%v", shownError(err))
-		t.error("the broker does not answer %s: %v", id, shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("the broker does not answer %s: %v", id, tlspolicy.Shown(err))
 	case there:
 		t.saw(tried, "an answer")
 	default:
-		t.saw(tried, "it is gone: %v", shownError(c.Err()))
+		t.saw(tried, "it is gone: %v", tlspolicy.Shown(c.Err()))
 	}
 	return there, err == nil
 }
@@ -291,8 +292,8 @@ func (r *run) probeTheft(ctx context.Context, t *trial) {
 	}
 	theirs, own := throwAway(victim), throwAway(attacker)
 	if err := r.subscribe(ctx, conns[0], theirs, victim); err != nil {
-		t.saw("subscribe to "+theirs+" as its owner", "%v", shownError(err))
-		t.error("its owner cannot subscribe to %s: %v", theirs, shownError(err))
+		t.saw("subscribe to "+theirs+" as its owner", "%v", tlspolicy.Shown(err))
+		t.error("its owner cannot subscribe to %s: %v", theirs, tlspolicy.Shown(err))
 		return
 	}
 	if publisher != nil {
@@ -309,7 +310,7 @@ func (r *run) probeTheft(ctx context.Context, t *trial) {
 	both := []*fdsclient.Owner{victim, attacker}
 	for _, filter := range []string{theirs, own} {
 		if err := r.subscribe(ctx, c, filter, both...); err != nil {
-			t.saw("subscribe to "+filter+" there", "%v", shownError(err))
+			t.saw("subscribe to "+filter+" there", "%v", tlspolicy.Shown(err))
 		}
 	}
 	stolen := newProbe()
@@ -317,7 +318,7 @@ func (r *run) probeTheft(ctx context.Context, t *trial) {
 		control := newProbe()
 		for _, one := range []struct{ topic, probe string }{{theirs, stolen}, {own, control}} {
 			if err := publisher.publish(ctx, one.topic, one.probe, 0); err != nil {
-				t.error("the publisher cannot publish: %v", shownError(err))
+				t.error("the publisher cannot publish: %v", tlspolicy.Shown(err))
 			}
 		}
 		c.await(ctx, arrival, stolen, control)

@@ -1,6 +1,10 @@
 package conformance
 
-import "context"
+import (
+	"context"
+
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+)
 
 // publishChecks are those of M6 and M7: who publishes.
 func publishChecks() []*check {
@@ -49,19 +53,19 @@ func (r *run) probeProviderPublishes(ctx context.Context, t *trial) {
 	defer end()
 	topic := throwAway(r.spares[0])
 	if err := r.subscribe(ctx, conns[0], topic, r.spares[0]); err != nil {
-		t.error("%s cannot subscribe to %s: %v", r.spares[0].Root().ClientID(), topic, shownError(err))
+		t.error("%s cannot subscribe to %s: %v", r.spares[0].Root().ClientID(), topic, tlspolicy.Shown(err))
 		return
 	}
 	publisher, err := r.connectPublisher(ctx)
 	switch {
 	case err == nil:
 	case isRefusal(err):
-		t.saw("connect as the publisher", "%v", shownError(err))
-		t.fail("the broker refuses the certificate of Config.Publisher: %v", shownError(err))
+		t.saw("connect as the publisher", "%v", tlspolicy.Shown(err))
+		t.fail("the broker refuses the certificate of Config.Publisher: %v", tlspolicy.Shown(err))
 		return
 	default:
-		t.saw("connect as the publisher", "%v", shownError(err))
-		t.error("the publisher cannot connect (Config.Publisher): %v", shownError(err))
+		t.saw("connect as the publisher", "%v", tlspolicy.Shown(err))
+		t.error("the publisher cannot connect (Config.Publisher): %v", tlspolicy.Shown(err))
 		return
 	}
 	defer publisher.Close(true)
@@ -69,7 +73,7 @@ func (r *run) probeProviderPublishes(ctx context.Context, t *trial) {
 	case reached:
 		t.pass()
 	case err != nil && !isRefusal(err):
-		t.error("PUBLISH came to no end: %v", shownError(err))
+		t.error("PUBLISH came to no end: %v", tlspolicy.Shown(err))
 	default:
 		t.fail("what is published with the certificate of Config.Publisher does not reach the owner")
 	}
@@ -89,7 +93,7 @@ func (r *run) probeProviderSubscribes(ctx context.Context, t *trial) {
 	defer publisher.Close(true)
 	topic := throwAway(r.spares[0])
 	if err := r.subscribe(ctx, conns[0], topic, r.spares[0]); err != nil {
-		t.error("%s cannot subscribe to %s: %v", r.spares[0].Root().ClientID(), topic, shownError(err))
+		t.error("%s cannot subscribe to %s: %v", r.spares[0].Root().ClientID(), topic, tlspolicy.Shown(err))
 		return
 	}
 	err := r.subscribe(ctx, publisher, topic)
@@ -98,17 +102,17 @@ func (r *run) probeProviderSubscribes(ctx context.Context, t *trial) {
 	case err == nil:
 		t.saw(tried, "granted")
 	case isRefusal(err):
-		t.saw(tried, "%v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
 		t.pass()
 		return
 	default:
-		t.saw(tried, "%v", shownError(err))
-		t.error("SUBSCRIBE came to no end: %v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("SUBSCRIBE came to no end: %v", tlspolicy.Shown(err))
 		return
 	}
 	probe := newProbe()
 	if err := publisher.publish(ctx, topic, probe, 1); err != nil {
-		t.error("the publisher cannot publish: %v", shownError(err))
+		t.error("the publisher cannot publish: %v", tlspolicy.Shown(err))
 		return
 	}
 	switch reached := conns[0].await(ctx, arrival, probe); {
@@ -140,7 +144,7 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 	}
 	watch := conns[watcher]
 	if err := r.subscribe(ctx, watch, topic, r.spares[watcher]); err != nil {
-		t.error("the topic cannot be watched: %v", shownError(err))
+		t.error("the topic cannot be watched: %v", tlspolicy.Shown(err))
 		return
 	}
 	probe, tried := newProbe(), "publish to "+topic+" as "+r.spares[0].Root().ClientID()
@@ -151,10 +155,10 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 	refused := err != nil && isRefusal(err)
 	switch {
 	case refused:
-		t.saw(tried, "%v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
 	case err != nil:
-		t.saw(tried, "%v", shownError(err))
-		t.error("PUBLISH came to no end: %v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
+		t.error("PUBLISH came to no end: %v", tlspolicy.Shown(err))
 		return
 	case qos == 0:
 		t.saw(tried, "no answer, as there is none")
@@ -164,7 +168,7 @@ func (r *run) probePublish(ctx context.Context, t *trial, topic string, watcher 
 	control := newProbe()
 	if publisher != nil && !refused {
 		if err := publisher.publish(ctx, topic, control, 0); err != nil {
-			t.error("the publisher cannot publish: %v", shownError(err))
+			t.error("the publisher cannot publish: %v", tlspolicy.Shown(err))
 			return
 		}
 		watch.await(ctx, arrival, control)

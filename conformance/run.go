@@ -138,8 +138,8 @@ func (r *run) dial(ctx context.Context, address string) (net.Conn, error) {
 	return through.Dial(ctx, direct, address)
 }
 
-// proxyTo returns the proxy on the way to host:port; nil: none. The setting of push is for the broker
-// alone.
+// proxyTo returns the proxy on the way to host:port; nil: none. The setting of push is for the
+// broker alone.
 func (r *run) proxyTo(address string) (*proxy.Proxy, error) {
 	if broker, err := url.Parse(r.config.Client.Provider.BrokerURL); err == nil && (server{url: broker}).address() == address {
 		return proxy.Choose(r.config.Client.Push.Proxy, address)

@@ -23,8 +23,8 @@ import (
 // certificates are dated.
 const mostSkew = time.Minute
 
-// endsSoon reports whether a certificate is to be replaced by now: two weeks before its end, and one
-// that lives for less than six weeks in the last third of its life.
+// endsSoon reports whether a certificate is to be replaced by now: two weeks before its end, and
+// one that lives for less than six weeks in the last third of its life.
 func endsSoon(leaf *x509.Certificate, now time.Time) bool {
 	return leaf.NotAfter.Sub(now) < min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/3)
 }
@@ -303,12 +303,10 @@ func (r *run) probeCertificate(ctx context.Context, t *trial) {
 			t.fail("the certificate of %s cannot be used: %v", id, err)
 			continue
 		}
-		leaf := certificate.Leaf
-		if leaf == nil {
-			if leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
-				t.fail("the certificate of %s cannot be read: %v", id, tlspolicy.Shown(err))
-				continue
-			}
+		leaf, err := leafOf(certificate)
+		if err != nil {
+			t.fail("the certificate of %s cannot be read: %v", id, tlspolicy.Shown(err))
+			continue
 		}
 		now := time.Now()
 		t.saw(tried, "subject %s, of %s, until %s", leaf.Subject, leaf.Issuer, leaf.NotAfter.UTC().Format(time.RFC3339))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // arrival is what a message has to get from a publisher to a subscriber.
@@ -68,7 +69,7 @@ func (r *run) reaches(ctx context.Context, t *trial, publisher, to *brokerConn, 
 	tried := "publish to " + topic + " as the publisher"
 	probe := newProbe()
 	if err := publisher.publish(ctx, topic, probe, 1); err != nil {
-		t.saw(tried, "%v", shownError(err))
+		t.saw(tried, "%v", tlspolicy.Shown(err))
 		return false, err
 	}
 	if to.await(ctx, arrival, probe) == "" {
@@ -91,12 +92,12 @@ func (r *run) probeOwnRoot(ctx context.Context, t *trial) {
 	case err == nil:
 		t.saw("subscribe to "+topic, "granted")
 	case isRefusal(err):
-		t.saw("subscribe to "+topic, "%v", shownError(err))
-		t.fail("the broker refuses %s a subscription below its own root: %v", owner.Root().ClientID(), shownError(err))
+		t.saw("subscribe to "+topic, "%v", tlspolicy.Shown(err))
+		t.fail("the broker refuses %s a subscription below its own root: %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 		return
 	default:
-		t.saw("subscribe to "+topic, "%v", shownError(err))
-		t.error("SUBSCRIBE came to no end: %v", shownError(err))
+		t.saw("subscribe to "+topic, "%v", tlspolicy.Shown(err))
+		t.error("SUBSCRIBE came to no end: %v", tlspolicy.Shown(err))
 		return
 	}
 	publisher, ok := r.publisher(ctx, t)
@@ -112,7 +113,7 @@ func (r *run) probeOwnRoot(ctx context.Context, t *trial) {
 	case reached:
 		t.pass()
 	case err != nil:
-		t.error("the publisher cannot publish below the root of %s, of which M6-provider-publishes tells (Config.Publisher): %v", owner.Root().ClientID(), shownError(err))
+		t.error("the publisher cannot publish below the root of %s, of which M6-provider-publishes tells (Config.Publisher): %v", owner.Root().ClientID(), tlspolicy.Shown(err))
 	default:
 		t.fail("what is published below the root of %s does not reach it", owner.Root().ClientID())
 	}
@@ -162,7 +163,7 @@ func (r *run) probeFilters(ctx context.Context, t *trial, filters func(other fds
 		err = r.subscribe(ctx, p.receiver, p.theirs, p.other)
 	}
 	if err != nil {
-		t.error("an owner cannot subscribe below its own root any more: %v", shownError(err))
+		t.error("an owner cannot subscribe below its own root any more: %v", tlspolicy.Shown(err))
 		return
 	}
 	for _, filter := range filters(root) {
@@ -196,7 +197,7 @@ func (p *filterProbe) attempt(ctx context.Context, filter string) {
 	switch {
 	case err == nil:
 	case isRefusal(err):
-		p.t.saw(tried, "%v", shownError(err))
+		p.t.saw(tried, "%v", tlspolicy.Shown(err))
 		p.t.pass()
 		if p.conn.Err() != nil {
 			p.leave(p.conn, p.owner)
@@ -204,8 +205,8 @@ func (p *filterProbe) attempt(ctx context.Context, filter string) {
 		}
 		return
 	default:
-		p.t.saw(tried, "%v", shownError(err))
-		p.t.error("SUBSCRIBE came to no end: %v", shownError(err))
+		p.t.saw(tried, "%v", tlspolicy.Shown(err))
+		p.t.error("SUBSCRIBE came to no end: %v", tlspolicy.Shown(err))
 		return
 	}
 	came := p.watch(ctx)
@@ -241,7 +242,7 @@ func (p *filterProbe) watch(ctx context.Context) bool {
 	p.foreign = append(p.foreign, foreign)
 	for _, one := range []struct{ topic, probe string }{{p.theirs, foreign}, {p.own, control}} {
 		if err := p.publisher.publish(ctx, one.topic, one.probe, 0); err != nil {
-			p.t.error("the publisher cannot publish: %v", shownError(err))
+			p.t.error("the publisher cannot publish: %v", tlspolicy.Shown(err))
 			return false
 		}
 	}
@@ -262,7 +263,7 @@ func (p *filterProbe) again(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		p.t.error("%s cannot connect again: %v", p.owner.Root().ClientID(), shownError(err))
+		p.t.error("%s cannot connect again: %v", p.owner.Root().ClientID(), tlspolicy.Shown(err))
 		return false
 	}
 	p.conn = c
