@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/keyset"
 )
 
 const (
@@ -29,19 +30,14 @@ const (
 	MinSymmetricSecret = 32
 )
 
-// publicAlgorithms are those whose signatures a public key verifies.
-var publicAlgorithms = []jose.SignatureAlgorithm{
-	jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
-}
-
 // idTokenAlgorithms are those by which a key may sign an ID token: of the public ones
 // those that the server lists, or all where it lists none.
 func (m *Metadata) idTokenAlgorithms() []jose.SignatureAlgorithm {
-	kept := slices.DeleteFunc(slices.Clone(publicAlgorithms), func(a jose.SignatureAlgorithm) bool {
+	kept := slices.DeleteFunc(slices.Clone(keyset.Algorithms), func(a jose.SignatureAlgorithm) bool {
 		return !slices.Contains(m.IDTokenAlgorithms, string(a))
 	})
 	if len(kept) == 0 {
-		return publicAlgorithms
+		return keyset.Algorithms
 	}
 	return kept
 }
@@ -187,7 +183,7 @@ func (s *Server) verifySignature(ctx context.Context, m *Metadata, token fds.Sec
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(keys, func(key jose.JSONWebKey) bool { return fits(key.Key) }) {
+	if !slices.ContainsFunc(keys, fits) {
 		return refusedSignature("none of the provider's keys has signed it")
 	}
 	return nil
