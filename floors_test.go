@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"fds"},
 	{"delivery"},
 	{"internal"},
-	{"tokenstore", "statestore", "pull", "push", "brokerconfig"},
+	{"tokenstore", "statestore", "pull", "push", "webhook", "brokerconfig"},
 	{"fdsclient"},
 	{"conformance"},
 	{"cmd", "examples", "benchmarks", "docs"},

@@ -132,7 +132,7 @@ func folder(path string, mode fs.FileMode, marks []string) error {
 		return fail(err)
 	}
 	if os.IsNotExist(statErr) {
-		if err := syncFolder(filepath.Dir(filepath.Clean(path))); err != nil {
+		if err := SyncFolder(filepath.Dir(filepath.Clean(path))); err != nil {
 			return fail(err)
 		}
 	}

@@ -114,7 +114,7 @@ func fill(reserved, path string, data []byte) error {
 	if err := persistently(func() error { return os.Rename(reserved, path) }); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 func overwrite(f *os.File, data []byte) error {

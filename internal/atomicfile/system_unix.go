@@ -95,7 +95,8 @@ func hasMark(folder *os.File, marks []string) (bool, error) {
 // isFull knows no errors but those of every unix.
 func isFull(error) bool { return false }
 
-func syncFolder(path string) error {
+// SyncFolder flushes the folder at path, so that which files it has is durable.
+func SyncFolder(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

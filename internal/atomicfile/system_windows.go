@@ -55,5 +55,6 @@ func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
 
-// syncFolder does nothing: Windows has no such call, and NTFS journals renames.
-func syncFolder(string) error { return nil }
+// SyncFolder flushes the folder at path, so that which files it has is durable. Here it
+// does nothing: Windows has no such call, and NTFS journals renames.
+func SyncFolder(string) error { return nil }

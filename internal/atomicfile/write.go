@@ -58,7 +58,7 @@ func write(path string, modified time.Time, parts ...[]byte) (err error) {
 	if err = persistently(func() error { return os.Rename(f.Name(), path) }); err != nil {
 		return err
 	}
-	return syncFolder(folder)
+	return SyncFolder(folder)
 }
 
 // Remove deletes the file at path, durably. That there is none is no error; a
@@ -80,7 +80,7 @@ func Remove(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fail(err)
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := SyncFolder(filepath.Dir(path)); err != nil {
 		return fail(err)
 	}
 	return nil
