@@ -19,6 +19,7 @@ const (
 	FromPush     Source = "push"     // published to the owner's MQTT connection
 	FromBackfill Source = "backfill" // fetched from the Web API to fill a gap
 	FromPoll     Source = "poll"     // fetched from the Web API at intervals
+	FromWebhook  Source = "webhook"  // delivered to the application's webhook
 )
 
 // Kind says what a message is about, where its way tells: the topics below an

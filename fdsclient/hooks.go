@@ -6,6 +6,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/webhook"
 )
 
 // Hooks are called where the thing happens, outside the work that Client.Close waits for,
@@ -53,4 +54,5 @@ var hookTypes = []reflect.Type{
 	reflect.TypeFor[HookStoreUnavailable](), reflect.TypeFor[HookConnection](), reflect.TypeFor[HookCertificate](),
 	reflect.TypeFor[HookGap](), reflect.TypeFor[HookPoll](),
 	reflect.TypeFor[push.HookConnect](), reflect.TypeFor[push.HookHandled](), reflect.TypeFor[push.HookDiscarded](), reflect.TypeFor[push.HookSlowHandler](),
+	reflect.TypeFor[webhook.HookAnswer](),
 }

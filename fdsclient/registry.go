@@ -128,6 +128,23 @@ func (r *registry) owner(key fds.OwnerKey) *Owner {
 	return r.owners[key]
 }
 
+// without returns those who are none of the owners, with the grants that they are known to have.
+func (r *registry) without(owners []*Owner) map[fds.OwnerKey]*grants.Grant {
+	present := make(map[fds.OwnerKey]bool, len(owners))
+	for _, o := range owners {
+		present[o.key] = true
+	}
+	missing := make(map[fds.OwnerKey]*grants.Grant)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, o := range r.owners {
+		if !present[key] {
+			missing[key] = o.grant.Load()
+		}
+	}
+	return missing
+}
+
 // ownersOf returns the owners of a grant.
 func (r *registry) ownersOf(g *grants.Grant) []*Owner {
 	r.mu.Lock()

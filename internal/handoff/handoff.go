@@ -63,6 +63,14 @@ type Hand struct {
 // New returns the hand of an owner.
 func New(s *Settings) *Hand { return &Hand{settings: s} }
 
+// Resume returns the hand of an owner on whose message, known by that number, the handler has
+// failed before.
+func Resume(s *Settings, known uint64, before delivery.Failing) *Hand {
+	h := New(s)
+	h.failing.Store(&failing{Failing: before, known: known, handler: before.Err})
+	return h
+}
+
 // Failing returns what the handler fails on at this moment; false: on nothing, as with a nil
 // Hand.
 func (h *Hand) Failing() (delivery.Failing, bool) {

@@ -145,6 +145,9 @@ func (s *Set) Fitting(algorithm, id string) (fit []any, named bool) {
 	return fit, named
 }
 
+// Len returns how many keys the set has.
+func (s *Set) Len() int { return len(s.keys) }
+
 // Names reports whether a key of that ID is in the set, whatever it is for.
 func (s *Set) Names(id string) bool {
 	return slices.ContainsFunc(s.keys, func(k key) bool { return k.id == id })

@@ -23,6 +23,16 @@ func ClientConfig(roots *x509.CertPool, exactly12 bool) *tls.Config {
 	return config
 }
 
+// ServerConfig makes a configuration for connections that we accept. No session is resumed, so that
+// a client certificate is looked at each time.
+func ServerConfig(exactly12 bool) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
+	if exactly12 {
+		config.MaxVersion = tls.VersionTLS12
+	}
+	return config
+}
+
 // Roots returns the system's roots with the certificates of a PEM file added. The
 // error says which of them cannot be read: one that is left out would be missed much
 // later, by whoever meets a server of that authority's.

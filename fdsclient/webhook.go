@@ -1,0 +1,181 @@
+package fdsclient
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
+	"github.com/fds-sdk/fds-go/internal/single"
+	"github.com/fds-sdk/fds-go/tokenstore"
+	"github.com/fds-sdk/fds-go/webhook"
+)
+
+// Webhook makes an endpoint to which the provider delivers what belongs to this Client's owners,
+// and hands it to h. Close it before the Client. The tokens of senders are verified with the
+// provider's keys, or by its introspection, which this application asks as itself.
+//
+// A delivery is taken for an owner who is signed in here, and whose grant has not lapsed unless
+// KeepWithoutGrant is set. Who signs in or out in another process is known within Rescan. Of Push
+// count MaxAttempts, DeadLetter and SlowHandler; of Provider.Dialect SubscriptionMember and
+// MessageID; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
+// delivered. Keep grants renewed by Run, which may have a nil handler.
+//
+// Errors match fds.ErrConfig and name every fault; or come from Settings.Folder.
+func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhook.Receiver, error) {
+	settings.Issuer = cmp.Or(settings.Issuer, c.cfg.Provider.Issuer)
+	var faults fds.ConfigError
+	if slices.Contains(settings.Senders, c.cfg.Application.ClientID) {
+		faults.Add("Senders", "name the client IDs of those who deliver", "holds this application's own client ID, whose tokens are not a sender's").Other = "Application.ClientID"
+	}
+	if a := settings.Audience; a != "" && (a == c.cfg.Provider.APIURL || a == c.cfg.Provider.Issuer || a == c.cfg.Application.ClientID || slices.Contains(c.cfg.Provider.Resources, a)) {
+		faults.Add("Audience", "agree with the provider on one that is this endpoint's alone", "is that of other tokens than a sender's, which this and other applications have")
+	}
+	if err := faults.Err(); err != nil {
+		return nil, fmt.Errorf("fdsclient: webhook: %w", err)
+	}
+	calling, owners := c.calling(h), &roster{client: c}
+	names := []string{"active", "iss", "aud", "exp", "nbf", "iat", "cnf", cmp.Or(settings.ClientClaim, "client_id"), c.cfg.Application.SubscriptionClaim}
+	return webhook.New(webhook.Config{
+		Settings: settings,
+		Handler:  h,
+		Owner:    owners.owner,
+		Keys:     c.auth.Keys,
+		Introspect: func(ctx context.Context, token fds.Secret) ([]byte, error) {
+			return c.auth.Presented(ctx, token, names...)
+		},
+		SubscriptionClaim: c.cfg.Application.SubscriptionClaim,
+		Dialect:           c.cfg.Provider.Dialect,
+		MaxAttempts:       calling.MaxAttempts,
+		DeadLetter:        calling.DeadLetter,
+		SlowHandler:       calling.SlowAfter,
+		Logger:            c.log,
+		Hooks:             []any{webhookHooks{c}},
+	})
+}
+
+// webhookHooks passes what an endpoint tells on to the Client's hooks.
+type webhookHooks struct{ client *Client }
+
+func (hooks webhookHooks) OnAnswer(a webhook.Answer) {
+	tell(hooks.client, func(h webhook.HookAnswer) { h.OnAnswer(a) })
+}
+
+func (hooks webhookHooks) OnHandled(owner fds.OwnerKey, took time.Duration, err error) {
+	pushHooks(hooks).OnHandled(owner, took, err)
+}
+
+func (hooks webhookHooks) OnSlowHandler(owner fds.OwnerKey, took time.Duration) {
+	pushHooks(hooks).OnSlowHandler(owner, took)
+}
+
+// roster is who is signed in, as far as an endpoint needs it: this process's owners, at once, less
+// those whom another one has signed out, within Rescan.
+type roster struct {
+	client  *Client
+	looking single.Flight[struct{}]
+
+	mu   sync.Mutex
+	at   time.Time                      // of the last look that worked; zero: none yet
+	next time.Time                      // when to look again
+	gone map[fds.OwnerKey]*grants.Grant // who was not in the store, and the grant that this process knows of
+}
+
+// listTimeout bounds how long a delivery waits for the first look at the store.
+const listTimeout = 10 * time.Second
+
+// owner returns the owner of an ID who is signed in.
+func (r *roster) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
+	c := r.client
+	key := c.key(id)
+	if c.grants.Closed() {
+		return key, fds.ErrClientClosed
+	}
+	gone, err := r.look(ctx)
+	if err != nil {
+		return key, err
+	}
+	o := c.known.owner(key)
+	if o == nil {
+		return key, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", fds.ErrNoOwner, id)
+	}
+	g := o.grant.Load()
+	if left, ok := gone[key]; ok && left == g {
+		return key, errLeft
+	}
+	switch state := g.State(); {
+	case state.Phase == grants.Gone:
+		return key, fmt.Errorf("fdsclient: %w: subscription %s: %w", fds.ErrNoOwner, id, state.Err)
+	case state.Phase == grants.Lapsed && !c.cfg.KeepWithoutGrant:
+		return key, state.Err
+	}
+	return key, nil
+}
+
+// look has the store looked at anew when that is due, and returns who was gone at the last look. It
+// waits for the first one alone.
+func (r *roster) look(ctx context.Context) (map[fds.OwnerKey]*grants.Grant, error) {
+	r.mu.Lock()
+	gone, first, now := r.gone, r.at.IsZero(), time.Now()
+	due := now.After(r.next)
+	if due && !first {
+		r.next = now.Add(r.client.cfg.Rescan)
+	}
+	r.mu.Unlock()
+	switch {
+	case first:
+		if _, err := r.looking.Do(ctx, listTimeout, r.read); err != nil {
+			return nil, err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.gone, nil
+	case due:
+		go func() { _, _ = r.looking.Do(context.WithoutCancel(ctx), listTimeout, r.read) }()
+	}
+	return gone, nil
+}
+
+// read looks at the store. Who is missing from one listing may have signed in during it: only who is
+// missing from a second one too is gone.
+func (r *roster) read() (struct{}, error) {
+	c := r.client
+	ctx := tokenstore.Unattended(context.Background())
+	var gone map[fds.OwnerKey]*grants.Grant
+	for look := 1; ; look++ {
+		owners, unread, err := c.listOwners(ctx)
+		if err != nil {
+			c.storeUnavailable(err)
+			return struct{}{}, err
+		}
+		missing := c.known.without(owners)
+		if unread != nil { // who is missing may be there
+			missing = nil
+		}
+		if look == 1 {
+			for _, o := range owners {
+				o.grant.Load().Look() // whether it has lapsed is read, not asked
+			}
+			gone = missing
+		} else {
+			for key, g := range gone {
+				if missing[key] != g {
+					delete(gone, key)
+				}
+			}
+		}
+		if len(gone) == 0 || look == 2 {
+			break
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at, r.gone = time.Now(), gone
+	r.next = r.at.Add(c.cfg.Rescan)
+	return struct{}{}, nil
+}

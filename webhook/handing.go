@@ -1,0 +1,179 @@
+package webhook
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/webhook/internal/marks"
+)
+
+// handing is one delivery in hand.
+type handing struct {
+	receiver *Receiver
+	sender   string // its client ID
+	id       string // webhook-id; "": none
+	owner    fds.OwnerKey
+	lane     *lane
+	leave    []func() // of what it takes room in; nil: somebody else calls them
+}
+
+// enter takes a place in its owner's lane.
+func (d *handing) enter(owner fds.OwnerKey) error {
+	lane, leave, ok := d.receiver.lanes.enter(owner)
+	if !ok {
+		return malformed(http.StatusTooManyRequests, fmt.Sprintf("%d deliveries of this owner are in hand, which is Settings.MaxInHandOfOwner", d.receiver.cfg.MaxInHandOfOwner))
+	}
+	d.owner, d.lane = owner, lane
+	d.leave = append(d.leave, leave)
+	return nil
+}
+
+// abandon leaves what was entered, unless handOver has taken that over.
+func (d *handing) abandon() {
+	for _, leave := range d.leave {
+		leave()
+	}
+}
+
+// outcome is what became of a delivery.
+type outcome struct {
+	handed, suppressed int
+	err                error
+}
+
+// handOver calls the handler for the items, once those of the owner that came before are done with,
+// and returns when what was handled is on disk: at the latest after HandlerTimeout. What is at work
+// then goes on, keeps its place, and what becomes of it is remembered. The sender's leaving ends
+// nothing: it comes again, and would have it done twice.
+func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppressed int, err error) {
+	r := d.receiver
+	ctx, end := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.HandlerTimeout)
+	stop := context.AfterFunc(r.ctx, end)
+	leave := d.leave
+	d.leave = nil
+	done := make(chan outcome, 1)
+	go func() {
+		o := outcome{err: unknown("the handler ended its goroutine")}
+		defer func() { // also when it did
+			done <- o
+			stop()
+			end()
+			for _, leave := range leave {
+				leave()
+			}
+		}()
+		o = d.inTurn(ctx, items)
+	}()
+	select {
+	case o := <-done:
+		return o.handed, o.suppressed, o.err
+	case <-ctx.Done():
+	}
+	select {
+	case o := <-done: // both at once
+		return o.handed, o.suppressed, o.err
+	default:
+		return 0, 0, unknown("the handler has not returned within Settings.HandlerTimeout")
+	}
+}
+
+// inTurn hands the items over in the owner's turn.
+func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
+	r := d.receiver
+	if d.lane.begin(ctx) != nil {
+		o.err = unknown("those of this owner that came before took longer than Settings.HandlerTimeout")
+		return o
+	}
+	var done []marks.Mark
+	func() {
+		defer d.lane.end()
+		done = d.items(ctx, items, &o)
+	}()
+	// A mark that cannot be written is told by the log of marks, and known to this process: what was
+	// handled is not asked for again.
+	_ = r.marks.Add(context.WithoutCancel(ctx), time.Now(), done...)
+	return o
+}
+
+// items hands items over until the handler fails on one, and returns the marks of those that are
+// done with.
+func (d *handing) items(ctx context.Context, items []fds.Item, o *outcome) (done []marks.Mark) {
+	r := d.receiver
+	var whole marks.Mark
+	if d.id != "" {
+		whole = markOf(d.owner, markDelivery, []byte(d.sender), []byte(d.id))
+		if r.marks.Seen(whole) {
+			o.suppressed = len(items)
+			return nil
+		}
+	}
+	now := time.Now()
+	here := make(map[marks.Mark]bool) // of this delivery
+	for _, item := range items {
+		known := markOf(d.owner, markBytes, item.Raw())
+		event := r.eventID(item)
+		if event != "" {
+			known = markOf(d.owner, markEvent, []byte(event))
+		}
+		seen := here[known] || r.marks.Seen(known)
+		if seen && event != "" {
+			o.suppressed++
+			continue
+		}
+		m := &delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}
+		if event != "" {
+			m.Kind = delivery.KindEvent
+		}
+		if o.err = d.one(ctx, m, known); o.err != nil {
+			return done
+		}
+		o.handed++
+		here[known] = true
+		done = append(done, known)
+	}
+	if d.id != "" {
+		done = append(done, whole)
+	}
+	return done
+}
+
+// one hands one message over. Each time that it did not end well is counted, whichever way.
+func (d *handing) one(ctx context.Context, m *delivery.Message, mark marks.Mark) error {
+	r := d.receiver
+	number := binary.BigEndian.Uint64(mark[:])
+	hand := handoff.New(r.calling)
+	before, failed := r.failing.of(mark)
+	if failed {
+		hand = handoff.Resume(r.calling, number, before)
+	}
+	err := handoff.ErrExited // unless it returns
+	defer func() {
+		failing, ok := hand.Failing()
+		switch {
+		case err == nil:
+			if failed {
+				r.failing.forget(mark)
+			}
+			return
+		case r.ctx.Err() != nil: // it was ended, and has not failed
+			return
+		case !ok:
+			failing = delivery.Failing{Message: *m, Since: time.Now()}
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			failing.Attempts, failing.Err = before.Attempts+1, err
+		}
+		r.failing.note(mark, failing)
+	}()
+	if _, err = hand.Once(ctx, m, number); err != nil {
+		return &refusal{status: http.StatusServiceUnavailable, why: "the handler failed", cause: err}
+	}
+	return nil
+}

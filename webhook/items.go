@@ -1,0 +1,125 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/webhook/internal/marks"
+)
+
+// maxItems bounds the items of one delivery.
+const maxItems = 1000
+
+// parse takes a body apart: one object, or an array of them.
+func parse(body []byte) ([]fds.Item, error) {
+	refuse := func() ([]fds.Item, error) {
+		return nil, malformed(http.StatusBadRequest, "the body is neither a JSON object nor an array of objects, in UTF-8")
+	}
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
+	if !bytes.HasPrefix(body, []byte("[")) {
+		item, err := fds.ParseItem(body)
+		if err != nil {
+			return refuse()
+		}
+		return []fds.Item{item}, nil
+	}
+	var all []json.RawMessage
+	if json.Unmarshal(body, &all) != nil {
+		return refuse()
+	}
+	if len(all) > maxItems {
+		return nil, malformed(http.StatusRequestEntityTooLarge, "the body holds over 1,000 items")
+	}
+	items := make([]fds.Item, 0, len(all))
+	for _, raw := range all {
+		item, err := fds.ParseItem(raw)
+		if err != nil {
+			return refuse()
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// firstNamed returns the owner whom the items name first, where the token is for several.
+func (r *Receiver) firstNamed(items []fds.Item, known *claims) (fds.SubscriptionID, error) {
+	for _, item := range items {
+		if id, ok := r.cfg.Dialect.Subscription(item); ok {
+			if !slices.Contains(known.owners, id) {
+				return id, forbidden("an item names an owner whom the token does not")
+			}
+			return id, nil
+		}
+	}
+	return fds.SubscriptionID{}, forbidden("the token is for several owners, and neither path nor payload says which; name one as {subscription_id} in the path, or set Dialect.SubscriptionMember")
+}
+
+// ofOne refuses items of which not each is that owner's. One that names nobody is the owner's whom
+// token or path name; where the token is for several and the path names nobody, each has to.
+func (r *Receiver) ofOne(items []fds.Item, id fds.SubscriptionID, each bool) error {
+	member := r.cfg.Dialect.SubscriptionMember
+	if member == "" {
+		return nil
+	}
+	for _, item := range items {
+		raw, is := item.Member(strings.Split(member, ".")...)
+		is = is && string(raw) != "null"
+		switch named, ok := r.cfg.Dialect.Subscription(item); {
+		case is && (!ok || named != id):
+			return forbidden("an item names another owner than token and path, in its member " + member)
+		case !is && each:
+			return forbidden("an item names no owner, and the token is for several")
+		}
+	}
+	return nil
+}
+
+// What marks stand for.
+const (
+	markDelivery = "delivery" // a webhook-id
+	markEvent    = "event"    // an event's ID
+	markBytes    = "bytes"    // of an item
+)
+
+// markOf names what was handled of an owner.
+func markOf(owner fds.OwnerKey, what string, of ...[]byte) (m marks.Mark) {
+	h := sha256.New()
+	var length [8]byte
+	for _, part := range append([][]byte{[]byte(owner.Issuer), []byte(owner.SubscriptionID.String()), []byte(what)}, of...) {
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		h.Write(length[:])
+		h.Write(part)
+	}
+	copy(m[:], h.Sum(nil))
+	return m
+}
+
+// eventID returns the ID of an item that is an event, as the dialect names it; "": it has none.
+// Where the dialect calls a device's ID and an event's the same, none is an event's: the statuses of
+// a device are no duplicates.
+func (r *Receiver) eventID(item fds.Item) string {
+	d := r.cfg.Dialect
+	if d.MessageID == d.DeviceID {
+		return ""
+	}
+	event, err := fds.ParseMessage(item.Raw(), d)
+	if err != nil {
+		return ""
+	}
+	return event.ID()
+}
+
+// unescaped decodes the name of a query's parameter, or returns it as it is.
+func unescaped(name string) string {
+	if decoded, err := url.QueryUnescape(name); err == nil {
+		return decoded
+	}
+	return name
+}

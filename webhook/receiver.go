@@ -1,0 +1,192 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/internal/hooks"
+	"github.com/fds-sdk/fds-go/webhook/internal/marks"
+)
+
+const (
+	marksFor   = 76 * time.Hour   // a sender repeats for 75 (Standard Webhooks 1.0.0)
+	closeGrace = 10 * time.Second // what handlers at work have to finish
+)
+
+// Receiver is an endpoint to which a provider delivers. It is safe for concurrent use; Close it.
+type Receiver struct {
+	cfg     Config
+	calling *handoff.Settings
+	keys    *keys // nil: the issuer is asked about tokens
+	tokens  *tokens
+	lanes   lanes
+	failing failures
+	marks   *marks.Log
+	refused refusals
+
+	ctx    context.Context // of what no request owns
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	inHand int
+	bytes  int
+	closed bool
+	work   sync.WaitGroup // what is in hand
+
+	background sync.WaitGroup
+
+	taken, refusedCount, suppressed atomic.Uint64
+}
+
+var _ http.Handler = (*Receiver)(nil)
+
+// New makes a Receiver, opens its folder and begins to fetch the issuer's keys in the background.
+// Errors match fds.ErrConfig and name every fault; or come from the folder, such as fds.ErrRunning
+// when it is another one's.
+func New(cfg Config) (*Receiver, error) {
+	cfg, err := cfg.validate()
+	if err != nil {
+		return nil, fmt.Errorf("webhook: %w", err)
+	}
+	r := &Receiver{cfg: cfg, tokens: newTokens(), lanes: newLanes(cfg.MaxInHandOfOwner), failing: newFailures(), refused: refusals{log: cfg.Logger}}
+	r.calling = &handoff.Settings{
+		Handler:     cfg.Handler,
+		MaxAttempts: cfg.MaxAttempts,
+		DeadLetter:  cfg.DeadLetter,
+		SlowAfter:   cfg.SlowHandler,
+		Logger:      cfg.Logger,
+		Handled: func(m delivery.Message, took time.Duration, err error) {
+			hooks.Tell(cfg.Hooks, func(h HookHandled) { h.OnHandled(m.Owner, took, err) })
+		},
+		Slow: func(m delivery.Message, took time.Duration) {
+			hooks.Tell(cfg.Hooks, func(h HookSlowHandler) { h.OnSlowHandler(m.Owner, took) })
+		},
+	}
+	if r.marks, err = marks.Open(marks.Settings{Folder: cfg.Folder, Most: cfg.MaxMarks, For: marksFor, Logger: cfg.Logger}); err != nil {
+		return nil, fmt.Errorf("webhook: %w", err)
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if !cfg.Introspection {
+		r.keys = &keys{fetch: cfg.Keys, log: cfg.Logger, ctx: r.ctx}
+		r.background.Go(r.keys.refresh)
+	}
+	return r, nil
+}
+
+// Close ends the background and the folder's use. What is in hand may finish within 10 s; then the
+// handlers' contexts end, and Close waits for them. Requests that come meanwhile are answered 503.
+func (r *Receiver) Close() error {
+	r.mu.Lock()
+	closed := r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if closed {
+		return nil
+	}
+	timer := time.AfterFunc(closeGrace, r.cancel)
+	defer timer.Stop()
+	r.work.Wait()
+	r.cancel()
+	r.background.Wait()
+	if err := r.marks.Close(); err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	return nil
+}
+
+// State returns what can be seen at this moment.
+func (r *Receiver) State() State {
+	s := State{Taken: r.taken.Load(), Refused: r.refusedCount.Load(), Suppressed: r.suppressed.Load()}
+	s.KeysAt, s.KeysErr = r.keys.state()
+	m := r.marks.Stats()
+	s.Marks, s.Forgotten, s.MarksErr = m.Kept, uint64(m.Forgotten), m.Err
+	r.mu.Lock()
+	s.InHand = r.inHand
+	r.mu.Unlock()
+	return s
+}
+
+// enter takes a place and room for a body, to be left; or says why there is none.
+func (r *Receiver) enter(bytes int) (leave func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, unknown("the Receiver is closed")
+	case r.inHand >= r.cfg.MaxInHand:
+		return nil, unknown(fmt.Sprintf("%d deliveries are in hand, which is Settings.MaxInHand", r.inHand))
+	case r.bytes+bytes > r.cfg.MaxBytes:
+		return nil, unknown("the bodies in hand take Settings.MaxBytes")
+	}
+	r.inHand++
+	r.bytes += bytes
+	r.work.Add(1)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.inHand--
+		r.bytes -= bytes
+		r.work.Done()
+	}, nil
+}
+
+// answered counts an answer and tells of it.
+func (r *Receiver) answered(a Answer, remote string) {
+	if a.Err == nil {
+		r.taken.Add(1)
+		r.suppressed.Add(uint64(a.Suppressed))
+	} else {
+		r.refusedCount.Add(1)
+		r.refused.tell(a, remote)
+	}
+	hooks.Tell(r.cfg.Hooks, func(h HookAnswer) { h.OnAnswer(a) })
+}
+
+// refusals tells the log of refusals: of each status one in a while, with how many there were.
+type refusals struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since map[int]*refusedSince
+}
+
+type refusedSince struct {
+	at    time.Time
+	count int
+}
+
+const tellEvery = 10 * time.Second
+
+func (f *refusals) tell(a Answer, remote string) {
+	now := time.Now()
+	f.mu.Lock()
+	s := f.since[a.Status]
+	if s == nil {
+		if f.since == nil {
+			f.since = make(map[int]*refusedSince)
+		}
+		s = new(refusedSince)
+		f.since[a.Status] = s
+	}
+	s.count++
+	count := s.count
+	if due := s.at.IsZero() || now.Sub(s.at) >= tellEvery; !due {
+		f.mu.Unlock()
+		return
+	}
+	s.at, s.count = now, 0
+	f.mu.Unlock()
+	attrs := []slog.Attr{slog.Int("status", a.Status), slog.Any("error", a.Err), slog.String("remote", remote), slog.Int("refused", count)}
+	if a.Owner != (fds.OwnerKey{}) {
+		attrs = append(attrs, slog.Any("owner", a.Owner))
+	}
+	f.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries were not taken", attrs...)
+}

@@ -1,0 +1,117 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+)
+
+const (
+	headerTimeout = 10 * time.Second // for the TLS handshake, and for a request's header
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes of a request's header: a token, and a certificate from a proxy
+	streams       = 100      // of one connection of HTTP/2
+)
+
+// TLSConfig returns how TLS is spoken: 1.2 or newer (W2), or exactly 1.2 with
+// Settings.ExactlyTLS12; with the certificate that Settings.Certificate returns at each connection,
+// where there is one; and a client certificate asked for with Settings.CertificateBound or
+// ClientRoots. No session is resumed.
+func (r *Receiver) TLSConfig() *tls.Config {
+	config := tlspolicy.ServerConfig(r.cfg.ExactlyTLS12)
+	config.NextProtos = []string{"h2", "http/1.1"}
+	if r.cfg.CertificateBound {
+		config.ClientAuth = tls.RequestClientCert
+	}
+	if source := r.cfg.Certificate; source != nil {
+		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			certificate, err := source(hello.Context())
+			if err == nil && certificate == nil {
+				err = errors.New("there is none")
+			}
+			if err != nil {
+				r.cfg.Logger.LogAttrs(hello.Context(), slog.LevelError, "the webhook has no server certificate", slog.Any("error", err))
+				return nil, err
+			}
+			return certificate, nil
+		}
+	}
+	roots := r.cfg.ClientRoots
+	if roots == nil {
+		return config
+	}
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		pool, err := roots(hello.Context())
+		if err == nil && pool == nil {
+			err = errors.New("there are none")
+		}
+		if err != nil {
+			r.cfg.Logger.LogAttrs(hello.Context(), slog.LevelError, "the authorities of senders cannot be read", slog.Any("error", err))
+			return nil, err
+		}
+		now := config.Clone()
+		now.ClientCAs, now.GetConfigForClient = pool, nil
+		return now, nil
+	}
+	return config
+}
+
+// patternFault says why a path is no pattern of http.ServeMux, or "".
+func patternFault(path string) (why string) {
+	defer func() {
+		if p := recover(); p != nil {
+			why = fmt.Sprintf("%.200s", fmt.Sprint(p))
+		}
+	}()
+	http.NewServeMux().Handle(path, http.NotFoundHandler())
+	return ""
+}
+
+// Serve takes deliveries on a listener at Settings.Path, over TLS as TLSConfig says, until ctx ends.
+// Then those in hand are answered, which takes HandlerTimeout at most, and Serve returns nil. At
+// most Settings.MaxConnections are open at once; others wait to be accepted. Settings.Certificate
+// is required. It closes the listener, and not the Receiver.
+func (r *Receiver) Serve(ctx context.Context, listener net.Listener) error {
+	defer listener.Close()
+	if r.cfg.Certificate == nil {
+		return fmt.Errorf("webhook: serve: %w: Settings.Certificate is missing; FDS demands HTTPS (W1)", fds.ErrConfig)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(r.cfg.Path, r)
+	server := &http.Server{
+		Handler:           mux,
+		TLSConfig:         r.TLSConfig(),
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      headerTimeout + r.cfg.BodyTimeout + r.cfg.HandlerTimeout + 10*time.Second,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams, SendPingTimeout: idleTimeout / 2},
+		ErrorLog:          slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.HandlerTimeout+r.cfg.BodyTimeout)
+		defer cancel()
+		if server.Shutdown(within) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.ServeTLS(netutil.LimitListener(listener, r.cfg.MaxConnections), "", "")
+	if !stop() {
+		<-ended
+		return nil
+	}
+	return fmt.Errorf("webhook: serve: %w", err)
+}

@@ -1,0 +1,62 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/webhook"
+)
+
+func TestADeliveryGoesToTheHandlerAsItCame(t *testing.T) {
+	s := newSite(t)
+	const body = `{"device_id":"soap-1","fill_level":41.2}`
+	if status := s.deliver(body); status != http.StatusOK {
+		t.Fatal(status, s.why())
+	}
+	got := s.handed()
+	if len(got) != 1 || got[0].Owner != s.owner || got[0].Source != delivery.FromWebhook || string(got[0].Payload) != body || got[0].Duplicate || got[0].ReceivedAt.IsZero() {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestAnArrayIsItsItemsInOrder(t *testing.T) {
+	s := newSite(t)
+	if status := s.deliver(` [{"a":1}, {"a":2},{"a":3}] `); status != http.StatusOK {
+		t.Fatal(status, s.why())
+	}
+	var all string
+	for _, m := range s.handed() {
+		all += string(m.Payload)
+	}
+	if all != `{"a":1}{"a":2}{"a":3}` {
+		t.Fatal(all)
+	}
+}
+
+func TestTheSenderIsAskedToComeAgainUntilTheHandlerHasReturnedNil(t *testing.T) {
+	s := newSite(t, func(c *webhook.Config) { c.Folder = t.TempDir() })
+	fail := true
+	s.handler = func(context.Context, delivery.Message) error {
+		if fail {
+			return errors.New("the disk is full")
+		}
+		return nil
+	}
+	request := func() *http.Response { return s.send(s.request(`{"a":1}`, with("webhook-id", "msg_1"))) }
+	if r := request(); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+		t.Fatal(r.Status, r.Header)
+	}
+	fail = false
+	if r := request(); r.StatusCode != http.StatusOK {
+		t.Fatal(r.Status)
+	}
+	if got := s.handed(); len(got) != 1 || !got[0].Duplicate {
+		t.Fatalf("%+v", got)
+	}
+	if r := request(); r.StatusCode != http.StatusOK || len(s.handed()) != 1 {
+		t.Fatal(r.Status, "what was handled was handed over again:", len(s.handed()))
+	}
+}
