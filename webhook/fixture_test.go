@@ -39,6 +39,7 @@ type site struct {
 	key      *ecdsa.PrivateKey
 	owner    fds.OwnerKey // signed in
 	other    fds.OwnerKey // signed in, too
+	fetches  bool         // keys
 
 	mu       sync.Mutex
 	keys     []jose.JSONWebKey // the issuer's at this moment
@@ -55,8 +56,8 @@ func (s *site) OnAnswer(a webhook.Answer) {
 	s.answers = append(s.answers, a)
 }
 
-// newSite starts an endpoint with changed settings.
-func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
+// newReceiver makes an endpoint with changed settings, and no server.
+func newReceiver(t *testing.T, change ...func(*webhook.Config)) *site {
 	t.Helper()
 	s := &site{t: t, owner: fds.OwnerKey{Issuer: issuer, SubscriptionID: fds.NewSubscriptionID()}, other: fds.OwnerKey{Issuer: issuer, SubscriptionID: fds.NewSubscriptionID()}}
 	s.key = newKey(t)
@@ -91,10 +92,18 @@ func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
 	for _, change := range change {
 		change(&cfg)
 	}
+	s.fetches = !cfg.Introspection
 	var err error
 	if s.receiver, err = webhook.New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// newSite starts an endpoint with changed settings.
+func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
+	t.Helper()
+	s := newReceiver(t, change...)
 	mux := http.NewServeMux()
 	mux.Handle("/fds", s.receiver)
 	mux.Handle("/fds/{subscription_id}", s.receiver)
@@ -108,7 +117,7 @@ func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
 			t.Error(err)
 		}
 	})
-	if !cfg.Introspection && cfg.Handler != nil {
+	if s.fetches {
 		waitFor(t, "the keys are fetched", func() bool { return !s.receiver.State().KeysAt.IsZero() })
 	}
 	return s
