@@ -39,7 +39,7 @@ type site struct {
 	key      *ecdsa.PrivateKey
 	owner    fds.OwnerKey // signed in
 	other    fds.OwnerKey // signed in, too
-	fetches  bool         // keys
+	keyed    bool         // by keys that are fetched
 
 	mu       sync.Mutex
 	keys     []jose.JSONWebKey // the issuer's at this moment
@@ -92,7 +92,7 @@ func newReceiver(t *testing.T, change ...func(*webhook.Config)) *site {
 	for _, change := range change {
 		change(&cfg)
 	}
-	s.fetches = !cfg.Introspection
+	s.keyed = !cfg.Introspection
 	var err error
 	if s.receiver, err = webhook.New(cfg); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
 			t.Error(err)
 		}
 	})
-	if s.fetches {
+	if s.keyed {
 		waitFor(t, "the keys are fetched", func() bool { return !s.receiver.State().KeysAt.IsZero() })
 	}
 	return s
