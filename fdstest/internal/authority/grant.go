@@ -181,4 +181,5 @@ func (s *Server) sweep(now time.Time) {
 	maps.DeleteFunc(s.codes, func(_ digest, c *authorizationCode) bool { return !now.Before(c.forget) })
 	maps.DeleteFunc(s.refreshTokens, func(_ digest, t *refreshToken) bool { return !now.Before(t.expires) })
 	maps.DeleteFunc(s.accessTokens, func(_ digest, t *accessToken) bool { return !now.Before(t.expires) })
+	maps.DeleteFunc(s.senderTokens, func(_ digest, t senderToken) bool { return !now.Before(t.expires) })
 }

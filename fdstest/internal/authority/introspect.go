@@ -7,7 +7,7 @@ import (
 )
 
 // serveIntrospection is the introspection endpoint (RFC 7662), for clients that
-// authenticate and each for its own tokens.
+// authenticate, each for its own tokens and for those of senders of webhooks.
 func (s *Server) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	client, form, failure := s.clientRequest(r)
 	switch {
@@ -29,6 +29,9 @@ func (s *Server) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 func (s *Server) introspect(client Client, token digest, now time.Time) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if answer, known := s.introspectSender(token, now); known {
+		return answer
+	}
 	answer := map[string]any{"active": true, "iss": s.issuer, "client_id": client.ID}
 	var g *grant
 	var subscription any

@@ -1,8 +1,6 @@
 package authority
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"math"
 	"time"
@@ -21,23 +19,6 @@ const (
 var reservedNames = []string{
 	"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "auth_time", "client_id", "scope", "cnf",
 	"access_token", "refresh_token", "id_token", "token_type", "expires_in", "refresh_expires_in", "active",
-}
-
-type signingKey struct {
-	private *ecdsa.PrivateKey
-	id      string
-	public  jose.JSONWebKeySet
-}
-
-func newSigningKey() (signingKey, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return signingKey{}, err
-	}
-	id := rand.Text()
-	return signingKey{private: private, id: id, public: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
-		Key: private.Public(), KeyID: id, Algorithm: signatureAlgorithm, Use: "sig",
-	}}}}, nil
 }
 
 func (k signingKey) sign(typ string, claims map[string]any) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fds-sdk/fds-go/fdstest/internal/dpop"
+	"github.com/go-jose/go-jose/v4"
 )
 
 // scopesSupported are the scopes that mean something here; others are ignored,
@@ -107,5 +108,9 @@ func (s *Server) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	_ = json.NewEncoder(w).Encode(s.key.public)
+	var set jose.JSONWebKeySet
+	for _, k := range s.keys.listed() {
+		set.Keys = append(set.Keys, k.public())
+	}
+	_ = json.NewEncoder(w).Encode(set)
 }

@@ -37,7 +37,7 @@ type Server struct {
 	audience   string
 	claim      string
 	log        *slog.Logger
-	key        signingKey
+	keys       keyRing
 	mux        *http.ServeMux
 	origin     *http.CrossOriginProtection
 	secrets    secretLog
@@ -59,6 +59,7 @@ type Server struct {
 	codes           map[digest]*authorizationCode
 	refreshTokens   map[digest]*refreshToken
 	accessTokens    map[digest]*accessToken
+	senderTokens    map[digest]senderToken
 	swept           time.Time
 }
 
@@ -78,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 		audience:        cfg.Audience,
 		claim:           cfg.SubscriptionClaim,
 		log:             cfg.Logger,
-		key:             key,
+		keys:            keyRing{current: key},
 		mux:             http.NewServeMux(),
 		origin:          http.NewCrossOriginProtection(),
 		replays:         make(chan struct{}, 1),
@@ -95,6 +96,7 @@ func New(cfg Config) (*Server, error) {
 		codes:           make(map[digest]*authorizationCode),
 		refreshTokens:   make(map[digest]*refreshToken),
 		accessTokens:    make(map[digest]*accessToken),
+		senderTokens:    make(map[digest]senderToken),
 	}
 	s.mux.HandleFunc("GET "+OAuthMetadataPath, s.serveMetadata)
 	s.mux.HandleFunc("GET "+OpenIDDiscoveryPath, s.serveMetadata)

@@ -1,14 +1,10 @@
 package authority
 
 import (
-	"crypto/ecdsa"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // State is what outlives a server: its signing key, its grants, and their codes and
@@ -18,10 +14,18 @@ import (
 type State struct {
 	Key           []byte // PKCS #8
 	KeyID         string
+	EarlierKeys   []StateKey `json:",omitempty"`
 	Grants        []StateGrant
 	Codes         map[string]StateCode `json:",omitempty"` // by digest
 	RefreshTokens map[string]StateToken
 	AccessTokens  map[string]StateToken
+}
+
+// StateKey is a key that signs no more and is listed still.
+type StateKey struct {
+	Key   []byte // PKCS #8
+	KeyID string
+	Until time.Time
 }
 
 // StateGrant is a grant.
@@ -65,11 +69,11 @@ type StateToken struct {
 
 // State returns what there is to be kept.
 func (s *Server) State() (State, error) {
-	key, err := x509.MarshalPKCS8PrivateKey(s.key.private)
+	keys, err := s.keys.state()
 	if err != nil {
 		return State{}, fmt.Errorf("authority: state: %w", err)
 	}
-	st := State{Key: key, KeyID: s.key.id, Codes: map[string]StateCode{}, RefreshTokens: map[string]StateToken{}, AccessTokens: map[string]StateToken{}}
+	st := State{Key: keys[0].Key, KeyID: keys[0].KeyID, EarlierKeys: keys[1:], Codes: map[string]StateCode{}, RefreshTokens: map[string]StateToken{}, AccessTokens: map[string]StateToken{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	numbers := make(map[*grant]int)
@@ -108,13 +112,8 @@ func (s *Server) State() (State, error) {
 // Restore takes up where another server ended. It comes before the first request.
 func (s *Server) Restore(st State) error {
 	fail := func(err error) error { return fmt.Errorf("authority: restore: %w", err) }
-	parsed, err := x509.ParsePKCS8PrivateKey(st.Key)
-	if err != nil {
+	if err := s.keys.restore(st); err != nil {
 		return fail(err)
-	}
-	private, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || st.KeyID == "" {
-		return fail(errors.New("there is no signing key in it"))
 	}
 	grants := make([]*grant, len(st.Grants))
 	for i, g := range st.Grants {
@@ -125,9 +124,6 @@ func (s *Server) Restore(st State) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.key = signingKey{private: private, id: st.KeyID, public: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
-		Key: private.Public(), KeyID: st.KeyID, Algorithm: signatureAlgorithm, Use: "sig",
-	}}}}
 	place := func(d string, number int) (key digest, g *grant, err error) {
 		raw, err := hex.DecodeString(d)
 		if err != nil || len(raw) != len(key) || number < 0 || number >= len(grants) {

@@ -234,5 +234,5 @@ func (s *Server) newAccessToken(claims map[string]any) (string, error) {
 	if s.cfg.OpaqueTokens {
 		return newSecret(), nil
 	}
-	return s.key.sign(accessTokenType, claims)
+	return s.keys.signing().sign(accessTokenType, claims)
 }

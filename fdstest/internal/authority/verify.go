@@ -55,7 +55,9 @@ func (s *Server) isSigned(token string) bool {
 		return false
 	}
 	var registered jwt.Claims
-	return parsed.Claims(s.key.private.Public(), &registered) == nil &&
+	return slices.ContainsFunc(s.keys.listed(), func(k signingKey) bool {
+		return k.id == parsed.Headers[0].KeyID && parsed.Claims(k.private.Public(), &registered) == nil
+	}) &&
 		registered.ValidateWithLeeway(jwt.Expected{Issuer: s.issuer, AnyAudience: jwt.Audience{s.audience}, Time: time.Now()}, 0) == nil
 }
 
