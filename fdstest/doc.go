@@ -91,6 +91,21 @@
 // no device is at spaces/<space_id>/events, or at events. Published by Publish a message may be
 // retained, and by PublishExpiring it expires.
 //
+// # Webhooks
+//
+// Provider.SendTo sends what is published to an application's endpoint as well, by POST with an
+// access token for that endpoint, as real senders do: an owner's messages in their order, each
+// tried again with back-off until it is acknowledged.
+//
+//	s, err := p.SendTo(ctx, fdstest.Webhook{URL: "https://127.0.0.1:8443/fds"})
+//	err = s.Deliver(ctx, owner, []byte(`{"generic":{}}`))
+//	reply, err := s.Attempt(ctx, fdstest.Attempt{Owner: owner, Claims: map[string]any{"aud": p.APIURL()}})
+//
+// A message is the body, as it was published; with Webhook.Batch an array of them is. Where it is
+// published is not said. Sender.Deliver sends one by hand, Sender.Attempt one request of which
+// everything may be wrong, Sender.Hold opens many connections. Provider.RotateKeys has a new key
+// sign. Sender.Deliveries counts.
+//
 // # What goes wrong
 //
 // Provider.Inject switches on a Fault, until its off function is called, or as often as
@@ -225,6 +240,18 @@
 //     M2 and M4 shut out. Who checks brokers notices.
 //   - [NoAccessRules], [ProvidersSubscribe], [SubscribersPublish]: keeps M5, M6 or M7 no
 //     longer. Provider.PublisherCertificate is for those who look for that.
+//
+// The sender of webhooks, who may be anybody:
+//
+//   - [RepeatWebhooks]: sends again what was acknowledged, with its webhook-id, since the answer
+//     was lost. A receiver acknowledges it and handles it once.
+//   - [ReplayWebhooks]: somebody sends a good request again. A receiver does the same.
+//   - [DisorderWebhooks]: sends one message before the other. A receiver goes by the time in the
+//     message.
+//   - [ExpiredWebhooks], [ForgeWebhooks]: sends an expired token, or one by another key. A
+//     receiver answers 401, asks for no key because of it, and takes what comes after it with the
+//     same webhook-id.
+//   - [SlowWebhooks]: the body comes byte by byte. A receiver bounds its time.
 //
 // What a server leaves out that it must demand. A client cannot see most of that in its daily
 // work: package conformance looks for it.

@@ -79,7 +79,7 @@ type Options struct {
 	// DeviceCodeLifetime is that of a device code; default 10 minutes.
 	DeviceCodeLifetime time.Duration
 	// Introspection offers token introspection (RFC 7662) to applications that
-	// authenticate, each for its own tokens.
+	// authenticate, each for its own tokens and for those of Senders.
 	Introspection bool
 
 	// TimeRange is what the Web API calls the query parameters that bound statuses,

@@ -44,6 +44,7 @@ type Provider struct {
 	mqtt      brokerFaults
 	items     itemFaults
 	weak      weaknesses
+	senders   senders
 	keys      keyLog
 	keeper    *keeper     // nil: nothing is kept
 	ports     []int       // of the authorization server, the Web API, the broker and, if there is one, for client certificates
@@ -283,6 +284,7 @@ func (p *Provider) run(opts Options, server tls.Certificate, listeners []net.Lis
 			web.close()
 		}
 		life.Wait()
+		p.senders.close()
 		p.endKeeping()
 		p.broker.Close()
 		running.Wait()

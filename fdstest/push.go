@@ -30,6 +30,9 @@ func (p *Provider) PublishExpiring(ctx context.Context, o Owner, levels []string
 	if _, err := p.broker.PublishExpiring(o.Topic(levels...), payload, qos, retain, after); err != nil {
 		return fmt.Errorf("fdstest: publish: %w", err)
 	}
+	if len(payload) > 0 || !retain { // else it removes one
+		p.senders.published(o, payload)
+	}
 	return nil
 }
 
@@ -54,6 +57,7 @@ func (p *Provider) publishFromWorld(id fds.SubscriptionID, levels []string, payl
 	if _, err := p.broker.Publish(o.Topic(levels...), payload, qos, retain); err != nil {
 		p.log.Debug("not published", "owner", o.Spelling, "error", err)
 	}
+	p.senders.published(o, payload)
 }
 
 // Subscriber is what the broker knows of one owner's subscriber. Counts run

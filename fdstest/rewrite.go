@@ -7,7 +7,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdstest/internal/webapi"
 )
 
-// Reply is an answer of one of the HTTP servers before it is sent.
+// Reply is an answer of one of the HTTP servers before it is sent, or what a webhook answered.
 type Reply struct {
 	Status int
 	Header http.Header // a member of no values is not sent, and none is guessed
