@@ -61,8 +61,9 @@ func (n *Network) Dial(ctx context.Context, network, address string) (net.Conn, 
 	return ours, nil
 }
 
-// listen opens a port; 0 means one that is free.
-func (n *Network) listen(port int) (net.Listener, error) {
+// Listen opens a port for a server beside the provider, as an application's webhook; 0 means one
+// that is free. The listener's Close frees it.
+func (n *Network) Listen(port int) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for chosen := port == 0; chosen; _, chosen = n.listeners[port] {

@@ -17,7 +17,7 @@ import (
 // inMemory makes a connection over a network and ends it with stop.
 func inMemory() (client, server net.Conn, stop func(), err error) {
 	n := new(Network)
-	l, err := n.listen(0)
+	l, err := n.Listen(0)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -95,11 +95,11 @@ func TestWhoWaitsForANetworkInMemoryDoesNotStopTheClock(t *testing.T) {
 
 func TestAddressesOfANetworkInMemoryAreThoseThatListen(t *testing.T) {
 	var n Network
-	l, err := n.listen(8443)
+	l, err := n.Listen(8443)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.listen(8443); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := n.Listen(8443); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("the port is opened twice: %v", err)
 	}
 	dial := func(address string) error {
@@ -138,7 +138,7 @@ func TestAddressesOfANetworkInMemoryAreThoseThatListen(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v", err)
 	}
-	if _, err := n.listen(8443); err != nil {
+	if _, err := n.Listen(8443); err != nil {
 		t.Errorf("a port that was freed: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ const writeTimeout = time.Minute
 // listen opens a port on 127.0.0.1; 0 means one that is free.
 func (p *Provider) listen(port int) (net.Listener, error) {
 	if p.network != nil {
-		return p.network.listen(port)
+		return p.network.Listen(port)
 	}
 	return net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
