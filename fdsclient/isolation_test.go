@@ -13,7 +13,7 @@ import (
 // rooms are the packages out of which an application can take data, and others those that
 // hold it, keep state, or are for tests.
 var (
-	rooms  = []string{"delivery", "fdsclient", "pull", "push"}
+	rooms  = []string{"delivery", "fdsclient", "pull", "push", "webhook"}
 	others = []string{"fds", "fdstest", "statestore", "statestore/statetest", "tokenstore", "tokenstore/storetest"}
 )
 
@@ -28,6 +28,8 @@ var (
 	}
 	inFailing   = []string{"fdsclient.TestAttackWhatTheHandlerFailsOnStaysItsOwners"}
 	inPush      = []string{"push.TestAttackAnotherOwnersMessageIsNeverHandedOver"}
+	inWebhooks  = []string{"webhook.TestAttackNoDeliveryIsHandedOverUnderAnotherOwner", "fdsclient.TestAttackAWebhookMixesNoOwnersUp", "fdsclient.TestAttackAWebhookTakesNothingForWhoIsNotSignedInHere", "fdsclient.TestAttackAWebhookTakesNothingForWhoseConsentIsWithdrawn"}
+	ofADelivery = []string{"webhook.TestAttackNothingOfADeliveryIsToldToLogHooksOrSender"}
 	whoLeft     = []string{"fdsclient.TestAttackWhoSignedOutOfAJointGrantIsNotReadUnderAnother", "fdsclient.TestAttackWhomATokenReadsCountsAndNotWhatIsSaidOfIt"}
 	ofTheGrant  = []string{"fdsclient.TestTheCallersOwnRequestsReadWhatTheGrantReads"}
 	saysNothing = []string{"fdsclient.TestAttackNothingOfAnItemIsToldToWhoMayWatchAllOwners"}
@@ -61,6 +63,9 @@ var ways = map[string][]string{
 	"fdsclient.Owner.Connection":            inFailing,
 	"fdsclient.HookConnection.OnConnection": inFailing,
 	"delivery.Message.Item":                 inHandler,
+	"fdsclient.Client.Webhook":              inWebhooks,
+	"webhook.Config.Handler":                inWebhooks,
+	"webhook.Config.DeadLetter":             inWebhooks,
 	"push.Connection.Run":                   inPush,
 	"push.Connection.State":                 append(inPush, inFailing...),
 	"push.Settings.DeadLetter":              append(inPush, inFailing...),
@@ -98,6 +103,10 @@ var ways = map[string][]string{
 	"push.HookConnect.OnConnect":                        saysNothing,
 	"push.HookDiscarded.OnDiscarded":                    saysNothing,
 	"push.HookHandled.OnHandled":                        saysNothing,
+	"webhook.Config.Logger":                             ofADelivery,
+	"webhook.HookAnswer.OnAnswer":                       ofADelivery,
+	"webhook.HookHandled.OnHandled":                     ofADelivery,
+	"webhook.Receiver.ServeHTTP":                        ofADelivery,
 	"push.Config.BeforeMessages":                        saysNothing,
 	"pull.Error":                                        inErrors,
 	"push.ReasonError":                                  saysNothing,
