@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -80,32 +81,51 @@ type roster struct {
 	client  *Client
 	looking single.Flight[struct{}]
 
-	mu   sync.Mutex
-	at   time.Time                      // of the last look that worked; zero: none yet
-	next time.Time                      // when to look again
-	gone map[fds.OwnerKey]*grants.Grant // who was not in the store, and the grant that this process knows of
+	mu    sync.Mutex
+	begun time.Time                      // when the last look began that nobody waited for
+	at    time.Time                      // of the last look that worked; zero: none yet
+	gone  map[fds.OwnerKey]*grants.Grant // who was not in the store, and the grant that this process knows of
 }
 
-// listTimeout bounds how long a delivery waits for the first look at the store.
-const listTimeout = 10 * time.Second
+const (
+	listTimeout = 10 * time.Second // how long a delivery waits for a look at the store
+	unknownLook = 5 * time.Second  // between two looks for somebody who is not known
+)
 
-// owner returns the owner of an ID who is signed in.
+// owner returns the owner of an ID who is signed in. For one who is not known the store is looked
+// at first, unless that was done just before: a sign-in in another process may be seconds old.
 func (r *roster) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
 	c := r.client
-	key := c.key(id)
 	if c.grants.Closed() {
-		return key, fds.ErrClientClosed
+		return c.key(id), fds.ErrClientClosed
 	}
-	gone, err := r.look(ctx)
+	at, err := r.look(ctx, c.cfg.Rescan)
 	if err != nil {
-		return key, err
+		return c.key(id), err
 	}
+	key, err := r.known(id)
+	if errors.Is(err, fds.ErrNoOwner) && time.Since(at) >= unknownLook {
+		if _, err := r.looking.Do(ctx, listTimeout, r.read); err != nil {
+			return key, err
+		}
+		return r.known(id)
+	}
+	return key, err
+}
+
+// known returns the owner of an ID who is signed in as far as is known.
+func (r *roster) known(id fds.SubscriptionID) (fds.OwnerKey, error) {
+	c := r.client
+	key := c.key(id)
 	o := c.known.owner(key)
 	if o == nil {
 		return key, fmt.Errorf("fdsclient: %w: subscription %s is not signed in", fds.ErrNoOwner, id)
 	}
 	g := o.grant.Load()
-	if left, ok := gone[key]; ok && left == g {
+	r.mu.Lock()
+	left, ok := r.gone[key]
+	r.mu.Unlock()
+	if ok && left == g {
 		return key, errLeft
 	}
 	switch state := g.State(); {
@@ -117,28 +137,24 @@ func (r *roster) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey
 	return key, nil
 }
 
-// look has the store looked at anew when that is due, and returns who was gone at the last look. It
-// waits for the first one alone.
-func (r *roster) look(ctx context.Context) (map[fds.OwnerKey]*grants.Grant, error) {
+// look has the store looked at anew when the last time is longer ago than that, and returns when that
+// was. It waits for the first look alone.
+func (r *roster) look(ctx context.Context, every time.Duration) (time.Time, error) {
 	r.mu.Lock()
-	gone, first, now := r.gone, r.at.IsZero(), time.Now()
-	due := now.After(r.next)
-	if due && !first {
-		r.next = now.Add(r.client.cfg.Rescan)
+	at, now := r.at, time.Now()
+	due := !at.IsZero() && now.Sub(r.begun) >= every
+	if due {
+		r.begun = now
 	}
 	r.mu.Unlock()
 	switch {
-	case first:
-		if _, err := r.looking.Do(ctx, listTimeout, r.read); err != nil {
-			return nil, err
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.gone, nil
+	case at.IsZero():
+		_, err := r.looking.Do(ctx, listTimeout, r.read)
+		return now, err
 	case due:
 		go func() { _, _ = r.looking.Do(context.WithoutCancel(ctx), listTimeout, r.read) }()
 	}
-	return gone, nil
+	return at, nil
 }
 
 // read looks at the store. Who is missing from one listing may have signed in during it: only who is
@@ -176,6 +192,6 @@ func (r *roster) read() (struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.at, r.gone = time.Now(), gone
-	r.next = r.at.Add(c.cfg.Rescan)
+	r.begun = r.at
 	return struct{}{}, nil
 }

@@ -299,18 +299,7 @@ func TestAttackAWebhookTakesNothingForWhoseConsentIsWithdrawn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			status := func(i int) int {
-				token, err := sender.Token(fdstest.Attempt{Owner: s.all[i]})
-				if err != nil {
-					t.Fatal(err)
-				}
-				r := httptest.NewRequest(http.MethodPost, webhookAudience, strings.NewReader(`{"n":1}`))
-				r.Header.Set("Content-Type", "application/json")
-				r.Header.Set("Authorization", "Bearer "+token)
-				w := httptest.NewRecorder()
-				receiver.ServeHTTP(w, r)
-				return w.Code
-			}
+			status := func(i int) int { return straight(t, receiver, sender, s.all[i]) }
 			eventually(t, "the keys are fetched", func() bool { return !receiver.State().KeysAt.IsZero() })
 			if got := []int{status(0), status(2)}; fmt.Sprint(got) != "[200 200]" {
 				t.Fatal(got)
@@ -325,6 +314,49 @@ func TestAttackAWebhookTakesNothingForWhoseConsentIsWithdrawn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// straight hands a receiver a delivery without a network, and returns the answer's status.
+func straight(t *testing.T, receiver *webhook.Receiver, sender *fdstest.Sender, o fdstest.Owner) int {
+	t.Helper()
+	token, err := sender.Token(fdstest.Attempt{Owner: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, webhookAudience, strings.NewReader(`{"n":1}`))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	receiver.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestWhoSignsInInAnotherProcessIsKnownToAWebhookWithinSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		cfg.Rescan = time.Hour
+		client, other := open(t, cfg), open(t, cfg)
+		receiver, err := client.Webhook(webhook.Settings{Audience: webhookAudience, Senders: []string{webhookSender}}, (&inbox{}).handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer receiver.Close()
+		sender, err := p.SendTo(t.Context(), fdstest.Webhook{URL: webhookAudience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the keys are fetched", func() bool { return !receiver.State().KeysAt.IsZero() })
+		o := p.Owners()[0]
+		if got := straight(t, receiver, sender, o); got != http.StatusForbidden {
+			t.Fatal(got)
+		}
+		signIn(t, other, p, o)
+		time.Sleep(5 * time.Second)
+		if got := straight(t, receiver, sender, o); got != http.StatusOK {
+			t.Error(got)
+		}
+	})
 }
 
 func TestAttackTheTokensThatApplicationsHaveForgeNoDelivery(t *testing.T) {

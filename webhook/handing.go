@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -111,24 +112,23 @@ func (d *handing) items(ctx context.Context, items []fds.Item, o *outcome) (done
 		whole = markOf(d.owner, markDelivery, []byte(d.sender), []byte(d.id))
 		if r.marks.Seen(whole) {
 			o.suppressed = len(items)
+			if slices.ContainsFunc(items, func(item fds.Item) bool { mark, _ := d.markOf(item); return !r.marks.Seen(mark) }) {
+				r.refused.reused(d)
+			}
 			return nil
 		}
 	}
 	now := time.Now()
 	here := make(map[marks.Mark]bool) // of this delivery
 	for _, item := range items {
-		known := markOf(d.owner, markBytes, item.Raw())
-		event := r.eventID(item)
-		if event != "" {
-			known = markOf(d.owner, markEvent, []byte(event))
-		}
+		known, event := d.markOf(item)
 		seen := here[known] || r.marks.Seen(known)
-		if seen && event != "" {
+		if seen && event {
 			o.suppressed++
 			continue
 		}
 		m := &delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}
-		if event != "" {
+		if event {
 			m.Kind = delivery.KindEvent
 		}
 		if o.err = d.one(ctx, m, known); o.err != nil {
@@ -142,6 +142,14 @@ func (d *handing) items(ctx context.Context, items []fds.Item, o *outcome) (done
 		done = append(done, whole)
 	}
 	return done
+}
+
+// markOf names an item: by its ID where it is an event that has one, else by its bytes.
+func (d *handing) markOf(item fds.Item) (mark marks.Mark, event bool) {
+	if id := d.receiver.eventID(item); id != "" {
+		return markOf(d.owner, markEvent, []byte(id)), true
+	}
+	return markOf(d.owner, markBytes, item.Raw()), false
 }
 
 // one hands one message over. Each time that it did not end well is counted, whichever way.

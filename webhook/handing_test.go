@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -294,6 +295,27 @@ func TestCloseWaitsForWhatIsInHandAndTakesNoMore(t *testing.T) {
 		}
 		if err := s.receiver.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestAWebhookIDThatIsUsedForSomethingElseIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &records{}
+		s := inMemory(t, func(c *webhook.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		id := with("webhook-id", "msg_1")
+		for range 2 {
+			if w := s.answer(`{"n":1}`, id); w.Code != http.StatusOK || strings.Contains(log.String(), "webhook-id") {
+				t.Fatal(w.Code, log)
+			}
+		}
+		for range 3 {
+			if w := s.answer(`{"n":2}`, id); w.Code != http.StatusOK {
+				t.Fatal(w.Code)
+			}
+		}
+		if n := strings.Count(log.String(), "a webhook-id came again"); n != 1 || len(s.handed()) != 1 {
+			t.Errorf("it was told %d times: %s", n, log)
 		}
 	})
 }

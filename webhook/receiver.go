@@ -150,43 +150,63 @@ func (r *Receiver) answered(a Answer, remote string) {
 	hooks.Tell(r.cfg.Hooks, func(h HookAnswer) { h.OnAnswer(a) })
 }
 
-// refusals tells the log of refusals: of each status one in a while, with how many there were.
+// refusals tells the log of what happens often: of each kind one in a while, with how many there
+// were.
 type refusals struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	since map[int]*refusedSince
+	since map[int]*toldSince // by the status; 0: of webhook-id that were used again
 }
 
-type refusedSince struct {
+type toldSince struct {
 	at    time.Time
 	count int
 }
 
 const tellEvery = 10 * time.Second
 
-func (f *refusals) tell(a Answer, remote string) {
+// due counts one more of a kind, and returns how many there were if they are to be told now.
+func (f *refusals) due(kind int) (count int, due bool) {
 	now := time.Now()
 	f.mu.Lock()
-	s := f.since[a.Status]
+	defer f.mu.Unlock()
+	if f.since == nil {
+		f.since = make(map[int]*toldSince)
+	}
+	s := f.since[kind]
 	if s == nil {
-		if f.since == nil {
-			f.since = make(map[int]*refusedSince)
-		}
-		s = new(refusedSince)
-		f.since[a.Status] = s
+		s = new(toldSince)
+		f.since[kind] = s
 	}
 	s.count++
-	count := s.count
-	if due := s.at.IsZero() || now.Sub(s.at) >= tellEvery; !due {
-		f.mu.Unlock()
+	if !s.at.IsZero() && now.Sub(s.at) < tellEvery {
+		return 0, false
+	}
+	count = s.count
+	s.at, s.count = now, 0
+	return count, true
+}
+
+// tell tells of a delivery that was not taken.
+func (f *refusals) tell(a Answer, remote string) {
+	count, due := f.due(a.Status)
+	if !due {
 		return
 	}
-	s.at, s.count = now, 0
-	f.mu.Unlock()
-	attrs := []slog.Attr{slog.Int("status", a.Status), slog.Any("error", a.Err), slog.String("remote", remote), slog.Int("refused", count)}
+	attrs := []slog.Attr{slog.Int("status", a.Status), slog.Any("error", a.Err), slog.String("remote", remote), slog.Int("deliveries", count)}
 	if a.Owner != (fds.OwnerKey{}) {
 		attrs = append(attrs, slog.Any("owner", a.Owner))
 	}
 	f.log.LogAttrs(context.Background(), slog.LevelWarn, "deliveries were not taken", attrs...)
+}
+
+// reused tells of a webhook-id that came again with something else, which was suppressed: a sender
+// that writes its payload anew at each attempt does no harm, one that uses an ID for several things
+// loses them.
+func (f *refusals) reused(d *handing) {
+	if count, due := f.due(0); due {
+		f.log.LogAttrs(context.Background(), slog.LevelWarn, "a webhook-id came again with another payload, which was not handed over; ask the provider whether its IDs are of one event each",
+			slog.Any("owner", d.owner), slog.Int("deliveries", count))
+	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
+// restOfBody is how long a sender that was refused has for what it began to send.
+const restOfBody = time.Second
+
 // pathSubscription is the name in the pattern of a path that names an owner.
 const pathSubscription = "subscription_id"
 
@@ -31,6 +34,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			refused = &refusal{status: http.StatusServiceUnavailable}
 		}
 		a.Status = refused.status
+		// What is left of the body net/http reads, so that the connection serves on: not for long.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restOfBody))
 		refused.write(w)
 	}
 	a.Took = time.Since(began)

@@ -276,3 +276,35 @@ func TestWhoHoldsAllConnectionsIsLetGoSoon(t *testing.T) {
 		t.Error(status, err)
 	}
 }
+
+func TestWhoIsRefusedAndSendsNoBodyIsLetGo(t *testing.T) {
+	s, a, address := served(t)
+	var conns []*tls.Conn
+	for _, one := range []string{
+		"POST /fds/x HTTP/1.1\r\n", // no token
+		"GET /fds/x HTTP/1.1\r\n",
+		"POST /fds/x HTTP/1.1\r\nContent-Type: text/plain\r\nAuthorization: Bearer " + s.token(s.claims(nil), nil) + "\r\n",
+	} {
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: a.pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%sHost: %s\r\nContent-Length: 1000\r\n\r\n{", one, address)
+		conns = append(conns, conn)
+	}
+	for i, conn := range conns {
+		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		reader := bufio.NewReader(conn)
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil || response.StatusCode < 400 {
+			t.Fatal(response, err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("%d: the connection lives on: %v", i, err)
+		}
+	}
+}
