@@ -26,7 +26,7 @@ func (c Config) validate() (Config, error) {
 	c.Settings.required(&faults)
 	switch {
 	case c.Handler == nil:
-		faults.Add("Handler", "", "is missing")
+		faults.Add("Handler", "it is called with what is delivered", "is missing")
 	case c.Owner == nil:
 		faults.Add("Owner", "it says who is an owner of this application", "is missing")
 	}
@@ -44,6 +44,9 @@ func (c Config) validate() (Config, error) {
 	}
 	c.SubscriptionClaim = cmp.Or(c.SubscriptionClaim, "subscription_id")
 	c.Dialect = c.Dialect.WithDefaults()
+	if c.SlowHandler < 0 {
+		faults.Add("SlowHandler", "0 is the default of 1m0s", "is %v", c.SlowHandler)
+	}
 	c.SlowHandler = cmp.Or(c.SlowHandler, time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -129,7 +132,7 @@ func (s *Settings) bounds(faults *fds.ConfigError) {
 	number("MaxInHandOfOwner", &s.MaxInHandOfOwner, 16, 1<<16)
 	number("MaxBytes", &s.MaxBytes, max(64<<20, s.MaxBody), 1<<30)
 	number("MaxConnections", &s.MaxConnections, 4096, 1<<20)
-	if s.MaxBytes < s.MaxBody {
+	if s.MaxBytes >= 0 && s.MaxBytes < s.MaxBody {
 		faults.Add("MaxBytes", "", "is less than one delivery may have").Other = "MaxBody"
 	}
 }
