@@ -243,7 +243,7 @@ func TestASenderWaitsLongerEachTimeAndAsLongAsItIsAsked(t *testing.T) {
 		if err := s.Deliver(ctx, p.Owners()[0], []byte(`{}`)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		if d := s.Deliveries(); d.InHand != 0 || d.Failed != 1 || d.Answers[0] < 3 || d.LastError == "" {
+		if d := s.Deliveries(); d.InHand != 0 || d.Failed != 0 || d.Abandoned != 1 || d.Answers[0] < 3 || d.LastError == "" {
 			t.Errorf("%+v", d)
 		}
 		p.Close()

@@ -68,7 +68,8 @@ type Deliveries struct {
 	Sent         int // deliveries begun
 	Acknowledged int
 	Failed       int // for good, or more messages than a sender keeps
-	InHand       int // deliveries begun that are neither
+	Abandoned    int // whose context, or the sender, has ended before
+	InHand       int // deliveries begun that are none of these
 	Waiting      int // published messages of which no delivery has begun
 
 	Attempts  int         // requests, those of faults and of Attempt included
@@ -83,7 +84,7 @@ func (s *Sender) Deliveries() Deliveries {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.counts
-	d.InHand = d.Sent - d.Acknowledged - d.Failed
+	d.InHand = d.Sent - d.Acknowledged - d.Failed - d.Abandoned
 	d.Waiting = s.waiting
 	d.Answers = maps.Clone(s.answers)
 	return d
@@ -142,6 +143,9 @@ func (s *Sender) stop() {
 
 // take takes a message that was published. It never waits.
 func (s *Sender) take(o Owner, payload []byte) {
+	if s.webhook.Granted && !s.provider.authority.Granted(o.Spelling) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -287,9 +291,12 @@ func (s *Sender) deliver(ctx context.Context, o Owner, body []byte) (err error) 
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err == nil {
+		switch {
+		case err == nil:
 			s.counts.Acknowledged++
-		} else {
+		case ctx.Err() != nil:
+			s.counts.Abandoned++
+		default:
 			s.counts.Failed++
 		}
 	}()

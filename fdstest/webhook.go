@@ -41,6 +41,9 @@ type Webhook struct {
 	// Opaque has the access tokens be random strings, which introspection knows; for that
 	// Options.Introspection must be set.
 	Opaque bool
+	// Granted sends only what is of owners whose data some application has a grant to read, as a
+	// real provider does; otherwise what is of all.
+	Granted bool
 	// OneToken has one access token name all owners, at most 64; otherwise each has its own.
 	OneToken bool
 	// Secrets are those of the signatures, each as whsec_ and base64: webhook-signature has one

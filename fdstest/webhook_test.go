@@ -436,6 +436,30 @@ func TestOneTokenNamesAllOwners(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatIsGrantedGoesToAWebhookThatWantsIt(t *testing.T) {
+	p := fdstest.New(t, fdstest.Options{Quiet: true})
+	e := newEndpoint(t, p, nil)
+	s := sendTo(t, p, fdstest.Webhook{URL: e.URL, Granted: true})
+	o, other := p.Owners()[0], p.Owners()[1]
+	publish(t, p, o, `1`)
+	if _, err := p.IssueTokens("fdsdemo", o); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p, other, `2`)
+	publish(t, p, o, `3`)
+	eventually(t, "it has come", func() bool { return s.Deliveries().Acknowledged == 1 })
+	p.RevokeGrants(o)
+	publish(t, p, o, `4`)
+	if _, err := p.IssueTokens("fdsdemo", other); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p, other, `5`)
+	eventually(t, "the other's has come", func() bool { return s.Deliveries().Acknowledged == 2 })
+	if got := e.bodies(); !slices.Equal(got, []string{`3`, `5`}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestASenderEndsWithItsContextAndWithTheProvider(t *testing.T) {
 	p := fdstest.New(t, fdstest.Options{Quiet: true})
 	e := newEndpoint(t, p, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

@@ -83,9 +83,9 @@ func ownFolder(path, name string) error {
 // writeBox writes what leads to the provider into a folder: its CA, a
 // certificate for each owner and for a web server, the secret of an application, and a
 // configuration that needs nothing else.
-func writeBox(folder string, box *fdstest.Provider, confidential bool) error {
+func writeBox(folder string, box *fdstest.Provider, s providerSettings) error {
 	// First, though the rest is not there yet: it says whose the folder is.
-	if err := atomicfile.Write(filepath.Join(folder, configName), boxConfig(box, confidential)); err != nil {
+	if err := atomicfile.Write(filepath.Join(folder, configName), boxConfig(box, s)); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(filepath.Join(folder, boxCA), box.CAPEM()); err != nil {
@@ -192,10 +192,10 @@ func serves(path string, o fdstest.Owner, box *fdstest.Provider) bool {
 }
 
 // boxConfig is the configuration; paths are relative to it.
-func boxConfig(box *fdstest.Provider, confidential bool) []byte {
+func boxConfig(box *fdstest.Provider, s providerSettings) []byte {
 	dialect := box.Dialect()
 	application := box.PublicApplication().ID
-	if confidential {
+	if s.confidential {
 		application = box.ConfidentialApplication().ID + "\n  client_secret_file: " + boxSecret
 	}
 	return fmt.Appendf(nil, `%sprovider:
@@ -221,5 +221,10 @@ tokens:
 push:
   certificates: %s/
   state_folder: state/
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners)
+webhook:
+  certificate_file: %s.pem
+  key_file: %s.key
+  audience: %q
+  senders: [%s]
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners, boxServer, boxServer, s.audience(), boxSender)
 }

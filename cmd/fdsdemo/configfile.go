@@ -83,8 +83,17 @@ type configFile struct {
 		Proxy                   string    `yaml:"proxy"`
 		ALPN                    []string  `yaml:"alpn"`
 	} `yaml:"push"`
-	Pull pullFile `yaml:"pull"`
-	Poll pollFile `yaml:"poll"`
+	Pull    pullFile    `yaml:"pull"`
+	Poll    pollFile    `yaml:"poll"`
+	Webhook webhookFile `yaml:"webhook"`
+}
+
+// webhookFile is about the server that takes webhooks.
+type webhookFile struct {
+	CertificateFile string   `yaml:"certificate_file"`
+	KeyFile         string   `yaml:"key_file"`
+	Audience        string   `yaml:"audience"`
+	Senders         []string `yaml:"senders"`
 }
 
 // duration is written as Go writes one: 24h, 90m.

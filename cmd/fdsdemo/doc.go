@@ -5,7 +5,8 @@
 //
 //	fdsdemo                          the tour; --browser, --duration
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
-//	                                 --port-base, --redirect-uri, --confidential, --every
+//	                                 --port-base, --redirect-uri, --confidential, --every; --webhook URL sends what is
+//	                                 published there too, --webhook-audience
 //	fdsdemo login                    sign in through the browser; --no-browser, --paste, --device, --application;
 //	                                 --approve plays the person, --owner whom for, at the box of fdsdemo provider alone;
 //	                                 --redirect-uri prints what to register with the provider and signs nobody in
@@ -241,6 +242,11 @@
 //	poll:                                     # for watch with a provider without a broker: without broker_url
 //	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
 //	  margin: 5m                              # how late the provider may show an event; up to 720h
+//	webhook:                                  # for a server that takes what the provider sends
+//	  certificate_file: localhost.pem         # its certificate
+//	  key_file: localhost.key                 # its private key
+//	  audience: https://127.0.0.1:8443/       # what access tokens of senders must be for
+//	  senders: [fdsbox-sender]                # their client IDs
 //
 // Text is UTF-8, with a byte order mark or without. All files are regular ones. That
 // other users of this machine may read one that holds a secret is warned about.

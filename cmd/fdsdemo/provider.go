@@ -21,6 +21,9 @@ type providerSettings struct {
 	redirectURIs []string // besides those that it has
 	confidential bool     // the configuration signs in as the application with a secret
 	every        time.Duration
+
+	webhook         string // where what is published is sent to as well; "": nowhere
+	webhookAudience string // "": the URL without its query
 }
 
 func (p *program) providerCommand() *cobra.Command {
@@ -33,6 +36,7 @@ func (p *program) providerCommand() *cobra.Command {
 			"With --dir it goes on where the provider before it in that folder ended, even if that was killed:\nat the same addresses, with the same keys, owners, applications, grants, devices, events and MQTT\n" +
 			"sessions. Of events and sessions the last second may be missing, of grants and tags nothing. A port\nthat is taken is an error: another one would be another provider to those who are signed in.\n\n" +
 			"Two applications are registered: fdsdemo, without a secret, and fleet-app, with that in\nDIR/client_secret.txt. DIR/localhost.pem and DIR/localhost.key are for a web server of yours at\nhttps://localhost.\n\n" +
+			"With --webhook what is published of owners who have signed in is sent to that URL too, by POST with\nan access token for it, and is tried again until it is acknowledged or this ends. How that fares is\ntold now and then. DIR/fdsdemo.yaml has a server take it.\n\n" +
 			"A tag is made of a JSON object with an object generic and without entities, of at most 64 KiB; it\ngets a tag_id if it has none. Entities are an array of IDs of devices and spaces, or of objects\nwith a device_id or space_id.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -43,6 +47,9 @@ func (p *program) providerCommand() *cobra.Command {
 				return wrongUsage("--confidential is about the configuration that --dir writes; add --dir")
 			case c.Flags().Changed("port-base") && (s.portBase < 1 || s.portBase > 65533):
 				return wrongUsage("--port-base is %d; it and the next two are ports, so it is between 1 and 65533", s.portBase)
+			}
+			if err := s.checkWebhook(c.Flags().Changed("webhook")); err != nil {
+				return err
 			}
 			if s.every <= 0 {
 				return wrongUsage("--every is %v; it is a time such as 500ms", s.every)
@@ -55,6 +62,8 @@ func (p *program) providerCommand() *cobra.Command {
 	f.IntVar(&s.portBase, "port-base", 0, "`port` of the authorization server; the Web API and the broker have the next two (default those of the folder, or any)")
 	f.StringArrayVar(&s.redirectURIs, "redirect-uri", nil, "a further redirect `URI` of both applications, as https://localhost:8443/callback; may be repeated")
 	f.DurationVar(&s.every, "every", 500*time.Millisecond, "`time` between two movements of a device")
+	f.StringVar(&s.webhook, "webhook", "", "send what is published of owners who have signed in to this `URL` too, as "+defaultWebhook+" where fdsdemo webhook listens; {subscription_id} in it is the owner's")
+	f.StringVar(&s.webhookAudience, "webhook-audience", "", "`audience` of the sender's access tokens (default the URL without its query)")
 	f.BoolVar(&s.confidential, "confidential", false, "have fdsdemo.yaml sign in as the application with a secret; it is for this start alone")
 	return c
 }
@@ -105,7 +114,7 @@ func (p *program) provider(ctx context.Context, s providerSettings) error {
 	}
 	defer box.Close()
 	if s.folder != "" {
-		if err := writeBox(s.folder, box, s.confidential); err != nil {
+		if err := writeBox(s.folder, box, s); err != nil {
 			return fmt.Errorf("write to %s: %w", s.folder, err)
 		}
 	}
@@ -127,9 +136,24 @@ func (p *program) provider(ctx context.Context, s providerSettings) error {
 	} else {
 		p.tell("With --dir DIR it writes a configuration that leads here.")
 	}
+	sent := make(chan struct{})
+	if s.webhook != "" {
+		sender, err := s.sendTo(ctx, box)
+		if err != nil {
+			return err
+		}
+		p.tell("Sends what is published of owners who have signed in to %s, too.", s.webhook)
+		go func() {
+			defer close(sent)
+			p.tellDeliveries(ctx, sender)
+		}()
+	} else {
+		close(sent)
+	}
 	if err := p.write([]byte("ready\n")); err != nil {
 		return err
 	}
 	<-ctx.Done()
+	<-sent
 	return nil
 }

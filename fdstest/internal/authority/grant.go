@@ -128,6 +128,14 @@ func (s *Server) Withdraw(spelling string) int {
 	return changed
 }
 
+// Granted reports whether some client's grant, that lives, names the subscription ID, spelt as its
+// owner is.
+func (s *Server) Granted(spelling string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.liveGrants(), func(g *grant) bool { return slices.Contains(g.owners, spelling) })
+}
+
 func without(owners []string, withdrawn ...string) []string {
 	return slices.DeleteFunc(slices.Clone(owners), func(owner string) bool { return slices.Contains(withdrawn, owner) })
 }
