@@ -3,10 +3,12 @@ package fdstest_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -56,4 +58,47 @@ func Example() {
 	// Output:
 	// 200 [map[device_id:soap-1 subscription_id:0b3f2a52-6f0d-4a7e-9c43-6d2b8f1e7a90]]
 	// 429 map[message:too_many_requests status:429]
+}
+
+// An application's endpoint, to which the provider sends, and somebody else too.
+func ExampleProvider_SendTo() {
+	p, err := fdstest.Start(fdstest.Options{
+		Quiet:   true,
+		Devices: -1,
+		Owners:  []fdstest.Owner{{Name: "Northside Hospital", Spelling: "0b3f2a52-6f0d-4a7e-9c43-6d2b8f1e7a90"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	certificate, err := p.IssueCertificate(fdstest.CertificateRequest{
+		CommonName: "localhost", Hosts: []string{"127.0.0.1"}, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	receiver := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" { // yours looks at more than that
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	receiver.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS}}
+	receiver.StartTLS()
+	defer receiver.Close()
+
+	ctx := context.Background()
+	s, err := p.SendTo(ctx, fdstest.Webhook{URL: receiver.URL})
+	if err != nil {
+		log.Fatal(err)
+	}
+	owner := p.Owners()[0]
+	fmt.Println(s.Deliver(ctx, owner, []byte(`{"generic":{"device_id":"soap-1"}}`)))
+	reply, err := s.Attempt(ctx, fdstest.Attempt{Owner: owner, Fields: http.Header{"Authorization": nil}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reply.Status, s.Deliveries().Acknowledged)
+	// Output:
+	// <nil>
+	// 401 1
 }

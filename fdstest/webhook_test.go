@@ -531,3 +531,21 @@ func TestAWebhookAndItsPartsPrintWithoutSecrets(t *testing.T) {
 		t.Error("Secrets does not list the secret and the token")
 	}
 }
+
+func TestASendersTokenReadsNothingFromTheWebAPI(t *testing.T) {
+	for name, opaque := range map[string]bool{"a JWT": false, "opaque": true} {
+		t.Run(name, func(t *testing.T) {
+			a := start(t, fdstest.Options{Introspection: true, OpaqueTokens: opaque})
+			s := sendTo(t, a.p, fdstest.Webhook{URL: "https://127.0.0.1:1/", Opaque: opaque})
+			for _, claims := range []map[string]any{nil, {"aud": a.p.APIURL()}} {
+				token, err := s.Token(fdstest.Attempt{Owner: a.p.Owners()[0], Claims: claims})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ans := a.get("spaces", token); ans.status != http.StatusUnauthorized {
+					t.Errorf("%v: %d", claims, ans.status)
+				}
+			}
+		})
+	}
+}
