@@ -89,9 +89,15 @@ func (r *Receiver) verify(ctx context.Context, token string) (*claims, error) {
 	if len(parts) != 3 {
 		return nil, untrusted("it is no signed JWT (RFC 7515 section 7.1)")
 	}
-	head, err := base64.RawURLEncoding.Strict().DecodeString(parts[0])
-	if err != nil {
-		return nil, untrusted("its header is not in base64url")
+	var head []byte
+	for n, part := range parts { // strictly: else one token has many spellings
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil {
+			return nil, untrusted("it is not in base64url (RFC 7515 section 2)")
+		}
+		if n == 0 {
+			head = decoded
+		}
 	}
 	header, err := object(head)
 	if err != nil {
@@ -133,6 +139,9 @@ func (r *Receiver) headerFault(header members) (algorithm, keyID, why string) {
 	}
 	if header["crit"] != nil {
 		return "", "", "it demands an extension (crit), and none is understood"
+	}
+	if header["b64"] != nil {
+		return "", "", "its claims are not in base64url (b64), which no JWT may say (RFC 7797 section 7)"
 	}
 	typ, ok := header.text("typ")
 	// RFC 7515 section 4.1.9: a media type, of which application/ may be left out.
