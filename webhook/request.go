@@ -192,7 +192,7 @@ func (r *Receiver) acceptable(req *http.Request) error {
 		return malformed(http.StatusLengthRequired, "the request does not say how long it is")
 	case length > int64(r.cfg.MaxBody):
 		return malformed(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has %d bytes; Settings.MaxBody is %d", length, r.cfg.MaxBody))
-	case len(req.Header.Values("Content-Encoding")) > 0 && !strings.EqualFold(req.Header.Get("Content-Encoding"), "identity"):
+	case slices.ContainsFunc(req.Header.Values("Content-Encoding"), func(c string) bool { return !strings.EqualFold(c, "identity") }):
 		return malformed(http.StatusUnsupportedMediaType, "the body is compressed")
 	}
 	kind, parameters, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
