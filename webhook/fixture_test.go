@@ -64,20 +64,7 @@ func newReceiver(t *testing.T, change ...func(*webhook.Config)) *site {
 	s.keys = []jose.JSONWebKey{public(s.key, "one")}
 	cfg := webhook.Config{
 		Settings: webhook.Settings{Issuer: issuer, Audience: audience, Senders: []string{sender}},
-		Handler: func(ctx context.Context, m delivery.Message) error {
-			s.mu.Lock()
-			handler := s.handler
-			s.mu.Unlock()
-			if handler != nil {
-				if err := handler(ctx, m); err != nil {
-					return err
-				}
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.messages = append(s.messages, m)
-			return nil
-		},
+		Handler:  s.keep,
 		Owner: func(_ context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
 			for _, o := range []fds.OwnerKey{s.owner, s.other} {
 				if o.SubscriptionID == id {
@@ -98,6 +85,22 @@ func newReceiver(t *testing.T, change ...func(*webhook.Config)) *site {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// keep is the endpoint's handler.
+func (s *site) keep(ctx context.Context, m delivery.Message) error {
+	s.mu.Lock()
+	handler := s.handler
+	s.mu.Unlock()
+	if handler != nil {
+		if err := handler(ctx, m); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.messages = append(s.messages, m)
+	return nil
 }
 
 // newSite starts an endpoint with changed settings.
