@@ -77,8 +77,8 @@ var sentences = map[int]string{
 	http.StatusServiceUnavailable:    "It could not be taken now; come again.",
 }
 
-// write answers a request.
-func (e *refusal) write(w http.ResponseWriter) {
+// write answers a request. A connection that a proxy has is not closed: others' requests come by it.
+func (e *refusal) write(w http.ResponseWriter, viaProxy bool) {
 	h := w.Header()
 	switch e.status {
 	case http.StatusUnauthorized:
@@ -87,7 +87,9 @@ func (e *refusal) write(w http.ResponseWriter) {
 			challenge += ` error="` + e.code + `"`
 		}
 		h.Set("WWW-Authenticate", challenge)
-		h.Set("Connection", "close") // nobody holds one without a token
+		if !viaProxy {
+			h.Set("Connection", "close") // nobody holds one without a token
+		}
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodPost)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:

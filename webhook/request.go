@@ -36,7 +36,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		a.Status = refused.status
 		// What is left of the body net/http reads, so that the connection serves on: not for long.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restOfBody))
-		refused.write(w)
+		refused.write(w, r.viaProxy(req))
 	}
 	a.Took = time.Since(began)
 	r.answered(a, req.RemoteAddr)

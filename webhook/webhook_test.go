@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"testing"
+	"testing/synctest"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/webhook"
@@ -59,4 +61,19 @@ func TestTheSenderIsAskedToComeAgainUntilTheHandlerHasReturnedNil(t *testing.T) 
 	if r := request(); r.StatusCode != http.StatusOK || len(s.handed()) != 1 {
 		t.Fatal(r.Status, "what was handled was handed over again:", len(s.handed()))
 	}
+}
+
+func TestARefusalClosesItsConnectionUnlessAProxyHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, func(c *webhook.Config) { c.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")} })
+		for address, closes := range map[string]string{"10.0.0.7:1": "", "10.0.0.8:1": "close"} {
+			w := s.answer(`{}`, func(r *http.Request) {
+				r.RemoteAddr = address
+				r.Header.Del("Authorization")
+			})
+			if w.Code != http.StatusUnauthorized || w.Header().Get("Connection") != closes {
+				t.Error(address, w.Code, w.Header())
+			}
+		}
+	})
 }
