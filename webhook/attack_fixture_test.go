@@ -117,7 +117,7 @@ func (s *site) compact(header, payload string) string {
 	return by256(s.t, s.key, header, payload)
 }
 
-func by256(t *testing.T, key *ecdsa.PrivateKey, header, payload string) string {
+func by256(t testing.TB, key *ecdsa.PrivateKey, header, payload string) string {
 	t.Helper()
 	input := encoded(header) + "." + encoded(payload)
 	hash := sha256.Sum256([]byte(input))

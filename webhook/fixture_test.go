@@ -33,7 +33,7 @@ const (
 
 // site is an endpoint, whoever issues tokens for it, and who delivers.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	receiver *webhook.Receiver
 	server   *httptest.Server
 	key      *ecdsa.PrivateKey
@@ -57,7 +57,7 @@ func (s *site) OnAnswer(a webhook.Answer) {
 }
 
 // newReceiver makes an endpoint with changed settings, and no server.
-func newReceiver(t *testing.T, change ...func(*webhook.Config)) *site {
+func newReceiver(t testing.TB, change ...func(*webhook.Config)) *site {
 	t.Helper()
 	s := &site{t: t, owner: fds.OwnerKey{Issuer: issuer, SubscriptionID: fds.NewSubscriptionID()}, other: fds.OwnerKey{Issuer: issuer, SubscriptionID: fds.NewSubscriptionID()}}
 	s.key = newKey(t)
@@ -126,7 +126,7 @@ func newSite(t *testing.T, change ...func(*webhook.Config)) *site {
 	return s
 }
 
-func waitFor(t *testing.T, what string, is func() bool) {
+func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); {
 		if time.Now().After(end) {
@@ -136,7 +136,7 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *site) token(claims, header map[string]any) string {
 	return signed(s.t, s.key, jose.ES256, claims, header)
 }
 
-func signed(t *testing.T, key any, algorithm jose.SignatureAlgorithm, claims, header map[string]any) string {
+func signed(t testing.TB, key any, algorithm jose.SignatureAlgorithm, claims, header map[string]any) string {
 	t.Helper()
 	options := (&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", "one")
 	for name, value := range header {
