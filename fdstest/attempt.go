@@ -228,7 +228,6 @@ func (s *Sender) exchange(ctx context.Context, r *sealedRequest) (*Reply, error)
 		transport := s.transport(certificate)
 		if r.pause > 0 || r.cut > 0 {
 			transport.ForceAttemptHTTP2 = false
-			transport.WriteBufferSize = 1 // what is buffered is not on its way
 		}
 		defer transport.CloseIdleConnections()
 		client = &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}

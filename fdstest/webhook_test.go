@@ -167,10 +167,16 @@ func TestWhatIsPublishedGoesToTheWebhookInEachOwnersOrder(t *testing.T) {
 	}
 	published.Wait()
 	step := p.Step(time.Hour)
+	if err := p.Publish(t.Context(), owners[0], []string{"status"}, nil, 1, true); err != nil { // removes one that was kept
+		t.Fatal(err)
+	}
 	eventually(t, "all acknowledged", func() bool { return s.Deliveries().Acknowledged == len(owners)*each+len(step) })
 	next := make(map[string]int)
 	ids := make(map[string]bool)
 	for _, a := range e.all() {
+		if a.body == "" {
+			t.Error("the removal of a retained message was sent")
+		}
 		if ids[a.header.Get("Webhook-Id")] {
 			t.Errorf("the ID %q came twice", a.header.Get("Webhook-Id"))
 		}
@@ -236,7 +242,7 @@ func TestADeliveryIsWhatARealSenderSends(t *testing.T) {
 	iat, _ := claims["iat"].(float64)
 	nbf, _ := claims["nbf"].(float64)
 	exp, _ := claims["exp"].(float64)
-	if jti, _ := claims["jti"].(string); len(jti) < 20 || iat > now || nbf > now || iat < now-60 || exp < now+500 || exp > now+601 {
+	if jti, _ := claims["jti"].(string); len(jti) < 20 || iat > now || nbf > now || iat < now-60 || nbf < now-60 || exp < now+500 || exp > now+601 {
 		t.Errorf("iat %v, nbf %v, exp %v, jti %q at %v", iat, nbf, exp, jti, now)
 	}
 	if err := s.Deliver(t.Context(), o, []byte(`{}`)); err != nil {
@@ -344,7 +350,10 @@ func introspect(t *testing.T, p *fdstest.Provider, token string) map[string]any 
 
 func TestADeliveryIsTriedAgainUntilItIsAcknowledged(t *testing.T) {
 	p := fdstest.New(t, fdstest.Options{Quiet: true})
-	e := newEndpoint(t, p, statuses(503, 500, 301, 429, 408, 401))
+	e := newEndpoint(t, p, func(n int, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "/elsewhere")
+		statuses(503, 500, 303, 429, 408, 401)(n, w, r)
+	})
 	s := sendTo(t, p, hasty(fdstest.Webhook{URL: e.URL}))
 	if err := s.Deliver(t.Context(), p.Owners()[0], []byte(`{}`)); err != nil {
 		t.Fatal(err)
@@ -354,7 +363,7 @@ func TestADeliveryIsTriedAgainUntilItIsAcknowledged(t *testing.T) {
 		t.Fatalf("%d attempts", len(all))
 	}
 	for i, a := range all {
-		if a.header.Get("Webhook-Id") != all[0].header.Get("Webhook-Id") || a.body != "{}" {
+		if a.header.Get("Webhook-Id") != all[0].header.Get("Webhook-Id") || a.body != "{}" || a.path != "/" {
 			t.Errorf("attempt %d: %v", i, a.header)
 		}
 	}
