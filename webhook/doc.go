@@ -26,6 +26,7 @@
 //	400  no JSON, two tokens, a token in the query
 //	401  no token, or one that is not taken; the signature
 //	403  the owner; a request without TLS
+//	404  another path, from Serve
 //	405  any method but POST
 //	408  the body did not arrive within Settings.BodyTimeout
 //	411  no Content-Length

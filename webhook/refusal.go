@@ -68,6 +68,7 @@ var sentences = map[int]string{
 	http.StatusBadRequest:            "The request is not what is taken here.",
 	http.StatusUnauthorized:          "The access token, or the signature, is missing or not accepted.",
 	http.StatusForbidden:             "Deliveries for this owner are not accepted with this access token.",
+	http.StatusNotFound:              "There is nothing here.",
 	http.StatusMethodNotAllowed:      "Deliveries are sent by POST.",
 	http.StatusRequestTimeout:        "The body took too long.",
 	http.StatusLengthRequired:        "The request must say its Content-Length.",
@@ -87,13 +88,16 @@ func (e *refusal) write(w http.ResponseWriter, viaProxy bool) {
 			challenge += ` error="` + e.code + `"`
 		}
 		h.Set("WWW-Authenticate", challenge)
-		if !viaProxy {
-			h.Set("Connection", "close") // nobody holds one without a token
-		}
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodPost)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(int(comeAgain/time.Second)))
+	}
+	switch e.status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed:
+		if !viaProxy {
+			h.Set("Connection", "close") // nobody holds one without a token
+		}
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close") // what is left of the body is not read
 	}

@@ -22,10 +22,13 @@ const restOfBody = time.Second
 const pathSubscription = "subscription_id"
 
 // ServeHTTP takes a delivery; see the package's documentation.
-func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.serve(w, req, r.deliver) }
+
+// serve answers a request, tells of the answer and counts it.
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, deliver func(http.ResponseWriter, *http.Request, *Answer) error) {
 	began := time.Now()
 	a := Answer{Status: http.StatusOK}
-	if a.Err = r.deliver(w, req, &a); a.Err == nil {
+	if a.Err = deliver(w, req, &a); a.Err == nil {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusOK)
 	} else {
@@ -216,8 +219,9 @@ func (r *Receiver) body(w http.ResponseWriter, req *http.Request) ([]byte, error
 	}
 	var err error
 	if settable {
-		err = read()
-		_ = control.SetReadDeadline(time.Time{})
+		if err = read(); err == nil {
+			_ = control.SetReadDeadline(time.Time{})
+		}
 	} else { // a server that has no deadlines: the read ends when the request does
 		done := make(chan error, 1)
 		go func() { done <- read() }()

@@ -78,6 +78,11 @@ func patternFault(path string) (why string) {
 	return ""
 }
 
+// absent refuses a request for another path than Settings.Path.
+func absent(http.ResponseWriter, *http.Request, *Answer) error {
+	return malformed(http.StatusNotFound, "the request is for another path than Settings.Path")
+}
+
 // Serve takes deliveries on a listener at Settings.Path, over TLS as TLSConfig says, until ctx ends.
 // Then those in hand are answered, which takes HandlerTimeout at most, and Serve returns nil. At
 // most Settings.MaxConnections are open at once; others wait to be accepted. Settings.Certificate
@@ -90,14 +95,24 @@ func (r *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle(r.cfg.Path, r)
 	server := &http.Server{
-		Handler:           mux,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if h, _ := mux.Handler(req); h == http.Handler(r) {
+				mux.ServeHTTP(w, req)
+				return
+			}
+			r.serve(w, req, absent) // nor is it led to another spelling of the path
+		}),
 		TLSConfig:         r.TLSConfig(),
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       headerTimeout + r.cfg.BodyTimeout, // of what net/http answers by itself; a delivery's body has its own
 		WriteTimeout:      headerTimeout + r.cfg.BodyTimeout + r.cfg.HandlerTimeout + 10*time.Second,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streams, SendPingTimeout: idleTimeout / 2},
-		ErrorLog:          slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true,
+
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: streams, SendPingTimeout: idleTimeout / 2},
+		ErrorLog: slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
