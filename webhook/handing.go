@@ -92,14 +92,15 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
 		o.err = unknown("those of this owner that came before took longer than Settings.HandlerTimeout")
 		return o
 	}
-	var done []marks.Mark
+	var written func(context.Context) error
 	func() {
 		defer d.lane.end()
-		done = d.items(ctx, items, &o)
+		done := d.items(ctx, items, &o)
+		written = r.marks.Note(time.Now(), done...) // seen by the one whose turn is next
 	}()
 	// A mark that cannot be written is told by the log of marks, and known to this process: what was
-	// handled is not asked for again.
-	_ = r.marks.Add(context.WithoutCancel(ctx), time.Now(), done...)
+	// handled is not asked for again. What was suppressed waits, too, for what it was suppressed by.
+	_ = written(context.WithoutCancel(ctx))
 	return o
 }
 

@@ -95,18 +95,22 @@ func (l *Log) Seen(m Mark) bool {
 	return false
 }
 
-// Add adds marks of that time, which are seen at once, and returns when they are on disk. All who
-// come while a write is under way share the next one. With an error the marks are not known to be on
-// disk: they stay seen in this process, and the next Add tries again to write them, too. The end of
-// ctx ends the wait and not the write.
+// Add adds marks of that time, which are seen at once, and returns when they are on disk, as the
+// function that Note returns does.
 func (l *Log) Add(ctx context.Context, at time.Time, marks ...Mark) error {
-	if len(marks) == 0 {
-		return nil
-	}
+	return l.Note(at, marks...)(ctx)
+}
+
+// Note adds marks of that time, which are seen at once, and returns a function that waits until they
+// are on disk, and all that was seen when Note was called, also by a call without marks. All who come
+// while a write is under way share the next one. With an error the marks are not known to be on disk:
+// they stay seen in this process, and the next call tries again to write them, too. The end of ctx
+// ends the wait and not the write.
+func (l *Log) Note(at time.Time, marks ...Mark) (wait func(ctx context.Context) error) {
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return errClosed
+	defer l.mu.Unlock()
+	if l.closed && len(marks) > 0 {
+		return func(context.Context) error { return errClosed }
 	}
 	now := time.Now()
 	if at.Sub(now) > believed {
@@ -115,10 +119,11 @@ func (l *Log) Add(ctx context.Context, at time.Time, marks ...Mark) error {
 	for _, m := range marks {
 		l.insert(m, at, now)
 	}
-	l.drop(now)
-	if l.folder == "" {
-		l.mu.Unlock()
-		return nil
+	if len(marks) > 0 {
+		l.drop(now)
+	}
+	if l.folder == "" || len(marks) == 0 && !l.writing { // who waits has a writer
+		return func(context.Context) error { return nil }
 	}
 	if l.waiting == nil {
 		l.waiting = &round{done: make(chan struct{})}
@@ -128,12 +133,13 @@ func (l *Log) Add(ctx context.Context, at time.Time, marks ...Mark) error {
 		l.writing = true
 		l.writers.Go(l.write)
 	}
-	l.mu.Unlock()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return fmt.Errorf("webhook: marks: wait for the disk: %w", context.Cause(ctx))
+	return func(ctx context.Context) error {
+		select {
+		case <-r.done:
+			return r.err
+		case <-ctx.Done():
+			return fmt.Errorf("webhook: marks: wait for the disk: %w", context.Cause(ctx))
+		}
 	}
 }
 
