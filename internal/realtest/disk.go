@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ type Disk struct {
 
 	t     testing.TB
 	mount string // where it is mounted: Path or above it
+	file  string // its image; "" none
 }
 
 // MemoryDisk mounts a tmpfs of that size. Mounting needs root.
@@ -69,6 +71,7 @@ func newDisk(t testing.TB) *Disk {
 func (d *Disk) image(size int64, mkfs string, args ...string) (path string) {
 	d.t.Helper()
 	path = filepath.Join(shortTempDir(d.t), "image")
+	d.file = path
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err == nil {
 		err = errors.Join(file.Truncate(size), file.Close())
@@ -137,6 +140,29 @@ func (d *Disk) Fill() (free func()) {
 			d.t.Fatalf("realtest: free the disk: %v", err)
 		}
 	}
+}
+
+// PowerLoss returns a disk with what an Ext4Disk would have after a power loss at this moment: what was
+// written and is not flushed is not there. Nobody may write meanwhile.
+func (d *Disk) PowerLoss() *Disk {
+	d.t.Helper()
+	after := newDisk(d.t)
+	after.file = filepath.Join(shortTempDir(d.t), "image")
+	from, err := os.Open(d.file)
+	if err != nil {
+		d.t.Fatalf("realtest: %v", err)
+	}
+	defer from.Close()
+	to, err := os.OpenFile(after.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = io.Copy(to, from)
+		err = errors.Join(err, to.Close())
+	}
+	if err != nil {
+		d.t.Fatalf("realtest: copy the disk: %v", err)
+	}
+	after.attach("-o", "loop", after.file)
+	return after
 }
 
 // ReadOnly makes the folder one that cannot be written to, also not by root; writable undoes it.

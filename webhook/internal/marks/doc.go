@@ -22,10 +22,11 @@
 // A mark's age is counted from the time that Add was told, by the system's clock. Where that was set
 // back, or was wrong, marks may come from the future: a day at most is believed, and what is beyond
 // counts as of now, again at each Open. Such marks live too long rather than too short, until Most
-// ends them.
+// ends them. While a process lives its own marks' ages do not depend on how the clock is set.
 //
 // # Memory
 //
-// All marks are in memory: 26 bytes for each at most in the mean (map[Mark]struct{}, Go 1.26), and 28
-// more while they cannot be written. There are Most of them at most, and a sixteenth.
+// All marks are in memory, a map for each segment. With the default of Most that is 24 MB at most,
+// which is 23 bytes for each mark (go 1.26, amd64); and 28 bytes more for each while it cannot be
+// written. There are Most marks at most, and a sixteenth.
 package marks

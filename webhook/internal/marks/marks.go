@@ -1,6 +1,7 @@
 package marks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ type Settings struct {
 	// Folder is where the marks are, a folder of this user's own on a local disk. It is made where
 	// there is none. "" keeps them in memory alone.
 	Folder string
-	// Most is how many marks are kept at least; beyond it the oldest go, by the sixteenth (1,024 at
-	// least). Default: 1,000,000, at most 1<<30.
+	// Most is how many marks are kept at least; beyond it the oldest go, a sixteenth of them at a time
+	// or less (but 1,664 at least). Default: 1,000,000; at most 1<<30.
 	Most int
 	// For is how long a mark is kept at least, unless Most is reached; at most a sixteenth longer
 	// where others are added. Default: 76 h.
@@ -36,9 +37,10 @@ const (
 	defaultFor  = 76 * time.Hour
 	mostOfMost  = 1 << 30
 
-	shares          = 16      // of Most or For in a segment
-	leastOfASegment = 1024    // records, where Most would have fewer
-	mostOfASegment  = 1 << 20 // records, also of what is read
+	shares          = 16            // of Most or For in a segment
+	leastOfASegment = mapFill << 7  // records, where Most would have fewer
+	mostOfASegment  = mapFill << 16 // records, also of what is read
+	mapFill         = 13            // of 16 places of a map taken: it grows by twofold, at 14 of 16
 	believed        = 24 * time.Hour
 )
 
@@ -58,7 +60,8 @@ type Log struct {
 	next      uint64     // number of the next segment
 	forgotten int64
 	damaged   int64
-	failure   error
+	failure   error  // of the last write; nil: none
+	leftover  error  // why a file in gone was not removed
 	waiting   *round // of those who wait for the next write; nil: nobody
 	writing   bool
 	closed    bool
@@ -78,7 +81,7 @@ type Stats struct {
 	Kept      int   // marks; one that was added twice may count twice
 	Forgotten int64 // marks that went before their time, since there were more than Most
 	Damaged   int64 // records that Open passed over
-	Err       error // why the last write failed; nil: it did not
+	Err       error // why marks were not written, or old ones not removed, the last time; nil: they were
 }
 
 var errClosed = fmt.Errorf("webhook: marks: %w", os.ErrClosed)
@@ -149,7 +152,7 @@ func (l *Log) insert(m Mark, at, now time.Time) {
 	if len(l.segments) > 0 {
 		s = l.segments[len(l.segments)-1]
 	}
-	if s == nil || s.sealed || s.count >= l.each || s.spans(now) >= l.keep/shares {
+	if s == nil || s.sealed || s.count >= l.each || now.Sub(s.first) >= l.keep/shares {
 		s = &segment{number: l.next, set: map[Mark]struct{}{}, first: now, last: at}
 		l.next++
 		l.segments = append(l.segments, s)
@@ -170,9 +173,6 @@ func (l *Log) insert(m Mark, at, now time.Time) {
 func (l *Log) drop(now time.Time) {
 	for len(l.segments) > 1 {
 		s := l.segments[0]
-		if s.last.Sub(now) > believed {
-			s.last = now
-		}
 		old := now.Sub(s.last) > l.keep
 		if !old && l.count-s.count < l.most {
 			return
@@ -193,7 +193,7 @@ func (l *Log) drop(now time.Time) {
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	s := Stats{Forgotten: l.forgotten, Damaged: l.damaged, Err: l.failure}
+	s := Stats{Forgotten: l.forgotten, Damaged: l.damaged, Err: cmp.Or(l.failure, l.leftover)}
 	for _, one := range l.segments {
 		s.Kept += len(one.set)
 	}

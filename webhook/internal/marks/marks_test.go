@@ -106,6 +106,85 @@ func TestBeyondMostTheOldestGoAndAreCounted(t *testing.T) {
 	}
 }
 
+func TestWhatIsBeyondMostIsNotRead(t *testing.T) {
+	folder := t.TempDir()
+	write(t, folder, nameOf(1), make([]byte, 11*recordSize))
+	write(t, folder, nameOf(2), make([]byte, 101*recordSize))
+	write(t, folder, nameOf(3), segmentBytes(time.Now(), marksOf(0, leastOfASegment)...))
+	old := time.Now().Add(-100 * time.Hour)
+	if err := os.Chtimes(filepath.Join(folder, nameOf(1)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, Settings{Folder: folder, Most: leastOfASegment})
+	seen(t, l, 0, leastOfASegment)
+	if got := l.Stats(); got != (Stats{Kept: leastOfASegment, Forgotten: 100}) || len(segments(t, folder)) != 1 {
+		t.Errorf("%+v, %v", got, segments(t, folder))
+	}
+}
+
+func TestOneFileIsOpenAtATime(t *testing.T) {
+	l := open(t, Settings{Folder: t.TempDir(), Most: 4 * leastOfASegment})
+	for n := range 8 {
+		add(t, l, marksOf(n*leastOfASegment, (n+1)*leastOfASegment+1)...)
+		for n, s := range l.segments {
+			if newest := n == len(l.segments)-1; newest != (s.file != nil) {
+				t.Errorf("the file of segment %d of %d is open: %v", n+1, len(l.segments), s.file != nil)
+			}
+		}
+	}
+	closed(t, l)
+	if newest := l.segments[len(l.segments)-1]; newest.file != nil {
+		t.Error("a file is open at the end")
+	}
+}
+
+func TestAFileThatCannotBeRemovedIsTriedAgain(t *testing.T) {
+	var log logged
+	folder := t.TempDir()
+	l := open(t, Settings{Folder: folder, Most: 3 * leastOfASegment, Logger: log.logger()})
+	add(t, l, marksOf(0, 3*leastOfASegment)...)
+	taken := filepath.Join(folder, nameOf(2)) // by a folder that is not empty
+	if err := errors.Join(os.Remove(taken), os.MkdirAll(filepath.Join(taken, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for n := 3; n < 9; n += 3 {
+		add(t, l, marksOf(n*leastOfASegment, (n+3)*leastOfASegment)...)
+	}
+	if got := l.Stats(); got.Err == nil || log.count("cannot be removed") != 1 || log.count("memory only") != 0 || len(segments(t, folder)) != 8 {
+		t.Errorf("%+v, %v; the log has %s", got, segments(t, folder), log.all.String())
+	}
+	if err := os.Remove(filepath.Join(taken, "x")); err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, mark(-1))
+	if got := l.Stats(); got.Err != nil || len(l.gone) != 0 || len(segments(t, folder)) != len(l.segments) {
+		t.Errorf("%+v, %d are left, and %v", got, len(l.gone), segments(t, folder))
+	}
+}
+
+func TestAFileThatFailedIsOpenedAnew(t *testing.T) {
+	s := Settings{Folder: t.TempDir()}
+	l := open(t, s)
+	add(t, l, mark(0))
+	if err := l.segments[0].file.Close(); err != nil { // nothing can be written to it any more
+		t.Fatal(err)
+	}
+	if err := l.Add(t.Context(), time.Now(), mark(1)); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a write that fails: %v", err)
+	}
+	add(t, l, mark(2))
+	closed(t, l)
+	l = open(t, s)
+	seen(t, l, 0, 3)
+}
+
+func TestAMarkOfThePastIsSeen(t *testing.T) {
+	l := open(t, Settings{Folder: t.TempDir()})
+	if err := l.Add(t.Context(), time.Time{}, mark(0)); err != nil || !l.Seen(mark(0)) {
+		t.Errorf("%v, seen: %v", err, l.Seen(mark(0)))
+	}
+}
+
 func TestAMarkIsKeptForItsTimeAndASixteenth(t *testing.T) {
 	for name, reopen := range map[string]bool{"in one process": false, "by others that follow": true} {
 		t.Run(name, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 const (
 	lockName = "marks.lock"
 
-	// mostSegments is how many are read: far more than settings ask for.
-	mostSegments = 1 << 16
+	// mostSegments is how many a folder may have: far more than settings ask for.
+	mostSegments = 1 << 13
 	mostNumber   = 1 << 62 // nobody counts as far
 )
 
@@ -39,7 +39,10 @@ func Open(s Settings) (*Log, error) {
 		log:  cmp.Or(s.Logger, slog.New(slog.DiscardHandler)),
 		next: 1,
 	}
-	l.each = min(max(l.most/shares, leastOfASegment), mostOfASegment)
+	l.each = leastOfASegment
+	for l.each < mostOfASegment && 2*l.each <= l.most/shares {
+		l.each *= 2
+	}
 	if s.Folder == "" {
 		return l, nil
 	}
@@ -67,11 +70,6 @@ func (l *Log) openFolder(folder string) (err error) {
 	numbers, err := segmentsIn(l.folder)
 	if err != nil {
 		return err
-	}
-	for _, n := range numbers {
-		if err := l.look(n); err != nil {
-			return fmt.Errorf("%s: %w", nameOf(n), err)
-		}
 	}
 	if len(numbers) > 0 {
 		last := numbers[len(numbers)-1]
@@ -135,39 +133,25 @@ func segmentsIn(folder string) (numbers []uint64, err error) {
 	}
 }
 
-// look returns an error when a segment is not one that this version may change.
-func (l *Log) look(number uint64) error {
-	file, err := atomicfile.Open(l.path(number))
-	if errors.Is(err, atomicfile.ErrUnsafe) {
-		return fmt.Errorf("%w; remove it", err)
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	h := make([]byte, recordSize)
-	if _, err := io.ReadFull(file, h); err != nil {
-		return unlessEnd(err)
-	}
-	_, err = isHeader(h)
-	return err
-}
-
-// read reads segments from the newest on, and drops those that are too old or too many.
+// read reads segments from the newest on, and drops those that are too old or too many. Before it has
+// looked at all of them it changes nothing.
 func (l *Log) read(numbers []uint64) error {
 	now := time.Now()
 	looked := 0
 	for _, n := range slices.Backward(numbers) {
 		var s *segment
 		var err error
-		if l.count < l.most && looked < 2*l.most {
+		if l.count < l.most && looked/2 < l.most {
 			var found scanned
 			s, found, err = l.readOne(n, now)
 			looked += found.looked
 		} else {
 			s, err = l.pass(n, now)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, fds.ErrNewerFormat):
+			return fmt.Errorf("%s: %w; use that version, or another folder", nameOf(n), err)
+		case err != nil:
 			return fmt.Errorf("%s: %w; remove it to go on without it", nameOf(n), err)
 		}
 		if len(s.set) == 0 {
@@ -181,17 +165,23 @@ func (l *Log) read(numbers []uint64) error {
 	slices.Reverse(l.segments)
 	l.drop(now)
 	removed, err := l.remove(l.gone)
-	l.gone = slices.Delete(l.gone, 0, removed) // the next write removes what is left
-	if err != nil {
-		l.log.Warn("webhook: marks that are too old or too many were not removed", "error", err)
-	}
+	l.gone, l.leftover = slices.Delete(l.gone, 0, removed), err // the next write removes what is left
+	l.tell(nil, err, unremoved, "")
 	return nil
 }
 
-// pass counts the records of a segment beyond Most without reading it.
+// pass counts the records of a segment beyond Most without reading them.
 func (l *Log) pass(number uint64, now time.Time) (*segment, error) {
-	info, err := os.Lstat(l.path(number))
+	file, err := atomicfile.Open(l.path(number))
 	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := scan(io.LimitReader(file, recordSize), nil); err != nil {
 		return nil, err
 	}
 	if now.Sub(info.ModTime()) <= l.keep {
@@ -214,7 +204,7 @@ func (l *Log) readOne(number uint64, now time.Time) (*segment, scanned, error) {
 	found, err := scan(file, func(m Mark, unix int64) {
 		at := now
 		if unix < now.Add(believed).Unix() {
-			at = time.Unix(max(unix, 0), 0)
+			at = time.Unix(unix, 0)
 		}
 		if len(s.set) == 0 || at.Before(s.first) {
 			s.first = at

@@ -42,23 +42,13 @@ type segment struct {
 	file    *os.File // nil: not open
 }
 
-// spans returns how long ago the segment was begun, by a clock that may have been set back.
-func (s *segment) spans(now time.Time) time.Duration {
-	age := now.Sub(s.first)
-	if age < -believed {
-		return -age
-	}
-	return age
-}
-
 // write appends records and returns those that are not on disk. After an error the file is opened
 // anew by the next call, which writes them again: what a failed flush has left in the system's
 // memory is not relied on.
 func (s *segment) write(path string, records []byte) (rest []byte, err error) {
 	defer func() {
 		if err != nil && s.file != nil {
-			_ = s.file.Truncate(s.size()) // the next call does, too
-			_ = s.close()
+			_ = s.close() // the error to tell is the one before
 		}
 	}()
 	if s.file == nil {
@@ -152,7 +142,7 @@ func isHeader(h []byte) (bool, error) {
 	}
 	v := binary.BigEndian.Uint32(h[len(magic):])
 	if v > version {
-		return false, fmt.Errorf("%w (format %d); use that one, or another folder", fds.ErrNewerFormat, v)
+		return false, fmt.Errorf("%w: format %d", fds.ErrNewerFormat, v)
 	}
 	return v == version, nil
 }

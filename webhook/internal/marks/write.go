@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -66,16 +67,24 @@ func (l *Log) writeOnce() error {
 			s.todo = append(j.records, s.todo...)
 		}
 	}
-	before, now := l.failure, errors.Join(err, removeErr)
-	l.failure = now
+	failure, leftover := l.failure, l.leftover
+	l.failure, l.leftover = err, removeErr
 	l.mu.Unlock()
-	switch {
-	case now != nil && before == nil:
-		l.log.Warn("webhook: the marks of what was handled are kept in memory only, until they can be written", "error", now)
-	case now == nil && before != nil:
-		l.log.Info("webhook: the marks of what was handled are written again")
-	}
+	l.tell(failure, err, "webhook: the marks of what was handled are kept in memory only, until they can be written", "webhook: the marks of what was handled are written again")
+	l.tell(leftover, removeErr, unremoved, "webhook: files of former marks are removed again")
 	return err
+}
+
+const unremoved = "webhook: a file of former marks cannot be removed; it is tried again"
+
+// tell logs that something fails, once until it works again.
+func (l *Log) tell(before, now error, fails, works string) {
+	switch {
+	case before == nil && now != nil:
+		l.log.Warn(fails, "error", now)
+	case before != nil && now == nil:
+		l.log.Info(works)
+	}
 }
 
 // turnTo closes the file of the segment before, to which nothing is appended any more.
@@ -88,14 +97,20 @@ func (l *Log) turnTo(s *segment) {
 
 // remove removes files, the oldest first, and returns of how many segments; the next call goes on.
 func (l *Log) remove(gone []*segment) (removed int, err error) {
-	for n, s := range gone {
+	for _, s := range gone {
 		_ = s.close() // what was written is not wanted any more
 		path := l.path(s.number)
-		if err := atomicfile.Remove(path); err != nil {
-			return n, fmt.Errorf("webhook: marks: remove %s: %w", path, saying(err))
+		if err = os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("webhook: marks: remove %s: %w", path, saying(err))
+			break
 		}
+		err = nil
+		removed++
 	}
-	return len(gone), nil
+	if removed > 0 {
+		_ = atomicfile.SyncFolder(l.folder) // a file that comes back is removed again
+	}
+	return removed, err
 }
 
 func (l *Log) path(number uint64) string { return filepath.Join(l.folder, nameOf(number)) }
