@@ -33,9 +33,10 @@ const (
 
 // configuration is a checked fdsdemo.yaml with all its files read.
 type configuration struct {
-	client fdsclient.Config // without a store
-	signIn fdsclient.SignInOptions
-	store  func(ctx context.Context) (tokenstore.Store, error)
+	client   fdsclient.Config // without a store
+	signIn   fdsclient.SignInOptions
+	endpoint endpoint
+	store    func(ctx context.Context) (tokenstore.Store, error)
 }
 
 // loadConfiguration reads and checks everything that the file names; the error
@@ -70,7 +71,8 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c.signIn.Parameters = file.Application.AuthorizationParameters
 	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
-	r.checkClient(c.client)
+	c.endpoint = r.endpoint()
+	r.checkClient(c.client, c.endpoint)
 	if len(r.faults) > 0 {
 		return nil, wrongUsage("%s: %s", path, strings.Join(r.faults, "; "))
 	}
@@ -348,7 +350,7 @@ func userFolder(application, name string) (string, error) {
 }
 
 // checkClient has the SDK check the rest. It opens nothing.
-func (r *reader) checkClient(c fdsclient.Config) {
+func (r *reader) checkClient(c fdsclient.Config, e endpoint) {
 	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler) // open's Client warns
 	client, err := fdsclient.New(c)
 	var found *fds.ConfigError
@@ -360,6 +362,7 @@ func (r *reader) checkClient(c fdsclient.Config) {
 	case err != nil:
 		r.fault("%s", inFile(err.Error()))
 	default:
+		r.checkEndpoint(client, e)
 		_ = client.Close() // it holds nothing
 	}
 }

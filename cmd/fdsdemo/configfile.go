@@ -88,14 +88,6 @@ type configFile struct {
 	Webhook webhookFile `yaml:"webhook"`
 }
 
-// webhookFile is about the server that takes webhooks.
-type webhookFile struct {
-	CertificateFile string   `yaml:"certificate_file"`
-	KeyFile         string   `yaml:"key_file"`
-	Audience        string   `yaml:"audience"`
-	Senders         []string `yaml:"senders"`
-}
-
 // duration is written as Go writes one: 24h, 90m.
 type duration time.Duration
 

@@ -19,6 +19,7 @@
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
 //	fdsdemo tag delete ID            delete it
 //	fdsdemo watch                    live messages, or what polling finds
+//	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen
 //	fdsdemo logout ID                sign out
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
 //	                                 --spare-owner, --intrusive, --sign-in, --approve, --no-browser, --publisher,
@@ -56,17 +57,23 @@
 // gaps that are not fetched, messages that wait. It ends an owner's connection when the
 // grant has ended, unless push.keep_without_grant is set.
 //
-// watch --json prints of each message:
+// webhook says first where it listens, and what the provider has to know: for which audience, and
+// to which of its clients, the access tokens of its deliveries must have been issued. A delivery
+// is acknowledged once its lines are written. One that was acknowledged is not shown again, also
+// after a restart with webhook.folder. What is refused is told on standard error with the reason,
+// and counted at the end. Grants are renewed meanwhile. docs/webhooks.md has the rest.
+//
+// watch --json and webhook --json print of each message:
 //
 //	owner           the subscription ID
 //	issuer          the provider's
-//	topic           as sent; "" where the Web API was read
-//	levels          of the topic, below fds/v2/<subscription-id>/; [] where the Web API was read
+//	topic           as sent; "" where it did not come over MQTT
+//	levels          of the topic, below fds/v2/<subscription-id>/; [] where it did not come over MQTT
 //	qos             quality of service, 0 to 2
 //	retained        true: the broker had kept it, a last known state
 //	duplicate       true: it may have been printed before
-//	source          push; backfill, read after an outage; poll, read at an interval
-//	kind            event or status; only where the Web API was read
+//	source          push; backfill, read after an outage; poll, read at an interval; webhook, delivered
+//	kind            event or status; "" of a delivery that has no event's ID; only where it did not come over MQTT
 //	received_at     by this machine's clock
 //	payload         as sent, if that is JSON in UTF-8; else
 //	payload_base64  the same bytes in base64
@@ -139,7 +146,7 @@
 //	   together hold the grant still, so that its access has not ended until the last
 //	   of them has signed out; or watch has not begun, since another process watches
 //
-// SIGINT and SIGTERM end the tour, provider and watch with 0, other commands with
+// SIGINT and SIGTERM end the tour, provider, watch and webhook with 0, other commands with
 // 1. A renewal that has been sent is waited for, three minutes at most, since the
 // grant would be lost with its answer. A second signal ends the process at once.
 //
@@ -242,11 +249,32 @@
 //	poll:                                     # for watch with a provider without a broker: without broker_url
 //	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
 //	  margin: 5m                              # how late the provider may show an event; up to 720h
-//	webhook:                                  # for a server that takes what the provider sends
-//	  certificate_file: localhost.pem         # its certificate
-//	  key_file: localhost.key                 # its private key
-//	  audience: https://127.0.0.1:8443/       # what access tokens of senders must be for
-//	  senders: [fdsbox-sender]                # their client IDs
+//	webhook:                                  # the endpoint to which the provider delivers, for webhook
+//	  listen: 127.0.0.1:8443                  # address and port; with :8443 other machines reach it
+//	  path: /fds/{subscription_id}            # what is answered at, with the owner where the provider names one in it; default all paths
+//	  certificate_file: localhost.pem         # this server's certificate, which the provider has to trust; required
+//	  key_file: localhost.key                 # its private key; default in certificate_file
+//	  tls: "1.2+"                             # or "1.2" to pin
+//	  audience: https://app.example.com/fds   # what access tokens must name as theirs (aud): this endpoint alone; required
+//	  senders: [provider-sender]              # client IDs of the provider's, to which they must have been issued; required
+//	  introspection: false                    # true: tokens are no JWTs; the provider is asked about each (RFC 7662)
+//	  token_type: at+jwt                      # what their header says they are (typ)
+//	  algorithms: [ES256, RS256]              # by which they may be signed; default all that are safe
+//	  client_claim: client_id                 # which claim has the client ID
+//	  clock_skew: 1m                          # between the clocks of this machine and of the provider
+//	  certificate_bound: false                # true: only tokens that are bound to the sender's client certificate (RFC 8705)
+//	  client_ca_file: ca.pem                  # authorities of senders' client certificates; default: none is asked for, or any where bound
+//	  secret_files: [webhook-secret.txt]      # one line each, whsec_ and base64; deliveries must be signed by one (Standard Webhooks)
+//	  proxies: [127.0.0.1, 192.0.2.0/24]      # reverse proxies whose Client-Cert (RFC 9440) is believed
+//	  folder: webhook/                        # what was handled, so that a repetition is known after a restart; default: memory alone
+//	  max_marks: 1000000                      # of what was handled
+//	  max_body_bytes: 1048576                 # of one delivery
+//	  max_bytes: 67108864                     # of all that are in hand
+//	  max_in_hand: 1024                       # deliveries at once
+//	  max_in_hand_of_owner: 16                # and of one owner
+//	  max_connections: 4096
+//	  body_timeout: 10s                       # for a body to arrive
+//	  handler_timeout: 15s                    # for its lines to be written
 //
 // Text is UTF-8, with a byte order mark or without. All files are regular ones. That
 // other users of this machine may read one that holds a secret is warned about.

@@ -29,6 +29,7 @@ type program struct {
 	verbose bool
 
 	settings fdsclient.Config // in use, as open has read them
+	endpoint endpoint
 	signIn   fdsclient.SignInOptions
 	forgets  bool        // the store ends with the process
 	ending   atomic.Bool // the command has failed and says why at its end
@@ -66,7 +67,7 @@ func (p *program) command() *cobra.Command {
 		return nil
 	}
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.checkCommand(), p.brokerConfigCommand())
+	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.webhookCommand(), p.checkCommand(), p.brokerConfigCommand())
 	return root
 }
 
@@ -162,7 +163,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
-	p.settings, p.signIn = c.client, c.signIn
+	p.settings, p.signIn, p.endpoint = c.client, c.signIn, c.endpoint
 	return fdsclient.New(c.client)
 }
 

@@ -92,16 +92,40 @@ var fileKeys = map[string]string{
 	"Pull.MaxPages":                           "pull.max_pages",
 	"Pull.Timeout":                            "pull.timeout",
 	"Pull.ListTimeout":                        "pull.list_timeout",
+	"Webhook.Issuer":                          "provider.issuer",
+	"Webhook.Audience":                        "webhook.audience",
+	"Webhook.Senders":                         "webhook.senders",
+	"Webhook.Introspection":                   "webhook.introspection",
+	"Webhook.TokenType":                       "webhook.token_type",
+	"Webhook.Algorithms":                      "webhook.algorithms",
+	"Webhook.ClientClaim":                     "webhook.client_claim",
+	"Webhook.ClockSkew":                       "webhook.clock_skew",
+	"Webhook.CertificateBound":                "webhook.certificate_bound",
+	"Webhook.ClientRoots":                     "webhook.client_ca_file",
+	"Webhook.Secrets":                         "webhook.secret_files",
+	"Webhook.Proxies":                         "webhook.proxies",
+	"Webhook.Certificate":                     "webhook.certificate_file",
+	"Webhook.ExactlyTLS12":                    "webhook.tls",
+	"Webhook.Path":                            "webhook.path",
+	"Webhook.Folder":                          "webhook.folder",
+	"Webhook.MaxMarks":                        "webhook.max_marks",
+	"Webhook.MaxBody":                         "webhook.max_body_bytes",
+	"Webhook.MaxBytes":                        "webhook.max_bytes",
+	"Webhook.MaxInHand":                       "webhook.max_in_hand",
+	"Webhook.MaxInHandOfOwner":                "webhook.max_in_hand_of_owner",
+	"Webhook.MaxConnections":                  "webhook.max_connections",
+	"Webhook.BodyTimeout":                     "webhook.body_timeout",
+	"Webhook.HandlerTimeout":                  "webhook.handler_timeout",
 }
 
 // mention is a setting in a text of the SDK: by its path, or by the type that has it.
-var mention = regexp.MustCompile(`\b(?:(?:fds|pull|push|tokenstore)\.)?(?:Provider|Application|Config|Push|Pull|Gaps|Poll|Dialect|Paging|Settings|SignInOptions|FolderConfig|KeyringConfig)(?:\.[A-Z][A-Za-z0-9]*)+\b`)
+var mention = regexp.MustCompile(`\b(?:(?:fds|pull|push|webhook|tokenstore)\.)?(?:Provider|Application|Config|Push|Pull|Gaps|Poll|Dialect|Paging|Settings|SignInOptions|FolderConfig|KeyringConfig)(?:\.[A-Z][A-Za-z0-9]*)+\b`)
 
 // paths lead from the types that have settings to where fdsclient.Config has those.
 var paths = [][2]string{
 	{"fds.Dialect.", "Provider.Dialect."}, {"Dialect.", "Provider.Dialect."},
 	{"fds.Paging.", "Provider.Dialect.Paging."}, {"Paging.", "Provider.Dialect.Paging."},
-	{"pull.Settings.", "Pull."}, {"push.Settings.", "Push."}, {"tokenstore.", ""}, {"Config.", ""},
+	{"pull.Settings.", "Pull."}, {"push.Settings.", "Push."}, {"webhook.Settings.", "Webhook."}, {"Settings.", "Webhook."}, {"tokenstore.", ""}, {"Config.", ""},
 }
 
 // inFile puts a text of the SDK into the words of the configuration file.

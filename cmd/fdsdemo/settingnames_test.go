@@ -18,7 +18,7 @@ var ownMentions = []string{"tokenstore.KeyringConfig.LockFolder", "Provider.Dial
 
 func TestEverySettingThatTheSDKNamesHasAKeyInTheFile(t *testing.T) {
 	mentions := 0
-	for _, room := range []string{"fds", "delivery", "tokenstore", "statestore", "pull", "push", "fdsclient", "conformance", "internal"} {
+	for _, room := range []string{"fds", "delivery", "tokenstore", "statestore", "pull", "push", "webhook", "fdsclient", "conformance", "internal"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", room), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -14,7 +14,7 @@ func (p *program) textLine(m delivery.Message) []byte {
 	if where == "" { // it did not come by a topic, which names the device
 		where = string(m.Kind)
 		if device, err := fds.ParseDevice(m.Payload, p.settings.Provider.Dialect); err == nil && device.ID() != "" {
-			where += " " + device.ID()
+			where = strings.TrimSpace(where + " " + device.ID())
 		}
 	}
 	var marks []string

@@ -67,21 +67,7 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	defer reporting.Wait()
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
-	out := &lineWriter{out: p.out}
-	handler := func(ctx context.Context, m delivery.Message) error {
-		line := messageLine(m, p.outStyle.Width > 0)
-		if !asJSON {
-			line = p.textLine(m)
-		}
-		if err := out.write(ctx, line); err != nil {
-			if ctx.Err() == nil {
-				p.ending.Store(true)
-				end(&outputError{err})
-			}
-			return err
-		}
-		return nil
-	}
+	handler := p.printed(end, asJSON)
 	if len(ids) > 0 {
 		err = client.RunOwners(ctx, keys, handler)
 	} else {
@@ -91,6 +77,24 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 		return err
 	}
 	return context.Cause(ctx) // of end; a signal is no failure, see untilSignal
+}
+
+// printed returns a handler that writes a message's line, and ends the command when that cannot be
+// written.
+func (p *program) printed(end context.CancelCauseFunc, asJSON bool) delivery.Handler {
+	out := &lineWriter{out: p.out}
+	return func(ctx context.Context, m delivery.Message) error {
+		line := messageLine(m, p.outStyle.Width > 0)
+		if !asJSON {
+			line = p.textLine(m)
+		}
+		err := out.write(ctx, line)
+		if err != nil && ctx.Err() == nil {
+			p.ending.Store(true)
+			end(&outputError{err})
+		}
+		return err
+	}
 }
 
 // untilSignal is for commands that a signal ends as it should: whatever came of
