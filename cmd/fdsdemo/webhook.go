@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,10 @@ func (p *program) webhook(ctx context.Context, listen string, asJSON bool) error
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
+	defer listener.Close()
+	if !p.endpoint.settings.Introspection {
+		awaitKeys(ctx, receiver)
+	}
 	p.tellEndpoint(listener.Addr(), len(owners))
 
 	var renewing sync.WaitGroup
@@ -83,6 +88,20 @@ func (p *program) webhook(ctx context.Context, listen string, asJSON bool) error
 		return err
 	}
 	return context.Cause(ctx) // of end; a signal is no failure, see untilSignal
+}
+
+// awaitKeys waits until the issuer's keys are known, or why they are not, which the log says: what
+// comes before that is not refused for it.
+func awaitKeys(ctx context.Context, receiver *webhook.Receiver) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for s := receiver.State(); s.KeysAt.IsZero() && s.KeysErr == nil; s = receiver.State() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // tellEndpoint says where deliveries are taken, and what the provider has to know.
@@ -161,4 +180,3 @@ func (t *tallied) summary() string {
 }
 
 func deliveries(n int) string { return pick(n == 1, "1 delivery", fmt.Sprintf("%d deliveries", n)) }
-

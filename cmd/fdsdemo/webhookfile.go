@@ -183,4 +183,3 @@ func (r *reader) checkEndpoint(client *fdsclient.Client, e endpoint) {
 		_ = receiver.Close() // it holds nothing
 	}
 }
-
