@@ -222,9 +222,11 @@ push:
   certificates: %s/
   state_folder: state/
 webhook:
+  listen: %q
   certificate_file: %s.pem
   key_file: %s.key
   audience: %q
   senders: [%s]
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners, boxServer, boxServer, s.audience(), boxSender)
+  folder: webhook/
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners, s.listen(), boxServer, boxServer, s.audience(), boxSender)
 }

@@ -131,6 +131,9 @@ func (p *program) provider(ctx context.Context, s providerSettings) error {
 		p.tell("  %s --config %s login", programName(), quoted(config))
 		p.tell("  %s --config %s get specifications", programName(), quoted(config))
 		p.tell("  %s --config %s watch", programName(), quoted(config))
+		if s.webhook != "" {
+			p.tell("  %s --config %s webhook", programName(), quoted(config))
+		}
 		p.tell("Started again with this --dir it goes on where it ended.")
 		p.tell("The browser warns of the certificate: the box's authority is its own, see %s.", filepath.Join(s.folder, boxCA))
 	} else {

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fdstest"
+	"net"
+	"net/netip"
 )
 
 const (
-	defaultWebhook = "https://127.0.0.1:8443/"
+	defaultWebhook = "https://" + defaultListen + "/"
 	boxSender      = "fdsbox-sender" // the client ID of the box's sender of webhooks
 
 	deliveriesEvery = 10 * time.Second // how they fare is told at most so often
@@ -39,6 +41,19 @@ func (s providerSettings) checkWebhook(wanted bool) error {
 func (s providerSettings) audience() string {
 	withoutQuery, _, _ := strings.Cut(cmp.Or(s.webhook, defaultWebhook), "?")
 	return cmp.Or(s.webhookAudience, withoutQuery)
+}
+
+// listen is where fdsdemo webhook takes what is sent: the URL's own host, if that is this machine.
+func (s providerSettings) listen() string {
+	u, err := url.Parse(s.webhook)
+	if err != nil || s.webhook == "" {
+		return defaultListen
+	}
+	host := u.Hostname()
+	if address, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !address.IsLoopback()) {
+		return defaultListen
+	}
+	return net.JoinHostPort(host, cmp.Or(u.Port(), "443"))
 }
 
 // sendTo has the box send to the webhook until ctx ends. An endpoint that is down is waited for.

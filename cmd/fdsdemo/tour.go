@@ -215,6 +215,10 @@ func (t *tour) next() {
 	} {
 		t.tell("  %s %s", programName(), command)
 	}
+	t.tell("The box also delivers to an endpoint of the application, which is a command too:")
+	for _, command := range []string{"provider --dir box --webhook " + defaultWebhook, "--config box/fdsdemo.yaml webhook"} {
+		t.tell("  %s %s", programName(), command)
+	}
 	t.tell("With an fdsdemo.yaml of your own they work with a real provider; see:")
 	t.tell("  %s --help", programName())
 }

@@ -117,7 +117,7 @@ func (p *program) tellEndpoint(at net.Addr, owners int) {
 	}
 	kind := "JWTs"
 	if s.Introspection {
-		kind = "opaque tokens, about which the issuer is asked"
+		kind = "about which the issuer is asked"
 	}
 	bound := ""
 	if s.CertificateBound {

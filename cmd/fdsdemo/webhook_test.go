@@ -1,12 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -280,5 +285,102 @@ func TestNothingIsFetchedToCheckAnEndpoint(t *testing.T) {
 	s.run("owners").expect(statusDone)
 	if n := s.box.Requests(fdstest.KeysEndpoint) - before; n != 0 {
 		t.Errorf("the keys were asked for %d times", n)
+	}
+}
+
+// freeAddress is a port of this machine that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// delivered is what a line of webhook --json shows.
+type delivered struct {
+	payload string
+	at      time.Time // as the box has it
+	event   bool      // of which the box tells some a little late
+}
+
+func deliveredItem(t *testing.T, text string) delivered {
+	t.Helper()
+	var line struct {
+		Payload json.RawMessage `json:"payload"`
+	}
+	var item struct {
+		MessageID string `json:"message_id"`
+		Generic   struct {
+			At time.Time `json:"date_time"`
+		} `json:"generic"`
+	}
+	if err := json.Unmarshal([]byte(text), &line); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if err := json.Unmarshal(line.Payload, &item); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return delivered{string(line.Payload), item.Generic.At, item.MessageID != ""}
+}
+
+func TestWhatABoxPublishesWhileNobodyListensIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "box")
+	box := start(t, invocation(t, "provider", "--dir", folder, "--every", "10ms", "--webhook", "https://"+freeAddress(t)+"/fds"))
+	box.await(box.out, "ready")
+	with := func(args ...string) *process {
+		return start(t, invocation(t, append([]string{"--config", filepath.Join(folder, "fdsdemo.yaml")}, args...)...))
+	}
+	with("login", "--approve").wait().expect(statusDone)
+
+	first := with("webhook", "--json")
+	first.awaitNth(first.out, `"payload"`, 20)
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.ended
+	killed := time.Now()
+	second := with("webhook", "--json")
+	second.await(second.err, "Listening at ")
+	back := time.Now()
+	for n := 1; !deliveredItem(t, second.awaitNth(second.out, `"payload"`, n)).at.After(back); n++ {
+	}
+	box.signal(os.Interrupt)
+	told := box.wait().expect(statusDone).err
+	second.end()
+
+	seen := make(map[string]bool)
+	again, missed, before := 0, 0, time.Time{}
+	for text := range strings.Lines(first.out.String() + second.out.String()) {
+		item := deliveredItem(t, text)
+		switch {
+		case seen[item.payload]:
+			again++
+		case item.at.Before(before) && !item.event:
+			t.Errorf("%s comes after what is of %v", item.payload, before)
+		case item.at.After(killed) && item.at.Before(back):
+			missed++
+		}
+		seen[item.payload] = true
+		if !item.event {
+			before = item.at
+		}
+	}
+	if missed == 0 {
+		t.Error("nothing was published while nobody listened, so that this shows nothing")
+	}
+	if again > 1 { // what was in hand at the kill
+		t.Errorf("%d messages came twice", again)
+	}
+	m := regexp.MustCompile(`webhook: (\d+) acknowledged`).FindAllStringSubmatch(told, -1)
+	if m == nil {
+		t.Fatalf("the box does not say how deliveries fared:\n%s", told)
+	}
+	acknowledged, err := strconv.Atoi(m[len(m)-1][1])
+	if err != nil || len(seen) < acknowledged || len(seen) > acknowledged+2 { // in hand at the kill, and at the end
+		t.Errorf("%d different messages were shown, and %d acknowledged; %v", len(seen), acknowledged, err)
 	}
 }
