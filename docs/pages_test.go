@@ -62,7 +62,7 @@ func entries(page string) (all []entry) {
 }
 
 var (
-	exported = regexp.MustCompile(`^(?:(fds|fdsclient|conformance|brokerconfig|push|pull|delivery|tokenstore|statestore|fdstest|storetest|statetest)\.)?([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*)(?:\(.*\))?$`)
+	exported = regexp.MustCompile(`^(?:(fds|fdsclient|conformance|brokerconfig|push|pull|webhook|delivery|tokenstore|statestore|fdstest|storetest|statetest)\.)?([A-Z][A-Za-z0-9]*(?:\.[A-Z][A-Za-z0-9]*)*)(?:\(.*\))?$`)
 	apiLine  = regexp.MustCompile(`^pkg ([a-z/]+), (?:(?:const|var|func|type) ([A-Z]\w*)|method \(\*?([A-Z]\w*)\) (\w+))(?:.*?(?:struct|interface\S*), ([A-Z]\w*)[ (])?`)
 )
 
@@ -130,7 +130,7 @@ func prose(page string) string { return regexp.MustCompile("(?s)```.*?```").Repl
 // against the list in the demo's documentation.
 func TestEveryKeyThatThePagesMentionIsOneOfTheDemos(t *testing.T) {
 	doc := read(t, "../cmd/fdsdemo/doc.go")
-	key := regexp.MustCompile(`^(?:provider|application|tokens|push|poll|pull)(?:\.[a-z][a-z0-9_]*)+$`)
+	key := regexp.MustCompile(`^(?:provider|application|tokens|push|poll|pull|webhook)(?:\.[a-z][a-z0-9_]*)+$`)
 	for name, page := range pages(t) {
 		for _, m := range span.FindAllStringSubmatch(withoutTexts(page), -1) {
 			if !key.MatchString(m[1]) {

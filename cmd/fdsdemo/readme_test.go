@@ -244,6 +244,12 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 				p := s.start(args...)
 				p.await(p.err, "Connected: ")
 				p.end()
+			case "webhook":
+				s.hook()
+				p := s.start(args...)
+				p.await(p.err, "Listening at ")
+				p.end()
+				s.configure()
 			default:
 				if r := s.run(args...).expect(statusDone); command.Name() == "create" {
 					tag = strings.TrimSpace(r.out)
