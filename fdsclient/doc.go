@@ -11,6 +11,8 @@
 //     MQTT connection with its own certificate. What an outage of a connection may have lost is
 //     fetched from the Web API and goes to the same handler ([Gaps]). Where a provider has no
 //     broker, Run polls in its place ([Poll]).
+//   - [Client.Webhook] takes what a provider delivers to an HTTPS endpoint of the application, for
+//     the same handler.
 //   - [Owner.Token] is the access token, and [Owner.RoundTripper] carries it in requests of your
 //     own, to the provider and to nobody else.
 //   - [Owner.SignOut] revokes the grant and deletes it.
@@ -113,6 +115,26 @@
 // An owner is followed by one Run at a time, in a Client and, where Config.State is a
 // statestore.Claimer, among all processes that use it: see Client.Run.
 //
+// # Webhooks
+//
+// A provider that delivers, in place of a broker or besides, needs an endpoint that it can reach.
+// [Client.Webhook] makes one, an http.Handler that can also serve itself. It takes a delivery with
+// an access token of the provider's that was issued for this endpoint (Audience) to one of the
+// provider's own clients (Senders), and that names an owner who is signed in here. All three must
+// be agreed on: the provider's other tokens, which any application has, are not enough.
+//
+//	receiver, err := client.Webhook(webhook.Settings{
+//		Audience:    "https://app.example.com/fds",
+//		Senders:     []string{"provider-sender"},
+//		Certificate: fdsclient.CertificateFiles("app.pem", "app.key"),
+//		Folder:      "/var/lib/fleet/webhook",
+//	}, handler)
+//	...
+//	err = receiver.Serve(ctx, listener)
+//
+// Run keeps the grants meanwhile, with a nil handler or, for a broker too, the same one. See
+// package webhook for what is answered, and docs/webhooks.md for a reverse proxy in front.
+//
 // # Hooks
 //
 // Each value in Config.Hooks implements one or more of these interfaces, of one method each:
@@ -123,7 +145,8 @@
 //   - [push.HookConnect]: every attempt to connect, with how long it took;
 //   - [HookGap], [HookPoll]: what is fetched from the Web API;
 //   - [push.HookHandled], [push.HookSlowHandler], [push.HookDiscarded]: messages, whichever way
-//     they came.
+//     they came;
+//   - [webhook.HookAnswer]: what senders of webhooks are answered.
 //
 // They are called where the thing happens and must be fast and safe for concurrent use. What
 // one panics with is logged. An owner must not become a metric's label: there may be ten
