@@ -9,9 +9,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/webhook"
 )
 
@@ -156,4 +160,36 @@ func TestAttackNoDeliveryIsHandedOverUnderAnotherOwner(t *testing.T) {
 	if len(s.handed()) != 4 || len(dead) != 1 {
 		t.Errorf("%d were handed over, %d to the dead letters", len(s.handed()), len(dead))
 	}
+}
+
+// TestAttackWhoLeftWhileADeliveryWaitedGetsNoMore is about a sign-out between the check of the owner
+// and the delivery's turn.
+func TestAttackWhoLeftWhileADeliveryWaitedGetsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left atomic.Bool
+		s := inMemory(t, func(c *webhook.Config) {
+			there := c.Owner
+			c.Owner = func(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
+				if left.Load() {
+					return fds.OwnerKey{}, fds.ErrNoOwner
+				}
+				return there(ctx, id)
+			}
+		})
+		s.handle(func(context.Context, delivery.Message) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		var all sync.WaitGroup
+		var codes [2]int
+		for i := range codes {
+			all.Go(func() { codes[i] = s.answer(fmt.Sprintf(`{"n":%d}`, i)).Code })
+			synctest.Wait()
+		}
+		left.Store(true)
+		all.Wait()
+		if codes != [2]int{http.StatusOK, http.StatusForbidden} || len(s.handed()) != 1 {
+			t.Error(codes, s.handed())
+		}
+	})
 }

@@ -95,6 +95,10 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
 	var written func(context.Context) error
 	func() {
 		defer d.lane.end()
+		if _, o.err = r.owner(ctx, d.owner.SubscriptionID); o.err != nil { // who has left while it waited
+			written = r.marks.Note(time.Now())
+			return
+		}
 		done := d.items(ctx, items, &o)
 		written = r.marks.Note(time.Now(), done...) // seen by the one whose turn is next
 	}()
