@@ -86,7 +86,7 @@ func TestAttackManyAttemptsAtOnceAreOneCall(t *testing.T) {
 	s := newSite(t, func(c *webhook.Config) { c.Dialect = fds.Dialect{MessageID: "id"} })
 	var calls atomic.Int32
 	s.handle(func(context.Context, delivery.Message) error { calls.Add(1); return nil })
-	const rounds = 1000
+	const rounds = 300
 	var all sync.WaitGroup
 	for n := range rounds {
 		event := fmt.Sprintf(`{"id":"e-%d"}`, n)
