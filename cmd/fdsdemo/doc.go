@@ -264,7 +264,7 @@
 //	  clock_skew: 1m                          # between the clocks of this machine and of the provider
 //	  certificate_bound: false                # true: only tokens that are bound to the sender's client certificate (RFC 8705)
 //	  client_ca_file: ca.pem                  # authorities of senders' client certificates; default: none is asked for, or any where bound
-//	  secret_files: [webhook-secret.txt]      # one line each, whsec_ and base64; deliveries must be signed by one (Standard Webhooks)
+//	  secret_files: [webhook-secret.txt]      # one line each, whsec_ and base64; read at the start; deliveries must be signed by one (Standard Webhooks)
 //	  proxies: [127.0.0.1, 192.0.2.0/24]      # reverse proxies whose Client-Cert (RFC 9440) is believed
 //	  folder: webhook/                        # what was handled, so that a repetition is known after a restart; default: memory alone
 //	  max_marks: 1000000                      # of what was handled
