@@ -81,12 +81,19 @@ func newSetup(t *testing.T) *setup {
 // newSetupOf is newSetup with a Web API of other ways.
 func newSetupOf(t *testing.T, web fdstest.WebAPI) *setup {
 	t.Helper()
+	return newSetupWith(t, fdstest.Options{WebAPI: web})
+}
+
+// newSetupWith is newSetup with a provider of other ways.
+func newSetupWith(t *testing.T, options fdstest.Options) *setup {
+	t.Helper()
 	t.Parallel()
-	if web.SubscriptionMember == "" && web.SubscriptionParameter == "" {
+	if web := &options.WebAPI; web.SubscriptionMember == "" && web.SubscriptionParameter == "" {
 		web.SubscriptionParameter = "owner" // items are then served as they are given
 	}
 	s := &setup{t: t, folder: t.TempDir()}
-	s.box = fdstest.New(t, fdstest.Options{Quiet: true, Devices: -1, Owners: []fdstest.Owner{north, south}, WebAPI: web})
+	options.Quiet, options.Devices, options.Owners = true, -1, []fdstest.Owner{north, south}
+	s.box = fdstest.New(t, options)
 	s.north, s.south = s.box.Owners()[0], s.box.Owners()[1]
 	s.write("ca.pem", string(s.box.CAPEM()))
 	for _, o := range s.box.Owners() {

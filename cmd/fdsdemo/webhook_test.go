@@ -3,11 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -383,4 +387,51 @@ func TestWhatABoxPublishesWhileNobodyListensIsDeliveredOnce(t *testing.T) {
 	if err != nil || len(seen) < acknowledged || len(seen) > acknowledged+2 { // in hand at the kill, and at the end
 		t.Errorf("%d different messages were shown, and %d acknowledged; %v", len(seen), acknowledged, err)
 	}
+}
+
+func TestEverySettingOfAnEndpointHasAKeyThatReachesIt(t *testing.T) {
+	s := newSetup(t)
+	s.write("secret.txt", hookSecret+"\n")
+	s.hook("path: /fds", `tls: "1.2"`, "introspection: true", "token_type: JWT", "algorithms: [ES256]", "client_claim: azp", "clock_skew: 2m",
+		"certificate_bound: true", "client_ca_file: ca.pem", "secret_files: [secret.txt]", "proxies: [192.0.2.7, 2001:db8::/32]", "folder: hook/", "max_marks: 5",
+		"max_body_bytes: 6", "max_bytes: 7", "max_in_hand: 8", "max_in_hand_of_owner: 9", "max_connections: 10", "body_timeout: 11s", "handler_timeout: 12s")
+	c, err := loadConfiguration(s.config, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := reflect.ValueOf(c.endpoint.settings)
+	for i := range settings.NumField() {
+		name := settings.Type().Field(i).Name
+		if settings.Field(i).IsZero() != (name == "Issuer") { // that of provider.issuer
+			t.Errorf("webhook.Settings.%s is %v", name, settings.Field(i))
+		}
+		if fileKey("webhook.Settings."+name) == "webhook.Settings."+name {
+			t.Errorf("webhook.Settings.%s has no key", name)
+		}
+	}
+	e := c.endpoint.settings
+	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32")}; !slices.Equal(e.Proxies, want) {
+		t.Errorf("the proxies are %v", e.Proxies)
+	}
+	if got := []int{e.MaxMarks, e.MaxBody, e.MaxBytes, e.MaxInHand, e.MaxInHandOfOwner, e.MaxConnections, int(e.BodyTimeout / time.Second), int(e.HandlerTimeout / time.Second)}; !slices.Equal(got, []int{5, 6, 7, 8, 9, 10, 11, 12}) {
+		t.Errorf("the bounds are %v", got)
+	}
+}
+
+func TestTheIssuerIsAskedAboutTokensThatSayNothing(t *testing.T) {
+	s := newSetupWith(t, fdstest.Options{Introspection: true})
+	s.hook("introspection: true")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := s.box.ConfidentialApplication() // a public one may not ask
+	s.write("client.txt", app.Secret+"\n")
+	s.write("fdsdemo.yaml", strings.Replace(string(text), "client_id: fdsdemo", "client_id: "+app.ID+"\n  client_secret_file: client.txt", 1))
+	s.signIn(s.north)
+	p, url := s.listen("--json")
+	sender := s.sender(url, func(w *fdstest.Webhook) { w.Opaque = true })
+	s.answered(200, sender, fdstest.Attempt{Owner: s.north, Body: []byte(`{"a":1}`)})
+	s.answered(401, sender, fdstest.Attempt{Owner: s.north, Body: []byte(`{"a":1}`), Token: "of-nobody"})
+	p.end()
 }
