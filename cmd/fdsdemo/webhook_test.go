@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,10 +16,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/statestore"
+	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
 const (
@@ -285,10 +291,30 @@ func TestEveryFaultOfAnEndpointIsStatus2(t *testing.T) {
 func TestNothingIsFetchedToCheckAnEndpoint(t *testing.T) {
 	s := newSetup(t)
 	s.hook()
-	before := s.box.Requests(fdstest.KeysEndpoint)
-	s.run("owners").expect(statusDone)
-	if n := s.box.Requests(fdstest.KeysEndpoint) - before; n != 0 {
-		t.Errorf("the keys were asked for %d times", n)
+	c, err := loadConfiguration(s.config, slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dialled atomic.Int32
+	config := c.client
+	config.Store, config.State = tokenstore.OpenMemory(), new(statestore.Memory)
+	config.Provider.Dial = func(context.Context, string, string) (net.Conn, error) {
+		dialled.Add(1)
+		return nil, errors.New("not in this test")
+	}
+	for range 100 { // what was begun may be ended before it gets that far
+		client, err := fdsclient.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := new(reader)
+		r.checkEndpoint(client, c.endpoint)
+		if err := client.Close(); err != nil || len(r.faults) > 0 {
+			t.Fatal(err, r.faults)
+		}
+	}
+	if n := dialled.Load(); n != 0 {
+		t.Errorf("the provider was dialled %d times", n)
 	}
 }
 
@@ -354,7 +380,9 @@ func TestWhatABoxPublishesWhileNobodyListensIsDeliveredOnce(t *testing.T) {
 	}
 	box.signal(os.Interrupt)
 	told := box.wait().expect(statusDone).err
-	second.end()
+	if said := second.end().err; strings.Contains(said, "webhook.folder") {
+		t.Errorf("the box's configuration names no folder:\n%s", said)
+	}
 
 	seen := make(map[string]bool)
 	again, missed, before := 0, 0, time.Time{}
