@@ -290,7 +290,7 @@ func TestTheProxiesOfThePageSayWhoSendsAndNothingElse(t *testing.T) {
 				s.answered(http.StatusOK, plain, fdstest.Attempt{Body: body, Fields: field})
 			}
 			s.answered(http.StatusRequestEntityTooLarge, plain, fdstest.Attempt{Body: fmt.Appendf(nil, `{"a":"%s"}`, strings.Repeat("x", 1<<20))})
-			old := &tls.Config{RootCAs: s.provider.RootCAs(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // it has to be refused
+			old := &tls.Config{RootCAs: s.provider.RootCAs(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // has to be refused
 			if connection, err := tls.Dial("tcp", address, old); err == nil {
 				connection.Close()
 				t.Error("it speaks TLS 1.1")

@@ -115,20 +115,16 @@ func (p *program) tellEndpoint(at net.Addr, owners int) {
 	if claim == "" {
 		claim = "subscription_id"
 	}
-	kind := "JWTs"
-	if s.Introspection {
-		kind = "about which the issuer is asked"
-	}
-	bound := ""
-	if s.CertificateBound {
-		bound = ", bound to the sender's client certificate"
-	}
 	p.tell("Listening at https://%s%s for %s. Ctrl-C ends.", at, path, count(owners, "owner"))
-	p.tell("The provider must reach that, and send access tokens, %s%s:", kind, bound)
+	p.tell("The provider must reach that, each time with an access token")
 	p.tell("  of the issuer     %s", p.settings.Provider.Issuer)
 	p.tell("  for the audience  %s", s.Audience)
 	p.tell("  issued to         %s", strings.Join(s.Senders, ", "))
 	p.tell("  for the owner     in the claim %s", claim)
+	p.tell("  that is           %s", pick(s.Introspection, "known to the issuer, which is asked (RFC 7662)", "a JWT (RFC 9068)"))
+	if s.CertificateBound {
+		p.tell("  bound to          the sender's client certificate (RFC 8705)")
+	}
 	if n := len(p.endpoint.secrets); n > 0 {
 		p.tell("and sign each delivery (Standard Webhooks) by %s.", pick(n == 1, "the secret", fmt.Sprintf("one of %d secrets", n)))
 	}
