@@ -224,7 +224,11 @@ func wire(t *testing.T, a *authority, address, text string) (conn *tls.Conn, res
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	patience := 5 * time.Second // less than ReadTimeout
+	if strings.Contains(text, "Expect:") {
+		patience = 20 * time.Second
+	}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, text); err != nil {

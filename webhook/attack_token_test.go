@@ -112,6 +112,9 @@ func TestAttackATokenThatTheIssuerHasNotSignedIsRefused(t *testing.T) {
 		{name: "a tab behind", status: 401, why: alphabet, change: spelt(func(token string) string { return token + "\t" })},
 		{name: "a comma and another token", status: 401, why: alphabet, change: spelt(func(token string) string { return token + ",Bearer x" })},
 		{name: "a fourth part", status: 401, why: shape, change: spelt(func(token string) string { return token + ".e30" })},
+		{name: "an encrypted token", status: 401, why: shape, change: spelt(func(string) string {
+			return strings.Join([]string{encoded(`{"alg":"RSA-OAEP-256","enc":"A256GCM","typ":"at+jwt","kid":"one"}`), "a2V5", "aXY", "dGV4dA", "dGFn"}, ".")
+		})},
 		{name: "five parts, as an encrypted one has", status: 401, why: shape, change: spelt(func(token string) string { return token + ".e30.e30" })},
 		{name: "a JWS in JSON", status: 401, why: alphabet, change: parts(func(h, p, s string) string {
 			return `{"payload":"` + p + `","signatures":[{"protected":"` + h + `","signature":"` + s + `"}]}`
