@@ -166,13 +166,15 @@ func (s *onMosquitto) done(t *testing.T, session string) {
 }
 
 // consumer is what a process does that is killed in the middle of a backfill or,
-// without a broker, of a poll: it prints each payload that it has handled.
+// without a broker, of a poll: it prints each payload that it has handled. With Webhook
+// see there.
 type consumer struct {
 	Issuer, API, Broker, ClientID string
 	CA, Certificate, Key          []byte
 	Folder, Identity, State       string
 	Dialect                       fds.Dialect
 	HangAfter                     int // messages that were fetched; 0: never
+	Webhook                       *hooked
 }
 
 const consumerVariable = "FDSCLIENT_TEST_CONSUMER"
@@ -197,13 +199,16 @@ func runConsumer() bool {
 func (c consumer) run() error {
 	poll := fdsclient.Poll{}
 	var certificates certificateFunc
+	var certificate tls.Certificate
+	if len(c.Certificate) > 0 {
+		var err error
+		if certificate, err = tls.X509KeyPair(c.Certificate, c.Key); err != nil {
+			return err
+		}
+	}
 	if c.Broker == "" {
 		poll.Interval = time.Second
 	} else {
-		certificate, err := tls.X509KeyPair(c.Certificate, c.Key)
-		if err != nil {
-			return err
-		}
 		certificates = certificateFunc(func(context.Context, fds.OwnerKey) (*tls.Certificate, error) { return &certificate, nil })
 	}
 	store, err := tokenstore.OpenFolder(context.Background(), tokenstore.FolderConfig{Path: c.Folder, Identity: fds.NewSecret(c.Identity)})
@@ -221,6 +226,9 @@ func (c consumer) run() error {
 	})
 	if err != nil {
 		return err
+	}
+	if c.Webhook != nil {
+		return c.Webhook.serve(client, &certificate)
 	}
 	n := 0
 	return client.Run(context.Background(), func(_ context.Context, m delivery.Message) error {
