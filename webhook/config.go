@@ -95,8 +95,9 @@ type Settings struct {
 
 	// Proxies are the addresses of reverse proxies that speak TLS in this process's place. Only from
 	// them a request may come without TLS, and has its client certificate in the header Client-Cert
-	// (RFC 9440), which of anyone else is not looked at. See docs/webhooks.md for what such a proxy
-	// has to take out of requests.
+	// (RFC 9440), which of anyone else is not looked at. One that passes TLS through to this process
+	// is none of them: what a sender wrote there would be believed. See docs/webhooks.md for what
+	// such a proxy has to take out of requests.
 	Proxies []netip.Prefix
 
 	// Certificate returns this server's certificate for TLSConfig and Serve; CertificateFiles of

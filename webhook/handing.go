@@ -61,7 +61,7 @@ func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppr
 	d.leave = nil
 	done := make(chan outcome, 1)
 	go func() {
-		o := outcome{err: unknown("the handler ended its goroutine")}
+		o := outcome{err: later("the handler ended its goroutine")}
 		defer func() { // also when it did
 			done <- o
 			stop()
@@ -81,7 +81,7 @@ func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppr
 	case o := <-done: // both at once
 		return o.handed, o.suppressed, o.err
 	default:
-		return 0, 0, unknown("the handler has not returned within Settings.HandlerTimeout")
+		return 0, 0, later("the handler has not returned within Settings.HandlerTimeout")
 	}
 }
 
@@ -89,7 +89,7 @@ func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppr
 func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
 	r := d.receiver
 	if d.lane.begin(ctx) != nil {
-		o.err = unknown("those of this owner that came before took longer than Settings.HandlerTimeout")
+		o.err = later("those of this owner that came before took longer than Settings.HandlerTimeout")
 		return o
 	}
 	var written func(context.Context) error

@@ -33,6 +33,7 @@ type keys struct {
 
 	flight single.Flight[*keyset.Set]
 	set    atomic.Pointer[keyset.Set] // nil: none yet
+	begun  chan struct{}              // closed once the first fetch has ended, however
 
 	mu    sync.Mutex
 	raw   []byte // of set
@@ -49,8 +50,25 @@ func (k *keys) now() *keyset.Set {
 	return k.set.Load()
 }
 
+// first returns the keys, for which it waits a while where the first fetch is under way; nil: they
+// could not be fetched yet.
+func (k *keys) first(ctx context.Context) *keyset.Set {
+	if set := k.set.Load(); set != nil {
+		return set
+	}
+	timer := time.NewTimer(unknownWait)
+	defer timer.Stop()
+	select {
+	case <-k.begun:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return k.set.Load()
+}
+
 // refresh keeps the keys fresh until ctx ends.
 func (k *keys) refresh() {
+	began := sync.OnceFunc(func() { close(k.begun) })
 	retries := backoff.New(backoff.Policy{Initial: time.Second, Max: time.Minute, StableAfter: time.Minute})
 	for {
 		wait := keysEvery/2 + rand.N(keysEvery)
@@ -59,6 +77,7 @@ func (k *keys) refresh() {
 		} else {
 			retries.Up()
 		}
+		began()
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -85,7 +104,11 @@ func (k *keys) get(ctx context.Context) (*keyset.Set, error) {
 		}
 		k.mu.Unlock()
 		if err != nil && first && k.ctx.Err() == nil {
-			k.log.LogAttrs(k.ctx, slog.LevelWarn, "the issuer's keys cannot be fetched; those of before serve on", slog.Any("error", tlspolicy.Shown(err)))
+			text := "the issuer's keys cannot be fetched; those of before serve on"
+			if k.set.Load() == nil {
+				text = "the issuer's keys cannot be fetched; until they are senders are asked to come again"
+			}
+			k.log.LogAttrs(k.ctx, slog.LevelWarn, text, slog.Any("error", tlspolicy.Shown(err)))
 		}
 		return set, err
 	})

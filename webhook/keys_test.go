@@ -173,3 +173,20 @@ func TestTheSameTokenIsVerifiedOnceAndItsExpiryLookedAtEachTime(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoComesDuringTheFirstFetchWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newReceiver(t, func(c *webhook.Config) {
+			there := c.Keys
+			c.Keys = func(ctx context.Context) ([]byte, error) {
+				time.Sleep(3 * time.Second)
+				return there(ctx)
+			}
+		})
+		defer s.receiver.Close()
+		began := time.Now()
+		if w := s.answer(`{}`); w.Code != http.StatusOK || time.Since(began) != 3*time.Second {
+			t.Error(w.Code, time.Since(began), s.why())
+		}
+	})
+}

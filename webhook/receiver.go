@@ -75,7 +75,7 @@ func New(cfg Config) (*Receiver, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if !cfg.Introspection {
-		r.keys = &keys{fetch: cfg.Keys, log: cfg.Logger, ctx: r.ctx}
+		r.keys = &keys{fetch: cfg.Keys, log: cfg.Logger, ctx: r.ctx, begun: make(chan struct{})}
 		r.background.Go(r.keys.refresh)
 	}
 	return r, nil
@@ -120,11 +120,11 @@ func (r *Receiver) enter(bytes int) (leave func(), err error) {
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
-		return nil, unknown("the Receiver is closed")
+		return nil, later("the Receiver is closed")
 	case r.inHand >= r.cfg.MaxInHand:
-		return nil, unknown(fmt.Sprintf("%d deliveries are in hand, which is Settings.MaxInHand", r.inHand))
+		return nil, later(fmt.Sprintf("%d deliveries are in hand, which is Settings.MaxInHand", r.inHand))
 	case r.bytes+bytes > r.cfg.MaxBytes:
-		return nil, unknown("the bodies in hand take Settings.MaxBytes")
+		return nil, later("the bodies in hand take Settings.MaxBytes")
 	}
 	r.inHand++
 	r.bytes += bytes

@@ -58,7 +58,10 @@ func forbidden(why string) error {
 // malformed refuses a request that no repetition makes better.
 func malformed(status int, why string) error { return &refusal{status: status, why: why} }
 
-// unknown asks the sender to come again, since this side cannot tell now.
+// later asks the sender to come again, since there is no room or no end here now.
+func later(why string) error { return &refusal{status: http.StatusServiceUnavailable, why: why} }
+
+// unknown asks the sender to come again, since what the issuer has to say cannot be had now.
 func unknown(why string) error {
 	return &refusal{status: http.StatusServiceUnavailable, why: why, class: fds.ErrUnavailable}
 }

@@ -166,7 +166,7 @@ func (r *Receiver) verifySignature(ctx context.Context, token, algorithm, keyID 
 	if err != nil {
 		return nil, nil, untrusted("it is no signed JWT (RFC 7515 section 7.1)")
 	}
-	set := r.keys.now()
+	set := r.keys.first(ctx)
 	if set == nil {
 		return nil, nil, unknown("the issuer's keys could not be fetched yet")
 	}
