@@ -41,6 +41,9 @@ type OIDCOptions struct {
 	// OpaqueAccessTokens are not JWTs, so only the ID token carries the claim. They can be revoked,
 	// JWT access tokens cannot.
 	OpaqueAccessTokens bool
+	// OpaqueResource is a resource whose access tokens are not JWTs. Introspection says for which one
+	// they are, which it does not with OpaqueAccessTokens.
+	OpaqueResource string
 	// NoClaimInIDToken leaves the claim to the access token.
 	NoClaimInIDToken bool
 	// PushedRequests demands that authorization requests are pushed (RFC 9126).
@@ -74,7 +77,7 @@ type OIDC struct {
 	CAPEM  []byte
 	// RootCAs trusts the provider's certificate.
 	RootCAs *x509.CertPool
-	// Resource is the audience of its JWT access tokens.
+	// Resource is the audience of its JWT access tokens, unless another one is asked for (RFC 8707).
 	Resource string
 
 	// One client for each authentication method. With either TLS method access tokens are bound to
@@ -97,6 +100,7 @@ type script struct {
 	ClaimInIDToken          bool           `json:"claimInIDToken"`
 	Opaque                  bool           `json:"opaque"`
 	Resource                string         `json:"resource"`
+	OpaqueResource          string         `json:"opaqueResource"`
 	RedirectURIs            []string       `json:"redirectURIs"`
 	AccessTokenSeconds      int            `json:"accessTokenSeconds"`
 	RefreshTokenSeconds     int            `json:"refreshTokenSeconds"`
@@ -156,6 +160,7 @@ func OIDCProvider(t testing.TB, options OIDCOptions) *OIDC {
 		ClaimInIDToken:          !options.NoClaimInIDToken,
 		Opaque:                  options.OpaqueAccessTokens,
 		Resource:                o.Resource,
+		OpaqueResource:          options.OpaqueResource,
 		RedirectURIs:            options.RedirectURIs,
 		AccessTokenSeconds:      seconds(t, options.AccessTokenTTL, time.Hour),
 		RefreshTokenSeconds:     seconds(t, options.RefreshTokenTTL, 14*24*time.Hour),

@@ -135,10 +135,10 @@ const provider = new Provider(issuer, {
       enabled: !config.opaque,
       defaultResource: () => config.resource,
       useGrantedResource: () => true,
-      getResourceServerInfo: () => ({
+      getResourceServerInfo: (ctx, resource) => ({
         scope: '',
-        audience: config.resource,
-        accessTokenFormat: 'jwt',
+        audience: resource,
+        accessTokenFormat: resource === config.opaqueResource ? 'opaque' : 'jwt',
         accessTokenTTL: config.accessTokenSeconds,
         jwt: { sign: { alg: 'ES256' } },
       }),
