@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -24,6 +25,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,7 +72,8 @@ func (h hooked) serve(client *fdsclient.Client, certificate *tls.Certificate) er
 	for receiver.State().KeysAt.IsZero() { // it would answer 503
 		<-time.After(time.Millisecond)
 	}
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	if _, err := client.Owners(ctx); err != nil {
 		return err
 	}
@@ -78,7 +81,12 @@ func (h hooked) serve(client *fdsclient.Client, certificate *tls.Certificate) er
 	go func() { ended <- client.Run(ctx, nil) }()
 	go func() { ended <- receiver.Serve(ctx, listener) }()
 	fmt.Println("ready")
-	return <-ended
+	for range cap(ended) {
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	return errors.Join(receiver.Close(), client.Close())
 }
 
 // killSize says how much happens.
@@ -102,6 +110,7 @@ type killing struct {
 	listener *os.File
 	folder   string
 	child    *exec.Cmd
+	by       os.Signal     // that it gets
 	startup  time.Duration // what the first process took to begin
 	changed  chan struct{} // says that something was acknowledged, or began
 
@@ -129,7 +138,7 @@ func newKilling(t *testing.T, size killSize, w fdstest.Webhook, remembers bool) 
 	}
 	t.Logf("FDS_SEED=%d", seed)
 	k := &killing{
-		t: t, size: size, rng: rand.New(rand.NewPCG(seed, 0)), folder: t.TempDir(), changed: make(chan struct{}, 1),
+		t: t, size: size, rng: rand.New(rand.NewPCG(seed, 0)), folder: t.TempDir(), by: os.Kill, changed: make(chan struct{}, 1),
 		inHand: make(map[sent]bool), seenIn: make(map[sent]int64),
 	}
 	some := make([]fdstest.Owner, size.owners)
@@ -219,7 +228,7 @@ func (k *killing) journal(run int64) string {
 	return filepath.Join(k.folder, fmt.Sprintf("journal-%d", run))
 }
 
-// kill kills the process within some time, while something is in hand.
+// kill kills the process within some time, while something is in hand; or asks it to end.
 func (k *killing) kill(within time.Duration) {
 	k.t.Helper()
 	<-time.After(time.Duration(k.rng.Int64N(int64(within))))
@@ -227,11 +236,11 @@ func (k *killing) kill(within time.Duration) {
 		if len(k.inHand) == 0 {
 			return false
 		}
-		if err := k.child.Process.Kill(); err != nil {
+		if err := k.child.Process.Signal(k.by); err != nil {
 			k.t.Fatal(err)
 		}
-		if err := k.child.Wait(); k.child.ProcessState.Exited() {
-			k.t.Fatalf("the receiver had ended by itself: %v", err)
+		if err := k.child.Wait(); k.by == os.Kill && k.child.ProcessState.Exited() || k.by != os.Kill && err != nil {
+			k.t.Fatalf("the receiver ended by itself: %v", err)
 		}
 		k.atKill = append(k.atKill, maps.Clone(k.inHand))
 		return true
@@ -353,16 +362,19 @@ func (k *killing) all(named bool) {
 	for n, acknowledged := range when {
 		k.await(func() bool { return len(k.acked) >= acknowledged })
 		k.kill(10 * time.Millisecond)
-		if n%4 == 3 { // while it begins, too
+		if n%4 == 3 && k.by == os.Kill { // while it begins, too
 			k.start()
 			k.kill(k.startup)
 		}
 		k.begin()
-		seed := k.rng.Uint64()
-		work.Go(func() { k.replay(ctx, seed) })
+		if seed := k.rng.Uint64(); k.by == os.Kill {
+			work.Go(func() { k.replay(ctx, seed) })
+		}
 	}
 	k.await(func() bool { return len(k.acked) == k.size.deliveries || failed.Load() > 0 })
-	k.replay(ctx, k.rng.Uint64())
+	if k.by == os.Kill {
+		k.replay(ctx, k.rng.Uint64())
+	}
 	if d := k.sender.Deliveries(); len(d.Answers) > 2 {
 		k.t.Errorf("answers by status: %v", d.Answers)
 	}
@@ -465,5 +477,22 @@ func TestAReceiverWithoutAFolderIsHandedAgainWhatItHasAcknowledged(t *testing.T)
 	k.all(true)
 	if v := k.verdict(); len(v.beyond) == 0 || len(v.after) == 0 || len(v.lost) > 0 {
 		t.Errorf("%d came again that were not in hand, %d once acknowledged, %d are lost", len(v.beyond), len(v.after), len(v.lost))
+	}
+}
+
+// TestAReceiverThatIsAskedToEndAnswersWhatItHasInHand, so that nothing comes again although it
+// remembers nothing.
+func TestAReceiverThatIsAskedToEndAnswersWhatItHasInHand(t *testing.T) {
+	t.Parallel()
+	for name, http1 := range map[string]bool{"HTTP/2": false, "HTTP/1.1": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKilling(t, killSize{owners: 20, deliveries: 1000, kills: 3}, fdstest.Webhook{HTTP1: http1}, false)
+			k.by = syscall.SIGTERM
+			k.all(true)
+			if v := k.verdict(); v.repeated > 0 || len(v.lost) > 0 || v.handled == 0 {
+				t.Errorf("%d messages came again, %d are lost; %d were in hand", v.repeated, len(v.lost), v.handled)
+			}
+		})
 	}
 }
