@@ -53,7 +53,7 @@ type outcome struct {
 // and returns when what was handled is on disk: at the latest after HandlerTimeout. What is at work
 // then goes on, keeps its place, and what becomes of it is remembered. The sender's leaving ends
 // nothing: it comes again, and would have it done twice.
-func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppressed int, err error) {
+func (d *handing) handOver(ctx context.Context, items []fds.Message) (handed, suppressed int, err error) {
 	r := d.receiver
 	ctx, end := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.HandlerTimeout)
 	stop := context.AfterFunc(r.ctx, end)
@@ -86,7 +86,7 @@ func (d *handing) handOver(ctx context.Context, items []fds.Item) (handed, suppr
 }
 
 // inTurn hands the items over in the owner's turn.
-func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
+func (d *handing) inTurn(ctx context.Context, items []fds.Message) (o outcome) {
 	r := d.receiver
 	if d.lane.begin(ctx) != nil {
 		o.err = later("those of this owner that came before took longer than Settings.HandlerTimeout")
@@ -110,14 +110,14 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Item) (o outcome) {
 
 // items hands items over until the handler fails on one, and returns the marks of those that are
 // done with.
-func (d *handing) items(ctx context.Context, items []fds.Item, o *outcome) (done []marks.Mark) {
+func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (done []marks.Mark) {
 	r := d.receiver
 	var whole marks.Mark
 	if d.id != "" {
 		whole = markOf(d.owner, markDelivery, []byte(d.sender), []byte(d.id))
 		if r.marks.Seen(whole) {
 			o.suppressed = len(items)
-			if slices.ContainsFunc(items, func(item fds.Item) bool { mark, _ := d.markOf(item); return !r.marks.Seen(mark) }) {
+			if slices.ContainsFunc(items, func(item fds.Message) bool { mark, _ := d.markOf(item); return !r.marks.Seen(mark) }) {
 				r.refused.reused(d)
 			}
 			return nil
@@ -150,7 +150,7 @@ func (d *handing) items(ctx context.Context, items []fds.Item, o *outcome) (done
 }
 
 // markOf names an item: by its ID where it is an event that has one, else by its bytes.
-func (d *handing) markOf(item fds.Item) (mark marks.Mark, event bool) {
+func (d *handing) markOf(item fds.Message) (mark marks.Mark, event bool) {
 	if id := d.receiver.eventID(item); id != "" {
 		return markOf(d.owner, markEvent, []byte(id)), true
 	}

@@ -18,17 +18,17 @@ import (
 const maxItems = 1000
 
 // parse takes a body apart: one object, or an array of them.
-func parse(body []byte) ([]fds.Item, error) {
-	refuse := func() ([]fds.Item, error) {
+func (r *Receiver) parse(body []byte) ([]fds.Message, error) {
+	refuse := func() ([]fds.Message, error) {
 		return nil, malformed(http.StatusBadRequest, "the body is neither a JSON object nor an array of objects, in UTF-8")
 	}
 	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
 	if !bytes.HasPrefix(body, []byte("[")) {
-		item, err := fds.ParseItem(body)
+		item, err := fds.ParseMessage(body, r.cfg.Dialect)
 		if err != nil {
 			return refuse()
 		}
-		return []fds.Item{item}, nil
+		return []fds.Message{item}, nil
 	}
 	var all []json.RawMessage
 	if json.Unmarshal(body, &all) != nil {
@@ -37,9 +37,9 @@ func parse(body []byte) ([]fds.Item, error) {
 	if len(all) > maxItems {
 		return nil, malformed(http.StatusRequestEntityTooLarge, "the body holds over 1,000 items")
 	}
-	items := make([]fds.Item, 0, len(all))
+	items := make([]fds.Message, 0, len(all))
 	for _, raw := range all {
-		item, err := fds.ParseItem(raw)
+		item, err := fds.ParseMessage(raw, r.cfg.Dialect)
 		if err != nil {
 			return refuse()
 		}
@@ -49,9 +49,9 @@ func parse(body []byte) ([]fds.Item, error) {
 }
 
 // firstNamed returns the owner whom the items name first, where the token is for several.
-func (r *Receiver) firstNamed(items []fds.Item, known *claims) (fds.SubscriptionID, error) {
+func (r *Receiver) firstNamed(items []fds.Message, known *claims) (fds.SubscriptionID, error) {
 	for _, item := range items {
-		if id, ok := r.cfg.Dialect.Subscription(item); ok {
+		if id, ok := r.cfg.Dialect.Subscription(item.Item); ok {
 			if !slices.Contains(known.owners, id) {
 				return id, forbidden("an item names an owner whom the token does not")
 			}
@@ -63,7 +63,7 @@ func (r *Receiver) firstNamed(items []fds.Item, known *claims) (fds.Subscription
 
 // ofOne refuses items of which not each is that owner's. One that names nobody is the owner's whom
 // token or path name; where the token is for several and the path names nobody, each has to.
-func (r *Receiver) ofOne(items []fds.Item, id fds.SubscriptionID, each bool) error {
+func (r *Receiver) ofOne(items []fds.Message, id fds.SubscriptionID, each bool) error {
 	member := r.cfg.Dialect.SubscriptionMember
 	if member == "" {
 		return nil
@@ -71,7 +71,7 @@ func (r *Receiver) ofOne(items []fds.Item, id fds.SubscriptionID, each bool) err
 	for _, item := range items {
 		raw, is := item.Member(strings.Split(member, ".")...)
 		is = is && string(raw) != "null"
-		switch named, ok := r.cfg.Dialect.Subscription(item); {
+		switch named, ok := r.cfg.Dialect.Subscription(item.Item); {
 		case is && (!ok || named != id):
 			return forbidden("an item names another owner than token and path, in its member " + member)
 		case !is && each:
@@ -104,16 +104,12 @@ func markOf(owner fds.OwnerKey, what string, of ...[]byte) (m marks.Mark) {
 // eventID returns the ID of an item that is an event, as the dialect names it; "": it has none.
 // Where the dialect calls a device's ID and an event's the same, none is an event's: the statuses of
 // a device are no duplicates.
-func (r *Receiver) eventID(item fds.Item) string {
+func (r *Receiver) eventID(item fds.Message) string {
 	d := r.cfg.Dialect
 	if d.MessageID == d.DeviceID {
 		return ""
 	}
-	event, err := fds.ParseMessage(item.Raw(), d)
-	if err != nil {
-		return ""
-	}
-	return event.ID()
+	return item.ID()
 }
 
 // unescaped decodes the name of a query's parameter, or returns it as it is.

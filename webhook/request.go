@@ -98,7 +98,7 @@ func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request, a *Answer) 
 	if err != nil {
 		return err
 	}
-	items, err := parse(body)
+	items, err := r.parse(body)
 	if err != nil {
 		return err
 	}
@@ -144,16 +144,14 @@ func bearer(req *http.Request) (string, error) {
 	switch {
 	case !strings.EqualFold(scheme, "Bearer"):
 		return "", &refusal{status: http.StatusUnauthorized, why: "the header Authorization has no bearer token (RFC 6750)"}
-	case token == "", len(token) > maxToken, strings.IndexFunc(token, notOfToken) >= 0:
+	case token == "", len(token) > maxToken, strings.TrimLeft(token, tokenLetters) != "":
 		return "", untrusted("it is empty, too long, or holds what no token does (RFC 6750 section 2.1)")
 	}
 	return token, nil
 }
 
-// notOfToken reports whether a letter is none of a token.
-func notOfToken(c rune) bool {
-	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~+/=", c)
-}
+// tokenLetters are all that a token is made of.
+const tokenLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
 
 // candidate returns the owner of a delivery as far as the token and the path say; false: the
 // payload has to.
