@@ -125,7 +125,17 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 	}
 	now := time.Now()
 	here := make(map[marks.Mark]bool) // of this delivery
-	for _, item := range items {
+	inPart := d.id != "" && len(items) > 1 && r.marks.Seen(d.begun())
+	var parts []int // places of items that were handled now, and of which no mark of their own suppresses another
+	for n, item := range items {
+		if ctx.Err() != nil { // the handler has not failed on what it has no time for
+			o.err = later("what came before took all of Settings.HandlerTimeout")
+			return d.failed(done, items, parts)
+		}
+		if inPart && r.marks.Seen(d.part(n, item)) {
+			o.suppressed++
+			continue
+		}
 		known, event := d.markOf(item)
 		seen := here[known] || r.marks.Seen(known)
 		if seen && event {
@@ -137,9 +147,12 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			m.Kind = delivery.KindEvent
 		}
 		if o.err = d.one(ctx, m, known); o.err != nil {
-			return done
+			return d.failed(done, items, parts)
 		}
 		o.handed++
+		if d.id != "" && len(items) > 1 && !event {
+			parts = append(parts, n)
+		}
 		here[known] = true
 		done = append(done, known)
 	}
@@ -147,6 +160,29 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 		done = append(done, whole)
 	}
 	return done
+}
+
+// failed returns the marks of what was done of a delivery that has failed then. Those of the parts of
+// a webhook-id go with them: else one that takes longer than HandlerTimeout would never come to its
+// end, however often its sender comes again.
+func (d *handing) failed(done []marks.Mark, items []fds.Item, parts []int) []marks.Mark {
+	if len(parts) > 0 {
+		done = append(done, d.begun())
+	}
+	for _, n := range parts {
+		done = append(done, d.part(n, items[n]))
+	}
+	return done
+}
+
+// begun says that there are parts of a webhook-id that were handled.
+func (d *handing) begun() marks.Mark {
+	return markOf(d.owner, markPart, []byte(d.sender), []byte(d.id))
+}
+
+// part names an item of a webhook-id, by its place and its bytes.
+func (d *handing) part(n int, item fds.Item) marks.Mark {
+	return markOf(d.owner, markPart, []byte(d.sender), []byte(d.id), binary.BigEndian.AppendUint64(nil, uint64(n)), item.Raw())
 }
 
 // markOf names an item: by its ID where it is an event that has one, else by its bytes.

@@ -319,3 +319,41 @@ func TestAWebhookIDThatIsUsedForSomethingElseIsToldOf(t *testing.T) {
 		}
 	})
 }
+
+func TestAnArrayThatTakesLongerThanTheHandlersTimeEndsWhenItComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, func(c *webhook.Config) {
+			c.MaxAttempts = 1
+			c.DeadLetter = func(_ context.Context, m delivery.Message, _ error) error {
+				t.Errorf("the handler has not failed on %s", m.Payload)
+				return nil
+			}
+		})
+		const slow = 10 * time.Second
+		s.handle(func(ctx context.Context, _ delivery.Message) error {
+			if ctx.Err() != nil {
+				t.Error("it is called when its time is over")
+			}
+			time.Sleep(slow)
+			return nil
+		})
+		const body = `[{"device_id":"a"},{"device_id":"b"},{"device_id":"c"},{"device_id":"a"},{"device_id":"e"}]`
+		var codes []int
+		for len(codes) == 0 || codes[len(codes)-1] != http.StatusOK && len(codes) < 5 {
+			codes = append(codes, s.answer(body, with("webhook-id", "msg_1")).Code)
+			time.Sleep(slow)
+		}
+		var order string
+		for _, m := range s.handed() {
+			order += string(m.Payload)
+		}
+		if want := `{"device_id":"a"}{"device_id":"b"}{"device_id":"c"}{"device_id":"a"}{"device_id":"e"}`; order != want || len(codes) != 3 {
+			t.Error(codes, order)
+		}
+		s.answer(body, with("webhook-id", "msg_2"))
+		time.Sleep(slow)
+		if n := len(s.handed()); n != 7 {
+			t.Errorf("of another webhook-id %d were handed over", n-5)
+		}
+	})
+}

@@ -86,6 +86,7 @@ const (
 	markDelivery = "delivery" // a webhook-id
 	markEvent    = "event"    // an event's ID
 	markBytes    = "bytes"    // of an item
+	markPart     = "part"     // an item of a webhook-id whose delivery failed behind it
 )
 
 // markOf names what was handled of an owner.
