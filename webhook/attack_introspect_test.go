@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -192,4 +194,34 @@ func TestAttackTheIssuersWordsAboutATokenShowNoTokenAndNoControlCharacters(t *te
 			})
 		})
 	}
+}
+
+func TestAttackTokensThatAreMadeUpHoldUpNoQuestionAboutAKnownOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t)
+		expiry := time.Now().Add(time.Hour).Unix()
+		s.introspected(func(ctx context.Context, token fds.Secret) ([]byte, error) {
+			if token.Reveal() != "opaque" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return json.Marshal(s.active(map[string]any{"exp": expiry}))
+		})
+		if w := s.answer(`{}`, bearing("opaque")); w.Code != http.StatusOK {
+			t.Fatal(w.Code, s.why())
+		}
+		time.Sleep(time.Minute) // what the issuer said of it is over
+		var others sync.WaitGroup
+		defer others.Wait()
+		for n := range 40 {
+			others.Go(func() { s.answer(`{}`, bearing(fmt.Sprintf("made-up-%d", n))) })
+		}
+		synctest.Wait()
+		if w := s.answer(`{}`, bearing("another")); w.Code != http.StatusServiceUnavailable {
+			t.Error("the places are not taken:", w.Code)
+		}
+		if w := s.answer(`{}`, bearing("opaque")); w.Code != http.StatusOK {
+			t.Error(w.Code, s.why())
+		}
+	})
 }

@@ -31,10 +31,11 @@ type tokens struct {
 
 	asking singleflight.Group
 	places chan struct{} // of introspections
+	again  chan struct{} // of those about tokens that were good before
 }
 
 func newTokens() *tokens {
-	return &tokens{recent: make(map[tokenHash]*claims), places: make(chan struct{}, introspections)}
+	return &tokens{recent: make(map[tokenHash]*claims), places: make(chan struct{}, introspections), again: make(chan struct{}, introspections)}
 }
 
 // get returns what is known of a token; nil: nothing.
@@ -70,7 +71,9 @@ func (t *tokens) add(hash tokenHash, c *claims) {
 // at each time: whether it has expired meanwhile, and whether its issuer still has the key.
 func (r *Receiver) trusted(ctx context.Context, token string) (*claims, error) {
 	hash := tokenHash(sha256.Sum256([]byte(token)))
+	places := r.tokens.places
 	if c := r.tokens.get(hash); c != nil {
+		places = r.tokens.again // nobody who makes tokens up takes these
 		now := time.Now()
 		if why := c.untimely(now, r.cfg.ClockSkew); why != "" {
 			return nil, untrusted(why)
@@ -80,7 +83,7 @@ func (r *Receiver) trusted(ctx context.Context, token string) (*claims, error) {
 		}
 	}
 	if r.cfg.Introspection {
-		return r.introspect(ctx, token, hash)
+		return r.introspect(ctx, token, hash, places)
 	}
 	c, err := r.verify(ctx, token)
 	if err == nil {
@@ -91,11 +94,11 @@ func (r *Receiver) trusted(ctx context.Context, token string) (*claims, error) {
 
 // introspect asks the issuer about a token (RFC 7662), once for all who come with it at the same
 // time. The question does not end with the one who caused it.
-func (r *Receiver) introspect(ctx context.Context, token string, hash tokenHash) (*claims, error) {
+func (r *Receiver) introspect(ctx context.Context, token string, hash tokenHash, places chan struct{}) (*claims, error) {
 	answered := r.tokens.asking.DoChan(string(hash[:]), func() (any, error) {
 		select {
-		case r.tokens.places <- struct{}{}:
-			defer func() { <-r.tokens.places }()
+		case places <- struct{}{}:
+			defer func() { <-places }()
 		default:
 			return nil, unknown("too many tokens are being asked about")
 		}
