@@ -336,3 +336,20 @@ func TestAttackAnAnswerOfTheServerIsNoRedirect(t *testing.T) {
 		}
 	}
 }
+
+func TestAttackAnArrayOfManyItemsTakesNoMoreMemoryThanItsBytes(t *testing.T) {
+	s := newReceiver(t)
+	defer s.receiver.Close()
+	waitFor(t, "the keys are fetched", func() bool { return !s.receiver.State().KeysAt.IsZero() })
+	token := bearing(s.token(s.claims(nil), nil))
+	for _, item := range []string{"1", "{}"} {
+		body := "[" + strings.Repeat(item+",", 100_000) + item + "]"
+		var status int
+		if n := testing.AllocsPerRun(1, func() { status = s.answer(body, token).Code }); n > 10_000 {
+			t.Errorf("%q: %v allocations", item, n)
+		}
+		if status == http.StatusOK {
+			t.Errorf("%q is taken", item)
+		}
+	}
+}

@@ -165,7 +165,7 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 // failed returns the marks of what was done of a delivery that has failed then. Those of the parts of
 // a webhook-id go with them: else one that takes longer than HandlerTimeout would never come to its
 // end, however often its sender comes again.
-func (d *handing) failed(done []marks.Mark, items []fds.Item, parts []int) []marks.Mark {
+func (d *handing) failed(done []marks.Mark, items []fds.Message, parts []int) []marks.Mark {
 	if len(parts) > 0 {
 		done = append(done, d.begun())
 	}
@@ -181,7 +181,7 @@ func (d *handing) begun() marks.Mark {
 }
 
 // part names an item of a webhook-id, by its place and its bytes.
-func (d *handing) part(n int, item fds.Item) marks.Mark {
+func (d *handing) part(n int, item fds.Message) marks.Mark {
 	return markOf(d.owner, markPart, []byte(d.sender), []byte(d.id), binary.BigEndian.AppendUint64(nil, uint64(n)), item.Raw())
 }
 

@@ -30,15 +30,20 @@ func (r *Receiver) parse(body []byte) ([]fds.Message, error) {
 		}
 		return []fds.Message{item}, nil
 	}
-	var all []json.RawMessage
-	if json.Unmarshal(body, &all) != nil {
+	if !json.Valid(body) {
 		return refuse()
 	}
-	if len(all) > maxItems {
-		return nil, malformed(http.StatusRequestEntityTooLarge, "the body holds over 1,000 items")
-	}
-	items := make([]fds.Message, 0, len(all))
-	for _, raw := range all {
+	var items []fds.Message
+	in := json.NewDecoder(bytes.NewReader(body))
+	_, _ = in.Token() // [
+	for in.More() {   // one after the other: what is refused takes no memory
+		if len(items) == maxItems {
+			return nil, malformed(http.StatusRequestEntityTooLarge, "the body holds over 1,000 items")
+		}
+		var raw json.RawMessage
+		if in.Decode(&raw) != nil {
+			return refuse()
+		}
 		item, err := fds.ParseMessage(raw, r.cfg.Dialect)
 		if err != nil {
 			return refuse()
