@@ -357,3 +357,28 @@ func TestAnArrayThatTakesLongerThanTheHandlersTimeEndsWhenItComesAgain(t *testin
 		}
 	})
 }
+
+func TestAFunctionThatHangsIsAnsweredInTime(t *testing.T) {
+	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for name, change := range map[string]func(*webhook.Config){
+		"Owner": func(c *webhook.Config) {
+			c.Owner = func(ctx context.Context, _ fds.SubscriptionID) (fds.OwnerKey, error) {
+				return fds.OwnerKey{}, hang(ctx)
+			}
+		},
+		"Secrets": func(c *webhook.Config) {
+			c.Secrets = func(ctx context.Context, _ fds.OwnerKey) ([]fds.Secret, error) { return nil, hang(ctx) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := inMemory(t, change)
+				began := time.Now()
+				w := s.answer(`{"n":1}`)
+				if took := time.Since(began); w.Code != http.StatusServiceUnavailable || took != 15*time.Second {
+					t.Error(w.Code, took)
+				}
+			})
+		})
+	}
+}

@@ -174,6 +174,8 @@ func candidate(req *http.Request, known *claims) (id fds.SubscriptionID, ok bool
 
 // owner returns the owner of an ID who is one of this application, signed in.
 func (r *Receiver) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
+	ctx, end := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
+	defer end()
 	key, err := r.cfg.Owner(ctx, id)
 	switch {
 	case errors.Is(err, fds.ErrNoOwner), errors.Is(err, fds.ErrSignInRequired):

@@ -49,7 +49,9 @@ func (r *Receiver) signed(ctx context.Context, h http.Header, owner fds.OwnerKey
 	if r.cfg.Secrets == nil {
 		return nil
 	}
-	secrets, err := r.cfg.Secrets(ctx, owner)
+	within, end := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
+	defer end()
+	secrets, err := r.cfg.Secrets(within, owner)
 	if err != nil {
 		return &refusal{status: http.StatusServiceUnavailable, why: "Settings.Secrets failed", class: fds.ErrUnavailable, cause: err}
 	}
