@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -139,17 +140,17 @@ func TestTheClaimsOfTheStandardsArePassedUpToTheirOwner(t *testing.T) {
 func TestTheSignatureOfStandardWebhooksIsVerified(t *testing.T) {
 	const body = `{"test": 2432232314}`
 	h := http.Header{"Webhook-Timestamp": {"1614265330"}, "Webhook-Signature": {"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}}
-	verify := func(body string) (err error) {
-		r := &Receiver{cfg: Config{Settings: Settings{Secrets: secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}}
-		return r.signed(t.Context(), h, fds.OwnerKey{}, "msg_p5jXN8AQM9LWM0D4loKWxJek", []byte(body))
+	verify := func(ctx context.Context, body string) (err error) {
+		r := &Receiver{cfg: Config{Settings: Settings{HandlerTimeout: time.Minute, Secrets: secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}}
+		return r.signed(ctx, h, fds.OwnerKey{}, "msg_p5jXN8AQM9LWM0D4loKWxJek", []byte(body))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Unix(1614265330, 0)))
-		if err := verify(body); err != nil {
+		if err := verify(t.Context(), body); err != nil {
 			t.Error(err)
 		}
 		var refused *refusal
-		if err := verify(body + " "); !errors.As(err, &refused) || refused.status != http.StatusUnauthorized {
+		if err := verify(t.Context(), body+" "); !errors.As(err, &refused) || refused.status != http.StatusUnauthorized {
 			t.Error(err)
 		}
 	})
