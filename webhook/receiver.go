@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,10 +65,10 @@ func New(cfg Config) (*Receiver, error) {
 		SlowAfter:   cfg.SlowHandler,
 		Logger:      cfg.Logger,
 		Handled: func(m delivery.Message, took time.Duration, err error) {
-			hooks.Tell(cfg.Hooks, func(h HookHandled) { h.OnHandled(m.Owner, took, err) })
+			tell(r, func(h HookHandled) { h.OnHandled(m.Owner, took, err) })
 		},
 		Slow: func(m delivery.Message, took time.Duration) {
-			hooks.Tell(cfg.Hooks, func(h HookSlowHandler) { h.OnSlowHandler(m.Owner, took) })
+			tell(r, func(h HookSlowHandler) { h.OnSlowHandler(m.Owner, took) })
 		},
 	}
 	if r.marks, err = marks.Open(marks.Settings{Folder: cfg.Folder, Most: cfg.MaxMarks, For: marksFor, Logger: cfg.Logger}); err != nil {
@@ -147,8 +148,40 @@ func (r *Receiver) answered(a Answer, remote string) {
 		r.refusedCount.Add(1)
 		r.refused.tell(a, remote)
 	}
-	hooks.Tell(r.cfg.Hooks, func(h HookAnswer) { h.OnAnswer(a) })
+	tell(r, func(h HookAnswer) { h.OnAnswer(a) })
 }
+
+// tell tells the hooks. One that panics harms nothing but itself.
+func tell[H any](r *Receiver, call func(H)) {
+	hooks.Tell(r.cfg.Hooks, func(h H) {
+		defer func() {
+			if p := recover(); p != nil {
+				if count, due := r.refused.due(kindHook); due {
+					r.cfg.Logger.LogAttrs(context.Background(), slog.LevelError, "a hook panicked", slog.String("hook", fmt.Sprintf("%T", h)),
+						slog.String("error", fmt.Sprintf("%.200q", fmt.Sprint(p))), slog.Int("times", count), slog.String("stack", string(debug.Stack())))
+				}
+			}
+		}()
+		call(h)
+	})
+}
+
+// contained returns what a function of the application does. That it panics is an error.
+func contained[T any](what string, call func() (T, error)) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s panicked: %.200q", what, fmt.Sprint(p))
+		}
+	}()
+	return call()
+}
+
+// What refusals count besides the status of answers.
+const (
+	kindReused      = iota // webhook-id that were used again
+	kindHook               // hooks that panicked
+	kindCertificate        // handshakes for which there is no certificate, or no authorities
+)
 
 // refusals tells the log of what happens often: of each kind one in a while, with how many there
 // were.
@@ -156,7 +189,7 @@ type refusals struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	since map[int]*toldSince // by the status; 0: of webhook-id that were used again
+	since map[int]*toldSince // by the status, or what else is counted
 }
 
 type toldSince struct {
@@ -205,7 +238,7 @@ func (f *refusals) tell(a Answer, remote string) {
 // that writes its payload anew at each attempt does no harm, one that uses an ID for several things
 // loses them.
 func (f *refusals) reused(d *handing) {
-	if count, due := f.due(0); due {
+	if count, due := f.due(kindReused); due {
 		f.log.LogAttrs(context.Background(), slog.LevelWarn, "a webhook-id came again with another payload, which was not handed over; ask the provider whether its IDs are of one event each",
 			slog.Any("owner", d.owner), slog.Int("deliveries", count))
 	}

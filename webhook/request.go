@@ -38,7 +38,11 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, deliver func(
 		}
 		a.Status = refused.status
 		// What is left of the body net/http reads, so that the connection serves on: not for long.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restOfBody))
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(restOfBody))
+		if req.ProtoMajor > 1 { // nor for one who does not read; before that the answer fits into the system's memory
+			_ = control.SetWriteDeadline(time.Now().Add(headerTimeout))
+		}
 		refused.write(w, r.viaProxy(req))
 	}
 	a.Took = time.Since(began)
@@ -176,7 +180,7 @@ func candidate(req *http.Request, known *claims) (id fds.SubscriptionID, ok bool
 func (r *Receiver) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error) {
 	ctx, end := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
 	defer end()
-	key, err := r.cfg.Owner(ctx, id)
+	key, err := contained("Config.Owner", func() (fds.OwnerKey, error) { return r.cfg.Owner(ctx, id) })
 	switch {
 	case errors.Is(err, fds.ErrNoOwner), errors.Is(err, fds.ErrSignInRequired):
 		return fds.OwnerKey{}, &refusal{status: http.StatusForbidden, why: "the token's owner is not signed in here", class: fds.ErrOwner, cause: err}

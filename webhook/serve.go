@@ -40,7 +40,7 @@ func (r *Receiver) TLSConfig() *tls.Config {
 				err = errors.New("there is none")
 			}
 			if err != nil {
-				r.cfg.Logger.LogAttrs(hello.Context(), slog.LevelError, "the webhook has no server certificate", slog.Any("error", err))
+				r.noCertificate(hello.Context(), "the webhook has no server certificate", err)
 				return nil, err
 			}
 			return certificate, nil
@@ -57,7 +57,7 @@ func (r *Receiver) TLSConfig() *tls.Config {
 			err = errors.New("there are none")
 		}
 		if err != nil {
-			r.cfg.Logger.LogAttrs(hello.Context(), slog.LevelError, "the authorities of senders cannot be read", slog.Any("error", err))
+			r.noCertificate(hello.Context(), "the authorities of senders cannot be read", err)
 			return nil, err
 		}
 		now := config.Clone()
@@ -65,6 +65,13 @@ func (r *Receiver) TLSConfig() *tls.Config {
 		return now, nil
 	}
 	return config
+}
+
+// noCertificate tells the log once in a while why nobody can connect: anyone can cause a handshake.
+func (r *Receiver) noCertificate(ctx context.Context, what string, err error) {
+	if count, due := r.refused.due(kindCertificate); due {
+		r.cfg.Logger.LogAttrs(ctx, slog.LevelError, what, slog.Any("error", err), slog.Int("connections", count))
+	}
 }
 
 // patternFault says why a path is no pattern of http.ServeMux, or "".
@@ -128,5 +135,6 @@ func (r *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 		<-ended
 		return nil
 	}
+	_ = server.Close() // nobody is served on by a server that has ended
 	return fmt.Errorf("webhook: serve: %w", err)
 }

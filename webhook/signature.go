@@ -49,9 +49,7 @@ func (r *Receiver) signed(ctx context.Context, h http.Header, owner fds.OwnerKey
 	if r.cfg.Secrets == nil {
 		return nil
 	}
-	within, end := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
-	defer end()
-	secrets, err := r.cfg.Secrets(within, owner)
+	secrets, err := r.secrets(ctx, owner)
 	if err != nil {
 		return &refusal{status: http.StatusServiceUnavailable, why: "Settings.Secrets failed", class: fds.ErrUnavailable, cause: err}
 	}
@@ -93,6 +91,13 @@ func (r *Receiver) signed(ctx context.Context, h http.Header, owner fds.OwnerKey
 		return unsigned("none of the owner's secrets has made it")
 	}
 	return nil
+}
+
+// secrets returns those of an owner.
+func (r *Receiver) secrets(ctx context.Context, owner fds.OwnerKey) ([]fds.Secret, error) {
+	ctx, end := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
+	defer end()
+	return contained("Settings.Secrets", func() ([]fds.Secret, error) { return r.cfg.Secrets(ctx, owner) })
 }
 
 // secretKey decodes a secret.
