@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/fds-sdk/fds-go/webhook"
 )
 
@@ -187,6 +189,26 @@ func TestWhoComesDuringTheFirstFetchWaitsForIt(t *testing.T) {
 		began := time.Now()
 		if w := s.answer(`{}`); w.Code != http.StatusOK || time.Since(began) != 3*time.Second {
 			t.Error(w.Code, time.Since(began), s.why())
+		}
+	})
+}
+
+func TestAKeyWithoutIDIsTriedForATokenThatNamesOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t)
+		s.keys = []jose.JSONWebKey{public(s.key, "")}
+		time.Sleep(time.Hour) // until they are fetched anew
+		if w := s.answer(`{"n":1}`); w.Code != http.StatusOK {
+			t.Error(w.Code, s.why())
+		}
+		s.keys = nil
+		for range 20 {
+			s.keys = append(s.keys, public(newKey(t), ""))
+		}
+		s.keys = append(s.keys, public(s.key, "one"))
+		time.Sleep(time.Hour)
+		if w := s.answer(`{"n":2}`); w.Code != http.StatusOK {
+			t.Error("the key of that ID comes last:", w.Code, s.why())
 		}
 	})
 }

@@ -130,6 +130,7 @@ func texts(raw json.RawMessage) (all []string) {
 // Fitting returns the keys that may have signed a token by an algorithm, with the key of that ID
 // or, where the token names none, with any. named is false when the set lacks the ID.
 func (s *Set) Fitting(algorithm, id string) (fit []any, named bool) {
+	exact := 0
 	for _, k := range s.keys {
 		switch {
 		case id != "" && k.id != "" && k.id != id,
@@ -139,7 +140,12 @@ func (s *Set) Fitting(algorithm, id string) (fit []any, named bool) {
 			!suits(k.public, algorithm):
 			continue
 		}
-		fit = append(fit, k.public)
+		if id != "" && k.id == id { // before those that have none
+			fit = slices.Insert(fit, exact, k.public)
+			exact++
+		} else {
+			fit = append(fit, k.public)
+		}
 		named = named || id == "" || k.id == "" || k.id == id
 	}
 	return fit, named
