@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,11 @@ func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhoo
 	if slices.Contains(settings.Senders, c.cfg.Application.ClientID) {
 		faults.Add("Senders", "name the client IDs of those who deliver", "holds this application's own client ID, whose tokens are not a sender's").Other = "Application.ClientID"
 	}
-	if a := settings.Audience; a != "" && (a == c.cfg.Provider.APIURL || a == c.cfg.Provider.Issuer || a == c.cfg.Application.ClientID || slices.Contains(c.cfg.Provider.Resources, a)) {
+	others := append([]string{c.cfg.Provider.APIURL, strings.TrimRight(c.cfg.Provider.APIURL, "/") + "/fds/v2", c.cfg.Provider.Issuer, c.cfg.Application.ClientID}, c.cfg.Provider.Resources...)
+	same := func(other string) bool { // a slash at the end is soon forgotten, or added
+		return other != "" && strings.TrimRight(other, "/") == strings.TrimRight(settings.Audience, "/")
+	}
+	if slices.ContainsFunc(others, same) {
 		faults.Add("Audience", "agree with the provider on one that is this endpoint's alone", "is that of other tokens than a sender's, which this and other applications have")
 	}
 	if err := faults.Err(); err != nil {

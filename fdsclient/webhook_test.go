@@ -430,6 +430,8 @@ func TestWhatWouldLetOrdinaryTokensInIsAFaultOfTheConfiguration(t *testing.T) {
 	for name, change := range map[string]func(*webhook.Settings){
 		"no audience":           func(s *webhook.Settings) { s.Audience = "" },
 		"the API's audience":    func(s *webhook.Settings) { s.Audience = p.APIURL() },
+		"with a slash":          func(s *webhook.Settings) { s.Audience = p.APIURL() + "/" },
+		"the API's root":        func(s *webhook.Settings) { s.Audience = p.APIURL() + "/fds/v2/" },
 		"a resource's audience": func(s *webhook.Settings) { s.Audience = "https://api.provider.example" },
 		"the issuer's":          func(s *webhook.Settings) { s.Audience = p.Issuer() },
 		"an ID token's":         func(s *webhook.Settings) { s.Audience = cfg.Application.ClientID },
