@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,21 +127,20 @@ func TestAttackAKeySetThatIsNoneChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var bad []byte
+				var bad atomic.Pointer[[]byte]
 				var s *site
 				s = inMemory(t, func(c *webhook.Config) {
 					there := c.Keys
 					c.Keys = func(ctx context.Context) ([]byte, error) {
-						if bad != nil {
-							return bad, nil
+						if set := bad.Load(); set != nil {
+							return *set, nil
 						}
 						return there(ctx)
 					}
 				})
 				s.takes(nil)
-				if bad = c.set(good(s)); bad == nil {
-					bad = []byte{}
-				}
+				set := c.set(good(s))
+				bad.Store(&set)
 				time.Sleep(25 * time.Minute) // they were fetched anew
 				state := s.receiver.State()
 				switch {
