@@ -128,7 +128,11 @@ func (p pipes) Accept() (net.Conn, error) {
 	}
 	return nil, net.ErrClosed
 }
-func (p pipes) Close() error { close(p); return nil }
+func (p pipes) Close() error {
+	defer func() { _ = recover() }() // it was closed before
+	close(p)
+	return nil
+}
 func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestWhoDoesNotReadAnAnswerByHTTP2HoldsNothing(t *testing.T) {
@@ -160,4 +164,44 @@ func TestWhoDoesNotReadAnAnswerByHTTP2HoldsNothing(t *testing.T) {
 			t.Error("the connection ended after", took, s.receiver.State().Refused)
 		}
 	})
+}
+
+func TestWhoSendsNoRequestByHTTP2HoldsNoConnection(t *testing.T) {
+	a := newAuthority(t)
+	certificate := a.issue(2, x509.ExtKeyUsageServerAuth)
+	for name, some := range map[string]bool{"no request": false, "one": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := inMemory(t, func(c *webhook.Config) {
+					c.Certificate = func(context.Context) (*tls.Certificate, error) { return certificate, nil }
+				})
+				ctx, stop := context.WithCancel(context.Background())
+				listener := make(pipes)
+				ended := make(chan error)
+				go func() { ended <- s.receiver.Serve(ctx, listener) }()
+				mine, theirs := net.Pipe()
+				listener <- theirs
+				conn := tls.Client(mine, &tls.Config{RootCAs: a.pool, ServerName: "127.0.0.1", NextProtos: []string{"h2"}, Time: func() time.Time { return a.cert.NotBefore.Add(time.Hour) }})
+				frames := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+				if some { // with a token, that it is not closed for that
+					token := "Bearer " + s.token(s.claims(nil), nil)
+					block := "\x83\x84\x87\x01\x01x" + "\x00\x0dauthorization\x7f" + string([]byte{byte(len(token)-127)%128 | 128, byte((len(token) - 127) / 128)}) + token
+					frames += string([]byte{0, byte(len(block) >> 8), byte(len(block))}) + "\x01\x05\x00\x00\x00\x01" + block
+				}
+				if _, err := io.WriteString(conn, frames); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				_ = conn.SetReadDeadline(began.Add(time.Hour))
+				_, _ = io.Copy(io.Discard, conn)
+				if took := time.Since(began); took > 25*time.Second != some {
+					t.Error("the connection ended after", took, s.why())
+				}
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

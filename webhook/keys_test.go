@@ -196,16 +196,21 @@ func TestWhoComesDuringTheFirstFetchWaitsForIt(t *testing.T) {
 func TestAKeyWithoutIDIsTriedForATokenThatNamesOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inMemory(t)
-		s.keys = []jose.JSONWebKey{public(s.key, "")}
+		become := func(keys ...jose.JSONWebKey) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.keys = keys
+		}
+		become(public(s.key, ""))
 		time.Sleep(time.Hour) // until they are fetched anew
 		if w := s.answer(`{"n":1}`); w.Code != http.StatusOK {
 			t.Error(w.Code, s.why())
 		}
-		s.keys = nil
+		var many []jose.JSONWebKey
 		for range 20 {
-			s.keys = append(s.keys, public(newKey(t), ""))
+			many = append(many, public(newKey(t), ""))
 		}
-		s.keys = append(s.keys, public(s.key, "one"))
+		become(append(many, public(s.key, "one"))...)
 		time.Sleep(time.Hour)
 		if w := s.answer(`{"n":2}`); w.Code != http.StatusOK {
 			t.Error("the key of that ID comes last:", w.Code, s.why())

@@ -74,6 +74,9 @@ func (r *Receiver) noCertificate(ctx context.Context, what string, err error) {
 	}
 }
 
+// newcomer is the key of a connection's timer, which ends it unless a request comes by it.
+type newcomer struct{}
+
 // patternFault says why a path is no pattern of http.ServeMux, or "".
 func patternFault(path string) (why string) {
 	defer func() {
@@ -102,7 +105,14 @@ func (r *Receiver) Serve(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle(r.cfg.Path, r)
 	server := &http.Server{
+		// By HTTP/2 a connection without a request is idle, and would have that time.
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, newcomer{}, time.AfterFunc(2*headerTimeout, func() { _ = conn.Close() }))
+		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if timer, ok := req.Context().Value(newcomer{}).(*time.Timer); ok {
+				timer.Stop()
+			}
 			if h, _ := mux.Handler(req); h == http.Handler(r) {
 				mux.ServeHTTP(w, req)
 				return
