@@ -125,6 +125,7 @@ func TestAttackWhatIsNoProxyOfOursNamesNoCertificate(t *testing.T) {
 		{name: "the proxy was asked by HTTP, and says so twice", status: 403, why: plain, change: adding(plus("X-Forwarded-Proto", "http"))},
 		{name: "the proxy was asked by HTTP, and says so as RFC 7239 does", status: 403, why: plain, change: adding(with("Forwarded", `for=192.0.2.1;Proto="http"`))},
 		{name: "the second of two proxies was asked by HTTP", status: 403, why: plain, change: adding(with("Forwarded", `for=192.0.2.1;proto=https, for=10.1.1.1; proto=http`))},
+		{name: "the proxy says nothing", status: 403, why: plain, change: adding(without("X-Forwarded-Proto"))},
 		{name: "the proxy was asked by HTTP, and comes by TLS itself", status: 403, why: plain, change: adding(overTLS, with("X-Forwarded-Proto", "http"))},
 		{name: "an old TLS to the proxy's own", status: 403, why: "TLS 1.1", change: adding(func(r *http.Request) { r.TLS = &tls.ConnectionState{Version: tls.VersionTLS11} })},
 	})

@@ -28,33 +28,36 @@ func (r *Receiver) encrypted(req *http.Request, viaProxy bool) error {
 	switch state := req.TLS; {
 	case state == nil && !viaProxy:
 		return malformed(http.StatusForbidden, "the request came without TLS (W1); serve with TLSConfig, or name the reverse proxy in Settings.Proxies")
-	case viaProxy && forwardedPlain(req.Header):
-		return malformed(http.StatusForbidden, "the request came to the proxy without TLS (W1)")
+	case viaProxy && !forwardedEncrypted(req.Header, state != nil):
+		return malformed(http.StatusForbidden, "the request came to the proxy without TLS (W1), or the proxy does not say; have it set X-Forwarded-Proto")
 	case state != nil && (state.Version < tls.VersionTLS12 || r.cfg.ExactlyTLS12 && state.Version != tls.VersionTLS12):
 		return malformed(http.StatusForbidden, "the request came by "+tls.VersionName(state.Version)+" (W2); serve with TLSConfig")
 	}
 	return nil
 }
 
-// forwardedPlain reports whether a proxy says that it was asked by anything but HTTPS, in
-// X-Forwarded-Proto or in Forwarded (RFC 7239 section 5.4).
-func forwardedPlain(h http.Header) bool {
-	plain := func(scheme string) bool { return !strings.EqualFold(strings.Trim(scheme, ` "`), "https") }
+// forwardedEncrypted reports whether a proxy says that it was asked by HTTPS, in X-Forwarded-Proto or
+// in Forwarded (RFC 7239 section 5.4), and nowhere anything else; silent is what it means to say
+// nothing.
+func forwardedEncrypted(h http.Header, silent bool) bool {
+	said, plain := silent, false
+	see := func(scheme string) {
+		said = true
+		plain = plain || !strings.EqualFold(strings.Trim(scheme, ` "`), "https")
+	}
 	for _, value := range h.Values("X-Forwarded-Proto") {
 		for scheme := range strings.SplitSeq(value, ",") {
-			if plain(scheme) {
-				return true
-			}
+			see(scheme)
 		}
 	}
 	for _, value := range h.Values("Forwarded") {
 		for pair := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ',' || c == ';' }) {
-			if name, scheme, _ := strings.Cut(pair, "="); strings.EqualFold(strings.TrimSpace(name), "proto") && plain(scheme) {
-				return true
+			if name, scheme, _ := strings.Cut(pair, "="); strings.EqualFold(strings.TrimSpace(name), "proto") {
+				see(scheme)
 			}
 		}
 	}
-	return false
+	return said && !plain
 }
 
 // possessed refuses a token that is bound to a certificate which the sender does not have

@@ -148,7 +148,7 @@ func FuzzHeadersOfASender(f *testing.F) {
 		if der, ok := clientCert(h); ok && strings.Trim(certificate, " ") != ":"+base64.StdEncoding.EncodeToString(der)+":" && !strings.ContainsAny(certificate, "\r\n") && len(der)%3 == 0 {
 			t.Errorf("%q is read as %x", certificate, der)
 		}
-		if only := strings.Trim(forwarded, ` "`); !forwardedPlain(h) && !strings.Contains(strings.ToLower(only), "https") {
+		if only := strings.Trim(forwarded, ` "`); forwardedEncrypted(h, false) && !strings.Contains(strings.ToLower(only), "https") {
 			t.Errorf("%q is no HTTPS", forwarded)
 		}
 	})

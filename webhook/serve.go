@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,7 +30,6 @@ const (
 // ClientRoots. No session is resumed.
 func (r *Receiver) TLSConfig() *tls.Config {
 	config := tlspolicy.ServerConfig(r.cfg.ExactlyTLS12)
-	config.NextProtos = []string{"h2", "http/1.1"}
 	if r.cfg.CertificateBound {
 		config.ClientAuth = tls.RequestClientCert
 	}
@@ -46,25 +46,36 @@ func (r *Receiver) TLSConfig() *tls.Config {
 			return certificate, nil
 		}
 	}
-	roots := r.cfg.ClientRoots
-	if roots == nil {
-		return config
-	}
-	config.ClientAuth = tls.VerifyClientCertIfGiven
-	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		pool, err := roots(hello.Context())
-		if err == nil && pool == nil {
-			err = errors.New("there are none")
-		}
-		if err != nil {
-			r.noCertificate(hello.Context(), "the authorities of senders cannot be read", err)
-			return nil, err
-		}
-		now := config.Clone()
-		now.ClientCAs, now.GetConfigForClient = pool, nil
-		return now, nil
+	if roots := r.cfg.ClientRoots; roots != nil {
+		config.ClientAuth = tls.RequestClientCert
+		// Not ClientCAs: they are those of the moment, and a certificate that none of them has issued is
+		// to be refused and not held back by its owner.
+		config.VerifyConnection = func(state tls.ConnectionState) error { return r.verifySender(roots, state.PeerCertificates) }
 	}
 	return config
+}
+
+// verifySender refuses a client certificate that none of the authorities has issued for a client.
+func (r *Receiver) verifySender(roots func(context.Context) (*x509.CertPool, error), chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return nil
+	}
+	ctx, end := context.WithTimeout(r.ctx, headerTimeout)
+	defer end()
+	pool, err := contained("Settings.ClientRoots", func() (*x509.CertPool, error) { return roots(ctx) })
+	if err == nil && pool == nil {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		r.noCertificate(ctx, "the authorities of senders cannot be read", err)
+		return err
+	}
+	intermediates := x509.NewCertPool()
+	for _, one := range chain[1:] {
+		intermediates.AddCert(one)
+	}
+	_, err = chain[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err
 }
 
 // noCertificate tells the log once in a while why nobody can connect: anyone can cause a handshake.

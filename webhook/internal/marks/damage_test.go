@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,5 +235,32 @@ func TestTheFirstFormatIsRead(t *testing.T) {
 		if !bytes.HasPrefix(read(t, folder, name), earlier) {
 			t.Errorf("%s was changed", name)
 		}
+	}
+}
+
+func TestAFileThatIsRemovedWhileItIsInUseIsToldOf(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows removes no file that is open")
+	}
+	folder := t.TempDir()
+	log := &logged{}
+	l := open(t, Settings{Folder: folder, Logger: log.logger()})
+	add(t, l, marksOf(0, 10)...)
+	for _, name := range segments(t, folder) {
+		if err := os.Remove(filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 3 {
+		if err := l.Add(t.Context(), time.Now(), mark(10+n)); !errors.Is(err, errRemoved) {
+			t.Error(err)
+		}
+	}
+	if stats := l.Stats(); stats.Err == nil || log.count("kept in memory only") != 1 {
+		t.Error(stats, log)
+	}
+	seen(t, l, 0, 13)
+	if err := l.Close(); !errors.Is(err, errRemoved) {
+		t.Error(err)
 	}
 }

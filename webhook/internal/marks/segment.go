@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,6 +41,30 @@ type segment struct {
 	written int      // records on disk
 	named   bool     // its name is on disk
 	file    *os.File // nil: not open
+	lost    bool     // its file was removed while it was open
+}
+
+// errRemoved: what is written now nobody would find.
+var errRemoved = errors.New("the file was removed, or another one put in its place, while it was in use; keep cleaners of temporary files away from the folder, and restart")
+
+// inPlace returns an error when the file that was opened is not what the path leads to any more.
+func (s *segment) inPlace(path string) error {
+	if s.lost {
+		return errRemoved
+	}
+	at, err := os.Lstat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	open, openErr := s.file.Stat()
+	if openErr != nil {
+		return openErr
+	}
+	if err != nil || !os.SameFile(at, open) {
+		s.lost = true
+		return errRemoved
+	}
+	return nil
 }
 
 // write appends records and returns those that are not on disk. After an error the file is opened
@@ -51,10 +76,13 @@ func (s *segment) write(path string, records []byte) (rest []byte, err error) {
 			_ = s.close() // the error to tell is the one before
 		}
 	}()
-	if s.file == nil {
+	if s.file == nil && !s.lost {
 		if err := s.reopen(path); err != nil {
 			return records, err
 		}
+	}
+	if err := s.inPlace(path); err != nil {
+		return records, err
 	}
 	const most = (1 << 20) / recordSize * recordSize // what a full disk has written in vain
 	for len(records) > 0 {
