@@ -27,11 +27,13 @@ type Receiver struct {
 	cfg     Config
 	calling *handoff.Settings
 	keys    *keys // nil: the issuer is asked about tokens
-	tokens  *tokens
-	lanes   lanes
-	failing failures
-	marks   *marks.Log
-	refused refusals
+	// lastHeader is that of the token whose signature was verified last: most have the same.
+	lastHeader atomic.Pointer[header]
+	tokens     *tokens
+	lanes      lanes
+	failing    failures
+	marks      *marks.Log
+	refused    refusals
 
 	ctx    context.Context // of what no request owns
 	cancel context.CancelFunc

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -89,28 +88,27 @@ func (r *Receiver) verify(ctx context.Context, token string) (*claims, error) {
 	if len(parts) != 3 {
 		return nil, untrusted("it is no signed JWT (RFC 7515 section 7.1)")
 	}
-	var head []byte
+	var parsed [3][]byte
 	for n, part := range parts { // strictly: else one token has many spellings
 		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
 		if err != nil {
 			return nil, untrusted("it is not in base64url (RFC 7515 section 2)")
 		}
-		if n == 0 {
-			head = decoded
+		parsed[n] = decoded
+	}
+	head, payload, signature := parsed[0], parsed[1], parsed[2]
+	h := r.lastHeader.Load()
+	if h == nil || h.text != parts[0] {
+		var err error
+		if h, err = r.header(parts[0], head); err != nil {
+			return nil, err
 		}
 	}
-	header, err := object(head)
-	if err != nil {
-		return nil, untrusted("its header: " + err.Error())
-	}
-	algorithm, keyID, why := r.headerFault(header)
-	if why != "" {
-		return nil, untrusted(why)
-	}
-	payload, keys, err := r.verifySignature(ctx, token, algorithm, keyID)
+	keys, err := r.verifySignature(ctx, h, payload, signature)
 	if err != nil {
 		return nil, err
 	}
+	r.lastHeader.Store(h)
 	read, err := object(payload)
 	if err != nil {
 		return nil, untrusted("its claims: " + err.Error())
@@ -130,60 +128,87 @@ func (r *Receiver) verify(ctx context.Context, token string) (*claims, error) {
 	return c, nil
 }
 
+// header is that of a token, read.
+type header struct {
+	text             string // in base64url
+	algorithm, keyID string
+	signed           *jose.JSONWebSignature // with that header, and nobody's signature
+}
+
+// header reads the header of a token, from its text and what that is in bytes.
+func (r *Receiver) header(text string, head []byte) (*header, error) {
+	read, err := object(head)
+	if err != nil {
+		return nil, untrusted("its header: " + err.Error())
+	}
+	algorithm, keyID, why := r.headerFault(read)
+	if why != "" {
+		return nil, untrusted(why)
+	}
+	return newHeader(text, algorithm, keyID)
+}
+
+// newHeader keeps nothing of the token but its header's text.
+func newHeader(text, algorithm, keyID string) (*header, error) {
+	text = strings.Clone(text)
+	signed, err := jose.ParseDetached(text+"..", []byte{}, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+	if err != nil {
+		return nil, untrusted("it is no signed JWT (RFC 7515 section 7.1)")
+	}
+	return &header{text: text, algorithm: algorithm, keyID: keyID, signed: signed}, nil
+}
+
 // headerFault reads a token's header, and says what is wrong with it.
-func (r *Receiver) headerFault(header members) (algorithm, keyID, why string) {
+func (r *Receiver) headerFault(head members) (algorithm, keyID, why string) {
 	for _, name := range []string{"jwk", "jku", "x5u"} {
-		if header[name] != nil {
+		if head[name] != nil {
 			return "", "", "it brings its own key (" + name + "), which anyone could"
 		}
 	}
-	if header["crit"] != nil {
+	if head["crit"] != nil {
 		return "", "", "it demands an extension (crit), and none is understood"
 	}
-	if header["b64"] != nil {
+	if head["b64"] != nil {
 		return "", "", "its claims are not in base64url (b64), which no JWT may say (RFC 7797 section 7)"
 	}
-	typ, ok := header.text("typ")
+	typ, ok := head.text("typ")
 	// RFC 7515 section 4.1.9: a media type, of which application/ may be left out.
 	if bare := strings.TrimPrefix(strings.ToLower(typ), "application/"); !ok || bare != strings.ToLower(strings.TrimPrefix(r.cfg.TokenType, "application/")) {
 		return "", "", "it is a token of another kind (typ); an issuer that does not write " + r.cfg.TokenType + " needs Settings.TokenType"
 	}
-	algorithm, _ = header.text("alg")
+	algorithm, _ = head.text("alg")
 	if !slices.Contains(r.cfg.Algorithms, algorithm) {
 		return "", "", "it is signed by none of the algorithms that are taken (alg)"
 	}
-	keyID, ok = header.text("kid")
-	if !ok && header["kid"] != nil {
+	keyID, ok = head.text("kid")
+	if !ok && head["kid"] != nil {
 		return "", "", "its key's ID (kid) is no text"
 	}
 	return algorithm, keyID, ""
 }
 
-// verifySignature returns the payload of a token that one of the issuer's keys has signed, and the
-// set in which that is.
-func (r *Receiver) verifySignature(ctx context.Context, token, algorithm, keyID string) ([]byte, *keyset.Set, error) {
-	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
-	if err != nil {
-		return nil, nil, untrusted("it is no signed JWT (RFC 7515 section 7.1)")
-	}
+// verifySignature returns the set in which the key is that has signed a token of that header.
+func (r *Receiver) verifySignature(ctx context.Context, h *header, payload, signature []byte) (*keyset.Set, error) {
 	set := r.keys.first(ctx)
 	if set == nil {
-		return nil, nil, unknown("the issuer's keys could not be fetched yet")
+		return nil, unknown("the issuer's keys could not be fetched yet")
 	}
-	if keyID != "" && !set.Names(keyID) {
-		if asked := r.keys.ask(ctx, keyID); asked != nil {
+	if h.keyID != "" && !set.Names(h.keyID) {
+		if asked := r.keys.ask(ctx, h.keyID); asked != nil {
 			set = asked
 		} else if set = r.keys.now(); !set.Names("") { // a key that has no ID may be of any
-			return nil, nil, untrusted("none of the issuer's keys has the ID that it names (kid)")
+			return nil, untrusted("none of the issuer's keys has the ID that it names (kid)")
 		}
 	}
-	fit, _ := set.Fitting(algorithm, keyID)
+	signed := jose.JSONWebSignature{Signatures: slices.Clone(h.signed.Signatures)}
+	signed.Signatures[0].Signature = signature
+	fit, _ := set.Fitting(h.algorithm, h.keyID)
 	for _, key := range fit[:min(len(fit), maxTries)] {
-		if payload, err := signed.Verify(key); err == nil && bytes.Equal(payload, signed.UnsafePayloadWithoutVerification()) {
-			return payload, set, nil
+		if signed.DetachedVerify(payload, key) == nil {
+			return set, nil
 		}
 	}
-	return nil, nil, untrusted("none of the issuer's keys has signed it")
+	return nil, untrusted("none of the issuer's keys has signed it")
 }
 
 // judge reads the claims of a token, as they stand in it or its issuer tells them. Who issued it is

@@ -40,13 +40,29 @@ func TestTheSignaturesOfTheStandardsAreVerified(t *testing.T) {
 			}
 			r := &Receiver{keys: new(keys)}
 			r.keys.set.Store(set)
-			payload, _, err := r.verifySignature(t.Context(), v.token, v.algorithm, "")
-			if err != nil || string(payload) != v.payload {
-				t.Errorf("%q, %v", payload, err)
+			parts := strings.Split(v.token, ".")
+			h, err := newHeader(parts[0], v.algorithm, "")
+			if err != nil {
+				t.Fatal(err)
 			}
-			header, rest, _ := strings.Cut(v.token, ".")
-			if payload, _, err := r.verifySignature(t.Context(), header+".e"+rest[1:2]+"A"+rest[3:], v.algorithm, ""); err == nil {
-				t.Errorf("a changed one: %q", payload)
+			signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err != nil || string(payload) != v.payload {
+				t.Fatalf("%q, %v", payload, err)
+			}
+			if _, err := r.verifySignature(t.Context(), h, []byte(v.payload), signature); err != nil {
+				t.Error(err)
+			}
+			for _, changed := range []string{v.payload + " ", v.payload[1:], ""} {
+				if _, err := r.verifySignature(t.Context(), h, []byte(changed), signature); err == nil {
+					t.Errorf("a changed one: %q", changed)
+				}
+			}
+			signature[0] ^= 1
+			if _, err := r.verifySignature(t.Context(), h, []byte(v.payload), signature); err == nil {
+				t.Error("a changed signature")
 			}
 		})
 	}

@@ -2,11 +2,17 @@ package webhook_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/webhook"
@@ -76,4 +82,44 @@ func TestARefusalClosesItsConnectionUnlessAProxyHasIt(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTokensOfSeveralHeadersAreReadInAnyOrder: what is remembered of a header counts for tokens of
+// that header alone, and proves nothing about who signed them.
+func TestTokensOfSeveralHeadersAreReadInAnyOrder(t *testing.T) {
+	first, second, stranger := newKey(t), newKey(t), newKey(t)
+	s := newSite(t, func(c *webhook.Config) {
+		c.MaxInHandOfOwner = 1000
+		c.Keys = func(context.Context) ([]byte, error) {
+			return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public(first, "one"), public(second, "two")}})
+		}
+	})
+	var wait sync.WaitGroup
+	for n := range 8 {
+		for _, token := range []struct {
+			key    *ecdsa.PrivateKey
+			header map[string]any
+			want   int
+		}{
+			{first, nil, http.StatusOK},
+			{second, map[string]any{"kid": "two"}, http.StatusOK},
+			{first, map[string]any{"typ": "application/at+jwt"}, http.StatusOK},
+			{second, nil, http.StatusUnauthorized},
+			{stranger, nil, http.StatusUnauthorized},
+			{first, map[string]any{"typ": "JWT"}, http.StatusUnauthorized},
+		} {
+			text := signed(t, token.key, jose.ES256, s.claims(map[string]any{"jti": n}), token.header)
+			send := func() {
+				if got := s.deliver(`{"event":"`+strconv.Itoa(n)+`"}`, bearing(text)); got != token.want {
+					t.Errorf("%v: %d, want %d", token.header, got, token.want)
+				}
+			}
+			if n < 2 { // one after the other
+				send()
+			} else {
+				wait.Go(send)
+			}
+		}
+	}
+	wait.Wait()
 }

@@ -41,7 +41,7 @@ func main() {
 	flag.DurationVar(&o.paced, "paced", 2*time.Second, "for how long latency is measured")
 	flag.StringVar(&o.folder, "folder", "", "where the folders of marks are made, on the disk that is to be measured; default: that of temporary files")
 	flag.StringVar(&o.only, "only", "", "the tables and endpoints whose names contain this")
-	flag.StringVar(&o.profiles, "profiles", "", "begin of the names of files for processor profiles, one for each endpoint; default: none")
+	flag.StringVar(&o.profiles, "profiles", "", "begin of the names of files for processor profiles, of the last round of each; default: none")
 	flag.Parse()
 	if flag.NArg() > 0 || o.few < 1 || o.owners < o.few || o.deliveries < o.few || o.connections < 1 || o.rounds < 1 || o.rate < 1 || o.paced <= 0 {
 		fmt.Fprintln(os.Stderr, "webhook: there are no arguments, numbers are at least 1, and owners and deliveries at least the few owners")
@@ -131,7 +131,7 @@ func run(ctx context.Context, o options, i *issuer, l load, tokens []string, nam
 		}
 		defer os.RemoveAll(folder)
 	}
-	e, err := startEndpoint(name, order{Issuer: i.server.URL, IssuerDER: i.server.Certificate().Raw, Owners: i.owners[:l.owners], Folder: folder, Profile: profile(o, name)})
+	e, err := startEndpoint(name, order{Issuer: i.server.URL, IssuerDER: i.server.Certificate().Raw, Owners: i.owners[:l.owners], Folder: folder, Profile: profile(o, l, name)})
 	if err != nil {
 		return nil, err
 	}
@@ -193,9 +193,9 @@ func run(ctx context.Context, o options, i *issuer, l load, tokens []string, nam
 	return f, nil
 }
 
-func profile(o options, name string) string {
+func profile(o options, l load, name string) string {
 	if o.profiles == "" {
 		return ""
 	}
-	return o.profiles + strings.NewReplacer(" ", "", ",", "-", "/", "", "+", "-").Replace(name)
+	return o.profiles + strings.NewReplacer(" ", "", ",", "-", "/", "", "+", "-").Replace(l.name+" "+name)
 }
