@@ -90,8 +90,9 @@ var errClosed = fmt.Errorf("webhook: marks: %w", os.ErrClosed)
 func (l *Log) Seen(m Mark) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	at := m.inSieve()
 	for _, s := range slices.Backward(l.segments) {
-		if _, ok := s.set[m]; ok {
+		if s.has(m, at) {
 			return true
 		}
 	}
@@ -153,11 +154,12 @@ func (l *Log) insert(m Mark, at, now time.Time) {
 		s = l.segments[len(l.segments)-1]
 	}
 	if s == nil || s.sealed || s.count >= l.each || now.Sub(s.first) >= l.keep/shares {
-		s = &segment{number: l.next, set: map[Mark]struct{}{}, first: now, last: at}
+		s = newSegment(l.next, l.each)
+		s.first, s.last = now, at
 		l.next++
 		l.segments = append(l.segments, s)
 	}
-	s.set[m] = struct{}{}
+	s.put(m)
 	s.count++
 	l.count++
 	if at.After(s.last) {
@@ -182,7 +184,7 @@ func (l *Log) drop(now time.Time) {
 		}
 		l.count -= s.count
 		l.segments = slices.Delete(l.segments, 0, 1)
-		s.set, s.todo = nil, nil
+		s.set, s.sieve, s.todo = nil, nil, nil
 		if l.folder != "" {
 			l.gone = append(l.gone, s)
 		}

@@ -268,3 +268,17 @@ func TestAllWhoComeDuringAWriteShareTheNext(t *testing.T) {
 		closed(t, l)
 	})
 }
+
+func TestASegmentHasItsMarksWhateverItsSieveSays(t *testing.T) {
+	for _, room := range []int{0, 1, 100, 1 << 16} {
+		s := newSegment(1, room)
+		for n := range 2000 {
+			s.put(mark(n))
+		}
+		for n := range 4000 {
+			if got := s.has(mark(n), mark(n).inSieve()); got != (n < 2000) {
+				t.Errorf("room for %d: mark %d is there: %v", room, n, got)
+			}
+		}
+	}
+}

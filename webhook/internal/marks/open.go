@@ -200,7 +200,13 @@ func (l *Log) readOne(number uint64, now time.Time) (*segment, scanned, error) {
 	if err != nil {
 		return nil, scanned{}, err
 	}
-	s := &segment{number: number, named: true, set: make(map[Mark]struct{}, min(info.Size()/recordSize, mostOfASegment))}
+	records := int(min(info.Size()/recordSize, mostOfASegment))
+	room := records
+	if number == l.next-1 { // it is gone on with
+		room = max(room, l.each)
+	}
+	s := newSegment(number, room)
+	s.named, s.set = true, make(map[Mark]struct{}, records)
 	found, err := scan(file, func(m Mark, unix int64) {
 		at := now
 		if unix < now.Add(believed).Unix() {
@@ -212,7 +218,7 @@ func (l *Log) readOne(number uint64, now time.Time) (*segment, scanned, error) {
 		if at.After(s.last) {
 			s.last = at
 		}
-		s.set[m] = struct{}{}
+		s.put(m)
 	})
 	if err != nil {
 		return nil, found, err

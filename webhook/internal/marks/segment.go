@@ -32,7 +32,8 @@ var table = crc32.MakeTable(crc32.Castagnoli)
 type segment struct {
 	number      uint64
 	set         map[Mark]struct{}
-	count       int // records, also those that are not written
+	sieve       []uint64 // a power of two of words
+	count       int      // records, also those that are not written
 	first, last time.Time
 	sealed      bool   // gets no further mark
 	todo        []byte // records that are not on disk
@@ -65,6 +66,41 @@ func (s *segment) inPlace(path string) error {
 		return errRemoved
 	}
 	return nil
+}
+
+// newSegment makes one for so many marks; with more it is slower.
+func newSegment(number uint64, room int) *segment {
+	words := 1
+	for words < room/8 {
+		words *= 2
+	}
+	return &segment{number: number, set: map[Mark]struct{}{}, sieve: make([]uint64, words)}
+}
+
+// put notes a mark.
+func (s *segment) put(m Mark) {
+	at := m.inSieve()
+	s.sieve[at.word&uint64(len(s.sieve)-1)] |= at.bits
+	s.set[m] = struct{}{}
+}
+
+// has reports whether a mark is there, whose place is told. The map is asked for few that are not:
+// that takes long, and most marks that are looked for are in none of all segments.
+func (s *segment) has(m Mark, at place) bool {
+	if s.sieve[at.word&uint64(len(s.sieve)-1)]&at.bits != at.bits {
+		return false
+	}
+	_, ok := s.set[m]
+	return ok
+}
+
+// place is where a mark is in a sieve: in a segment that has it all of its bits are set there.
+type place struct{ word, bits uint64 }
+
+// inSieve returns a mark's place, which is four bits of a word. A mark is as good as random.
+func (m Mark) inSieve() place {
+	four := binary.BigEndian.Uint32(m[8:])
+	return place{binary.BigEndian.Uint64(m[:]), 1<<(four&63) | 1<<(four>>6&63) | 1<<(four>>12&63) | 1<<(four>>18&63)}
 }
 
 // write appends records and returns those that are not on disk. After an error the file is opened
