@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	cached         = 1 << 13          // tokens, and as many that were known before them
+	cached         = 1 << 14          // tokens, and as many that were known before them
 	introspected   = time.Minute      // how long an answer of the issuer counts at most
 	introspections = 16               // at once
 	introspectTime = 10 * time.Second // for one
