@@ -128,8 +128,7 @@ func TestAttackAKeySetThatIsNoneChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var bad atomic.Pointer[[]byte]
-				var s *site
-				s = inMemory(t, func(c *webhook.Config) {
+				s := inMemory(t, func(c *webhook.Config) {
 					there := c.Keys
 					c.Keys = func(ctx context.Context) ([]byte, error) {
 						if set := bad.Load(); set != nil {

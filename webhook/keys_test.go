@@ -96,8 +96,7 @@ func TestWithoutKeysTheSenderIsAskedToComeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := atomic.Bool{}
 		away.Store(true)
-		var s *site
-		s = inMemory(t, func(c *webhook.Config) {
+		s := inMemory(t, func(c *webhook.Config) {
 			there := c.Keys
 			c.Keys = func(ctx context.Context) ([]byte, error) {
 				if away.Load() {
@@ -120,8 +119,7 @@ func TestWithoutKeysTheSenderIsAskedToComeAgain(t *testing.T) {
 func TestACallersEndEndsNoFetchThatOthersWaitFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
-		var s *site
-		s = inMemory(t, func(c *webhook.Config) {
+		s := inMemory(t, func(c *webhook.Config) {
 			there := c.Keys
 			c.Keys = func(ctx context.Context) ([]byte, error) {
 				if slow.Load() {
