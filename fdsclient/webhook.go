@@ -32,6 +32,9 @@ import (
 func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhook.Receiver, error) {
 	settings.Issuer = cmp.Or(settings.Issuer, c.cfg.Provider.Issuer)
 	var faults fds.ConfigError
+	if settings.Issuer != c.cfg.Provider.Issuer {
+		faults.Add("Issuer", "leave it out; for tokens of another server make the endpoint with webhook.New, and its Keys", "is not the provider's, whose keys verify the tokens").Other = "Provider.Issuer"
+	}
 	if slices.Contains(settings.Senders, c.cfg.Application.ClientID) {
 		faults.Add("Senders", "name the client IDs of those who deliver", "holds this application's own client ID, whose tokens are not a sender's").Other = "Application.ClientID"
 	}
@@ -89,6 +92,8 @@ type roster struct {
 	mu    sync.Mutex
 	begun time.Time                      // when the last look began that nobody waited for
 	at    time.Time                      // of the last look that worked; zero: none yet
+	err   error                          // why the last look failed; nil: it worked
+	again time.Time                      // when to look again after that
 	gone  map[fds.OwnerKey]*grants.Grant // who was not in the store, and the grant that this process knows of
 }
 
@@ -110,12 +115,24 @@ func (r *roster) owner(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey
 	}
 	key, err := r.known(id)
 	if errors.Is(err, fds.ErrNoOwner) && time.Since(at) >= unknownLook {
-		if _, err := r.looking.Do(ctx, listTimeout, r.read); err != nil {
+		if err := r.lookNow(ctx); err != nil {
 			return key, err
 		}
 		return r.known(id)
 	}
 	return key, err
+}
+
+// lookNow waits for a look at the store. After one that failed there is none for a while.
+func (r *roster) lookNow(ctx context.Context) error {
+	r.mu.Lock()
+	err, waits := r.err, time.Now().Before(r.again)
+	r.mu.Unlock()
+	if err != nil && waits {
+		return err
+	}
+	_, err = r.looking.Do(ctx, listTimeout, r.read)
+	return err
 }
 
 // known returns the owner of an ID who is signed in as far as is known.
@@ -154,25 +171,37 @@ func (r *roster) look(ctx context.Context, every time.Duration) (time.Time, erro
 	r.mu.Unlock()
 	switch {
 	case at.IsZero():
-		_, err := r.looking.Do(ctx, listTimeout, r.read)
-		return now, err
+		return now, r.lookNow(ctx)
 	case due:
 		go func() { _, _ = r.looking.Do(context.WithoutCancel(ctx), listTimeout, r.read) }()
 	}
 	return at, nil
 }
 
-// read looks at the store. Who is missing from one listing may have signed in during it: only who is
-// missing from a second one too is gone.
+// read looks at the store and notes what it finds.
 func (r *roster) read() (struct{}, error) {
+	gone, err := r.list()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.err = err; err != nil {
+		r.again = now.Add(unknownLook)
+		return struct{}{}, err
+	}
+	r.at, r.begun, r.gone = now, now, gone
+	return struct{}{}, nil
+}
+
+// list returns who is not in the store any more. Who is missing from one listing may have signed in
+// during it: only who is missing from a second one too is gone.
+func (r *roster) list() (gone map[fds.OwnerKey]*grants.Grant, err error) {
 	c := r.client
 	ctx := tokenstore.Unattended(context.Background())
-	var gone map[fds.OwnerKey]*grants.Grant
 	for look := 1; ; look++ {
 		owners, unread, err := c.listOwners(ctx)
 		if err != nil {
 			c.storeUnavailable(err)
-			return struct{}{}, err
+			return nil, err
 		}
 		missing := c.known.without(owners)
 		if unread != nil { // who is missing may be there
@@ -191,12 +220,7 @@ func (r *roster) read() (struct{}, error) {
 			}
 		}
 		if len(gone) == 0 || look == 2 {
-			break
+			return gone, nil
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.at, r.gone = time.Now(), gone
-	r.begun = r.at
-	return struct{}{}, nil
 }

@@ -93,15 +93,6 @@ func TestAWebhookTakesWhatACertifiedProviderIssuesForItAndNothingElse(t *testing
 		}
 		at := httptest.NewUnstartedServer(r)
 		at.TLS = r.TLSConfig()
-		// httptest's own certificate stands in the configuration that a connection gets.
-		of := at.TLS.GetConfigForClient
-		at.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			config, err := of(hello)
-			if err == nil {
-				config.Certificates = at.TLS.Certificates
-			}
-			return config, err
-		}
 		at.StartTLS()
 		t.Cleanup(func() {
 			at.Close()

@@ -51,8 +51,8 @@ type Config struct {
 // issues, to whichever application and for whatever, would be good enough to forge a delivery.
 type Settings struct {
 	// Issuer is the issuer identifier of the authorization server whose tokens are taken (RFC 8414
-	// section 2), compared byte by byte. For fdsclient.Client.Webhook the default is
-	// Provider.Issuer.
+	// section 2), compared byte by byte. For fdsclient.Client.Webhook it is Provider.Issuer, and may be
+	// left out.
 	Issuer string
 	// Audience is what a token must name as its audience: this endpoint, as the provider has
 	// registered it, most often its URL. Never that of the provider's own Web API: a token for
