@@ -84,11 +84,12 @@ func (m Message) LogValue() slog.Value {
 
 // Handler is the application's: nil says that the message is done with, which is then
 // acknowledged where there is someone to tell; an error has it handed over again after a
-// while, before any other message of that owner; a panic counts as an error. The end of its
-// goroutine costs a push connection: the message comes again on the next one, where
-// attempts are counted anew, and one of quality of service 0 does not. The context ends
-// when delivery is being stopped and its drain time is over; a handler must then return
-// soon, since it is waited for. Handlers of different owners run at the same time.
+// while, before any other message of that owner, or at a webhook when its sender comes again;
+// a panic counts as an error. The end of its goroutine costs a push connection: the message comes
+// again on the next one, where attempts are counted anew, and one of quality of service 0 does
+// not. The context ends when delivery is being stopped and its drain time is over; a handler must
+// then return soon, since it is waited for. Handlers of different owners run at the same time; those of one
+// do not, but for one that both a Run and a webhook call, which do not wait for each other.
 type Handler func(ctx context.Context, m Message) error
 
 // Failing is a message that the handler fails on, again and again.

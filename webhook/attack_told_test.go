@@ -56,7 +56,8 @@ func TestAttackNothingOfADeliveryIsToldToLogHooksOrSender(t *testing.T) {
 		return nil
 	})
 	good := s.token(s.claims(nil), nil)
-	foreign := s.token(s.claims(map[string]any{"client_id": "canary-client\n\x1b[2J", "aud": "canary-audience"}), nil)
+	foreign := s.token(s.claims(map[string]any{"aud": "audience\n\x1b[2J\u009b"}), nil)
+	unknown := s.token(s.claims(map[string]any{"client_id": "client\n\x1b[2J\u202e"}), nil)
 	for _, one := range []struct {
 		body   string
 		status int
@@ -70,6 +71,7 @@ func TestAttackNothingOfADeliveryIsToldToLogHooksOrSender(t *testing.T) {
 		{`canary`, 400, bearing(good)},
 		{`{"owner":"canary"}`, 403, bearing(good)},
 		{`{"n":"canary"}`, 401, bearing(foreign)},
+		{`{"n":"canary"}`, 401, bearing(unknown)},
 		{`{"n":"canary"}`, 401, bearing("canary.canary.canary")},
 		{`{"n":"canary"}`, 400, with("webhook-id", strings.Repeat("canary", 100))},
 		{`{"n":"canary"}`, 415, with("Content-Type", "canary/canary")},
@@ -88,7 +90,7 @@ func TestAttackNothingOfADeliveryIsToldToLogHooksOrSender(t *testing.T) {
 			t.Errorf("%.40s: %d, want %d: %v", one.body, response.StatusCode, one.status, s.why())
 		}
 		told := answer.String() + fmt.Sprint(s.why())
-		if strings.Contains(told, "canary") || strings.Contains(told, good) {
+		if strings.Contains(told, "canary") || strings.Contains(told, good) || strings.ContainsAny(fmt.Sprint(s.why()), "\n\x1b\u009b\u202e") {
 			t.Errorf("%.40s: %s", one.body, told)
 		}
 		if strings.Contains(answer.String(), "handler's own") || strings.Contains(answer.String(), "aud") {

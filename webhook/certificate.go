@@ -27,23 +27,28 @@ func (r *Receiver) viaProxy(req *http.Request) bool {
 func (r *Receiver) encrypted(req *http.Request, viaProxy bool) error {
 	switch state := req.TLS; {
 	case state == nil && !viaProxy:
-		return malformed(http.StatusForbidden, "the request came without TLS (W1); serve with TLSConfig, or name the reverse proxy in Settings.Proxies")
+		return plain("the request came without TLS (W1); serve with TLSConfig, or name the reverse proxy in Settings.Proxies")
 	case viaProxy && !forwardedEncrypted(req.Header, state != nil):
-		return malformed(http.StatusForbidden, "the request came to the proxy without TLS (W1), or the proxy does not say; have it set X-Forwarded-Proto")
+		return plain("the request came to the proxy without TLS (W1), or the proxy does not say; have it set X-Forwarded-Proto")
 	case state != nil && (state.Version < tls.VersionTLS12 || r.cfg.ExactlyTLS12 && state.Version != tls.VersionTLS12):
-		return malformed(http.StatusForbidden, "the request came by "+tls.VersionName(state.Version)+" (W2); serve with TLSConfig")
+		return plain("the request came by " + tls.VersionName(state.Version) + " (W2); serve with TLSConfig")
 	}
 	return nil
+}
+
+// plain refuses a request that did not come by TLS as FDS demands.
+func plain(why string) error {
+	return &refusal{status: http.StatusForbidden, why: why, text: unencrypted}
 }
 
 // forwardedEncrypted reports whether a proxy says that it was asked by HTTPS, in X-Forwarded-Proto or
 // in Forwarded (RFC 7239 section 5.4), and nowhere anything else; silent is what it means to say
 // nothing.
 func forwardedEncrypted(h http.Header, silent bool) bool {
-	said, plain := silent, false
+	said, other := silent, false
 	see := func(scheme string) {
 		said = true
-		plain = plain || !strings.EqualFold(strings.Trim(scheme, ` "`), "https")
+		other = other || !strings.EqualFold(strings.Trim(scheme, ` "`), "https")
 	}
 	for _, value := range h.Values("X-Forwarded-Proto") {
 		for scheme := range strings.SplitSeq(value, ",") {
@@ -57,7 +62,7 @@ func forwardedEncrypted(h http.Header, silent bool) bool {
 			}
 		}
 	}
-	return said && !plain
+	return said && !other
 }
 
 // possessed refuses a token that is bound to a certificate which the sender does not have

@@ -152,10 +152,11 @@ type Answer struct {
 
 // State is what can be seen of an endpoint.
 type State struct {
-	InHand     int    // deliveries at this moment
-	Taken      uint64 // deliveries that were answered with success
-	Refused    uint64 // that were answered with anything else
-	Suppressed uint64 // messages that had been handled before
+	InHand     int       // deliveries at this moment
+	Taken      uint64    // deliveries that were answered with success
+	TakenAt    time.Time // when the last of them was; zero: none was yet
+	Refused    uint64    // that were answered with anything else
+	Suppressed uint64    // messages that had been handled before
 
 	KeysAt  time.Time // when the issuer's keys were fetched last; zero: never yet
 	KeysErr error     // why they could not be fetched since; the old ones serve on

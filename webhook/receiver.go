@@ -47,6 +47,7 @@ type Receiver struct {
 	background sync.WaitGroup
 
 	taken, refusedCount, suppressed atomic.Uint64
+	takenAt                         atomic.Int64 // by UnixNano; 0: none was yet
 }
 
 var _ http.Handler = (*Receiver)(nil)
@@ -74,7 +75,7 @@ func New(cfg Config) (*Receiver, error) {
 		},
 	}
 	if r.marks, err = marks.Open(marks.Settings{Folder: cfg.Folder, Most: cfg.MaxMarks, For: marksFor, Logger: cfg.Logger}); err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
+		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if !cfg.Introspection {
@@ -99,15 +100,15 @@ func (r *Receiver) Close() error {
 	r.work.Wait()
 	r.cancel()
 	r.background.Wait()
-	if err := r.marks.Close(); err != nil {
-		return fmt.Errorf("webhook: %w", err)
-	}
-	return nil
+	return r.marks.Close()
 }
 
 // State returns what can be seen at this moment.
 func (r *Receiver) State() State {
 	s := State{Taken: r.taken.Load(), Refused: r.refusedCount.Load(), Suppressed: r.suppressed.Load()}
+	if at := r.takenAt.Load(); at != 0 {
+		s.TakenAt = time.Unix(0, at)
+	}
 	s.KeysAt, s.KeysErr = r.keys.state()
 	m := r.marks.Stats()
 	s.Marks, s.Forgotten, s.MarksErr = m.Kept, uint64(m.Forgotten), m.Err
@@ -145,6 +146,7 @@ func (r *Receiver) enter(bytes int) (leave func(), err error) {
 func (r *Receiver) answered(a Answer, remote string) {
 	if a.Err == nil {
 		r.taken.Add(1)
+		r.takenAt.Store(time.Now().UnixNano())
 		r.suppressed.Add(uint64(a.Suppressed))
 	} else {
 		r.refusedCount.Add(1)

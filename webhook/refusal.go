@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,6 +17,7 @@ const comeAgain = 10 * time.Second
 type refusal struct {
 	status int
 	why    string
+	text   string // for the sender; "": that of the status
 	class  error  // nil: none
 	code   string // of RFC 6750 section 3.1, for the challenge; "": none
 	cause  error  // nil: none
@@ -81,6 +83,9 @@ var sentences = map[int]string{
 	http.StatusServiceUnavailable:    "It could not be taken now; come again.",
 }
 
+// unencrypted is what a sender reads whose request did not come by TLS.
+const unencrypted = "HTTPS is required."
+
 // write answers a request. A connection that a proxy has is not closed: others' requests come by it.
 func (e *refusal) write(w http.ResponseWriter, viaProxy bool) {
 	h := w.Header()
@@ -104,7 +109,7 @@ func (e *refusal) write(w http.ResponseWriter, viaProxy bool) {
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close") // what is left of the body is not read
 	}
-	text := sentences[e.status] + "\n"
+	text := cmp.Or(e.text, sentences[e.status]) + "\n"
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(text)))

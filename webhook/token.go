@@ -215,11 +215,11 @@ func (r *Receiver) verifySignature(ctx context.Context, h *header, payload, sign
 // known already.
 func (r *Receiver) judge(read members) (*claims, error) {
 	if audience, ok := read.texts("aud"); !ok || !slices.Contains(audience, r.cfg.Audience) {
-		return nil, untrusted("it is for another audience (aud) than this endpoint")
+		return nil, untrusted(fmt.Sprintf("it is for another audience (aud) than this endpoint: it names %.100q, and Settings.Audience is %q", audience[:min(len(audience), 3)], r.cfg.Audience))
 	}
 	client, ok := read.text(r.cfg.ClientClaim)
 	if !ok || !slices.Contains(r.cfg.Senders, client) {
-		return nil, untrusted("it was not issued to one of Settings.Senders (" + r.cfg.ClientClaim + ")")
+		return nil, untrusted(fmt.Sprintf("it was not issued to one of Settings.Senders (%s): it names %.100q", r.cfg.ClientClaim, client))
 	}
 	c := &claims{client: client}
 	issued, err := read.date("iat")

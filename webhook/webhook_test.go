@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -23,6 +24,10 @@ func TestADeliveryGoesToTheHandlerAsItCame(t *testing.T) {
 	const body = `{"device_id":"soap-1","fill_level":41.2}`
 	if status := s.deliver(body); status != http.StatusOK {
 		t.Fatal(status, s.why())
+	}
+	waitFor(t, "it is counted", func() bool { return s.receiver.State().Taken == 1 })
+	if at := s.receiver.State().TakenAt; time.Since(at) > time.Minute {
+		t.Error(at)
 	}
 	got := s.handed()
 	if len(got) != 1 || got[0].Owner != s.owner || got[0].Source != delivery.FromWebhook || string(got[0].Payload) != body || got[0].Duplicate || got[0].ReceivedAt.IsZero() {

@@ -84,7 +84,7 @@ type Stats struct {
 	Err       error // why marks were not written, or old ones not removed, the last time; nil: they were
 }
 
-var errClosed = fmt.Errorf("webhook: marks: %w", os.ErrClosed)
+var errClosed = fmt.Errorf("webhook: Settings.Folder: %w", os.ErrClosed)
 
 // Seen reports whether a mark was added, also when it is not on disk. It reads no disk.
 func (l *Log) Seen(m Mark) bool {
@@ -142,7 +142,7 @@ func (l *Log) Note(at time.Time, marks ...Mark) (wait func(ctx context.Context) 
 		case <-r.done:
 			return r.err
 		case <-ctx.Done():
-			return fmt.Errorf("webhook: marks: wait for the disk: %w", context.Cause(ctx))
+			return fmt.Errorf("webhook: Settings.Folder: wait for the disk: %w", context.Cause(ctx))
 		}
 	}
 }

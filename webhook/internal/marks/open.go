@@ -47,7 +47,7 @@ func Open(s Settings) (*Log, error) {
 		return l, nil
 	}
 	if err := l.openFolder(s.Folder); err != nil {
-		return nil, fmt.Errorf("webhook: marks: open %s: %w", s.Folder, saying(err))
+		return nil, fmt.Errorf("webhook: Settings.Folder %s: %w", s.Folder, saying(err))
 	}
 	return l, nil
 }
@@ -101,7 +101,7 @@ func (l *Log) takeLock() error {
 		return fmt.Errorf("lock %s: %w; choose a folder on a local disk", lockName, err)
 	}
 	if !ok {
-		return fmt.Errorf("%w: another process, or another receiver in this one, has the folder; end that one, or choose a folder for this one alone", fds.ErrRunning)
+		return fmt.Errorf("%w: another process, or another Receiver of this one, has it; end that one, or name a folder that is this one's alone", fds.ErrRunning)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (l *Log) writeOnce() error {
 		l.turnTo(j.segment)
 		path := l.path(j.segment.number)
 		if jobs[n].records, err = j.segment.write(path, j.records); err != nil {
-			err = fmt.Errorf("webhook: marks: write %s: %w", path, saying(err))
+			err = fmt.Errorf("webhook: Settings.Folder: write %s: %w", path, saying(err))
 			break
 		}
 	}
@@ -101,7 +101,7 @@ func (l *Log) remove(gone []*segment) (removed int, err error) {
 		_ = s.close() // what was written is not wanted any more
 		path := l.path(s.number)
 		if err = os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("webhook: marks: remove %s: %w", path, saying(err))
+			err = fmt.Errorf("webhook: Settings.Folder: remove %s: %w", path, saying(err))
 			break
 		}
 		err = nil
