@@ -266,6 +266,30 @@ func TestTheCommandsOfWebappRunWithTheBox(t *testing.T) {
 	web.ended(os.Interrupt)
 }
 
+func TestTheCommandsOfWebhookRunWithTheBox(t *testing.T) {
+	s, commands := newTerminals(t), commandsOf(t, "webhook")
+	if len(commands) != 3 {
+		t.Fatalf("%q", commands)
+	}
+	s.provider(commands[0])
+	login := s.typed(commands[1])
+	id := login.find(`^([0-9a-f-]{36})$`)
+	if status := login.end(); status != 0 {
+		t.Errorf("status %d:\n%s", status, login.seen.String())
+	}
+	for range 2 { // stopped and started again it goes on
+		endpoint := s.typed(commands[2])
+		endpoint.find(`^` + id + ` sent "`)
+		if err := endpoint.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		endpoint.find(`^[1-9]\d* deliveries taken$`)
+		if status := endpoint.end(); status != 0 {
+			t.Errorf("status %d:\n%s", status, endpoint.seen.String())
+		}
+	}
+}
+
 func TestEveryExampleHasCommandsThatATestRuns(t *testing.T) {
 	entries, err := os.ReadDir(".")
 	if err != nil {
