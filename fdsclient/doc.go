@@ -112,7 +112,7 @@
 //
 // # One consumer
 //
-// An owner is followed by one Run at a time, in a Client and, where Config.State is a
+// An owner is followed by one Run with a handler at a time, in a Client and, where Config.State is a
 // statestore.Claimer, among all processes that use it: see Client.Run.
 //
 // # Webhooks
@@ -132,7 +132,8 @@
 //	...
 //	err = receiver.Serve(ctx, listener)
 //
-// Run keeps the grants meanwhile, with a nil handler or, for a broker too, the same one. See
+// Run keeps the grants meanwhile, with a nil handler or, for a broker too, the same one, which may
+// then be called twice at once for one owner: Run and a Receiver do not wait for one another. See
 // package webhook for what is answered, and docs/webhooks.md for a reverse proxy in front.
 //
 // # Hooks

@@ -24,12 +24,14 @@ import (
 //
 // h is called for one message of an owner at a time, in order, and for several
 // owners at once. When ctx ends, handlers at work may finish, and what they
-// finish is acknowledged; the broker keeps the sessions. A nil h keeps grants
-// renewed and connects no one.
+// finish is acknowledged; the broker keeps the sessions.
+//
+// A nil h keeps grants renewed, and neither connects nor polls: such a Run has no owner
+// to itself, and may run beside any other, in this process or in others.
 //
 // With Config.Poll owners are polled instead of connected.
 //
-// An owner is had by one Run at a time. A second call for some of the same owners
+// An owner is had by one Run with a handler at a time. A second call for some of the same owners
 // fails with fds.ErrRunning. Where Config.State is a statestore.Claimer, as a folder is,
 // that holds for all processes that use it: an owner whom another process has is
 // reported with a *statestore.ClaimedError, which names the process, and tried again

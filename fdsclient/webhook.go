@@ -26,7 +26,11 @@ import (
 // KeepWithoutGrant is set. Who signs in or out in another process is known within Rescan. Of Push
 // count MaxAttempts, DeadLetter and SlowHandler; of Provider.Dialect SubscriptionMember and
 // MessageID; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
-// delivered. Keep grants renewed by Run, which may have a nil handler.
+// delivered.
+//
+// Keep grants renewed by Run, which may have a nil handler. Run and a Receiver do not wait for one
+// another: given to both, a handler may be called twice at once for one owner, and has what came
+// both ways twice.
 //
 // Errors match fds.ErrConfig and name every fault; or come from Settings.Folder.
 func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhook.Receiver, error) {

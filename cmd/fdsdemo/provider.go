@@ -36,7 +36,7 @@ func (p *program) providerCommand() *cobra.Command {
 			"With --dir it goes on where the provider before it in that folder ended, even if that was killed:\nat the same addresses, with the same keys, owners, applications, grants, devices, events and MQTT\n" +
 			"sessions. Of events and sessions the last second may be missing, of grants and tags nothing. A port\nthat is taken is an error: another one would be another provider to those who are signed in.\n\n" +
 			"Two applications are registered: fdsdemo, without a secret, and fleet-app, with that in\nDIR/client_secret.txt. DIR/localhost.pem and DIR/localhost.key are for a web server of yours at\nhttps://localhost.\n\n" +
-			"With --webhook what is published of owners who have signed in is sent to that URL too, by POST with\nan access token for it, and is tried again until it is acknowledged or this ends. How that fares is\ntold now and then. DIR/fdsdemo.yaml has a server take it.\n\n" +
+			"With --webhook what is published of owners who have signed in is sent to that URL too, by POST with\nan access token for it, and is tried again until it is acknowledged or this ends; after 403 and the\nlike (4xx but 401, 408 and 429) three times, and after 410 nothing is sent any more. How deliveries\nfare is told now and then. DIR/fdsdemo.yaml has a server take them.\n\n" +
 			"A tag is made of a JSON object with an object generic and without entities, of at most 64 KiB; it\ngets a tag_id if it has none. Entities are an array of IDs of devices and spaces, or of objects\nwith a device_id or space_id.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
