@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +71,7 @@ func mount(ctx context.Context, receiver *webhook.Receiver, others http.Handler,
 		_ = server.Shutdown(within)
 	})
 	defer stop()
+	// No files are named: the certificate is that of Settings.Certificate, in TLSConfig.
 	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -187,6 +190,7 @@ func TestAnEndpointOfThePageIsDeliveredTo(t *testing.T) {
 	if err := s.sender(address).Deliver(t.Context(), s.owner, []byte(`{"a":1}`)); err != nil || s.handled() != `{"a":1}` {
 		t.Fatalf("%v; handled was %s", err, s.handled())
 	}
+	s.answered(http.StatusMethodNotAllowed, s.sender(address), fdstest.Attempt{Method: http.MethodGet, Fields: http.Header{"Authorization": nil}}) // as curl -v URL has it
 }
 
 func TestAnEndpointInAServerOfOnesOwnIsDeliveredTo(t *testing.T) {
@@ -206,12 +210,13 @@ func TestAnEndpointInAServerOfOnesOwnIsDeliveredTo(t *testing.T) {
 	s.answered(http.StatusNotFound, sender, fdstest.Attempt{Body: []byte(`{}`), URL: "https://" + address + "/other"})
 }
 
-// replaced is a block of the page with other names in it, each of which must be there.
-func (s *site) replaced(language string, names map[string]string) string {
+// replaced is the one block of the page that has a text, with other names in it, each of which must
+// be there.
+func (s *site) replaced(language, has string, names map[string]string) string {
 	s.t.Helper()
-	blocks := blocksOf(read(s.t, "webhooks.md"), language)
+	blocks := slices.DeleteFunc(blocksOf(read(s.t, "webhooks.md"), language), func(block string) bool { return !strings.Contains(block, has) })
 	if len(blocks) != 1 {
-		s.t.Fatalf("the page has %d blocks of %s", len(blocks), language)
+		s.t.Fatalf("the page has %d blocks of %s with %q", len(blocks), language, has)
 	}
 	text := blocks[0]
 	for old, name := range names {
@@ -223,17 +228,122 @@ func (s *site) replaced(language string, names map[string]string) string {
 	return text
 }
 
+// nginx runs the page's server, with names replaced besides those of its place.
+func (s *site) nginx(before string, names map[string]string) (address string) {
+	s.t.Helper()
+	s.write("fds.js", []byte(s.replaced("js", "", nil)))
+	all := map[string]string{
+		"/etc/nginx/fds.js": s.file("fds.js"), "listen 443": "listen " + realtest.ListenAddress,
+		"/etc/ssl/app.pem": s.file("app.pem"), "/etc/ssl/app.key": s.file("app.key"),
+	}
+	maps.Copy(all, names)
+	return realtest.Nginx(s.t, before+s.replaced("nginx", "server_name", all))
+}
+
+// plain serves without TLS, for a proxy, and returns its address.
+func (s *site) plain(receiver http.Handler) (address string) {
+	s.t.Helper()
+	return s.serve(func(ctx context.Context, listener net.Listener) error {
+		mux := http.NewServeMux()
+		mux.Handle("/fds/{subscription_id}", receiver)
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+		context.AfterFunc(ctx, func() { _ = server.Close() })
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+}
+
+// certificate is a sender's.
+func (s *site) certificate(name string) *tls.Certificate {
+	s.t.Helper()
+	issued, err := s.provider.IssueCertificate(fdstest.CertificateRequest{CommonName: name, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &issued.TLS
+}
+
+func TestNginxWithoutItsModuleTakesOutWhatASenderWrites(t *testing.T) {
+	s := newSite(t)
+	receiver, err := s.client.Webhook(behind(s.settings), s.handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = receiver.Close() })
+	address := s.nginx("", map[string]string{"127.0.0.1:8080": s.plain(receiver), "js_import": "# js_import", "js_set": "# js_set", "$fds_client_cert;": `"";`})
+	if err := s.sender(address).Deliver(t.Context(), s.owner, []byte(`{"a":1}`)); err != nil || s.handled() != `{"a":1}` {
+		t.Errorf("%v; handled was %s", err, s.handled())
+	}
+	own := s.certificate("sender")
+	bound := s.sender(address, func(w *fdstest.Webhook) { w.Certificate = own })
+	s.answered(http.StatusUnauthorized, bound, fdstest.Attempt{Body: []byte(`{"a":2}`), Fields: http.Header{"Client-Cert": {":" + base64.StdEncoding.EncodeToString(own.Certificate[0]) + ":"}}})
+}
+
+func TestTheBalancerOfThePageHasAnOwnersDeliveriesGoToOneProcess(t *testing.T) {
+	s := newSite(t)
+	s.write("authorities.pem", s.provider.CAPEM())
+	var mu sync.Mutex
+	got := map[fds.OwnerKey]map[int]int{} // how many of an owner each process has handled
+	var backends []string
+	for n := range 2 {
+		settings := behind(s.settings)
+		settings.Folder = s.file(fmt.Sprint("webhook", n))
+		receiver, err := s.client.Webhook(settings, func(_ context.Context, m delivery.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if got[m.Owner] == nil {
+				got[m.Owner] = map[int]int{}
+			}
+			got[m.Owner][n]++
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = receiver.Close() })
+		backends = append(backends, s.serve(receiver.Serve))
+	}
+	upstream := s.replaced("nginx", "upstream fds", map[string]string{"10.0.0.1:8443": backends[0], "10.0.0.2:8443": backends[1]})
+	pass := s.replaced("nginx", "https://fds", map[string]string{"/etc/ssl/certs/ca-certificates.crt": s.file("authorities.pem"), "app.example.com": "localhost"})
+	address := s.nginx(upstream, map[string]string{"proxy_pass http://127.0.0.1:8080;": pass})
+	own := s.certificate("sender")
+	sender := s.sender(address, func(w *fdstest.Webhook) { w.Certificate = own })
+	owners := s.provider.Owners()
+	for _, owner := range owners {
+		_, err := s.client.SignIn(t.Context(), fdsclient.SignInOptions{
+			ShowURL:     func(string) {},
+			OpenBrowser: func(ctx context.Context, url string) error { return s.provider.Approve(ctx, url, owner) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 6 {
+			if err := sender.Deliver(t.Context(), owner, fmt.Appendf(nil, `{"n":%d}`, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for owner, by := range got {
+		if len(by) != 1 {
+			t.Errorf("deliveries of %v were handled so often by each process: %v", owner, by)
+		}
+	}
+	if len(got) != len(owners) {
+		t.Errorf("handled was of %d owners, want %d", len(got), len(owners))
+	}
+}
+
 func TestTheProxiesOfThePageSayWhoSendsAndNothingElse(t *testing.T) {
 	for name, proxy := range map[string]func(s *site, backend string) string{
 		"nginx": func(s *site, backend string) string {
-			s.write("fds.js", []byte(s.replaced("js", nil)))
-			return realtest.Nginx(s.t, s.replaced("nginx", map[string]string{
-				"/etc/nginx/fds.js": s.file("fds.js"), "listen 443": "listen " + realtest.ListenAddress,
-				"/etc/ssl/app.pem": s.file("app.pem"), "/etc/ssl/app.key": s.file("app.key"), "127.0.0.1:8080": backend,
-			}))
+			return s.nginx("", map[string]string{"127.0.0.1:8080": backend})
 		},
 		"caddy": func(s *site, backend string) string {
-			return realtest.Caddy(s.t, s.replaced("caddy", map[string]string{
+			return realtest.Caddy(s.t, s.replaced("caddy", "", map[string]string{
 				"app.example.com":  "https://" + realtest.ListenAddress,
 				"/etc/ssl/app.pem": s.file("app.pem"), "/etc/ssl/app.key": s.file("app.key"), "127.0.0.1:8080": backend,
 			}))
@@ -246,25 +356,8 @@ func TestTheProxiesOfThePageSayWhoSendsAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = receiver.Close() })
-			backend := s.serve(func(ctx context.Context, listener net.Listener) error {
-				mux := http.NewServeMux()
-				mux.Handle("/fds/{subscription_id}", receiver)
-				server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
-				context.AfterFunc(ctx, func() { _ = server.Close() })
-				if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-					return err
-				}
-				return nil
-			})
-			address := proxy(s, backend)
-			certificate := func(name string) *tls.Certificate {
-				issued, err := s.provider.IssueCertificate(fdstest.CertificateRequest{CommonName: name, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return &issued.TLS
-			}
-			own, thief := certificate("sender"), certificate("thief")
+			address := proxy(s, s.plain(receiver))
+			own, thief := s.certificate("sender"), s.certificate("thief")
 			bound := s.sender(address, func(w *fdstest.Webhook) { w.Certificate = own })
 			plain := s.sender(address)
 
