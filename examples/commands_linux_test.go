@@ -290,6 +290,33 @@ func TestTheCommandsOfWebhookRunWithTheBox(t *testing.T) {
 	}
 }
 
+func TestTheCommandsOfThePageAboutWebhooksRun(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "webhooks.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```sh\n(go run .*?)\n```").FindStringSubmatch(string(page))
+	if block == nil {
+		t.Fatal("the page has no commands")
+	}
+	commands := strings.Split(block[1], "\n")
+	if len(commands) != 3 {
+		t.Fatalf("%q", commands)
+	}
+	s := newTerminals(t)
+	s.provider(commands[0])
+	login := s.typed(commands[1])
+	login.find(`^[0-9a-f-]{36}$`)
+	if status := login.end(); status != 0 {
+		t.Errorf("status %d:\n%s", status, login.seen.String())
+	}
+	for range 2 {
+		endpoint := s.typed(commands[2])
+		endpoint.find(` \(webhook\) `)
+		endpoint.ended(os.Interrupt)
+	}
+}
+
 func TestEveryExampleHasCommandsThatATestRuns(t *testing.T) {
 	entries, err := os.ReadDir(".")
 	if err != nil {
