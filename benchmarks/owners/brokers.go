@@ -24,6 +24,7 @@ import (
 type broker struct {
 	access    *access
 	publisher *child
+	pid       func() int
 	stop      func() error
 	start     func() error
 	close     func()
@@ -32,7 +33,7 @@ type broker struct {
 // startEmbedded starts the broker of fdstest in a process of its own, which also
 // publishes: a provider that is no client.
 func startEmbedded(owners int) (*broker, error) {
-	process, err := startChild("broker")
+	process, err := startChild("broker", "")
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +48,15 @@ func startEmbedded(owners int) (*broker, error) {
 			return err
 		}
 	}
-	return &broker{access: a.Access, publisher: process, stop: tell("stop"), start: tell("start"), close: process.close}, nil
+	return &broker{access: a.Access, publisher: process, pid: process.pid, stop: tell("stop"), start: tell("start"), close: process.close}, nil
 }
 
 // embeddedProcess is the process of the embedded broker.
 type embeddedProcess struct {
-	provider *fdstest.Provider
-	owners   []fdstest.Owner // without the one to warm up with
-	back     func()
+	provider  *fdstest.Provider
+	owners    []fdstest.Owner // without the one to warm up with
+	reference fdstest.Owner
+	back      func()
 }
 
 func (p *embeddedProcess) handle(r request) (answer, error) {
@@ -63,9 +65,8 @@ func (p *embeddedProcess) handle(r request) (answer, error) {
 		a, err := p.begin(r.Count)
 		return answer{Access: a}, err
 	case "publish":
-		return answer{}, pace(r.Count, r.Rate, func(n int) error {
-			return p.provider.Publish(context.Background(), p.owners[n%len(p.owners)], []string{messageLevel}, newMessage(), 1, false)
-		})
+		sends, err := pace(r.Count, r.Rate, func(n int, s *send) error { return p.publish(n, s, r.Rate > 0) })
+		return answer{Sends: sends}, err
 	case "stop": // sessions are kept, connections and new ones are not
 		p.back = p.provider.Inject(fdstest.RefuseConnections())
 		p.provider.Inject(fdstest.DropConnections())
@@ -77,9 +78,23 @@ func (p *embeddedProcess) handle(r request) (answer, error) {
 	return answer{}, fmt.Errorf("there is no request %q", r.Do)
 }
 
+func (p *embeddedProcess) publish(n int, s *send, refer bool) error {
+	var payload []byte
+	payload, s.Sent = newMessage(n)
+	owner := p.owners[n%len(p.owners)]
+	if err := p.provider.Publish(context.Background(), owner, []string{messageLevel}, payload, 1, false); err != nil {
+		return err
+	}
+	s.Acknowledged = time.Now().UnixNano()
+	if !refer {
+		return nil
+	}
+	return p.provider.PublishRaw(context.Background(), p.reference, owner.Topic(messageLevel), payload, 1)
+}
+
 func (p *embeddedProcess) begin(owners int) (a *access, err error) {
 	opts := fdstest.Options{Devices: -1, Quiet: true}
-	for range owners {
+	for range owners + 1 { // and the reference
 		opts.Owners = append(opts.Owners, fdstest.Owner{SubscriptionID: fds.NewSubscriptionID()})
 	}
 	if p.provider, err = fdstest.Start(opts); err != nil {
@@ -94,7 +109,9 @@ func (p *embeddedProcess) begin(owners int) (a *access, err error) {
 		}
 		a.Owners = append(a.Owners, identity{ID: o.Spelling, CertPEM: c.ChainPEM, KeyPEM: c.KeyPEM})
 	}
-	p.owners = p.owners[:len(p.owners)-1]
+	p.reference = p.owners[owners]
+	a.Reference, a.ReferenceFilter = a.Owners[owners], p.reference.Topic(messageLevel)
+	p.owners, a.Owners = p.owners[:owners-1], a.Owners[:owners]
 	return a, nil
 }
 
@@ -122,7 +139,7 @@ func startMosquitto(owners int) (_ *broker, err error) {
 	if m.folder, err = os.MkdirTemp("", "owners"); err != nil {
 		return nil, err
 	}
-	b := &broker{access: &access{}, start: m.start, stop: m.stop, close: m.close}
+	b := &broker{access: &access{}, pid: m.pid, start: m.start, stop: m.stop, close: m.close}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -140,7 +157,11 @@ func startMosquitto(owners int) (_ *broker, err error) {
 		}
 		b.access.Owners = append(b.access.Owners, i)
 	}
-	acl := []string{"pattern read fds/v2/%c/#"}
+	if b.access.Reference, err = ca.issue("reference", ""); err != nil {
+		return nil, err
+	}
+	b.access.ReferenceFilter = "fds/v2/+/" + messageLevel
+	acl := []string{"pattern read fds/v2/%c/#", "user " + b.access.Reference.ID, "topic read fds/v2/#"}
 	for n := range publishers {
 		i, err := ca.issue(fmt.Sprint("provider-", n), "")
 		if err != nil {
@@ -170,7 +191,7 @@ func startMosquitto(owners int) (_ *broker, err error) {
 		}
 	}
 	b.access.BrokerURL = "mqtts://" + m.address
-	if b.publisher, err = startChild("publisher"); err != nil {
+	if b.publisher, err = startChild("publisher", ""); err != nil {
 		return nil, err
 	}
 	b.close = func() {
@@ -278,6 +299,8 @@ func (m *mosquitto) stop() error {
 		return errors.New("mosquitto did not end within 20 s")
 	}
 }
+
+func (m *mosquitto) pid() int { return m.running.Process.Pid }
 
 func (m *mosquitto) kill() {
 	if m.running != nil {

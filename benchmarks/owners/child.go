@@ -30,7 +30,12 @@ type answer struct {
 	Access  *access `json:",omitempty"`
 	CPU     time.Duration
 	Last    time.Time
-	Ups     []time.Time `json:",omitempty"`
+	Ups     []time.Time `json:",omitempty"` // when owners came back
+	Closed  []time.Time `json:",omitempty"` // when their gaps were closed
+
+	Sends   []send    `json:",omitempty"` // of a publisher with a rate, by the messages' numbers
+	Slowest []arrival `json:",omitempty"` // of a client
+	Got     []int64   `json:",omitempty"` // of the reference, by the messages' numbers, in nanoseconds; 0: never
 }
 
 // access is what a client or a publisher needs to connect.
@@ -39,6 +44,12 @@ type access struct {
 	CAPEM     []byte
 	Owners    []identity // the last one is to warm up with
 	Providers []identity // that may publish; none with the embedded broker
+
+	Reference       identity // gets every message that is published with a rate
+	ReferenceFilter string
+
+	APIURL      string // "": there is none
+	StateFolder string // "": states are in memory
 
 	Client    string // name of a contender
 	KeepAlive time.Duration
@@ -52,7 +63,7 @@ type identity struct {
 	KeyPEM  []byte
 }
 
-// child is this program running in another role. It ends when it is closed, or
+// child is this program, or an older build, running in another role. It ends when it is closed, or
 // when this process ends, however it does.
 type child struct {
 	command *exec.Cmd
@@ -60,12 +71,14 @@ type child struct {
 	out     *bufio.Reader
 }
 
-func startChild(role string) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// startChild starts a program, by default this one.
+func startChild(role, program string) (c *child, err error) {
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
-	c := &child{command: exec.Command(self)}
+	c = &child{command: exec.Command(program)}
 	c.command.Env = append(os.Environ(), roleVariable+"="+role)
 	c.command.Stderr = os.Stderr
 	if c.in, err = c.command.StdinPipe(); err != nil {
@@ -103,6 +116,8 @@ func (c *child) ask(r request) (answer, error) {
 	return a, nil
 }
 
+func (c *child) pid() int { return c.command.Process.Pid }
+
 func (c *child) close() {
 	_ = c.in.Close()
 	_ = c.thaw() // it may have been left frozen, and then would not see that
@@ -118,6 +133,13 @@ func serve(role string) int {
 		handle = newClientProcess().handle
 	case "publisher":
 		handle = new(publisherProcess).handle
+	case "reference":
+		handle = new(referenceProcess).handle
+	case "api":
+		handle = func(request) (answer, error) {
+			a, err := serveAPI()
+			return answer{Access: a}, err
+		}
 	case "broker":
 		handle = new(embeddedProcess).handle
 	default:

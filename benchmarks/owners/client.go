@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +18,7 @@ import (
 type clientProcess struct {
 	contender contender
 	owners    []owner
+	access    *access
 	profiles  string // see access
 	profiled  int    // CPU profiles begun
 	baseline  usage
@@ -29,17 +29,18 @@ type clientProcess struct {
 
 	mu       sync.Mutex
 	expected int
-	sentAt   []int64 // nanoseconds, of the messages received
-	gotAt    []int64
+	arrivals []arrival
 	complete chan struct{}
 	cpu      time.Duration // when it began to expect
 }
 
 // comeback is a watch for owners that come up again.
 type comeback struct {
-	mu   sync.Mutex
-	ups  map[int]time.Time // the last time of each
-	news chan struct{}
+	mu     sync.Mutex
+	ups    map[int]time.Time // the last time of each owner
+	closed map[int]time.Time // the last time of each owner's gap
+	news   chan struct{}
+	cpu    time.Duration // when it began
 }
 
 func newClientProcess() *clientProcess {
@@ -59,8 +60,9 @@ func (p *clientProcess) handle(r request) (answer, error) {
 	case "received":
 		return p.received()
 	case "watch":
-		p.watch.Store(&comeback{ups: make(map[int]time.Time), news: make(chan struct{}, 1)})
-		return answer{}, nil
+		cpu, err := cpuTime()
+		p.watch.Store(&comeback{ups: make(map[int]time.Time), closed: make(map[int]time.Time), news: make(chan struct{}, 1), cpu: cpu})
+		return answer{}, err
 	case "back":
 		return p.back(r.For)
 	}
@@ -76,6 +78,7 @@ func (p *clientProcess) begin(a *access) (err error) {
 	if p.owners, err = a.connectable(); err != nil {
 		return err
 	}
+	p.access = a
 	if p.profiles = a.Profiles; p.profiles != "" {
 		runtime.MemProfileRate = 4 << 10
 	}
@@ -93,7 +96,7 @@ func (p *clientProcess) begin(a *access) (err error) {
 
 func (p *clientProcess) up(n int) error {
 	if p.contender.fleet != nil {
-		connect, err := p.contender.fleet([]owner{p.told(n)})
+		connect, err := p.contender.fleet([]owner{p.told(n)}, p.access)
 		if err != nil {
 			return err
 		}
@@ -108,10 +111,15 @@ func (p *clientProcess) told(n int) owner {
 	o := p.owners[n]
 	o.up = func() {
 		if w := p.watch.Load(); w != nil {
-			w.note(n)
+			w.note(w.ups, n)
 			return
 		}
 		p.ready <- n
+	}
+	o.closed = func() {
+		if w := p.watch.Load(); w != nil {
+			w.note(w.closed, n)
+		}
 	}
 	o.failed = func(err error) {
 		if err == nil {
@@ -150,7 +158,7 @@ func (p *clientProcess) connect() (answer, error) {
 			all[n] = p.told(n)
 		}
 		var err error
-		if connectFleet, err = p.contender.fleet(all); err != nil {
+		if connectFleet, err = p.contender.fleet(all, p.access); err != nil {
 			return answer{}, err
 		}
 	}
@@ -282,34 +290,24 @@ func (p *clientProcess) expect(count int) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected, p.complete = count, make(chan struct{})
-	p.sentAt, p.gotAt = make([]int64, 0, count), make([]int64, 0, count)
+	p.arrivals = make([]arrival, 0, count)
 	p.cpu, err = cpuTime()
 	return err
 }
 
-// A message begins with the time at which it was sent, in nanoseconds.
-const (
-	sentBefore = `{"sent":`
-	sentDigits = 19
-)
-
 func (p *clientProcess) message(payload []byte) {
 	now := time.Now().UnixNano()
-	digits, ok := bytes.CutPrefix(payload, []byte(sentBefore))
-	if !ok || len(digits) < sentDigits {
+	n, sent, ok := readMessage(payload)
+	if !ok {
 		return // not of ours: it will be missed
-	}
-	sent, err := strconv.ParseInt(string(digits[:sentDigits]), 10, 64)
-	if err != nil {
-		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.gotAt) >= p.expected {
+	if len(p.arrivals) >= p.expected {
 		return
 	}
-	p.sentAt, p.gotAt = append(p.sentAt, sent), append(p.gotAt, now)
-	if len(p.gotAt) == p.expected {
+	p.arrivals = append(p.arrivals, arrival{n, sent, now})
+	if len(p.arrivals) == p.expected {
 		close(p.complete)
 	}
 }
@@ -322,7 +320,7 @@ func (p *clientProcess) received() (answer, error) {
 	case <-time.After(deliveryTime):
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return answer{}, fmt.Errorf("%d of %d messages came within %v", len(p.gotAt), p.expected, deliveryTime)
+		return answer{}, fmt.Errorf("%d of %d messages came within %v", len(p.arrivals), p.expected, deliveryTime)
 	}
 	after, err := cpuTime()
 	if err != nil {
@@ -331,24 +329,29 @@ func (p *clientProcess) received() (answer, error) {
 	pprof.StopCPUProfile() // if there is one
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := p.gotAt[len(p.gotAt)-1]
-	var took []int64
-	for i, sent := range p.sentAt {
-		took = append(took, p.gotAt[i]-sent)
+	last := p.arrivals[len(p.arrivals)-1].Got
+	slices.SortFunc(p.arrivals, func(a, b arrival) int { return cmp.Compare(a.took(), b.took()) })
+	var took []time.Duration
+	for _, a := range p.arrivals {
+		took = append(took, a.took())
 	}
-	slices.Sort(took)
-	percentile := func(n int) float64 { return micro(time.Duration(took[len(took)*n/100])) }
 	return answer{
 		CPU:     after - p.cpu,
 		Last:    time.Unix(0, last),
-		Figures: figures{latency50: percentile(50), latency99: percentile(99)},
+		Slowest: p.arrivals[max(0, len(p.arrivals)-slowest):],
+		Figures: figures{
+			latency50:  micro(percentile(took, 50)),
+			latency99:  micro(percentile(took, 99)),
+			latency999: micro(percentile(took, 99.9)),
+			latencyMax: micro(took[len(took)-1]),
+		},
 	}, nil
 }
 
-func (w *comeback) note(n int) {
+func (w *comeback) note(times map[int]time.Time, n int) {
 	now := time.Now()
 	w.mu.Lock()
-	w.ups[n] = now
+	times[n] = now
 	w.mu.Unlock()
 	select {
 	case w.news <- struct{}{}:
@@ -356,21 +359,27 @@ func (w *comeback) note(n int) {
 	}
 }
 
-// back waits until all owners have come up again.
+// back waits until all owners have come up again and, if they have gaps, until those are
+// closed.
 func (p *clientProcess) back(within time.Duration) (answer, error) {
 	w := p.watch.Load()
 	timeout := time.After(within)
 	for {
 		var a answer
 		w.mu.Lock()
-		for n, up := range w.ups {
-			if n < len(p.owners) { // not the one to warm up with
+		for n := range p.owners { // not the one to warm up with
+			if up, ok := w.ups[n]; ok {
 				a.Ups = append(a.Ups, up)
+			}
+			if closed, ok := w.closed[n]; ok {
+				a.Closed = append(a.Closed, closed)
 			}
 		}
 		w.mu.Unlock()
-		if len(a.Ups) == len(p.owners) {
-			return a, nil
+		if all := len(p.owners); len(a.Ups) == all && (!p.contender.disk || len(a.Closed) == all) {
+			cpu, err := cpuTime()
+			a.CPU = cpu - w.cpu
+			return a, err
 		}
 		select {
 		case <-w.news:

@@ -17,6 +17,8 @@ import (
 // Names of contenders.
 const (
 	sdk       = "fds-go"
+	sdkDisk   = "fds-go, disk"
+	old       = "old"
 	limited   = "fds-go, 200/s"
 	plain     = "autopaho"
 	tuned     = "autopaho, tuned"
@@ -27,14 +29,17 @@ const (
 type contender struct {
 	name       string
 	limited    bool // only its connecting is of interest
+	disk       bool // keeps states on disk, and closes gaps
 	reconnects bool
 	connect    func(owner) error
-	fleet      func([]owner) (connect func(), err error) // prepares to connect all, instead of connect
+	fleet      func([]owner, *access) (connect func(), err error) // prepares to connect all, instead of connect
 }
 
 var contenders = []contender{
-	{name: sdk, reconnects: true, fleet: func(all []owner) (func(), error) { return runSDK(all, false) }},
-	{name: limited, limited: true, reconnects: true, fleet: func(all []owner) (func(), error) { return runSDK(all, true) }},
+	{name: sdk, reconnects: true, fleet: runUnlimited},
+	{name: old, reconnects: true}, // its process knows how
+	{name: sdkDisk, disk: true, reconnects: true, fleet: runUnlimited},
+	{name: limited, limited: true, reconnects: true, fleet: runLimited},
 	{name: plain, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, false) }},
 	{name: tuned, reconnects: true, connect: func(o owner) error { return connectAutopaho(o, true) }},
 	{name: pahoAlone, connect: connectPaho},
@@ -49,6 +54,7 @@ type owner struct {
 	keepAlive   time.Duration
 
 	up      func()      // each time it is subscribed
+	closed  func()      // each time what an outage may have lost is there
 	failed  func(error) // it will not come up any more
 	message func(payload []byte)
 }

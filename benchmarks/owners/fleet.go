@@ -18,12 +18,15 @@ import (
 
 const issuer = "https://localhost"
 
+func runLimited(all []owner, a *access) (func(), error)   { return runSDK(all, a, true) }
+func runUnlimited(all []owner, a *access) (func(), error) { return runSDK(all, a, false) }
+
 // runSDK prepares a Client with a stored grant for each owner, as it is after a
 // sign-in, and returns what has it run. All that the SDK keeps of an owner is
 // measured. With limit, connects have its default rate; without, they come as those
 // of the other clients do: some at a time until all are up, and then each when it
 // wants.
-func runSDK(all []owner, limit bool) (run func(), err error) {
+func runSDK(all []owner, a *access, limit bool) (run func(), err error) {
 	store := tokenstore.OpenMemory()
 	owners := make(map[fds.SubscriptionID]owner, len(all))
 	now := time.Now()
@@ -44,7 +47,7 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 	}
 	config := fdsclient.Config{
 		Provider: fdsclient.Provider{
-			Issuer: issuer, BrokerURL: "mqtts://" + all[0].brokerURL.Host,
+			Issuer: issuer, BrokerURL: "mqtts://" + all[0].brokerURL.Host, APIURL: a.APIURL,
 			Roots:     func(context.Context) (*x509.CertPool, error) { return all[0].roots, nil },
 			Endpoints: fdsclient.Endpoints{Authorization: issuer + "/authorize", Token: issuer + "/token"},
 		},
@@ -57,6 +60,11 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 		Push:   push.Settings{KeepAlive: all[0].keepAlive},
 		Logger: slog.New(slog.DiscardHandler),
 		Hooks:  []any{&watch{owners}},
+	}
+	if a.StateFolder != "" {
+		if config.State, err = statestore.OpenFolder(a.StateFolder); err != nil {
+			return nil, err
+		}
 	}
 	if !limit {
 		config.Push.Limit = &fds.Limit{Concurrent: connecting}
@@ -75,7 +83,7 @@ func runSDK(all []owner, limit bool) (run func(), err error) {
 	}, nil
 }
 
-// watch tells who is up.
+// watch tells who is up, and who has missed nothing.
 type watch struct {
 	owners map[fds.SubscriptionID]owner
 }
@@ -84,5 +92,12 @@ type watch struct {
 func (t *watch) OnConnection(key fds.OwnerKey, s push.State) {
 	if s.Phase == push.Connected && s.Err == nil {
 		t.owners[key.SubscriptionID].up()
+	}
+}
+
+// OnGap tells that an owner's gap is closed.
+func (t *watch) OnGap(e fdsclient.GapEvent) {
+	if e.Change == fdsclient.GapClosed {
+		t.owners[e.Owner.SubscriptionID].closed()
 	}
 }

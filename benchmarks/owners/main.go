@@ -3,26 +3,59 @@
 // as it comes, with autopaho tuned, and with paho.Client alone, side by side in the
 // same run, against Mosquitto and against the broker of fdstest:
 //
-//	go run ./benchmarks/owners -owners 1000
+//	go run ./benchmarks/owners -owners 1000 -rounds 5
 //
-// It prints tables with ratios and, beside them, the goals of this SDK. Times
-// differ between machines and runs; the ratios should not, much. Each client, each
-// broker and the publisher is a process of its own, and each client gets a new
-// broker. It needs Linux, which is where it reads memory and processor time.
+// Each client, each broker and the publisher is a process of its own, and each client
+// gets a new broker. A round measures every client once, and the next one begins with
+// another client. It needs Linux, which is where it reads memory and processor time.
+//
+// # What it prints
+//
+// A table for each broker: of each figure the median over the rounds and, in
+// parentheses, the least and the most; beside them the ratios of this SDK's to the
+// others', each again the median of the rounds' own ratios with their least and most;
+// and the goals of this SDK. Times differ between machines and runs; the ratios should
+// not, much. The latency of messages at 500 a second is from the publisher's clock
+// before it sends to the client's when its handler has the message: p50, p99, p99.9
+// and the maximum of a round. How far the publisher was behind its own schedule is no
+// part of that, and has a row of its own. Restarts have the times at which owners are
+// subscribed again, counted from when the broker takes connections.
+//
+// Then the slowest messages of each round, of which those that were on their way at the
+// same time make one row: when the slowest of them was sent and came, in seconds from
+// the phase's begin, and who was late. The same messages go to a bare subscriber, the
+// reference, in a process of its own. A message that came there in less than half of
+// the time was late at the client. One that the broker acknowledged late, too, was late at
+// the publisher, if that slept too long meanwhile, or else at the broker. The reference may
+// be late itself: then it is told what cannot be known. "Had no processor" says that
+// threads of the process were ready to run and were not let for half of the time or more:
+// then the machine was late. A stop of the whole machine looks like a slow broker.
+//
+// # Options
 //
 // An -idle shorter than -keepalive sees no pings: for the real figure of idle
-// connections give -idle 60s.
+// connections give -idle 60s. For the tail of the latency give -latency 60s: p99.9 of
+// the default 4s are two messages. With -down 0 no broker is restarted.
+//
+// With -disk FOLDER this SDK is measured a second time, with its states in files there
+// and a Web API to look for what an outage has lost: what that costs.
+//
+// With -old FILE an older build of this program is one more client, and shows in the same
+// run whether anything has become worse. It answers what its version can. To have all
+// figures of a version before this one, build this program with the SDK of then:
+//
+//	git worktree add /tmp/before COMMIT
+//	cp benchmarks/owners/*.go /tmp/before/benchmarks/owners/
+//	(cd /tmp/before && go build -o /tmp/owners-before ./benchmarks/owners)
+//	go run ./benchmarks/owners -rounds 5 -old /tmp/owners-before
 package main
 
 import (
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -36,9 +69,11 @@ func main() {
 	flag.DurationVar(&o.idle, "idle", 3*time.Second, "how long idle connections are watched")
 	flag.DurationVar(&o.latency, "latency", 4*time.Second, "how long 500 messages a second are sent for the latency")
 	flag.DurationVar(&o.keepAlive, "keepalive", time.Minute, "keep-alive of all connections")
-	flag.DurationVar(&o.down, "down", 2*time.Second, "how long a restarted broker is away")
-	flag.IntVar(&o.rounds, "rounds", 1, "runs of each measurement; the table gives the medians")
+	flag.DurationVar(&o.down, "down", 2*time.Second, "how long a restarted broker is away; 0: none is restarted")
+	flag.IntVar(&o.rounds, "rounds", 1, "runs of each measurement; the table gives the medians, the least and the most")
 	flag.BoolVar(&o.together, "together", false, "measure all clients at once: quick, and the figures mean nothing")
+	flag.StringVar(&o.disk, "disk", "", "folder, on the disk that is to be measured, for states of one more "+sdk+"; default: none")
+	flag.StringVar(&o.old, "old", "", "an older build of this program, which is measured too; default: none")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for heap and goroutine profiles of the idle clients, and CPU profiles of their throughput and latency")
 	clients := flag.String("clients", "", "names of the clients that are measured, separated by |; default all")
 	broker := flag.String("broker", "both", "mosquitto, embedded or both")
@@ -49,234 +84,34 @@ func main() {
 	case "both":
 		o.brokers = []string{"mosquitto", "embedded"}
 	default:
-		fmt.Fprintln(os.Stderr, "owners: -broker is mosquitto, embedded or both")
-		os.Exit(2)
+		fail(2, "-broker is mosquitto, embedded or both")
 	}
-	if *clients != "" {
-		names := strings.Split(*clients, "|")
-		contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !slices.Contains(names, c.name) })
+	o.contenders = slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool {
+		return c.disk && o.disk == "" || c.name == old && o.old == "" ||
+			*clients != "" && !slices.Contains(strings.Split(*clients, "|"), c.name)
+	})
+	if len(o.contenders) == 0 {
+		fail(2, "-clients names none that is measured")
 	}
-	if flag.NArg() > 0 || o.owners < 1 || o.messages < 1 || o.rounds < 1 || o.keepAlive < time.Second || o.idle <= 0 || o.latency < 10*time.Millisecond {
-		fmt.Fprintln(os.Stderr, "owners: there are no arguments, numbers are at least 1, -keepalive at least 1s, -latency at least 10ms")
-		os.Exit(2)
+	if flag.NArg() > 0 || o.owners < 1 || o.messages < 1 || o.rounds < 1 || o.keepAlive < time.Second || o.idle <= 0 || o.latency < 10*time.Millisecond || o.down < 0 {
+		fail(2, "there are no arguments, numbers are at least 1, -keepalive at least 1s, -latency at least 10ms")
 	}
 	if err := measureAll(o, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "owners:", err)
-		os.Exit(1)
+		fail(1, err)
 	}
+}
+
+func fail(status int, why any) {
+	fmt.Fprintln(os.Stderr, "owners:", why)
+	os.Exit(status)
 }
 
 type options struct {
 	owners, messages, rounds       int
 	idle, latency, keepAlive, down time.Duration
 	brokers                        []string
+	contenders                     []contender
+	disk, old                      string
 	profiles                       string
 	together                       bool
 }
-
-const (
-	messageBytes = 300
-	latencyRate  = 500 // messages a second
-	backWithin   = 100 * time.Second
-	deliveryTime = 2 * time.Minute
-)
-
-func measureAll(o options, out io.Writer) error {
-	if err := raiseFileLimit(); err != nil {
-		return fmt.Errorf("raise the limit of open files: %w", err)
-	}
-	for _, broker := range o.brokers {
-		if broker == "mosquitto" && mosquittoProgram() == "" {
-			fmt.Fprintln(out, "Mosquitto is not installed here: only the embedded broker is measured.")
-			continue
-		}
-		measured := make(map[string][]figures)
-		for i := range o.rounds {
-			round, err := measureRound(o, broker, i)
-			if err != nil {
-				return fmt.Errorf("%s: %w", broker, err)
-			}
-			for name, f := range round {
-				measured[name] = append(measured[name], f)
-			}
-		}
-		medians := make(map[string]figures)
-		for name, rounds := range measured {
-			medians[name] = median(rounds)
-		}
-		if err := printTable(out, o, broker, medians); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// measureRound measures every client once, beginning with another one in every
-// round: who comes first finds a machine in another state.
-func measureRound(o options, broker string, round int) (map[string]figures, error) {
-	var (
-		all      sync.WaitGroup
-		mu       sync.Mutex
-		measured = make(map[string]figures)
-		failed   error
-	)
-	first := round % len(contenders)
-	for _, c := range slices.Concat(contenders[first:], contenders[:first]) {
-		measure := func() {
-			f, err := measureOne(o, broker, c)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && failed == nil {
-				failed = fmt.Errorf("%s: %w", c.name, err)
-			}
-			measured[c.name] = f
-		}
-		if o.together {
-			all.Go(measure)
-		} else if measure(); failed != nil {
-			break
-		}
-	}
-	all.Wait()
-	return measured, failed
-}
-
-// measureOne measures one client with a new broker.
-func measureOne(o options, brokerName string, c contender) (figures, error) {
-	start := startMosquitto
-	if brokerName == "embedded" {
-		start = startEmbedded
-	}
-	b, err := start(o.owners + 1) // and one to warm up with
-	if err != nil {
-		return nil, fmt.Errorf("start the broker: %w", err)
-	}
-	defer b.close()
-	client, err := startChild("client")
-	if err != nil {
-		return nil, err
-	}
-	defer client.close()
-
-	b.access.Client, b.access.KeepAlive = c.name, o.keepAlive
-	if o.profiles != "" {
-		b.access.Profiles = filepath.Join(o.profiles, brokerName+" "+c.name)
-	}
-	if _, err := client.ask(request{Do: "begin", Access: b.access}); err != nil {
-		return nil, err
-	}
-	f := make(figures)
-	a, err := client.ask(request{Do: "connect"})
-	if err != nil {
-		return nil, err
-	}
-	f.add(a.Figures)
-	if !c.limited {
-		if a, err = client.ask(request{Do: "idle", For: o.idle}); err != nil {
-			return nil, err
-		}
-		f.add(a.Figures)
-		if err := throughput(o, client, b, f); err != nil {
-			return nil, fmt.Errorf("throughput: %w", err)
-		}
-		if err := latency(o, client, b, f); err != nil {
-			return nil, fmt.Errorf("latency: %w", err)
-		}
-	}
-	if c.reconnects {
-		if err := restart(o, client, b, f); err != nil {
-			return nil, fmt.Errorf("restart of the broker: %w", err)
-		}
-	}
-	return f, nil
-}
-
-// throughput has the broker queue all messages while the client is frozen, so
-// that no publisher slows it down or takes its processor, then lets it go.
-func throughput(o options, client *child, b *broker, f figures) error {
-	if _, err := client.ask(request{Do: "expect", Count: o.messages}); err != nil {
-		return err
-	}
-	if err := client.freeze(); err != nil {
-		return err
-	}
-	_, err := b.publisher.ask(request{Do: "publish", Count: o.messages})
-	began := time.Now()
-	if thawed := client.thaw(); thawed != nil {
-		return thawed
-	}
-	if err != nil {
-		return err
-	}
-	a, err := client.ask(request{Do: "received"})
-	if err != nil {
-		return err
-	}
-	f[messageRate] = float64(o.messages) / a.Last.Sub(began).Seconds()
-	f[messageCPU] = micro(a.CPU) / float64(o.messages)
-	return nil
-}
-
-func latency(o options, client *child, b *broker, f figures) error {
-	count := max(1, int(o.latency.Seconds()*latencyRate))
-	if _, err := client.ask(request{Do: "expect", Count: count}); err != nil {
-		return err
-	}
-	if _, err := b.publisher.ask(request{Do: "publish", Count: count, Rate: latencyRate}); err != nil {
-		return err
-	}
-	a, err := client.ask(request{Do: "received"})
-	if err != nil {
-		return err
-	}
-	f[steadyCPU] = micro(a.CPU) / float64(count)
-	f.add(a.Figures)
-	return nil
-}
-
-// restart takes the broker away for a while and watches the owners come back.
-func restart(o options, client *child, b *broker, f figures) error {
-	if _, err := client.ask(request{Do: "watch"}); err != nil {
-		return err
-	}
-	if err := b.stop(); err != nil {
-		return err
-	}
-	time.Sleep(o.down)
-	if err := b.start(); err != nil {
-		return err
-	}
-	began := time.Now()
-	a, err := client.ask(request{Do: "back", For: backWithin})
-	if err != nil {
-		return err
-	}
-	var after []time.Duration
-	for _, up := range a.Ups {
-		after = append(after, up.Sub(began))
-	}
-	slices.Sort(after)
-	if len(after) < o.owners {
-		return fmt.Errorf("only %d of %d owners were back within %v", len(after), o.owners, backWithin)
-	}
-	f[backHalf] = after[len(after)/2].Seconds()
-	f[backAll] = after[len(after)-1].Seconds()
-	f[backPeak] = float64(largestSecond(after))
-	late, _ := slices.BinarySearch(after, 30*time.Second)
-	f[backLate] = float64(len(after) - late)
-	return nil
-}
-
-// largestSecond returns the most of the sorted times that lie within any second.
-func largestSecond(times []time.Duration) int {
-	most, first := 0, 0
-	for last, t := range times {
-		for t-times[first] >= time.Second {
-			first++
-		}
-		most = max(most, last-first+1)
-	}
-	return most
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -42,6 +43,23 @@ func cpuTime() (time.Duration, error) {
 		return 0, err
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}
+
+// processorWait returns how long the threads of a process have waited for a processor,
+// ready to run, since they began (run_delay of sched_info, which a kernel may lack).
+func processorWait(pid int) (waited time.Duration) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if fields := bytes.Fields(text); len(fields) > 1 { // on a processor, waiting for one, slices
+			n, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+			waited += time.Duration(n)
+		}
+	}
+	return waited
 }
 
 func (c *child) freeze() error { return c.command.Process.Signal(syscall.SIGSTOP) }

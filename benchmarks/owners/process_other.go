@@ -16,6 +16,8 @@ func residentBytes() (float64, error) { return 0, errNotLinux }
 
 func cpuTime() (time.Duration, error) { return 0, errNotLinux }
 
+func processorWait(int) time.Duration { return 0 }
+
 func (c *child) freeze() error { return errNotLinux }
 
 func (c *child) thaw() error { return nil }
