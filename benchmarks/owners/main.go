@@ -54,6 +54,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -95,6 +96,11 @@ func main() {
 	}
 	if flag.NArg() > 0 || o.owners < 1 || o.messages < 1 || o.rounds < 1 || o.keepAlive < time.Second || o.idle <= 0 || o.latency < 10*time.Millisecond || o.down < 0 {
 		fail(2, "there are no arguments, numbers are at least 1, -keepalive at least 1s, -latency at least 10ms")
+	}
+	if o.old != "" {
+		if _, err := exec.LookPath(o.old); err != nil {
+			fail(2, fmt.Errorf("-old: %w", err))
+		}
 	}
 	if err := measureAll(o, os.Stdout); err != nil {
 		fail(1, err)

@@ -45,21 +45,16 @@ func cpuTime() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
-// processorWait returns how long the threads of a process have waited for a processor,
-// ready to run, since they began (run_delay of sched_info, which a kernel may lack).
-func processorWait(pid int) (waited time.Duration) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // the thread has ended
-		}
-		if fields := bytes.Fields(text); len(fields) > 1 { // on a processor, waiting for one, slices
-			n, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-			waited += time.Duration(n)
+// waitFiles opens the files, one for each thread of a process, that say how long it has
+// waited for a processor (run_delay of sched_info). A kernel may lack them.
+func waitFiles(pid int) (files []*os.File) {
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, name := range names {
+		if f, err := os.Open(name); err == nil { // or the thread has ended
+			files = append(files, f)
 		}
 	}
-	return waited
+	return files
 }
 
 func (c *child) freeze() error { return c.command.Process.Signal(syscall.SIGSTOP) }

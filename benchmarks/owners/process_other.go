@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"time"
 )
@@ -16,7 +17,7 @@ func residentBytes() (float64, error) { return 0, errNotLinux }
 
 func cpuTime() (time.Duration, error) { return 0, errNotLinux }
 
-func processorWait(int) time.Duration { return 0 }
+func waitFiles(int) []*os.File { return nil }
 
 func (c *child) freeze() error { return errNotLinux }
 

@@ -68,6 +68,7 @@ func (p *referenceProcess) begin(a *access, count int) error {
 			return fmt.Errorf("the broker refuses with reason 0x%02x", reason)
 		}
 	}
+	time.Sleep(100 * time.Millisecond) // until TCP has acknowledged the SUBACK
 	p.got, p.last = make([]int64, count), make(chan struct{})
 	go p.read(p.conn)
 	return nil

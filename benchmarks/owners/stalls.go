@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 )
@@ -20,9 +19,8 @@ type arrival struct {
 func (a arrival) took() time.Duration { return time.Duration(a.Got - a.Sent) }
 
 const (
-	slowest   = 100 // messages of a client that are looked at
-	mostRows  = 3   // stalls of a client and round that are told
-	sampledAt = 10 * time.Millisecond
+	slowest  = 100 // messages of a client that are looked at
+	mostRows = 3   // stalls of a client and round that are told
 )
 
 // The processes of a phase.
@@ -123,73 +121,4 @@ func printStalls(out io.Writer, o options, rounds map[string][]measured) error {
 		}
 	}
 	return table.Flush()
-}
-
-// processors are samples of how long processes have waited for a processor.
-type processors struct {
-	pids    map[string]int
-	samples []sample
-	end     chan struct{}
-	ended   sync.WaitGroup
-}
-
-type sample struct {
-	at     int64
-	waited map[string]time.Duration
-}
-
-func watchProcessors(pids map[string]int) *processors {
-	p := &processors{pids: pids, end: make(chan struct{})}
-	p.ended.Go(func() {
-		tick := time.NewTicker(sampledAt)
-		defer tick.Stop()
-		for {
-			p.sample()
-			select {
-			case <-tick.C:
-			case <-p.end:
-				p.sample()
-				return
-			}
-		}
-	})
-	return p
-}
-
-func (p *processors) sample() {
-	s := sample{time.Now().UnixNano(), make(map[string]time.Duration)}
-	for name, pid := range p.pids {
-		s.waited[name] = processorWait(pid)
-	}
-	p.samples = append(p.samples, s)
-}
-
-func (p *processors) stop() {
-	close(p.end)
-	p.ended.Wait()
-}
-
-// within returns how long each process waited between two times: of what it waited between
-// the samples around them, the share that is theirs.
-func (p *processors) within(from, to int64) map[string]time.Duration {
-	waited := make(map[string]time.Duration)
-	if len(p.samples) == 0 {
-		return waited
-	}
-	before, after := p.samples[0], p.samples[len(p.samples)-1]
-	for _, s := range p.samples {
-		if s.at <= from {
-			before = s
-		}
-	}
-	for _, s := range slices.Backward(p.samples) {
-		if s.at >= to {
-			after = s
-		}
-	}
-	for name := range p.pids {
-		share := min(1, float64(to-from)/float64(max(1, after.at-before.at)))
-		waited[name] = time.Duration(share * float64(after.waited[name]-before.waited[name]))
-	}
-	return waited
 }
