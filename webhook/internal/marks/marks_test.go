@@ -227,6 +227,7 @@ func TestAllWhoComeDuringAWriteShareTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, Settings{Folder: folder})
 		add(t, l, mark(0))
+		synctest.Wait() // its writer has ended
 		l.mu.Lock()
 		l.writing = true // as if one were under way
 		l.mu.Unlock()
