@@ -63,12 +63,12 @@ func (d *handing) handOver(ctx context.Context, items []fds.Message) (handed, su
 	go func() {
 		o := outcome{err: later("the handler ended its goroutine")}
 		defer func() { // also when it did
+			for _, leave := range leave { // before the answer: who has it may come again at once
+				leave()
+			}
 			done <- o
 			stop()
 			end()
-			for _, leave := range leave {
-				leave()
-			}
 		}()
 		o = d.inTurn(ctx, items)
 	}()

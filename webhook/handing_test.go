@@ -382,3 +382,15 @@ func TestAFunctionThatHangsIsAnsweredInTime(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoHasAnAnswerMayComeAgainAtOnce(t *testing.T) {
+	s := newReceiver(t, func(c *webhook.Config) { c.MaxInHand, c.MaxInHandOfOwner = 1, 1 })
+	defer s.receiver.Close()
+	waitFor(t, "the keys are fetched", func() bool { return !s.receiver.State().KeysAt.IsZero() })
+	token := bearing(s.token(s.claims(nil), nil))
+	for n := range 5000 {
+		if w := s.answer(fmt.Sprintf(`{"n":%d}`, n), token); w.Code != http.StatusOK {
+			t.Fatal(n, w.Code, s.why())
+		}
+	}
+}
