@@ -95,11 +95,10 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Message) (o outcome) {
 	var written func(context.Context) error
 	func() {
 		defer d.lane.end()
-		if _, o.err = r.owner(ctx, d.owner.SubscriptionID); o.err != nil { // who has left while it waited
-			written = r.marks.Note(time.Now())
-			return
+		var done []marks.Mark
+		if _, o.err = r.owner(ctx, d.owner.SubscriptionID); o.err == nil { // it may have left meanwhile
+			done = d.items(ctx, items, &o)
 		}
-		done := d.items(ctx, items, &o)
 		written = r.marks.Note(time.Now(), done...) // seen by the one whose turn is next
 	}()
 	// A mark that cannot be written is told by the log of marks, and known to this process: what was

@@ -88,7 +88,7 @@ var rows = []row{
 	{publisherLate, "%.0f", nil},
 }
 
-// judge words the goal and says whether it was met.
+// judge words the goal, and whether it was met.
 func (g *goal) judge(row string, rounds map[string][]measured) string {
 	text, word := fmt.Sprintf("<= %g", g.bound), "missed"
 	if g.atLeast {
