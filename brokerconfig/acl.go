@@ -266,12 +266,12 @@ func isTopic(line string) bool {
 	return word == "topic"
 }
 
-// userOf returns of whom the rules below a line are. A line that names nobody, which Mosquitto does
-// not take, leaves them to who was named before.
+// userOf returns of whom the rules below a line are. A line that names nobody or has a NUL, which
+// Mosquitto does not take, leaves them to who was named before.
 func userOf(line string) (user string, ok bool) {
 	word, rest := cutSpace(line)
 	user = strings.Trim(rest, space)
-	return user, word == "user" && user != ""
+	return user, word == "user" && user != "" && !strings.ContainsRune(line, 0)
 }
 
 // compareNames orders connections by their numbers.
