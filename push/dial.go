@@ -139,20 +139,22 @@ func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (
 var wentRound sync.Map
 
 // shakeHands puts TLS on a connection, which it closes when that fails.
-func shakeHands(ctx context.Context, below net.Conn, err error, policy *tls.Config) (secured *tls.Conn, raw net.Conn, _ error) {
+func shakeHands(ctx context.Context, conn net.Conn, err error, policy *tls.Config) (secured *tls.Conn, below net.Conn, _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	gate := &gate{Conn: conn}
 	defer func() {
-		if raw == nil { // also when the certificate's key panics
-			_ = below.Close()
+		if below == nil { // also when the certificate's key panics
+			_ = conn.Close()
 		}
 	}()
-	secured = tls.Client(below, policy)
+	secured = tls.Client(gate, policy)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, nil, err
 	}
-	return secured, below, nil
+	gate.shookHands()
+	return secured, gate, nil
 }
 
 // unreachable words an error of the time until CONNACK.

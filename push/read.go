@@ -15,14 +15,25 @@ import (
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
+		if w.gate != nil {
+			w.gate.patient = false
+		}
 		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
 	return n, err
 }
 
+// await reads on once there is something to read. Its goroutine is a new one, whose stack is as
+// small as they come, and stays so until then: thousands of connections wait here.
+func (w *wire) await() {
+	err := w.gate.await()
+	w.read(err)
+}
+
 // read takes one packet after the other until the connection has ended, and then
-// reads on until the broker has closed it too; see lingerTime.
-func (w *wire) read() {
+// reads on until the broker has closed it too; see lingerTime. Where there is nothing to read it
+// leaves that to await. It begins with an error of the network, if there is one.
+func (w *wire) read(err error) {
 	reader := true
 	w.mu.Lock()
 	w.greeted = w.connected
@@ -37,8 +48,18 @@ func (w *wire) read() {
 		close(w.done)
 	}()
 	for !w.hasEnded() {
-		packet, header, err := w.readPacket()
+		var packet []byte
+		var header int
 		if err == nil {
+			w.patient()
+			packet, header, err = w.readPacket()
+		}
+		switch {
+		case err == errNothingYet:
+			reader = false
+			go w.await()
+			return
+		case err == nil:
 			err = w.inspect(packet, header)
 		}
 		w.refund()
@@ -56,9 +77,20 @@ func (w *wire) read() {
 				return
 			}
 		}
+		err = nil
 	}
-	_, err := io.Copy(io.Discard, w.Conn)
+	if w.gate != nil {
+		w.gate.patient = false
+	}
+	_, err = io.Copy(io.Discard, w.Conn)
 	w.peerClosed = err == nil || isClosure(err)
+}
+
+// patient has the next packet not waited for in TLS, where that can be.
+func (w *wire) patient() {
+	if w.gate != nil {
+		w.gate.patient = w.gate.raw != nil
+	}
 }
 
 // serve has the reader see to what it has received, and reports whether it has reclaimed the
@@ -74,7 +106,7 @@ func (w *wire) serve() bool {
 // it may come late, and releases the next one, which does no harm.
 func (w *wire) release() {
 	if turn := w.turn.Load(); turn%2 == 1 && w.turn.CompareAndSwap(turn, turn+1) {
-		go w.read()
+		go w.read(nil)
 	}
 }
 

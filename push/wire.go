@@ -3,6 +3,7 @@ package push
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ var errEnded = errors.New("push: the connection has ended")
 type wire struct {
 	net.Conn // TLS
 	raw      net.Conn
+	gate     *gate // raw, when TLS reads from it for nobody but this wire; else nil
 
 	maxPacket      int
 	receiveMaximum int
@@ -83,6 +85,9 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		writing: make(chanMutex, 1), began: time.Now(), unacked: make(map[uint16]uint64),
 	}
 	w.readable = sync.NewCond(&w.mu)
+	if _, direct := conn.(*tls.Conn); direct {
+		w.gate, _ = raw.(*gate)
+	}
 	return w
 }
 
@@ -182,7 +187,7 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, 
 		if err != nil {
 			close(w.done)
 		} else {
-			go w.read()
+			go w.read(nil)
 		}
 	}
 	if err != nil {

@@ -99,7 +99,7 @@ func TestAttackManyPropertiesTakeLittleMemory(t *testing.T) {
 		w.maxPacket, w.connected = 2<<20, true
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		w.read()
+		w.read(nil)
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; took > 4*uint64(len(input)) || !isBare(w.why()) {
 			t.Errorf("%s: %d bytes were taken for %d; the end: %v", name, took, len(input), w.why())
@@ -124,7 +124,7 @@ func TestAPayloadDoesNotKeepItsProperties(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	w.read()
+	w.read(nil)
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); len(payloads) != messages || kept > 4<<20 {
@@ -197,7 +197,7 @@ func FuzzWhatABrokerSends(f *testing.F) {
 				}
 				return false
 			}
-			w.read()
+			w.read(nil)
 			select {
 			case packet := <-answer:
 				if _, ok := packet.(*packets.Connack); !ok || !w.connected {

@@ -96,6 +96,17 @@ func (h *hedged) now() (conn net.Conn, settled bool) {
 	return h.first, false
 }
 
+// InUse returns the connection that conn has come to, where conn is one of Hedge's and an address
+// has answered; else conn itself.
+func InUse(conn net.Conn) net.Conn {
+	if h, ok := conn.(*hedged); ok {
+		if c, settled := h.now(); settled {
+			return c
+		}
+	}
+	return conn
+}
+
 // settle has a connection be the one in use, unless one is; it closes the others. The
 // caller holds mu.
 func (h *hedged) settle(conn net.Conn) {
