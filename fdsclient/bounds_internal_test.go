@@ -153,7 +153,7 @@ func TestAttackAHandlerThatHangsHoldsUpNoSignOut(t *testing.T) {
 				began, ended := time.Now(), make(chan struct{})
 				go func() {
 					defer close(ended)
-					end(client, o, &connected{follower: f, cancel: func() {}, done: hangs})
+					end(client, o, &connected{follower: f, done: hangs})
 				}()
 				select {
 				case <-ended:

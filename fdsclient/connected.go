@@ -1,7 +1,7 @@
 package fdsclient
 
 import (
-	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +18,33 @@ type connected struct {
 	grant      *grants.Grant         // that the owner had when it began
 	why        atomic.Pointer[error] // it was ended for; nil: it was not
 	kept       bool                  // though its owner was taken out of its grant; the run's mu
-	cancel     context.CancelFunc
 	done       chan struct{}
+
+	mu        sync.Mutex
+	stop      func() // ends it; nil: it has not begun
+	cancelled bool
+}
+
+// begun says how it is ended.
+func (a *connected) begun(stop func()) {
+	a.mu.Lock()
+	a.stop = stop
+	cancelled := a.cancelled
+	a.mu.Unlock()
+	if cancelled {
+		stop()
+	}
+}
+
+// cancel ends it, also when it has yet to begin.
+func (a *connected) cancel() {
+	a.mu.Lock()
+	a.cancelled = true
+	stop := a.stop
+	a.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 }
 
 // isOver reports whether it has ended though its owner is signed in, as after a
@@ -54,10 +79,7 @@ func (o *Owner) stop(why error) {
 	o.client.connectionChanged(o.key, state)
 }
 
-// noteEnd keeps the last state, with the reason, for Owner.Connection, and returns it. It is
-// apart, since a goroutine that waits for as long as a connection lives needs a small stack.
-//
-//go:noinline
+// noteEnd keeps the last state, with the reason, for Owner.Connection, and returns it.
 func (a *connected) noteEnd(o *Owner) *push.State {
 	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
 	if a.connection != nil {

@@ -55,7 +55,7 @@ func (c *Client) endConnected(ctx context.Context, a *connected) error {
 	if a.connection != nil {
 		err = a.connection.EndSession(ctx)
 	}
-	if a.cancel != nil {
+	if a.done != nil { // a run has it
 		a.cancel()
 		select {
 		case <-a.done:

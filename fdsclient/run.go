@@ -281,7 +281,7 @@ func (r *run) lose(a *connected) bool {
 // stopped, and reported. It is called by one goroutine alone and holds no lock
 // while it reads state and tells hooks.
 func (r *run) start(ctx context.Context, o *Owner) {
-	a := &connected{owner: o, grant: o.grant.Load(), done: make(chan struct{}), cancel: func() {}}
+	a := &connected{owner: o, grant: o.grant.Load(), done: make(chan struct{})}
 	release := func() {}
 	if r.calling != nil {
 		var has bool
@@ -289,7 +289,6 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			return
 		}
 		a.follower = r.client.follow(ctx, o, r.calling)
-		ctx, a.cancel = context.WithCancel(ctx)
 	}
 	var err error
 	if r.calling != nil && !r.client.polls() {
@@ -315,6 +314,8 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	case a.connection == nil:
 		r.work.Add(1)
 		a.follower.Poll()
+		ctx, cancel := context.WithCancel(ctx)
+		a.begun(cancel)
 		context.AfterFunc(ctx, func() { // an owner between two reads costs no goroutine
 			defer r.work.Done()
 			defer close(a.done)
@@ -325,14 +326,20 @@ func (r *run) start(ctx context.Context, o *Owner) {
 			}
 		})
 	default:
-		r.work.Go(func() {
+		r.work.Add(1)
+		ended := func(error) { // the connection reports how it ended through OnState
+			defer r.work.Done()
 			defer close(a.done)
 			defer release()
-			// The connection reports how it ended through OnState.
-			_ = a.connection.Run(ctx, a.follower.Live)
 			a.follower.Stop()
 			a.noteEnd(o)
-		})
+		}
+		stop, err := a.connection.Start(ctx, a.follower.Live, ended)
+		if err != nil { // nobody else has it
+			ended(err)
+			return
+		}
+		a.begun(stop)
 	}
 }
 

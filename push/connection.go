@@ -19,17 +19,16 @@ import (
 // so none of them may call it.
 type Connection struct {
 	settings settings
-	account  *account      // of its owner's messages
-	woken    chan struct{} // by Wake
-	cautious bool          // the next connection takes one message ahead; Run's alone
+	account  *account // of its owner's messages
+	cautious bool     // the next connection takes one message ahead; the run's alone
 
 	notify sync.Mutex // held while OnState runs, so that changes are told in order
 	mu     sync.Mutex
 	state  State
 	run    *run // nil: not running
 
-	known  []string // filters the broker may know; for Run, or EndSession when it does not run
-	logged *string  // why it is not connected, as it was logged last; nil: nothing was; Run's alone
+	known  []string // filters the broker may know; for the run, or EndSession when there is none
+	logged *string  // why it is not connected, as it was logged last; nil: nothing was; the run's alone
 }
 
 // New makes a connection that Run opens. The error about a configuration that cannot work is
@@ -42,7 +41,6 @@ func New(cfg Config) (*Connection, error) {
 	return &Connection{
 		settings: s,
 		account:  &account{budget: s.Budget},
-		woken:    make(chan struct{}, 1),
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 		known:    slices.Clone(s.Subscribed),
 	}, nil
@@ -77,17 +75,11 @@ func (c *Connection) State() State {
 // once, but it does not shorten a wait that comes later, so that a broker's restart
 // finds attempts spaced.
 func (c *Connection) Wake() {
-	select {
-	case c.woken <- struct{}{}:
-	default:
-	}
-}
-
-// forgetWake takes back what Wake asked for.
-func (c *Connection) forgetWake() {
-	select {
-	case <-c.woken:
-	default:
+	c.mu.Lock()
+	r := c.run
+	c.mu.Unlock()
+	if r != nil {
+		r.signal(signalWoken)
 	}
 }
 
@@ -96,7 +88,7 @@ func (c *Connection) forgetWake() {
 // EndSession connects briefly, to each URL of the broker once until one answers;
 // the caller repeats it after an error.
 func (c *Connection) EndSession(ctx context.Context) error {
-	this := &run{done: make(chan struct{}), cancel: func() {}}
+	this := &run{connection: c, over: true} // which does nothing
 	expired := false
 	for {
 		c.mu.Lock()
@@ -107,10 +99,14 @@ func (c *Connection) EndSession(ctx context.Context) error {
 			break
 		}
 		other.expire = true
+		if other.done == nil {
+			other.done = make(chan struct{})
+		}
+		done := other.done
 		c.mu.Unlock()
-		other.cancel()
+		other.stop()
 		select {
-		case <-other.done:
+		case <-done:
 			expired = other.expired
 		case <-ctx.Done():
 			return fmt.Errorf("push: end session: %w", ctx.Err())
@@ -119,8 +115,10 @@ func (c *Connection) EndSession(ctx context.Context) error {
 	defer func() {
 		c.mu.Lock()
 		c.run = nil
+		if this.done != nil {
+			close(this.done)
+		}
 		c.mu.Unlock()
-		close(this.done)
 	}()
 
 	if expired {
@@ -166,12 +164,8 @@ func (c *Connection) remember(ctx context.Context, filters []string) error {
 func (c *Connection) cameUp(s *session) {
 	refused, _ := s.granted.refused()
 	c.update(func(state *State) {
-		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), refused, time.Time{}
-		select {
-		case foreign := <-s.events: // which may have come before
-			state.Err = cmp.Or(refused, foreign)
-		default:
-		}
+		foreign := s.run.takeForeign() // which may have come before
+		state.Phase, state.Since, state.Err, state.RetryAt = Connected, time.Now(), cmp.Or(refused, foreign), time.Time{}
 		state.SessionPresent, state.Subscriptions = s.present, s.granted.subscriptions
 		state.KeepAlive, state.SessionExpiry = s.granted.keepAlive, s.granted.expiry
 		state.CertificateExpiry = s.certificate.Leaf.NotAfter
@@ -248,7 +242,7 @@ func (c *Connection) discardForeign(s *session, err error) {
 		s.sawForeign = true
 		err = fmt.Errorf("push: the broker delivered a message that is not this owner's; its administrator must check its access rules (M5): %w", err)
 		c.warn("push: a foreign message was discarded", err)
-		s.events <- err
+		s.run.sawForeign(err)
 	}
 }
 

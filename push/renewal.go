@@ -59,7 +59,7 @@ type looks struct {
 	mu        sync.Mutex
 	timer     *time.Timer
 	stopped   bool
-	cancel    context.CancelFunc // of the look at work, or the last one
+	cancel    context.CancelFunc // of the look at work; nil: none is
 	lastFault string             // that was told
 }
 
@@ -80,6 +80,7 @@ func (l *looks) ask(then func(found *tls.Certificate, err error)) {
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.cancel = nil
 		if !l.stopped {
 			then(found, err)
 		}
@@ -187,7 +188,7 @@ func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool
 		w.lastFault, w.seen, w.others = "", nil, 0
 		w.planNext()
 	case planned && (w.slow || w.seen == nil || sameChain(found, w.seen)):
-		w.session.events <- errNewCertificate
+		w.session.run.signal(signalRenewed)
 	default: // seen within one CertificateCheck, taken up within two
 		w.seen = found
 		w.others++
@@ -208,14 +209,14 @@ type certificateWait struct {
 	since   time.Time        // when the waiting began
 	refused *tls.Certificate // by the broker; nil: none was shown to it
 	slow    bool             // see changePause
-	news    chan error       // for Run: nil for a certificate to connect with, or another reason why there is none
+	tell    func(error)      // nil: there is a certificate to connect with; or another reason why there is none
 }
 
 // awaitCertificate begins to look, after an attempt that failed with err.
-func (c *Connection) awaitCertificate(since time.Time, shown *shownCertificate, err error) *certificateWait {
+func (c *Connection) awaitCertificate(since time.Time, shown *shownCertificate, err error, tell func(error)) *certificateWait {
 	w := &certificateWait{
 		looks: looks{connection: c, lastFault: err.Error()},
-		since: since, refused: shown.last, slow: shown.changesTooOften(), news: make(chan error, 1),
+		since: since, refused: shown.last, slow: shown.changesTooOften(), tell: tell,
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -242,15 +243,6 @@ func (w *certificateWait) found(found *tls.Certificate, err error) {
 		w.tell(err)
 	}
 	w.planNext()
-}
-
-// tell has Run know; what it has not noticed yet is old. w.mu is held.
-func (w *certificateWait) tell(news error) {
-	select {
-	case <-w.news:
-	default:
-	}
-	w.news <- news
 }
 
 // sameChain compares the certificates of the authorities too: a broker may have

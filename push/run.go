@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
+	"sync"
 	"time"
 
-	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 	"github.com/fds-sdk/fds-go/internal/hooks"
@@ -23,74 +20,20 @@ const (
 	faultsInARow  = 3 // after which attempts become rare
 )
 
-// Run connects, keeps the connection up and hands every message to h, until ctx
-// ends, which returns nil, or until waiting cannot help (fds.ErrTakenOver). When ctx
-// ends, a handler at work may finish within Config.DrainTimeout; its message is
-// acknowledged before the disconnect, and the broker keeps the session. Run
-// returns when the handler has returned. It may be called again afterwards, one
-// call at a time (fds.ErrRunning). A panic in a function of the Config that Run calls
-// ends it in the same way, and reaches the caller.
-func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
-	var r *run
-	var err error
-	onFreshStack(func() { r, err = c.newRun(ctx, h) })
-	if err != nil {
-		return err
-	}
-	defer r.end()
-	for {
-		// Wait for a certificate and for the limiter, dial, subscribe: session.open.
-		onFreshStack(func() { err = r.connect() })
-		if err == nil {
-			err = r.serve() // until the end
-		}
-		var next decision
-		onFreshStack(func() { next = r.decide(err) }) // again, slowly, or stop
-		if next.stop {
-			return next.err
-		}
-		r.wait(next)
-	}
-}
-
-// onFreshStack runs f on a goroutine of its own and waits for it. Run's goroutine waits for
-// as long as connections live, and a stack that has grown never becomes as small as a new
-// one again: the 2 KiB an owner that the handshake of TLS, functions of the Config and
-// logging make it grow by are not kept. (Run, serve and wait have small frames for that.)
-// A panic of f's, or its runtime.Goexit, becomes the caller's.
-func onFreshStack(f func()) {
-	var panicked any
-	exited := true
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
-			}
-		}()
-		f()
-		exited = false
-	}()
-	<-done
-	switch {
-	case panicked != nil:
-		panic(panicked)
-	case exited:
-		runtime.Goexit()
-	}
-}
-
-// run is one call of Run: one session after the other.
+// run is one call of Start: one session after the other. Its work is done by one goroutine, which
+// is there only while there is something to do: an attempt to connect, or what a signal says.
 type run struct {
 	connection *Connection
-	ctx        context.Context
-	cancel     context.CancelFunc
+	ctx        context.Context // the caller's
+	forget     func() bool     // ends the watch over ctx
+	ended      func(ending)
 	line       *line
-	session    *session // connected, or being so
-	over       bool     // finish was called
-	done       chan struct{}
 
+	// Of the work:
+
+	session      *session         // connected, or being so
+	wait         *wait            // for the next attempt; nil: none is waited for
+	over         bool             // finish was called
 	certificate  shownCertificate // to the broker, in the last attempt
 	waitingSince time.Time        // since when no certificate is one that the broker takes; zero: there was one
 	route        *route
@@ -100,49 +43,143 @@ type run struct {
 	endings      int       // see endingsInARow
 	faults       int       // see faultsInARow
 
-	expire  bool // end, and the session too; under the connection's lock
-	expired bool // the broker has forgotten the session; read after done
+	mu              sync.Mutex // guards what follows
+	signals         signal
+	working         bool               // the goroutine is there
+	stopped         bool               // see signalStop
+	attempt         context.CancelFunc // ends the attempt at work; nil: none is
+	foreign         error              // see signalForeign
+	certificateNews error              // nil: there is a certificate to connect with; or why there still is none
+
+	// Under the connection's lock:
+
+	expire  bool          // end, and the session too
+	done    chan struct{} // closed at the end, for who waits for it; nil: nobody does
+	expired bool          // the broker has forgotten the session; read after done
 }
 
-// newRun makes a call of Run the one that is at work.
-func (c *Connection) newRun(ctx context.Context, h delivery.Handler) (*run, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// look sees to a connection that is up.
+func (r *run) look(s signal) bool {
+	c, up := r.connection, r.session
 	switch {
-	case h == nil:
-		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
-	case c.run != nil:
-		return nil, fmt.Errorf("push: run: %w", fds.ErrRunning)
+	case up.wire.hasEnded():
+		up.wait()
+		r.next(r.decide(up.wire.why()))
+	case s&signalRenewed != 0:
+		up.finish(errNewCertificate, false) // what is unacknowledged comes again on the next connection
+		r.next(r.decide(up.wire.why()))
+	case s&signalWoken != 0:
+		up.watch.lookNow()
 	}
-	retry := c.settings.Backoff
-	r := &run{
-		connection: c,
-		done:       make(chan struct{}),
-		route:      &route{settings: &c.settings},
-		backoff:    backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter}),
+	if s&signalForeign != 0 && r.session == up {
+		refused, _ := up.granted.refused()
+		if foreign := r.takeForeign(); foreign != nil {
+			c.update(func(state *State) { state.Err = cmp.Or(refused, foreign) })
+		}
 	}
-	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.line = newLine(r.ctx, &c.settings, h, c.discardLate)
-	c.run = r
-	return r, nil
+	return true
+}
+
+// next does what decide has decided.
+func (r *run) next(d decision) {
+	if d.stop {
+		r.end(ending{err: d.err})
+		return
+	}
+	r.wait = &wait{certificate: d.certificate, at: d.at}
+	if delay := time.Until(d.at); d.at.IsZero() || delay <= 0 {
+		r.signal(signalDue)
+	} else {
+		r.wait.timer = time.AfterFunc(delay, func() { r.signal(signalDue) })
+	}
+}
+
+// wait is what the next attempt waits for besides signals.
+type wait struct {
+	at          time.Time
+	timer       *time.Timer      // when it is due; nil: at once
+	certificate *certificateWait // looks for another one, which is tried at once; nil: nobody does
+}
+
+func (w *wait) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.certificate != nil {
+		w.certificate.stop()
+	}
+}
+
+// stillNone takes the news about the certificate that is waited for: there is still none, for
+// another reason.
+func (r *run) stillNone() bool {
+	r.mu.Lock()
+	err := r.certificateNews
+	r.mu.Unlock()
+	if err == nil {
+		return false
+	}
+	w := r.wait
+	if soonest := time.Now().Add(r.slowDelay(err)); soonest.Before(w.at) && w.timer != nil {
+		w.at = soonest
+		w.timer.Reset(time.Until(soonest))
+	}
+	r.connection.enter(NeedsCertificate, err, w.at)
+	return true
+}
+
+// certificateIs is told what came of looking for a certificate; nil: there is one.
+func (r *run) certificateIs(news error) {
+	r.mu.Lock()
+	r.certificateNews = news
+	r.mu.Unlock()
+	r.signal(signalCertificate)
+}
+
+// sawForeign is told the first message of a connection that is not the owner's.
+func (r *run) sawForeign(err error) {
+	r.mu.Lock()
+	r.foreign = err
+	r.mu.Unlock()
+	r.signal(signalForeign)
+}
+
+// takeForeign returns what sawForeign was told; nil: nothing.
+func (r *run) takeForeign() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.foreign
+	r.foreign = nil
+	return err
 }
 
 // connect makes a connection, on which messages flow when it returns nil.
 func (r *run) connect() error {
 	c := r.connection
-	if r.ctx.Err() != nil {
-		return r.ctx.Err()
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	r.mu.Lock()
+	r.attempt, r.foreign = cancel, nil
+	r.signals &^= signalWoken // this attempt is what it asked for
+	stopped := r.stopped
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.attempt = nil
+	}()
+	if stopped {
+		return context.Canceled
 	}
-	c.forgetWake() // this attempt is what it asked for
 	s := newSession(c, r.route.next(), r.line)
-	r.session = s
+	s.run, r.session = r, s
 	c.mu.Lock()
 	c.state.Broker = s.to.address
 	c.mu.Unlock()
 	c.enter(Connecting, nil, time.Time{})
 	began := time.Now()
-	err := s.open(r.ctx)
-	if r.ctx.Err() == nil {
+	err := s.open(ctx)
+	if ctx.Err() == nil {
 		hooks.Tell(c.settings.Hooks, func(h HookConnect) { h.OnConnect(c.settings.Owner, time.Since(began), err) })
 	}
 	r.certificate.show(s.certificate)
@@ -154,36 +191,11 @@ func (r *run) connect() error {
 	s.since = time.Now()
 	c.cameUp(s)
 	planned := !r.planned.IsZero() && s.since.Sub(r.planned) <= c.settings.ConnectTimeout && !s.granted.atMostOnce()
-	if err := s.startDelivery(r.ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
+	if err := s.startDelivery(ctx, Subscribed{SessionPresent: s.present, Planned: planned, Last: r.last}); err != nil {
 		return err
 	}
 	s.watch = c.watchCertificate(s, r.certificate.changesTooOften())
 	return nil
-}
-
-// serve returns when the connection has ended, with the reason, or when ctx has.
-func (r *run) serve() error {
-	c, s := r.connection, r.session
-	for {
-		select {
-		case <-r.ctx.Done():
-			return r.ctx.Err()
-		case <-s.wire.ended:
-			onFreshStack(s.wait)
-			return s.wire.why()
-		case <-c.woken:
-			onFreshStack(s.watch.lookNow)
-		case event := <-s.events:
-			onFreshStack(func() {
-				if errors.Is(event, errNewCertificate) {
-					s.finish(event, false) // what is unacknowledged comes again on the next connection
-					return
-				}
-				refused, _ := s.granted.refused()
-				c.update(func(state *State) { state.Err = cmp.Or(refused, event) })
-			})
-		}
-	}
 }
 
 // decision is what follows an attempt, or a connection, that has ended.
@@ -198,14 +210,14 @@ type decision struct {
 // decide says, and has told, what follows the attempt, or the connection, that ended with err.
 func (r *run) decide(err error) decision {
 	c, s := r.connection, r.session
-	if r.ctx.Err() != nil {
+	if r.isStopped() {
 		return r.finish(Stopped, nil)
 	}
 	r.session, r.planned = nil, time.Time{}
 	came, soon := !s.since.IsZero(), false
 	if came { // whatever came after
 		r.last = err
-		c.forgetWake()
+		r.forgetWake()
 		if soon = time.Since(s.since) < c.settings.Backoff.StableAfter; !soon {
 			r.faults, r.endings, r.route.hops = 0, 0, 0
 		}
@@ -226,7 +238,7 @@ func (r *run) decide(err error) decision {
 		if r.waitingSince.IsZero() {
 			r.waitingSince = time.Now()
 		}
-		next.certificate = c.awaitCertificate(r.waitingSince, &r.certificate, err)
+		next.certificate = c.awaitCertificate(r.waitingSince, &r.certificate, err, r.certificateIs)
 	}
 	return next
 }
@@ -295,40 +307,7 @@ func (r *run) slowDelay(err error) time.Duration {
 	return jittered(r.connection.settings.Backoff.Slow)
 }
 
-// wait returns when the next attempt is due: its time has come, or another certificate, or
-// Wake asks for it, or ctx has ended.
-func (r *run) wait(next decision) {
-	due := time.NewTimer(time.Until(next.at))
-	defer due.Stop()
-	var certificates <-chan error
-	if next.certificate != nil {
-		defer next.certificate.stop()
-		certificates = next.certificate.news
-	}
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-due.C:
-			return
-		case <-r.connection.woken:
-			return
-		case err := <-certificates:
-			if err == nil {
-				return
-			}
-			onFreshStack(func() { // there is still none, for another reason
-				if soonest := time.Now().Add(r.slowDelay(err)); soonest.Before(next.at) {
-					next.at = soonest
-					due.Reset(time.Until(soonest))
-				}
-				r.connection.enter(NeedsCertificate, err, next.at)
-			})
-		}
-	}
-}
-
-// finish ends Run: as Stopped, or TakenOver by another with err.
+// finish ends the run's connection: as Stopped, or TakenOver by another with err.
 func (r *run) finish(phase Phase, err error) decision {
 	r.over = true
 	defer r.connection.enter(phase, err, time.Time{}) // also when a hook panics
@@ -340,6 +319,9 @@ func (r *run) finish(phase Phase, err error) decision {
 // there is a connection.
 func (r *run) drain() {
 	c, l, s := r.connection, r.line, r.session
+	if r.wait != nil {
+		r.wait.end()
+	}
 	if s != nil && s.watch != nil {
 		s.watch.stop()
 	}
@@ -349,7 +331,10 @@ func (r *run) drain() {
 			c.mu.Lock()
 			expire := r.expire
 			c.mu.Unlock()
-			r.expired = s.finish(errFinished, expire) && expire
+			expired := s.finish(errFinished, expire) && expire
+			c.mu.Lock()
+			r.expired = expired
+			c.mu.Unlock()
 		}
 		<-l.closed
 	}()
@@ -360,21 +345,4 @@ func (r *run) drain() {
 	case <-l.closed: // and its acknowledgement is written
 	case <-timer.C:
 	}
-}
-
-// end lets there be another Run. When a function of the caller's panicked or ended its
-// goroutine, it ends first what is left of this one.
-func (r *run) end() {
-	c := r.connection
-	if !r.over {
-		r.drain()
-	}
-	r.cancel()
-	c.mu.Lock()
-	if !r.over {
-		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
-	}
-	c.run = nil
-	c.mu.Unlock()
-	close(r.done)
 }

@@ -19,6 +19,7 @@ import (
 // outlives it.)
 type session struct {
 	connection *Connection
+	run        *run // nil: it is only to end what the broker keeps
 	line       *line
 	wire       *wire
 	connected  bool // CONNACK has come
@@ -32,13 +33,12 @@ type session struct {
 	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
 	over        chan struct{} // closed: up will not come any more
 	watch       *certificateWatch
-	events      chan error // for Run: the first foreign topic, errNewCertificate
-	sawForeign  bool       // there was one; the reader's alone
-	sawUnwanted bool       // a message was not wanted; the reader's alone
+	sawForeign  bool // there was one; the reader's alone
+	sawUnwanted bool // a message was not wanted; the reader's alone
 }
 
 func newSession(c *Connection, to server, l *line) *session {
-	return &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{}), events: make(chan error, 2)}
+	return &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -153,6 +153,7 @@ func (s *session) connect(ctx context.Context) error {
 	w.receiveMaximum, w.received = int(*packet.Properties.ReceiveMaximum), s.received
 	if s.line != nil {
 		w.account, w.onPause, w.work = s.connection.account, s.connection.budgetFull, s.line.work
+		w.told = func() { s.run.signal(signalEnded) }
 	}
 	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()

@@ -45,6 +45,7 @@ type wire struct {
 	onPause  func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(release func())                   // may take long; see line.work
+	told     func()                                 // called once, when ended is closed; nil: nobody asks
 
 	ended      chan struct{} // closed at the end, before the connection is closed
 	done       chan struct{} // closed: the reader has returned
@@ -103,8 +104,8 @@ func (w *wire) why() error {
 // acknowledged which was not handled.
 func (w *wire) end(cause error) bool {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.cause != nil {
+		w.mu.Unlock()
 		return false
 	}
 	w.cause = cause
@@ -113,6 +114,10 @@ func (w *wire) end(cause error) bool {
 	}
 	close(w.ended)
 	w.readable.Signal()
+	w.mu.Unlock()
+	if w.told != nil {
+		w.told()
+	}
 	return true
 }
 
