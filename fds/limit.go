@@ -1,6 +1,7 @@
 package fds
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"sync"
@@ -21,6 +22,10 @@ type Limit struct {
 	once   sync.Once
 	places *semaphore.Weighted
 	rate   *rate.Limiter
+
+	mu      sync.Mutex
+	asked   list.List // of func(), in the order they came
+	nobody  func()    // ends the wait of the goroutine that is at them; nil: none is
 }
 
 func (l *Limit) begin() {
@@ -72,4 +77,83 @@ func (l *Limit) Release() {
 	if l != nil && l.places != nil {
 		l.places.Release(1)
 	}
+}
+
+// Ask has turn called once another one may begin, by PerSecond and Concurrent: first come, first
+// served, and nobody who waits costs a goroutine. turn must not block; Release frees its place. A
+// nil Limit calls it at once. cancel takes the question back, and reports whether turn will not
+// be called; false: it was, or is being.
+func (l *Limit) Ask(turn func()) (cancel func() bool) {
+	if l != nil {
+		l.begin()
+	}
+	if l == nil || l.places == nil && l.rate == nil {
+		turn()
+		return func() bool { return false }
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	place := l.asked.PushBack(turn)
+	if l.nobody == nil {
+		l.nobody = func() {}
+		go l.serve()
+	}
+	return func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		waits := place.Value != nil
+		if waits {
+			l.asked.Remove(place)
+			place.Value = nil
+			if l.asked.Len() == 0 {
+				l.nobody()
+			}
+		}
+		return waits
+	}
+}
+
+// serve calls those who have asked, until there is none.
+func (l *Limit) serve() {
+	for {
+		ctx, cancel := context.WithCancel(context.Background())
+		if !l.somebody(cancel) {
+			cancel()
+			return
+		}
+		err := l.Wait(ctx)
+		if err == nil {
+			err = l.Acquire(ctx)
+		}
+		cancel()
+		if err == nil {
+			l.next()()
+		}
+	}
+}
+
+// somebody reports whether one who has asked waits, whose taking it back is to call nobody; else the
+// serving ends.
+func (l *Limit) somebody(nobody func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked.Len() == 0 {
+		l.nobody = nil
+		return false
+	}
+	l.nobody = nobody
+	return true
+}
+
+// next takes out the turn of who has asked first; when that was taken back, what frees the place.
+func (l *Limit) next() (turn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.asked.Front()
+	if first == nil {
+		return l.Release
+	}
+	turn = l.asked.Remove(first).(func())
+	first.Value = nil
+	return turn
 }

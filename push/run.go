@@ -32,6 +32,9 @@ type run struct {
 	// Of the work:
 
 	session      *session         // connected, or being so
+	began        time.Time        // of the attempt
+	cancelTurn   func() bool      // takes back the question for a turn; nil: none is waited for
+	woken        bool             // Wake was called during the attempt
 	wait         *wait            // for the next attempt; nil: none is waited for
 	over         bool             // finish was called
 	certificate  shownCertificate // to the broker, in the last attempt
@@ -59,7 +62,7 @@ type run struct {
 }
 
 // look sees to a connection that is up.
-func (r *run) look(s signal) bool {
+func (r *run) look(s signal) {
 	c, up := r.connection, r.session
 	switch {
 	case up.wire.hasEnded():
@@ -77,7 +80,6 @@ func (r *run) look(s signal) bool {
 			c.update(func(state *State) { state.Err = cmp.Or(refused, foreign) })
 		}
 	}
-	return true
 }
 
 // next does what decide has decided.
@@ -87,6 +89,9 @@ func (r *run) next(d decision) {
 		return
 	}
 	r.wait = &wait{certificate: d.certificate, at: d.at}
+	if r.woken {
+		r.signal(signalWoken)
+	}
 	if delay := time.Until(d.at); d.at.IsZero() || delay <= 0 {
 		r.signal(signalDue)
 	} else {
@@ -153,37 +158,35 @@ func (r *run) takeForeign() error {
 	return err
 }
 
-// connect makes a connection, on which messages flow when it returns nil.
-func (r *run) connect() error {
+// prepare begins an attempt: with a certificate, it asks for a turn among those who connect.
+func (r *run) prepare() error {
 	c := r.connection
-	ctx, cancel := context.WithCancel(r.ctx)
-	defer cancel()
-	r.mu.Lock()
-	r.attempt, r.foreign = cancel, nil
-	r.signals &^= signalWoken // this attempt is what it asked for
-	stopped := r.stopped
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.attempt = nil
-	}()
-	if stopped {
-		return context.Canceled
-	}
+	ctx, done := r.attempting()
+	defer done()
+	r.woken = false // this attempt is what was asked for
+	r.takeForeign()
 	s := newSession(c, r.route.next(), r.line)
 	s.run, r.session = r, s
 	c.mu.Lock()
 	c.state.Broker = s.to.address
 	c.mu.Unlock()
 	c.enter(Connecting, nil, time.Time{})
-	began := time.Now()
-	err := s.open(ctx)
-	if ctx.Err() == nil {
-		hooks.Tell(c.settings.Hooks, func(h HookConnect) { h.OnConnect(c.settings.Owner, time.Since(began), err) })
-	}
-	r.certificate.show(s.certificate)
+	r.began = time.Now()
+	// Who has no certificate takes no turn.
+	err := s.findCertificate(ctx)
 	if err != nil {
+		return r.attempted(ctx, err)
+	}
+	r.cancelTurn = c.settings.Limit.Ask(func() { r.signal(signalTurn) })
+	return nil
+}
+
+// connect makes a connection, on which messages flow when it returns nil.
+func (r *run) connect() error {
+	c, s := r.connection, r.session
+	ctx, done := r.attempting()
+	defer done()
+	if err := r.attempted(ctx, s.open(ctx)); err != nil {
 		return err
 	}
 	r.backoff.Up()
@@ -196,6 +199,36 @@ func (r *run) connect() error {
 	}
 	s.watch = c.watchCertificate(s, r.certificate.changesTooOften())
 	return nil
+}
+
+// attempting returns the context of what stop is to end.
+func (r *run) attempting() (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.mu.Lock()
+	r.attempt = cancel
+	if r.stopped {
+		cancel()
+	}
+	r.mu.Unlock()
+	return ctx, func() {
+		r.mu.Lock()
+		r.attempt = nil
+		r.mu.Unlock()
+		cancel()
+	}
+}
+
+// attempted tells how an attempt went.
+func (r *run) attempted(ctx context.Context, err error) error {
+	settings := &r.connection.settings
+	if ctx.Err() == nil {
+		hooks.Tell(settings.Hooks, func(h HookConnect) { h.OnConnect(settings.Owner, time.Since(r.began), err) })
+	}
+	r.certificate.show(r.session.certificate)
+	if err != nil {
+		r.session.close(err)
+	}
+	return err
 }
 
 // decision is what follows an attempt, or a connection, that has ended.
@@ -217,6 +250,7 @@ func (r *run) decide(err error) decision {
 	came, soon := !s.since.IsZero(), false
 	if came { // whatever came after
 		r.last = err
+		r.woken = false
 		r.forgetWake()
 		if soon = time.Since(s.since) < c.settings.Backoff.StableAfter; !soon {
 			r.faults, r.endings, r.route.hops = 0, 0, 0
@@ -321,6 +355,9 @@ func (r *run) drain() {
 	c, l, s := r.connection, r.line, r.session
 	if r.wait != nil {
 		r.wait.end()
+	}
+	if r.cancelTurn != nil && !r.cancelTurn() { // it is ours already
+		c.settings.Limit.Release()
 	}
 	if s != nil && s.watch != nil {
 		s.watch.stop()

@@ -68,37 +68,20 @@ func (g *granted) atMostOnce() bool {
 	return slices.ContainsFunc(g.subscriptions, func(s Subscription) bool { return s.Err == nil && s.QoS == 0 })
 }
 
-// open does all that comes before the first message. On an error nothing is left behind.
+// open does all that comes before the first message, once there is a certificate and a turn.
 func (s *session) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.findCertificate, s.awaitTurn, s.connect, s.subscribe} {
-		if err := step(ctx); err != nil {
-			s.close(err)
-			return err
-		}
+	if err := s.connect(ctx); err != nil {
+		return err
 	}
-	return nil
+	return s.subscribe(ctx)
 }
 
-// findCertificate asks for the client certificate. Who has none takes no turn of those who
-// dial.
+// findCertificate asks for the client certificate.
 func (s *session) findCertificate(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.connection.settings.ConnectTimeout)
 	defer cancel()
 	s.certificate, err = s.connection.settings.usableCertificate(ctx)
 	return err
-}
-
-// awaitTurn waits for the limit of connects. The turn ends with connect.
-func (s *session) awaitTurn(ctx context.Context) error {
-	limit := s.connection.settings.Limit
-	err := limit.Wait(ctx)
-	if err == nil {
-		err = limit.Acquire(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("push: wait for the limit of connects: %w", err)
-	}
-	return nil
 }
 
 // connectPacket is the CONNECT of an owner's connection.

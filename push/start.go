@@ -69,6 +69,7 @@ type signal uint8
 
 const (
 	signalDue         signal = 1 << iota // the next attempt
+	signalTurn                           // of the limit of connects
 	signalStop                           // stop was called, or the context has ended
 	signalEnded                          // a connection
 	signalWoken                          // by Wake
@@ -188,15 +189,24 @@ func (r *run) step() bool {
 		r.finish(Stopped, nil)
 		r.end(ending{})
 		return true
-	case r.wait == nil:
-		return r.look(s)
-	case s&signalCertificate != 0 && r.wait.certificate != nil && !r.stillNone(), s&(signalDue|signalWoken) != 0:
-		r.wait.end()
-		r.wait = nil
+	case r.cancelTurn != nil:
+		r.woken = r.woken || s&signalWoken != 0
+		if s&signalTurn == 0 {
+			break
+		}
+		r.cancelTurn = nil
 		if err := r.connect(); err != nil {
 			r.next(r.decide(err))
 		} else {
-			r.signal(signalEnded) // it may have, and that was not told
+			r.signal(signalEnded) // it may have, and that was not seen
+		}
+	case r.wait == nil:
+		r.look(s)
+	case s&signalCertificate != 0 && r.wait.certificate != nil && !r.stillNone(), s&(signalDue|signalWoken) != 0:
+		r.wait.end()
+		r.wait = nil
+		if err := r.prepare(); err != nil {
+			r.next(r.decide(err))
 		}
 	}
 	return true

@@ -22,20 +22,23 @@ type Policy struct {
 // Backoff counts the failures of one thing. It is not safe for concurrent use.
 type Backoff struct {
 	policy Policy
-	next   *exponential.ExponentialBackOff
+	next   *exponential.ExponentialBackOff // nil: nothing has failed yet, or since it held
 	up     time.Time // when the current success began; zero while there is none
 	failed time.Time // when the first of the failures was; zero: none
 }
 
 // New starts with no failure counted.
-func New(policy Policy) *Backoff {
-	next := exponential.NewExponentialBackOff()
-	next.InitialInterval = policy.Initial
-	next.MaxInterval = max(policy.Initial, policy.Max/2) // or half of the delays would be exactly Max, all together again
-	next.Multiplier = 2
-	next.RandomizationFactor = 1 // uniform between 0 and twice the interval: full jitter
-	next.Reset()
-	return &Backoff{policy: policy, next: next}
+func New(policy Policy) *Backoff { return &Backoff{policy: policy} }
+
+// begin makes the delays begin anew.
+func (b *Backoff) begin() {
+	b.next = exponential.NewExponentialBackOff()
+	b.next.InitialInterval = b.policy.Initial
+	b.next.MaxInterval = max(b.policy.Initial, b.policy.Max/2) // or half of the delays would be exactly Max, all together again
+	b.next.Multiplier = 2
+	b.next.RandomizationFactor = 1 // uniform between 0 and twice the interval: full jitter
+	b.next.Reset()
+	b.failed = time.Time{}
 }
 
 // Up records a success. One that follows another, with no failure between, goes on
@@ -50,9 +53,8 @@ func (b *Backoff) Up() {
 // of a success. A success that held for Policy.StableAfter starts anew.
 func (b *Backoff) Next() time.Duration {
 	now := time.Now()
-	if !b.up.IsZero() && now.Sub(b.up) >= b.policy.StableAfter {
-		b.next.Reset()
-		b.failed = time.Time{}
+	if b.next == nil || !b.up.IsZero() && now.Sub(b.up) >= b.policy.StableAfter {
+		b.begin()
 	}
 	b.up = time.Time{}
 	if b.failed.IsZero() {
