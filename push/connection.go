@@ -27,8 +27,7 @@ type Connection struct {
 	state  State
 	run    *run // nil: not running
 
-	known  []string // filters the broker may know; for the run, or EndSession when there is none
-	logged *string  // why it is not connected, as it was logged last; nil: nothing was; the run's alone
+	logged *string // why it is not connected, as it was logged last; nil: nothing was; the run's alone
 }
 
 // New makes a connection that Run opens. The error about a configuration that cannot work is
@@ -42,7 +41,6 @@ func New(cfg Config) (*Connection, error) {
 		settings: s,
 		account:  &account{budget: s.Budget},
 		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
-		known:    slices.Clone(s.Subscribed),
 	}, nil
 }
 
@@ -148,7 +146,7 @@ func (c *Connection) EndSession(ctx context.Context) error {
 
 // remember tells SaveSubscribed which filters the broker may know.
 func (c *Connection) remember(ctx context.Context, filters []string) error {
-	if slices.Equal(filters, c.known) {
+	if slices.Equal(filters, c.settings.Subscribed) {
 		return nil
 	}
 	if c.settings.SaveSubscribed != nil {
@@ -156,7 +154,7 @@ func (c *Connection) remember(ctx context.Context, filters []string) error {
 			return fmt.Errorf("push: save the subscribed filters: %w: %w", fds.ErrStoreUnavailable, err)
 		}
 	}
-	c.known = filters
+	c.settings.Subscribed = filters
 	return nil
 }
 

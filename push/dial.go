@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -9,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,46 +51,6 @@ func (s *settings) dial(ctx context.Context, to *server, certificate *tls.Certif
 	return conn, below, nil
 }
 
-// shownKey is of the context of a handshake: the certificate that the broker gets to see.
-type shownKey struct{}
-
-// policies are the TLS configurations of connections to the same broker, which thousands of
-// owners share: nothing in one is an owner's, whose certificate the handshake's context has.
-var policies struct {
-	mu  sync.Mutex
-	all map[policyKey]*tls.Config
-}
-
-type policyKey struct {
-	roots      *x509.CertPool
-	exactly12  bool
-	host, alpn string
-}
-
-// mostPolicies bounds them: roots may be made anew for each dial.
-const mostPolicies = 64
-
-func sharedPolicy(roots *x509.CertPool, exactly12 bool, host string, alpn []string) *tls.Config {
-	key := policyKey{roots, exactly12, host, strings.Join(alpn, "\x00")}
-	policies.mu.Lock()
-	defer policies.mu.Unlock()
-	if policy := policies.all[key]; policy != nil {
-		return policy
-	}
-	policy := tlspolicy.ClientConfig(roots, exactly12)
-	policy.ServerName, policy.NextProtos = host, slices.Clone(alpn)
-	// Whatever authorities the broker names, it gets to see the certificate that we have:
-	// its alert then says what is wrong with it.
-	policy.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return request.Context().Value(shownKey{}).(*tls.Certificate), nil
-	}
-	if policies.all == nil || len(policies.all) >= mostPolicies {
-		policies.all = make(map[policyKey]*tls.Config)
-	}
-	policies.all[key] = policy
-	return policy
-}
-
 // addressSilence is after how long an address of the broker's name that accepts and is silent
 // is left for the next. When thousands connect, a broker that lives may take seconds.
 const addressSilence = 5 * time.Second
@@ -101,7 +61,7 @@ var direct = netpeer.HedgeAfter((&net.Dialer{KeepAlive: -1}).DialContext, addres
 
 // secure opens the network connection and shakes hands: by Config.Dial, or through a proxy,
 // or directly, with each address of the broker's name.
-func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (*tls.Conn, net.Conn, error) {
+func (s *settings) secure(ctx context.Context, to *server, policy *policy) (*tls.Conn, net.Conn, error) {
 	if s.Dial != nil {
 		below, err := s.Dial(ctx, "tcp", to.address)
 		if below == nil && err == nil {
@@ -139,7 +99,7 @@ func (s *settings) secure(ctx context.Context, to *server, policy *tls.Config) (
 var wentRound sync.Map
 
 // shakeHands puts TLS on a connection, which it closes when that fails.
-func shakeHands(ctx context.Context, conn net.Conn, err error, policy *tls.Config) (secured *tls.Conn, below net.Conn, _ error) {
+func shakeHands(ctx context.Context, conn net.Conn, err error, policy *policy) (secured *tls.Conn, below net.Conn, _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,10 +109,12 @@ func shakeHands(ctx context.Context, conn net.Conn, err error, policy *tls.Confi
 			_ = conn.Close()
 		}
 	}()
-	secured = tls.Client(gate, policy)
+	config := policy.config()
+	secured = tls.Client(gate, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, nil, err
 	}
+	policy.verified(config, secured.ConnectionState())
 	gate.shookHands()
 	return secured, gate, nil
 }
@@ -238,8 +200,8 @@ func isVersionFault(err error) bool {
 
 // usableCertificate asks the source and checks what it returns, so that the error
 // is ours and clear, and no broker is bothered with a certificate that it must
-// refuse.
-func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, error) {
+// refuse. Of the one in use, if there is one, only the dates are looked at.
+func (s *settings) usableCertificate(ctx context.Context, inUse *tls.Certificate) (*tls.Certificate, error) {
 	fail := func(reason string, err error) (*tls.Certificate, error) {
 		return nil, &CertificateError{Owner: s.Owner, Reason: reason, Err: err}
 	}
@@ -251,6 +213,10 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 		return fail("its source gave none", nil)
 	}
 	leaf := certificate.Leaf
+	same := inUse != nil && bytes.Equal(certificate.Certificate[0], inUse.Certificate[0])
+	if same {
+		certificate, leaf = inUse, inUse.Leaf
+	}
 	if leaf == nil {
 		if leaf, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
 			return fail("it cannot be read", tlspolicy.Shown(err))
@@ -263,6 +229,8 @@ func (s *settings) usableCertificate(ctx context.Context) (*tls.Certificate, err
 		reason = "it expired on " + date(leaf.NotAfter) + "; the broker's administrator must issue a new one, or this machine's clock is wrong"
 	case now.Before(leaf.NotBefore):
 		reason = "it is valid only from " + date(leaf.NotBefore) + "; it is used from then on, or check this machine's clock"
+	case same:
+		return certificate, nil
 	case !forClients(leaf):
 		reason = "it is not for use by a client (extended key usage); the broker's administrator must issue one that is"
 	case !keyMatches(leaf, certificate.PrivateKey):

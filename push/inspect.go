@@ -287,6 +287,9 @@ func (w *wire) expect(message *packets.Publish, size int) (repeated bool, err er
 		w.paused = false
 		w.lastReceived.Store(int64(time.Since(w.began)))
 	}
+	if w.unacked == nil {
+		w.unacked = make(map[uint16]uint64)
+	}
 	w.unacked[message.PacketID] = print
 	return false, nil
 }

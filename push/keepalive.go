@@ -25,14 +25,17 @@ func (w *wire) keepAlive(interval time.Duration) {
 		return
 	}
 	w.pingIdle, w.pingAnswer, w.pingGrid = interval*7/8-rand.N(interval/8), interval/2, min(interval/16, longestGrid)
-	w.pingTimer = time.AfterFunc(w.aligned(w.pingIdle), w.watch)
+	w.pingTimer = time.AfterFunc(aligned(w.pingIdle, w.pingGrid), w.watch)
 }
 
-// aligned shortens a delay, by less than pingGrid, so that it ends on a multiple of
+// aligned shortens a delay, by less than grid, so that it ends on a multiple of
 // that: of the timers of thousands of connections several then fire together, and an
 // idle process wakes for them at once instead of for each.
-func (w *wire) aligned(delay time.Duration) time.Duration {
-	return max(delay-time.Duration(time.Now().Add(delay).UnixNano()%int64(w.pingGrid)), 0)
+func aligned(delay, grid time.Duration) time.Duration {
+	if grid <= 0 {
+		return delay
+	}
+	return max(delay-time.Duration(time.Now().Add(delay).UnixNano()%int64(grid)), 0)
 }
 
 func (w *wire) watch() {
@@ -56,13 +59,13 @@ func (w *wire) watch() {
 		w.fail(&lostError{fmt.Errorf("%w: nothing came for %v", fds.ErrUnresponsive, (now - received).Round(time.Millisecond))})
 		return
 	case w.pingAt != 0:
-		w.pingTimer.Reset(w.aligned(answer - now))
+		w.pingTimer.Reset(aligned(answer-now, w.pingGrid))
 	case now <= idle-w.pingGrid:
-		w.pingTimer.Reset(w.aligned(idle - now))
+		w.pingTimer.Reset(aligned(idle-now, w.pingGrid))
 	default:
 		ping = true
 		w.pingAt = now
-		w.pingTimer.Reset(w.aligned(w.pingAnswer)) // before the write, which may block
+		w.pingTimer.Reset(aligned(w.pingAnswer, w.pingGrid)) // before the write, which may block
 	}
 	w.mu.Unlock()
 	if ping {

@@ -55,6 +55,7 @@ func (s *shownCertificate) changesTooOften() bool {
 // timer and no goroutine.
 type looks struct {
 	connection *Connection
+	inUse      *tls.Certificate // nil: none is
 
 	mu        sync.Mutex
 	timer     *time.Timer
@@ -85,18 +86,18 @@ func (l *looks) ask(then func(found *tls.Certificate, err error)) {
 			then(found, err)
 		}
 	}()
-	found, err = usableUnlessPanic(ctx, settings)
+	found, err = usableUnlessPanic(ctx, settings, l.inUse)
 }
 
 // usableUnlessPanic is for a goroutine of our own: there a panic of the source
 // would end the process, though the connection is well.
-func usableUnlessPanic(ctx context.Context, s *settings) (found *tls.Certificate, err error) {
+func usableUnlessPanic(ctx context.Context, s *settings, inUse *tls.Certificate) (found *tls.Certificate, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &CertificateError{Owner: s.Owner, Reason: "its source panicked", Passing: true, Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
 		}
 	}()
-	return s.usableCertificate(ctx)
+	return s.usableCertificate(ctx, inUse)
 }
 
 // isNews reports whether a fault of the source is not yet told. Those that pass have
@@ -140,7 +141,7 @@ type certificateWatch struct {
 
 // watchCertificate begins to look.
 func (c *Connection) watchCertificate(s *session, slow bool) *certificateWatch {
-	w := &certificateWatch{looks: looks{connection: c}, session: s, slow: slow}
+	w := &certificateWatch{looks: looks{connection: c, inUse: s.certificate}, session: s, slow: slow}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.planNext()
@@ -172,7 +173,7 @@ func (w *certificateWatch) lookNow() {
 
 // lookIn plans a look; planned: to connect anew. w.mu is held.
 func (w *certificateWatch) lookIn(delay time.Duration, planned bool) {
-	w.timer = time.AfterFunc(delay, func() {
+	w.timer = time.AfterFunc(aligned(delay, min(delay/16, longestGrid)), func() {
 		w.ask(func(c *tls.Certificate, err error) { w.found(c, err, planned) })
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -28,17 +29,39 @@ type session struct {
 	certificate *tls.Certificate // with its Leaf
 	present     bool             // the broker had kept the session
 	granted     granted
-	lastID      uint16        // packet identifier of our last request
-	since       time.Time     // when it was subscribed; zero: it was not
-	up          chan struct{} // closed: subscribed, and OnState and BeforeMessages were told
-	over        chan struct{} // closed: up will not come any more
+	lastID      uint16    // packet identifier of our last request
+	since       time.Time // when it was subscribed; zero: it was not
 	watch       *certificateWatch
 	sawForeign  bool // there was one; the reader's alone
 	sawUnwanted bool // a message was not wanted; the reader's alone
+
+	mu    sync.Mutex // guards what follows
+	flow  flow
+	known chan struct{} // closed when flow is; nil: nobody waits for that
+}
+
+// flow is whether messages may be handed over.
+type flow uint8
+
+const (
+	flowUnknown flow = iota
+	flowOpen         // subscribed, and OnState and BeforeMessages were told
+	flowNever
+)
+
+// flows says whether messages may be handed over.
+func (s *session) flows(f flow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flow = f
+	if s.known != nil {
+		close(s.known)
+		s.known = nil
+	}
 }
 
 func newSession(c *Connection, to server, l *line) *session {
-	return &session{connection: c, to: to, line: l, up: make(chan struct{}), over: make(chan struct{})}
+	return &session{connection: c, to: to, line: l}
 }
 
 // granted is what the broker said in its CONNACK and SUBACK.
@@ -80,7 +103,7 @@ func (s *session) open(ctx context.Context) error {
 func (s *session) findCertificate(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.connection.settings.ConnectTimeout)
 	defer cancel()
-	s.certificate, err = s.connection.settings.usableCertificate(ctx)
+	s.certificate, err = s.connection.settings.usableCertificate(ctx, nil)
 	return err
 }
 
@@ -206,7 +229,7 @@ func (s *session) startDelivery(run context.Context, what Subscribed) error {
 			return err
 		}
 	}
-	close(s.up)
+	s.flows(flowOpen)
 	return nil
 }
 
@@ -253,19 +276,24 @@ func (s *settings) wants(topic string) bool {
 // waitUp calls waits and then waits until messages may be handed over, if they may not
 // already; false: they may not, ever, or not before giveUp was closed.
 func (s *session) waitUp(giveUp <-chan struct{}, waits func()) bool {
-	select {
-	case <-s.up:
-		return true
-	default:
+	for {
+		s.mu.Lock()
+		f := s.flow
+		if f == flowUnknown && s.known == nil {
+			s.known = make(chan struct{})
+		}
+		known := s.known
+		s.mu.Unlock()
+		if f != flowUnknown {
+			return f == flowOpen
+		}
 		waits()
+		select {
+		case <-known:
+		case <-giveUp:
+			return false
+		}
 	}
-	select {
-	case <-s.up:
-		return true
-	case <-s.over:
-	case <-giveUp:
-	}
-	return false
 }
 
 var errFinished = errors.New("push: disconnected")
@@ -286,7 +314,7 @@ func (s *session) finish(cause error, expire bool) bool {
 
 // close ends what open could not complete.
 func (s *session) close(cause error) {
-	close(s.over)
+	s.flows(flowNever)
 	switch {
 	case s.wire == nil:
 	case !s.connected:

@@ -37,10 +37,10 @@ func (s *session) subscribe(ctx context.Context) error {
 	c, settings := s.connection, &s.connection.settings
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
-	if err := c.remember(ctx, appendNew(slices.Clone(c.known), settings.filters...)); err != nil {
+	if err := c.remember(ctx, appendNew(slices.Clone(settings.Subscribed), settings.filters...)); err != nil {
 		return err
 	}
-	unwanted := slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(settings.filters, f) })
+	unwanted := slices.DeleteFunc(slices.Clone(settings.Subscribed), func(f string) bool { return slices.Contains(settings.filters, f) })
 	gone := unwanted
 	if len(unwanted) > 0 && s.present {
 		codes, text, err := s.request(ctx, "unsubscribe", "UNSUBACK", len(unwanted), func(id uint16) (packets.Packet, byte) {
@@ -84,7 +84,7 @@ func (s *session) subscribe(ctx context.Context) error {
 	if err, all := s.granted.refused(); all {
 		return err
 	}
-	return c.remember(ctx, slices.DeleteFunc(slices.Clone(c.known), func(f string) bool { return slices.Contains(gone, f) }))
+	return c.remember(ctx, slices.DeleteFunc(slices.Clone(settings.Subscribed), func(f string) bool { return slices.Contains(gone, f) }))
 }
 
 // request has build make a request under a packet identifier, with the type of its answer,

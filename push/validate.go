@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 	"github.com/fds-sdk/fds-go/internal/proxy"
 )
 
-// settings is a validated Config with its defaults filled in.
+// settings is a validated Config with its defaults filled in. Its Subscribed are the filters that
+// the broker may know at this moment: for the run, or EndSession when there is none.
 type settings struct {
 	Config
 	Owner   fds.OwnerKey
@@ -44,6 +46,7 @@ const (
 // validate fills in defaults and returns all faults at once.
 func (c Config) validate() (settings, error) {
 	s := settings{Config: c, Owner: fds.OwnerKey{Issuer: c.Issuer, SubscriptionID: c.Root.SubscriptionID()}}
+	s.Subscribed = slices.Clone(c.Subscribed)
 	var faults fds.ConfigError
 
 	if c.Root.SubscriptionID().IsZero() {

@@ -69,7 +69,7 @@ type wire struct {
 	awaitedID              uint16 // its packet identifier
 	answer                 chan<- packets.Packet
 	unacked                map[uint16]uint64 // messages of quality of service 1 and 2 that await PUBACK or PUBREC, by packet identifier: their fingerprints
-	readable               *sync.Cond        // mu: unacked has become shorter, or the connection has ended
+	readable               sync.Cond         // mu: unacked has become shorter, or the connection has ended
 	early                  int               // see earlyBytes
 	paused                 bool              // the reader waits, for readable or the budget
 	pingTimer              *time.Timer
@@ -83,9 +83,9 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
 		ended: make(chan struct{}), done: make(chan struct{}),
-		writing: make(chanMutex, 1), began: time.Now(), unacked: make(map[uint16]uint64),
+		writing: make(chanMutex, 1), began: time.Now(),
 	}
-	w.readable = sync.NewCond(&w.mu)
+	w.readable.L = &w.mu
 	if _, direct := conn.(*tls.Conn); direct {
 		w.gate, _ = raw.(*gate)
 	}
