@@ -59,7 +59,7 @@ func shake(t *testing.T, p *policy, chain ...*signs) (by *tls.Config, err error)
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	for _, end := range []net.Conn{ours, theirs} {
-		_ = end.SetDeadline(time.Now().Add(5 * time.Second)) // each may have an alert to write
+		_ = end.SetDeadline(time.Now().Add(time.Second)) // each may have an alert to write
 	}
 	shown := tls.Certificate{PrivateKey: chain[0].key}
 	for _, one := range chain {
