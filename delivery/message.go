@@ -22,8 +22,8 @@ const (
 	FromWebhook  Source = "webhook"  // delivered to the application's webhook
 )
 
-// Kind says what a message is about, where its way tells: the topics below an
-// owner's root are the provider's own, so for FromPush it is "".
+// Kind says what a message is about: by the list that it was fetched from, else as Message.In reads
+// it.
 type Kind string
 
 // What a message is about.
@@ -36,11 +36,10 @@ const (
 // Message is one delivery of an FDS object to the application.
 //
 // A message can come again: after an error of the handler, a broken connection, an outage, a
-// process that was killed. MQTT has no name for a message, so one that came before is known by
-// its Owner, its Topic and the bytes of its Payload. What was fetched has no Topic: know an event
-// by its ID, which is in a member (Dialect.MessageID), and all else by Kind and Payload. Duplicate
-// says that it may have come before, and false does not say that it has not: let the handler do
-// the same thing twice without harm.
+// process that was killed; and another way than before. Know it by its Key. Where it has none, since
+// the item or the dialect does not say which it is, one that came the same way is known by its Owner,
+// Kind, Topic and the bytes of its Payload. Duplicate says that it may have come before, and false
+// does not say that it has not: let the handler do the same thing twice without harm.
 type Message struct {
 	Owner fds.OwnerKey
 	Topic string // as sent; empty for sources other than push
@@ -59,6 +58,8 @@ type Message struct {
 	// it does and fails, the message is handed over again as it came, for which a payload of
 	// over 4 KiB costs the connection.
 	Payload []byte
+
+	dialect *fds.Dialect // of its provider; see In
 }
 
 // Item parses the payload. Errors match fds.ErrItem.

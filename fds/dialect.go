@@ -36,6 +36,17 @@ type Dialect struct {
 	// reads the data of all of them, and nothing else says whose an item is.
 	SubscriptionMember, SubscriptionParameter string
 
+	// KindMember is the member of an item that says what it is about, a string or a number;
+	// below the root with dots. EventKind and StatusKind are what it holds in an event and in
+	// a status. Default none: an item that has a message's ID is an event, and what another
+	// is about it does not say itself.
+	KindMember, EventKind, StatusKind string
+	// SequenceMember is the member of an item that holds a number or a string which no other
+	// item of its kind and device has, ever, such as one that is counted up; below the root
+	// with dots. With kind and device it tells two items apart, where TimeMember does not.
+	// Default none.
+	SequenceMember string
+
 	// EventTopic and StatusTopic are the topics below fds/v2/<subscription_id>/ on which
 	// events and statuses are published, as devices/{device_id}/events: {...} stands for
 	// a member of the item, a string or a number, below the root with dots. Default none:
@@ -77,6 +88,7 @@ func (d Dialect) Faults() []Fault {
 	if d.SubscriptionParameter != "" && d.TagParameter == d.SubscriptionParameter {
 		e.Add("TagParameter", "", "is %.100q, which means something else already", d.TagParameter).Other = "SubscriptionParameter"
 	}
+	d.itself(&e)
 	for _, topic := range []struct{ setting, template string }{{"EventTopic", d.EventTopic}, {"StatusTopic", d.StatusTopic}} {
 		if _, why := parseTemplate(topic.template); topic.template != "" && why != "" {
 			e.Add(topic.setting, "", "is %.100q, which is no topic below fds/v2/<subscription_id>/: %s", topic.template, why)
@@ -84,6 +96,24 @@ func (d Dialect) Faults() []Fault {
 	}
 	p.faults(d.ListMember, &e)
 	return e.Faults
+}
+
+// itself adds the faults of what says which item an item is.
+func (d Dialect) itself(e *ConfigError) {
+	switch {
+	case d.KindMember == "" && (d.EventKind != "" || d.StatusKind != ""):
+		e.Add("KindMember", "name the member that holds EventKind or StatusKind", "is missing")
+	case d.KindMember != "" && d.EventKind == "" && d.StatusKind == "":
+		e.Add("KindMember", "say what it holds in an event and in a status", "is %.100q, of which nothing is known to mean anything", d.KindMember).Other = "EventKind"
+	case d.KindMember != "" && d.EventKind == d.StatusKind:
+		e.Add("StatusKind", "", "is %.100q, which means an event already", d.StatusKind).Other = "EventKind"
+	}
+	d = d.WithDefaults()
+	for _, same := range []struct{ setting, member string }{{"DeviceID", d.DeviceID}, {"KindMember", d.KindMember}, {"SubscriptionMember", d.SubscriptionMember}} {
+		if d.SequenceMember != "" && d.SequenceMember == same.member {
+			e.Add("SequenceMember", "leave it out where there is none", "is %.100q, which many items have in common", d.SequenceMember).Other = same.setting
+		}
+	}
 }
 
 // WithDefaults fills the empty fields that have a default.

@@ -16,6 +16,8 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		{ListMember: "list", Paging: fds.Paging{CursorParameter: "after", CursorMember: "paging.next", SizeParameter: "n", Size: 10}},
 		{Paging: fds.Paging{PageParameter: "page", FirstPage: 1}},
 		{SubscriptionMember: "owner", SubscriptionParameter: "owner", EventTopic: "devices/{device_id}/events", StatusTopic: "{generic.kind}-{id}/x"},
+		{KindMember: "generic.kind", EventKind: "event", StatusKind: "status", SequenceMember: "generic.n", TimeMember: "generic.at"},
+		{KindMember: "kind", StatusKind: "3"},
 	} {
 		if faults := d.Faults(); len(faults) > 0 {
 			t.Errorf("%+v: %v", d, faults)
@@ -29,6 +31,11 @@ func TestEveryFaultOfADialectIsNamed(t *testing.T) {
 		{fds.Dialect{SubscriptionParameter: "ids"}, []string{`SubscriptionParameter is "ids", which is a parameter of FDS itself`}},
 		{fds.Dialect{TagParameter: "a", SubscriptionParameter: "a"}, []string{`TagParameter is "a", which means something else already (see SubscriptionParameter)`}},
 		{fds.Dialect{LanguageParameter: "ids"}, []string{`LanguageParameter is "ids", which is a parameter of FDS itself`}},
+		{fds.Dialect{KindMember: "kind"}, []string{`KindMember is "kind", of which nothing is known to mean anything (see EventKind); say what it holds in an event and in a status`}},
+		{fds.Dialect{EventKind: "event"}, []string{`KindMember is missing; name the member that holds EventKind or StatusKind`}},
+		{fds.Dialect{KindMember: "kind", EventKind: "a", StatusKind: "a"}, []string{`StatusKind is "a", which means an event already (see EventKind)`}},
+		{fds.Dialect{SequenceMember: "device_id"}, []string{`SequenceMember is "device_id", which many items have in common (see DeviceID); leave it out where there is none`}},
+		{fds.Dialect{KindMember: "a", EventKind: "b", SequenceMember: "a"}, []string{`SequenceMember is "a", which many items have in common (see KindMember); leave it out where there is none`}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{PageParameter: "p", CursorParameter: "c", CursorMember: "next"}},
 			[]string{`Paging.CursorParameter is set beside another way to page (see Paging.PageParameter); take one away: a provider pages in one way`}},
 		{fds.Dialect{ListMember: "list", Paging: fds.Paging{CursorMember: "next"}}, []string{"Paging.CursorMember goes together with the cursor's parameter (see Paging.CursorParameter)"}},

@@ -50,6 +50,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		},
 		Subscribed: slices.DeleteFunc(slices.Clone(filters), func(filter string) bool { return !strings.HasPrefix(filter, own) || filter == own }),
 		Settings:   c.cfg.Push,
+		Dialect:    &c.cfg.Provider.Dialect,
 		Logger:     c.log,
 		OnState:    func(s push.State) { c.connectionChanged(key, s) },
 		Hooks:      []any{pushHooks{c}},

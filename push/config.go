@@ -63,6 +63,10 @@ type Config struct {
 
 	Settings
 
+	// Dialect is how the provider writes items, for the Kind and the Key of messages; each is parsed
+	// for it, before it waits for its turn. It must not be changed. Nil: neither is known.
+	Dialect *fds.Dialect
+
 	Logger  *slog.Logger // nil: none
 	Hooks   []any        // each a HookConnect, HookHandled, HookDiscarded or HookSlowHandler
 	OnState func(State)  // told every change, in order, before the first message of a new connection is handed over; must not block long

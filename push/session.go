@@ -259,7 +259,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 		d.message = delivery.Message{
 			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
 			Source: delivery.FromPush, ReceivedAt: at, Payload: p.Payload,
-		}
+		}.In(s.connection.settings.Dialect)
 	}
 	if p.QoS == 0 {
 		return s.line.offerAtMostOnce(d)

@@ -148,6 +148,15 @@ func (c Config) validate() (settings, error) {
 	if err := proxy.Check(c.Proxy); err != nil {
 		faults.Add("Proxy", "", "cannot be used: %v", err)
 	}
+	if c.Dialect != nil {
+		for _, fault := range c.Dialect.Faults() {
+			fault.Field = "Dialect." + fault.Field
+			if fault.Other != "" {
+				fault.Other = "Dialect." + fault.Other
+			}
+			faults.Faults = append(faults.Faults, fault)
+		}
+	}
 	for _, protocol := range c.ALPN {
 		if protocol == "" || len(protocol) > 255 {
 			faults.Add("ALPN", "it must have 1 to 255", "holds a name of %d bytes", len(protocol))

@@ -141,11 +141,8 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			o.suppressed++
 			continue
 		}
-		m := &delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}
-		if event {
-			m.Kind = delivery.KindEvent
-		}
-		if o.err = d.one(ctx, m, known); o.err != nil {
+		m := delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}.In(&r.cfg.Dialect)
+		if o.err = d.one(ctx, &m, known); o.err != nil {
 			return d.failed(done, items, parts)
 		}
 		o.handed++

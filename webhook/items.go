@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/webhook/internal/marks"
 )
@@ -111,8 +112,8 @@ func markOf(owner fds.OwnerKey, what string, of ...[]byte) (m marks.Mark) {
 // Where the dialect calls a device's ID and an event's the same, none is an event's: the statuses of
 // a device are no duplicates.
 func (r *Receiver) eventID(item fds.Message) string {
-	d := r.cfg.Dialect
-	if d.MessageID == d.DeviceID {
+	d := &r.cfg.Dialect
+	if item.ID() == "" || d.MessageID == d.DeviceID || (delivery.Message{Payload: item.Raw()}).In(d).Kind != delivery.KindEvent {
 		return ""
 	}
 	return item.ID()

@@ -175,5 +175,6 @@ func (f *Follower) message(source delivery.Source, kind pull.Kind, item fds.Item
 	if kind == pull.Statuses {
 		m.Kind = delivery.KindStatus
 	}
+	*m = m.In(&f.shared.Dialect)
 	return m
 }
