@@ -86,7 +86,8 @@ func (m Message) LogValue() slog.Value {
 // Handler is the application's: nil says that the message is done with, which is then
 // acknowledged where there is someone to tell; an error has it handed over again after a
 // while, before any other message of that owner, or at a webhook when its sender comes again;
-// a panic counts as an error. The end of its goroutine costs a push connection: the message comes
+// a panic counts as an error. An error by Terminate, RetryAfter or NotNow says more: that no call
+// will ever do, when to call again, or that it is not the message's fault. The end of its goroutine costs a push connection: the message comes
 // again on the next one, where attempts are counted anew, and one of quality of service 0 does
 // not. The context ends when delivery is being stopped and its drain time is over; a handler must
 // then return soon, since it is waited for. Handlers of different owners run at the same time;
@@ -97,7 +98,7 @@ type Handler func(ctx context.Context, m Message) error
 // Failing is a message that the handler fails on, again and again.
 type Failing struct {
 	Message  Message
-	Attempts int
+	Attempts int   // without those that the handler called Unavailable
 	Err      error // of the last one
 	Since    time.Time
 }

@@ -1,9 +1,6 @@
 package delivery
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Verdict is what a handler says of a message that it has not dealt with.
 type Verdict uint8
@@ -23,8 +20,15 @@ type VerdictError struct {
 	Err     error
 }
 
-func (e *VerdictError) Error() string { return e.Err.Error() }
+// Error returns the text of Err.
+func (e *VerdictError) Error() string {
+	if e.Err == nil {
+		return "the handler has not dealt with the message"
+	}
+	return e.Err.Error()
+}
 
+// Unwrap returns Err.
 func (e *VerdictError) Unwrap() error { return e.Err }
 
 // Terminate returns the verdict Terminal: handing the message over again is of no use. Where no
@@ -32,15 +36,13 @@ func (e *VerdictError) Unwrap() error { return e.Err }
 // handler that wants it gone returns nil.
 func Terminate(err error) error { return verdict(Terminal, 0, err) }
 
-// RetryAfter returns the verdict Retry with a time of its own.
+// RetryAfter returns the verdict Retry with a time of its own: the next call is that much later in
+// place of what back-offs say; of what is fetched, no sooner; and a webhook's sender is told so.
 func RetryAfter(after time.Duration, err error) error { return verdict(Retry, after, err) }
 
 // NotNow returns the verdict Unavailable.
 func NotNow(err error) error { return verdict(Unavailable, 0, err) }
 
 func verdict(v Verdict, after time.Duration, err error) error {
-	if err == nil {
-		err = errors.New("the handler has not dealt with the message")
-	}
 	return &VerdictError{Verdict: v, After: max(after, 0), Err: err}
 }

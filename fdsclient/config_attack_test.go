@@ -96,7 +96,7 @@ func TestAttackAConfigThatCannotWorkIsRefusedInOneLine(t *testing.T) {
 		"fewer than none":   {func(c *fdsclient.Config) { c.Gaps.Concurrent = -1 }, "Gaps.Concurrent"},
 
 		"what push refuses":  {func(c *fdsclient.Config) { c.Push.MaxPacketSize = 1 }, "Push.MaxPacketSize"},
-		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "Push.MaxAttempts goes together with a function for dead letters (see Push.DeadLetter)"},
+		"half a dead letter": {func(c *fdsclient.Config) { c.Push.MaxAttempts = 1 }, "Push.MaxAttempts needs a function for dead letters (see Push.DeadLetter)"},
 	} {
 		cfg := fdsclient.Config{
 			Provider:    fdsclient.Provider{Issuer: "https://auth.example.com"},

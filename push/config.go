@@ -128,8 +128,9 @@ type Settings struct {
 
 	// MaxAttempts is how often the handler is called for one message before
 	// DeadLetter gets it, which is called until it returns nil; then the message is
-	// acknowledged. Both or neither must be set; by default a handler is called
-	// until it succeeds.
+	// acknowledged. What the handler calls Terminal goes there at once, and does without
+	// MaxAttempts; its Unavailable never counts. MaxAttempts needs a DeadLetter; by default
+	// a handler is called until it succeeds.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	// SlowHandler is how long a call of the handler may take until it is reported:

@@ -467,14 +467,13 @@ func TestRootsAreAskedForAnewBeforeEachDial(t *testing.T) {
 func TestSettingsThatContradictEachOtherAreRefused(t *testing.T) {
 	b := newScripted(t, nil)
 	for what, change := range map[string]func(*push.Config){
-		"MaxAttempts goes together": func(c *push.Config) { c.MaxAttempts = 1 },
-		"(see DeadLetter)": func(c *push.Config) {
-			c.DeadLetter = func(context.Context, delivery.Message, error) error { return nil }
-		},
-		"TakenOverRetry": func(c *push.Config) { c.TakenOverRetry = time.Second },
-		"Fallbacks":      func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
-		"AllowedServers": func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
-		"Hooks[1]":       func(c *push.Config) { c.Hooks = []any{bursts{}, "no hook"} },
+		"MaxAttempts needs": func(c *push.Config) { c.MaxAttempts = 1 },
+		"(see DeadLetter)":  func(c *push.Config) { c.MaxAttempts = 1 },
+		"Dialect.EventKind": func(c *push.Config) { c.Dialect = &fds.Dialect{KindMember: "kind"} },
+		"TakenOverRetry":    func(c *push.Config) { c.TakenOverRetry = time.Second },
+		"Fallbacks":         func(c *push.Config) { c.Fallbacks = []string{"mqtt://plain.test"} },
+		"AllowedServers":    func(c *push.Config) { c.AllowedServers = []string{"https://other.test"} },
+		"Hooks[1]":          func(c *push.Config) { c.Hooks = []any{bursts{}, "no hook"} },
 	} {
 		cfg := b.config()
 		change(&cfg)

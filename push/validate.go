@@ -115,8 +115,8 @@ func (c Config) validate() (settings, error) {
 	switch {
 	case s.MaxAttempts < 0:
 		faults.Add("MaxAttempts", "it must be positive, or 0 for no limit", "is %d", s.MaxAttempts)
-	case (s.MaxAttempts > 0) != (s.DeadLetter != nil):
-		faults.Add("MaxAttempts", "a message that is given up must have a place to go", "goes together with a function for dead letters").Other = "DeadLetter"
+	case s.MaxAttempts > 0 && s.DeadLetter == nil:
+		faults.Add("MaxAttempts", "a message that is given up must have a place to go", "needs a function for dead letters").Other = "DeadLetter"
 	}
 	spacing := func(name string, b *Backoff) {
 		duration(name+".Initial", &b.Initial, time.Second, time.Millisecond, day)

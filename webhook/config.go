@@ -36,8 +36,10 @@ type Config struct {
 	Dialect           fds.Dialect // how an item names its owner, and an event its ID
 
 	// MaxAttempts is how often Handler is called for a message, however often the sender comes with
-	// it, before DeadLetter gets it, which is called until it returns nil. Both or neither must be
-	// set; by default a message goes to Handler whenever it comes.
+	// it, before DeadLetter gets it, which is called until it returns nil. What Handler calls
+	// Terminal goes there at once, and does without MaxAttempts; its Unavailable never counts.
+	// MaxAttempts needs a DeadLetter; by default a message goes to Handler whenever it comes. What is
+	// asked for by delivery.RetryAfter is the answer's Retry-After.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	SlowHandler time.Duration // how long a call of Handler may take until it is reported; default 1 min

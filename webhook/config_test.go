@@ -57,9 +57,6 @@ func TestEachFaultOfAConfigurationNamesItsField(t *testing.T) {
 		"SlowHandler":      {func(c *webhook.Config) { c.SlowHandler = -1 }},
 		"MaxAttempts": {
 			func(c *webhook.Config) { c.MaxAttempts = -1 }, func(c *webhook.Config) { c.MaxAttempts = 3 },
-			func(c *webhook.Config) {
-				c.DeadLetter = func(context.Context, delivery.Message, error) error { return nil }
-			},
 		},
 		"Hooks[0]": {func(c *webhook.Config) { c.Hooks = []any{nil} }, func(c *webhook.Config) { c.Hooks = []any{3} }},
 	} {

@@ -213,12 +213,16 @@ func (d *handing) one(ctx context.Context, m *delivery.Message, mark marks.Mark)
 			failing = delivery.Failing{Message: *m, Since: time.Now()}
 		}
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			failing.Attempts, failing.Err = before.Attempts+1, err
+			failing.Attempts, failing.Err = before.Attempts, err
+			if verdict, _ := handoff.Judge(err); verdict != delivery.Unavailable {
+				failing.Attempts++
+			}
 		}
 		r.failing.note(mark, failing)
 	}()
 	if _, err = hand.Once(ctx, m, number); err != nil {
-		return &refusal{status: http.StatusServiceUnavailable, why: "the handler failed", cause: err}
+		_, after := handoff.Judge(err)
+		return &refusal{status: http.StatusServiceUnavailable, why: "the handler failed", cause: err, after: after}
 	}
 	return nil
 }

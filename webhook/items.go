@@ -113,7 +113,10 @@ func markOf(owner fds.OwnerKey, what string, of ...[]byte) (m marks.Mark) {
 // a device are no duplicates.
 func (r *Receiver) eventID(item fds.Message) string {
 	d := &r.cfg.Dialect
-	if item.ID() == "" || d.MessageID == d.DeviceID || (delivery.Message{Payload: item.Raw()}).In(d).Kind != delivery.KindEvent {
+	if d.MessageID == d.DeviceID {
+		return ""
+	}
+	if m := (delivery.Message{Payload: item.Raw()}); item.ID() == "" || m.In(d).Kind != delivery.KindEvent {
 		return ""
 	}
 	return item.ID()

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"cmp"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -17,10 +18,11 @@ const comeAgain = 10 * time.Second
 type refusal struct {
 	status int
 	why    string
-	text   string // for the sender; "": that of the status
-	class  error  // nil: none
-	code   string // of RFC 6750 section 3.1, for the challenge; "": none
-	cause  error  // nil: none
+	text   string        // for the sender; "": that of the status
+	class  error         // nil: none
+	code   string        // of RFC 6750 section 3.1, for the challenge; "": none
+	cause  error         // nil: none
+	after  time.Duration // when the sender is to come again; 0: comeAgain
 }
 
 // Error says why.
@@ -99,7 +101,7 @@ func (e *refusal) write(w http.ResponseWriter, viaProxy bool) {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodPost)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(int(comeAgain/time.Second)))
+		h.Set("Retry-After", strconv.FormatFloat(math.Ceil(cmp.Or(e.after, comeAgain).Seconds()), 'f', 0, 64))
 	}
 	switch e.status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed:

@@ -39,8 +39,8 @@ func (c Config) validate() (Config, error) {
 	switch {
 	case c.MaxAttempts < 0:
 		faults.Add("MaxAttempts", "it must be positive, or 0 for no limit", "is %d", c.MaxAttempts)
-	case (c.MaxAttempts > 0) != (c.DeadLetter != nil):
-		faults.Add("MaxAttempts", "a message that is given up must have a place to go", "goes together with a function for dead letters").Other = "DeadLetter"
+	case c.MaxAttempts > 0 && c.DeadLetter == nil:
+		faults.Add("MaxAttempts", "a message that is given up must have a place to go", "needs a function for dead letters").Other = "DeadLetter"
 	}
 	c.SubscriptionClaim = cmp.Or(c.SubscriptionClaim, "subscription_id")
 	c.Dialect = c.Dialect.WithDefaults()

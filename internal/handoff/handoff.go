@@ -30,7 +30,7 @@ var ErrClosing = errors.New("delivery is being stopped")
 type Settings struct {
 	Handler delivery.Handler
 	// MaxAttempts is how often Handler is called for a message before DeadLetter gets it;
-	// 0: without end.
+	// 0: without end. The verdict Terminal has it get it at once; nil: there are no dead letters.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	Backoff     backoff.Policy // between the calls of Until
@@ -46,6 +46,7 @@ type failing struct {
 	delivery.Failing
 	known   uint64 // what the message is known by
 	handler error  // what the handler itself last failed with on it
+	never   bool   // it is for the dead letters, however often it has failed
 }
 
 // Hand hands one owner's messages over, one at a time.
@@ -67,7 +68,8 @@ func New(s *Settings) *Hand { return &Hand{settings: s} }
 // failed before.
 func Resume(s *Settings, known uint64, before delivery.Failing) *Hand {
 	h := New(s)
-	h.failing.Store(&failing{Failing: before, known: known, handler: before.Err})
+	verdict, _ := Judge(before.Err)
+	h.failing.Store(&failing{Failing: before, known: known, handler: before.Err, never: verdict == delivery.Terminal})
 	return h
 }
 
@@ -99,11 +101,17 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		m = &again
 	}
 	dead = h.givenUp(before, 0)
+	var as *kept // the handler may change the payload that the dead letters get
 	intact := m
-	if !dead && h.givenUp(before, 1) { // the handler may change the payload that the dead letters get
+	switch {
+	case dead || h.settings.DeadLetter == nil:
+	case h.givenUp(before, 1):
 		spare := *m
 		spare.Payload = bytes.Clone(m.Payload)
 		intact = &spare
+	default: // only should it be Terminal
+		as = keep(m.Payload)
+		defer as.drop()
 	}
 	returned := false
 	defer func() {
@@ -128,13 +136,32 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		if ctx.Err() != nil {
 			return false, err
 		}
+		toldNever := before != nil && before.never
 		before = before.next(m, known, err, dead)
 		h.failing.Store(before)
-		if dead || !h.givenUp(before, 0) {
+		switch {
+		case before.never && h.settings.DeadLetter == nil:
+			if !toldNever {
+				h.noDeadLetters(ctx, m, err)
+			}
 			return false, err
+		case dead || !h.givenUp(before, 0):
+			return false, err
+		case as != nil:
+			payload, changed := as.again(m.Payload)
+			if changed != nil { // it goes there when it comes again
+				return false, err
+			}
+			spare := *m
+			spare.Payload = payload
+			intact = &spare
+		}
+		why := "the handler failed too often, the message goes to the dead letters"
+		if before.never {
+			why = "the handler says that it will never take the message, which goes to the dead letters"
 		}
 		dead, returned, m = true, false, intact
-		h.settings.Logger.LogAttrs(ctx, slog.LevelError, "the handler failed too often, the message goes to the dead letters", slog.Any("message", *m), slog.Any("error", err), slog.Int("attempts", before.Attempts))
+		h.settings.Logger.LogAttrs(ctx, slog.LevelError, why, slog.Any("message", *m), slog.Any("error", err), slog.Int("attempts", before.Attempts))
 	}
 }
 
@@ -143,19 +170,26 @@ func (h *Hand) givenUp(f *failing, more int) bool {
 	if f != nil {
 		more += f.Attempts
 	}
-	return h.settings.MaxAttempts > 0 && more >= h.settings.MaxAttempts
+	never := f != nil && f.never && h.settings.DeadLetter != nil
+	return never || h.settings.MaxAttempts > 0 && more >= h.settings.MaxAttempts
 }
 
-// next returns what is known after one more failure.
+// next returns what is known after one more failure. One that is not the message's fault does not
+// count.
 func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) *failing {
 	if f == nil {
 		f = &failing{Failing: delivery.Failing{Message: *m, Since: time.Now()}, known: known}
 	}
 	now := *f
-	now.Attempts++
-	now.Err = err
-	if !dead {
-		now.handler = err
+	verdict, _ := Judge(err)
+	if verdict != delivery.Unavailable {
+		now.Attempts++
+	}
+	switch now.Err = err; {
+	case !dead:
+		now.handler, now.never = err, verdict == delivery.Terminal
+	case now.never: // also when it is resumed
+		now.Err = delivery.Terminate(err)
 	}
 	return &now
 }
@@ -188,10 +222,13 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 		if changed != nil {
 			return changed
 		}
-		if b == nil {
-			b = backoff.New(h.settings.Backoff)
+		_, delay := Judge(err)
+		if delay == 0 {
+			if b == nil {
+				b = backoff.New(h.settings.Backoff)
+			}
+			delay = b.Next()
 		}
-		delay := b.Next()
 		h.settings.Logger.LogAttrs(ctx, slog.LevelWarn, "the handler failed, the message stays unacknowledged", slog.Any("message", *m), slog.Any("error", err), slog.Duration("retry_in", delay))
 		h.Release()
 		timer := time.NewTimer(delay)
@@ -210,7 +247,7 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 // known returns what a message is known by to Until; 0: by nothing, where failures are not
 // counted.
 func (h *Hand) known(m *delivery.Message) uint64 {
-	if h.settings.MaxAttempts == 0 {
+	if h.settings.DeadLetter == nil {
 		return 0
 	}
 	return maphash.String(seed, m.Topic) ^ maphash.Bytes(seed, m.Payload) | 1

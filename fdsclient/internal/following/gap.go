@@ -284,11 +284,15 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 	return event, quiet, settled, nil
 }
 
-// askedToWait returns how long the Web API asks to wait, or 0. The token endpoint is not
-// asked before its own time anyway, and whoever the handler talks to has no say.
+// askedToWait returns how long the Web API asks to wait, or the handler, or 0. The token endpoint is
+// not asked before its own time anyway, and whoever the handler talks to has no say.
 func askedToWait(err error) time.Duration {
+	if errors.Is(err, errHandler) {
+		_, after := handoff.Judge(err)
+		return after
+	}
 	var failed *pull.Error
-	if errors.As(err, &failed) && !errors.Is(err, errHandler) {
+	if errors.As(err, &failed) {
 		return failed.RetryAfter
 	}
 	return 0
