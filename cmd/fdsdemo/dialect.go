@@ -20,6 +20,10 @@ type dialectFile struct {
 	TimeLayout            string     `yaml:"time_layout"`
 	SubscriptionMember    string     `yaml:"subscription_member"`
 	SubscriptionParameter string     `yaml:"subscription_parameter"`
+	KindMember            string     `yaml:"kind_member"`
+	EventKind             string     `yaml:"event_kind"`
+	StatusKind            string     `yaml:"status_kind"`
+	SequenceMember        string     `yaml:"sequence_member"`
 	EventTopic            string     `yaml:"event_topic"`
 	StatusTopic           string     `yaml:"status_topic"`
 	LanguageParameter     string     `yaml:"language_parameter"`
@@ -53,6 +57,10 @@ func (f dialectFile) dialect() fds.Dialect {
 		TimeLayout:            f.TimeLayout,
 		SubscriptionMember:    f.SubscriptionMember,
 		SubscriptionParameter: f.SubscriptionParameter,
+		KindMember:            f.KindMember,
+		EventKind:             f.EventKind,
+		StatusKind:            f.StatusKind,
+		SequenceMember:        f.SequenceMember,
 		EventTopic:            f.EventTopic,
 		StatusTopic:           f.StatusTopic,
 		LanguageParameter:     f.LanguageParameter,

@@ -40,8 +40,11 @@ func messageLine(m delivery.Message, forTerminal bool) []byte {
 	flag("retained", m.Retained)
 	flag("duplicate", m.Duplicate)
 	text("source", string(m.Source))
-	if m.Source != delivery.FromPush {
+	if m.Source != delivery.FromPush || m.Kind != delivery.KindUnknown {
 		text("kind", string(m.Kind))
+	}
+	if key, ok := m.Key(); ok {
+		text("key", key)
 	}
 	text("received_at", m.ReceivedAt.UTC().Format(time.RFC3339Nano))
 	if raw, ok := compact(m.Payload); ok {

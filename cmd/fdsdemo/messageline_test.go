@@ -12,6 +12,24 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
+func TestAMessageHasItsKeyHoweverItCame(t *testing.T) {
+	dialect := fds.Dialect{KindMember: "kind", StatusKind: "status", SequenceMember: "n"}
+	key := func(source delivery.Source, payload string) (of struct{ Kind, Key string }) {
+		line := messageLine(delivery.Message{Source: source, Payload: []byte(payload)}.In(&dialect), false)
+		if err := json.Unmarshal(line, &of); err != nil {
+			t.Error(err)
+		}
+		return of
+	}
+	pushed, fetched := key(delivery.FromPush, `{"device_id":"d","kind":"status","n":1}`), key(delivery.FromBackfill, `{"device_id": "d", "kind": "status", "n": 1}`)
+	if pushed != fetched || pushed.Kind != "status" || len(pushed.Key) != 44 {
+		t.Errorf("%+v by push, %+v fetched", pushed, fetched)
+	}
+	if other := key(delivery.FromPush, `{"device_id":"d","kind":"alarm","n":1}`); other.Kind != "" || other.Key != "" {
+		t.Errorf("what is neither event nor status is %+v", other)
+	}
+}
+
 func TestAMessageThatWasNotPushedNamesItsKind(t *testing.T) {
 	id, err := fds.ParseSubscriptionID(south.Spelling)
 	if err != nil {

@@ -209,12 +209,12 @@ func TestWhatAnOutageCostsIsASetting(t *testing.T) {
 			t.Errorf("%s is taken as %v, want %v", text, got, want)
 		}
 	}
-	s.dialect("{subscription_member: a.b, subscription_parameter: p, event_topic: 'e/{c}', status_topic: 's/{d}'}")
+	s.dialect("{subscription_member: a.b, subscription_parameter: p, kind_member: k, event_kind: e, status_kind: s, sequence_member: n, event_topic: 'e/{c}', status_topic: 's/{d}'}")
 	c, err := loadConfiguration(s.config, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := c.client.Provider.Dialect; d.SubscriptionMember != "a.b" || d.SubscriptionParameter != "p" || d.EventTopic != "e/{c}" || d.StatusTopic != "s/{d}" {
+	if d := c.client.Provider.Dialect; d.SubscriptionMember != "a.b" || d.SubscriptionParameter != "p" || d.KindMember != "k" || d.EventKind != "e" || d.StatusKind != "s" || d.SequenceMember != "n" || d.EventTopic != "e/{c}" || d.StatusTopic != "s/{d}" {
 		t.Errorf("the dialect is %+v", d)
 	}
 }

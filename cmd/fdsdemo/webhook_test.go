@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -102,8 +104,13 @@ func TestADeliveryIsOneLineAsWatchPrintsIt(t *testing.T) {
 		if at == nil {
 			t.Fatalf("no received_at in %s", lines[i])
 		}
-		text := fmt.Sprintf(`{"owner":"%s","issuer":"%s","topic":"","levels":[],"qos":0,"retained":false,"duplicate":%s,"source":"webhook","kind":"%s",%s,"payload":%s}`,
-			strings.ToLower(south.Spelling), s.box.Issuer(), want.duplicate, want.kind, at[0], want.payload)
+		kind := want.kind + `"`
+		if want.kind == "event" {
+			key, _ := delivery.Message{Owner: fds.OwnerKey{Issuer: s.box.Issuer(), SubscriptionID: s.south.SubscriptionID}, Payload: []byte(want.payload)}.In(&fds.Dialect{}).Key()
+			kind += `,"key":"` + key + `"`
+		}
+		text := fmt.Sprintf(`{"owner":"%s","issuer":"%s","topic":"","levels":[],"qos":0,"retained":false,"duplicate":%s,"source":"webhook","kind":"%s,%s,"payload":%s}`,
+			strings.ToLower(south.Spelling), s.box.Issuer(), want.duplicate, kind, at[0], want.payload)
 		if lines[i] != text {
 			t.Errorf("the line is\n%s\nwant\n%s", lines[i], text)
 		}

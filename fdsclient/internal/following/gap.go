@@ -28,6 +28,7 @@ type gap struct {
 	settled chan struct{} // closed when live messages need not wait for it any longer
 	retry   *time.Timer
 	retries *backoff.Backoff
+	asked   time.Time // the handler has asked not to be called again before, whatever outage comes
 	overlap time.Time // what came before is looked for among those seen, after the gap was closed too
 
 	// What the attempts to close it have learnt, of which there is one at a time:
@@ -179,6 +180,11 @@ func (f *Follower) fill() {
 		f.mu.Unlock()
 		return
 	}
+	if left := time.Until(f.gap.asked); left > 0 {
+		f.retryIn(left)
+		f.mu.Unlock()
+		return
+	}
 	a := &attempt{follower: f, gap: *f.gap.open, number: f.gap.number}
 	f.mu.Unlock()
 	err := handoff.ErrExited // unless it returns
@@ -202,17 +208,28 @@ func (f *Follower) failed(a *attempt, err error) {
 	if a.fetched > 0 { // it got further
 		f.gap.retries = f.shared.retries()
 	}
-	delay := askedToWait(err) + f.gap.retries.Next()
-	if f.gap.retry != nil { // this attempt was another outage's
-		f.gap.retry.Stop()
+	asked := askedToWait(err)
+	if errors.Is(err, errHandler) {
+		f.gap.asked = time.Now().Add(asked)
 	}
-	f.gap.retry = time.AfterFunc(delay, func() { f.shared.readers.add(f) })
+	delay := asked + f.gap.retries.Next()
+	f.retryIn(delay)
 	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, fds.ErrOwner)) { // the next attempts fare no better
 		f.gap.settle()
 	}
 	event := GapEvent{Owner: f.owner.Key, Change: Failing, Gap: *f.gap.open, Fetched: a.fetched, Err: err, RetryAt: time.Now().Add(delay)}
 	f.mu.Unlock()
 	f.shared.Gap(event)
+}
+
+// retryIn plans the next attempt, in place of the one that is planned. f.mu is held.
+func (f *Follower) retryIn(delay time.Duration) {
+	if f.gap.retry != nil { // another outage's
+		f.gap.retry.Stop()
+	}
+	if !f.stopped {
+		f.gap.retry = time.AfterFunc(delay, func() { f.shared.readers.add(f) })
+	}
 }
 
 // closeGap closes the gap, unless another outage came after the attempt began.

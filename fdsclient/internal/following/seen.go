@@ -25,12 +25,12 @@ type seen struct {
 // digests are those of one message, the same in every process.
 type digests struct {
 	what uint64 // the event's ID, or the whole payload
-	of   uint64 // whose state it is: the device, else the topic; 0 for events, and for what an earlier process had
+	of   uint64 // whose state it is: the device, else the topic; 0 for what is known to be an event, and for what an earlier process had
 }
 
 // superseded is the bit in what that says of a message of an earlier process that another
 // one of the same device or topic came after it. Should both be events, which a broker's
-// messages do not tell, it is known for all that.
+// messages need not tell, it is known for all that.
 const superseded uint64 = 1
 
 // digestsOf reads what a message with that item is compared by. named: by an ID of its
