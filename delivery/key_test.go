@@ -39,6 +39,8 @@ var known = [][]string{
 	{`{"device_id":"d","generic":{"kind":"event","n":1}}`},
 	{`{"device_id":"d","generic":{"kind":"status","n":11}}`},
 	{`{"device_id":"d1","generic":{"kind":"status","n":1}}`},
+	{`{"device_id":"d","generic":{"kind":"status","n":"statusx"}}`},
+	{`{"device_id":"dstatus","generic":{"kind":"status","n":"x"}}`},
 	{`{"device_id":"e","generic":{"kind":"status","n":"d"}}`},
 	{`{"device_id":"d","generic":{"kind":"status","n":"e"}}`},
 	{`{"device_id":"d","generic":{"kind":"status","at":"2026-11-25T13:00:00Z"}}`, `{"device_id":"d","generic":{"kind":"status","at":"2026-11-25T14:00:00.000+01:00"}}`, `{"device_id":"d","generic":{"kind":"status","at":"20261125T1300Z"}}`,
@@ -134,9 +136,9 @@ func TestAKeyIsTheSameInEveryRelease(t *testing.T) {
 	}
 	owner := fds.OwnerKey{Issuer: "https://auth.example.com", SubscriptionID: id}
 	for payload, want := range map[string]string{
-		known[0][0]:  "1gYhIBQHEGV-jtT_FdKKMk98Yz9C9CMyzjn7jAwo5OuM",
-		known[7][0]:  "1po10wbbq3Od0v_GGkxbsQyDpuCLmyzWIX1sI_4cqElk",
-		known[13][0]: "1OXwkL9BttlShy3atjSNmIBkKDuYuogCYWWG3M79y0tw",
+		`{"message_id":"a"}`: "1gYhIBQHEGV-jtT_FdKKMk98Yz9C9CMyzjn7jAwo5OuM",
+		`{"device_id":"d","generic":{"kind":"status","n":1}}`:                       "1po10wbbq3Od0v_GGkxbsQyDpuCLmyzWIX1sI_4cqElk",
+		`{"device_id":"d","generic":{"kind":"status","at":"2026-11-25T13:00:00Z"}}`: "1OXwkL9BttlShy3atjSNmIBkKDuYuogCYWWG3M79y0tw",
 	} {
 		if key := keyOf(t, owner, &telling, payload); key != want {
 			t.Errorf("%s has the key %s, it was %s", payload, key, want)
@@ -163,6 +165,8 @@ func TestTheWayChangesNoKey(t *testing.T) {
 func TestTheKindIsWhatTheItemSaysElseWhatItsTopicDoes(t *testing.T) {
 	topics := fds.Dialect{EventTopic: "devices/{generic.device_id}/events", StatusTopic: "devices/{device_id}/status"}
 	one := fds.Dialect{EventTopic: "all", StatusTopic: "all"}
+	both := topics
+	both.KindMember, both.StatusKind = "kind", "status"
 	for _, test := range []struct {
 		dialect *fds.Dialect
 		topic   string
@@ -181,6 +185,8 @@ func TestTheKindIsWhatTheItemSaysElseWhatItsTopicDoes(t *testing.T) {
 		{&topics, "devices/e/status", `{"device_id":"d"}`, "", ""},
 		{&topics, "", `{"device_id":"d"}`, "", ""},
 		{&topics, "devices/d/status", `no item`, "", ""},
+		{&both, "devices/d/status", `{"device_id":"d","kind":"alarm"}`, "", ""}, // which it says itself
+		{&both, "devices/d/status", `{"device_id":"d","kind":null}`, "", delivery.KindStatus},
 		{&one, "all", `{"device_id":"d"}`, "", ""},
 		{nil, "devices/d/status", `{"device_id":"d","message_id":"a"}`, "", ""},
 	} {

@@ -43,7 +43,8 @@ type Config struct {
 
 	// Push are the settings of all owners' connections. Topics hold for what is fetched or
 	// polled too, see Gaps and Provider.Dialect; so do MaxAttempts, DeadLetter and
-	// SlowHandler, while what the handler fails on is fetched again as Gaps.Retry spaces it.
+	// SlowHandler, while what the handler fails on is fetched again as Gaps.Retry spaces it,
+	// or later where it asks for that (delivery.RetryAfter).
 	// Budget and Limit are shared by all owners; by default 64 MiB, and 200 connects a second,
 	// 50 at once. An owner that was taken over stays stopped until it signs
 	// in again, unless TakenOverRetry is set or the broker gave no reason

@@ -24,8 +24,8 @@ import (
 //
 // A delivery is taken for an owner who is signed in here, and whose grant has not lapsed unless
 // KeepWithoutGrant is set. Who signs in or out in another process is known within Rescan. Of Push
-// count MaxAttempts, DeadLetter and SlowHandler; of Provider.Dialect SubscriptionMember and
-// MessageID; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
+// count MaxAttempts, DeadLetter and SlowHandler; of Provider.Dialect SubscriptionMember,
+// MessageID and what a message's Kind and Key are read by; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
 // delivered.
 //
 // Keep grants renewed by Run, which may have a nil handler. Run and a Receiver do not wait for one

@@ -33,7 +33,7 @@ type Config struct {
 	Introspect func(ctx context.Context, token fds.Secret) ([]byte, error)
 
 	SubscriptionClaim string      // of the token, a string or an array of strings (W7); default "subscription_id"
-	Dialect           fds.Dialect // how an item names its owner, and an event its ID
+	Dialect           fds.Dialect // how an item names its owner and its kind, and an event its ID
 
 	// MaxAttempts is how often Handler is called for a message, however often the sender comes with
 	// it, before DeadLetter gets it, which is called until it returns nil. What Handler calls
