@@ -63,6 +63,7 @@ var ways = map[string][]string{
 	"fdsclient.Owner.Connection":            inFailing,
 	"fdsclient.HookConnection.OnConnection": inFailing,
 	"delivery.Message.Item":                 inHandler,
+	"delivery.Message.In":                   append([]string{"delivery.TestAttackTwoOwnersNeverShareAKey"}, inHandler...),
 	"fdsclient.Client.Webhook":              inWebhooks,
 	"webhook.Config.Handler":                inWebhooks,
 	"webhook.Config.DeadLetter":             inWebhooks,
@@ -127,6 +128,8 @@ var ofNoItem = map[string]string{
 	"fdsclient.Token.Format":        "a token",
 	"fdsclient.Token.String":        "a token",
 	"push.CertificateError":         "a certificate",
+	"delivery.VerdictError":         "what the application's handler says",
+	"delivery.Verdicts":             "what the application's handler says",
 }
 
 // TestEveryWayByWhichDataLeavesHasItsIsolationTest fails where the exported API has a way
