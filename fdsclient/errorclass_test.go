@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/fdstest"
@@ -86,8 +87,10 @@ var verdictsOfClasses = map[string]verdict{
 
 // verdictsOfTypes has, for each exported type of an error, values that are judged apart.
 var verdictsOfTypes = map[string][]verdict{
-	"fds.ConfigError": {{&fds.ConfigError{}, false, false}},
-	"fds.SpaceFault":  {{fds.SpaceFault{}, false, false}},
+	"delivery.VerdictError": {{&delivery.VerdictError{}, false, false}, {&delivery.VerdictError{Err: fds.ErrUnavailable}, true, false}}, // that of the handler's own error
+	"delivery.Verdicts":     {{delivery.Verdicts{}, false, false}},
+	"fds.ConfigError":       {{&fds.ConfigError{}, false, false}},
+	"fds.SpaceFault":        {{fds.SpaceFault{}, false, false}},
 	"fdsclient.OAuthError": {
 		{&fdsclient.OAuthError{Endpoint: "token", Code: "invalid_grant"}, false, true},
 		{&fdsclient.OAuthError{Endpoint: "authorization", Code: "access_denied"}, false, false},
