@@ -3,13 +3,16 @@
 package statestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/realtest"
@@ -146,6 +149,53 @@ func TestADescriptorIsHeldForTheFolderAndNotForEachOwner(t *testing.T) {
 	}
 	if n := open(); n != 0 {
 		t.Errorf("%d descriptors after the last claim", n)
+	}
+}
+
+func TestAttackOfManySavesAtOnceFewTakeThreadsAndLocks(t *testing.T) {
+	var mu sync.Mutex
+	locked, most := 0, 0
+	defer func() { fcntlFlock = syscall.FcntlFlock }()
+	fcntlFlock = func(fd uintptr, command int, lock *syscall.Flock_t) error {
+		if lock.Start < recordByte || command != syscall.F_SETLK {
+			return syscall.FcntlFlock(fd, command, lock)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		err := syscall.FcntlFlock(fd, command, lock)
+		switch {
+		case lock.Type == syscall.F_UNLCK:
+			locked--
+		case err == nil:
+			locked++
+			most = max(most, locked)
+		}
+		return err
+	}
+	f := openTestFolder(t)
+	var all sync.WaitGroup
+	for range 1000 {
+		key := Key{"app", newOwner(), "state"}
+		all.Go(func() {
+			if _, err := f.Save(t.Context(), key, []byte("{}"), ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if most > mostAtOnce || most < 2 || locked != 0 {
+		t.Errorf("%d records were locked at once, and %d are", most, locked)
+	}
+	// With all slots taken a save ends with its context.
+	p := f.enter()
+	defer p.leave()
+	for range mostAtOnce {
+		p.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := f.Save(ctx, Key{"app", newOwner(), "state"}, []byte("{}"), ""); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a save without a slot: %v", err)
 	}
 }
 

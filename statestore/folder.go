@@ -25,8 +25,9 @@ import (
 // Files that belong to another user, or are no files, are refused with an error that names
 // them; a folder that others may be using too. See the package's documentation for the files.
 type Folder struct {
-	path  string
-	ready atomic.Bool // it is there, and its mode was seen to
+	path   string
+	ready  atomic.Bool // it is there, and its mode was seen to
+	writes atomicfile.Group
 
 	mu    sync.Mutex
 	known map[Key]known
@@ -275,7 +276,7 @@ func (f *Folder) Save(ctx context.Context, key Key, data []byte, revision string
 	err = f.change(ctx, key, revision, func(name string, own bool) error {
 		f.note(key, known{})
 		at := dated()
-		if err := atomicfile.WriteDated(name, at, file...); err != nil {
+		if err := f.writes.Write(name, at, file...); err != nil {
 			return naming(name, err)
 		}
 		// Some file systems keep times that are too coarse, some none.

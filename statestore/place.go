@@ -28,6 +28,7 @@ type place struct {
 	path  string
 	users int                  // guarded by places.mu: what goes on now, and claims: without any the file is closed
 	local keylock.Locks[int64] // by the byte, beside the system's locks
+	slots chan struct{}        // full with those that have a record locked
 
 	mu       sync.Mutex
 	file     *os.File // nil: not opened yet
@@ -59,7 +60,7 @@ func enter(path string) *place {
 		p.users++
 		return p
 	}
-	p := &place{path: path, users: 1, claims: map[fds.OwnerKey]*claim{}}
+	p := &place{path: path, users: 1, slots: make(chan struct{}, mostAtOnce), claims: map[fds.OwnerKey]*claim{}}
 	places.all = append(places.all, p)
 	return p
 }
@@ -128,6 +129,11 @@ func (p *place) current() (*os.File, error) {
 	return file, nil
 }
 
+// mostAtOnce is how many records a process changes at once. They go to the disk together. Of ten
+// thousand each would take a thread, and the system goes through all locks of a file for each
+// new one.
+const mostAtOnce = 64
+
 const (
 	firstLockPause = 100 * time.Microsecond
 	mostLockPause  = 20 * time.Millisecond
@@ -168,38 +174,63 @@ func (p *place) lockOne(ctx context.Context, offset int64) (unlock func(), err e
 		return nil, err
 	}
 	for pause := firstLockPause; ; pause = min(2*pause, mostLockPause) {
-		file, err := p.open()
-		if err != nil {
-			leave()
-			return nil, err
-		}
-		ok, err := lockByte(file, offset)
+		unlock, err := p.try(ctx, offset)
 		switch {
-		case errors.Is(err, errNoLocks):
-			return leave, err
+		case unlock != nil:
+			return func() {
+				unlock()
+				leave()
+			}, err
 		case err != nil:
 			leave()
 			return nil, err
-		case ok:
-			now, err := p.current()
-			if err == nil && now == file {
-				return func() {
-					unlockByte(file, offset)
-					leave()
-				}, nil
-			}
-			unlockByte(file, offset) // nobody else finds that file
-			if err != nil {
-				leave()
-				return nil, err
-			}
-			continue
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			leave()
 			return nil, keylock.Ended(ctx)
+		}
+	}
+}
+
+// try is one attempt to lock a byte, once there is a slot for it. Unlock is nil where another
+// process has it.
+func (p *place) try(ctx context.Context, offset int64) (unlock func(), err error) {
+	free := func() {}
+	if offset != tableByte {
+		select {
+		case p.slots <- struct{}{}:
+			free = func() { <-p.slots }
+		case <-ctx.Done():
+			return nil, keylock.Ended(ctx)
+		}
+	}
+	for {
+		file, err := p.open()
+		if err != nil {
+			free()
+			return nil, err
+		}
+		ok, err := lockByte(file, offset)
+		switch {
+		case errors.Is(err, errNoLocks):
+			return free, err
+		case err != nil || !ok:
+			free()
+			return nil, err
+		}
+		now, err := p.current()
+		if err == nil && now == file {
+			return func() {
+				unlockByte(file, offset)
+				free()
+			}, nil
+		}
+		unlockByte(file, offset) // nobody else finds that file
+		if err != nil {
+			free()
+			return nil, err
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // Reserve makes sure that the disk has room for a file of size bytes at least, which
@@ -90,13 +89,10 @@ func Fill(reserved, path string, data []byte) error {
 	err := fill(reserved, path, data)
 	if IsFull(err) {
 		if err = os.Remove(reserved); err == nil {
-			err = write(path, time.Time{}, data)
+			return Write(path, data)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
-	}
-	return nil
+	return writing(path, err)
 }
 
 func fill(reserved, path string, data []byte) error {

@@ -102,7 +102,7 @@ func SyncFolder(path string) error {
 		return err
 	}
 	defer f.Close()
-	err = f.Sync()
+	err = flushFile(f)
 	// Some network and user-space file systems cannot flush a folder.
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		return nil

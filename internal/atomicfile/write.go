@@ -17,48 +17,79 @@ const tempPrefix = ".tmp-"
 // returned nil the content is durable. The folder must exist. A symbolic link at
 // path is replaced, not followed; a folder there is an error.
 func Write(path string, data []byte) error {
-	return WriteDated(path, time.Time{}, data)
-}
-
-// WriteDated is [Write] of all parts, one behind the other, to a file that says it was modified
-// at that time, where the file system keeps one. The zero time is that of the write.
-func WriteDated(path string, modified time.Time, parts ...[]byte) error {
-	if err := write(path, modified, parts...); err != nil {
-		return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
-	}
-	return nil
-}
-
-func write(path string, modified time.Time, parts ...[]byte) (err error) {
-	folder := filepath.Dir(path)
-	f, err := os.CreateTemp(folder, tempPrefix+"*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // closed already when the rename failed
-			_ = os.Remove(f.Name())
+	f, err := begin(path, time.Time{}, data)
+	if err == nil {
+		if err = f.flush(); err == nil {
+			err = f.rename()
 		}
-	}()
+	}
+	if err == nil {
+		err = SyncFolder(filepath.Dir(path))
+	}
+	return writing(path, err)
+}
+
+// writing adds to an error what was tried.
+func writing(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("atomicfile: write %s: %w", filepath.Base(path), err)
+}
+
+// unfinished is a file that is written, beside its name. After an error of its methods it is
+// gone.
+type unfinished struct {
+	file *os.File
+	path string // to be
+}
+
+// begin writes all parts, one behind the other, to a file that says it was modified at that
+// time, where the file system keeps one. The zero time is that of the write.
+func begin(path string, modified time.Time, parts ...[]byte) (u *unfinished, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	u = &unfinished{f, path}
 	for _, part := range parts {
 		if _, err = f.Write(part); err != nil {
-			return err
+			return nil, u.discard(err)
 		}
 	}
 	if !modified.IsZero() {
 		_ = os.Chtimes(f.Name(), time.Time{}, modified) // some file systems keep no times
 	}
-	if err = f.Sync(); err != nil {
-		return err
+	return u, nil
+}
+
+func (u *unfinished) discard(err error) error {
+	_ = u.file.Close() // closed already when the rename failed
+	_ = os.Remove(u.file.Name())
+	return err
+}
+
+// flushFile is the system's, but in tests.
+var flushFile = (*os.File).Sync
+
+// flush makes the content durable.
+func (u *unfinished) flush() error {
+	err := flushFile(u.file)
+	if err == nil {
+		err = u.file.Close()
 	}
-	if err = f.Close(); err != nil {
-		return err
+	if err != nil {
+		return u.discard(err)
 	}
-	if err = persistently(func() error { return os.Rename(f.Name(), path) }); err != nil {
-		return err
+	return nil
+}
+
+// rename gives the file its name, which is durable when the folder is.
+func (u *unfinished) rename() error {
+	if err := persistently(func() error { return os.Rename(u.file.Name(), u.path) }); err != nil {
+		return u.discard(err)
 	}
-	return SyncFolder(folder)
+	return nil
 }
 
 // Remove deletes the file at path, durably. That there is none is no error; a

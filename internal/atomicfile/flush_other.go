@@ -1,0 +1,6 @@
+//go:build !linux
+
+package atomicfile
+
+// startFlush does nothing: flush begins to write.
+func (u *unfinished) startFlush() {}
