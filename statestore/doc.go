@@ -49,8 +49,8 @@
 // Each file is written beside its name, flushed and renamed, with mode 0600. Its time of
 // modification is within a second of the true one, and at random there, so that a process
 // knows without reading whether a record is still the one that it has read or written. Records
-// that are saved at the same time go to the disk together, at most 64 at once: the more of
-// them, the less each costs. None waits for one that comes later.
+// that are saved at the same time go to the disk together, at most 64 at once, which
+// costs less than one after another.
 //
 // The file claims has a table of who has claimed what, which matters as long as the process
 // that wrote an entry has a certain byte of the file locked, and bytes that are locked while a

@@ -54,9 +54,10 @@ func (g *Group) Write(path string, modified time.Time, parts ...[]byte) error {
 	return writing(path, m.err)
 }
 
-// next has who came last lead, as soon as all that are being written are ready. g.mu is held.
+// next has who came last lead, once all that are being written are ready, or enough. g.mu is
+// held.
 func (g *Group) next() {
-	if !g.leading && g.begun == 0 && len(g.ready) > 0 {
+	if !g.leading && len(g.ready) > 0 && (g.begun == 0 || len(g.ready) >= flushing) {
 		g.leading = true
 		g.ready[len(g.ready)-1].turn <- true
 	}

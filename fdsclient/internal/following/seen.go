@@ -28,9 +28,9 @@ type digests struct {
 	of   uint64 // whose state it is: the device, else the topic; 0 for what is known to be an event, and for what an earlier process had
 }
 
-// superseded is the bit in what that says of a message of an earlier process that another
-// one of the same device or topic came after it. Should both be events, which a broker's
-// messages need not tell, it is known for all that.
+// superseded is the bit in what that says of a message that another one of the same device or
+// topic came after it in the same process. Should both be events, which a broker's messages do
+// need not tell, it is known for all that.
 const superseded uint64 = 1
 
 // digestsOf reads what a message with that item is compared by. named: by an ID of its
@@ -91,6 +91,14 @@ func (r *seen) add(d digests, overlap bool) {
 	if overlap {
 		most = seenMost
 	}
+	if d.of != 0 {
+		for i := len(r.entries) - 1; i >= 0; i-- {
+			if e := &r.entries[i]; e.of == d.of {
+				e.what |= superseded // those before it are so already
+				break
+			}
+		}
+	}
 	r.entries = append(r.entries, d)
 	over := len(r.entries) - most
 	switch {
@@ -110,14 +118,7 @@ func (r *seen) bytes() []byte {
 		return nil
 	}
 	all := make([]byte, 0, digestBytes*len(last))
-	seen := make(map[uint64]bool, len(last))
 	for _, e := range slices.Backward(last) {
-		if e.of != 0 {
-			if seen[e.of] {
-				e.what |= superseded
-			}
-			seen[e.of] = true
-		}
 		all = binary.BigEndian.AppendUint64(all, e.what)
 	}
 	return all

@@ -245,7 +245,7 @@ func (a *Followers) write(ctx context.Context, owner fds.OwnerKey, next *record,
 		polled.nowhere()
 		next.Polled = &polled
 	}
-	data, err := json.Marshal(next)
+	data, err := next.encode()
 	if err != nil {
 		return "", err
 	}
@@ -274,7 +274,7 @@ func (a *Followers) writeLong(ctx context.Context, owner fds.OwnerKey, next reco
 	}
 	parts, names, used := polled.long(), kept.long(), before.long()
 	for {
-		data, err := json.Marshal(next)
+		data, err := next.encode()
 		if err != nil || len(data) <= statestore.MaxBytes {
 			return data, err
 		}
