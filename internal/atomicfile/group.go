@@ -2,112 +2,108 @@ package atomicfile
 
 import (
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// Group writes files of one folder. Those that come at the same time share their way to the
-// disk: it flushes files together that are flushed at the same time, and the folder, which
-// holds their names, is flushed once for all. A file that comes alone waits for no other. The
-// zero value is ready; all methods may be called from several goroutines at once.
+// Group writes files of one folder. Those that come while others are on their way to the disk
+// go there together: their contents are flushed at the same time, and the folder, which holds
+// their names, once for all. One goroutine at a time changes the folder, since more would but
+// wait for one another. The zero value is ready; it may be used by several goroutines at once.
 type Group struct {
 	mu      sync.Mutex
-	begun   int // files that are being written
-	ready   []*member
-	leading bool // a goroutine is at the way of some to the disk
+	waiting []*member
+	leading bool // a goroutine takes some to the disk
 }
 
-// member is a file on its way, and who waits for it.
+// member is a file to be written, and who waits for it.
 type member struct {
-	*unfinished
-	err  error
-	turn chan bool // true: to lead all that are ready; false: done
+	path     string
+	modified time.Time
+	parts    [][]byte
+	file     *unfinished // nil: it could not be begun
+	err      error
+	turn     chan bool // true: to lead all that wait; false: done
 }
 
 // flushing is how many files are flushed at once: each takes a thread of the system.
-const flushing = 16
+const flushing = 8
 
 // Write is as the function [Write] is, of all parts, one behind the other, to a file that says
 // it was modified at that time, where the file system keeps one.
 func (g *Group) Write(path string, modified time.Time, parts ...[]byte) error {
+	m := &member{path: path, modified: modified, parts: parts, turn: make(chan bool, 1)}
 	g.mu.Lock()
-	g.begun++
+	g.waiting = append(g.waiting, m)
+	lead := !g.leading
+	g.leading = true
 	g.mu.Unlock()
-	file, err := begin(path, modified, parts...)
-	m := &member{unfinished: file, turn: make(chan bool, 1)}
-	if err == nil {
-		file.startFlush()
+	if lead {
+		runtime.Gosched() // who is about to come, comes with it
+	} else {
+		lead = <-m.turn
 	}
-	g.mu.Lock()
-	g.begun--
-	if err == nil {
-		g.ready = append(g.ready, m)
-	}
-	g.next()
-	g.mu.Unlock()
-	if err != nil {
-		return writing(path, err)
-	}
-	if <-m.turn {
+	if lead {
 		g.lead(filepath.Dir(path))
 	}
 	return writing(path, m.err)
 }
 
-// next has who came last lead, once all that are being written are ready, or enough. g.mu is
-// held.
-func (g *Group) next() {
-	if !g.leading && len(g.ready) > 0 && (g.begun == 0 || len(g.ready) >= flushing) {
-		g.leading = true
-		g.ready[len(g.ready)-1].turn <- true
+// lead takes all that wait to the disk, the caller among them. Of those who come meanwhile the
+// first is the next to lead.
+func (g *Group) lead(folder string) {
+	g.mu.Lock()
+	members := g.waiting
+	g.waiting = nil
+	g.mu.Unlock()
+	take(members, folder)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range members {
+		m.turn <- false // the caller looks no more
+	}
+	if g.leading = len(g.waiting) > 0; g.leading {
+		g.waiting[0].turn <- true
 	}
 }
 
-// lead takes all that are ready to the disk. What comes meanwhile is ready for the next one.
-func (g *Group) lead(folder string) {
-	g.mu.Lock()
-	members := g.ready
-	g.ready = nil
-	g.mu.Unlock()
-
+// take writes files to the disk, each as Write does, and notes their errors.
+func take(members []*member, folder string) {
 	todo := make(chan *member, len(members))
 	for _, m := range members {
-		todo <- m
+		if m.file, m.err = begin(m.path, m.modified, m.parts...); m.err == nil {
+			m.file.startFlush()
+			todo <- m
+		}
 	}
 	close(todo)
 	flush := func() {
 		for m := range todo {
-			m.err = m.flush()
+			m.err = m.file.flush()
 		}
 	}
 	var others sync.WaitGroup
-	for range min(flushing, len(members)) - 1 {
+	for range min(flushing, len(todo)) - 1 {
 		others.Go(flush)
 	}
 	flush()
 	others.Wait()
-	renamed := false
+	var renamed []*member
 	for _, m := range members {
 		if m.err == nil {
-			m.err = m.rename()
-			renamed = renamed || m.err == nil
+			m.err = m.file.rename()
+		}
+		if m.err == nil {
+			renamed = append(renamed, m)
 		}
 	}
-	if renamed {
-		if err := SyncFolder(folder); err != nil {
-			for _, m := range members {
-				if m.err == nil {
-					m.err = err
-				}
-			}
+	if len(renamed) == 0 {
+		return
+	}
+	if err := SyncFolder(folder); err != nil {
+		for _, m := range renamed {
+			m.err = err
 		}
 	}
-
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, m := range members {
-		m.turn <- false
-	}
-	g.leading = false
-	g.next()
 }

@@ -78,9 +78,9 @@ func earlier(t time.Time, by time.Duration) time.Time {
 }
 
 const (
-	positionInterval = time.Second           // from a position's change to its store
-	positionBatch    = 20 * time.Millisecond // what is due within it is stored together
-	positionSaves    = 16                    // at once
+	positionInterval = time.Second            // from a position's change to its store, at least
+	positionBatch    = 100 * time.Millisecond // what is due within it is stored together
+	positionSaves    = 64                     // at once: a store may take them to the disk together
 )
 
 // positions stores the changed positions of a Client's owners, with one timer for all: at
@@ -109,6 +109,8 @@ func (p *positions) add(f *Follower) {
 	}
 }
 
+// tick has what is due stored. Positions that a slow store does not get to wait: an old one is
+// a lower bound too.
 func (p *positions) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,14 +127,13 @@ func (p *positions) tick() {
 	} else {
 		p.waiting = nil
 	}
-	if n > 0 && p.savers < positionSaves { // one does it, unless the store is slow
+	for range min(len(p.due), positionSaves-p.savers) {
 		p.savers++
 		go p.work()
 	}
 }
 
-// work stores what is due. Positions that a slow store does not get to wait: an old one is
-// a lower bound too.
+// work stores what is due.
 func (p *positions) work() {
 	for {
 		p.mu.Lock()
@@ -143,6 +144,7 @@ func (p *positions) work() {
 			return
 		}
 		f := p.due[0]
+		p.due[0] = nil
 		p.due = p.due[1:]
 		p.mu.Unlock()
 		f.savePosition()
