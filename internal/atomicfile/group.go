@@ -28,7 +28,7 @@ type member struct {
 }
 
 // flushing is how many files are flushed at once: each takes a thread of the system.
-const flushing = 8
+const flushing = 16
 
 // Write is as the function [Write] is, of all parts, one behind the other, to a file that says
 // it was modified at that time, where the file system keeps one.
