@@ -133,7 +133,6 @@ func (a *Followers) Follow(ctx context.Context, o Owner, calling *handoff.Settin
 	f := &Follower{shared: a, owner: o, began: time.Now(), saving: newBaton(), turn: newBaton()}
 	f.calling = calling
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	f.gap.retries = a.retries()
 	if err := f.load(ctx); err != nil {
 		// Filters of an earlier run that are no longer wanted may go on delivering, and
 		// everything is fetched anew; that is no reason to deliver nothing.

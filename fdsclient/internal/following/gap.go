@@ -27,9 +27,9 @@ type gap struct {
 	number  int           // of outages: an attempt that began before the last one cannot close the gap
 	settled chan struct{} // closed when live messages need not wait for it any longer
 	retry   *time.Timer
-	retries *backoff.Backoff
-	asked   time.Time // the handler has asked not to be called again before, whatever outage comes
-	overlap time.Time // what came before is looked for among those seen, after the gap was closed too
+	retries *backoff.Backoff // nil: no attempt has failed
+	asked   time.Time        // the handler has asked not to be called again before, whatever outage comes
+	overlap time.Time        // what came before is looked for among those seen, after the gap was closed too
 
 	// What the attempts to close it have learnt, of which there is one at a time:
 
@@ -205,7 +205,7 @@ func (f *Follower) failed(a *attempt, err error) {
 		f.mu.Unlock()
 		return
 	}
-	if a.fetched > 0 { // it got further
+	if a.fetched > 0 || f.gap.retries == nil { // it got further, or is the first
 		f.gap.retries = f.shared.retries()
 	}
 	asked := askedToWait(err)
@@ -294,7 +294,7 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 	if settled == nil { // nobody waits
 		settled = make(chan struct{})
 	}
-	f.gap = gap{number: f.gap.number, retries: f.shared.retries(), overlap: time.Now().Add(f.shared.Margin)}
+	f.gap = gap{number: f.gap.number, overlap: time.Now().Add(f.shared.Margin)}
 	if !stored && (moved || f.seen.unsaved) {
 		f.storeSoon()
 	}
