@@ -26,9 +26,10 @@ var ErrExited = errors.New("the handler ended its goroutine")
 // ErrClosing: delivery ended before the handler was done with the message.
 var ErrClosing = errors.New("delivery is being stopped")
 
-// Settings are what the hands of many owners share. Handler is required.
+// Settings are what the hands of many owners share. Handler or Batch is required.
 type Settings struct {
-	Handler delivery.Handler
+	Handler delivery.Handler   // of Once and Until
+	Batch   *delivery.Batching // of Batch, with its defaults; see Gather
 	// MaxAttempts is how often Handler is called for a message before DeadLetter gets it;
 	// 0: without end. The verdict Terminal has it get it at once; nil: there are no dead letters.
 	MaxAttempts int
@@ -53,6 +54,7 @@ type failing struct {
 type Hand struct {
 	settings *Settings
 	failing  atomic.Pointer[failing] // nil: nothing fails
+	several  *several                // of Batch; nil: it was not called
 
 	mu      sync.Mutex
 	began   time.Time         // of the call at work
