@@ -90,9 +90,8 @@ func (m Message) LogValue() slog.Value {
 // will ever do, when to call again, or that it is not the message's fault. The end of its goroutine costs a push connection: the message comes
 // again on the next one, where attempts are counted anew, and one of quality of service 0 does
 // not. The context ends when delivery is being stopped and its drain time is over; a handler must
-// then return soon, since it is waited for. Handlers of different owners run at the same time;
-// those of one do not, but for one that both a Run and a webhook call, which do not wait for each
-// other.
+// then return soon, since it is waited for. Handlers of different owners run at the same time,
+// and those of one never do, whichever ways of one fdsclient.Client call them.
 type Handler func(ctx context.Context, m Message) error
 
 // Failing is a message that the handler fails on, again and again.

@@ -17,6 +17,9 @@ var (
 	ErrQuery = errors.New("malformed query")
 	// ErrRunning: a connection or an owner is consumed already, by this process or another.
 	ErrRunning = errors.New("already running")
+	// ErrFenced: the application's fence (push.Config.Fence, fdsclient.Selection.Fence) said that this
+	// process may not go on with an owner. What it had in hand is not acknowledged.
+	ErrFenced = errors.New("fenced off")
 	// ErrClientClosed: the Client was closed.
 	ErrClientClosed = errors.New("client closed")
 )

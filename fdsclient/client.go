@@ -35,8 +35,11 @@ type Client struct {
 	sharedPath sync.Once // it was warned of
 	noClaims   sync.Once // it was warned that there are none
 
+	choosing sync.Mutex // guards whom runs leave out, and whose grants rest for that
+
 	mu      sync.Mutex
 	running map[*run]struct{}
+	held    map[fds.OwnerKey]*run // which run has an owner to itself
 }
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
@@ -66,6 +69,7 @@ func New(cfg Config) (*Client, error) {
 		store:   cfg.Store,
 		endings: endings{under: make(map[fds.OwnerKey]*ending)},
 		running: make(map[*run]struct{}),
+		held:    make(map[fds.OwnerKey]*run),
 	}
 	c.followers = following.New(c.followSettings())
 	c.auth = authserver.New(c.authSettings())

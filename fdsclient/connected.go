@@ -17,8 +17,10 @@ type connected struct {
 	follower   *following.Follower   // nil without push or poll
 	grant      *grants.Grant         // that the owner had when it began
 	why        atomic.Pointer[error] // it was ended for; nil: it was not
+	fence      atomic.Pointer[error] // why it may not go on; nil: it may
 	kept       bool                  // though its owner was taken out of its grant; the run's mu
-	done       chan struct{}
+	ended      bool                  // as done says; the run's mu
+	done       chan struct{}         // closed: nothing of it is at work any more
 
 	mu        sync.Mutex
 	stop      func() // ends it; nil: it has not begun
@@ -79,8 +81,12 @@ func (o *Owner) stop(why error) {
 	o.client.connectionChanged(o.key, state)
 }
 
+// isIdle reports whether nothing was started of it.
+func (a *connected) isIdle() bool { return a.follower == nil }
+
 // noteEnd keeps the last state, with the reason, for Owner.Connection, and returns it.
-func (a *connected) noteEnd(o *Owner) *push.State {
+func (a *connected) noteEnd() *push.State {
+	o := a.owner
 	s := push.State{Owner: o.key, Phase: push.Stopped, Since: time.Now()}
 	if a.connection != nil {
 		s = a.connection.State()

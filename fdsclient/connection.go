@@ -15,10 +15,19 @@ import (
 	"github.com/fds-sdk/fds-go/push"
 )
 
-// connection makes the push connection of an owner, whose follower a has.
-func (c *Client) connection(o *Owner, a *connected) (*push.Connection, error) {
+// connection makes the push connection of an owner, whose follower a has, to what d says; nil: only
+// its session is to be ended.
+func (c *Client) connection(o *Owner, a *connected, d *destination) (*push.Connection, error) {
 	f := a.follower
 	cfg := c.pushConfig(o.key, o.root, f.Filters())
+	if d != nil {
+		if len(d.topics) > 0 {
+			cfg.Topics = d.topics
+		}
+		if fence := d.calling.Fence; fence != nil {
+			cfg.Fence = func() error { return fence(o.key) }
+		}
+	}
 	cfg.SaveSubscribed = f.SaveFilters
 	cfg.BeforeMessages = func(ctx context.Context, s push.Subscribed) error {
 		if err := a.grant.Honoured(ctx); err != nil && !c.keeps() {

@@ -132,9 +132,9 @@
 //	...
 //	err = receiver.Serve(ctx, listener)
 //
-// Run keeps the grants meanwhile, with a nil handler or, for a broker too, the same one, which may
-// then be called twice at once for one owner: Run and a Receiver do not wait for one another. See
-// package webhook for what is answered, and docs/webhooks.md for a reverse proxy in front.
+// Run keeps the grants meanwhile, with a nil handler or, for a broker too, the same one. A Run and
+// a Receiver of one Client call no two handlers at once for one owner. See package webhook for what
+// is answered, and docs/webhooks.md for a reverse proxy in front.
 //
 // # Hooks
 //

@@ -27,9 +27,9 @@ func (c *Client) endSession(ctx context.Context, o *Owner, a *connected) error {
 	if err != nil || len(filters) == 0 || c.cfg.Certificates == nil || c.cfg.Provider.BrokerURL == "" {
 		return join(err, c.followers.Delete(ctx, o.key))
 	}
-	brief := &connected{follower: c.follow(ctx, o, nil)}
+	brief := &connected{follower: c.follow(ctx, o, nil, nil)}
 	defer brief.follower.Stop()
-	if brief.connection, err = c.connection(o, brief); err != nil {
+	if brief.connection, err = c.connection(o, brief, nil); err != nil {
 		return err
 	}
 	return c.endConnected(ctx, brief)

@@ -52,10 +52,18 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 	}
 }
 
-// follow makes the follower of an owner. Calling may be nil when only the session is to be
-// ended.
-func (c *Client) follow(ctx context.Context, o *Owner, calling *handoff.Settings) *following.Follower {
-	return c.followers.Follow(ctx, following.Owner{Key: o.key, Items: o.items}, calling)
+// listen has the owner's connection hand over what is pushed, as d says.
+func (a *connected) listen(ctx context.Context, d *destination, ended func(error)) (stop func(), err error) {
+	if d.calling.Batch != nil {
+		return a.connection.StartBatches(ctx, a.follower.Batching(), ended)
+	}
+	return a.connection.Start(ctx, a.follower.Live, ended)
+}
+
+// follow makes the follower of an owner, of these topics or, with none, of those of the Config.
+// Calling may be nil when only the session is to be ended.
+func (c *Client) follow(ctx context.Context, o *Owner, topics []string, calling *handoff.Settings) *following.Follower {
+	return c.followers.Follow(ctx, following.Owner{Key: o.key, Topics: topics, Items: o.items}, calling)
 }
 
 var gapLines = map[GapChange]string{

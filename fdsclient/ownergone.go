@@ -66,8 +66,8 @@ func (r *run) ownerLeft(ctx context.Context, key fds.OwnerKey) {
 	}
 }
 
-// supersede ends a connection that was kept without a grant, and whose owner has one again:
-// it knows nothing of that.
+// supersede ends a connection whose owner is left out, or which was kept without a grant and whose
+// owner has one again: it knows nothing of that.
 func (r *run) supersede(a *connected) {
 	r.lose(a)
 	left := r.client.endings.begin(a.owner.key)

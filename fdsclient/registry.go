@@ -1,6 +1,7 @@
 package fdsclient
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -153,6 +154,13 @@ func (r *registry) ownersOf(g *grants.Grant) []*Owner {
 		return slices.Clone(h.owners)
 	}
 	return nil
+}
+
+// everyone returns the known owners.
+func (r *registry) everyone() []*Owner {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.owners))
 }
 
 // all returns the known grants.

@@ -3,6 +3,7 @@ package fdsclient
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -12,7 +13,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
-	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
 
@@ -42,7 +42,15 @@ import (
 //
 // An error means that Run could not begin.
 func (c *Client) Run(ctx context.Context, h delivery.Handler) error {
-	return c.run(ctx, nil, h)
+	return c.run(ctx, c.runOf(h))
+}
+
+// runOf returns a run that has all owners, and one handler for them.
+func (c *Client) runOf(h delivery.Handler) *run {
+	if h == nil {
+		return &run{}
+	}
+	return &run{same: &destination{calling: c.calling(h)}}
 }
 
 // RunOwners is Run for the named owners alone: at least one, all of this Client's issuer.
@@ -58,32 +66,48 @@ func (c *Client) RunOwners(ctx context.Context, owners []fds.OwnerKey, h deliver
 		}
 		only[key] = true
 	}
-	return c.run(ctx, only, h)
+	r := c.runOf(h)
+	r.only = only
+	r.selection.Where = func(key fds.OwnerKey) bool { return only[key] }
+	return c.run(ctx, r)
 }
 
 // run is one call of Run.
 type run struct {
-	client  *Client
-	only    map[fds.OwnerKey]bool // nil: all
-	calling *handoff.Settings     // nil: no one is connected
-	wake    chan struct{}
-	work    sync.WaitGroup
+	client    *Client
+	selection Selection
+	only      map[fds.OwnerKey]bool // of RunOwners
+	same      *destination          // of all owners; nil: see selection.Of
+	wake      chan struct{}
+	work      sync.WaitGroup
 
-	mu      sync.Mutex
-	active  map[fds.OwnerKey]*connected
-	claimed map[fds.OwnerKey]error  // whom others have
-	added   []*Owner                // signed in since the last look
-	left    []fds.OwnerKey          // their grants without this process's doing
-	later   map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
+	out map[fds.OwnerKey]struct{} // whom it leaves out; the Client's choosing
+
+	mu       sync.Mutex
+	active   map[fds.OwnerKey]*connected
+	refused  map[fds.OwnerKey]error  // whom others have, or the fence forbids
+	added    []*Owner                // signed in since the last look
+	left     []fds.OwnerKey          // their grants without this process's doing
+	later    map[fds.OwnerKey]*Owner // to be looked at once the connection before has ended
+	reselect bool                    // Reselect was called since the last look
 }
 
-// isBack reports whether what has ended is wanted again: its owner signed in anew, here
-// (arrived) or elsewhere, or the grant that had lapsed is honoured again.
-func (o *Owner) isBack(ctx context.Context, a *connected, arrived bool) bool {
+// look is why owners are looked at.
+type look uint8
+
+const (
+	rescanned  look = iota // it is time to
+	arrived                // they signed in
+	reselected             // Reselect was called
+)
+
+// isBack reports whether what has ended is wanted again: its owner signed in anew, here or
+// elsewhere, or the grant that had lapsed is honoured again.
+func (o *Owner) isBack(ctx context.Context, a *connected, why look) bool {
 	switch {
 	case !a.isOver():
 		return false
-	case arrived, a.grant != o.grant.Load():
+	case why == arrived, a.grant != o.grant.Load():
 		return true
 	case a.why.Load() != nil:
 		phase := o.grant.Load().State().Phase
@@ -95,27 +119,18 @@ func (o *Owner) isBack(ctx context.Context, a *connected, arrived bool) bool {
 	return err == nil && record.Created.After(a.connection.State().Since)
 }
 
-func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery.Handler) error {
+func (c *Client) run(ctx context.Context, r *run) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case h == nil || c.polls():
+	case !r.consumes() || c.polls():
 	case c.cfg.Provider.BrokerURL == "":
 		return fmt.Errorf("fdsclient: run: %w: Provider.BrokerURL is missing; for a provider without a broker set Poll.Interval; with a nil handler Run only renews grants", fds.ErrConfig)
 	case c.cfg.Certificates == nil:
 		return fmt.Errorf("fdsclient: run: %w: Config.Certificates is missing; a broker knows an owner by its client certificate (M2)", fds.ErrConfig)
 	}
-	r := &run{
-		client:  c,
-		only:    only,
-		wake:    make(chan struct{}, 1),
-		active:  make(map[fds.OwnerKey]*connected),
-		claimed: make(map[fds.OwnerKey]error),
-		later:   make(map[fds.OwnerKey]*Owner),
-	}
-	if h != nil {
-		r.calling = c.calling(h)
-	}
+	r.client, r.wake = c, make(chan struct{}, 1)
+	r.active, r.refused, r.later = make(map[fds.OwnerKey]*connected), make(map[fds.OwnerKey]error), make(map[fds.OwnerKey]*Owner)
 	owners, unread, err := c.listOwners(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil
@@ -134,6 +149,8 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 		delete(c.running, r)
 		c.mu.Unlock()
 		r.work.Wait()
+		r.letAllGo()
+		c.chosenNoMore()
 	}()
 
 	timer := time.NewTimer(c.cfg.Rescan)
@@ -142,14 +159,15 @@ func (c *Client) run(ctx context.Context, only map[fds.OwnerKey]bool, h delivery
 look:
 	for {
 		if err == nil {
-			r.follow(ctx, owners, false)
+			r.follow(ctx, owners, rescanned)
+			r.dismissKept()
 			if unread == nil {
 				r.endOthers(ctx, owners)
 			}
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
 		}
-		if all := r.allClaimed(); first && all != nil {
+		if all := r.allRefused(); first && all != nil {
 			return fmt.Errorf("fdsclient: run: %w: %w", fds.ErrRunning, all)
 		}
 		first = false
@@ -162,27 +180,34 @@ look:
 				owners, unread, err = c.listOwners(ctx)
 				continue look
 			case <-r.wake: // no need to look at ten thousand for one
-				arrived, left := r.takeNews()
+				added, left, reselect := r.takeNews()
 				for _, key := range left {
 					if r.client.known.owner(key) == nil {
 						r.ownerLeft(ctx, key)
 					}
 				}
-				r.follow(ctx, arrived, true)
+				r.follow(ctx, added, arrived)
+				if reselect {
+					r.selectAnew(ctx)
+				}
 			}
 		}
 	}
 }
 
 // follow starts what is new among the owners, and what had ended and is wanted
-// again: since its owner signed in anew, here (arrived) or elsewhere.
-func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
+// again: since its owner signed in anew, here or elsewhere. It ends what is not selected.
+func (r *run) follow(ctx context.Context, owners []*Owner, why look) {
+	w := where{run: r}
 	for _, o := range owners {
-		if r.only != nil && !r.only[o.key] {
+		a := r.of(o.key)
+		if selected, known := w.selects(o.key); known && !selected {
+			r.leaveOut(o, why == arrived)
+			continue
+		} else if !known && a == nil {
 			continue
 		}
-		a := r.of(o.key)
-		if a != nil && o.isBack(ctx, a, arrived) {
+		if a != nil && (o.isBack(ctx, a, why) || a.isIdle() && why != rescanned && r.selection.Of != nil) {
 			r.lose(a)
 			a = nil
 		} else if a != nil && a.owner != o { // who has left, and has signed in again
@@ -191,7 +216,7 @@ func (r *run) follow(ctx context.Context, owners []*Owner, arrived bool) {
 		}
 		known := a != nil
 		if !known || o.grant.Load().State().Phase == grants.Lapsed {
-			o.grant.Load().Look()
+			r.choose(o)
 		}
 		if known {
 			continue
@@ -235,6 +260,9 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 	for _, o := range owners {
 		present[o.key] = true
 	}
+	r.client.choosing.Lock()
+	maps.DeleteFunc(r.out, func(key fds.OwnerKey, _ struct{}) bool { return !present[key] })
+	r.client.choosing.Unlock()
 	gone := make(map[fds.OwnerKey]bool)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -243,20 +271,20 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 			gone[key] = true
 		}
 	}
-	for key := range r.claimed {
+	for key := range r.refused {
 		if !present[key] {
-			delete(r.claimed, key)
+			delete(r.refused, key)
 		}
 	}
 	return gone
 }
 
-func (r *run) takeNews() (arrived []*Owner, left []fds.OwnerKey) {
+func (r *run) takeNews() (added []*Owner, left []fds.OwnerKey, reselect bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	arrived, left = r.added, r.left
-	r.added, r.left = nil, nil
-	return arrived, left
+	added, left, reselect = r.added, r.left, r.reselect
+	r.added, r.left, r.reselect = nil, nil, false
+	return added, left, reselect
 }
 
 // of returns what the run has of an owner; nil: nothing.
@@ -269,12 +297,16 @@ func (r *run) of(key fds.OwnerKey) *connected {
 // lose takes a out of the run, and reports whether it was there.
 func (r *run) lose(a *connected) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.active[a.owner.key] != a {
-		return false
+	was := r.active[a.owner.key] == a
+	if was {
+		delete(r.active, a.owner.key)
 	}
-	delete(r.active, a.owner.key)
-	return true
+	free := was && a.ended
+	r.mu.Unlock()
+	if free {
+		r.letGo(a.owner.key)
+	}
+	return was
 }
 
 // start opens an owner's connection. What a run can do nothing about stays
@@ -283,19 +315,34 @@ func (r *run) lose(a *connected) bool {
 func (r *run) start(ctx context.Context, o *Owner) {
 	a := &connected{owner: o, grant: o.grant.Load(), done: make(chan struct{})}
 	release := func() {}
-	if r.calling != nil {
+	d, err := r.destination(o)
+	if err == nil && d != nil {
+		if d.release != nil {
+			defer func() {
+				if a.follower == nil { // it has not begun
+					d.release()
+				}
+			}()
+		}
+		if why := r.fence(o.key); why != nil {
+			if r.refuse(o.key, why) {
+				o.stop(why)
+			}
+			return
+		}
 		var has bool
 		if release, has = r.claim(ctx, o); !has {
 			return
 		}
-		a.follower = r.client.follow(ctx, o, r.calling)
-	}
-	var err error
-	if r.calling != nil && !r.client.polls() {
-		if a.connection, err = r.client.connection(o, a); err != nil {
-			a.follower.Stop()
-			a.follower = nil
-			release()
+		d = &destination{d.topics, r.fenced(a, d.calling), d.release}
+		a.follower = r.client.follow(ctx, o, d.topics, d.calling)
+		if !r.client.polls() {
+			if a.connection, err = r.client.connection(o, a, d); err != nil {
+				a.follower.Stop()
+				a.follower = nil
+				release()
+				r.letGo(o.key)
+			}
 		}
 	}
 	o.ended.Store(nil)
@@ -305,41 +352,54 @@ func (r *run) start(ctx context.Context, o *Owner) {
 	if s := a.grant.State(); s.Phase == grants.Lapsed && !r.client.keeps() { // told before the run had it
 		a.end(s.Err)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
+		r.client.log.LogAttrs(ctx, slog.LevelError, "an owner cannot be started", slog.Any("owner", o.key), slog.Any("error", err))
 		o.stop(err)
-		fallthrough
-	case a.follower == nil:
+	}
+	if a.follower == nil {
 		close(a.done)
-	case a.connection == nil:
-		r.work.Add(1)
+		return
+	}
+	r.work.Add(1)
+	ended := func(error) { r.over(a, d, release) } // which a says
+	if a.connection == nil {
 		a.follower.Poll()
 		ctx, cancel := context.WithCancel(ctx)
 		a.begun(cancel)
-		context.AfterFunc(ctx, func() { // an owner between two reads costs no goroutine
-			defer r.work.Done()
-			defer close(a.done)
-			defer release()
-			a.follower.Stop()
-			if state := a.noteEnd(o); state.Err != nil {
-				r.client.connectionChanged(o.key, *state)
-			}
-		})
-	default:
-		r.work.Add(1)
-		ended := func(error) { // the connection reports how it ended through OnState
-			defer r.work.Done()
-			defer close(a.done)
-			defer release()
-			a.follower.Stop()
-			a.noteEnd(o)
-		}
-		stop, err := a.connection.Start(ctx, a.follower.Live, ended)
-		if err != nil { // nobody else has it
-			ended(err)
-			return
-		}
-		a.begun(stop)
+		context.AfterFunc(ctx, func() { ended(nil) }) // an owner between two reads costs no goroutine
+		return
+	}
+	stop, err := a.listen(ctx, d, ended)
+	if err != nil { // nobody else has it
+		ended(err)
+		return
+	}
+	a.begun(stop)
+}
+
+// over sees to all that follows when the connection or the polling of an owner has ended, with no
+// handler at work.
+func (r *run) over(a *connected, d *destination, release func()) {
+	defer r.work.Done()
+	a.follower.Stop()
+	if d.release != nil {
+		d.release()
+	}
+	state := a.noteEnd()
+	release()
+	if a.connection == nil && state.Err != nil { // a connection reports how it ended through OnState
+		r.client.connectionChanged(a.owner.key, *state)
+	}
+	r.stopped(a.owner.key, state.Err)
+	r.mu.Lock()
+	if a.ended = true; a.fence.Load() != nil && r.active[a.owner.key] == a {
+		delete(r.active, a.owner.key) // to be looked at again
+	}
+	lost := r.active[a.owner.key] != a
+	r.mu.Unlock()
+	close(a.done)
+	if lost {
+		r.letGo(a.owner.key)
 	}
 }
 

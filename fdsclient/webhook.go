@@ -28,9 +28,9 @@ import (
 // MessageID and what a message's Kind and Key are read by; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
 // delivered.
 //
-// Keep grants renewed by Run, which may have a nil handler. Run and a Receiver do not wait for one
-// another: given to both, a handler may be called twice at once for one owner, and has what came
-// both ways twice.
+// Keep grants renewed by Run, which may have a nil handler. A Run with one and a Receiver wait for
+// each other, owner by owner: no two handlers are at work at once for the same one. What came both
+// ways is handed over twice.
 //
 // Errors match fds.ErrConfig and name every fault; or come from Settings.Folder.
 func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhook.Receiver, error) {
@@ -58,6 +58,7 @@ func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhoo
 		Settings: settings,
 		Handler:  h,
 		Owner:    owners.owner,
+		Turn:     c.followers.Turn,
 		Keys:     c.auth.Keys,
 		Introspect: func(ctx context.Context, token fds.Secret) ([]byte, error) {
 			return c.auth.Presented(ctx, token, names...)

@@ -265,6 +265,12 @@ func (c *Connection) discardLate(reason error) {
 
 // budgetFull says, now and then, that reading has paused.
 func (c *Connection) budgetFull() {
+	c.mu.Lock()
+	r := c.run
+	c.mu.Unlock()
+	if r != nil && r.line != nil {
+		r.line.paused()
+	}
 	if budget := c.settings.Budget; budget.mayWarn() {
 		c.log(slog.LevelWarn, "push: the messages that wait for handlers take up the budget; connections are read from again as handlers catch up", slog.Int64("bytes", budget.most))
 	}

@@ -38,13 +38,16 @@ type line struct {
 	dropped  func(reason error)
 	ctx      context.Context // the handler's
 	cancel   context.CancelFunc
+	end      func() // ends Run
 
 	mu      sync.Mutex
 	state   lineState
+	fenced  error // what the fence said; nil: it lets messages pass
 	queue   []*inbound
 	waiting int      // messages of quality of service 0 in queue
 	bytes   int      // and what they take
 	inHand  *inbound // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
+	batches *batches // of a handler of several messages; else nil
 
 	closing chan struct{} // closed from lineClosing on: give up on a failing message
 	closed  chan struct{} // closed from lineClosed on
@@ -70,8 +73,10 @@ type inbound struct {
 	cost     int // of the account; see release
 
 	// Under the line's lock:
-	handled bool     // nothing is left to do but to acknowledge it
-	joined  *inbound // its last redelivery, which waits to be acknowledged in its turn
+	handled      bool     // nothing is left to do but to acknowledge it
+	acknowledged bool     // which is being done; of a batch
+	joined       *inbound // its last redelivery, which waits to be acknowledged in its turn
+	piece        *piece   // of a batch; else nil
 }
 
 // size is the memory that a waiting message takes, roughly.
@@ -79,8 +84,15 @@ func (d *inbound) size() int {
 	return len(d.message.Payload) + len(d.message.Topic) + levelBytes*len(d.message.Levels)
 }
 
-func newLine(ctx context.Context, s *settings, h delivery.Handler, dropped func(reason error)) *line {
-	l := &line{settings: s, hand: handoff.New(s.handoff(h)), dropped: dropped, closing: make(chan struct{}), closed: make(chan struct{})}
+func newLine(ctx context.Context, s *settings, calling *handoff.Settings, dropped func(reason error), end func()) *line {
+	l := &line{settings: s, dropped: dropped, end: end, closing: make(chan struct{}), closed: make(chan struct{})}
+	if s.Fence != nil {
+		calling.Fence = func(fds.OwnerKey) error { return l.fence() }
+	}
+	l.hand = handoff.New(calling)
+	if calling.Batch != nil {
+		l.batches = newBatches(l, calling.Batch)
+	}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
 }
@@ -96,6 +108,10 @@ func (l *line) offer(d *inbound) (serve bool) {
 	defer l.mu.Unlock()
 	if l.state >= lineClosing || d.session.wire.hasEnded() {
 		d.release()
+		return false
+	}
+	if l.batches != nil {
+		l.batches.offer(d)
 		return false
 	}
 	if first := l.inHand; first != nil && d.repeats(first) {
@@ -120,6 +136,10 @@ func (d *inbound) repeats(first *inbound) bool {
 func (l *line) withdraw(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.batches != nil {
+		l.batches.withdraw(s)
+		return
+	}
 	l.queue = slices.DeleteFunc(l.queue, func(d *inbound) bool {
 		out := d.session == s && d.message.QoS > 0
 		if out {
@@ -141,15 +161,23 @@ func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 	}
 	drop := 0
 	for ; l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes; drop++ {
+		if l.batches != nil {
+			l.batches.dropOldest()
+			continue
+		}
 		i := slices.IndexFunc(l.queue, func(d *inbound) bool { return d.message.QoS == 0 })
 		l.forget(l.queue[i])
 		l.queue[i].release()
 		l.queue = slices.Delete(l.queue, i, i+1)
 	}
-	l.queue = append(l.queue, d)
 	l.waiting++
 	l.bytes += d.size()
-	serve = l.begin()
+	if l.batches != nil {
+		l.batches.offer(d)
+	} else {
+		l.queue = append(l.queue, d)
+		serve = l.begin()
+	}
 	l.mu.Unlock()
 	for range drop {
 		l.dropped(fds.ErrQueueFull)
@@ -169,6 +197,9 @@ func (l *line) sessionLost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inHand = nil
+	if l.batches != nil {
+		l.batches.sessionLost()
+	}
 }
 
 // begin reports whether the caller must serve the line, now that there is a message. l.mu is
@@ -213,6 +244,9 @@ func (l *line) close() {
 		if d.message.QoS == 0 {
 			d.release()
 		}
+	}
+	if l.batches != nil && l.state == lineClosed {
+		l.batches.clear()
 	}
 	l.mu.Unlock()
 	for range waiting {
@@ -307,7 +341,7 @@ func (l *line) acknowledge(d *inbound) {
 		d.joined.handled = true
 	}
 	l.mu.Unlock()
-	if d.session.wire.acknowledge(d.message.QoS, d.packetID) != nil {
+	if l.fence() != nil || d.session.wire.acknowledge(receipt{d.packetID, d.message.QoS}) != nil {
 		return
 	}
 	l.mu.Lock()
@@ -318,6 +352,29 @@ func (l *line) acknowledge(d *inbound) {
 	if foreign := d.message.Topic == ""; !foreign && l.settings.OnAcknowledged != nil {
 		l.settings.OnAcknowledged(d.message)
 	}
+}
+
+// fence returns why this process may not go on with the owner. Once it may not, the run ends.
+func (l *line) fence() error {
+	if err := l.fencedOff(); err != nil || l.settings.Fence == nil {
+		return err
+	}
+	err := handoff.Ask(func(fds.OwnerKey) error { return l.settings.Fence() }, l.settings.Owner)
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	l.fenced = err
+	l.mu.Unlock()
+	l.end()
+	return err
+}
+
+// fencedOff returns what the fence said when it let nothing pass any more; nil: it does.
+func (l *line) fencedOff() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fenced
 }
 
 // abandon replaces the goroutine that the handler ended.
@@ -343,7 +400,7 @@ func (l *line) giveUp(d *inbound, why error) {
 	}
 }
 
-// handoff returns how a handler is called.
+// handoff returns how a handler is called; nil: one of several messages.
 func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
 	calling := &handoff.Settings{
 		Handler:     h,
@@ -371,5 +428,8 @@ func (l *line) condition() (waiting int, fails *delivery.Failing) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.batches != nil {
+		return l.batches.waiting(), fails
+	}
 	return len(l.queue), fails
 }

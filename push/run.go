@@ -244,7 +244,7 @@ type decision struct {
 func (r *run) decide(err error) decision {
 	c, s := r.connection, r.session
 	if r.isStopped() {
-		return r.finish(Stopped, nil)
+		return r.finish(Stopped, r.line.fencedOff())
 	}
 	r.session, r.planned = nil, time.Time{}
 	came, soon := !s.since.IsZero(), false

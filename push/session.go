@@ -122,6 +122,8 @@ func (s *session) connectPacket() *packets.Connect {
 		// What is in flight in a kept session comes before the SUBACK, and reading that waits for
 		// the budget does not see that.
 		receiveMaximum = 1
+	default:
+		receiveMaximum = s.line.receiveMaximum(receiveMaximum)
 	}
 	return &packets.Connect{
 		ProtocolName: "MQTT", ProtocolVersion: 5,
@@ -271,6 +273,13 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 // have filters of which nobody knows here any more.
 func (s *settings) wants(topic string) bool {
 	return s.everything || slices.ContainsFunc(s.filters, func(filter string) bool { return s.Root.Matches(filter, topic) })
+}
+
+// isUp reports whether messages may be handed over already.
+func (s *session) isUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flow == flowOpen
 }
 
 // waitUp calls waits and then waits until messages may be handed over, if they may not

@@ -10,10 +10,11 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
 // Start has the connection made and kept up, and every message handed to h, until stop is called
-// or ctx ends, or until waiting cannot help (fds.ErrTakenOver). Then ended is called, once, on a
+// or ctx ends, or until waiting cannot help (fds.ErrTakenOver, fds.ErrFenced). Then ended is called, once, on a
 // goroutine of its own: with nil, or with why waiting cannot help. A handler at work may finish
 // within Config.DrainTimeout before; its message is acknowledged before the disconnect, and the
 // broker keeps the session. When ended is called the handler has returned, and Start may be called
@@ -23,7 +24,15 @@ func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(e
 	if ended == nil {
 		return nil, fmt.Errorf("push: start: %w: ended is nil", fds.ErrConfig)
 	}
-	r, err := c.begin(ctx, h, func(e ending) {
+	if h == nil {
+		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
+	}
+	return c.startWith(ctx, c.settings.handoff(h), ended)
+}
+
+// startWith is Start and StartBatches.
+func (c *Connection) startWith(ctx context.Context, calling *handoff.Settings, ended func(error)) (stop func(), err error) {
+	r, err := c.begin(ctx, calling, func(e ending) {
 		if e.panicked != nil {
 			panic(e.panicked)
 		}
@@ -38,9 +47,17 @@ func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(e
 // Run is Start that returns when the connection has ended: ctx has, which is nil, or waiting cannot
 // help. A panic in a function of the Config, or its runtime.Goexit, becomes Run's own.
 func (c *Connection) Run(ctx context.Context, h delivery.Handler) error {
+	if h == nil {
+		return fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
+	}
+	return c.runWith(ctx, c.settings.handoff(h))
+}
+
+// runWith is Run and RunBatches.
+func (c *Connection) runWith(ctx context.Context, calling *handoff.Settings) error {
 	var e ending
 	done := make(chan struct{})
-	_, err := c.begin(ctx, h, func(how ending) {
+	_, err := c.begin(ctx, calling, func(how ending) {
 		e = how
 		close(done)
 	})
@@ -79,13 +96,10 @@ const (
 )
 
 // begin makes a call of Start or Run the one that is at work.
-func (c *Connection) begin(ctx context.Context, h delivery.Handler, ended func(ending)) (*run, error) {
+func (c *Connection) begin(ctx context.Context, calling *handoff.Settings, ended func(ending)) (*run, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case h == nil:
-		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
-	case c.run != nil:
+	if c.run != nil {
 		return nil, fmt.Errorf("push: run: %w", fds.ErrRunning)
 	}
 	retry := c.settings.Backoff
@@ -97,7 +111,7 @@ func (c *Connection) begin(ctx context.Context, h delivery.Handler, ended func(e
 		backoff:    backoff.New(backoff.Policy{Initial: retry.Initial, Max: retry.Max, StableAfter: retry.StableAfter}),
 		wait:       new(wait),
 	}
-	r.line = newLine(ctx, &c.settings, h, c.discardLate)
+	r.line = newLine(ctx, &c.settings, calling, c.discardLate, r.stop)
 	c.run = r
 	r.forget = context.AfterFunc(ctx, r.stop)
 	r.signal(signalDue)
@@ -186,8 +200,7 @@ func (r *run) step() bool {
 	case r.over: // whatever comes now comes too late
 		return true
 	case r.isStopped():
-		r.finish(Stopped, nil)
-		r.end(ending{})
+		r.next(r.finish(Stopped, r.line.fencedOff()))
 		return true
 	case r.cancelTurn != nil:
 		r.woken = r.woken || s&signalWoken != 0

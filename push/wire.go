@@ -224,23 +224,34 @@ func (w *wire) write(packet packets.Packet) error {
 	return w.send(encoded)
 }
 
-// acknowledge tells the broker that a message was handled. An error means that it
-// was not told, or may not have been.
-func (w *wire) acknowledge(qos byte, id uint16) error {
+// receipt is of a message that was handled.
+type receipt struct {
+	packetID uint16
+	qos      byte
+}
+
+// acknowledge tells the broker that messages were handled, in that order. An error means that
+// it was not told, or may not have been.
+func (w *wire) acknowledge(handled ...receipt) error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.mu.Lock()
-	delete(w.unacked, id) // before the write: the next message may come before it returns
+	for _, r := range handled {
+		delete(w.unacked, r.packetID) // before the write: the next message may come before it returns
+	}
 	if w.paused {
 		w.readable.Signal()
 	}
 	w.mu.Unlock()
-	kind := byte(packets.PUBACK)
-	if qos == 2 {
-		kind = packets.PUBREC
+	out := w.out[:0]
+	for _, r := range handled {
+		kind := byte(packets.PUBACK)
+		if r.qos == 2 {
+			kind = packets.PUBREC
+		}
+		out = append(out, kind<<4, 2, byte(r.packetID>>8), byte(r.packetID)) // reason code 0 is left out (MQTT 5.0 section 3.4.2.1)
 	}
-	w.out = [4]byte{kind << 4, 2, byte(id >> 8), byte(id)} // reason code 0 is left out (MQTT 5.0 section 3.4.2.1)
-	return w.send(w.out[:])
+	return w.send(out)
 }
 
 // send writes a packet as one record. The caller holds writing.

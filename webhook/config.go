@@ -19,11 +19,20 @@ type Config struct {
 
 	// Handler is called for the messages of an owner one at a time, for several owners at once.
 	Handler delivery.Handler
+	// Batch is in place of Handler, and has the items of one delivery in one call, up to Batch.Most.
+	// Those of several deliveries are in one call only with Batch.Across, and of several owners: for
+	// the others of its call an owner waits within HandlerTimeout, too.
+	Batch *delivery.Batching
 	// Owner returns the owner of a subscription ID, when it is one of this application and signed
 	// in. An error that matches fds.ErrNoOwner or fds.ErrSignInRequired says that it is not: the
 	// delivery is refused (403). After any other error the sender is asked to come again (503). It
 	// is called for every delivery, and is to answer from memory.
 	Owner func(ctx context.Context, id fds.SubscriptionID) (fds.OwnerKey, error)
+
+	// Turn waits until nobody else of the application calls a handler for an owner, such as the one of
+	// a push connection, and has them wait until end is called. It returns why ctx has ended. Nil:
+	// there is nobody else.
+	Turn func(ctx context.Context, owner fds.OwnerKey) (end func(), err error)
 
 	// Keys fetches the JSON Web Key Set of the issuer (RFC 7517) as it stands, of 1 MiB at most. It
 	// is called in the background. Not needed with Introspection.

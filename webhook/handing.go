@@ -92,9 +92,14 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Message) (o outcome) {
 		o.err = later("those of this owner that came before took longer than Settings.HandlerTimeout")
 		return o
 	}
-	var written func(context.Context) error
+	written := func(context.Context) error { return nil }
 	func() {
 		defer d.lane.end()
+		var end func()
+		if end, o.err = d.alone(ctx); o.err != nil {
+			return
+		}
+		defer end()
 		var done []marks.Mark
 		if _, o.err = r.owner(ctx, d.owner.SubscriptionID); o.err == nil { // it may have left meanwhile
 			done = d.items(ctx, items, &o)
@@ -105,6 +110,18 @@ func (d *handing) inTurn(ctx context.Context, items []fds.Message) (o outcome) {
 	// handled is not asked for again. What was suppressed waits, too, for what it was suppressed by.
 	_ = written(context.WithoutCancel(ctx))
 	return o
+}
+
+// alone waits until nobody else calls a handler for the owner.
+func (d *handing) alone(ctx context.Context) (end func(), err error) {
+	turn := d.receiver.cfg.Turn
+	if turn == nil {
+		return func() {}, nil
+	}
+	if end, err = contained("Turn", func() (func(), error) { return turn(ctx, d.owner) }); err != nil {
+		return nil, &refusal{status: http.StatusServiceUnavailable, why: "another handler is at work for this owner", cause: err}
+	}
+	return end, nil
 }
 
 // items hands items over until the handler fails on one, and returns the marks of those that are
@@ -121,6 +138,9 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			}
 			return nil
 		}
+	}
+	if r.calling.Batch != nil {
+		return d.batches(ctx, items, whole, o)
 	}
 	now := time.Now()
 	here := make(map[marks.Mark]bool) // of this delivery

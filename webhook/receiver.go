@@ -26,7 +26,8 @@ const (
 type Receiver struct {
 	cfg     Config
 	calling *handoff.Settings
-	keys    *keys // nil: the issuer is asked about tokens
+	release func() // of Config.Batch; nil: there is none
+	keys    *keys  // nil: the issuer is asked about tokens
 	// lastHeader is that of the token whose signature was verified last: most have the same.
 	lastHeader atomic.Pointer[header]
 	tokens     *tokens
@@ -56,6 +57,7 @@ var _ http.Handler = (*Receiver)(nil)
 // Errors match fds.ErrConfig and name every fault; or come from the folder, such as fds.ErrRunning
 // when it is another one's.
 func New(cfg Config) (*Receiver, error) {
+	batch := cfg.Batch
 	cfg, err := cfg.validate()
 	if err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
@@ -76,6 +78,9 @@ func New(cfg Config) (*Receiver, error) {
 	}
 	if r.marks, err = marks.Open(marks.Settings{Folder: cfg.Folder, Most: cfg.MaxMarks, For: marksFor, Logger: cfg.Logger}); err != nil {
 		return nil, err
+	}
+	if batch != nil {
+		r.calling.Batch, r.release = handoff.Gather(batch, cfg.Batch)
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if !cfg.Introspection {
@@ -100,6 +105,9 @@ func (r *Receiver) Close() error {
 	r.work.Wait()
 	r.cancel()
 	r.background.Wait()
+	if r.release != nil {
+		r.release()
+	}
 	return r.marks.Close()
 }
 

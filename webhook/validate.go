@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/internal/hooks"
 	"github.com/fds-sdk/fds-go/internal/keyset"
 )
@@ -24,8 +25,13 @@ var hookTypes = []reflect.Type{reflect.TypeFor[HookAnswer](), reflect.TypeFor[Ho
 func (c Config) validate() (Config, error) {
 	var faults fds.ConfigError
 	c.Settings.required(&faults)
+	if c.Batch != nil {
+		if c.Batch = handoff.Complete(c.Batch, &faults); c.Handler != nil {
+			faults.Add("Batch", "one of them is called", "is set, and a Handler too").Other = "Handler"
+		}
+	}
 	switch {
-	case c.Handler == nil:
+	case c.Handler == nil && c.Batch == nil:
 		faults.Add("Handler", "it is called with what is delivered", "is missing")
 	case c.Owner == nil:
 		faults.Add("Owner", "it says who is an owner of this application", "is missing")

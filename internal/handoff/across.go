@@ -20,6 +20,7 @@ var errApart = errors.New("messages of several owners failed together")
 type handing struct {
 	apart   bool            // no other owner's messages are to go with these
 	closing <-chan struct{} // closed: it is not to be begun with any more
+	fence   func() error    // asked before they are handed over
 }
 
 type handingKey struct{}
@@ -44,6 +45,7 @@ type share struct {
 	ctx   context.Context
 	batch []delivery.Message
 	since time.Time
+	fence func() error  // nil: there is none
 	begun bool          // under the lock
 	done  chan struct{} // closed: what follows is set
 	lead  bool          // it is the only one: who waits for it calls the handler
@@ -87,7 +89,7 @@ func (a *across) call(ctx context.Context, batch []delivery.Message) error {
 	if h.apart {
 		return a.handler(ctx, batch)
 	}
-	s := &share{ctx: ctx, batch: batch, since: time.Now(), done: make(chan struct{})}
+	s := &share{ctx: ctx, batch: batch, since: time.Now(), fence: h.fence, done: make(chan struct{})}
 	a.mu.Lock()
 	a.queue = append(a.queue, s)
 	a.messages += len(batch)
@@ -107,9 +109,20 @@ func (a *across) call(ctx context.Context, batch []delivery.Message) error {
 	<-s.done
 	if s.lead {
 		defer a.end() // also when the handler ends the goroutine
+		if err := s.fenced(); err != nil {
+			return err
+		}
 		return a.handler(ctx, batch)
 	}
 	return s.err
+}
+
+// fenced returns why the share is not to be handed over any more.
+func (s *share) fenced() error {
+	if s.fence == nil {
+		return nil
+	}
+	return s.fence()
 }
 
 // withdraw takes out what was not begun with, and reports whether it was not.
@@ -169,6 +182,16 @@ func (a *across) end() {
 // work calls the handler for several owners' messages.
 func (a *across) work(shares []*share, messages int) {
 	defer a.end()
+	shares = slices.DeleteFunc(shares, func(s *share) bool {
+		if s.err = s.fenced(); s.err != nil {
+			messages -= len(s.batch)
+			close(s.done)
+		}
+		return s.err != nil
+	})
+	if len(shares) == 0 {
+		return
+	}
 	batch := make([]delivery.Message, 0, messages)
 	for _, s := range shares {
 		batch = append(batch, s.batch...)

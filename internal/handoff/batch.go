@@ -26,7 +26,9 @@ type Item struct {
 	Dead  bool          // the dead letters have it
 	After time.Duration // where it is not done with: hand it over again that much later
 
-	called  bool   // it was handed over before
+	Handed bool // it was handed over, the last time or before
+	Alone  bool // and the last time alone
+
 	payload []byte // as it came, where the handler changed that of Message
 	changed error  // ErrChanged: and it is not known any more
 }
@@ -34,8 +36,8 @@ type Item struct {
 // errWaits: others of the batch failed, so that this one was not handed over.
 var errWaits = errors.New("the message was not handed over, since those before it failed")
 
-// errNoVerdict: the handler's Verdicts are fewer than the messages.
-var errNoVerdict = errors.New("the handler returned no verdict for the message")
+// ErrNoVerdict: the handler's Verdicts are fewer than the messages.
+var ErrNoVerdict = errors.New("the handler returned no verdict for the message")
 
 // remembered bounds the messages of an owner of whose failures a hand knows.
 const remembered = 1 << 16
@@ -86,10 +88,11 @@ func Complete(b *delivery.Batching, faults *fds.ConfigError) *delivery.Batching 
 	return &whole
 }
 
-// ResumeOf has the hand know how often the handler has failed on a message before.
+// ResumeOf has the hand know how often the handler has failed on a message before, which is
+// handed over alone.
 func (h *Hand) ResumeOf(known uint64, before delivery.Failing) {
 	verdict, _ := Judge(before.Err)
-	h.severals().failing[known] = &illness{failing: failing{Failing: before, known: known, handler: before.Err, never: verdict == delivery.Terminal}}
+	h.severals().failing[known] = &illness{alone: true, failing: failing{Failing: before, known: known, handler: before.Err, never: verdict == delivery.Terminal}}
 }
 
 // FailingOf returns what is known of a message on which the handler has failed; false: it has
@@ -210,7 +213,10 @@ func (r *round) alone(it *Item) {
 		return
 	}
 	v, _ := Judge(err)
-	r.away = v == delivery.Unavailable
+	if r.away = v == delivery.Unavailable || Fenced(err); Fenced(err) {
+		it.Err = err
+		return
+	}
 	r.failed(it, err, true)
 }
 
@@ -232,7 +238,10 @@ func (r *round) together(all []*Item) {
 			all = all[n:]
 		case errors.Is(err, errApart): // by another owner's, perhaps
 			r.apart = true
-		case r.ctx.Err() != nil || errors.Is(err, ErrClosing):
+		case r.ctx.Err() != nil || errors.Is(err, ErrClosing) || Fenced(err):
+			for _, it := range all[:n] {
+				it.Err = err
+			}
 			return
 		case v == delivery.Unavailable:
 			r.away = true
@@ -281,6 +290,10 @@ func (r *round) rest(items []*Item) (hold time.Duration) {
 
 // call calls the handler once for a part, and takes what it says of each. An error is of the whole.
 func (r *round) call(part []*Item) error {
+	fence := func() error { return Ask(r.hand.settings.Fence, part[0].Message.Owner) }
+	if err := fence(); err != nil {
+		return err
+	}
 	messages := make([]delivery.Message, len(part))
 	as := make([]*kept, len(part))
 	for i, it := range part {
@@ -288,12 +301,12 @@ func (r *round) call(part []*Item) error {
 		if it.payload != nil {
 			m.Payload = it.payload
 		}
-		m.Duplicate = m.Duplicate || it.called || r.several.failing[it.Known] != nil
-		it.called = true
+		m.Duplicate = m.Duplicate || it.Handed || r.several.failing[it.Known] != nil
+		it.Handed, it.Alone = true, len(part) == 1
 		messages[i], as[i] = m, keep(m.Payload)
 	}
 	handed := slices.Clone(messages) // the handler may do with its own as it likes
-	ctx := context.WithValue(r.ctx, handingKey{}, handing{apart: r.apart, closing: r.closing})
+	ctx := context.WithValue(r.ctx, handingKey{}, handing{apart: r.apart, closing: r.closing, fence: fence})
 	err := onOwnGoroutine(func() error { return r.hand.callBatch(ctx, messages) })
 	for i, it := range part {
 		if err != nil {
@@ -314,7 +327,7 @@ func (r *round) call(part []*Item) error {
 	for i, it := range part {
 		switch {
 		case i >= len(verdicts):
-			r.failed(it, errNoVerdict, false)
+			r.failed(it, ErrNoVerdict, false)
 		case verdicts[i] != nil:
 			r.failed(it, verdicts[i], false)
 		default:
@@ -365,6 +378,10 @@ func (r *round) failed(it *Item, err error, alone bool) {
 // bury has the dead letters take a message.
 func (r *round) bury(it *Item) {
 	before := r.several.failing[it.Known]
+	if err := Ask(r.hand.settings.Fence, it.Message.Owner); err != nil {
+		it.Err, r.away = err, true
+		return
+	}
 	m := *it.Message
 	if it.payload != nil {
 		m.Payload = it.payload

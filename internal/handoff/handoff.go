@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/backoff"
 )
 
@@ -26,6 +27,37 @@ var ErrExited = errors.New("the handler ended its goroutine")
 // ErrClosing: delivery ended before the handler was done with the message.
 var ErrClosing = errors.New("delivery is being stopped")
 
+// FencedError is why a message was not handed over: this process may not go on with its owner.
+type FencedError struct{ Err error }
+
+// Error begins with the class.
+func (e *FencedError) Error() string { return fmt.Sprintf("%v: %v", fds.ErrFenced, e.Err) }
+
+// Unwrap returns the class, and what the fence said.
+func (e *FencedError) Unwrap() []error { return []error{fds.ErrFenced, e.Err} }
+
+// Fenced reports whether a fence is why a message was not handed over.
+func Fenced(err error) bool {
+	var fenced *FencedError
+	return errors.As(err, &fenced)
+}
+
+// Ask asks a fence, which may be nil. That it panics is an error.
+func Ask(fence func(fds.OwnerKey) error, owner fds.OwnerKey) (err error) {
+	if fence == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the fence panicked: %q", shortened(fmt.Sprint(p)))
+		}
+		if err != nil && !Fenced(err) {
+			err = &FencedError{err}
+		}
+	}()
+	return fence(owner)
+}
+
 // Settings are what the hands of many owners share. Handler or Batch is required.
 type Settings struct {
 	Handler delivery.Handler   // of Once and Until
@@ -34,9 +66,12 @@ type Settings struct {
 	// 0: without end. The verdict Terminal has it get it at once; nil: there are no dead letters.
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
-	Backoff     backoff.Policy // between the calls of Until
-	SlowAfter   time.Duration  // what a call may take until it is told of
-	Logger      *slog.Logger
+	// Fence is asked before each call, for the owner of the message: after an error, which may have
+	// been a panic, there is none, and Once, Until and the items of Batch have a *FencedError. It may be nil.
+	Fence     func(fds.OwnerKey) error
+	Backoff   backoff.Policy // between the calls of Until
+	SlowAfter time.Duration  // what a call may take until it is told of
+	Logger    *slog.Logger
 
 	Handled func(m delivery.Message, took time.Duration, err error) // told of each call; may be nil
 	Slow    func(m delivery.Message, took time.Duration)            // told of a call that has taken SlowAfter; may be nil
@@ -122,6 +157,10 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 		}
 	}()
 	for {
+		if err := Ask(h.settings.Fence, m.Owner); err != nil {
+			returned = true
+			return false, err
+		}
 		handler := h.settings.Handler
 		if dead {
 			last := before.handler
@@ -198,13 +237,20 @@ func (f *failing) next(m *delivery.Message, known uint64, err error, dead bool) 
 
 // Forget forgets what the handler failed on: it is no longer to be handed over.
 func (h *Hand) Forget() {
-	if h != nil && h.failing.Load() != nil {
+	if h == nil {
+		return
+	}
+	if h.several != nil {
+		clear(h.several.failing)
+	}
+	if h.failing.Load() != nil {
 		h.failing.Store(nil)
 	}
 }
 
 // Until calls the handler until the message is done with, which nil says. ErrClosing:
-// closing was closed before; ErrChanged: it cannot be handed over again. When it comes again
+// closing was closed before; ErrChanged: it cannot be handed over again; a *FencedError: the fence
+// forbids it. When it comes again
 // after that, or after the handler has ended the goroutine, and none between, its failures
 // are counted on. Between two calls the goroutine is released.
 func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan struct{}) error {
@@ -217,8 +263,8 @@ func (h *Hand) Until(ctx context.Context, m *delivery.Message, closing <-chan st
 	var b *backoff.Backoff // made when it is needed
 	for {
 		_, err := h.Once(ctx, m, known)
-		if err == nil {
-			return nil
+		if err == nil || Fenced(err) {
+			return err
 		}
 		payload, changed := as.again(m.Payload)
 		if changed != nil {

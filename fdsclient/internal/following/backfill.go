@@ -1,6 +1,7 @@
 package following
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type attempt struct {
 	// given are digests of what the handler was given that has neither a name nor a date, by
 	// how often: in this read, and in the one before of the same collection.
 	given, before map[uint64]int
+	pile          pile[missed] // of a handler of several messages
 }
 
 // run reads what the gap may lack, one collection after the other. A restart alone is
@@ -49,7 +51,7 @@ func (a *attempt) run() error {
 		if check && kind == pull.Statuses {
 			continue
 		}
-		if err := f.shared.selection.fault(kind); err != nil {
+		if err := f.selection.fault(kind); err != nil {
 			return err
 		}
 		if err := a.collection(kind); err != nil {
@@ -94,6 +96,7 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		a.gap.To = a.gap.To.Add(f.shared.Margin)
 	}
 	a.answers = 0
+	a.pile.take() // of a read that is made anew
 	query := pull.Query{Answered: func(date time.Time) {
 		if a.answers++; a.answers > 1 {
 			return // told once the handler has had the page before, so that it is old
@@ -122,24 +125,31 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		case err != nil && left.takes(err):
 			continue
 		case err != nil:
-			return err
+			return cmp.Or(a.handOverPile(ctx), err)
 		}
 		at, dated := dialect.Time(item)
 		if dated && (at.Before(from) || !a.gap.To.IsZero() && at.After(a.gap.To)) {
 			continue
 		}
-		if named, known := f.shared.selection.names(kind, item); !named {
+		if named, known := f.selection.names(kind, item); !named {
 			left.topicless(known)
 			continue
 		}
 		if !dated {
 			left.undated++
 		}
-		if err := a.handOver(ctx, kind, item); err != nil {
+		handOver := a.handOver
+		if f.calling.Batch != nil {
+			handOver = a.pileUp
+		}
+		if err := handOver(ctx, kind, item); err != nil {
 			return err
 		}
 	}
 	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := a.handOverPile(ctx); err != nil {
 		return err
 	}
 	return f.tellLeftOut("backfill", kind, &left)

@@ -24,17 +24,18 @@ const handlerGrace = 10 * time.Second
 // go through it, one at a time: those for live messages come by Live, from whoever repeats
 // them when they fail, and those for what is fetched by hand.
 type Follower struct {
-	shared  *Followers
-	owner   Owner
-	calling *handoff.Settings // nil: nothing is handed over
-	began   time.Time         // see clock
-	ctx     context.Context   // of what is fetched; ends with Stop
-	cancel  context.CancelFunc
+	shared    *Followers
+	owner     Owner
+	calling   *handoff.Settings // nil: nothing is handed over
+	selection *selection        // by the owner's topics
+	began     time.Time         // see clock
+	ctx       context.Context   // of what is fetched; ends with Stop
+	cancel    context.CancelFunc
 
 	saving baton // held over the store's work, it guards what is stored
 	storedState
 
-	turn baton // held over the handler's work
+	turn *turn // the owner's, held over the handler's work
 	slot slot  // among the readers
 
 	mu          sync.Mutex // guards what follows
@@ -75,42 +76,20 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		return err
 	}
 	defer f.turn.unlock()
-	var (
-		dialect = f.shared.Dialect
-		item, _ = m.Item() // the zero Item, which has no members, when the payload is none
-		d       digests
-		named   bool
-		known   bool // among those seen, so that adding it would say nothing
-		drop    bool
-		at, ok  = dialect.Time(item)
-	)
-	if f.shared.remembers() {
-		d, named = digestsOf(&m, item, dialect)
-		f.mu.Lock()
-		if known = (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.seen.holds(d); known {
-			m.Duplicate = true
-			drop = f.shared.DropDuplicates && (named || ok)
-		}
-		f.mu.Unlock()
-	}
-	if id, named := dialect.Subscription(item); named && id != f.owner.Key.SubscriptionID {
+	l := f.look(&m, nil)
+	if l.foreign {
 		f.foreign(ctx)
-		drop = true
 	}
-	if !drop {
+	if !l.drop {
 		if err := f.calling.Handler(ctx, m); err != nil {
 			return err
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.shared.remembers() && !known {
-		f.seen.add(d, f.overlapping(m.ReceivedAt))
-		f.seen.unsaved = f.seen.unsaved || !m.Retained // which the Web API's items do not repeat
-	}
-	f.last = time.Now()
+	f.had(&m, &l)
 	if m.QoS > 0 {
-		f.position.handled(&m, f.clock(m.ReceivedAt), at, ok)
+		f.position.handled(&m, f.clock(m.ReceivedAt), l.at, l.dated)
 	}
 	return nil
 }
@@ -139,10 +118,13 @@ func (f *Follower) overlapping(received time.Time) bool {
 }
 
 // Acknowledged is told that the broker has the acknowledgement of the message that Live
-// handed over last.
-func (f *Follower) Acknowledged(delivery.Message) {
+// handed over last, or of the next one of those that LiveBatch did.
+func (f *Follower) Acknowledged(m delivery.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.calling != nil && f.calling.Batch != nil {
+		f.reached(&m)
+	}
 	if moved := f.position.acknowledged(); moved || f.seen.unsaved {
 		f.storeSoon()
 	}
@@ -159,30 +141,44 @@ func (f *Follower) storeSoon() {
 // give hands over what was fetched: once, within the run, and when that ends a handler at
 // work has a while to finish.
 func (f *Follower) give(ctx context.Context, m *delivery.Message, known uint64) (dead bool, err error) {
-	handling, end := context.WithCancel(context.WithoutCancel(ctx))
+	handling, end := f.handling(ctx)
 	defer end()
-	defer context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(handlerGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			end()
-		case <-handling.Done():
-		}
-	})()
-	f.mu.Lock()
-	if f.hand == nil {
-		f.hand = handoff.New(f.calling)
-	}
-	hand := f.hand
-	f.mu.Unlock()
-	dead, err = hand.Once(handling, m, known)
+	dead, err = f.givesByHand().Once(handling, m, known)
 	if err == nil {
 		f.mu.Lock()
 		f.last = time.Now()
 		f.mu.Unlock()
 	}
 	return dead, err
+}
+
+// handling returns the context of a handler: once ctx has ended it has a while to finish. End is
+// to be called.
+func (f *Follower) handling(ctx context.Context) (handling context.Context, end func()) {
+	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(handlerGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-handling.Done():
+		}
+	})
+	return handling, func() {
+		stop()
+		cancel()
+	}
+}
+
+// givesByHand returns the hand that hands over what is fetched.
+func (f *Follower) givesByHand() *handoff.Hand {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hand == nil {
+		f.hand = handoff.New(f.calling)
+	}
+	return f.hand
 }
 
 // ConnectionIs is told each phase of the connection. Once an attempt has failed that may
@@ -202,6 +198,7 @@ func (f *Follower) Stop() {
 	f.cancel()
 	f.shared.readers.remove(f)
 	f.mu.Lock()
+	first := !f.stopped
 	f.stopped = true
 	if f.gap.retry != nil {
 		f.gap.retry.Stop()
@@ -211,6 +208,9 @@ func (f *Follower) Stop() {
 		p.timer.Stop()
 	}
 	f.mu.Unlock()
+	if first {
+		defer f.shared.turns.leave(f.owner.Key, f.turn)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastSaveTimeout)
 	defer cancel()
 	if p != nil {

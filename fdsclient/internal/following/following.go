@@ -24,7 +24,7 @@ type Settings struct {
 	ClientID string
 	Store    statestore.Store
 	Dialect  fds.Dialect // with its defaults
-	Topics   []string    // below an owner's root: they bound what is fetched, too
+	Topics   []string    // below an owner's root: they bound what is fetched, too; see Owner.Topics
 	HasAPI   bool        // there is a Web API to fetch from
 
 	Margin       time.Duration // how far before the position a gap begins, and after its end an item may be dated
@@ -52,17 +52,22 @@ type Followers struct {
 	Settings
 	readers   readers
 	positions positions
-	selection selection
+	turns     turns
+	selection *selection // by Topics
 }
 
 // New returns the followers of a Client: none yet.
 func New(s Settings) *Followers {
-	return &Followers{Settings: s, readers: readers{most: s.Concurrent}, selection: selectionOf(s.Topics, s.Dialect)}
+	a := &Followers{Settings: s, readers: readers{most: s.Concurrent}}
+	a.selection = selectionOf(s.Topics, &a.Dialect)
+	return a
 }
 
 // Owner is who is followed.
 type Owner struct {
 	Key fds.OwnerKey
+	// Topics stand in the place of Settings.Topics for this owner; none: they do not.
+	Topics []string
 	// Items reads a collection of the owner's own items, and no others: those of which it
 	// is not certain have an error that matches fds.ErrOwner in their place.
 	Items func(context.Context, pull.Kind, pull.Query) iter.Seq2[fds.Item, error]
@@ -128,10 +133,14 @@ type Seen struct {
 func ownerAttr(key fds.OwnerKey) slog.Attr { return slog.Any("owner", key) }
 
 // Follow returns the follower of an owner, to be stopped. What the handler is called with
-// may be nil when only the broker's session is to be ended.
+// may be nil when only the broker's session is to be ended. Its fence is asked before each save
+// too; whoever made it ends the follower once it forbids something.
 func (a *Followers) Follow(ctx context.Context, o Owner, calling *handoff.Settings) *Follower {
-	f := &Follower{shared: a, owner: o, began: time.Now(), saving: newBaton(), turn: newBaton()}
-	f.calling = calling
+	f := &Follower{shared: a, owner: o, began: time.Now(), saving: newBaton(), turn: a.turns.use(o.Key)}
+	f.calling, f.selection = calling, a.selection
+	if len(o.Topics) > 0 && !slices.Equal(o.Topics, a.Topics) {
+		f.selection = selectionOf(o.Topics, &a.Dialect)
+	}
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := f.load(ctx); err != nil {
 		// Filters of an earlier run that are no longer wanted may go on delivering, and

@@ -196,7 +196,7 @@ func (f *Follower) fill() {
 
 // failed sees to the next attempt, if one is needed.
 func (f *Follower) failed(a *attempt, err error) {
-	if err == nil || f.ctx.Err() != nil {
+	if err == nil || f.ctx.Err() != nil || handoff.Fenced(err) {
 		return
 	}
 	f.found()
@@ -234,6 +234,9 @@ func (f *Follower) retryIn(delay time.Duration) {
 
 // closeGap closes the gap, unless another outage came after the attempt began.
 func (f *Follower) closeGap(a *attempt) error {
+	if err := f.fenced(); err != nil {
+		return err
+	}
 	if err := f.saving.lockWithin(f.ctx); err != nil {
 		return err
 	}

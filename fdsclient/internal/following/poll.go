@@ -1,6 +1,7 @@
 package following
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,10 @@ type polling struct {
 	unsaved          bool      // something was handed over since
 	retries          *backoff.Backoff
 	timer            *time.Timer // mu: of the next read
+
+	// Of a handler of several messages: what waits, and by whose it is what it is.
+	pile    pile[fresh]
+	waiting map[uint64]uint64
 }
 
 // Poll has the owner's lists read from now on.
@@ -107,7 +112,7 @@ func (p *polling) read() {
 	f := p.follower
 	err := handoff.ErrExited // unless it returns
 	defer func() {
-		if err != nil && f.ctx.Err() != nil {
+		if err != nil && (f.ctx.Err() != nil || handoff.Fenced(err)) {
 			return
 		}
 		interval := f.shared.PollInterval
@@ -242,7 +247,7 @@ const (
 // answers say so: without the parameters that the provider does not know, from an earlier
 // time where its clock was set back, and once more where the pages may have shifted.
 func (p *polling) list(l *list) error {
-	if err := p.follower.shared.selection.fault(l.kind); err != nil {
+	if err := p.follower.selection.fault(l.kind); err != nil {
 		return err
 	}
 	second := false
@@ -267,9 +272,7 @@ func (p *polling) nothingFails(l *list) {
 	if l.kind == pull.Statuses {
 		kind = delivery.KindStatus
 	}
-	if failing, ok := p.follower.hand.Failing(); ok && failing.Message.Kind == kind {
-		p.follower.hand.Forget()
-	}
+	p.follower.hand.ForgetKind(kind)
 }
 
 // reading is one read of a list.
@@ -295,6 +298,8 @@ func (p *polling) once(l *list, second bool) (outcome, error) {
 	}
 	r.bounded = l.kind == pull.Events && dialect.FromParameter != "" && !l.unbounded && !r.since.IsZero()
 	query := p.query(l, r)
+	p.pile.take() // of a read that is made anew
+	p.waiting = nil
 	for item, err := range f.owner.Items(f.ctx, l.kind, query) {
 		if r.setBack {
 			return readAgain, nil
@@ -315,9 +320,14 @@ func (p *polling) once(l *list, second bool) (outcome, error) {
 		case err != nil && r.left.takes(err):
 			continue
 		case err != nil:
-			return readDone, err
+			return readDone, cmp.Or(p.handOverPile(l), err)
 		}
 		if err := p.item(l, r, item); err != nil {
+			return readDone, err
+		}
+	}
+	if !r.setBack {
+		if err := p.handOverPile(l); err != nil {
 			return readDone, err
 		}
 	}
@@ -356,26 +366,17 @@ func (p *polling) item(l *list, r *reading, item fds.Item) error {
 		r.old = true
 		return nil
 	}
-	if named, known := f.shared.selection.names(l.kind, item); !named {
+	if named, known := f.selection.names(l.kind, item); !named {
 		r.left.topicless(known)
 		return nil
 	}
 	m := f.message(delivery.FromPoll, l.kind, item)
 	whose, d := stableDigests(m, item, dated, dialect)
 	r.items = append(r.items, readItem{d, at, dated})
-	if p.forNobody(r, at, dated) || l.knows(whose, d) {
+	if p.forNobody(r, at, dated) || p.knows(l, whose, d) {
 		return nil
 	}
-	if err := p.give(m, d); err != nil {
-		return fmt.Errorf("fdsclient: poll: %w: %w", errHandler, err)
-	}
-	l.fresh++
-	p.unsaved = true
-	l.hand(whose, d)
-	if time.Since(p.saved) >= positionInterval {
-		return p.save(f.ctx)
-	}
-	return nil
+	return p.handOver(l, m, whose, d)
 }
 
 // forNobody reports whether an event was published before a newcomer's first read was tried.
@@ -397,8 +398,13 @@ func (p *polling) forNobody(r *reading, at time.Time, dated bool) bool {
 
 // give hands over an item, during which another owner may be read.
 func (p *polling) give(m *delivery.Message, known uint64) error {
-	defer p.follower.shared.readers.takesLong()() // also when the handler ends its goroutine
-	_, err := p.follower.give(p.follower.ctx, m, known)
+	f := p.follower
+	defer f.shared.readers.takesLong()() // also when the handler ends its goroutine
+	if err := f.turn.lockWithin(f.ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	_, err := f.give(f.ctx, m, known)
 	return err
 }
 
@@ -474,7 +480,7 @@ func (p *polling) storeAtLast(ctx context.Context) {
 	if !p.unsaved {
 		return
 	}
-	if err := p.save(ctx); err != nil {
+	if err := p.save(ctx); err != nil && !handoff.Fenced(err) {
 		p.follower.shared.Log.LogAttrs(ctx, slog.LevelWarn, "what was polled cannot be stored; after a restart it comes again", ownerAttr(p.follower.owner.Key), slog.Any("error", err))
 	}
 }

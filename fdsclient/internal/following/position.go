@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
 // position is up to where an owner's messages were handled. The follower's mu guards it.
@@ -179,7 +180,7 @@ func (f *Follower) storePosition(ctx context.Context) bool {
 		return err == nil
 	}
 	f.saving.lock()
-	first := err != nil && !f.unsaved
+	first := err != nil && !f.unsaved && !handoff.Fenced(err)
 	f.unsaved = err != nil
 	f.saving.unlock()
 	if first {

@@ -70,6 +70,19 @@ func textMember(item fds.Item, name string) string {
 	return text
 }
 
+// holdsAfter is holds once the handler has had those, too, in that order.
+func (r *seen) holdsAfter(those []digests, d digests) bool {
+	for _, e := range slices.Backward(those) {
+		if e.what == d.what {
+			return true
+		}
+		if d.of != 0 && e.of == d.of {
+			return false
+		}
+	}
+	return r.holds(d)
+}
+
 // holds reports whether the handler had that message. A state counts only while no other
 // state of the same device or topic has come since.
 func (r *seen) holds(d digests) bool {

@@ -12,14 +12,14 @@ import (
 type selection struct {
 	all     bool
 	filters []string // below a root of its own
-	dialect fds.Dialect
+	dialect *fds.Dialect
 }
 
 // anyRoot stands for the root of whichever owner: topics are held against filters below it.
 var anyRoot = fds.NewSubscriptionID().Root()
 
-func selectionOf(topics []string, dialect fds.Dialect) selection {
-	s := selection{all: len(topics) == 0 || slices.Contains(topics, "#"), dialect: dialect}
+func selectionOf(topics []string, dialect *fds.Dialect) *selection {
+	s := &selection{all: len(topics) == 0 || slices.Contains(topics, "#"), dialect: dialect}
 	for _, below := range topics {
 		s.filters = append(s.filters, anyRoot.String()+below)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -144,11 +145,22 @@ func (a *Followers) read(ctx context.Context, owner fds.OwnerKey) (record, strin
 
 // save changes what is stored, together with the position of this moment.
 func (f *Follower) save(ctx context.Context, change func(*record)) error {
+	if err := f.fenced(); err != nil {
+		return err
+	}
 	if err := f.saving.lockWithin(ctx); err != nil {
 		return err
 	}
 	defer f.saving.unlock()
 	return f.saveLocked(ctx, change)
+}
+
+// fenced returns why this process may not go on with the owner; nil: it may. No lock is held.
+func (f *Follower) fenced() error {
+	if f.calling == nil {
+		return nil
+	}
+	return handoff.Ask(f.calling.Fence, f.owner.Key)
 }
 
 // maxConflicts is how often a record that others change is read again.
@@ -312,6 +324,9 @@ func (f *Follower) SaveFilters(ctx context.Context, filters []string) error {
 		f.position.at = f.clock(time.Now())
 	}
 	f.mu.Unlock()
+	if err := f.fenced(); err != nil {
+		return err
+	}
 	if err := f.saving.lockWithin(ctx); err != nil {
 		return err
 	}

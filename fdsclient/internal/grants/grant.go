@@ -81,6 +81,7 @@ func (g *Grant) Token(ctx context.Context) (*Token, error) {
 	if c := g.state.Load().credential; c != nil && c.usableNow(g.all.Server.ClientCerts.Thumbprint()) {
 		return c.token, nil
 	}
+	g.all.scheduler.rouse(g)
 	f, err := g.renewal(ctx, fds.Secret{}, false)
 	if err != nil {
 		return nil, err
@@ -116,6 +117,7 @@ func (g *Grant) Rejected(ctx context.Context, token fds.Secret) (bool, error) {
 			return false, nil // a newer one would fare no better
 		}
 	}
+	g.all.scheduler.rouse(g)
 	for range 2 { // the first may be a renewal under way that knew nothing of the refusal
 		f, err := g.renewal(ctx, token, false)
 		if err != nil {
@@ -269,15 +271,27 @@ func (g *Grant) due(ctx context.Context) {
 	_ = f.wait(ctx) // land has told of it and planned the next
 }
 
-// Look has the grant renewed ahead of its expiry from now on, and one that has lapsed looked
-// at: it may be back. What is found is told as of any renewal. A fresh stored token costs
-// none.
+// Look has the grant renewed ahead of its expiry from now on, unless it rests, and one that has
+// lapsed looked at: it may be back. What is found is told as of any renewal. A fresh stored token
+// costs none.
 func (g *Grant) Look() {
 	if phase := g.State().Phase; phase == Unread || phase == Lapsed {
 		g.all.Start()
 		g.all.scheduler.plan(g, time.Now())
 	}
 }
+
+// Use is Look for a grant that may rest, which it does no more.
+func (g *Grant) Use() {
+	if g.all.scheduler.rouse(g) {
+		g.plan()
+	}
+	g.Look()
+}
+
+// Rest has the grant not renewed ahead of its expiry any more: nobody here makes use of it, until
+// Use, or until somebody asks for its token.
+func (g *Grant) Rest() { g.all.scheduler.rest(g) }
 
 // RenewSoon renews the grant within a minute, if it has a token: the certificate that this
 // is bound to was replaced.

@@ -26,14 +26,19 @@ type scheduler struct {
 // planned is a grant's place in the plan, guarded by the scheduler's mutex.
 type planned struct {
 	at    time.Time
-	place int // in the queue, counted from 1; 0: not planned
+	place int  // in the queue, counted from 1; 0: not planned
+	rests bool // it is not to be planned, see Grant.Rest
 }
 
 func newScheduler() *scheduler { return &scheduler{wake: make(chan struct{}, 1)} }
 
-// plan sets when g is due next.
+// plan sets when g is due next, unless it rests.
 func (s *scheduler) plan(g *Grant, at time.Time) {
 	s.mu.Lock()
+	if g.planned.rests {
+		s.mu.Unlock()
+		return
+	}
 	g.planned.at = at.Round(0) // compared by the wall clock alone
 	if g.planned.place > 0 {
 		heap.Fix(&s.queue, g.planned.place-1)
@@ -57,6 +62,25 @@ func (s *scheduler) remove(g *Grant) {
 	if g.planned.place > 0 {
 		heap.Remove(&s.queue, g.planned.place-1)
 	}
+}
+
+// rest takes g out of the plan, and keeps it out until rouse.
+func (s *scheduler) rest(g *Grant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.planned.rests = true
+	if g.planned.place > 0 {
+		heap.Remove(&s.queue, g.planned.place-1)
+	}
+}
+
+// rouse ends what rest began, and reports whether g rested.
+func (s *scheduler) rouse(g *Grant) (rested bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rested = g.planned.rests
+	g.planned.rests = false
+	return rested
 }
 
 // next takes out a grant that is due, or says how long none is.

@@ -1,0 +1,331 @@
+package following
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/handoff"
+	"github.com/fds-sdk/fds-go/pull"
+)
+
+// pileBytes bounds the payloads of what was fetched and waits to be handed over together; one item
+// may always.
+const pileBytes = 4 << 20
+
+// looked is what is found of a live message before it is handed over.
+type looked struct {
+	d       digests
+	known   bool // among those seen, so that adding it would say nothing
+	drop    bool // it is not to be handed over
+	foreign bool // since it names another owner
+	at      time.Time
+	dated   bool
+}
+
+// look looks at a live message, and marks it when it may have been handed over before; batch are
+// those before it that are handed over with it.
+func (f *Follower) look(m *delivery.Message, batch []digests) (l looked) {
+	dialect := f.shared.Dialect
+	item, _ := m.Item() // the zero Item, which has no members, when the payload is none
+	l.at, l.dated = dialect.Time(item)
+	if f.shared.remembers() {
+		var named bool
+		l.d, named = digestsOf(m, item, dialect)
+		f.mu.Lock()
+		if l.known = (f.overlapping(m.ReceivedAt) || m.Duplicate) && f.seen.holdsAfter(batch, l.d); l.known {
+			m.Duplicate = true
+			l.drop = f.shared.DropDuplicates && (named || l.dated)
+		}
+		f.mu.Unlock()
+	}
+	if id, named := dialect.Subscription(item); named && id != f.owner.Key.SubscriptionID {
+		l.drop, l.foreign = true, true
+	}
+	return l
+}
+
+// had notes a live message that is done with. f.mu is held.
+func (f *Follower) had(m *delivery.Message, l *looked) {
+	if f.shared.remembers() && !l.known {
+		f.seen.add(l.d, f.overlapping(m.ReceivedAt))
+		f.seen.unsaved = f.seen.unsaved || !m.Retained // which the Web API's items do not repeat
+	}
+	f.last = time.Now()
+}
+
+// Batching returns how a connection hands over by LiveBatch.
+func (f *Follower) Batching() *delivery.Batching {
+	return &delivery.Batching{Handler: f.LiveBatch, Most: f.calling.Batch.Most, Wait: f.calling.Batch.Wait}
+}
+
+// LiveBatch is Live for several messages: the error is that of a delivery.BatchHandler.
+func (f *Follower) LiveBatch(ctx context.Context, batch []delivery.Message) error {
+	if err := f.turn.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	all := make([]looked, len(batch))
+	digests := make([]digests, 0, len(batch))
+	handed := make([]delivery.Message, 0, len(batch))
+	for i := range batch {
+		m := batch[i]
+		all[i] = f.look(&m, digests)
+		digests = append(digests, all[i].d)
+		if !all[i].drop {
+			handed = append(handed, m)
+		}
+	}
+	var of delivery.Verdicts // of handed; nil: all are done with
+	if len(handed) > 0 {
+		if err := f.calling.Batch.Handler(ctx, handed); err != nil && !errors.As(err, &of) {
+			return err
+		} else if err != nil && len(of) < len(handed) {
+			of = append(slices.Clone(of), slices.Repeat(delivery.Verdicts{handoff.ErrNoVerdict}, len(handed)-len(of))...)
+		}
+	}
+	verdicts := make(delivery.Verdicts, len(batch))
+	for i := range batch {
+		if !all[i].drop && of != nil {
+			verdicts[i], of = of[0], of[1:]
+		}
+		if all[i].foreign {
+			f.foreign(ctx)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range batch {
+		if verdicts[i] == nil {
+			f.had(&batch[i], &all[i])
+		}
+	}
+	return verdicts
+}
+
+// reached notes where a message of a batch takes the position, which has its acknowledgement now.
+// f.mu is held.
+func (f *Follower) reached(m *delivery.Message) {
+	item, _ := m.Item()
+	at, dated := f.shared.Dialect.Time(item)
+	f.position.handled(m, f.clock(m.ReceivedAt), at, dated)
+}
+
+// giveAll is give for several messages: it sets what became of each, and returns an error where some
+// are not done with.
+func (f *Follower) giveAll(ctx context.Context, items []*handoff.Item) error {
+	handling, end := f.handling(ctx)
+	defer end()
+	f.givesByHand().Batch(handling, items, ctx.Done())
+	var failed error
+	longest := time.Duration(-1)
+	done := false
+	for _, it := range items {
+		if it.Err == nil {
+			done = true
+			continue
+		}
+		if handoff.Fenced(it.Err) {
+			failed, longest = it.Err, time.Duration(math.MaxInt64)
+		} else if _, after := handoff.Judge(it.Err); after > longest { // no sooner than each of them asks for
+			failed, longest = it.Err, after
+		}
+	}
+	if done {
+		f.mu.Lock()
+		f.last = time.Now()
+		f.mu.Unlock()
+	}
+	return failed
+}
+
+// pile is what was fetched and waits to be handed over together.
+type pile[T any] struct {
+	items []*handoff.Item
+	about []T // each of them
+	bytes int
+}
+
+// add adds an item, and reports whether no more are to wait.
+func (p *pile[T]) add(m *delivery.Message, known uint64, about T, most int) (full bool) {
+	p.items = append(p.items, &handoff.Item{Message: m, Known: known})
+	p.about = append(p.about, about)
+	p.bytes += len(m.Payload)
+	return len(p.items) >= most || p.bytes >= pileBytes
+}
+
+// take takes all out.
+func (p *pile[T]) take() (items []*handoff.Item, about []T) {
+	items, about = p.items, p.about
+	*p = pile[T]{}
+	return items, about
+}
+
+// missed is what an attempt knows of an item that a gap may lack.
+type missed struct {
+	digests
+	named, dated bool
+}
+
+// pileUp is handOver for several items at once: they wait until there are enough, or handOverPile is
+// called.
+func (a *attempt) pileUp(ctx context.Context, kind pull.Kind, item fds.Item) error {
+	f, dialect := a.follower, a.follower.shared.Dialect
+	m := f.message(delivery.FromBackfill, kind, item)
+	d, named := digestsOf(m, item, dialect)
+	_, dated := dialect.Time(item)
+	f.mu.Lock()
+	_, known := f.gap.handed[d.what]
+	f.mu.Unlock()
+	if known || !named && !dated && a.repeats(d.what) {
+		return nil
+	}
+	if a.pile.add(m, d.what, missed{d, named, dated}, f.calling.Batch.Most) {
+		return a.handOverPile(ctx)
+	}
+	return nil
+}
+
+// handOverPile returns the items that wait to the handler, between two live messages.
+func (a *attempt) handOverPile(ctx context.Context) error {
+	f := a.follower
+	items, about := a.pile.take()
+	if len(items) == 0 {
+		return nil
+	}
+	defer f.shared.readers.takesLong()() // the handler may be at work on a live message
+	if err := f.turn.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.turn.unlock()
+	var handed []*handoff.Item
+	before := make([]digests, 0, len(items))
+	f.mu.Lock()
+	for i, it := range items {
+		it.Message.Duplicate = f.seen.holdsAfter(before, about[i].digests)
+		before = append(before, about[i].digests)
+		if !it.Message.Duplicate || !about[i].named && !about[i].dated {
+			handed = append(handed, it)
+		}
+	}
+	f.mu.Unlock()
+	var failed error
+	if len(handed) > 0 {
+		f.found()
+		failed = f.giveAll(ctx, handed)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	undone := make(map[uint64]bool) // also what was left out for one of these
+	for i, it := range items {
+		if it.Err != nil {
+			undone[about[i].what] = true
+		}
+		if undone[about[i].what] {
+			continue
+		}
+		f.seen.add(about[i].digests, true)
+		f.seen.unsaved = f.seen.unsaved || !it.Message.Duplicate
+		// What is done behind one that is not would come again with the next attempt.
+		if (about[i].named || it.Dead || failed != nil) && len(f.gap.handed) < maxHandedOver {
+			if f.gap.handed == nil {
+				f.gap.handed = make(map[uint64]struct{})
+			}
+			f.gap.handed[about[i].what] = struct{}{}
+		}
+	}
+	for _, it := range handed {
+		if it.Err == nil {
+			a.fetched++
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("fdsclient: backfill: %w: %w", errHandler, failed)
+	}
+	return nil
+}
+
+// handOver hands over an item that is new, or has it wait for others.
+func (p *polling) handOver(l *list, m *delivery.Message, whose, d uint64) error {
+	batch := p.follower.calling.Batch
+	if batch == nil {
+		if err := p.give(m, d); err != nil {
+			return fmt.Errorf("fdsclient: poll: %w: %w", errHandler, err)
+		}
+		p.noted(l, []fresh{{whose, d}})
+		return p.saveSometimes()
+	}
+	if p.waiting == nil {
+		p.waiting = make(map[uint64]uint64)
+	}
+	p.waiting[whose] = d
+	if p.pile.add(m, d, fresh{whose, d}, batch.Most) {
+		return p.handOverPile(l)
+	}
+	return nil
+}
+
+// fresh is an item of a list that is new.
+type fresh struct{ whose, digest uint64 }
+
+// knows reports whether the handler has had that, or will have when what waits is handed over.
+func (p *polling) knows(l *list, whose, d uint64) bool {
+	if last, waits := p.waiting[whose]; waits {
+		return last == d
+	}
+	return l.knows(whose, d)
+}
+
+// handOverPile hands over what waits.
+func (p *polling) handOverPile(l *list) error {
+	items, about := p.pile.take()
+	p.waiting = nil
+	if len(items) == 0 {
+		return nil
+	}
+	f := p.follower
+	failed := func() error {
+		defer f.shared.readers.takesLong()()
+		if err := f.turn.lockWithin(f.ctx); err != nil {
+			for _, it := range items {
+				it.Err = err
+			}
+			return err
+		}
+		defer f.turn.unlock()
+		return f.giveAll(f.ctx, items)
+	}()
+	var done []fresh
+	for i, it := range items {
+		if it.Err == nil {
+			done = append(done, about[i])
+		}
+	}
+	p.noted(l, done)
+	if failed != nil {
+		return fmt.Errorf("fdsclient: poll: %w: %w", errHandler, failed)
+	}
+	return p.saveSometimes()
+}
+
+// noted notes what the handler has had.
+func (p *polling) noted(l *list, done []fresh) {
+	for _, item := range done {
+		l.fresh++
+		p.unsaved = true
+		l.hand(item.whose, item.digest)
+	}
+}
+
+// saveSometimes stores what was handed over, where the last time is a while ago.
+func (p *polling) saveSometimes() error {
+	if p.unsaved && time.Since(p.saved) >= positionInterval {
+		return p.save(p.follower.ctx)
+	}
+	return nil
+}
