@@ -38,6 +38,7 @@ var verdictsOfClasses = map[string]verdict{
 	"ErrMalformed":           {fds.ErrMalformed, false, false},
 	"ErrQuery":               {fds.ErrQuery, false, false},
 	"ErrRunning":             {fds.ErrRunning, false, false},
+	"ErrFenced":              {fds.ErrFenced, false, false},
 	"ErrClientClosed":        {fds.ErrClientClosed, false, false},
 	"ErrItem":                {fds.ErrItem, false, false},
 	"ErrNoMember":            {fds.ErrNoMember, false, false},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,36 +87,7 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 		if os.Getenv("FDS_LONG") != "" {
 			owners = 10_000
 		}
-		store := tokenstore.OpenMemory()
-		for n := range owners {
-			id := fds.NewSubscriptionID().String()
-			_, err := store.Save(t.Context(), tokenstore.Grant{
-				Key:           tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
-				Subscriptions: []string{id},
-				RefreshToken:  fds.NewSecret("first"),
-				AccessToken:   fds.NewSecret("old"),
-				TokenType:     "Bearer",
-				AccessExpiry:  time.Now().Add(6*time.Minute + time.Duration(n)*time.Hour/time.Duration(owners)),
-				Renewed:       time.Now(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		client, err := New(Config{
-			Provider: Provider{
-				Issuer:    "https://auth.example",
-				Endpoints: Endpoints{Authorization: "https://auth.example/a", Token: "https://auth.example/t"},
-			},
-			Application: Application{ClientID: "app"},
-			Store:       store,
-			State:       &statestore.Memory{},
-			Rescan:      time.Hour,
-			Logger:      slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := fleetOf(t, owners)
 		server := &scriptedServer{answerAfter: 50 * time.Millisecond, down: true, requests: make(map[int64]int)}
 		speakThrough(client, server)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -144,6 +116,82 @@ func TestThousandsOfGrantsAreRenewedByFewWorkersAndDoNotStormAServerThatReturns(
 		}
 		if most := server.busiest(back); most > owners/160+10 {
 			t.Errorf("%d requests in one second", most)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		client.Close()
+	})
+}
+
+// fleetOf makes a Client of so many owners, whose tokens expire within the hour and a few minutes.
+func fleetOf(t *testing.T, owners int) *Client {
+	t.Helper()
+	store := tokenstore.OpenMemory()
+	for n := range owners {
+		id := fds.NewSubscriptionID().String()
+		_, err := store.Save(t.Context(), tokenstore.Grant{
+			Key:           tokenstore.Key{Issuer: "https://auth.example", ClientID: "app", GrantID: id},
+			Subscriptions: []string{id},
+			RefreshToken:  fds.NewSecret("first"),
+			AccessToken:   fds.NewSecret("old"),
+			TokenType:     "Bearer",
+			AccessExpiry:  time.Now().Add(6*time.Minute + time.Duration(n)*time.Hour/time.Duration(owners)),
+			Renewed:       time.Now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := New(Config{
+		Provider: Provider{
+			Issuer:    "https://auth.example",
+			Endpoints: Endpoints{Authorization: "https://auth.example/a", Token: "https://auth.example/t"},
+		},
+		Application: Application{ClientID: "app"},
+		Store:       store,
+		State:       &statestore.Memory{},
+		Rescan:      time.Hour,
+		Logger:      slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// TestAFleetThatIsLeftOutCostsNoRenewal, nor does the part of it that was had for a while.
+func TestAFleetThatIsLeftOutCostsNoRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const owners = 10_000
+		client := fleetOf(t, owners)
+		server := &scriptedServer{requests: make(map[int64]int)}
+		speakThrough(client, server)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		var had atomic.Bool
+		go func() {
+			done <- client.RunWhere(ctx, Selection{Where: func(key fds.OwnerKey) bool { return had.Load() && key.SubscriptionID.String()[0] == 'a' }})
+		}()
+		time.Sleep(3 * time.Hour)
+		if issued, asked, _ := server.seen(); issued+asked != 0 {
+			t.Errorf("%d tokens, requests in %d seconds, for nobody", issued, asked)
+		}
+		had.Store(true)
+		client.Reselect()
+		time.Sleep(3 * time.Hour)
+		before, _, _ := server.seen()
+		if before < owners/16 || before > owners/2 {
+			t.Errorf("%d tokens in 3 hours once a sixteenth is had", before)
+		}
+		had.Store(false)
+		client.Reselect()
+		time.Sleep(time.Second) // what is under way
+		before, _, _ = server.seen()
+		time.Sleep(24 * time.Hour)
+		if issued, _, _ := server.seen(); issued != before {
+			t.Errorf("%d tokens in a day for nobody", issued-before)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -95,7 +95,7 @@ func followed(t *testing.T, c *Client, o *Owner, h delivery.Handler) *following.
 	if _, err := c.followers.Store.Save(t.Context(), statestore.Key{ClientID: c.cfg.Application.ClientID, Owner: o.key, Name: "state"}, state, ""); err != nil {
 		t.Fatal(err)
 	}
-	return c.follow(t.Context(), o, c.calling(h))
+	return c.follow(t.Context(), o, nil, c.calling(h))
 }
 
 func TestAnIntervalHasABound(t *testing.T) {

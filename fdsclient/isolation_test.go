@@ -27,6 +27,7 @@ var (
 		"fdsclient.TestAttackWhoseConsentIsWithdrawnGetsNoMoreMessages", "fdsclient.TestAttackWhoIsTakenOutOfAGrantGetsNoMoreMessages", "fdsclient.TestAttackWhoLeftInAnotherProcessGetsNoMoreMessages",
 	}
 	inFailing   = []string{"fdsclient.TestAttackWhatTheHandlerFailsOnStaysItsOwners"}
+	inSelection = append([]string{"fdsclient.TestEachOwnerHasItsOwnTopicsAndHandler", "fdsclient.TestAFenceThatClosesAtWorkHandsTheMessageToTheNextReplica"}, inHandler...)
 	inPush      = []string{"push.TestAttackAnotherOwnersMessageIsNeverHandedOver"}
 	inWebhooks  = []string{"webhook.TestAttackNoDeliveryIsHandedOverUnderAnotherOwner", "fdsclient.TestAttackAWebhookMixesNoOwnersUp", "fdsclient.TestAttackAWebhookTakesNothingForWhoIsNotSignedInHere", "fdsclient.TestAttackAWebhookTakesNothingForWhoseConsentIsWithdrawn"}
 	ofADelivery = []string{"webhook.TestAttackNothingOfADeliveryIsToldToLogHooksOrSender"}
@@ -59,9 +60,12 @@ var ways = map[string][]string{
 	// To the handler, and what becomes of it there.
 	"fdsclient.Client.Run":                  inHandler,
 	"fdsclient.Client.RunOwners":            inHandler,
+	"fdsclient.Delivery.Handler":            inSelection,
+	"fdsclient.Selection.Stopped":           inSelection,
 	"fdsclient.Owner.Condition":             inFailing,
 	"fdsclient.Owner.Connection":            inFailing,
 	"fdsclient.HookConnection.OnConnection": inFailing,
+	"delivery.Batching.Handler":             {"fdsclient.TestAttackABatchAcrossOwnersMixesNobody"},
 	"delivery.Message.Item":                 inHandler,
 	"delivery.Message.In":                   append([]string{"delivery.TestAttackTwoOwnersNeverShareAKey"}, inHandler...),
 	"fdsclient.Client.Webhook":              inWebhooks,

@@ -1,6 +1,7 @@
 package fdsclient_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -40,7 +41,16 @@ type endpoint struct {
 // listen serves a Client's webhook, and has the provider send to it.
 func listen(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, settings webhook.Settings, w fdstest.Webhook) *endpoint {
 	t.Helper()
+	return listenWith(t, client, p, settings, w, nil)
+}
+
+// listenWith does so with a handler; nil: the endpoint's inbox.
+func listenWith(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, settings webhook.Settings, w fdstest.Webhook, h delivery.Handler) *endpoint {
+	t.Helper()
 	e := &endpoint{t: t, p: p}
+	if h == nil {
+		h = e.inbox.handle
+	}
 	issued, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "localhost", Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, Hosts: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +59,7 @@ func listen(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, setting
 	settings.Audience, settings.Senders = webhookAudience, []string{webhookSender}
 	settings.Path = "/fds/{subscription_id}"
 	settings.Certificate = func(context.Context) (*tls.Certificate, error) { return &certificate, nil }
-	if e.receiver, err = client.Webhook(settings, e.inbox.handle); err != nil {
+	if e.receiver, err = client.Webhook(settings, h); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -60,7 +70,7 @@ func listen(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, setting
 	done := make(chan error, 1)
 	go func() { done <- e.receiver.Serve(ctx, listener) }()
 	e.url = "https://" + listener.Addr().String() + "/fds/"
-	w.URL, w.Audience = e.url+"{subscription_id}", webhookAudience
+	w.URL, w.Audience = cmp.Or(w.URL, e.url+"{subscription_id}"), webhookAudience
 	w.First, w.Most = 10*time.Millisecond, 50*time.Millisecond
 	if e.sender, err = p.SendTo(ctx, w); err != nil {
 		t.Fatal(err)

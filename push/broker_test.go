@@ -138,6 +138,17 @@ type running struct {
 // start makes and runs a connection until the test ends.
 func start(t *testing.T, cfg push.Config, h delivery.Handler) *running {
 	t.Helper()
+	return startWith(t, cfg, func(ctx context.Context, c *push.Connection) error { return c.Run(ctx, h) })
+}
+
+// startBatches is start for a handler of several messages.
+func startBatches(t *testing.T, cfg push.Config, b *delivery.Batching) *running {
+	t.Helper()
+	return startWith(t, cfg, func(ctx context.Context, c *push.Connection) error { return c.RunBatches(ctx, b) })
+}
+
+func startWith(t *testing.T, cfg push.Config, run func(context.Context, *push.Connection) error) *running {
+	t.Helper()
 	r := &running{t: t, result: make(chan error, 1), states: make(chan push.State, 10_000)}
 	cfg.OnState = func(s push.State) { r.states <- s }
 	var dialled connections
@@ -153,7 +164,7 @@ func start(t *testing.T, cfg push.Config, h delivery.Handler) *running {
 	r.cancel = cancel
 	done := make(chan struct{})
 	go func() {
-		r.result <- connection.Run(ctx, h)
+		r.result <- run(ctx, connection)
 		close(done)
 	}()
 	t.Cleanup(func() {

@@ -48,7 +48,7 @@ func TestAfterTheEndNothingIsWritten(t *testing.T) {
 		t.Error("the end is not told")
 	}
 	m.written.Reset()
-	if err := w.acknowledge(1, 1); err == nil || m.written.Len() > 0 {
+	if err := w.acknowledge(receipt{1, 1}); err == nil || m.written.Len() > 0 {
 		t.Errorf("an acknowledgement: error %v, %d bytes written", err, m.written.Len())
 	}
 	if w.finish(errFinished, &packets.Disconnect{Properties: &packets.Properties{}}) || m.written.Len() > 0 {

@@ -27,9 +27,12 @@ func TestEachFaultOfAConfigurationNamesItsField(t *testing.T) {
 			func(c *webhook.Config) { c.Issuer = "" }, func(c *webhook.Config) { c.Issuer = "http://login.example" },
 			func(c *webhook.Config) { c.Issuer = "https://login.example?x=1" }, func(c *webhook.Config) { c.Issuer = "login.example" },
 		},
-		"Audience":   {func(c *webhook.Config) { c.Audience = "" }},
-		"Senders":    {func(c *webhook.Config) { c.Senders = nil }, func(c *webhook.Config) { c.Senders = []string{"a", ""} }},
-		"Handler":    {func(c *webhook.Config) { c.Handler = nil }},
+		"Audience": {func(c *webhook.Config) { c.Audience = "" }},
+		"Senders":  {func(c *webhook.Config) { c.Senders = nil }, func(c *webhook.Config) { c.Senders = []string{"a", ""} }},
+		"Handler":  {func(c *webhook.Config) { c.Handler = nil }},
+		"Batch": {func(c *webhook.Config) {
+			c.Batch = &delivery.Batching{Handler: func(context.Context, []delivery.Message) error { return nil }}
+		}},
 		"Owner":      {func(c *webhook.Config) { c.Owner = nil }},
 		"Keys":       {func(c *webhook.Config) { c.Keys = nil }},
 		"Introspect": {func(c *webhook.Config) { c.Introspection = true }},

@@ -156,6 +156,14 @@ func (a *fixture) follow(t *testing.T, o Owner, h delivery.Handler) *Follower {
 	})
 }
 
+// followBatches is follow for a handler of several messages.
+func (a *fixture) followBatches(t *testing.T, o Owner, b *delivery.Batching) *Follower {
+	t.Helper()
+	return a.Follow(t.Context(), o, &handoff.Settings{
+		Batch: handoff.Complete(b, nil), MaxAttempts: a.config.MaxAttempts, DeadLetter: a.config.DeadLetter, SlowAfter: time.Minute, Logger: a.Log,
+	})
+}
+
 // followed returns an owner whose messages up to now were handled, as a run follows
 // it.
 func followed(t *testing.T, a *fixture, api *webAPI, h delivery.Handler) *Follower {

@@ -43,7 +43,7 @@ func TestTheTopicsNameWhatIsFetchedAsTheyNameWhatIsPushed(t *testing.T) {
 		{[]string{"+/+/+"}, true, true},
 		{[]string{"+"}, false, false},
 	} {
-		s := selectionOf(c.topics, onTopics)
+		s := selectionOf(c.topics, &onTopics)
 		event, _ := s.names(pull.Events, device("A"))
 		state, _ := s.names(pull.Statuses, device("A"))
 		if event != c.event || state != c.state {

@@ -1,0 +1,384 @@
+package following
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
+)
+
+// batches is a handler of several messages that notes the IDs of its calls.
+type batches struct {
+	do func(ids []string) error // nil: all are done with
+
+	mu    sync.Mutex
+	calls []string
+}
+
+func (b *batches) handle(_ context.Context, batch []delivery.Message) error {
+	var ids []string
+	for _, m := range batch {
+		item, _ := m.Item()
+		id := textMember(item, "message_id")
+		if id == "" {
+			id = string(m.Payload)
+		}
+		if m.Duplicate {
+			id += "?"
+		}
+		ids = append(ids, id)
+	}
+	b.mu.Lock()
+	b.calls = append(b.calls, strings.Join(ids, " "))
+	b.mu.Unlock()
+	if b.do == nil {
+		return nil
+	}
+	return b.do(ids)
+}
+
+func (b *batches) want(t *testing.T, calls ...string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Equal(b.calls, calls) {
+		t.Errorf("calls %q, want %q", b.calls, calls)
+	}
+	b.calls = nil
+}
+
+// failOn fails on that ID alone, as long as it is to.
+func failOn(id string, fails *bool) func([]string) error {
+	return func(ids []string) error {
+		v := make(delivery.Verdicts, len(ids))
+		for i := range ids {
+			if strings.TrimSuffix(ids[i], "?") == id && *fails {
+				v[i] = delivery.RetryAfter(time.Minute, errors.New("not now"))
+			}
+		}
+		return v
+	}
+}
+
+// followedInBatches is followed for a handler of several messages.
+func followedInBatches(t *testing.T, a *fixture, api *webAPI, b *delivery.Batching) *Follower {
+	t.Helper()
+	id := fds.NewSubscriptionID()
+	key := fds.OwnerKey{Issuer: issuer, SubscriptionID: id}
+	a.put(t, key, record{Filters: []string{id.Root().String() + "#"}, Position: time.Now()})
+	return a.followBatches(t, a.owner(t, id, api.of(key)), b)
+}
+
+func live(payloads ...string) (batch []delivery.Message) {
+	for _, payload := range payloads {
+		batch = append(batch, delivery.Message{Topic: "events", QoS: 1, Source: delivery.FromPush, ReceivedAt: time.Now(), Payload: []byte(payload)})
+	}
+	return batch
+}
+
+func TestABackfillHandsOverBatchesInTheListsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.Dialect = byDate })
+		var events []string
+		down := false
+		h := new(batches)
+		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 3, Wait: 10 * time.Second})
+		defer f.Stop()
+		time.Sleep(10 * time.Minute)
+		for i := range 7 {
+			events = append(events, dated(fmt.Sprint(i), time.Now()))
+		}
+		began := time.Now()
+		<-outage(t, f)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it waited %v for more", took)
+		}
+		h.want(t, "0 1 2", "3 4 5", "6")
+	})
+}
+
+func TestWhatABackfillHasDoneBehindAnUndoneOneIsNotHandedOverAgain(t *testing.T) {
+	for name, item := range map[string]func(string) string{
+		"events with an ID": func(id string) string { return dated(id, time.Now()) },
+		"with neither":      func(id string) string { return fmt.Sprintf(`{"n":%q}`, id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := pushing(t, func(c *config) { c.Dialect = byDate })
+				var events []string
+				down := false
+				h := new(batches)
+				fails := true
+				bad := item("2")
+				if name != "with neither" {
+					bad = "2"
+				}
+				h.do = failOn(bad, &fails)
+				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 5})
+				defer f.Stop()
+				time.Sleep(10 * time.Minute)
+				for i := range 8 {
+					events = append(events, item(fmt.Sprint(i)))
+				}
+				closed := outage(t, f)
+				time.Sleep(time.Second)
+				if s := f.Seen(); s.Failing == nil || s.Failing.Attempts != 1 {
+					t.Errorf("%+v", s)
+				}
+				if len(h.calls) != 1 || len(strings.Fields(h.calls[0])) != 5 {
+					t.Errorf("calls %q", h.calls)
+				}
+				h.calls = nil
+				fails = false
+				<-closed
+				var handed []string
+				for _, call := range h.calls {
+					handed = append(handed, strings.Fields(call)...)
+				}
+				if len(handed) != 4 || strings.TrimSuffix(handed[0], "?") != bad {
+					t.Errorf("calls %q", h.calls)
+				}
+				if s := f.Seen(); s.Failing != nil {
+					t.Errorf("%+v", s.Failing)
+				}
+			})
+		})
+	}
+}
+
+// A handler that says of the whole that it failed has the one found, in the backfill as elsewhere.
+func TestTheOneItemOfABackfillThatFailsGoesToTheDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dead []string
+		all := pushing(t, func(c *config) {
+			c.Dialect = byDate
+			c.MaxAttempts = 3
+			c.DeadLetter = func(_ context.Context, m delivery.Message, _ error) error {
+				item, _ := m.Item()
+				dead = append(dead, textMember(item, "message_id"))
+				return nil
+			}
+		})
+		var events []string
+		down, done := false, make(map[string]int)
+		h := new(batches)
+		h.do = func(ids []string) error {
+			if slices.ContainsFunc(ids, func(id string) bool { return strings.TrimSuffix(id, "?") == "11" }) {
+				return errors.New("not now")
+			}
+			for _, id := range ids {
+				done[strings.TrimSuffix(id, "?")]++
+			}
+			return nil
+		}
+		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 10})
+		defer f.Stop()
+		time.Sleep(10 * time.Minute)
+		for i := range 30 {
+			events = append(events, dated(fmt.Sprint(i), time.Now()))
+		}
+		<-outage(t, f)
+		if !slices.Equal(dead, []string{"11"}) || len(done) != 29 {
+			t.Errorf("dead letters %v, %d done with", dead, len(done))
+		}
+		for id, n := range done {
+			if n != 1 {
+				t.Errorf("%s was done with %d times", id, n)
+			}
+		}
+	})
+}
+
+func TestAnItemThatIsTwiceInABatchIsHandedOverOnceAndNeverLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.Dialect = byDate })
+		var events []string
+		down, fails := false, true
+		h := &batches{do: failOn("a", &fails)}
+		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 10})
+		defer f.Stop()
+		time.Sleep(10 * time.Minute)
+		a, b := dated("a", time.Now()), dated("b", time.Now())
+		events = []string{a, b, a, b}
+		closed := outage(t, f)
+		time.Sleep(time.Second)
+		h.want(t, "a b")
+		fails = false
+		<-closed
+		h.want(t, "a?")
+	})
+}
+
+func TestWhatALiveBatchRepeatsIsMarkedOrLeftOut(t *testing.T) {
+	for _, drop := range []bool{false, true} {
+		t.Run(fmt.Sprint(drop), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := pushing(t, func(c *config) { c.Dialect, c.Gaps.DropDuplicates = byDate, drop })
+				var events []string
+				down := false
+				h := new(batches)
+				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle})
+				defer f.Stop()
+				time.Sleep(10 * time.Minute)
+				events = []string{dated("a", time.Now()), dated("b", time.Now())}
+				received := time.Now()
+				<-outage(t, f)
+				h.want(t, "a b")
+				batch := live(events[0], dated("c", time.Now()), events[1], dated("d", time.Now()))
+				for i := range batch {
+					batch[i].ReceivedAt = received
+				}
+				again := dated("c", time.Now())
+				batch = append(batch, live(again, again)...)
+				batch[4].ReceivedAt, batch[5].ReceivedAt = received, received
+				h.do = func(ids []string) error {
+					v := make(delivery.Verdicts, len(ids))
+					v[slices.Index(ids, "d")] = errLost
+					if !drop {
+						v = v[:len(v)-1] // of the last there is none
+					}
+					return v
+				}
+				err := f.LiveBatch(t.Context(), batch)
+				var v delivery.Verdicts
+				if !errors.As(err, &v) || len(v) != 6 || v[0] != nil || v[1] != nil || v[2] != nil || !errors.Is(v[3], errLost) {
+					t.Fatalf("%#v", err)
+				}
+				if drop {
+					h.want(t, "c d")
+				} else {
+					h.want(t, "a? c b? d c? c?")
+					if v[4] != nil || v[5] == nil {
+						t.Errorf("%v", v)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The position is up to where all was handled: a batch moves it as its acknowledgements come.
+func TestABatchMovesThePositionWithItsAcknowledgements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.Dialect = byDate })
+		down := false
+		h := new(batches)
+		f := followedInBatches(t, all, withoutStatuses(&down, new([]string)), &delivery.Batching{Handler: h.handle})
+		defer f.Stop()
+		subscribed(t, f, push.Subscribed{SessionPresent: true})
+		began := time.Now()
+		time.Sleep(time.Hour)
+		batch := live(dated("a", began.Add(10*time.Minute)), dated("b", began.Add(20*time.Minute)), dated("c", began.Add(30*time.Minute)))
+		if err := f.LiveBatch(t.Context(), batch); err != nil {
+			var v delivery.Verdicts
+			if !errors.As(err, &v) || slices.ContainsFunc(v, func(err error) bool { return err != nil }) {
+				t.Fatal(err)
+			}
+		}
+		at := func() time.Duration {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.position.at.Sub(began)
+		}
+		if got := at(); got > 9*time.Minute {
+			t.Errorf("before any acknowledgement it is at %v", got)
+		}
+		for i, want := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+			f.Acknowledged(batch[i])
+			if got := at(); got != want {
+				t.Errorf("after %d acknowledgements it is at %v, want %v", i+1, got, want)
+			}
+		}
+	})
+}
+
+func TestALiveBatchGivesNobodyAMessageThatNamesAnotherOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.NoAPI, c.Dialect = true, fds.Dialect{SubscriptionMember: "subscription_id"} })
+		discarded := 0
+		all.Discarded = func(fds.OwnerKey, error) { discarded++ }
+		h := new(batches)
+		f := followedInBatches(t, all, &webAPI{}, &delivery.Batching{Handler: h.handle})
+		defer f.Stop()
+		foreign := fmt.Sprintf(`{"subscription_id":%q}`, fds.NewSubscriptionID())
+		if err := f.LiveBatch(t.Context(), live(foreign, "{}", foreign)); err.Error() != (delivery.Verdicts{}).Error() {
+			t.Error(err)
+		}
+		if err := f.LiveBatch(t.Context(), live(foreign)); err.Error() != (delivery.Verdicts{}).Error() {
+			t.Error(err)
+		}
+		h.want(t, "{}")
+		if discarded != 3 {
+			t.Errorf("told of %d", discarded)
+		}
+	})
+}
+
+func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events, statuses []string
+		api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+			if kind == pull.Events {
+				return 200, "[" + strings.Join(events, ",") + "]"
+			}
+			return 200, "[" + strings.Join(statuses, ",") + "]"
+		}}
+		var polled []PollEvent
+		all := pushing(t, func(c *config) {
+			c.Poll.Interval = time.Minute
+			c.OnPoll = func(e PollEvent) { polled = append(polled, e) }
+		})
+		h := new(batches)
+		id := fds.NewSubscriptionID()
+		f := all.followBatches(t, all.owner(t, id, api.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: id})), &delivery.Batching{Handler: h.handle, Most: 3, Wait: 10 * time.Second})
+		defer f.Stop()
+		f.Poll()
+		time.Sleep(2 * time.Second)
+		h.want(t)
+		for i := range 8 {
+			events = append(events, fmt.Sprintf(`{"message_id":"%d"}`, i))
+		}
+		events = append(events, events[0])
+		// Of one device, in this order: the last one is news again.
+		statuses = []string{`{"device_id":"d","level":1}`, `{"device_id":"d","level":2}`, `{"device_id":"d","level":1}`}
+		fails := true
+		h.do = failOn("1", &fails)
+		polled = nil
+		f.ReadNow()
+		time.Sleep(time.Second)
+		h.want(t, "0 1 2")
+		if len(polled) != 1 || polled[0].Events != 2 || !errors.Is(polled[0].Err, errHandler) {
+			t.Errorf("told %+v", polled)
+		}
+		if s := f.Seen(); s.Failing == nil {
+			t.Error("nothing fails")
+		}
+		fails = false
+		f.ReadNow()
+		time.Sleep(time.Second)
+		h.want(t, "1? 3 4", "5 6 7", strings.Join(statuses, " "))
+		if s := f.Seen(); s.Failing != nil {
+			t.Errorf("%+v", s.Failing)
+		}
+		f.ReadNow()
+		time.Sleep(time.Second)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, call := range h.calls {
+			if strings.ContainsAny(call, "01234567") && !strings.Contains(call, "device") {
+				t.Errorf("again: %q", h.calls)
+			}
+		}
+	})
+}
