@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ var errRefused = errors.New("refused")
 
 // saying is a handler that says another thing of each event, by its ID.
 type saying struct {
+	mu    sync.Mutex
 	calls map[string][]time.Time
 	done  []string
 	dead  map[string]time.Time
@@ -37,6 +39,8 @@ func (s *saying) nameOf(m delivery.Message) string {
 }
 
 func (s *saying) handle(_ context.Context, m delivery.Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	name := s.nameOf(m)
 	s.calls[name] = append(s.calls[name], time.Now())
 	switch n := len(s.calls[name]); {
@@ -55,12 +59,16 @@ func (s *saying) bury(_ context.Context, m delivery.Message, err error) error {
 	if !errors.Is(err, errRefused) {
 		return errors.New("another error than the handler's")
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.dead[s.nameOf(m)] = time.Now()
 	return nil
 }
 
 func (s *saying) check(t *testing.T) {
 	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if at, dead := s.dead["never"]; !dead || len(s.dead) != 1 || len(s.calls["never"]) != 1 || at != s.calls["never"][0] {
 		t.Errorf("dead letters %v, called at %v", s.dead, s.calls["never"])
 	}
@@ -95,8 +103,11 @@ func TestWhatIsFilledInGoesByWhatItsHandlerSays(t *testing.T) {
 		defer f.Stop()
 		outage(t, f)
 		time.Sleep(2 * time.Hour)
-		if len(s.calls["later"]) != 1 || !f.open() {
-			t.Fatalf("called at %v; the gap is open: %v", s.calls, f.open())
+		s.mu.Lock()
+		calls := len(s.calls["later"])
+		s.mu.Unlock()
+		if calls != 1 || !f.open() {
+			t.Fatalf("called %d times; the gap is open: %v", calls, f.open())
 		}
 		closed := outage(t, f) // which does not hurry it
 		<-closed
