@@ -24,6 +24,7 @@ func (m Message) In(dialect *fds.Dialect) Message {
 	if err != nil {
 		return m
 	}
+	m.item = item
 	var told bool
 	d := dialect.WithDefaults()
 	if m.Kind, told = kindOf(&d, item); told || len(m.Levels) == 0 {

@@ -228,3 +228,14 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+func TestAPayloadThatIsReplacedIsParsedAnew(t *testing.T) {
+	m := delivery.Message{Payload: []byte(`{"message_id":"1"}`)}.In(&fds.Dialect{})
+	for _, payload := range []string{`{"message_id":"2"}`, `{"message_id":"22"}`, ``, `[]`} {
+		m.Payload = []byte(payload)
+		item, err := m.Item()
+		if (err == nil) != (len(payload) > 2) || err == nil && string(item.Raw()) != payload {
+			t.Errorf("%q: %q, %v", payload, item.Raw(), err)
+		}
+	}
+}

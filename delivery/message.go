@@ -60,10 +60,16 @@ type Message struct {
 	Payload []byte
 
 	dialect *fds.Dialect // of its provider; see In
+	item    fds.Item     // of the payload, where In has parsed it
 }
 
 // Item parses the payload. Errors match fds.ErrItem.
-func (m Message) Item() (fds.Item, error) { return fds.ParseItem(m.Payload) }
+func (m Message) Item() (fds.Item, error) {
+	if raw := m.item.Raw(); len(raw) > 0 && len(raw) == len(m.Payload) && &raw[0] == &m.Payload[0] {
+		return m.item, nil
+	}
+	return fds.ParseItem(m.Payload)
+}
 
 // String names the message without its content. A long topic is cut.
 func (m Message) String() string {
