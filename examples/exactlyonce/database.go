@@ -1,0 +1,166 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+//go:embed schema.sql
+var schema string
+
+// The statements of the recipe. They are the same in PostgreSQL, but for the names of parameters.
+const (
+	insertKey   = `INSERT INTO handled (owner, key, at, first_by, last_by) VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING`
+	countKey    = `UPDATE handled SET times = times + 1, last_by = ?3 WHERE owner = ?1 AND key = ?2`
+	insertEvent = `INSERT INTO events (owner, device, key, payload) VALUES (?1, ?2, ?3, ?4)`
+	countEvent  = `INSERT INTO counts (owner, device, events) VALUES (?1, ?2, 1) ON CONFLICT (owner, device) DO UPDATE SET events = counts.events + 1`
+	upsertState = `INSERT INTO states (owner, device, at, payload) VALUES (?1, ?2, ?3, ?4)
+		ON CONFLICT (owner, device) DO UPDATE SET at = excluded.at, payload = excluded.payload WHERE excluded.at > states.at`
+	insertDead = `INSERT INTO dead_letters (owner, digest, why, payload) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
+)
+
+// database takes messages: what a message does and its key are written in one transaction.
+type database struct {
+	db      *sql.DB
+	dialect fds.Dialect
+}
+
+func openDatabase(ctx context.Context, path string, dialect fds.Dialect) (*database, error) {
+	settings := url.Values{
+		"_pragma": {"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)"}, // FULL: what is committed is on disk, and may be acknowledged
+		"_txlock": {"immediate"},
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: settings.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // SQLite has one writer: the others wait here, in order
+	if _, err := db.ExecContext(ctx, schema); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &database{db, dialect}, nil
+}
+
+// one is a delivery.Handler: a transaction for each message.
+func (d *database) one(ctx context.Context, m delivery.Message) error {
+	return verdict(d.transaction(ctx, func(tx *sql.Tx) error { return d.apply(ctx, tx, m) }))
+}
+
+// transaction commits what do has done, all of it or nothing. After an error of the commit it is one or
+// the other: the message comes again, and its key tells.
+func (d *database) transaction(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// apply does in a transaction what the message is for, unless its key is there: then it was done
+// before, by this process or an earlier one.
+func (d *database) apply(ctx context.Context, tx *sql.Tx, m delivery.Message) error {
+	owner := m.Owner.SubscriptionID.String()
+	item, err := m.Item()
+	if err != nil {
+		return err
+	}
+	key, known := d.keyOf(m)
+	if known {
+		inserted, err := tx.ExecContext(ctx, insertKey, owner, key, time.Now().UTC(), m.Source)
+		if err != nil {
+			return err
+		}
+		if rows, err := inserted.RowsAffected(); err != nil {
+			return err
+		} else if rows == 0 {
+			_, err := tx.ExecContext(ctx, countKey, owner, key, m.Source)
+			return err
+		}
+	}
+	device, err := deviceOf(item)
+	if err != nil {
+		return err
+	}
+	if known {
+		if _, err := tx.ExecContext(ctx, insertEvent, owner, device, key, m.Payload); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, countEvent, owner, device)
+		return err
+	}
+	// Without a key it comes at least once. Do nothing with it that must not be done twice: the newest
+	// state of a device is the same however often, and in whatever order, its states come.
+	at, dated := d.dialect.Time(item)
+	if !dated {
+		return fmt.Errorf("%w: it has neither a key nor a date", fds.ErrItem)
+	}
+	_, err = tx.ExecContext(ctx, upsertState, owner, device, at.UnixNano(), m.Payload)
+	return err
+}
+
+// keyOf: TODO Message.Key.
+func (d *database) keyOf(m delivery.Message) (string, bool) {
+	item, err := m.Item()
+	if err != nil {
+		return "", false
+	}
+	id, err := fds.As[string](item, "message_id")
+	return id, err == nil
+}
+
+func deviceOf(item fds.Item) (string, error) {
+	inner, err := fds.As[string](item, "generic", "device_id")
+	if err == nil {
+		return inner, nil
+	}
+	outer, err := fds.As[string](item, "device_id")
+	if err != nil {
+		return "", fmt.Errorf("%w: it names no device", fds.ErrItem)
+	}
+	return outer, nil
+}
+
+// verdict tells what is wrong with the message from what is wrong with the database, which may
+// be away, busy or full: no message is to blame for that.
+func verdict(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ofTheMessage(err):
+		return delivery.Terminate(err)
+	}
+	return delivery.NotNow(err)
+}
+
+func ofTheMessage(err error) bool {
+	var refused *sqlite.Error
+	if errors.As(err, &refused) {
+		return refused.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+	}
+	return errors.Is(err, fds.ErrItem)
+}
+
+// dead keeps what can never be used, for a person to look at. One row for equal bytes is enough.
+func (d *database) dead(ctx context.Context, m delivery.Message, why error) error {
+	digest := sha256.Sum256(m.Payload)
+	_, err := d.db.ExecContext(ctx, insertDead, m.Owner.SubscriptionID.String(), hex.EncodeToString(digest[:]), why.Error(), cmp.Or(string(m.Payload), ""))
+	return err
+}

@@ -1,0 +1,86 @@
+// Command exactlyonce writes what messages do into a database, each message once, whenever it is
+// killed: see docs/exactly-once.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/push"
+	"github.com/fds-sdk/fds-go/statestore"
+	"github.com/fds-sdk/fds-go/tokenstore"
+)
+
+func main() {
+	provider := fdsclient.Provider{}
+	flag.StringVar(&provider.Issuer, "issuer", "", "URL of the provider's authorization server")
+	flag.StringVar(&provider.APIURL, "api", "", "URL of the provider's Web API, from which an outage's messages are read")
+	flag.StringVar(&provider.BrokerURL, "broker", "", "mqtts URL of the provider's broker")
+	flag.Func("dialect", "fds.Dialect, in JSON", func(text string) error { return json.Unmarshal([]byte(text), &provider.Dialect) })
+	ca := flag.String("ca", "", "PEM file of an authority of the provider's that the system does not know")
+	clientID := flag.String("client-id", "", "ID under which the provider registered the application")
+	folder := flag.String("certificates", "owners", "folder of the owners' client certificates")
+	grants := flag.String("grants", "grants", "folder of the grants; $GRANTS_PASSPHRASE or $GRANTS_IDENTITY protects it")
+	state := flag.String("state", "state", "folder in which it is kept how far each owner's messages were handled")
+	path := flag.String("database", "messages.db", "file of the database, on a local disk")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	if *ca != "" {
+		provider.Roots = fdsclient.RootsFile(*ca)
+	}
+	database, err := openDatabase(ctx, *path, provider.Dialect.WithDefaults())
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := open(ctx, provider, *clientID, *grants, *state, *folder, database)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = client.Run(ctx, database.one)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := client.Close(); err != nil {
+		log.Fatal(err)
+	}
+	if err := database.db.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, state, folder string, database *database) (*fdsclient.Client, error) {
+	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{
+		Path:       grants,
+		Passphrase: fds.NewSecret(os.Getenv("GRANTS_PASSPHRASE")),
+		Identity:   fds.NewSecret(os.Getenv("GRANTS_IDENTITY")),
+	})
+	if err != nil {
+		return nil, err
+	}
+	states, err := statestore.OpenFolder(state)
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := fdsclient.OpenCertificateFolder(folder, fds.Secret{})
+	if err != nil {
+		return nil, err
+	}
+	return fdsclient.New(fdsclient.Config{
+		Provider:     provider,
+		Application:  fdsclient.Application{Name: "fds-exactly-once-example", ClientID: clientID},
+		Store:        store,
+		State:        states,
+		Certificates: certificates.Certificate,
+		Push:         push.Settings{MaxAttempts: 1, DeadLetter: database.dead},
+	})
+}
+
