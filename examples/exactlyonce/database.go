@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -74,68 +73,85 @@ func (d *database) transaction(ctx context.Context, do func(*sql.Tx) error) erro
 	return tx.Commit()
 }
 
-// apply does in a transaction what the message is for, unless its key is there: then it was done
+// many is a delivery.BatchHandler: one transaction for all messages, of whichever owners. A message that is
+// bad itself is undone alone.
+func (d *database) many(ctx context.Context, batch []delivery.Message) error {
+	verdicts := make(delivery.Verdicts, len(batch))
+	err := d.transaction(ctx, func(tx *sql.Tx) error {
+		for i, m := range batch {
+			if _, err := tx.ExecContext(ctx, "SAVEPOINT message"); err != nil {
+				return err
+			}
+			if err := d.apply(ctx, tx, m); ofTheMessage(err) {
+				verdicts[i] = verdict(err)
+				if _, err := tx.ExecContext(ctx, "ROLLBACK TO message"); err != nil { // its key, too
+					return err
+				}
+			} else if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "RELEASE message"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return verdict(err) // of the whole
+	}
+	return verdicts
+}
+
+// apply does in a transaction what the message is for, unless its key is there: then that was done
 // before, by this process or an earlier one.
 func (d *database) apply(ctx context.Context, tx *sql.Tx, m delivery.Message) error {
 	owner := m.Owner.SubscriptionID.String()
-	item, err := m.Item()
-	if err != nil {
-		return err
-	}
-	key, known := d.keyOf(m)
+	key, known := m.Key()
 	if known {
-		inserted, err := tx.ExecContext(ctx, insertKey, owner, key, time.Now().UTC(), m.Source)
-		if err != nil {
+		switch inserted, err := changes(tx.ExecContext(ctx, insertKey, owner, key, time.Now().UTC(), m.Source)); {
+		case err != nil:
 			return err
-		}
-		if rows, err := inserted.RowsAffected(); err != nil {
-			return err
-		} else if rows == 0 {
+		case inserted == 0:
 			_, err := tx.ExecContext(ctx, countKey, owner, key, m.Source)
 			return err
 		}
+	}
+	item, err := m.Item()
+	if err != nil {
+		return err
 	}
 	device, err := deviceOf(item)
 	if err != nil {
 		return err
 	}
-	if known {
+	switch at, dated := d.dialect.Time(item); {
+	case m.Kind == delivery.KindEvent && known:
 		if _, err := tx.ExecContext(ctx, insertEvent, owner, device, key, m.Payload); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, countEvent, owner, device)
-		return err
+	case m.Kind == delivery.KindStatus && dated:
+		// With or without a key: the newest state is the same however often, and in whatever order, states come.
+		_, err = tx.ExecContext(ctx, upsertState, owner, device, at.UnixNano(), m.Payload)
+	default:
+		err = fmt.Errorf("%w: it is neither an event with a key nor a status with a date", fds.ErrItem)
 	}
-	// Without a key it comes at least once. Do nothing with it that must not be done twice: the newest
-	// state of a device is the same however often, and in whatever order, its states come.
-	at, dated := d.dialect.Time(item)
-	if !dated {
-		return fmt.Errorf("%w: it has neither a key nor a date", fds.ErrItem)
-	}
-	_, err = tx.ExecContext(ctx, upsertState, owner, device, at.UnixNano(), m.Payload)
 	return err
 }
 
-// keyOf: TODO Message.Key.
-func (d *database) keyOf(m delivery.Message) (string, bool) {
-	item, err := m.Item()
+func changes(result sql.Result, err error) (int64, error) {
 	if err != nil {
-		return "", false
+		return 0, err
 	}
-	id, err := fds.As[string](item, "message_id")
-	return id, err == nil
+	return result.RowsAffected()
 }
 
+// deviceOf is what an event or a status is about.
 func deviceOf(item fds.Item) (string, error) {
-	inner, err := fds.As[string](item, "generic", "device_id")
-	if err == nil {
-		return inner, nil
+	if device, err := fds.As[string](item, "generic", "device_id"); err == nil {
+		return device, nil
 	}
-	outer, err := fds.As[string](item, "device_id")
-	if err != nil {
-		return "", fmt.Errorf("%w: it names no device", fds.ErrItem)
-	}
-	return outer, nil
+	return fds.As[string](item, "device_id")
 }
 
 // verdict tells what is wrong with the message from what is wrong with the database, which may
@@ -155,12 +171,12 @@ func ofTheMessage(err error) bool {
 	if errors.As(err, &refused) {
 		return refused.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
 	}
-	return errors.Is(err, fds.ErrItem)
+	return errors.Is(err, fds.ErrItem) || errors.Is(err, fds.ErrNoMember)
 }
 
 // dead keeps what can never be used, for a person to look at. One row for equal bytes is enough.
 func (d *database) dead(ctx context.Context, m delivery.Message, why error) error {
 	digest := sha256.Sum256(m.Payload)
-	_, err := d.db.ExecContext(ctx, insertDead, m.Owner.SubscriptionID.String(), hex.EncodeToString(digest[:]), why.Error(), cmp.Or(string(m.Payload), ""))
+	_, err := d.db.ExecContext(ctx, insertDead, m.Owner.SubscriptionID.String(), hex.EncodeToString(digest[:]), why.Error(), m.Payload)
 	return err
 }

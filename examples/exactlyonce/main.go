@@ -80,7 +80,6 @@ func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, st
 		Store:        store,
 		State:        states,
 		Certificates: certificates.Certificate,
-		Push:         push.Settings{MaxAttempts: 1, DeadLetter: database.dead},
+		Push:         push.Settings{DeadLetter: database.dead},
 	})
 }
-

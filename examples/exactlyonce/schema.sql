@@ -31,6 +31,6 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 	owner   TEXT NOT NULL,
 	digest  TEXT NOT NULL,
 	why     TEXT NOT NULL,
-	payload BLOB NOT NULL,
+	payload BLOB,
 	PRIMARY KEY (owner, digest)
 );
