@@ -41,7 +41,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client, err := open(ctx, provider, *clientID, *grants, *state, *folder, database)
+	client, err := connect(ctx, provider, *clientID, *grants, *state, *folder, database)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-func open(ctx context.Context, provider fdsclient.Provider, clientID, grants, state, folder string, database *database) (*fdsclient.Client, error) {
+func connect(ctx context.Context, provider fdsclient.Provider, clientID, grants, state, folder string, database *database) (*fdsclient.Client, error) {
 	store, err := tokenstore.OpenFolder(ctx, tokenstore.FolderConfig{
 		Path:       grants,
 		Passphrase: fds.NewSecret(os.Getenv("GRANTS_PASSPHRASE")),
