@@ -97,7 +97,7 @@ func (d *database) many(ctx context.Context, batch []delivery.Message) error {
 		return nil
 	})
 	if err != nil {
-		return verdict(err) // of the whole
+		return delivery.NotNow(err) // nothing is there, or after an error of the commit all
 	}
 	return verdicts
 }
@@ -144,6 +144,13 @@ func changes(result sql.Result, err error) (int64, error) {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// told is what a person may want to know at the end.
+func (d *database) told(ctx context.Context) (string, error) {
+	var messages, again, dead int
+	err := d.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(times - 1), 0), (SELECT count(*) FROM dead_letters) FROM handled`).Scan(&messages, &again, &dead)
+	return fmt.Sprintf("%d messages with a key, which came again %d times; %d dead letters", messages, again, dead), err
 }
 
 // deviceOf is what an event or a status is about.

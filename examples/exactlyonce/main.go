@@ -1,11 +1,27 @@
-// Command exactlyonce writes what messages do into a database, each message once, whenever it is
-// killed: see docs/exactly-once.md.
+// Command exactlyonce writes what messages do into a SQLite database, each message once, whenever it is
+// killed: docs/exactly-once.md has the recipe. It is a module of its own, for its database. With the
+// provider in a box, in another terminal, and an owner who has signed in:
+//
+//	go run ./cmd/fdsdemo provider --dir box --port-base 8400
+//	go run ./cmd/fdsdemo --config box/fdsdemo.yaml login --approve
+//
+// it is
+//
+//	cd examples/exactlyonce
+//	GRANTS_PASSPHRASE="$(cat ../../box/pass.txt)" go run . -issuer https://127.0.0.1:8400 \
+//	    -api https://127.0.0.1:8401 -broker mqtts://127.0.0.1:8402 -ca ../../box/ca.pem \
+//	    -client-id fdsdemo -grants ../../box/grants -certificates ../../box/owners \
+//	    -dialect '{"TimeMember":"generic.date_time","EventTopic":"devices/{generic.device_id}/events","StatusTopic":"devices/{device_id}/status"}'
+//
+// Kill it as often as you like. SIGTERM has it say what there is.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -45,16 +61,14 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = client.Run(ctx, database.one)
-	if err != nil {
+	if err := client.Run(ctx, database.one); err != nil {
 		log.Fatal(err)
 	}
-	if err := client.Close(); err != nil {
+	told, err := database.told(context.Background())
+	if err := errors.Join(err, client.Close(), database.db.Close()); err != nil {
 		log.Fatal(err)
 	}
-	if err := database.db.Close(); err != nil {
-		log.Fatal(err)
-	}
+	fmt.Println(told)
 }
 
 func connect(ctx context.Context, provider fdsclient.Provider, clientID, grants, state, folder string, database *database) (*fdsclient.Client, error) {
