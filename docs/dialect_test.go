@@ -246,15 +246,18 @@ func show(provider *fdstest.Provider) {
 
 var shown = map[*fdstest.Provider]int{}
 
-// TestThePagesShowWhatIsTested holds the pages' Go against the files of tests.
+// TestThePagesShowWhatIsTested holds the pages' Go against the files of tests, and of examples, each
+// of which is run by one.
 func TestThePagesShowWhatIsTested(t *testing.T) {
 	tested := ""
-	files, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		tested += read(t, name)
+	for _, pattern := range []string{"*_test.go", "../examples/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			tested += read(t, name)
+		}
 	}
 	blocks := 0
 	for name, page := range pages(t) {
@@ -271,8 +274,8 @@ func TestThePagesShowWhatIsTested(t *testing.T) {
 }
 
 func blocksOf(page, language string) (blocks []string) {
-	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(page, -1) {
-		blocks = append(blocks, m[1])
+	for _, m := range regexp.MustCompile("(?sm)^( *)```"+language+"\n(.*?)```").FindAllStringSubmatch(page, -1) {
+		blocks = append(blocks, strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n")[1:]) // of a list's entry, too
 	}
 	return blocks
 }
