@@ -325,6 +325,9 @@ func TestEveryMessageIsThereExactlyOnceHoweverOftenTheProgramIsKilled(t *testing
 			if met := s.killed(20); met < 3 {
 				t.Errorf("only %d kills met something that was handled and not acknowledged, which says little", met)
 			}
+			if s.number(`SELECT count(*) FROM handled WHERE first_by = 'backfill'`) == 0 {
+				t.Error("nothing came by backfill")
+			}
 			s.exact()
 		})
 	}
