@@ -258,6 +258,11 @@ func (s *site) killed(kills int) (met int) {
 		if kill == kills/2 {
 			s.args = append(s.args, "-api", s.provider.APIURL())
 		}
+		if kill%4 == 3 { // while it begins, too
+			s.start()
+			<-time.After(time.Duration(s.rng.Int64N(int64(200 * time.Millisecond))))
+			s.kill()
+		}
 		s.start()
 		if kill == 0 || s.rng.IntN(3) > 0 { // before the first time the broker keeps nothing for anybody
 			s.connected()
@@ -267,7 +272,7 @@ func (s *site) killed(kills int) (met int) {
 		s.await(handled, before+1+s.rng.IntN(eachLife))
 		<-time.After(time.Duration(s.rng.Int64N(int64(3 * time.Millisecond))))
 		s.kill()
-		if now := s.number(repeated); kill <= kills/2 && now > again {
+		if now := s.number(repeated); kill < kills/2 && now > again {
 			again = now
 			met++
 		}
