@@ -25,8 +25,8 @@ var schema string
 const (
 	insertKey   = `INSERT INTO handled (owner, key, at, first_by, last_by) VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING`
 	countKey    = `UPDATE handled SET times = times + 1, last_by = ?3 WHERE owner = ?1 AND key = ?2`
-	insertEvent = `INSERT INTO events (owner, device, key, payload) VALUES (?1, ?2, ?3, ?4)`
-	countEvent  = `INSERT INTO counts (owner, device, events) VALUES (?1, ?2, 1) ON CONFLICT (owner, device) DO UPDATE SET events = counts.events + 1`
+	insertEvent = `INSERT INTO events (owner, about, key, payload) VALUES (?1, ?2, ?3, ?4)`
+	countEvent  = `INSERT INTO counts (owner, about, events) VALUES (?1, ?2, 1) ON CONFLICT (owner, about) DO UPDATE SET events = counts.events + 1`
 	upsertState = `INSERT INTO states (owner, device, at, payload) VALUES (?1, ?2, ?3, ?4)
 		ON CONFLICT (owner, device) DO UPDATE SET at = excluded.at, payload = excluded.payload WHERE excluded.at > states.at`
 	insertDead = `INSERT INTO dead_letters (owner, digest, why, payload) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
@@ -120,19 +120,19 @@ func (d *database) apply(ctx context.Context, tx *sql.Tx, m delivery.Message) er
 	if err != nil {
 		return err
 	}
-	device, err := deviceOf(item)
+	id, err := about(item)
 	if err != nil {
 		return err
 	}
 	switch at, dated := d.dialect.Time(item); {
 	case m.Kind == delivery.KindEvent && known:
-		if _, err := tx.ExecContext(ctx, insertEvent, owner, device, key, m.Payload); err != nil {
+		if _, err := tx.ExecContext(ctx, insertEvent, owner, id, key, m.Payload); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, countEvent, owner, device)
+		_, err = tx.ExecContext(ctx, countEvent, owner, id)
 	case m.Kind == delivery.KindStatus && dated:
 		// With or without a key: the newest state is the same however often, and in whatever order, states come.
-		_, err = tx.ExecContext(ctx, upsertState, owner, device, at.UnixNano(), m.Payload)
+		_, err = tx.ExecContext(ctx, upsertState, owner, id, at.UnixNano(), m.Payload)
 	default:
 		err = fmt.Errorf("%w: it is neither an event with a key nor a status with a date", fds.ErrItem)
 	}
@@ -153,12 +153,14 @@ func (d *database) told(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d messages with a key, which came again %d times; %d dead letters", messages, again, dead), err
 }
 
-// deviceOf is what an event or a status is about.
-func deviceOf(item fds.Item) (string, error) {
-	if device, err := fds.As[string](item, "generic", "device_id"); err == nil {
-		return device, nil
+// about is the device or the space that an item is about.
+func about(item fds.Item) (string, error) {
+	for _, path := range [][]string{{"generic", "device_id"}, {"device_id"}, {"generic", "space_id"}} {
+		if id, err := fds.As[string](item, path...); err == nil && id != "" {
+			return id, nil
+		}
 	}
-	return fds.As[string](item, "device_id")
+	return "", fmt.Errorf("%w: it names no device and no space", fds.ErrItem)
 }
 
 // verdict tells what is wrong with the message from what is wrong with the database, which may
@@ -178,7 +180,7 @@ func ofTheMessage(err error) bool {
 	if errors.As(err, &refused) {
 		return refused.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
 	}
-	return errors.Is(err, fds.ErrItem) || errors.Is(err, fds.ErrNoMember)
+	return errors.Is(err, fds.ErrItem)
 }
 
 // dead keeps what can never be used, for a person to look at. One row for equal bytes is enough.

@@ -28,7 +28,7 @@ func status(at string) delivery.Message {
 	return message(fmt.Sprintf(`{"device_id":"soap-1","generic":{"date_time":%q}}`, at), "devices", "soap-1", "status")
 }
 
-var ofNoDevice = message(`{"message_id":"m-9","generic":{}}`)
+var ofNothing = message(`{"message_id":"m-9","generic":{}}`)
 
 func open(t *testing.T) (*database, string) {
 	t.Helper()
@@ -80,7 +80,7 @@ func TestWhatABadMessageHasBegunIsUndoneAndTheOthersAreThere(t *testing.T) {
 			d, _ := open(t)
 			noKey := message(`{"generic":{"device_id":"soap-1"}}`)
 			for range 2 { // it comes again
-				for i, err := range hand(t, d, event(1), ofNoDevice, event(2), noKey, message("no JSON"), status("2026-11-28T10:00:00Z")) {
+				for i, err := range hand(t, d, event(1), ofNothing, event(2), noKey, message("no JSON"), status("2026-11-28T10:00:00Z")) {
 					if want := [...]string{"done", "terminal", "done", "terminal", "terminal", "done"}[i]; verdictOf(err) != want {
 						t.Errorf("message %d: %v, want %s", i, err, want)
 					}
@@ -132,12 +132,12 @@ func TestADatabaseThatIsBusyOrGoneIsNoFaultOfAMessage(t *testing.T) {
 	}
 	unavailable := func(when string) {
 		t.Helper()
-		for _, err := range []error{d.one(t.Context(), event(1)), d.many(t.Context(), []delivery.Message{ofNoDevice, event(1)})} {
+		for _, err := range []error{d.one(t.Context(), event(1)), d.many(t.Context(), []delivery.Message{ofNothing, event(1)})} {
 			if verdictOf(err) != "unavailable" {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
-		if err := d.dead(t.Context(), ofNoDevice, fds.ErrItem); err == nil {
+		if err := d.dead(t.Context(), ofNothing, fds.ErrItem); err == nil {
 			t.Errorf("%s: there is a dead letter", when)
 		}
 	}
@@ -166,7 +166,7 @@ func TestADatabaseThatIsBusyOrGoneIsNoFaultOfAMessage(t *testing.T) {
 
 func TestADeadLetterIsKeptOnce(t *testing.T) {
 	d, _ := open(t)
-	for _, m := range []delivery.Message{ofNoDevice, ofNoDevice, message(""), message("")} {
+	for _, m := range []delivery.Message{ofNothing, ofNothing, message(""), message("")} {
 		if err := d.dead(t.Context(), m, fds.ErrItem); err != nil {
 			t.Fatal(err)
 		}

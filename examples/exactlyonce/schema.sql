@@ -10,15 +10,15 @@ CREATE UNIQUE INDEX IF NOT EXISTS handled_once ON handled (owner, key);
 
 CREATE TABLE IF NOT EXISTS events (
 	owner   TEXT NOT NULL,
-	device  TEXT NOT NULL,
+	about   TEXT NOT NULL, -- a device or a space
 	key     TEXT NOT NULL,
 	payload BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS counts ( -- of events: wrong as soon as one is counted twice
 	owner  TEXT NOT NULL,
-	device TEXT NOT NULL,
+	about  TEXT NOT NULL,
 	events INTEGER NOT NULL,
-	PRIMARY KEY (owner, device)
+	PRIMARY KEY (owner, about)
 );
 CREATE TABLE IF NOT EXISTS states ( -- the newest of each device
 	owner   TEXT NOT NULL,
