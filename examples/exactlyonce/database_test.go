@@ -18,7 +18,7 @@ func message(payload string, levels ...string) delivery.Message {
 	return m.In(&dialect)
 }
 
-var dialect = fds.Dialect{TimeMember: "generic.date_time", StatusTopic: "devices/{device_id}/status"}
+var dialect = fds.Dialect{TimeMember: "generic.date_time", EventTopic: "devices/{generic.device_id}/events", StatusTopic: "devices/{device_id}/status"}
 
 func event(n int) delivery.Message {
 	return message(fmt.Sprintf(`{"message_id":"m-%d","generic":{"device_id":"soap-1"}}`, n))
@@ -78,7 +78,10 @@ func TestWhatABadMessageHasBegunIsUndoneAndTheOthersAreThere(t *testing.T) {
 	for name, hand := range verdicts {
 		t.Run(name, func(t *testing.T) {
 			d, _ := open(t)
-			noKey := message(`{"generic":{"device_id":"soap-1"}}`)
+			noKey := message(`{"generic":{"device_id":"soap-1"}}`, "devices", "soap-1", "events")
+			if _, ok := noKey.Key(); ok || noKey.Kind != delivery.KindEvent {
+				t.Fatalf("%q", noKey.Kind)
+			}
 			for range 2 { // it comes again
 				for i, err := range hand(t, d, event(1), ofNothing, event(2), noKey, message("no JSON"), status("2026-11-28T10:00:00Z")) {
 					if want := [...]string{"done", "terminal", "done", "terminal", "terminal", "done"}[i]; verdictOf(err) != want {
@@ -107,7 +110,7 @@ func TestOfStatesTheNewestStaysInWhateverOrderTheyCome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d, _ := open(t)
 			old, newest := status("2026-11-28T10:00:00Z"), status("2026-11-28T12:00:00.5+01:00") // 11:00:00.5 UTC
-			for _, err := range hand(t, d, old, newest, status("2026-11-28T11:00:00.4Z"), old, newest) {
+			for _, err := range hand(t, d, old, newest, status("2026-11-28T11:00:00.4Z"), newest, old) {
 				if err != nil {
 					t.Error(err)
 				}
