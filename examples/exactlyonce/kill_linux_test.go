@@ -345,7 +345,7 @@ func (s *site) exact() {
 const doubled = `SELECT count(*) FROM (SELECT 1 FROM events GROUP BY owner, payload HAVING count(*) > 1)`
 
 func TestEveryMessageIsThereExactlyOnceHoweverOftenTheProgramIsKilled(t *testing.T) {
-	for name, args := range map[string][]string{"one at a time": nil} {
+	for name, args := range map[string][]string{"one at a time": nil, "in batches": {"-batch", "50"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it waits for other processes
 			s := newSite(t, schema, args...)

@@ -13,7 +13,8 @@
 //	    -client-id fdsdemo -grants ../../box/grants -certificates ../../box/owners \
 //	    -dialect '{"TimeMember":"generic.date_time","EventTopic":"devices/{generic.device_id}/events","StatusTopic":"devices/{device_id}/status"}'
 //
-// Kill it as often as you like. SIGTERM has it say what there is.
+// With -batch 100 a transaction has up to 100 messages, of whichever owners. Kill it as often as you
+// like. SIGTERM has it say what there is.
 package main
 
 import (
@@ -27,6 +28,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/push"
@@ -45,6 +47,7 @@ func main() {
 	folder := flag.String("certificates", "owners", "folder of the owners' client certificates")
 	grants := flag.String("grants", "grants", "folder of the grants; $GRANTS_PASSPHRASE or $GRANTS_IDENTITY protects it")
 	state := flag.String("state", "state", "folder in which it is kept how far each owner's messages were handled")
+	batch := flag.Int("batch", 0, "most messages of one transaction, of whichever owners; 0: each has its own")
 	path := flag.String("database", "messages.db", "file of the database, on a local disk")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,7 +64,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := client.Run(ctx, database.one); err != nil {
+	to := fdsclient.Delivery{Handler: database.one}
+	if *batch > 0 {
+		to = fdsclient.Delivery{Batch: &delivery.Batching{Handler: database.many, Most: *batch, Across: true}}
+	}
+	if err := client.RunWhere(ctx, fdsclient.Selection{Of: func(fds.OwnerKey) fdsclient.Delivery { return to }}); err != nil {
 		log.Fatal(err)
 	}
 	told, err := database.told(context.Background())
