@@ -35,7 +35,7 @@ func commands(t *testing.T) []string {
 	return found
 }
 
-// terminal is a shell that runs a command of a person's, in a folder in place of the repository's root.
+// terminal is a shell that runs a person's command, in a folder in place of the repository's root.
 type terminal struct {
 	t   *testing.T
 	cmd *exec.Cmd

@@ -59,8 +59,8 @@ func (d *database) one(ctx context.Context, m delivery.Message) error {
 	return verdict(d.transaction(ctx, func(tx *sql.Tx) error { return d.apply(ctx, tx, m) }))
 }
 
-// transaction commits what do has done, all of it or nothing. After an error of the commit it is one or
-// the other: the message comes again, and its key tells.
+// transaction commits what do has done, all of it or nothing. After an error of the commit it is
+// one or the other: the message comes again, and its key tells.
 func (d *database) transaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -73,8 +73,8 @@ func (d *database) transaction(ctx context.Context, do func(*sql.Tx) error) erro
 	return tx.Commit()
 }
 
-// many is a delivery.BatchHandler: one transaction for all messages, of whichever owners. A message that is
-// bad itself is undone alone.
+// many is a delivery.BatchHandler: one transaction for all messages, of whichever owners. A message
+// that is bad itself is undone alone.
 func (d *database) many(ctx context.Context, batch []delivery.Message) error {
 	verdicts := make(delivery.Verdicts, len(batch))
 	err := d.transaction(ctx, func(tx *sql.Tx) error {
@@ -131,7 +131,8 @@ func (d *database) apply(ctx context.Context, tx *sql.Tx, m delivery.Message) er
 		}
 		_, err = tx.ExecContext(ctx, countEvent, owner, id)
 	case m.Kind == delivery.KindStatus && dated:
-		// With or without a key: the newest state is the same however often, and in whatever order, states come.
+		// With or without a key: the newest state is the same however often, and in whatever
+		// order, states come.
 		_, err = tx.ExecContext(ctx, upsertState, owner, id, at.UnixNano(), m.Payload)
 	default:
 		err = fmt.Errorf("%w: it is neither an event with a key nor a status with a date", fds.ErrItem)

@@ -192,8 +192,8 @@ func (s *site) look() {
 	s.db = db
 }
 
-// kill kills the process within some time. Nobody else has the database open then: what the process has
-// written of a transaction, and not yet on disk, is there when it is opened again.
+// kill kills the process within some time. Nobody else has the database open then: what the process
+// has written of a transaction, and not yet on disk, is there when it is opened again.
 func (s *site) kill(within time.Duration) {
 	s.t.Helper()
 	s.must(s.db.Close())
@@ -280,9 +280,9 @@ func (s *site) life(n int) {
 	s.kill(3 * time.Millisecond)
 }
 
-// killed has the program killed, and then come to the end of its work. The processes of the first half of
-// kills have the broker alone, so that what comes again was not acknowledged; they go on until that
-// was so after some kills. The others read in the Web API what an outage may have lost, too.
+// killed has the program killed, and then come to the end of its work. The processes of the first
+// half of kills have the broker alone, so that what comes again was not acknowledged; they go on
+// until that was so after some kills. The others read in the Web API what an outage may have lost.
 func (s *site) killed(kills, some int) {
 	s.t.Helper()
 	met, again := 0, 0

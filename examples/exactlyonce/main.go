@@ -1,6 +1,6 @@
-// Command exactlyonce writes what messages do into a SQLite database, each message once, whenever it is
-// killed: docs/exactly-once.md has the recipe. It is a module of its own, for its database. With the
-// provider in a box, in another terminal, and an owner who has signed in:
+// Command exactlyonce writes what messages do into a SQLite database, each message once, whenever
+// it is killed: docs/exactly-once.md has the recipe. It is a module of its own, for its database.
+// With the provider in a box, in another terminal, and an owner who has signed in:
 //
 //	go run ./cmd/fdsdemo provider --dir box --port-base 8400
 //	go run ./cmd/fdsdemo --config box/fdsdemo.yaml login --approve
@@ -11,10 +11,10 @@
 //	GRANTS_PASSPHRASE="$(cat ../../box/pass.txt)" go run . -issuer https://127.0.0.1:8400 \
 //	    -api https://127.0.0.1:8401 -broker mqtts://127.0.0.1:8402 -ca ../../box/ca.pem \
 //	    -client-id fdsdemo -grants ../../box/grants -certificates ../../box/owners \
-//	    -dialect '{"TimeMember":"generic.date_time","EventTopic":"devices/{generic.device_id}/events","StatusTopic":"devices/{device_id}/status"}'
+//	    -dialect '{"TimeMember":"generic.date_time","StatusTopic":"devices/{device_id}/status"}'
 //
-// With -batch 100 a transaction has up to 100 messages, of whichever owners. Kill it as often as you
-// like. SIGTERM has it say what there is.
+// With -batch 100 a transaction has up to 100 messages, of whichever owners. Kill it as often as
+// you like. SIGTERM has it say what there is.
 package main
 
 import (
