@@ -113,7 +113,10 @@
 // # One consumer
 //
 // An owner is followed by one Run with a handler at a time, in a Client and, where Config.State is a
-// statestore.Claimer, among all processes that use it: see Client.Run.
+// statestore.Claimer, among all processes that use it: see Client.Run. Replicas that share owners
+// out among themselves use [Client.RunWhere]: a [Selection] says whom this one has, at each moment,
+// and to what each owner's messages go. Selection.Fence ends an owner whose lease is over, and
+// Selection.Stopped tells when the next replica may have it.
 //
 // # Webhooks
 //

@@ -391,6 +391,7 @@ func TestADeliveryThatCannotBeUsedIsToldAndStartsNobody(t *testing.T) {
 	}, o)
 	for name, bad := range map[string]fdsclient.Delivery{
 		"a topic":  {Topics: []string{"devices/#/events"}, Handler: ignore},
+		"a batch":  {Batch: &delivery.Batching{Most: -1, Handler: func(context.Context, []delivery.Message) error { return nil }}},
 		"two ways": {Handler: ignore, Batch: &delivery.Batching{Handler: func(context.Context, []delivery.Message) error { return nil }}},
 	} {
 		d.Store(&bad)
@@ -415,4 +416,52 @@ func TestADeliveryThatCannotBeUsedIsToldAndStartsNobody(t *testing.T) {
 	if err := fmt.Sprint(owner.Connection().Err); err != "<nil>" {
 		t.Error(err)
 	}
+}
+
+// TestAFenceTakesOneOwnerOutOfABatchAcrossOwners: it closes while the owner's message waits for the
+// others' and for the call before; they are handed over without it, and it is the next replica's.
+func TestAFenceTakesOneOwnerOutOfABatchAcrossOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		cfg.Rescan = time.Hour
+		client := open(t, cfg)
+		all := p.Owners()
+		for _, o := range all {
+			signIn(t, client, p, o)
+		}
+		var l lease
+		working, goOn := make(chan struct{}), make(chan struct{})
+		box := &batchbox{}
+		b := &delivery.Batching{Across: true, Wait: time.Second, Handler: func(ctx context.Context, batch []delivery.Message) error {
+			if string(batch[0].Payload) == "first" {
+				close(working)
+				<-goOn
+			}
+			return box.handle(ctx, batch)
+		}}
+		one, _ := replicate(t, client, func(s *fdsclient.Selection) {
+			s.Fence = l.fence
+			s.Of = func(fds.OwnerKey) fdsclient.Delivery { return fdsclient.Delivery{Batch: b} }
+		}, all...)
+		for _, o := range all {
+			subscribed(t, p, o)
+		}
+		publish(t, p, all[2], "first")
+		<-working
+		publish(t, p, all[0], "a")
+		publish(t, p, all[1], "b")
+		time.Sleep(time.Minute) // both wait for the call
+		l.over.Store(all[0].SubscriptionID, true)
+		close(goOn)
+		if why := one.awaitStop(all[0], 1); !errors.Is(why, errLease) {
+			t.Errorf("it was stopped for %v", why)
+		}
+		eventually(t, "the other's message", func() bool { return box.payloads(all[1].SubscriptionID) == "b" })
+		two, _ := replicate(t, open(t, cfg), nil, all[0])
+		eventually(t, "the next replica has it", func() bool { return two.payloads(all[0].SubscriptionID) == "a" })
+		if got := box.payloads(all[0].SubscriptionID); got != "" {
+			t.Errorf("it had %q", got)
+		}
+	})
 }

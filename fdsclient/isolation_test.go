@@ -72,6 +72,7 @@ var ways = map[string][]string{
 	"webhook.Config.Handler":                inWebhooks,
 	"webhook.Config.DeadLetter":             inWebhooks,
 	"push.Connection.Run":                   inPush,
+	"push.Connection.Start":                 inPush,
 	"push.Connection.State":                 append(inPush, inFailing...),
 	"push.Settings.DeadLetter":              append(inPush, inFailing...),
 	"push.Config.OnAcknowledged":            inPush,

@@ -22,7 +22,7 @@ type Selection struct {
 	// called for one. After a panic all stays as it is. Nil: all owners.
 	Where func(fds.OwnerKey) bool
 
-	// Of returns to what an owner's messages go. It is asked at each start of an owner: another
+	// Of returns to what an owner's messages go. It is asked before each start of an owner: another
 	// answer takes effect at the next one. After a panic, or with an answer that cannot be used, the
 	// owner does not start, which log and HookConnection are told, until Reselect or until it signs
 	// in again. Nil: grants are renewed, and nobody is connected or polled.
@@ -44,8 +44,8 @@ type Selection struct {
 	Stopped func(owner fds.OwnerKey, why error)
 }
 
-// Delivery is to what an owner's messages go. The zero value is for an owner whose grant is renewed,
-// and who is neither connected nor polled.
+// Delivery is to what an owner's messages go. The zero value is for an owner whose grant is
+// renewed, and who is neither connected nor polled.
 type Delivery struct {
 	// Topics stand in the place of Config.Push.Topics, for what is pushed, fetched and polled. None:
 	// they do not.
@@ -208,7 +208,7 @@ func (r *run) dismissKept() {
 	}
 }
 
-// leaveOut ends what the run has of an owner whom it does not select. Anew: the owner has signed in.
+// leaveOut ends what the run has of an owner whom it does not select. Anew: the owner signed in.
 func (r *run) leaveOut(o *Owner, anew bool) {
 	if a := r.of(o.key); a != nil && a.follower == nil {
 		r.lose(a)
@@ -241,7 +241,8 @@ func (r *run) choose(o *Owner) {
 	o.grant.Load().Use()
 }
 
-// restUnchosen has an owner's grant rest where no run selects any of its owners. c.choosing is held.
+// restUnchosen has an owner's grant rest where no run selects any of its owners. c.choosing is
+// held.
 func (c *Client) restUnchosen(o *Owner) {
 	g := o.grant.Load()
 	owners := c.known.ownersOf(g)
