@@ -23,9 +23,9 @@ type Limit struct {
 	places *semaphore.Weighted
 	rate   *rate.Limiter
 
-	mu      sync.Mutex
-	asked   list.List // of func(), in the order they came
-	nobody  func()    // ends the wait of the goroutine that is at them; nil: none is
+	mu     sync.Mutex
+	asked  list.List // of func(), in the order they came
+	nobody func()    // ends the wait of the goroutine that is at them; nil: none is
 }
 
 func (l *Limit) begin() {

@@ -23,8 +23,8 @@ type Policy struct {
 type Backoff struct {
 	policy Policy
 	next   *exponential.ExponentialBackOff // nil: nothing has failed yet, or since it held
-	up     time.Time // when the current success began; zero while there is none
-	failed time.Time // when the first of the failures was; zero: none
+	up     time.Time                       // when the current success began; zero while there is none
+	failed time.Time                       // when the first of the failures was; zero: none
 }
 
 // New starts with no failure counted.
