@@ -2,15 +2,18 @@ package fdsclient
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -31,6 +34,7 @@ type Client struct {
 	known     *registry
 	endings   endings
 	redirect  *redirectClaim
+	forPush   forPush
 
 	sharedPath sync.Once // it was warned of
 	noClaims   sync.Once // it was warned that there are none
@@ -40,6 +44,13 @@ type Client struct {
 	mu      sync.Mutex
 	running map[*run]struct{}
 	held    map[fds.OwnerKey]*run // which run has an owner to itself
+}
+
+// forPush is what all connections have in common besides Config.Push.
+type forPush struct {
+	roots func(context.Context) (*x509.CertPool, error)
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	hooks []any
 }
 
 // New makes a Client; it opens no connection and reads no grant yet. Errors match
@@ -70,6 +81,11 @@ func New(cfg Config) (*Client, error) {
 		endings: endings{under: make(map[fds.OwnerKey]*ending)},
 		running: make(map[*run]struct{}),
 		held:    make(map[fds.OwnerKey]*run),
+	}
+	c.forPush = forPush{
+		roots: contain.Source("Provider.Roots", cfg.Provider.Roots),
+		dial:  containedDial(cfg.Provider.Dial),
+		hooks: []any{pushHooks{c}},
 	}
 	c.followers = following.New(c.followSettings())
 	c.auth = authserver.New(c.authSettings())

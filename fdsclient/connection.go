@@ -51,9 +51,9 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		Issuer:       key.Issuer,
 		Root:         root,
 		BrokerURL:    c.cfg.Provider.BrokerURL,
-		Roots:        contain.Source("Provider.Roots", c.cfg.Provider.Roots),
+		Roots:        c.forPush.roots,
 		ExactlyTLS12: c.cfg.Provider.ExactlyTLS12,
-		Dial:         containedDial(c.cfg.Provider.Dial),
+		Dial:         c.forPush.dial,
 		Certificate: func(ctx context.Context) (*tls.Certificate, error) {
 			return c.ownersCertificate(ctx, key)
 		},
@@ -62,7 +62,7 @@ func (c *Client) pushConfig(key fds.OwnerKey, root fds.Root, filters []string) p
 		Dialect:    &c.cfg.Provider.Dialect,
 		Logger:     c.log,
 		OnState:    func(s push.State) { c.connectionChanged(key, s) },
-		Hooks:      []any{pushHooks{c}},
+		Hooks:      c.forPush.hooks,
 	}
 }
 

@@ -145,6 +145,7 @@ func (c *Client) run(ctx context.Context, r *run) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer func() {
 		stop()
+		r.cancelAll()
 		c.mu.Lock()
 		delete(c.running, r)
 		c.mu.Unlock()
@@ -369,12 +370,23 @@ func (r *run) start(ctx context.Context, o *Owner) {
 		context.AfterFunc(ctx, func() { ended(nil) }) // an owner between two reads costs no goroutine
 		return
 	}
-	stop, err := a.listen(ctx, d, ended)
-	if err != nil { // nobody else has it
+	stop, err := a.listen(context.WithoutCancel(ctx), d, ended) // see cancelAll
+	if err != nil {                                             // nobody else has it
 		ended(err)
 		return
 	}
 	a.begun(stop)
+}
+
+// cancelAll ends the connections of a run that ends. To have each watch over the run's context
+// would cost memory for every owner.
+func (r *run) cancelAll() {
+	r.mu.Lock()
+	all := slices.Collect(maps.Values(r.active))
+	r.mu.Unlock()
+	for _, a := range all {
+		a.cancel()
+	}
 }
 
 // over sees to all that follows when the connection or the polling of an owner has ended, with no

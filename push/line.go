@@ -50,7 +50,7 @@ type line struct {
 	batches *batches // of a handler of several messages; else nil
 
 	closing chan struct{} // closed from lineClosing on: give up on a failing message
-	closed  chan struct{} // closed from lineClosed on
+	closed  chan struct{} // closed from lineClosed on; nil: close was not called
 }
 
 // lineState is where a line stands: begin and rest lead from one of the first two to the
@@ -85,7 +85,7 @@ func (d *inbound) size() int {
 }
 
 func newLine(ctx context.Context, s *settings, calling *handoff.Settings, dropped func(reason error), end func()) *line {
-	l := &line{settings: s, dropped: dropped, end: end, closing: make(chan struct{}), closed: make(chan struct{})}
+	l := &line{settings: s, dropped: dropped, end: end, closing: make(chan struct{})}
 	if s.Fence != nil {
 		calling.Fence = func(fds.OwnerKey) error { return l.fence() }
 	}
@@ -233,6 +233,7 @@ func (l *line) rest() {
 func (l *line) close() {
 	l.mu.Lock()
 	close(l.closing)
+	l.closed = make(chan struct{})
 	if l.state == lineServing {
 		l.state = lineClosing
 	} else {

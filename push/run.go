@@ -25,7 +25,7 @@ const (
 type run struct {
 	connection *Connection
 	ctx        context.Context // the caller's
-	forget     func() bool     // ends the watch over ctx
+	forget     func() bool     // ends the watch over ctx; nil: it has no end
 	ended      func(ending)
 	line       *line
 

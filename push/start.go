@@ -113,7 +113,9 @@ func (c *Connection) begin(ctx context.Context, calling *handoff.Settings, ended
 	}
 	r.line = newLine(ctx, &c.settings, calling, c.discardLate, r.stop)
 	c.run = r
-	r.forget = context.AfterFunc(ctx, r.stop)
+	if ctx.Done() != nil {
+		r.forget = context.AfterFunc(ctx, r.stop)
+	}
 	r.signal(signalDue)
 	return r, nil
 }
@@ -228,7 +230,9 @@ func (r *run) step() bool {
 // end lets there be another run, and tells how this one has ended.
 func (r *run) end(e ending) {
 	c := r.connection
-	r.forget()
+	if r.forget != nil {
+		r.forget()
+	}
 	c.mu.Lock()
 	if !r.over { // a function of the caller's has ended it
 		c.state.Phase, c.state.Since, c.state.RetryAt = Stopped, time.Now(), time.Time{}
