@@ -40,13 +40,13 @@ func New(cfg Config) (*Connection, error) {
 	return &Connection{
 		settings: s,
 		account:  &account{budget: s.Budget},
-		state:    State{Owner: s.Owner, Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
+		state:    State{Owner: s.owner(), Phase: Stopped, Since: time.Now(), Broker: s.brokers[0].address},
 	}, nil
 }
 
 // String names the owner and the broker.
 func (c *Connection) String() string {
-	return fmt.Sprintf("connection of %s to %s", c.settings.Owner, c.settings.brokers[0].address)
+	return fmt.Sprintf("connection of %s to %s", c.settings.owner(), c.settings.brokers[0].address)
 }
 
 // Format prints String whatever the verb: the rest of a Connection is at work.
@@ -277,7 +277,7 @@ func (c *Connection) budgetFull() {
 }
 
 func (c *Connection) discarded(err error) {
-	hooks.Tell(c.settings.Hooks, func(h HookDiscarded) { h.OnDiscarded(c.settings.Owner, err) })
+	hooks.Tell(c.settings.Hooks, func(h HookDiscarded) { h.OnDiscarded(c.settings.owner(), err) })
 }
 
 func (c *Connection) warn(event string, err error) {
@@ -285,6 +285,6 @@ func (c *Connection) warn(event string, err error) {
 }
 
 func (c *Connection) log(level slog.Level, event string, attributes ...slog.Attr) {
-	attributes = append(attributes, slog.Any("owner", c.settings.Owner))
+	attributes = append(attributes, slog.Any("owner", c.settings.owner()))
 	c.settings.Logger.LogAttrs(context.Background(), level, event, attributes...)
 }

@@ -90,7 +90,7 @@ func (s *settings) secure(ctx context.Context, to *server, policy *policy) (*tls
 		return nil, nil, fmt.Errorf("%w; nor without it: %w", err, tlspolicy.Shown(alone))
 	}
 	if _, told := wentRound.LoadOrStore(through.String()+" "+to.address, true); !told {
-		s.Logger.LogAttrs(ctx, slog.LevelWarn, "push: the environment's proxy forbids the broker's port; the broker is reached without it", slog.Any("owner", s.Owner), slog.Any("error", err))
+		s.Logger.LogAttrs(ctx, slog.LevelWarn, "push: the environment's proxy forbids the broker's port; the broker is reached without it", slog.Any("owner", s.owner()), slog.Any("error", err))
 	}
 	return secured, below, nil
 }
@@ -152,7 +152,7 @@ func (s *settings) explained(ctx context.Context, to server, err error) error {
 	case errors.As(err, &way):
 		return fmt.Errorf("push: connect to %s: %w", where, err)
 	case isCertificateAlert(err):
-		return &CertificateError{Owner: s.Owner, Reason: "the broker " + where + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
+		return &CertificateError{Owner: s.owner(), Reason: "the broker " + where + " refuses it: " + cmp.Or(tlspolicy.Explain(err), "its administrator must issue another"), Err: tlspolicy.Shown(err)}
 	case errors.Is(err, fds.ErrConnectionClosed):
 		return fmt.Errorf("push: connect to %s: %w; check that this is a port of MQTT 5.0 and that the broker's access rules let this client in", where, err)
 	case errors.Is(err, errNoConnack) && errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -203,12 +203,12 @@ func isVersionFault(err error) bool {
 // refuse. Of the one in use, if there is one, only the dates are looked at.
 func (s *settings) usableCertificate(ctx context.Context, inUse *tls.Certificate) (*tls.Certificate, error) {
 	fail := func(reason string, err error) (*tls.Certificate, error) {
-		return nil, &CertificateError{Owner: s.Owner, Reason: reason, Err: err}
+		return nil, &CertificateError{Owner: s.owner(), Reason: reason, Err: err}
 	}
 	certificate, err := s.Certificate(ctx)
 	switch {
 	case err != nil:
-		return nil, &CertificateError{Owner: s.Owner, Reason: "its source failed", Passing: !errors.Is(err, fds.ErrCertificate), Err: err}
+		return nil, &CertificateError{Owner: s.owner(), Reason: "its source failed", Passing: !errors.Is(err, fds.ErrCertificate), Err: err}
 	case certificate == nil || len(certificate.Certificate) == 0:
 		return fail("its source gave none", nil)
 	}
@@ -243,5 +243,5 @@ func (s *settings) usableCertificate(ctx context.Context, inUse *tls.Certificate
 		}
 		return certificate, nil
 	}
-	return nil, &CertificateError{Owner: s.Owner, Reason: reason, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+	return nil, &CertificateError{Owner: s.owner(), Reason: reason, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
 }

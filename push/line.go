@@ -360,7 +360,7 @@ func (l *line) fence() error {
 	if err := l.fencedOff(); err != nil || l.settings.Fence == nil {
 		return err
 	}
-	err := handoff.Ask(func(fds.OwnerKey) error { return l.settings.Fence() }, l.settings.Owner)
+	err := handoff.Ask(func(fds.OwnerKey) error { return l.settings.Fence() }, l.settings.owner())
 	if err == nil {
 		return nil
 	}

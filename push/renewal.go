@@ -77,7 +77,7 @@ func (l *looks) ask(then func(found *tls.Certificate, err error)) {
 		return
 	}
 	var found *tls.Certificate
-	err := error(&CertificateError{Owner: settings.Owner, Reason: "its source ended its goroutine", Passing: true})
+	err := error(&CertificateError{Owner: settings.owner(), Reason: "its source ended its goroutine", Passing: true})
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -94,7 +94,7 @@ func (l *looks) ask(then func(found *tls.Certificate, err error)) {
 func usableUnlessPanic(ctx context.Context, s *settings, inUse *tls.Certificate) (found *tls.Certificate, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &CertificateError{Owner: s.Owner, Reason: "its source panicked", Passing: true, Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
+			err = &CertificateError{Owner: s.owner(), Reason: "its source panicked", Passing: true, Err: fmt.Errorf("%q", cut(fmt.Sprint(p)))}
 		}
 	}()
 	return s.usableCertificate(ctx, inUse)

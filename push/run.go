@@ -222,7 +222,7 @@ func (r *run) attempting() (ctx context.Context, done func()) {
 func (r *run) attempted(ctx context.Context, err error) error {
 	settings := &r.connection.settings
 	if ctx.Err() == nil {
-		hooks.Tell(settings.Hooks, func(h HookConnect) { h.OnConnect(settings.Owner, time.Since(r.began), err) })
+		hooks.Tell(settings.Hooks, func(h HookConnect) { h.OnConnect(settings.owner(), time.Since(r.began), err) })
 	}
 	r.certificate.show(r.session.certificate)
 	if err != nil {
@@ -297,7 +297,7 @@ func (r *run) classify(err error, came, soon bool) (delay time.Duration, phase P
 	case r.route.referred:
 		delay = next
 	case what == stop, r.endings >= endingsInARow:
-		taken := &TakenOverError{Owner: settings.Owner, Suspected: what != stop, Endings: r.endings}
+		taken := &TakenOverError{Owner: settings.owner(), Suspected: what != stop, Endings: r.endings}
 		switch {
 		case settings.TakenOverRetry > 0:
 			delay = settings.TakenOverRetry + rand.N(settings.TakenOverRetry/2)

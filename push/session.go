@@ -259,7 +259,7 @@ func (s *session) received(p *packets.Publish, at time.Time) (serve bool) {
 	} else {
 		d.account, d.cost = s.connection.account, s.wire.passCost()
 		d.message = delivery.Message{
-			Owner: s.connection.settings.Owner, Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
+			Owner: s.connection.settings.owner(), Topic: p.Topic, Levels: levels, QoS: p.QoS, Retained: p.Retain, Duplicate: p.Duplicate && p.QoS > 0,
 			Source: delivery.FromPush, ReceivedAt: at, Payload: p.Payload,
 		}.In(s.connection.settings.Dialect)
 	}

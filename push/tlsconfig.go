@@ -85,8 +85,8 @@ func (p *policy) verified(by *tls.Config, state tls.ConnectionState) {
 	}
 	chain := state.VerifiedChains[0]
 	leaf := chain[0]
-	if !leaf.BasicConstraintsValid || leaf.IsCA {
-		return
+	if leaf.Version != 3 || leaf.BasicConstraintsValid && leaf.IsCA {
+		return // it may sign others
 	}
 	until := time.Now().Add(knownFor)
 	for _, one := range chain {

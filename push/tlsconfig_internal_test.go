@@ -27,7 +27,8 @@ func (by *signs) issue(t *testing.T, template x509.Certificate) *signs {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.SerialNumber, template.BasicConstraintsValid = big.NewInt(time.Now().UnixNano()), true
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.BasicConstraintsValid = template.BasicConstraintsValid || template.IsCA
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 	parent, signer := by.leaf, by.key
 	if parent == nil {
@@ -49,7 +50,12 @@ func authority(t *testing.T, by *signs) *signs {
 }
 
 func broker(t *testing.T, by *signs, host string) *signs {
-	return by.issue(t, x509.Certificate{Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	return by.issue(t, brokerTemplate(host, true))
+}
+
+// brokerTemplate: with constraints it says that it is no authority, as most do.
+func brokerTemplate(host string, constraints bool) x509.Certificate {
+	return x509.Certificate{BasicConstraintsValid: constraints, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 }
 
 // shake shakes hands with a server that shows the certificates of chain, and returns by which
@@ -104,27 +110,28 @@ func TestAttackAKnownBrokersCertificateVouchesForNoOther(t *testing.T) {
 	root, stranger := authority(t, new(signs)), authority(t, new(signs))
 	roots := x509.NewCertPool()
 	roots.AddCert(root.leaf)
-	known := broker(t, root, "broker.example")
-	for name, chain := range map[string][]*signs{
-		"signed by the known certificate's key":      {broker(t, known, "broker.example"), known},
-		"signed by nobody that is trusted":           {broker(t, stranger, "broker.example"), stranger},
-		"another name by the authority":              {broker(t, root, "other.example")},
-		"the known certificate with another's key":   {{known.leaf, stranger.key}},
-		"an authority below the known one":           {broker(t, authority(t, known), "broker.example"), known},
-		"signed by itself, and looks like the known": {broker(t, new(signs), "broker.example")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := sharedPolicy(roots.Clone(), false, "broker.example", nil)
-			if _, err := shake(t, p, known); err != nil || p.known == nil {
-				t.Fatalf("the known one: %v", err)
-			}
-			if by, err := shake(t, p, chain...); err == nil || by != p.known {
-				t.Errorf("it was taken: %v", err)
-			}
-			if _, err := shake(t, p, known); err != nil {
-				t.Errorf("the known one again: %v", err)
-			}
-		})
+	for _, known := range []*signs{broker(t, root, "broker.example"), root.issue(t, brokerTemplate("broker.example", false))} {
+		for name, chain := range map[string][]*signs{
+			"signed by the known certificate's key":      {broker(t, known, "broker.example"), known},
+			"signed by nobody that is trusted":           {broker(t, stranger, "broker.example"), stranger},
+			"another name by the authority":              {broker(t, root, "other.example")},
+			"the known certificate with another's key":   {{known.leaf, stranger.key}},
+			"an authority below the known one":           {broker(t, authority(t, known), "broker.example"), known},
+			"signed by itself, and looks like the known": {broker(t, new(signs), "broker.example")},
+		} {
+			t.Run(name, func(t *testing.T) {
+				p := sharedPolicy(roots.Clone(), false, "broker.example", nil)
+				if _, err := shake(t, p, known); err != nil || p.known == nil {
+					t.Fatalf("the known one: %v", err)
+				}
+				if by, err := shake(t, p, chain...); err == nil || by != p.known {
+					t.Errorf("it was taken: %v", err)
+				}
+				if _, err := shake(t, p, known); err != nil {
+					t.Errorf("the known one again: %v", err)
+				}
+			})
+		}
 	}
 }
 

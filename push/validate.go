@@ -20,12 +20,15 @@ import (
 // the broker may know at this moment: for the run, or EndSession when there is none.
 type settings struct {
 	Config
-	Owner   fds.OwnerKey
 	brokers []server // BrokerURL's and the fallbacks'
 	allowed []string // in lower case: a host without brackets, or host:port
 	filters []string // full, wanted
 
 	everything bool // one of them is all there is
+}
+
+func (s *settings) owner() fds.OwnerKey {
+	return fds.OwnerKey{Issuer: s.Issuer, SubscriptionID: s.Root.SubscriptionID()}
 }
 
 // server is where a broker listens.
@@ -45,7 +48,7 @@ const (
 
 // validate fills in defaults and returns all faults at once.
 func (c Config) validate() (settings, error) {
-	s := settings{Config: c, Owner: fds.OwnerKey{Issuer: c.Issuer, SubscriptionID: c.Root.SubscriptionID()}}
+	s := settings{Config: c}
 	s.Subscribed = slices.Clone(c.Subscribed)
 	var faults fds.ConfigError
 
