@@ -204,7 +204,7 @@ func (w *wire) awaitBudget(granted <-chan struct{}) (ok bool) {
 	select {
 	case <-granted:
 		return true
-	case <-w.ended:
+	case <-w.untilEnded():
 		return false
 	}
 }

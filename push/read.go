@@ -45,7 +45,7 @@ func (w *wire) read(err error) {
 		w.refund()              // for the message at which a function of the application ended this goroutine
 		w.fail(errReaderExited) // unless it has ended, as it has when the loop was left
 		_ = w.raw.Close()
-		close(w.done)
+		w.isDone()
 	}()
 	for !w.hasEnded() {
 		var packet []byte

@@ -38,6 +38,19 @@ type session struct {
 	mu    sync.Mutex // guards what follows
 	flow  flow
 	known chan struct{} // closed when flow is; nil: nobody waits for that
+	// whenEnded ends BeforeMessages with the connection; nil: it has not begun.
+	whenEnded context.CancelFunc
+}
+
+// ended is told that the wire has.
+func (s *session) ended() {
+	s.mu.Lock()
+	end := s.whenEnded
+	s.mu.Unlock()
+	if end != nil {
+		end()
+	}
+	s.run.signal(signalEnded)
 }
 
 // flow is whether messages may be handed over.
@@ -161,7 +174,7 @@ func (s *session) connect(ctx context.Context) error {
 	w.receiveMaximum, w.received = int(*packet.Properties.ReceiveMaximum), s.received
 	if s.line != nil {
 		w.account, w.onPause, w.work = s.connection.account, s.connection.budgetFull, s.line.work
-		w.told = func() { s.run.signal(signalEnded) }
+		w.told = s.ended
 	}
 	s.wire = w
 	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
@@ -212,14 +225,16 @@ func (s *session) startDelivery(run context.Context, what Subscribed) error {
 	if before := s.connection.settings.BeforeMessages; before != nil {
 		ctx, cancel := context.WithCancel(run)
 		defer cancel()
-		go func() {
-			select {
-			case <-s.wire.ended:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
+		s.mu.Lock()
+		s.whenEnded = cancel
+		s.mu.Unlock()
+		if s.wire.hasEnded() {
+			cancel()
+		}
 		err := before(ctx, what)
+		s.mu.Lock()
+		s.whenEnded = nil
+		s.mu.Unlock()
 		switch {
 		case run.Err() != nil:
 			return run.Err()
@@ -343,7 +358,7 @@ func (s *session) wait() {
 	if s.wire == nil {
 		return
 	}
-	<-s.wire.done
+	<-s.wire.untilDone()
 	if s.line != nil {
 		s.line.withdraw(s)
 	}

@@ -45,11 +45,10 @@ type wire struct {
 	onPause  func()                                 // called when reading pauses for it; must not block
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(release func())                   // may take long; see line.work
-	told     func()                                 // called once, when ended is closed; nil: nobody asks
+	told     func()                                 // called once, at the end; nil: nobody asks
 
-	ended      chan struct{} // closed at the end, before the connection is closed
-	done       chan struct{} // closed: the reader has returned
-	peerClosed bool          // the broker closed its side too; read after done
+	over       atomic.Bool // see end
+	peerClosed bool        // the broker closed its side too; read after done
 
 	writing chanMutex
 	out     [4]byte       // an acknowledgement, while writing is held
@@ -63,10 +62,12 @@ type wire struct {
 	began                  time.Time
 	lastSent, lastReceived atomic.Int64 // since began
 	mu                     sync.Mutex
-	cause                  error
-	connected, subscribed  bool   // CONNACK, SUBACK has come
-	awaited                byte   // the type of packet that exchange waits for, or 0
-	awaitedID              uint16 // its packet identifier
+	cause                  error         // of the end; nil: it has not come
+	ended, done            chan struct{} // closed at the end, and when the reader has returned; nil: nobody waits
+	returned               bool          // the reader has returned
+	connected, subscribed  bool          // CONNACK, SUBACK has come
+	awaited                byte          // the type of packet that exchange waits for, or 0
+	awaitedID              uint16        // its packet identifier
 	answer                 chan<- packets.Packet
 	unacked                map[uint16]uint64 // messages of quality of service 1 and 2 that await PUBACK or PUBREC, by packet identifier: their fingerprints
 	readable               sync.Cond         // mu: unacked has become shorter, or the connection has ended
@@ -82,7 +83,6 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	w := &wire{
 		Conn: conn, raw: raw,
 		maxPacket: s.MaxPacketSize, receiveMaximum: int(s.ReceiveMaximum), writeTimeout: s.WriteTimeout,
-		ended: make(chan struct{}), done: make(chan struct{}),
 		writing: make(chanMutex, 1), began: time.Now(),
 	}
 	w.readable.L = &w.mu
@@ -92,7 +92,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	return w
 }
 
-// why returns the cause of the end, after ended is closed.
+// why returns the cause of the end; nil: it has not come.
 func (w *wire) why() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,7 +112,14 @@ func (w *wire) end(cause error) bool {
 	if w.pingTimer != nil {
 		w.pingTimer.Stop()
 	}
-	close(w.ended)
+	w.over.Store(true)
+	if w.ended != nil {
+		close(w.ended)
+	}
+	if w.answer != nil {
+		close(w.answer)
+		w.answer, w.awaited = nil, 0
+	}
 	w.readable.Signal()
 	w.mu.Unlock()
 	if w.told != nil {
@@ -121,12 +128,40 @@ func (w *wire) end(cause error) bool {
 	return true
 }
 
-func (w *wire) hasEnded() bool {
-	select {
-	case <-w.ended:
-		return true
-	default:
-		return false
+func (w *wire) hasEnded() bool { return w.over.Load() }
+
+// untilEnded returns a channel that is closed at the end.
+func (w *wire) untilEnded() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return closedWhen(&w.ended, w.cause != nil)
+}
+
+// untilDone returns a channel that is closed when the reader has returned.
+func (w *wire) untilDone() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return closedWhen(&w.done, w.returned)
+}
+
+// closedWhen returns the channel, which it makes, closed if it is to be.
+func closedWhen(c *chan struct{}, closed bool) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{})
+		if closed {
+			close(*c)
+		}
+	}
+	return *c
+}
+
+// isDone notes that the reader has returned.
+func (w *wire) isDone() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.returned = true
+	if w.done != nil {
+		close(w.done)
 	}
 }
 
@@ -183,14 +218,18 @@ func encode(packet packets.Packet) []byte {
 func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, id uint16) (packets.Packet, error) {
 	answer := make(chan packets.Packet, 1)
 	w.mu.Lock()
-	w.awaited, w.awaitedID, w.answer = kind, id, answer
+	if w.cause == nil {
+		w.awaited, w.awaitedID, w.answer = kind, id, answer
+	} else {
+		close(answer)
+	}
 	w.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: the broker takes no request: %w", ctx.Err())) })
 	err := w.write(request)
 	stop()
 	if kind == packets.CONNACK {
 		if err != nil {
-			close(w.done)
+			w.isDone()
 		} else {
 			go w.read(nil)
 		}
@@ -199,15 +238,11 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, 
 		return nil, err
 	}
 	select {
-	case packet := <-answer:
-		return packet, nil
-	case <-w.ended:
-		select {
-		case packet := <-answer: // which came before the end
-			return packet, nil
-		default:
+	case packet, ok := <-answer:
+		if !ok {
 			return nil, errEnded
 		}
+		return packet, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
