@@ -185,6 +185,8 @@ func TestWhatIsDoneBehindAnUndoneOneIsNotHandedOverAgainAfterAReconnect(t *testi
 				return
 			}
 			p.pubacks(1, 6)
+			p.publish(3, true, "events", "3") // which is another one now, though it be the same
+			p.pubacks(3, 3)
 			close(over)
 			p.stay()
 		})
@@ -203,7 +205,7 @@ func TestWhatIsDoneBehindAnUndoneOneIsNotHandedOverAgainAfterAReconnect(t *testi
 		r := startBatches(t, cfg, &delivery.Batching{Handler: h.handle, Most: 5, Wait: 5 * time.Second})
 		<-over
 		calls := h.said()
-		if len(calls) != 4 || calls[0] != "0s 1 2 3 4 5" || calls[1] != "0s 2" || !strings.HasSuffix(calls[2], " 6") || calls[3] != "60s 1" {
+		if len(calls) != 5 || calls[0] != "0s 1 2 3 4 5" || calls[1] != "0s 2" || !strings.HasSuffix(calls[2], " 6") || calls[3] != "60s 1" || !strings.HasSuffix(calls[4], " 3") {
 			t.Errorf("calls %q", calls)
 		}
 		r.stop()
@@ -241,6 +243,35 @@ func TestANewSessionForgetsWhatWasDoneAndNotWhatWasNot(t *testing.T) {
 		if len(calls) != 3 || calls[0] != "0s 1 2 3" || !strings.HasSuffix(calls[1], " 1 2 3") || calls[2] != "60s 1" {
 			t.Errorf("calls %q", calls)
 		}
+		r.stop()
+	})
+}
+
+// A handler that is not there has the owner wait, newer messages too.
+func TestAnOwnerWhoseHandlerIsUnavailableWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			p.publishAll(false, 1, 3)
+			time.Sleep(10 * time.Second)
+			p.publishAll(false, 4, 5)
+			p.pubacks(1, 3)
+			p.pubacks(4, 5)
+			close(over)
+			p.stay()
+		})
+		away := true
+		h := newBatcher(func([]string) error {
+			if away {
+				away = false
+				return &delivery.VerdictError{Verdict: delivery.Unavailable, After: time.Minute, Err: errNotNow}
+			}
+			return nil
+		})
+		r := startBatches(t, b.patient(), &delivery.Batching{Handler: h.handle, Most: 3})
+		<-over
+		h.want(t, "0s 1 2 3", "60s 1 2 3", "60s 4 5")
 		r.stop()
 	})
 }
@@ -415,6 +446,11 @@ func TestOfTooManyMessagesOfQualityOfService0TheOldestAreDropped(t *testing.T) {
 			for n := range 300 {
 				p.publish(0, false, "events", fmt.Sprint(n))
 			}
+			time.Sleep(5 * time.Second)
+			for n := range 300 { // never too many at once
+				time.Sleep(100 * time.Millisecond)
+				p.publish(0, false, "events", fmt.Sprint(n))
+			}
 			p.stay()
 		})
 		h := newBatcher(nil)
@@ -422,6 +458,10 @@ func TestOfTooManyMessagesOfQualityOfService0TheOldestAreDropped(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if calls := h.said(); r.State().Dropped != 44 || len(calls) != 1 || !strings.HasPrefix(calls[0], "1s 44 45 ") || !strings.HasSuffix(calls[0], " 299") {
 			t.Errorf("dropped %d, calls %.30q", r.State().Dropped, calls)
+		}
+		time.Sleep(time.Minute)
+		if s := r.State(); s.Dropped != 44 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
 		}
 		r.stop()
 	})
@@ -652,15 +692,22 @@ func TestABatchWaitsUntilMessagesMayBeHandedOver(t *testing.T) {
 			p.stay()
 		})
 		cfg := b.patient()
+		may := false
 		cfg.BeforeMessages = func(ctx context.Context, _ push.Subscribed) error {
 			select {
 			case <-time.After(5 * time.Second):
+				may = true
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		h := newBatcher(nil)
+		h := newBatcher(func([]string) error {
+			if !may {
+				t.Error("too early")
+			}
+			return nil
+		})
 		r := startBatches(t, cfg, &delivery.Batching{Handler: h.handle, Most: 3})
 		<-over
 		if calls := h.said(); len(calls) != 1 {

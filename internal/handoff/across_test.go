@@ -122,6 +122,31 @@ func TestAcrossAnOwnerThatFailsIsSplitOffAndNobodyWaits(t *testing.T) {
 	})
 }
 
+func TestAcrossTheHalvesOfWhatFailsGoWithNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOwners(t, 2, 100, func(batch string) error {
+			time.Sleep(time.Minute)
+			if strings.Contains(batch, "a2") {
+				return errNotNow
+			}
+			return nil
+		})
+		var all sync.WaitGroup
+		all.Go(func() { o.hand(0, items("a1", "a2", "a3", "a4")) })
+		time.Sleep(30 * time.Second) // the whole is at work, for a alone
+		for n := range 5 {
+			all.Go(func() { o.hand(1, items(fmt.Sprint("b", n))) })
+			time.Sleep(time.Minute)
+		}
+		all.Wait()
+		for _, call := range o.said() {
+			if strings.Contains(call, "a") && strings.Contains(call, "b") {
+				t.Errorf("calls %q", o.said())
+			}
+		}
+	})
+}
+
 func TestAcrossVerdictsReachTheirOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOwners(t, 3, 100, func(batch string) error { return delivery.Verdicts{nil, errNotNow, nil, errNotNow} })
