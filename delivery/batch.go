@@ -7,7 +7,8 @@ import (
 )
 
 // Batching has a handler get several messages at once, as one transaction of a database takes
-// them.
+// them. While a message fails, newer ones of its owner go on being handed over, until no more come
+// before it is acknowledged; each is acknowledged once those before it are done with, too.
 type Batching struct {
 	Handler BatchHandler
 	// Most is the number of messages of one call; default 100, at most 10,000. A push
@@ -15,9 +16,12 @@ type Batching struct {
 	Most int
 	// Wait is how long the first message of a batch waits for more; default 20 ms, at most 10 s.
 	// A batch is handed over sooner when it has Most messages, or when no more can come before
-	// some are acknowledged.
+	// some are acknowledged. What is fetched, or delivered to a webhook, waits for nothing but,
+	// Across, other owners'.
 	Wait time.Duration
-	// Across has one call take messages of several owners, all those that have the same *Batching.
+	// Across has one call take messages of several owners, all those that have the same *Batching,
+	// and one call begins when the one before it has returned; but when a call fails as a whole, the
+	// messages of each of its owners are handed over alone, all owners' at the same time.
 	Across bool
 }
 
@@ -25,7 +29,8 @@ type Batching struct {
 // done with. Verdicts say it of each; the order in which they are done is the handler's to
 // choose. Any other error is of the whole, and says of no message that it is to blame: with several
 // the batch is split, by owner and then in halves, until a single one fails, which alone
-// counts as an attempt. A *VerdictError with Unavailable has the whole handed over again.
+// counts as an attempt. A panic, and the end of its goroutine, are such an error, too. A
+// *VerdictError with Unavailable has the whole handed over again. The slice is the handler's.
 type BatchHandler func(ctx context.Context, batch []Message) error
 
 // Verdicts are the outcome of each message of a batch, in its order: nil, done with; else the error

@@ -15,9 +15,10 @@ import (
 // RunBatches is Run for a handler of several messages. The receive maximum is twice b.Most, where
 // Settings.ReceiveMaximum is less, so that the broker sends the next batch while the handler is at
 // work: what that takes in memory, Settings.Budget bounds. A message is acknowledged once it and
-// those before it are done with, many at once. What is done with behind one that is not is not
-// handed over again by this Connection, as long as the broker keeps the session, and waits, in the
-// budget, until that one is. An error that matches fds.ErrConfig says what b lacks.
+// those before it are done with, many at once. What is done with behind one that is not waits for
+// that, in the budget, and is not handed over again by this call, as long as the broker keeps the
+// session. HookHandled is told of each call of the handler, however many messages it had. An error
+// that matches fds.ErrConfig says what b lacks.
 func (c *Connection) RunBatches(ctx context.Context, b *delivery.Batching) error {
 	calling, release, err := c.settings.handoffBatches(b)
 	if err != nil {

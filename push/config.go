@@ -106,7 +106,7 @@ type Settings struct {
 
 	SessionExpiry  time.Duration // how long the broker keeps messages for us while we are away; default 24 h, at least 1 s
 	KeepAlive      time.Duration // a dead connection is found within one and a half of it; default 60 s, 1 s to 65535 s
-	ReceiveMaximum uint16        // unacknowledged messages the broker may send ahead; default 32
+	ReceiveMaximum uint16        // unacknowledged messages the broker may send ahead; default 32; see RunBatches
 	MaxPacketSize  int           // bytes of a packet that is accepted; default 1 MiB, at least 1 KiB; never over 64 KiB for one that carries no message
 
 	ConnectTimeout time.Duration // for TCP, TLS and CONNACK together, then again for subscribing; default 30 s

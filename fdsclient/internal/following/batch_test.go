@@ -349,7 +349,7 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		for i := range 8 {
 			events = append(events, fmt.Sprintf(`{"message_id":"%d"}`, i))
 		}
-		events = append(events, events[0])
+		events = slices.Insert(events, 1, events[0])
 		// Of one device, in this order: the last one is news again.
 		statuses = []string{`{"device_id":"d","level":1}`, `{"device_id":"d","level":2}`, `{"device_id":"d","level":1}`}
 		fails := true
