@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -728,6 +730,41 @@ func TestABatchingThatCannotWorkIsRefused(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+func TestStartBatchesTellsOfItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acknowledged := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			p.publishAll(false, 1, 3)
+			p.pubacks(1, 3)
+			close(acknowledged)
+			p.stay()
+		})
+		c, err := push.New(b.patient())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newBatcher(nil)
+		batching := &delivery.Batching{Handler: h.handle, Most: 3, Wait: 10 * time.Second, Across: true}
+		ended := make(chan error, 1)
+		stop, err := c.StartBatches(t.Context(), batching, func(err error) { ended <- err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.StartBatches(t.Context(), batching, func(error) {}); !errors.Is(err, fds.ErrRunning) {
+			t.Errorf("a second time: %v", err)
+		}
+		<-acknowledged
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := c.StartBatches(t.Context(), batching, nil); !errors.Is(err, fds.ErrConfig) {
+			t.Errorf("nobody to tell: %v", err)
+		}
+	})
 }
 
 func TestForeignMessagesAmongABatchAreAcknowledgedInTheirTurn(t *testing.T) {
