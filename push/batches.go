@@ -17,8 +17,10 @@ import (
 // work: what that takes in memory, Settings.Budget bounds. A message is acknowledged once it and
 // those before it are done with, many at once. What is done with behind one that is not waits for
 // that, in the budget, and is not handed over again by this call, as long as the broker keeps the
-// session. HookHandled is told of each call of the handler, however many messages it had. An error
-// that matches fds.ErrConfig says what b lacks.
+// session. (Acknowledgements that were written, and that the broker never read since the connection
+// ended, have their messages come again, as with Run: of a batch that may be all.) HookHandled is
+// told of each call of the handler, however many messages it had. An error that matches
+// fds.ErrConfig says what b lacks.
 func (c *Connection) RunBatches(ctx context.Context, b *delivery.Batching) error {
 	calling, release, err := c.settings.handoffBatches(b)
 	if err != nil {
@@ -74,6 +76,7 @@ type batches struct {
 	apart []*inbound        // handed over, not done with, and of connections that have ended
 	done  map[uint16]uint64 // done with, not acknowledged, and of connections that have ended: what they are known by, by packet identifier
 	place uint64            // of the last message of quality of service 0
+	lost  bool              // a session: of what failed then, only what is still here may be handed over again
 
 	fresh, unacked int       // of queue: never taken; of quality of service 1 or 2
 	first          time.Time // when the first of the fresh came
@@ -184,7 +187,7 @@ func (b *batches) withdraw(s *session) {
 
 // sessionLost forgets which packet identifiers messages had.
 func (b *batches) sessionLost() {
-	b.done = nil
+	b.done, b.lost = nil, true
 	for _, d := range b.apart {
 		d.packetID = 0
 	}
@@ -398,6 +401,21 @@ func (b *batches) handOver(batch []*inbound) {
 	items := make([]*handoff.Item, len(batch))
 	for i, d := range batch {
 		items[i] = &d.piece.Item
+	}
+	l.mu.Lock()
+	var here map[uint64]bool
+	if b.lost {
+		b.lost, here = false, make(map[uint64]bool)
+		b.all(func(d *inbound) bool {
+			if d.piece != nil {
+				here[d.piece.Known] = true
+			}
+			return true
+		})
+	}
+	l.mu.Unlock()
+	if here != nil {
+		l.hand.Keep(here)
 	}
 	hold := l.hand.Batch(l.ctx, items, l.closing)
 	now := time.Now()

@@ -3,12 +3,16 @@ package push_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fdstest"
 	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -194,4 +198,64 @@ func TestNothingIsAcknowledgedBeforeItIsDone(t *testing.T) {
 	if early > 0 || s.Acknowledged != messages || s.UnknownAcks != 0 || all.twice() != nil {
 		t.Errorf("%d times too early; %+v; twice: %v", early, s, all.twice())
 	}
+}
+
+// Whatever fails, and however often the connection is lost, each message is done with once as long as
+// the broker keeps the session and no acknowledgement is lost on its way.
+func TestEachMessageIsDoneOnceOverManyConnections(t *testing.T) {
+	t.Parallel()
+	p, o, cfg := boxed(t)
+	cfg.Backoff = push.Backoff{Initial: time.Millisecond, Max: 5 * time.Millisecond, Slow: 5 * time.Millisecond}
+	cfg.HandlerBackoff = push.Backoff{Initial: time.Millisecond, Max: 5 * time.Millisecond}
+	const messages = 1000
+	all := newTally()
+	calls := 0
+	var told atomic.Int64
+	cfg.OnAcknowledged = func(delivery.Message) { told.Add(1) }
+	until := func(is func() bool) {
+		for deadline := time.Now().Add(testTimeout); !is(); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Error("it never comes")
+				return
+			}
+		}
+	}
+	var r *running
+	started := make(chan struct{})
+	r = startBatches(t, cfg, &delivery.Batching{Most: 50, Wait: 2 * time.Millisecond, Handler: func(_ context.Context, batch []delivery.Message) error {
+		calls++
+		<-started
+		if calls%3 == 0 {
+			until(func() bool { return p.Subscriber(o).Acknowledged == int(told.Load()) })
+			before := r.State()
+			if p.Inject(fdstest.DropConnections(o)); before.Phase == push.Connected {
+				until(func() bool { s := r.State(); return s.Phase != push.Connected || s.Connects > before.Connects })
+			}
+		}
+		if calls%5 == 0 {
+			return errNotNow
+		}
+		v := make(delivery.Verdicts, len(batch))
+		for i := range batch {
+			if rand.N(20) == 0 {
+				v[i] = errNotNow
+			}
+		}
+		all.add(batch, v)
+		return v
+	}})
+	close(started)
+	r.waitPhase(push.Connected)
+	for i := range messages {
+		if err := p.Publish(t.Context(), o, []string{"events"}, fmt.Append(nil, i), 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all.wait(t, messages)
+	until(func() bool { return p.Subscriber(o).Acknowledged == messages })
+	r.stop()
+	if s := p.Subscriber(o); s.Acknowledged != messages || all.twice() != nil {
+		t.Errorf("%d calls, %+v; twice: %v", calls, s, all.twice())
+	}
+	t.Logf("%d calls, %d connections", calls, p.Subscriber(o).Connects)
 }

@@ -679,6 +679,39 @@ func TestAChangedPayloadCostsTheConnectionAndComesAgain(t *testing.T) {
 	})
 }
 
+func TestWhatFailedInASessionThatIsLostAndNeverCameAgainIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan struct{})
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			if p.n == 1 {
+				p.publish(1, false, "events", strings.Repeat("x", 5000))
+				if packet := p.next(); packet != nil {
+					p.fatal("got %v", packet)
+				}
+				return
+			}
+			p.publish(1, false, "events", "1")
+			p.puback(1)
+			close(over)
+			p.stay()
+		})
+		calls := 0
+		r := startBatches(t, b.patient(), &delivery.Batching{Most: 1, Handler: func(_ context.Context, batch []delivery.Message) error {
+			if calls++; calls == 1 {
+				clear(batch[0].Payload) // so that it cannot be handed over again
+				return errNotNow
+			}
+			return nil
+		}})
+		<-over
+		if s := r.State(); s.Failing != nil {
+			t.Errorf("%+v", s.Failing)
+		}
+		r.stop()
+	})
+}
+
 func TestABatchWaitsUntilMessagesMayBeHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		over := make(chan struct{})

@@ -104,6 +104,16 @@ func (h *Hand) FailingOf(known uint64) (delivery.Failing, bool) {
 	return delivery.Failing{}, false
 }
 
+// Keep forgets all other messages on which the handler failed.
+func (h *Hand) Keep(known map[uint64]bool) {
+	for failed := range h.severals().failing {
+		if !known[failed] {
+			delete(h.several.failing, failed)
+		}
+	}
+	h.tellOldest()
+}
+
 // ForgetKind forgets the messages of that kind on which the handler failed: they are no longer to
 // be handed over.
 func (h *Hand) ForgetKind(kind delivery.Kind) {
