@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,29 +42,43 @@ func (b *batches) handle(_ context.Context, batch []delivery.Message) error {
 	}
 	b.mu.Lock()
 	b.calls = append(b.calls, strings.Join(ids, " "))
+	do := b.do
 	b.mu.Unlock()
-	if b.do == nil {
+	if do == nil {
 		return nil
 	}
-	return b.do(ids)
+	return do(ids)
+}
+
+// set changes what the handler does.
+func (b *batches) set(do func([]string) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.do = do
+}
+
+// take returns the calls since it was asked last.
+func (b *batches) take() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	calls := b.calls
+	b.calls = nil
+	return calls
 }
 
 func (b *batches) want(t *testing.T, calls ...string) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !slices.Equal(b.calls, calls) {
-		t.Errorf("calls %q, want %q", b.calls, calls)
+	if got := b.take(); !slices.Equal(got, calls) {
+		t.Errorf("calls %q, want %q", got, calls)
 	}
-	b.calls = nil
 }
 
 // failOn fails on that ID alone, as long as it is to.
-func failOn(id string, fails *bool) func([]string) error {
+func failOn(id string, fails *atomic.Bool) func([]string) error {
 	return func(ids []string) error {
 		v := make(delivery.Verdicts, len(ids))
 		for i := range ids {
-			if strings.TrimSuffix(ids[i], "?") == id && *fails {
+			if strings.TrimSuffix(ids[i], "?") == id && fails.Load() {
 				v[i] = delivery.RetryAfter(time.Minute, errors.New("not now"))
 			}
 		}
@@ -119,12 +134,13 @@ func TestWhatABackfillHasDoneBehindAnUndoneOneIsNotHandedOverAgain(t *testing.T)
 				var events []string
 				down := false
 				h := new(batches)
-				fails := true
+				var fails atomic.Bool
+				fails.Store(true)
 				bad := item("2")
 				if name != "with neither" {
 					bad = "2"
 				}
-				h.do = failOn(bad, &fails)
+				h.set(failOn(bad, &fails))
 				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 5})
 				defer f.Stop()
 				time.Sleep(10 * time.Minute)
@@ -136,18 +152,18 @@ func TestWhatABackfillHasDoneBehindAnUndoneOneIsNotHandedOverAgain(t *testing.T)
 				if s := f.Seen(); s.Failing == nil || s.Failing.Attempts != 1 {
 					t.Errorf("%+v", s)
 				}
-				if len(h.calls) != 1 || len(strings.Fields(h.calls[0])) != 5 {
-					t.Errorf("calls %q", h.calls)
+				if calls := h.take(); len(calls) != 1 || len(strings.Fields(calls[0])) != 5 {
+					t.Errorf("calls %q", calls)
 				}
-				h.calls = nil
-				fails = false
+				fails.Store(false)
 				<-closed
+				calls := h.take()
 				var handed []string
-				for _, call := range h.calls {
+				for _, call := range calls {
 					handed = append(handed, strings.Fields(call)...)
 				}
 				if len(handed) != 4 || strings.TrimSuffix(handed[0], "?") != bad {
-					t.Errorf("calls %q", h.calls)
+					t.Errorf("calls %q", calls)
 				}
 				if s := f.Seen(); s.Failing != nil {
 					t.Errorf("%+v", s.Failing)
@@ -204,7 +220,9 @@ func TestAnItemThatIsTwiceInABatchIsHandedOverOnceAndNeverLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := pushing(t, func(c *config) { c.Dialect = byDate })
 		var events []string
-		down, fails := false, true
+		down := false
+		var fails atomic.Bool
+		fails.Store(true)
 		h := &batches{do: failOn("a", &fails)}
 		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 10})
 		defer f.Stop()
@@ -214,7 +232,7 @@ func TestAnItemThatIsTwiceInABatchIsHandedOverOnceAndNeverLost(t *testing.T) {
 		closed := outage(t, f)
 		time.Sleep(time.Second)
 		h.want(t, "a b")
-		fails = false
+		fails.Store(false)
 		<-closed
 		h.want(t, "a?")
 	})
@@ -334,10 +352,15 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 			}
 			return 200, "[" + strings.Join(statuses, ",") + "]"
 		}}
+		var mu sync.Mutex
 		var polled []PollEvent
 		all := pushing(t, func(c *config) {
 			c.Poll.Interval = time.Minute
-			c.OnPoll = func(e PollEvent) { polled = append(polled, e) }
+			c.OnPoll = func(e PollEvent) {
+				mu.Lock()
+				defer mu.Unlock()
+				polled = append(polled, e)
+			}
 		})
 		h := new(batches)
 		id := fds.NewSubscriptionID()
@@ -346,25 +369,32 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		f.Poll()
 		time.Sleep(2 * time.Second)
 		h.want(t)
+		api.mu.Lock()
 		for i := range 8 {
 			events = append(events, fmt.Sprintf(`{"message_id":"%d"}`, i))
 		}
 		events = slices.Insert(events, 1, events[0])
 		// Of one device, in this order: the last one is news again.
 		statuses = []string{`{"device_id":"d","level":1}`, `{"device_id":"d","level":2}`, `{"device_id":"d","level":1}`}
-		fails := true
-		h.do = failOn("1", &fails)
+		api.mu.Unlock()
+		var fails atomic.Bool
+		fails.Store(true)
+		h.set(failOn("1", &fails))
+		mu.Lock()
 		polled = nil
+		mu.Unlock()
 		f.ReadNow()
 		time.Sleep(time.Second)
 		h.want(t, "0 1 2")
+		mu.Lock()
 		if len(polled) != 1 || polled[0].Events != 2 || !errors.Is(polled[0].Err, errHandler) {
 			t.Errorf("told %+v", polled)
 		}
+		mu.Unlock()
 		if s := f.Seen(); s.Failing == nil {
 			t.Error("nothing fails")
 		}
-		fails = false
+		fails.Store(false)
 		f.ReadNow()
 		time.Sleep(time.Second)
 		h.want(t, "1? 3 4", "5 6 7", strings.Join(statuses, " "))
@@ -373,11 +403,9 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		}
 		f.ReadNow()
 		time.Sleep(time.Second)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, call := range h.calls {
+		for _, call := range h.take() {
 			if strings.ContainsAny(call, "01234567") && !strings.Contains(call, "device") {
-				t.Errorf("again: %q", h.calls)
+				t.Errorf("again: %q", call)
 			}
 		}
 	})
