@@ -21,9 +21,6 @@ import (
 // again; meanwhile it fails (fds.ErrRunning). A connection at rest has one goroutine, which reads.
 // A panic in a function of the Config ends the process, as it does in any goroutine.
 func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(error)) (stop func(), err error) {
-	if ended == nil {
-		return nil, fmt.Errorf("push: start: %w: ended is nil", fds.ErrConfig)
-	}
 	if h == nil {
 		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
 	}
@@ -32,6 +29,9 @@ func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(e
 
 // startWith is Start and StartBatches.
 func (c *Connection) startWith(ctx context.Context, calling *handoff.Settings, ended func(error)) (stop func(), err error) {
+	if ended == nil {
+		return nil, fmt.Errorf("push: start: %w: ended is nil", fds.ErrConfig)
+	}
 	r, err := c.begin(ctx, calling, func(e ending) {
 		if e.panicked != nil {
 			panic(e.panicked)
