@@ -69,6 +69,7 @@ var ways = map[string][]string{
 	"delivery.Message.Item":                 inHandler,
 	"delivery.Message.In":                   append([]string{"delivery.TestAttackTwoOwnersNeverShareAKey"}, inHandler...),
 	"fdsclient.Client.Webhook":              inWebhooks,
+	"fdsclient.Client.WebhookBatches":       {"fdsclient.TestAttackABatchOfAWebhookMixesNoOwnersUp"},
 	"webhook.Config.Handler":                inWebhooks,
 	"webhook.Config.DeadLetter":             inWebhooks,
 	"push.Connection.Run":                   inPush,

@@ -25,8 +25,8 @@ import (
 // A delivery is taken for an owner who is signed in here, and whose grant has not lapsed unless
 // KeepWithoutGrant is set. Who signs in or out in another process is known within Rescan. Of Push
 // count MaxAttempts, DeadLetter and SlowHandler; of Provider.Dialect SubscriptionMember,
-// MessageID and what a message's Kind and Key are read by; and Application.SubscriptionClaim. Nothing is fetched for what a sender never
-// delivered.
+// MessageID and what a message's Kind and Key are read by; and Application.SubscriptionClaim.
+// Nothing is fetched for what a sender never delivered.
 //
 // Keep grants renewed by Run, which may have a nil handler. A Run with one and a Receiver wait for
 // each other, owner by owner: no two handlers are at work at once for the same one. What came both
@@ -34,6 +34,16 @@ import (
 //
 // Errors match fds.ErrConfig and name every fault; or come from Settings.Folder.
 func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhook.Receiver, error) {
+	return c.webhook(settings, h, nil)
+}
+
+// WebhookBatches is Webhook for a handler of several messages: the items of one delivery, or with
+// Across those of several, and of other owners and ways that have the same *Batching.
+func (c *Client) WebhookBatches(settings webhook.Settings, b *delivery.Batching) (*webhook.Receiver, error) {
+	return c.webhook(settings, nil, b)
+}
+
+func (c *Client) webhook(settings webhook.Settings, h delivery.Handler, b *delivery.Batching) (*webhook.Receiver, error) {
 	settings.Issuer = cmp.Or(settings.Issuer, c.cfg.Provider.Issuer)
 	var faults fds.ConfigError
 	if settings.Issuer != c.cfg.Provider.Issuer {
@@ -57,6 +67,7 @@ func (c *Client) Webhook(settings webhook.Settings, h delivery.Handler) (*webhoo
 	return webhook.New(webhook.Config{
 		Settings: settings,
 		Handler:  h,
+		Batch:    b,
 		Owner:    owners.owner,
 		Turn:     c.followers.Turn,
 		Keys:     c.auth.Keys,

@@ -47,10 +47,18 @@ func listen(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, setting
 // listenWith does so with a handler; nil: the endpoint's inbox.
 func listenWith(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, settings webhook.Settings, w fdstest.Webhook, h delivery.Handler) *endpoint {
 	t.Helper()
+	return listenBy(t, p, settings, w, func(e *endpoint, settings webhook.Settings) (*webhook.Receiver, error) {
+		if h == nil {
+			h = e.inbox.handle
+		}
+		return client.Webhook(settings, h)
+	})
+}
+
+// listenBy does so with the Receiver that open makes.
+func listenBy(t *testing.T, p *fdstest.Provider, settings webhook.Settings, w fdstest.Webhook, open func(*endpoint, webhook.Settings) (*webhook.Receiver, error)) *endpoint {
+	t.Helper()
 	e := &endpoint{t: t, p: p}
-	if h == nil {
-		h = e.inbox.handle
-	}
 	issued, err := p.IssueCertificate(fdstest.CertificateRequest{CommonName: "localhost", Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, Hosts: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +67,7 @@ func listenWith(t *testing.T, client *fdsclient.Client, p *fdstest.Provider, set
 	settings.Audience, settings.Senders = webhookAudience, []string{webhookSender}
 	settings.Path = "/fds/{subscription_id}"
 	settings.Certificate = func(context.Context) (*tls.Certificate, error) { return &certificate, nil }
-	if e.receiver, err = client.Webhook(settings, h); err != nil {
+	if e.receiver, err = open(e, settings); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -400,6 +408,41 @@ func TestAttackAWebhookMixesNoOwnersUp(t *testing.T) {
 	defer e.inbox.mu.Unlock()
 	if len(e.inbox.messages) != 1 || e.inbox.messages[0].Owner.SubscriptionID != all[0].SubscriptionID {
 		t.Errorf("%v", e.inbox.messages)
+	}
+}
+
+func TestAttackABatchOfAWebhookMixesNoOwnersUp(t *testing.T) {
+	p := start(t, fdstest.Options{})
+	cfg := configure(t, p)
+	cfg.Provider.Dialect = p.Dialect()
+	client := open(t, cfg)
+	all := p.Owners()
+	signIn(t, client, p, all[0], all[1])
+	var batches [][]delivery.Message
+	batching := &delivery.Batching{Handler: func(_ context.Context, batch []delivery.Message) error {
+		batches = append(batches, batch)
+		return nil
+	}}
+	e := listenBy(t, p, webhook.Settings{}, fdstest.Webhook{OneToken: true}, func(_ *endpoint, settings webhook.Settings) (*webhook.Receiver, error) {
+		return client.WebhookBatches(settings, batching)
+	})
+	item := func(o fdstest.Owner, n int) string { return fmt.Sprintf(`{"subscription_id":%q,"n":%d}`, o.Spelling, n) }
+	for at, o := range all[:2] {
+		body := fmt.Sprintf("[%s,%s,%s]", item(o, 1), item(o, 2), item(o, 3))
+		if got := e.attempt(fdstest.Attempt{Owner: o, Body: []byte(body)}); got != http.StatusOK {
+			t.Fatal(got)
+		}
+		if len(batches) != at+1 || len(batches[at]) != 3 {
+			t.Fatalf("%d calls", len(batches))
+		}
+		for n, m := range batches[at] {
+			if m.Owner.SubscriptionID != o.SubscriptionID || string(m.Payload) != item(o, n+1) || m.Source != delivery.FromWebhook {
+				t.Errorf("%v: %s", m, m.Payload)
+			}
+		}
+	}
+	if got := e.attempt(fdstest.Attempt{Owner: all[0], Body: fmt.Appendf(nil, "[%s,%s]", item(all[0], 4), item(all[1], 4))}); got != http.StatusForbidden || len(batches) != 2 {
+		t.Errorf("both in one array: %d, %d calls", got, len(batches))
 	}
 }
 
