@@ -426,7 +426,9 @@ func TestAttackABatchOfAWebhookMixesNoOwnersUp(t *testing.T) {
 	e := listenBy(t, p, webhook.Settings{}, fdstest.Webhook{OneToken: true}, func(_ *endpoint, settings webhook.Settings) (*webhook.Receiver, error) {
 		return client.WebhookBatches(settings, batching)
 	})
-	item := func(o fdstest.Owner, n int) string { return fmt.Sprintf(`{"subscription_id":%q,"n":%d}`, o.Spelling, n) }
+	item := func(o fdstest.Owner, n int) string {
+		return fmt.Sprintf(`{"subscription_id":%q,"n":%d}`, o.Spelling, n)
+	}
 	for at, o := range all[:2] {
 		body := fmt.Sprintf("[%s,%s,%s]", item(o, 1), item(o, 2), item(o, 3))
 		if got := e.attempt(fdstest.Attempt{Owner: o, Body: []byte(body)}); got != http.StatusOK {
