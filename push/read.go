@@ -24,7 +24,9 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // await reads on once there is something to read. Its goroutine is a new one, whose stack is as
-// small as they come, and stays so until then: thousands of connections wait here.
+// small as they come, and stays so until then: thousands of connections wait here. A stack that
+// has grown is given up when the broker has answered, as it does a ping: then there was no message
+// for a while. A new goroutine for each message would cost more than most handlers do.
 func (w *wire) await() {
 	err := w.gate.await()
 	w.read(err)
@@ -47,6 +49,7 @@ func (w *wire) read(err error) {
 		_ = w.raw.Close()
 		w.isDone()
 	}()
+	quiet := true // there was no message since the last wait
 	for !w.hasEnded() {
 		var packet []byte
 		var header int
@@ -55,11 +58,15 @@ func (w *wire) read(err error) {
 			packet, header, err = w.readPacket()
 		}
 		switch {
-		case err == errNothingYet:
+		case err == errNothingYet && quiet:
 			reader = false
 			go w.await()
 			return
+		case err == errNothingYet:
+			err, quiet = w.gate.await(), true
+			continue
 		case err == nil:
+			quiet = quiet && packet[0]>>4 != packets.PUBLISH
 			err = w.inspect(packet, header)
 		}
 		w.refund()
