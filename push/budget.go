@@ -198,6 +198,7 @@ func (w *wire) awaitBudget(granted <-chan struct{}) (ok bool) {
 		return true
 	default:
 	}
+	w.flush()
 	pause(true)
 	defer pause(false)
 	w.onPause()

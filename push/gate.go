@@ -20,6 +20,7 @@ type gate struct {
 	raw     syscall.RawConn // nil: it cannot be waited for without reading
 	patient bool            // a Read that finds nothing fails with errNothingYet
 	read    func(fd uintptr) (done bool)
+	waits   func() // called before a Read waits; nil: nobody asks
 
 	buffer *[gateBytes]byte // holds data
 	data   []byte           // was read, and not yet asked for
@@ -113,8 +114,14 @@ func (g *gate) take(p []byte) (int, error) {
 		case g.patient:
 			return 0, errNothingYet
 		case g.shaken && (g.raw == nil || len(p) >= gateBytes):
+			if g.waits != nil {
+				g.waits()
+			}
 			return g.Conn.Read(p)
 		case g.raw != nil:
+			if g.waits != nil {
+				g.waits()
+			}
 			err = g.await()
 		default: // for so short a time memory is no matter
 			buffer, n := gateBuffers.Get().(*[gateBytes]byte), 0

@@ -59,10 +59,12 @@ func (w *wire) read(err error) {
 		}
 		switch {
 		case err == errNothingYet && quiet:
+			w.flush()
 			reader = false
 			go w.await()
 			return
 		case err == errNothingYet:
+			w.flush()
 			err, quiet = w.gate.await(), true
 			continue
 		case err == nil:
@@ -104,6 +106,7 @@ func (w *wire) patient() {
 // reading: it is still the reader then.
 func (w *wire) serve() bool {
 	w.toServe = false
+	w.more.Store(w.gate != nil && len(w.gate.data) > 0)
 	turn := w.turn.Add(1)
 	w.work(w.release)
 	return w.turn.CompareAndSwap(turn, turn+1)
@@ -114,6 +117,7 @@ func (w *wire) serve() bool {
 func (w *wire) release() {
 	if turn := w.turn.Load(); turn%2 == 1 && w.turn.CompareAndSwap(turn, turn+1) {
 		go w.read(nil)
+		w.flush()
 	}
 }
 

@@ -51,7 +51,11 @@ type wire struct {
 	peerClosed bool        // the broker closed its side too; read after done
 
 	writing chanMutex
-	out     [4]byte       // an acknowledgement, while writing is held
+	held    []byte        // acknowledgements that are written together with the next, in place where there is room; see hold
+	place   [16]byte      // for held
+	heldAt  time.Time     // when the first of them was
+	holds   atomic.Bool   // there are some
+	more    atomic.Bool   // the reader has more to read at once
 	head    [5]byte       // the fixed header of a packet, the reader's alone
 	toServe bool          // work must be called, the reader's alone
 	greeted bool          // CONNACK has come, the reader's alone
@@ -87,7 +91,9 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	}
 	w.readable.L = &w.mu
 	if _, direct := conn.(*tls.Conn); direct {
-		w.gate, _ = raw.(*gate)
+		if w.gate, _ = raw.(*gate); w.gate != nil {
+			w.gate.waits = w.flush
+		}
 	}
 	return w
 }
@@ -187,7 +193,7 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	_ = w.raw.SetDeadline(deadline)
-	if _, err := w.Conn.Write(encode(goodbye)); err != nil {
+	if _, err := w.Conn.Write(w.takeHeld(encode(goodbye))); err != nil {
 		_ = w.raw.Close()
 		return false
 	}
@@ -278,19 +284,59 @@ func (w *wire) acknowledge(handled ...receipt) error {
 		w.readable.Signal()
 	}
 	w.mu.Unlock()
-	out := w.out[:0]
+	if len(w.held) == 0 {
+		w.held, w.heldAt = w.place[:0], time.Now()
+	}
 	for _, r := range handled {
 		kind := byte(packets.PUBACK)
 		if r.qos == 2 {
 			kind = packets.PUBREC
 		}
-		out = append(out, kind<<4, 2, byte(r.packetID>>8), byte(r.packetID)) // reason code 0 is left out (MQTT 5.0 section 3.4.2.1)
+		w.held = append(w.held, kind<<4, 2, byte(r.packetID>>8), byte(r.packetID)) // reason code 0 is left out (MQTT 5.0 section 3.4.2.1)
 	}
-	return w.send(out)
+	if w.hold() {
+		w.holds.Store(true)
+		return nil
+	}
+	return w.send(nil)
 }
 
-// send writes a packet as one record. The caller holds writing.
+const (
+	heldAtOnce = 16                   // acknowledgements
+	heldFor    = 2 * time.Millisecond // and the next, or the reader before it waits, writes them
+)
+
+// hold reports whether acknowledgements may wait for the next: the reader serves, and has more to
+// read already. Of many messages that come together each would else cost a record of its own.
+// The caller holds writing.
+func (w *wire) hold() bool {
+	most := min(heldAtOnce, w.receiveMaximum/2)
+	return w.turn.Load()%2 == 1 && w.more.Load() && len(w.held) < 4*most && time.Since(w.heldAt) < heldFor && !w.hasEnded()
+}
+
+// flush writes what is held.
+func (w *wire) flush() {
+	if !w.holds.Load() {
+		return
+	}
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if len(w.held) > 0 {
+		_ = w.send(nil) // an error has ended the connection
+	}
+}
+
+// takeHeld returns what is held and then packet, to be written. The caller holds writing.
+func (w *wire) takeHeld(packet []byte) []byte {
+	packet = append(w.held, packet...)
+	w.held = nil
+	w.holds.Store(false)
+	return packet
+}
+
+// send writes what is held and a packet, if there is one, as one record. The caller holds writing.
 func (w *wire) send(packet []byte) error {
+	packet = w.takeHeld(packet)
 	now := time.Now()
 	_ = w.raw.SetWriteDeadline(now.Add(w.writeTimeout)) // before the look at ended: finish shortens it
 	if w.hasEnded() {
