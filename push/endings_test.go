@@ -178,3 +178,59 @@ func TestAMessageOfQualityZeroThatIsNotHandedOverSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+// A foreign message and the end of its connection wait to be looked at together, and while the
+// reader is awaited the run is stopped: that is the last that OnState is told.
+func TestNothingIsToldOnceARunHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			for range 2 {
+				p.send(&packets.Publish{Topic: fds.NewSubscriptionID().Root().String() + "events", Properties: &packets.Properties{}})
+			}
+			for p.next() != nil { // no ping is answered
+			}
+		})
+		cfg := b.config()
+		var states []push.State
+		come, ended, discarded := make(chan struct{}), make(chan error), 0
+		cfg.OnState = func(s push.State) {
+			if states = append(states, s); s.Phase == push.Connected {
+				<-come
+			}
+		}
+		looks := make(chan struct{})
+		cfg.Hooks = []any{onDiscarded(func() {
+			if discarded++; discarded == 2 {
+				<-looks
+			}
+		})}
+		c, err := push.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop, err := c.Start(t.Context(), discard(t), func(err error) { ended <- err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour) // the connection has ended, for want of an answer
+		close(come)
+		synctest.Wait()
+		stop()
+		close(looks)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if last := states[len(states)-1]; last.Phase != push.Stopped || last.Err != nil || c.State().Err != nil {
+			t.Errorf("told at last: %s, %v", last.Phase, last.Err)
+		}
+		if before := states[len(states)-2]; before.Phase == push.Stopped {
+			t.Error("told twice that it is stopped")
+		}
+	})
+}
+
+type onDiscarded func()
+
+func (d onDiscarded) OnDiscarded(fds.OwnerKey, error) { d() }

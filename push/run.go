@@ -74,7 +74,7 @@ func (r *run) look(s signal) {
 	case s&signalWoken != 0:
 		up.watch.lookNow()
 	}
-	if s&signalForeign != 0 && r.session == up {
+	if s&signalForeign != 0 && r.session == up && !r.over {
 		refused, _ := up.granted.refused()
 		if foreign := r.takeForeign(); foreign != nil {
 			c.update(func(state *State) { state.Err = cmp.Or(refused, foreign) })
