@@ -346,6 +346,7 @@ func (w *wire) send(packet []byte) error {
 		w.fail(lost(w.refusal(err)))
 		return errEnded
 	}
+	_ = w.raw.SetWriteDeadline(time.Time{}) // TLS answers a request for new keys itself, at any time
 	w.lastSent.Store(int64(now.Sub(w.began)))
 	return nil
 }
