@@ -168,7 +168,7 @@ look:
 		} else if ctx.Err() == nil {
 			c.storeUnavailable(err) // the owners known so far go on
 		}
-		if all := r.allRefused(); first && all != nil {
+		if all := r.allRefused(); first && all != nil && ctx.Err() == nil {
 			return fmt.Errorf("fdsclient: run: %w: %w", fds.ErrRunning, all)
 		}
 		first = false
@@ -201,6 +201,9 @@ look:
 func (r *run) follow(ctx context.Context, owners []*Owner, why look) {
 	w := where{run: r}
 	for _, o := range owners {
+		if ctx.Err() != nil { // what begins now would not notice until cancelAll
+			return
+		}
 		a := r.of(o.key)
 		if selected, known := w.selects(o.key); known && !selected {
 			r.leaveOut(o, why == arrived)

@@ -433,3 +433,25 @@ func TestTwoSelectionsOfOneClientShareNoOwner(t *testing.T) {
 		stopOne()
 	})
 }
+
+func TestARunThatEndsWhileItStartsOwnersStartsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		client := open(t, configure(t, p))
+		for _, o := range p.Owners() {
+			signIn(t, client, p, o)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		starts := 0
+		if err := client.RunWhere(ctx, fdsclient.Selection{Of: func(fds.OwnerKey) fdsclient.Delivery {
+			starts++
+			end()
+			return fdsclient.Delivery{Handler: func(context.Context, delivery.Message) error { return nil }}
+		}}); err != nil {
+			t.Error(err)
+		}
+		if starts != 1 {
+			t.Errorf("%d owners were started", starts)
+		}
+	})
+}
