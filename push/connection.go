@@ -69,8 +69,8 @@ func (c *Connection) State() State {
 
 // Wake ends a wait for the next attempt, as when a new certificate has arrived or
 // the network has come back. During an attempt it ends the wait that follows if
-// that fails; while connected it has a new certificate looked for, and taken up at
-// once, but it does not shorten a wait that comes later, so that a broker's restart
+// that fails; else, and while connected, it has a new certificate looked for, and taken
+// up at once, but it does not shorten a wait that comes later, so that a broker's restart
 // finds attempts spaced.
 func (c *Connection) Wake() {
 	c.mu.Lock()

@@ -137,6 +137,7 @@ type certificateWatch struct {
 	seen   *tls.Certificate // a new one, to be taken up soon; nil: none
 	others int              // how many there were in a row
 	slow   bool             // see changePause
+	again  bool             // lookNow was called during a look
 }
 
 // watchCertificate begins to look.
@@ -161,11 +162,14 @@ func (w *certificateWatch) inTime(pause time.Duration) time.Duration {
 	return pause
 }
 
-// lookNow looks at once, and takes at once what is new.
+// lookNow looks at once, or once more after a look at work, and takes at once what is new.
 func (w *certificateWatch) lookNow() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.stopped && w.timer.Stop() { // else a look is at work
+	if w.stopped {
+		return
+	}
+	if w.again = !w.timer.Stop(); !w.again {
 		w.seen = nil
 		w.lookIn(0, true)
 	}
@@ -180,6 +184,9 @@ func (w *certificateWatch) lookIn(delay time.Duration, planned bool) {
 
 func (w *certificateWatch) found(found *tls.Certificate, err error, planned bool) {
 	switch {
+	case w.again:
+		w.again, w.seen = false, nil
+		w.lookIn(0, true)
 	case err != nil:
 		if w.isNews(err) {
 			w.connection.log(slog.LevelWarn, "push: the next client certificate cannot be used; the connection goes on with the one before", slog.Any("error", err))

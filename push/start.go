@@ -214,6 +214,9 @@ func (r *run) step() bool {
 			r.next(r.decide(err))
 		} else {
 			r.signal(signalEnded) // it may have, and that was not seen
+			if r.woken {          // the certificate may be older than that
+				r.signal(signalWoken)
+			}
 		}
 	case r.wait == nil:
 		r.look(s)

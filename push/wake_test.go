@@ -11,6 +11,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 	"github.com/fds-sdk/fds-go/push"
 )
 
@@ -114,6 +115,64 @@ func TestAWakeDuringAnAttemptThatFailsIsNotForgotten(t *testing.T) {
 		s := r.waitPhase(push.NeedsCertificate)
 		if up := r.waitPhase(push.Connected); up.Since.Sub(s.Since) > time.Second {
 			t.Errorf("connected %v after the wake", up.Since.Sub(s.Since))
+		}
+	})
+}
+
+// The certificate is read before it is waited for a turn to connect, which may take long.
+func TestAWakeBeforeATurnToConnectHasANewCertificateTakenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(p.n > 1); p.stay() })
+		cfg := b.config()
+		cfg.Limit = taken(t)
+		other := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
+		good, renewed := cfg.Certificate, false
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if renewed {
+				return &other, nil
+			}
+			return good(ctx)
+		}
+		r := start(t, cfg, discard(t))
+		synctest.Wait()
+		renewed = true
+		r.Wake()
+		synctest.Wait()
+		cfg.Limit.Release()
+		first := r.waitPhase(push.Connected)
+		if second := r.waitPhase(push.Connected); second.Since.Sub(first.Since) > time.Second {
+			t.Errorf("the new certificate was taken up after %v", second.Since.Sub(first.Since))
+		}
+	})
+}
+
+func TestAWakeWhileACertificateIsLookedForHasItLookedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) { p.accept(p.n > 1); p.stay() })
+		cfg := b.config()
+		other := b.ca.IssueCertificate(b.root.ClientID(), realtest.CertificateOptions{}).TLS
+		good, asked, renewed := cfg.Certificate, 0, false
+		looking, read := make(chan struct{}), make(chan struct{})
+		cfg.Certificate = func(ctx context.Context) (*tls.Certificate, error) {
+			if renewed {
+				return &other, nil
+			}
+			if asked++; asked == 2 {
+				close(looking)
+				<-read // the new one arrives just after the old one was read
+			}
+			return good(ctx)
+		}
+		r := start(t, cfg, discard(t))
+		r.waitPhase(push.Connected)
+		<-looking
+		renewed = true
+		r.Wake()
+		woken := time.Now()
+		synctest.Wait()
+		close(read)
+		if s := r.waitPhase(push.Connected); s.Since.Sub(woken) > time.Second {
+			t.Errorf("the new certificate was taken up after %v", s.Since.Sub(woken))
 		}
 	})
 }
