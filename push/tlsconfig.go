@@ -63,16 +63,18 @@ const knownFor = time.Minute
 type policy struct {
 	whole *tls.Config
 
-	mu    sync.Mutex
-	known *tls.Config // trusts a certificate besides; nil: none is known
-	until time.Time   // of known
+	mu      sync.Mutex
+	known   *tls.Config // trusts a certificate besides; nil: none is known
+	until   time.Time   // of known
+	expires time.Time   // by the calendar: the first of those who signed it, or itself
 }
 
 // config returns how to shake hands now.
 func (p *policy) config() *tls.Config {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known != nil && time.Now().Before(p.until) {
+	// Two times: of a machine that sleeps, the clock that counts until stands still.
+	if now := time.Now(); p.known != nil && now.Before(p.until) && now.Before(p.expires) {
 		return p.known
 	}
 	return p.whole
@@ -88,10 +90,10 @@ func (p *policy) verified(by *tls.Config, state tls.ConnectionState) {
 	if leaf.Version != 3 || leaf.BasicConstraintsValid && leaf.IsCA {
 		return // it may sign others
 	}
-	until := time.Now().Add(knownFor)
+	expires := leaf.NotAfter
 	for _, one := range chain {
-		if one.NotAfter.Before(until) {
-			until = one.NotAfter
+		if one.NotAfter.Before(expires) {
+			expires = one.NotAfter
 		}
 	}
 	known := by.Clone()
@@ -99,5 +101,5 @@ func (p *policy) verified(by *tls.Config, state tls.ConnectionState) {
 	known.RootCAs.AddCert(leaf)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.known, p.until = known, until
+	p.known, p.until, p.expires = known, time.Now().Add(knownFor), expires
 }

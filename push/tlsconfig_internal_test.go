@@ -106,6 +106,22 @@ func TestABrokersCertificateIsVerifiedUpToTheRootsOnceAMinute(t *testing.T) {
 	})
 }
 
+func TestAttackWhoeverSignedAKnownCertificateExpiresWhileTheMachineSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := authority(t, new(signs))
+		time.Sleep(time.Hour)
+		p := sharedPolicy(policyRoots(root), false, "broker.example", nil)
+		if _, err := shake(t, p, broker(t, root, "broker.example")); err != nil || p.config() == p.whole {
+			t.Fatalf("at first: %v", err)
+		}
+		time.Sleep(23*time.Hour + time.Second) // its own hour is left
+		p.until = time.Now().Add(time.Second)
+		if p.config() != p.whole {
+			t.Error("its authority has expired")
+		}
+	})
+}
+
 func TestAttackAKnownBrokersCertificateVouchesForNoOther(t *testing.T) {
 	root, stranger := authority(t, new(signs)), authority(t, new(signs))
 	roots := x509.NewCertPool()
