@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -14,12 +15,13 @@ import (
 )
 
 // Start has the connection made and kept up, and every message handed to h, until stop is called
-// or ctx ends, or until waiting cannot help (fds.ErrTakenOver, fds.ErrFenced). Then ended is called, once, on a
-// goroutine of its own: with nil, or with why waiting cannot help. A handler at work may finish
-// within Config.DrainTimeout before; its message is acknowledged before the disconnect, and the
-// broker keeps the session. When ended is called the handler has returned, and Start may be called
-// again; meanwhile it fails (fds.ErrRunning). A connection at rest has one goroutine, which reads.
-// A panic in a function of the Config ends the process, as it does in any goroutine.
+// or ctx ends, or until waiting cannot help (fds.ErrTakenOver, fds.ErrFenced). Then ended is
+// called, once, on a goroutine of its own: with nil, or with why waiting cannot help. A handler at
+// work may finish within Config.DrainTimeout before; its message is acknowledged before the
+// disconnect, and the broker keeps the session. When ended is called the handler has returned, and
+// Start may be called again; meanwhile it fails (fds.ErrRunning). A connection at rest has one
+// goroutine, which reads. A panic in a function of the Config ends the process, as it does in any
+// goroutine; one that ends its goroutine instead is an error.
 func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(error)) (stop func(), err error) {
 	if h == nil {
 		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)
@@ -33,8 +35,11 @@ func (c *Connection) startWith(ctx context.Context, calling *handoff.Settings, e
 		return nil, fmt.Errorf("push: start: %w: ended is nil", fds.ErrConfig)
 	}
 	r, err := c.begin(ctx, calling, func(e ending) {
-		if e.panicked != nil {
+		switch {
+		case e.panicked != nil:
 			panic(e.panicked)
+		case e.exited:
+			e.err = errExited
 		}
 		ended(e.err)
 	})
@@ -73,6 +78,8 @@ func (c *Connection) runWith(ctx context.Context, calling *handoff.Settings) err
 	}
 	return e.err
 }
+
+var errExited = errors.New("push: a function of the application ended the goroutine that it was called on")
 
 // ending is how a run has ended.
 type ending struct {

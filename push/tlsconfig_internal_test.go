@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +85,9 @@ func shake(t *testing.T, p *policy, chain ...*signs) (by *tls.Config, err error)
 }
 
 func TestABrokersCertificateIsVerifiedUpToTheRootsOnceAMinute(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		t.Skip("the system verifies in its own way")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		root := authority(t, new(signs))
 		roots := x509.NewCertPool()
@@ -123,6 +127,9 @@ func TestAttackWhoeverSignedAKnownCertificateExpiresWhileTheMachineSleeps(t *tes
 }
 
 func TestAttackAKnownBrokersCertificateVouchesForNoOther(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		t.Skip("none is known: the system verifies in its own way")
+	}
 	root, stranger := authority(t, new(signs)), authority(t, new(signs))
 	roots := x509.NewCertPool()
 	roots.AddCert(root.leaf)
