@@ -77,7 +77,8 @@ type Config struct {
 	// error ends the connection, and the attempt is repeated after a while. (A
 	// handler that is still at work on a message of the connection before goes on.)
 	BeforeMessages func(ctx context.Context, s Subscribed) error
-	// Fence is asked before each message is handed over, and before each acknowledgement is written:
+	// Fence is asked before each connect, which takes the session over from whoever has it, before each
+	// message is handed over, and before each acknowledgement is written:
 	// an error, or a panic, says that this process may not go on with the owner, as when its lease of
 	// the owner is over. Then nothing more is handed over or acknowledged, Run ends with an error that
 	// matches fds.ErrFenced, and the broker keeps the session, with what is unacknowledged. It is to

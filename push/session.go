@@ -162,6 +162,9 @@ func (s *session) connect(ctx context.Context) error {
 	settings := &s.connection.settings
 	if s.line != nil { // who only ends a session does not queue behind a fleet
 		defer settings.Limit.Release()
+		if err := s.line.fence(); err != nil { // a connect would take the session over
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, settings.ConnectTimeout)
 	defer cancel()
