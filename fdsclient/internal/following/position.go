@@ -81,14 +81,16 @@ func earlier(t time.Time, by time.Duration) time.Time {
 const (
 	positionInterval = time.Second            // from a position's change to its store, at least
 	positionBatch    = 100 * time.Millisecond // what is due within it is stored together
-	positionSaves    = 64                     // at most, in a batch and at once
+	positionsDue     = 256                    // at most, in a batch
+	positionSaves    = 64                     // at most, at once
 )
 
 // positions stores the changed positions of a Client's owners, with one timer for all: at
 // ten thousand owners nearly each message changes another one's. Where more change than
-// positionSaves in each positionBatch, they wait: after an outage of the broker all change at
+// positionsDue in each positionBatch, they wait: after an outage of the broker all change at
 // the moment in which there is most to do, and an old position is a lower bound too. Each owner
-// waits once, whatever comes meanwhile, so that ten thousand wait 16 seconds at most.
+// waits once, whatever comes meanwhile, so that ten thousand wait 4 seconds more, unless the store
+// is slower.
 type positions struct {
 	mu      sync.Mutex
 	waiting []changedPosition // the oldest first
@@ -119,7 +121,7 @@ func (p *positions) tick() {
 	defer p.mu.Unlock()
 	now := time.Now()
 	n := 0
-	for n < len(p.waiting) && len(p.due) < positionSaves && now.Sub(p.waiting[n].since) >= positionInterval {
+	for n < len(p.waiting) && len(p.due) < positionsDue && now.Sub(p.waiting[n].since) >= positionInterval {
 		p.due = append(p.due, p.waiting[n].of)
 		p.waiting[n].of = nil
 		n++
