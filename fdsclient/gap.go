@@ -57,9 +57,9 @@ type Gaps struct {
 	// is equal to the byte, and nothing else of its device or topic was handled since. By
 	// default they are handed over with Duplicate set. What is fetched and known in that
 	// way is always left out. Known are the last 200 messages of an owner, also those of
-	// an earlier process but for its last second if it was killed, or the last 5 seconds where
-	// ten thousand owners had some at once, and up to 8192 while a gap is open and for Margin
-	// after it.
+	// an earlier process but for its last second if it was killed (where ten thousand owners
+	// have some at once for the 5 s, or more, that Config.State takes for them), and up to 8192
+	// while a gap is open and for Margin after it.
 	DropDuplicates bool
 	// Off: no outage opens a gap, and nothing is fetched. What a broker has lost stays lost.
 	Off bool

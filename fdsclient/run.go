@@ -81,7 +81,7 @@ type run struct {
 	wake      chan struct{}
 	work      sync.WaitGroup
 
-	out map[fds.OwnerKey]struct{} // whom it leaves out; the Client's choosing
+	out map[fds.OwnerKey]*grants.Grant // whom it leaves out, and what rested for that; the Client's choosing
 
 	mu       sync.Mutex
 	active   map[fds.OwnerKey]*connected
@@ -211,6 +211,10 @@ func (r *run) follow(ctx context.Context, owners []*Owner, why look) {
 		} else if !known && a == nil {
 			continue
 		}
+		if a != nil && r.forbids(a) != nil && a.isOver() {
+			r.lose(a)
+			a = nil
+		}
 		if a != nil && (o.isBack(ctx, a, why) || a.isIdle() && why != rescanned && r.selection.Of != nil) {
 			r.lose(a)
 			a = nil
@@ -265,7 +269,7 @@ func (r *run) without(owners []*Owner) map[fds.OwnerKey]bool {
 		present[o.key] = true
 	}
 	r.client.choosing.Lock()
-	maps.DeleteFunc(r.out, func(key fds.OwnerKey, _ struct{}) bool { return !present[key] })
+	maps.DeleteFunc(r.out, func(key fds.OwnerKey, _ *grants.Grant) bool { return !present[key] })
 	r.client.choosing.Unlock()
 	gone := make(map[fds.OwnerKey]bool)
 	r.mu.Lock()
@@ -396,6 +400,7 @@ func (r *run) cancelAll() {
 // handler at work.
 func (r *run) over(a *connected, d *destination, release func()) {
 	defer r.work.Done()
+	defer r.free(a) // also when a function of the application ends the goroutine
 	a.follower.Stop()
 	if d.release != nil {
 		d.release()
@@ -406,16 +411,25 @@ func (r *run) over(a *connected, d *destination, release func()) {
 		r.client.connectionChanged(a.owner.key, *state)
 	}
 	r.stopped(a.owner.key, state.Err)
+}
+
+// free notes that nothing of a is at work any more, so that its owner may be started again.
+func (r *run) free(a *connected) {
+	key := a.owner.key
 	r.mu.Lock()
-	if a.ended = true; a.fence.Load() != nil && r.active[a.owner.key] == a {
-		delete(r.active, a.owner.key) // to be looked at again
+	a.ended = true
+	fenced := a.fence.Load() != nil // it is to be looked at again
+	lost := r.active[key] != a
+	r.mu.Unlock()
+	if lost || fenced { // before this run may take it anew
+		r.letGo(key)
 	}
-	lost := r.active[a.owner.key] != a
+	r.mu.Lock()
+	if fenced && r.active[key] == a {
+		delete(r.active, key)
+	}
 	r.mu.Unlock()
 	close(a.done)
-	if lost {
-		r.letGo(a.owner.key)
-	}
 }
 
 // polls reports whether owners are polled.

@@ -8,6 +8,7 @@ import (
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
+	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
@@ -29,11 +30,12 @@ type Selection struct {
 	Of func(fds.OwnerKey) Delivery
 
 	// Fence returns an error when this process may not go on with an owner, as when its lease of the
-	// owner is over. It is asked before an owner starts, before each call of the handler, each
-	// acknowledgement and each save of what is remembered of the owner. After an error or a panic
-	// the owner ends at once: nothing more is handed over or acknowledged, and the broker keeps the
-	// session. The reason matches fds.ErrFenced and the error. While Where selects the owner it is
-	// looked at again each Config.Rescan and by Reselect. It has to answer from memory. Nil: none.
+	// owner is over. It is asked before an owner starts and each time it connects, before each call of
+	// the handler, each acknowledgement and each save of what is remembered of the owner, and each
+	// Config.Rescan and by Reselect. After an error or a panic the owner ends at once: nothing more is
+	// handed over or acknowledged, and the broker keeps the session. The reason matches fds.ErrFenced
+	// and the error. While Where selects the owner it is looked at again each Config.Rescan and by
+	// Reselect. It has to answer from memory. Nil: none.
 	Fence func(fds.OwnerKey) error
 
 	// Stopped is told of an owner of whom nothing is at work any more, once for each start: its
@@ -162,18 +164,25 @@ func (r *run) fenced(a *connected, calling *handoff.Settings) *handoff.Settings 
 		return calling
 	}
 	with := *calling
-	with.Fence = func(key fds.OwnerKey) error {
-		if why := a.fence.Load(); why != nil {
-			return *why
-		}
-		err := r.fence(key)
-		if err != nil {
-			a.fence.Store(&err)
-			a.end(err)
-		}
-		return err
-	}
+	with.Fence = func(fds.OwnerKey) error { return r.forbids(a) }
 	return &with
+}
+
+// forbids asks the fence of what is started of an owner, ends that if it may not go on, and returns
+// why.
+func (r *run) forbids(a *connected) error {
+	if r.selection.Fence == nil || a.follower == nil {
+		return nil
+	}
+	if why := a.fence.Load(); why != nil {
+		return *why
+	}
+	err := r.fence(a.owner.key)
+	if err != nil {
+		a.fence.Store(&err)
+		a.end(err)
+	}
+	return err
 }
 
 // stopped tells Stopped.
@@ -202,7 +211,7 @@ func (r *run) dismissKept() {
 	r.mu.Unlock()
 	w := where{run: r}
 	for _, a := range kept {
-		if selected, known := w.selects(a.owner.key); known && !selected {
+		if selected, known := w.selects(a.owner.key); known && !selected || r.forbids(a) != nil {
 			r.supersede(a)
 		}
 	}
@@ -222,13 +231,14 @@ func (r *run) leaveOut(o *Owner, anew bool) {
 	c := r.client
 	c.choosing.Lock()
 	defer c.choosing.Unlock()
-	if _, known := r.out[o.key]; known && !anew {
+	g := o.grant.Load()
+	if r.out[o.key] == g && !anew {
 		return
 	}
 	if r.out == nil {
-		r.out = make(map[fds.OwnerKey]struct{})
+		r.out = make(map[fds.OwnerKey]*grants.Grant)
 	}
-	r.out[o.key] = struct{}{}
+	r.out[o.key] = g
 	c.restUnchosen(o)
 }
 
