@@ -35,3 +35,6 @@ func (c *Client) LookAtAll() error {
 	_, err := (&roster{client: c}).read()
 	return err
 }
+
+// HasLapsed reports whether an endpoint refuses what comes for the owner.
+func (o *Owner) HasLapsed() bool { return o.grant.Load().State().Phase == grants.Lapsed }

@@ -266,35 +266,6 @@ func TestWhoIsLeftOutIsNotRenewed(t *testing.T) {
 	})
 }
 
-// TestWhoIsLeftOutIsNotRenewedAfterASignInElsewhere, though an endpoint looks at the new grant.
-func TestWhoIsLeftOutIsNotRenewedAfterASignInElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := start(t, fdstest.Options{AccessTokenLifetime: 10 * time.Minute})
-		cfg := configure(t, p)
-		cfg.Rescan = time.Minute
-		other := open(t, cfg)
-		var renewed renewals
-		cfg.Hooks = []any{&renewed}
-		client := open(t, cfg)
-		o := p.Owners()[0]
-		signIn(t, client, p, o, p.Owners()[1]) // together
-		replicate(t, client, func(s *fdsclient.Selection) { s.Of = nil })
-		time.Sleep(2 * time.Minute)
-		signIn(t, other, p, o) // which is another grant
-		if err := other.Close(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Minute)
-		if err := client.LookAtAll(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		if n := renewed.since()[o.SubscriptionID]; n > 0 {
-			t.Errorf("it was renewed %d times", n)
-		}
-	})
-}
-
 // TestReplicasHandAnOwnerOver, again and again, in the way of a scheduler: Stopped of the one, then
 // Where of the other.
 func TestReplicasHandAnOwnerOver(t *testing.T) {

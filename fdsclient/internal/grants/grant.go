@@ -272,12 +272,16 @@ func (g *Grant) due(ctx context.Context) {
 }
 
 // Look has the grant renewed ahead of its expiry from now on, unless it rests, and one that has
-// lapsed looked at: it may be back. What is found is told as of any renewal. A fresh stored token
-// costs none.
+// lapsed looked at, also when it rests: it may be back. What is found is told as of any renewal. A
+// fresh stored token costs none.
 func (g *Grant) Look() {
-	if phase := g.State().Phase; phase == Unread || phase == Lapsed {
+	switch g.State().Phase {
+	case Unread:
 		g.all.Start()
 		g.all.scheduler.plan(g, time.Now())
+	case Lapsed:
+		g.all.Start()
+		g.all.scheduler.lookNow(g)
 	}
 }
 

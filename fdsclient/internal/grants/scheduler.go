@@ -33,9 +33,14 @@ type planned struct {
 func newScheduler() *scheduler { return &scheduler{wake: make(chan struct{}, 1)} }
 
 // plan sets when g is due next, unless it rests.
-func (s *scheduler) plan(g *Grant, at time.Time) {
+func (s *scheduler) plan(g *Grant, at time.Time) { s.set(g, at, false) }
+
+// lookNow has g due now, also when it rests: then once.
+func (s *scheduler) lookNow(g *Grant) { s.set(g, time.Now(), true) }
+
+func (s *scheduler) set(g *Grant, at time.Time, resting bool) {
 	s.mu.Lock()
-	if g.planned.rests {
+	if g.planned.rests && !resting {
 		s.mu.Unlock()
 		return
 	}
