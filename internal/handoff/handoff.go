@@ -174,7 +174,7 @@ func (h *Hand) Once(ctx context.Context, m *delivery.Message, known uint64) (dea
 			}
 			return dead, nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || Fenced(err) {
 			return false, err
 		}
 		toldNever := before != nil && before.never

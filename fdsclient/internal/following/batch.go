@@ -83,6 +83,9 @@ func (f *Follower) LiveBatch(ctx context.Context, batch []delivery.Message) erro
 	}
 	var of delivery.Verdicts // of handed; nil: all are done with
 	if len(handed) > 0 {
+		if err := f.fenced(); err != nil {
+			return err
+		}
 		if err := f.calling.Batch.Handler(ctx, handed); err != nil && !errors.As(err, &of) {
 			return err
 		} else if err != nil && len(of) < len(handed) {

@@ -81,6 +81,9 @@ func (f *Follower) Live(ctx context.Context, m delivery.Message) error {
 		f.foreign(ctx)
 	}
 	if !l.drop {
+		if err := f.fenced(); err != nil { // since it was asked before, another may have had the turn
+			return err
+		}
 		if err := f.calling.Handler(ctx, m); err != nil {
 			return err
 		}
