@@ -61,7 +61,8 @@ type Delivery struct {
 //
 // Several may be at work at once. An owner whom two of them select is had by the one that had it
 // first, which the log is told, and by the other one once that lets go of it. That others have all
-// owners there are, in this process or in others, is no error.
+// owners there are, in this process or in others, is no error; a second one without a Where, or
+// beside Run, fails as a second Run does.
 func (c *Client) RunWhere(ctx context.Context, s Selection) error {
 	return c.run(ctx, &run{selection: s})
 }
