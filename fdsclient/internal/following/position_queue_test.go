@@ -62,7 +62,9 @@ func TestOwnersWhoseMessagesComeAtOnceAreStoredInBatches(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for name, between := range map[string]time.Duration{"at once": 0, "one after another": time.Millisecond} {
+			store.mu.Lock()
 			clear(store.saves)
+			store.mu.Unlock()
 			began := time.Now()
 			for _, f := range all {
 				time.Sleep(between)
@@ -74,6 +76,7 @@ func TestOwnersWhoseMessagesComeAtOnceAreStoredInBatches(t *testing.T) {
 			}
 			time.Sleep(2 * time.Minute)
 			total, last := 0, time.Duration(0)
+			store.mu.Lock()
 			for at, n := range store.saves {
 				total += n
 				last = max(last, at.Sub(began))
@@ -87,6 +90,7 @@ func TestOwnersWhoseMessagesComeAtOnceAreStoredInBatches(t *testing.T) {
 			if most := int(last/positionBatch) + 1; len(store.saves) > most {
 				t.Errorf("%s: the store was woken %d times in %v", name, len(store.saves), last)
 			}
+			store.mu.Unlock()
 		}
 	})
 }
