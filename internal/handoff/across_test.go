@@ -124,7 +124,7 @@ func TestAcrossAnOwnerThatFailsIsSplitOffAndNobodyWaits(t *testing.T) {
 
 func TestAcrossTheHalvesOfWhatFailsGoWithNobodyElses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOwners(t, 2, 100, func(batch string) error {
+		o := newOwners(t, 6, 100, func(batch string) error {
 			time.Sleep(time.Minute)
 			if strings.Contains(batch, "a2") {
 				return errNotNow
@@ -135,7 +135,7 @@ func TestAcrossTheHalvesOfWhatFailsGoWithNobodyElses(t *testing.T) {
 		all.Go(func() { o.hand(0, items("a1", "a2", "a3", "a4")) })
 		time.Sleep(30 * time.Second) // the whole is at work, for a alone
 		for n := range 5 {
-			all.Go(func() { o.hand(1, items(fmt.Sprint("b", n))) })
+			all.Go(func() { o.hand(1+n, items(fmt.Sprint("b", n))) })
 			time.Sleep(time.Minute)
 		}
 		all.Wait()
@@ -275,8 +275,11 @@ func newOwnersOf(t *testing.T, n int, handler delivery.BatchHandler) *owners {
 
 func TestAcrossKeepsWhatAHandlerChangedFromOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // the parts of owners go at the same time
 		var got []string
 		o := newOwnersOf(t, 2, func(_ context.Context, batch []delivery.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
 			for _, m := range batch {
 				got = append(got, string(m.Payload))
 				m.Payload[0] = '!'
