@@ -26,8 +26,9 @@ type Batching struct {
 }
 
 // BatchHandler is a Handler for several messages: each owner's in order. Nil says that all are
-// done with. Verdicts say it of each; the order in which they are done is the handler's to
-// choose. Any other error is of the whole, and says of no message that it is to blame: with several
+// done with. Verdicts, which may be wrapped, say it of each; the order in which they are done is the
+// handler's to choose. Any other error, one that wraps more than Verdicts or a *VerdictError around
+// them too, is of the whole, and says of no message that it is done with or to blame: with several
 // the batch is split, by owner and then in halves, until a single one fails, which alone
 // counts as an attempt. A panic, and the end of its goroutine, are such an error, too. A
 // *VerdictError with Unavailable has the whole handed over again. The slice is the handler's.

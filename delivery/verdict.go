@@ -22,14 +22,19 @@ type VerdictError struct {
 
 // Error returns the text of Err.
 func (e *VerdictError) Error() string {
-	if e.Err == nil {
+	if e == nil || e.Err == nil {
 		return "the handler has not dealt with the message"
 	}
 	return e.Err.Error()
 }
 
 // Unwrap returns Err.
-func (e *VerdictError) Unwrap() error { return e.Err }
+func (e *VerdictError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // Terminate returns the verdict Terminal: handing the message over again is of no use. Where no
 // dead letters are set up the message is handed over again all the same, so that nothing is lost; a

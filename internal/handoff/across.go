@@ -183,7 +183,7 @@ func (a *across) end() {
 func (a *across) work(shares []*share, messages int) {
 	defer a.end()
 	shares = slices.DeleteFunc(shares, func(s *share) bool {
-		if s.err = s.fenced(); s.err != nil {
+		if s.err = onOwnGoroutine(s.fenced); s.err != nil {
 			messages -= len(s.batch)
 			close(s.done)
 		}
@@ -204,15 +204,15 @@ func (a *across) work(shares []*share, messages int) {
 				err = fmt.Errorf("the handler panicked: %q", shortened(fmt.Sprint(p)))
 			}
 		}()
-		return none(a.handler(ctx, batch), messages)
+		return none(sound(a.handler(ctx, batch)), messages)
 	})
-	var verdicts delivery.Verdicts
+	verdicts, ofEach := VerdictsOf(err)
 	v, _ := Judge(err)
 	for at, of := 0, shares; len(of) > 0; of = of[1:] {
 		s := of[0]
 		switch {
 		case err == nil:
-		case errors.As(err, &verdicts):
+		case ofEach:
 			s.err = verdicts[min(at, len(verdicts)):min(at+len(s.batch), len(verdicts))]
 		case v == delivery.Unavailable:
 			s.err = err

@@ -284,9 +284,12 @@ func (r *round) rest(items []*Item) (hold time.Duration) {
 	if len(r.ill) == 0 {
 		return 0
 	}
-	least := slices.MinFunc(r.ill, func(a, b *Item) int { return int(a.After - b.After) })
-	if r.away || r.done == 0 && r.fresh > 1 {
+	least := slices.MinFunc(r.ill, func(a, b *Item) int { return cmp.Compare(a.After, b.After) })
+	switch {
+	case r.away, r.done == 0 && r.fresh > 1 && r.retries == nil:
 		hold = least.After
+	case r.done == 0 && r.fresh > 1: // what one asks for longer is of itself
+		hold = min(least.After, r.delay(r.retries))
 	}
 	for _, it := range items {
 		if it.Err == errWaits {
@@ -324,14 +327,14 @@ func (r *round) call(part []*Item) error {
 		}
 		as[i].drop()
 	}
-	var verdicts delivery.Verdicts
-	switch {
-	case err == nil:
+	if err == nil {
 		for _, it := range part {
 			r.over(it)
 		}
 		return nil
-	case !errors.As(err, &verdicts):
+	}
+	verdicts, ok := VerdictsOf(err)
+	if !ok {
 		return err
 	}
 	for i, it := range part {
@@ -444,18 +447,22 @@ func (r *round) worse(before *illness, it *Item, err error, dead bool) *illness 
 // failed with it first.
 func (r *round) again(it *Item, now *illness, after time.Duration) {
 	r.ill = append(r.ill, it)
-	if it.After = after; after > 0 || now.retries == nil {
-		return
+	if it.After = after; after == 0 && now.retries != nil {
+		it.After = r.delay(now.retries)
 	}
-	delay, drawn := r.delays[now.retries]
+}
+
+// delay returns the next delay of a back-off, the same during a round.
+func (r *round) delay(of *backoff.Backoff) time.Duration {
+	delay, drawn := r.delays[of]
 	if !drawn {
 		if r.delays == nil {
 			r.delays = make(map[*backoff.Backoff]time.Duration)
 		}
-		delay = now.retries.Next()
-		r.delays[now.retries] = delay
+		delay = of.Next()
+		r.delays[of] = delay
 	}
-	it.After = delay
+	return delay
 }
 
 // callBatch calls the handler of several messages once.
@@ -473,16 +480,7 @@ func (h *Hand) callBatch(ctx context.Context, messages []delivery.Message) (err 
 	}()
 	h.watch(began, &first)
 	defer h.watch(time.Time{}, nil)
-	return none(h.settings.Batch.Handler(ctx, messages), len(messages))
-}
-
-// none returns nil for verdicts that say that all are done with.
-func none(err error, messages int) error {
-	var verdicts delivery.Verdicts
-	if !errors.As(err, &verdicts) || len(verdicts) < messages || slices.ContainsFunc(verdicts, func(err error) bool { return err != nil }) {
-		return err
-	}
-	return nil
+	return none(sound(h.settings.Batch.Handler(ctx, messages)), len(messages))
 }
 
 // onOwnGoroutine returns what f does. That f ends its goroutine is an error.

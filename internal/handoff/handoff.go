@@ -55,7 +55,7 @@ func Ask(fence func(fds.OwnerKey) error, owner fds.OwnerKey) (err error) {
 			err = &FencedError{err}
 		}
 	}()
-	return fence(owner)
+	return sound(fence(owner))
 }
 
 // Settings are what the hands of many owners share. Handler or Batch is required.
@@ -316,7 +316,7 @@ func (h *Hand) call(ctx context.Context, handler delivery.Handler, m *delivery.M
 	}()
 	h.watch(began, m)
 	defer h.watch(time.Time{}, nil)
-	return handler(ctx, *m)
+	return sound(handler(ctx, *m))
 }
 
 const maxShown = 256 // bytes of a panic's value

@@ -2,7 +2,6 @@ package following
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -86,7 +85,9 @@ func (f *Follower) LiveBatch(ctx context.Context, batch []delivery.Message) erro
 		if err := f.fenced(); err != nil {
 			return err
 		}
-		if err := f.calling.Batch.Handler(ctx, handed); err != nil && !errors.As(err, &of) {
+		err := f.calling.Batch.Handler(ctx, handed)
+		var ofEach bool
+		if of, ofEach = handoff.VerdictsOf(err); err != nil && !ofEach {
 			return err
 		} else if err != nil && len(of) < len(handed) {
 			of = append(slices.Clone(of), slices.Repeat(delivery.Verdicts{handoff.ErrNoVerdict}, len(handed)-len(of))...)
