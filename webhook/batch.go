@@ -104,11 +104,15 @@ func (d *handing) together(ctx context.Context, batch []*piece) error {
 		if r.ctx.Err() != nil || !p.Handed {
 			continue
 		}
+		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		failing, ok := hand.FailingOf(p.Known)
-		if !ok {
+		switch {
+		case !ok && !late: // others failed
+			continue
+		case !ok:
 			failing = delivery.Failing{Message: *p.Message, Since: time.Now(), Err: p.Err}
 		}
-		if verdict, _ := handoff.Judge(p.Err); errors.Is(ctx.Err(), context.DeadlineExceeded) && p.Alone && verdict != delivery.Unavailable {
+		if verdict, _ := handoff.Judge(p.Err); late && p.Alone && verdict != delivery.Unavailable {
 			failing.Attempts, failing.Err = before[i].Attempts+1, p.Err
 		}
 		r.failing.note(p.mark, failing)

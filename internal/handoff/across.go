@@ -99,7 +99,7 @@ func (a *across) call(ctx context.Context, batch []delivery.Message) error {
 	case <-s.done:
 	case <-ctx.Done():
 		if a.withdraw(s) {
-			return ctx.Err()
+			return fmt.Errorf("%w: %w", ErrClosing, ctx.Err())
 		}
 	case <-h.closing:
 		if a.withdraw(s) {

@@ -315,13 +315,15 @@ func (r *round) call(part []*Item) error {
 			m.Payload = it.payload
 		}
 		m.Duplicate = m.Duplicate || it.Handed || r.several.failing[it.Known] != nil
-		it.Handed, it.Alone = true, len(part) == 1
 		messages[i], as[i] = m, keep(m.Payload)
 	}
 	handed := slices.Clone(messages) // the handler may do with its own as it likes
 	ctx := context.WithValue(r.ctx, handingKey{}, handing{apart: r.apart, closing: r.closing, fence: fence})
 	err := onOwnGoroutine(func() error { return r.hand.callBatch(ctx, messages) })
 	for i, it := range part {
+		if !errors.Is(err, ErrClosing) { // else it was not begun with
+			it.Handed, it.Alone = true, len(part) == 1 && !errors.Is(err, errApart)
+		}
 		if err != nil {
 			it.payload, it.changed = as[i].again(handed[i].Payload)
 		}
