@@ -75,7 +75,7 @@ type batches struct {
 	apart []*inbound        // handed over, not done with, and of connections that have ended
 	done  map[uint16]uint64 // done with, not acknowledged, and of connections that have ended: what they are known by, by packet identifier
 	place uint64            // of the last message of quality of service 0
-	lost  bool              // a session: of what failed then, only what is still here may be handed over again
+	lost  bool              // a session, or a message that failed: of what did, only what is still here may be handed over again
 
 	fresh, unacked int       // of queue: never taken; of quality of service 1 or 2
 	first          time.Time // when the first of the fresh came
@@ -343,6 +343,7 @@ func (b *batches) dropOldest() bool {
 	}
 	l.forget(l.queue[i])
 	l.queue[i].release()
+	b.lost = b.lost || l.queue[i].piece.taken
 	l.queue = slices.Delete(l.queue, i, i+1)
 	b.count()
 	return true

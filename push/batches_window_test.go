@@ -139,6 +139,33 @@ func TestOfTooManyMessagesOfQualityOfService0TheOldestAreDropped(t *testing.T) {
 	})
 }
 
+func TestADroppedMessageIsNoLongerFailedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newScripted(t, func(p *peer) {
+			p.accept(false)
+			p.publish(0, false, "events", `"bad"`)
+			time.Sleep(5 * time.Second)
+			for n := range 300 {
+				p.publish(0, false, "events", fmt.Sprint(n))
+			}
+			p.stay()
+		})
+		h := newBatcher(func(batch []string) error {
+			return verdicts(batch, map[string]error{`"bad"`: delivery.RetryAfter(time.Hour, errNotNow)})
+		})
+		r := startBatches(t, b.patient(), &delivery.Batching{Handler: h.handle, Most: 1000, Wait: time.Second})
+		time.Sleep(3 * time.Second)
+		if s := r.State(); s.Failing == nil {
+			t.Error("nothing fails")
+		}
+		time.Sleep(time.Minute)
+		if s := r.State(); s.Failing != nil || s.Dropped != 45 {
+			t.Errorf("dropped %d, but %+v", s.Dropped, s.Failing)
+		}
+		r.stop()
+	})
+}
+
 // The budget bounds a batch too: when nothing more is read, nothing more is waited for.
 func TestABatchIsHandedOverWhenTheBudgetIsUsedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -137,6 +137,7 @@ func (b *batches) handOver(batch []*inbound) {
 			d.handled = true
 		case errors.Is(p.Err, handoff.ErrChanged):
 			changed = append(changed, d)
+			b.lost = b.lost || d.message.QoS == 0 // which does not come again
 		default:
 			p.due = now.Add(p.After)
 			if d.message.QoS == 0 {
@@ -224,6 +225,7 @@ func (b *batches) forgo(s *session) {
 			if out {
 				l.forget(d)
 				d.release()
+				b.lost = b.lost || d.piece.taken
 				dropped++
 			}
 			return out

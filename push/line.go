@@ -162,7 +162,9 @@ func (l *line) offerAtMostOnce(d *inbound) (serve bool) {
 	drop := 0
 	for ; l.waiting >= queueLimit || l.waiting > 0 && l.bytes+d.size() > queueBytes; drop++ {
 		if l.batches != nil {
-			l.batches.dropOldest()
+			if !l.batches.dropOldest() {
+				break
+			}
 			continue
 		}
 		i := slices.IndexFunc(l.queue, func(d *inbound) bool { return d.message.QoS == 0 })
