@@ -94,9 +94,16 @@ func (f *Follower) LiveBatch(ctx context.Context, batch []delivery.Message) erro
 		}
 	}
 	verdicts := make(delivery.Verdicts, len(batch))
+	undone := make(map[uint64]error)
 	for i := range batch {
-		if !all[i].drop && of != nil {
-			verdicts[i], of = of[0], of[1:]
+		switch {
+		case of == nil:
+		case !all[i].drop:
+			if verdicts[i], of = of[0], of[1:]; verdicts[i] != nil && f.shared.remembers() {
+				undone[all[i].d.what] = verdicts[i]
+			}
+		case !all[i].foreign && undone[all[i].d.what] != nil: // left out for one that is not done with
+			verdicts[i] = delivery.NotNow(undone[all[i].d.what])
 		}
 		if all[i].foreign {
 			f.foreign(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -409,4 +410,34 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhatALiveBatchLeavesOutIsDoneWithWhenThatIsWhichItRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, func(c *config) { c.Dialect, c.Gaps.DropDuplicates = byDate, true })
+		down := false
+		h := new(batches)
+		f := followedInBatches(t, all, withoutStatuses(&down, new([]string)), &delivery.Batching{Handler: h.handle})
+		defer f.Stop()
+		one := dated("a", time.Now())
+		batch := live(one, one) // by two subscriptions of which the first may be of quality of service 0
+		batch[0].QoS, batch[1].Duplicate = 0, true
+		h.set(func(ids []string) error { return delivery.Verdicts{errLost} })
+		v, _ := f.LiveBatch(t.Context(), batch).(delivery.Verdicts)
+		if len(v) != 2 || !errors.Is(v[0], errLost) || !errors.Is(v[1], errLost) {
+			t.Fatalf("%#v", v)
+		}
+		h.set(nil)
+		if v, _ := f.LiveBatch(t.Context(), batch).(delivery.Verdicts); len(v) != 2 || v[0] != nil || v[1] != nil {
+			t.Fatalf("%#v", v)
+		}
+		h.want(t, "a", "a")
+	})
+}
+
+func TestAHandlerMayAskForAnyTime(t *testing.T) {
+	asked := askedToWait(fmt.Errorf("%w: %w", errHandler, delivery.RetryAfter(math.MaxInt64, errLost)))
+	if delay := asked + time.Hour; delay < 100*365*24*time.Hour {
+		t.Errorf("it waits %v", delay)
+	}
 }

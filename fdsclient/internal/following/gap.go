@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -309,7 +310,7 @@ func (f *Follower) closeLocked(a *attempt) (event GapEvent, quiet bool, settled 
 func askedToWait(err error) time.Duration {
 	if errors.Is(err, errHandler) {
 		_, after := handoff.Judge(err)
-		return after
+		return min(after, math.MaxInt64/2) // which back-offs are added to
 	}
 	var failed *pull.Error
 	if errors.As(err, &failed) {
