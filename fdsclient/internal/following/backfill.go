@@ -121,7 +121,7 @@ func (a *attempt) fetch(kind pull.Kind) error {
 			return nil
 		case errors.Is(err, fds.ErrInvalidParameter) && bounded:
 			a.unbound(kind)
-			return cmp.Or(a.handOverPile(ctx), errUnbounded) // what was given to the handler is not given it again
+			return errUnbounded
 		case err != nil && left.takes(err):
 			continue
 		case err != nil:
