@@ -21,6 +21,8 @@ import (
 // What Push.Topics does not name is not handed over. Where they name some topics
 // only, Provider.Dialect.EventTopic and StatusTopic say on which an item was
 // published; without them nothing is fetched and the gap stays open with an error.
+// An item that lacks a member that these name is left out, which the log warns of, and
+// the gap closes all the same.
 //
 // A connection that was made anew for another certificate, and whose session the
 // broker kept, is no outage. After a restart with a kept session the events alone are

@@ -18,13 +18,15 @@ import (
 type Selection struct {
 	// Where reports whether this run has an owner. It is asked when an owner is found, each
 	// Config.Rescan, and by Reselect; an owner starts and stops as it answers. Who is left out is
-	// neither connected, nor claimed, nor renewed: where every Run of a Client leaves out all owners
+	// neither connected, nor claimed, nor renewed, while the broker keeps the session and queues for
+	// Push.SessionExpiry: sign out whom no process is to have again. Where every Run of a Client leaves out all owners
 	// of a grant, that is not renewed in the background until one selects them or Owner.Token is
 	// called for one. After a panic all stays as it is. Nil: all owners.
 	Where func(fds.OwnerKey) bool
 
 	// Of returns to what an owner's messages go. It is asked before each start of an owner: another
-	// answer takes effect at the next one. After a panic, or with an answer that cannot be used, the
+	// answer takes effect at the next one. To have it at once, let Where leave the owner out, call
+	// Reselect, wait for Stopped, and have it again. After a panic, or with an answer that cannot be used, the
 	// owner does not start, which log and HookConnection are told, until Reselect or until it signs
 	// in again. Nil: grants are renewed, and nobody is connected or polled.
 	Of func(fds.OwnerKey) Delivery
@@ -49,8 +51,9 @@ type Selection struct {
 // Delivery is to what an owner's messages go. The zero value is for an owner whose grant is
 // renewed, and who is neither connected nor polled.
 type Delivery struct {
-	// Topics stand in the place of Config.Push.Topics, for what is pushed, fetched and polled. None:
-	// they do not.
+	// Topics stand in the place of Config.Push.Topics, for what is pushed, fetched and polled. What
+	// the broker has queued on others since the start before is discarded, and those that are new
+	// begin with their subscription. None: those of the Config.
 	Topics  []string
 	Handler delivery.Handler
 	// Batch stands in the place of Handler.
@@ -129,6 +132,9 @@ func (r *run) destination(o *Owner) (*destination, error) {
 	if d.Handler != nil && d.Batch != nil {
 		faults.Add("Batch", "leave one of them out", "stands in the place of a handler, and there is one").Other = "Handler"
 	}
+	if d.Handler == nil && d.Batch == nil && len(d.Topics) > 0 {
+		faults.Add("Handler", "set one of the two, or leave Topics out where grants are only to be renewed", "is missing, and there are Topics").Other = "Batch"
+	}
 	var whole *delivery.Batching
 	if d.Batch != nil {
 		whole = handoff.Complete(d.Batch, &faults)
@@ -137,7 +143,7 @@ func (r *run) destination(o *Owner) (*destination, error) {
 		return nil, fmt.Errorf("fdsclient: Selection.Of of subscription %s: %w", o.key.SubscriptionID, err)
 	}
 	if d.Handler == nil && d.Batch == nil {
-		return nil, nil
+		return nil, nil // and d has nothing else
 	}
 	to := &destination{topics: d.Topics, calling: r.client.calling(d.Handler)}
 	if d.Batch != nil {

@@ -21,7 +21,7 @@ import (
 // disconnect, and the broker keeps the session. When ended is called the handler has returned, and
 // Start may be called again; meanwhile it fails (fds.ErrRunning). A connection at rest has one
 // goroutine, which reads. A panic in a function of the Config ends the process, as it does in any
-// goroutine; one that ends its goroutine instead is an error.
+// goroutine; one that ends its goroutine instead is an error. ended must not be nil.
 func (c *Connection) Start(ctx context.Context, h delivery.Handler, ended func(error)) (stop func(), err error) {
 	if h == nil {
 		return nil, fmt.Errorf("push: run: %w: Handler is nil", fds.ErrConfig)

@@ -296,8 +296,8 @@ func (r *round) rest(items []*Item) (hold time.Duration) {
 			it.After = hold
 		}
 	}
-	r.hand.settings.Logger.LogAttrs(r.ctx, slog.LevelWarn, "the handler failed, messages stay unacknowledged", slog.Any("message", *r.ill[0].Message), slog.Int("messages", len(r.ill)),
-		slog.Any("error", r.ill[0].Err), slog.Duration("retry_in", least.After))
+	r.hand.settings.Logger.LogAttrs(r.ctx, slog.LevelWarn, "the handler failed, messages stay unacknowledged", slog.Any("message", *least.Message), slog.Int("messages", len(r.ill)),
+		slog.Any("error", least.Err), slog.Duration("retry_in", least.After))
 	return hold
 }
 

@@ -218,7 +218,10 @@ func (f *Follower) failed(a *attempt, err error) {
 	if !errors.Is(err, errHandler) && (errors.Is(err, fds.ErrConfig) || errors.Is(err, fds.ErrOwner)) { // the next attempts fare no better
 		f.gap.settle()
 	}
-	event := GapEvent{Owner: f.owner.Key, Change: Failing, Gap: *f.gap.open, Fetched: a.fetched, Err: err, RetryAt: time.Now().Add(delay)}
+	event := GapEvent{Owner: f.owner.Key, Change: Failing, Gap: *f.gap.open, Fetched: a.fetched, Err: err}
+	if errors.Is(err, errHandler) || !errors.Is(err, fds.ErrConfig) {
+		event.RetryAt = time.Now().Add(delay)
+	}
 	f.mu.Unlock()
 	f.shared.Gap(event)
 }
