@@ -391,6 +391,7 @@ func TestADeliveryThatCannotBeUsedIsToldAndStartsNobody(t *testing.T) {
 	}, o)
 	for name, bad := range map[string]fdsclient.Delivery{
 		"a topic":  {Topics: []string{"devices/#/events"}, Handler: ignore},
+		"nobody":   {Topics: []string{"devices/#"}},
 		"a batch":  {Batch: &delivery.Batching{Most: -1, Handler: func(context.Context, []delivery.Message) error { return nil }}},
 		"two ways": {Handler: ignore, Batch: &delivery.Batching{Handler: func(context.Context, []delivery.Message) error { return nil }}},
 	} {
