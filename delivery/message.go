@@ -93,11 +93,12 @@ func (m Message) LogValue() slog.Value {
 // acknowledged where there is someone to tell; an error has it handed over again after a
 // while, before any other message of that owner, or at a webhook when its sender comes again;
 // a panic counts as an error. An error by Terminate, RetryAfter or NotNow says more: that no call
-// will ever do, when to call again, or that it is not the message's fault. The end of its goroutine costs a push connection: the message comes
-// again on the next one, where attempts are counted anew, and one of quality of service 0 does
-// not. The context ends when delivery is being stopped and its drain time is over; a handler must
-// then return soon, since it is waited for. Handlers of different owners run at the same time,
-// and those of one never do, whichever ways of one fdsclient.Client call them.
+// will ever do, when to call again, or that it is not the message's fault. The end of its goroutine
+// costs a push connection: the message comes again on the next one, where attempts are counted
+// anew, and one of quality of service 0 does not. The context ends when delivery is being stopped
+// and its drain time is over; a handler must then return soon, since it is waited for. Handlers of
+// different owners run at the same time, and those of one never do, whichever ways of one
+// fdsclient.Client call them.
 type Handler func(ctx context.Context, m Message) error
 
 // Failing is a message that the handler fails on, again and again.

@@ -377,46 +377,48 @@ func TestAPanicInAFunctionOfASelectionHarmsItsOwnerAlone(t *testing.T) {
 
 // TestADeliveryThatCannotBeUsedIsToldAndStartsNobody, until Reselect finds a better one.
 func TestADeliveryThatCannotBeUsedIsToldAndStartsNobody(t *testing.T) {
-	p := start(t, fdstest.Options{})
-	cfg := configure(t, p)
-	cfg.Rescan = 50 * time.Millisecond
-	client := open(t, cfg)
-	o := p.Owners()[0]
-	owner := signIn(t, client, p, o)[0]
-	var d atomic.Pointer[fdsclient.Delivery]
-	var asked atomic.Int64
-	d.Store(&fdsclient.Delivery{Topics: []string{"devices/#/events"}, Handler: ignore})
-	replicate(t, client, func(s *fdsclient.Selection) {
-		s.Of = func(fds.OwnerKey) fdsclient.Delivery { asked.Add(1); return *d.Load() }
-	}, o)
-	for name, bad := range map[string]fdsclient.Delivery{
-		"a topic":  {Topics: []string{"devices/#/events"}, Handler: ignore},
-		"nobody":   {Topics: []string{"devices/#"}},
-		"a batch":  {Batch: &delivery.Batching{Most: -1, Handler: func(context.Context, []delivery.Message) error { return nil }}},
-		"two ways": {Handler: ignore, Batch: &delivery.Batching{Handler: func(context.Context, []delivery.Message) error { return nil }}},
-	} {
-		d.Store(&bad)
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		cfg.Rescan = 50 * time.Millisecond
+		client := open(t, cfg)
+		o := p.Owners()[0]
+		owner := signIn(t, client, p, o)[0]
+		var d atomic.Pointer[fdsclient.Delivery]
+		var asked atomic.Int64
+		d.Store(&fdsclient.Delivery{Topics: []string{"devices/#/events"}, Handler: ignore})
+		replicate(t, client, func(s *fdsclient.Selection) {
+			s.Of = func(fds.OwnerKey) fdsclient.Delivery { asked.Add(1); return *d.Load() }
+		}, o)
+		for name, bad := range map[string]fdsclient.Delivery{
+			"a topic":  {Topics: []string{"devices/#/events"}, Handler: ignore},
+			"nobody":   {Topics: []string{"devices/#"}},
+			"a batch":  {Batch: &delivery.Batching{Most: -1, Handler: func(context.Context, []delivery.Message) error { return nil }}},
+			"two ways": {Handler: ignore, Batch: &delivery.Batching{Handler: func(context.Context, []delivery.Message) error { return nil }}},
+		} {
+			d.Store(&bad)
+			before := asked.Load()
+			client.Reselect()
+			eventually(t, name, func() bool { return asked.Load() > before && errors.Is(owner.Connection().Err, fds.ErrConfig) })
+		}
 		before := asked.Load()
+		time.Sleep(3 * cfg.Rescan)
+		if n := asked.Load() - before; n > 0 {
+			t.Errorf("it is asked again %d times", n)
+		}
+		d.Store(&fdsclient.Delivery{})
 		client.Reselect()
-		eventually(t, name, func() bool { return asked.Load() > before && errors.Is(owner.Connection().Err, fds.ErrConfig) })
-	}
-	before := asked.Load()
-	time.Sleep(3 * cfg.Rescan)
-	if n := asked.Load() - before; n > 0 {
-		t.Errorf("it is asked again %d times", n)
-	}
-	d.Store(&fdsclient.Delivery{})
-	client.Reselect()
-	eventually(t, "nobody is connected, and that is no fault", func() bool { return owner.Connection().Err == nil })
-	if n := p.Subscriber(o).Connects; n != 0 {
-		t.Errorf("it connected %d times", n)
-	}
-	d.Store(&fdsclient.Delivery{Handler: ignore})
-	client.Reselect()
-	subscribed(t, p, o)
-	if err := fmt.Sprint(owner.Connection().Err); err != "<nil>" {
-		t.Error(err)
-	}
+		eventually(t, "nobody is connected, and that is no fault", func() bool { return owner.Connection().Err == nil })
+		if n := p.Subscriber(o).Connects; n != 0 {
+			t.Errorf("it connected %d times", n)
+		}
+		d.Store(&fdsclient.Delivery{Handler: ignore})
+		client.Reselect()
+		subscribed(t, p, o)
+		if err := fmt.Sprint(owner.Connection().Err); err != "<nil>" {
+			t.Error(err)
+		}
+	})
 }
 
 // TestAFenceTakesOneOwnerOutOfABatchAcrossOwners: it closes while the owner's message waits for the

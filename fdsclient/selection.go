@@ -19,16 +19,16 @@ type Selection struct {
 	// Where reports whether this run has an owner. It is asked when an owner is found, each
 	// Config.Rescan, and by Reselect; an owner starts and stops as it answers. Who is left out is
 	// neither connected, nor claimed, nor renewed, while the broker keeps the session and queues for
-	// Push.SessionExpiry: sign out whom no process is to have again. Where every Run of a Client leaves out all owners
-	// of a grant, that is not renewed in the background until one selects them or Owner.Token is
-	// called for one. After a panic all stays as it is. Nil: all owners.
+	// Push.SessionExpiry: sign out whom no process is to have again. Where every Run of a Client
+	// leaves out all owners of a grant, that is not renewed in the background until one selects them
+	// or Owner.Token is called for one. After a panic all stays as it is. Nil: all owners.
 	Where func(fds.OwnerKey) bool
 
 	// Of returns to what an owner's messages go. It is asked before each start of an owner: another
 	// answer takes effect at the next one. To have it at once, let Where leave the owner out, call
-	// Reselect, wait for Stopped, and have it again. After a panic, or with an answer that cannot be used, the
-	// owner does not start, which log and HookConnection are told, until Reselect or until it signs
-	// in again. Nil: grants are renewed, and nobody is connected or polled.
+	// Reselect, wait for Stopped, and have it again. After a panic, or with an answer that cannot be
+	// used, the owner does not start, which log and HookConnection are told, until Reselect or until
+	// it signs in again. Nil: grants are renewed, and nobody is connected or polled.
 	Of func(fds.OwnerKey) Delivery
 
 	// Fence returns an error when this process may not go on with an owner, as when its lease of the

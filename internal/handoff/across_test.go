@@ -94,7 +94,7 @@ func TestAcrossAnOwnerThatFailsIsSplitOffAndNobodyWaits(t *testing.T) {
 			synctest.Wait()
 		}
 		all.Wait()
-		// The whole, then each owner's at the same time, then b's halves, none of which anyone waits for.
+		// The whole, then each owner's at the same time, then b's halves, for which nobody waits.
 		if over[0] != 2*time.Minute+time.Second || over[2] != over[0] {
 			t.Errorf("a was done with after %v, c after %v", over[0], over[2])
 		}

@@ -67,7 +67,8 @@ type Settings struct {
 	MaxAttempts int
 	DeadLetter  func(ctx context.Context, m delivery.Message, err error) error
 	// Fence is asked before each call, for the owner of the message: after an error, which may have
-	// been a panic, there is none, and Once, Until and the items of Batch have a *FencedError. It may be nil.
+	// been a panic, there is none, and Once, Until and the items of Batch have a *FencedError. It may
+	// be nil.
 	Fence     func(fds.OwnerKey) error
 	Backoff   backoff.Policy // between the calls of Until
 	SlowAfter time.Duration  // what a call may take until it is told of
