@@ -271,6 +271,7 @@ func (b *batches) plan() {
 		}
 	}
 	l.state = lineServing
+	l.first()
 	go b.work()
 }
 

@@ -46,7 +46,7 @@ func TestAMessageInHandCountsUntilItIsDoneWithThoughItsConnectionEnds(t *testing
 				session: &session{wire: &wire{ended: make(chan struct{})}},
 			}
 		}
-		l, first, again := new(line), message(false), message(true)
+		l, first, again := &line{ctx: t.Context()}, message(false), message(true)
 		if inHand {
 			l.inHand = first
 		} else {

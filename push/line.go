@@ -36,8 +36,8 @@ type line struct {
 	settings *settings
 	hand     *handoff.Hand
 	dropped  func(reason error)
-	ctx      context.Context // the handler's
-	cancel   context.CancelFunc
+	ctx      context.Context    // the handler's, once there was a message; before, that of the run
+	cancel   context.CancelFunc // of ctx; nil: there was none yet
 	end      func() // ends Run
 
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ type line struct {
 	inHand  *inbound // the last message of quality of service 1 or 2 given to the handler, until its acknowledgement is written
 	batches *batches // of a handler of several messages; else nil
 
-	closing chan struct{} // closed from lineClosing on: give up on a failing message
+	closing chan struct{} // closed from lineClosing on: give up on a failing message; nil: there was none yet
 	closed  chan struct{} // closed from lineClosed on; nil: close was not called
 }
 
@@ -85,7 +85,7 @@ func (d *inbound) size() int {
 }
 
 func newLine(ctx context.Context, s *settings, calling *handoff.Settings, dropped func(reason error), end func()) *line {
-	l := &line{settings: s, dropped: dropped, end: end, closing: make(chan struct{})}
+	l := &line{settings: s, dropped: dropped, end: end, ctx: ctx}
 	if s.Fence != nil {
 		calling.Fence = func(fds.OwnerKey) error { return l.fence() }
 	}
@@ -93,8 +93,25 @@ func newLine(ctx context.Context, s *settings, calling *handoff.Settings, droppe
 	if calling.Batch != nil {
 		l.batches = newBatches(l, calling.Batch)
 	}
-	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
+}
+
+// first makes what an owner without messages does without. l.mu is held.
+func (l *line) first() {
+	if l.closing == nil {
+		l.closing = make(chan struct{})
+		l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(l.ctx))
+	}
+}
+
+// cancelHandler ends the handler's context.
+func (l *line) cancelHandler() {
+	l.mu.Lock()
+	cancel := l.cancel
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
 }
 
 // offer puts a message of quality of service 1 or 2 into the line; serve says that
@@ -211,6 +228,7 @@ func (l *line) begin() bool {
 		return false
 	}
 	l.state = lineServing
+	l.first()
 	return true
 }
 
@@ -234,6 +252,7 @@ func (l *line) rest() {
 // close lets the handler finish with the message at work and begin with no other.
 func (l *line) close() {
 	l.mu.Lock()
+	l.first()
 	close(l.closing)
 	l.closed = make(chan struct{})
 	if l.state == lineServing {

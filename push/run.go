@@ -363,7 +363,7 @@ func (r *run) drain() {
 		s.watch.stop()
 	}
 	defer func() { // also when a hook panics that is told what was not handed over
-		l.cancel()
+		l.cancelHandler()
 		if s != nil && s.wire != nil {
 			c.mu.Lock()
 			expire := r.expire
