@@ -27,10 +27,13 @@ func TestTheTableHasMediansBoundsAndRatiosOfRounds(t *testing.T) {
 		"<= 1.2 x autopaho, tuned: met":          {sdk: ours, tuned: ours},
 		"<= 1.2 x autopaho, tuned: not measured": {sdk: ours},
 	} {
-		g := &goal{bound: 1.2, of: tuned}
-		if got := g.judge(latency99, rounds); got != want {
+		g := &goal{bound: 1.2, ofMany: 2.5, of: tuned}
+		if got := g.judge(latency99, rounds, many-1); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+	if got := (&goal{bound: 1.2, ofMany: 2.5, of: tuned}).judge(latency99, map[string][]measured{sdk: ours, tuned: others}, many); got != "<= 2.5 x autopaho, tuned: met" {
+		t.Errorf("of many it is %q", got)
 	}
 }
 
