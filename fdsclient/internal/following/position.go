@@ -83,6 +83,7 @@ const (
 	positionBatch    = 100 * time.Millisecond // what is due within it is stored together
 	positionsDue     = 256                    // at most, in a batch
 	positionSaves    = 64                     // at most, at once
+	positionSlow     = time.Millisecond       // a save that takes longer has others made beside it
 )
 
 // positions stores the changed positions of a Client's owners, with one timer for all: at
@@ -96,6 +97,7 @@ type positions struct {
 	waiting []changedPosition // the oldest first
 	due     []*Follower
 	savers  int
+	slow    bool // the last save was; where none is, one goroutine is enough, and wakes no processor
 	armed   bool
 }
 
@@ -127,12 +129,26 @@ func (p *positions) tick() {
 		n++
 	}
 	p.waiting = p.waiting[n:]
-	if p.armed = len(p.waiting) > 0; p.armed {
+	p.slow = p.slow || p.savers > 0 // those of the batch before are still at it
+	switch p.armed = len(p.waiting)+len(p.due) > 0; {
+	case len(p.due) > 0:
+		time.AfterFunc(positionBatch, p.tick)
+	case p.armed:
 		time.AfterFunc(max(p.waiting[0].since.Add(positionInterval).Sub(now), positionBatch), p.tick)
-	} else {
+	}
+	if len(p.waiting) == 0 {
 		p.waiting = nil
 	}
-	for range min(len(p.due), positionSaves-p.savers) {
+	p.staff()
+}
+
+// staff has as many store what is due as that needs. p.mu is held.
+func (p *positions) staff() {
+	most := positionSaves
+	if !p.slow {
+		most = 1
+	}
+	for range min(len(p.due), most-p.savers) {
 		p.savers++
 		go p.work()
 	}
@@ -152,7 +168,13 @@ func (p *positions) work() {
 		p.due[0] = nil
 		p.due = p.due[1:]
 		p.mu.Unlock()
+		began := time.Now()
 		f.savePosition()
+		p.mu.Lock()
+		if p.slow = time.Since(began) > positionSlow; p.slow {
+			p.staff()
+		}
+		p.mu.Unlock()
 	}
 }
 
