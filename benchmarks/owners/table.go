@@ -69,7 +69,7 @@ var rows = []row{
 	{residentNow, "%.1f", &goal{bound: 45, ofMany: 34}},
 	{heap, "%.1f", nil},
 	{stack, "%.1f", nil},
-	{goroutines, "%.2f", &goal{bound: 1}},
+	{goroutines, "%.2f", &goal{bound: 1.01}},
 	{idleCPU, "%.2f", &goal{bound: 0.2}},
 	{connectWall, "%.2f", &goal{bound: 1, of: tuned}},
 	{connectCPU, "%.0f", &goal{bound: 0.95, of: tuned}},
