@@ -38,7 +38,7 @@ type line struct {
 	dropped  func(reason error)
 	ctx      context.Context    // the handler's, once there was a message; before, that of the run
 	cancel   context.CancelFunc // of ctx; nil: there was none yet
-	end      func() // ends Run
+	end      func()             // ends Run
 
 	mu      sync.Mutex
 	state   lineState
