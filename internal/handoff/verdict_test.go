@@ -213,8 +213,13 @@ func TestDeadLettersCostNoMemoryWhereNothingFails(t *testing.T) {
 		}
 	}
 	hand()
-	if n := testing.AllocsPerRun(1000, hand); n > 0.5 {
-		t.Errorf("%v allocations a message", n)
+	// The race detector has pools forget some of what they are given.
+	least := testing.AllocsPerRun(1000, hand)
+	for range 20 {
+		least = min(least, testing.AllocsPerRun(100, hand))
+	}
+	if least > 0.5 {
+		t.Errorf("%v allocations a message", least)
 	}
 	h.Rest()
 }
