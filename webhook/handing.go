@@ -139,13 +139,29 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			return nil
 		}
 	}
+	most, give := 1, d.one
 	if r.calling.Batch != nil {
-		return d.batches(ctx, items, whole, o)
+		most, give = r.calling.Batch.Most, d.together
 	}
 	now := time.Now()
 	here := make(map[marks.Mark]bool) // of this delivery
 	inPart := d.id != "" && len(items) > 1 && r.marks.Seen(d.begun())
 	var parts []int // places of items that were handled now, and of which no mark of their own suppresses another
+	var batch []*piece
+	handOver := func() {
+		o.err = give(ctx, batch)
+		for _, p := range batch {
+			if p.Err != nil {
+				continue
+			}
+			o.handed++
+			if d.id != "" && len(items) > 1 && !p.event {
+				parts = append(parts, p.place)
+			}
+			done = append(done, p.mark)
+		}
+		batch = nil
+	}
 	for n, item := range items {
 		if ctx.Err() != nil { // the handler has not failed on what it has no time for
 			o.err = later("what came before took all of Settings.HandlerTimeout")
@@ -161,16 +177,19 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			o.suppressed++
 			continue
 		}
+		here[known] = true
 		m := delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}.In(&r.cfg.Dialect)
-		if o.err = d.one(ctx, &m, known); o.err != nil {
+		batch = append(batch, &piece{Item: handoff.Item{Message: &m, Known: binary.BigEndian.Uint64(known[:])}, place: n, mark: known, event: event})
+		if len(batch) == most {
+			if handOver(); o.err != nil {
+				return d.failed(done, items, parts)
+			}
+		}
+	}
+	if len(batch) > 0 {
+		if handOver(); o.err != nil {
 			return d.failed(done, items, parts)
 		}
-		o.handed++
-		if d.id != "" && len(items) > 1 && !event {
-			parts = append(parts, n)
-		}
-		here[known] = true
-		done = append(done, known)
 	}
 	if d.id != "" {
 		done = append(done, whole)
@@ -209,40 +228,47 @@ func (d *handing) markOf(item fds.Message) (mark marks.Mark, event bool) {
 	return markOf(d.owner, markBytes, item.Raw()), false
 }
 
+// piece is an item of a delivery that is to be handed over.
+type piece struct {
+	handoff.Item
+	place int // among the items
+	mark  marks.Mark
+	event bool
+}
+
 // one hands one message over. Each time that it did not end well is counted, whichever way.
-func (d *handing) one(ctx context.Context, m *delivery.Message, mark marks.Mark) error {
-	r := d.receiver
-	number := binary.BigEndian.Uint64(mark[:])
+func (d *handing) one(ctx context.Context, batch []*piece) error {
+	r, p := d.receiver, batch[0]
 	hand := handoff.New(r.calling)
-	before, failed := r.failing.of(mark)
+	before, failed := r.failing.of(p.mark)
 	if failed {
-		hand = handoff.Resume(r.calling, number, before)
+		hand = handoff.Resume(r.calling, p.Known, before)
 	}
-	err := handoff.ErrExited // unless it returns
+	p.Err = handoff.ErrExited // unless it returns
 	defer func() {
 		failing, ok := hand.Failing()
 		switch {
-		case err == nil:
+		case p.Err == nil:
 			if failed {
-				r.failing.forget(mark)
+				r.failing.forget(p.mark)
 			}
 			return
 		case r.ctx.Err() != nil: // it was ended, and has not failed
 			return
 		case !ok:
-			failing = delivery.Failing{Message: *m, Since: time.Now()}
+			failing = delivery.Failing{Message: *p.Message, Since: time.Now()}
 		}
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			failing.Attempts, failing.Err = before.Attempts, err
-			if verdict, _ := handoff.Judge(err); verdict != delivery.Unavailable {
+			failing.Attempts, failing.Err = before.Attempts, p.Err
+			if verdict, _ := handoff.Judge(p.Err); verdict != delivery.Unavailable {
 				failing.Attempts++
 			}
 		}
-		r.failing.note(mark, failing)
+		r.failing.note(p.mark, failing)
 	}()
-	if _, err = hand.Once(ctx, m, number); err != nil {
-		_, after := handoff.Judge(err)
-		return &refusal{status: http.StatusServiceUnavailable, why: "the handler failed", cause: err, after: after}
+	if _, p.Err = hand.Once(ctx, p.Message, p.Known); p.Err != nil {
+		_, after := handoff.Judge(p.Err)
+		return &refusal{status: http.StatusServiceUnavailable, why: "the handler failed", cause: p.Err, after: after}
 	}
 	return nil
 }
