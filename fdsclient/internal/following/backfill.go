@@ -138,11 +138,7 @@ func (a *attempt) fetch(kind pull.Kind) error {
 		if !dated {
 			left.undated++
 		}
-		handOver := a.handOver
-		if f.calling.Batch != nil {
-			handOver = a.pileUp
-		}
-		if err := handOver(ctx, kind, item); err != nil {
+		if err := a.handOver(ctx, kind, item); err != nil {
 			return err
 		}
 	}
@@ -221,8 +217,9 @@ func (a *attempt) answered(ctx context.Context, date time.Time) error {
 	return nil
 }
 
-// handOver returns one item to the handler, between two live messages. What it is known to
-// have had is left out: by an event's ID, and by its bytes where it has a date.
+// handOver hands one item to the handler, between two live messages; where that takes several, it
+// waits until there are enough, or handOverPile is called. What it is known to have had is left
+// out: by an event's ID, and by its bytes where it has a date.
 func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) error {
 	f, dialect := a.follower, a.follower.shared.Dialect
 	m := f.message(delivery.FromBackfill, kind, item)
@@ -232,6 +229,12 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	_, known := f.gap.handed[d.what]
 	f.mu.Unlock()
 	if known || !named && !dated && a.repeats(d.what) {
+		return nil
+	}
+	if batch := f.calling.Batch; batch != nil {
+		if a.pile.add(m, d.what, missed{d, named, dated}, batch.Most) {
+			return a.handOverPile(ctx)
+		}
 		return nil
 	}
 	defer f.shared.readers.takesLong()() // the handler may be at work on a live message
@@ -255,13 +258,20 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	defer f.mu.Unlock()
 	f.seen.add(d, true)
 	f.seen.unsaved = f.seen.unsaved || !m.Duplicate
-	if (named || dead) && len(f.gap.handed) < maxHandedOver {
-		if f.gap.handed == nil {
-			f.gap.handed = make(map[uint64]struct{})
-		}
-		f.gap.handed[d.what] = struct{}{}
+	if named || dead {
+		f.gap.hand(d.what)
 	}
 	return nil
+}
+
+// hand notes what was handed over, so that the next attempt leaves it out. The follower's mu is held.
+func (g *gap) hand(what uint64) {
+	if g.handed == nil {
+		g.handed = make(map[uint64]struct{})
+	}
+	if len(g.handed) < maxHandedOver {
+		g.handed[what] = struct{}{}
+	}
 }
 
 // repeats reports whether the read before gave the handler what is the same to the byte, as

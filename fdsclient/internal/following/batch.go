@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/handoff"
-	"github.com/fds-sdk/fds-go/pull"
 )
 
 // pileBytes bounds the payloads of what was fetched and waits to be handed over together; one item
@@ -183,26 +181,7 @@ type missed struct {
 	named, dated bool
 }
 
-// pileUp is handOver for several items at once: they wait until there are enough, or handOverPile is
-// called.
-func (a *attempt) pileUp(ctx context.Context, kind pull.Kind, item fds.Item) error {
-	f, dialect := a.follower, a.follower.shared.Dialect
-	m := f.message(delivery.FromBackfill, kind, item)
-	d, named := digestsOf(m, item, dialect)
-	_, dated := dialect.Time(item)
-	f.mu.Lock()
-	_, known := f.gap.handed[d.what]
-	f.mu.Unlock()
-	if known || !named && !dated && a.repeats(d.what) {
-		return nil
-	}
-	if a.pile.add(m, d.what, missed{d, named, dated}, f.calling.Batch.Most) {
-		return a.handOverPile(ctx)
-	}
-	return nil
-}
-
-// handOverPile returns the items that wait to the handler, between two live messages.
+// handOverPile hands the items that wait to the handler, between two live messages.
 func (a *attempt) handOverPile(ctx context.Context) error {
 	f := a.follower
 	items, about := a.pile.take()
@@ -243,11 +222,8 @@ func (a *attempt) handOverPile(ctx context.Context) error {
 		f.seen.add(about[i].digests, true)
 		f.seen.unsaved = f.seen.unsaved || !it.Message.Duplicate
 		// What is done behind one that is not would come again with the next attempt.
-		if (about[i].named || it.Dead || failed != nil) && len(f.gap.handed) < maxHandedOver {
-			if f.gap.handed == nil {
-				f.gap.handed = make(map[uint64]struct{})
-			}
-			f.gap.handed[about[i].what] = struct{}{}
+		if about[i].named || it.Dead || failed != nil {
+			f.gap.hand(about[i].what)
 		}
 	}
 	for _, it := range handed {
