@@ -45,15 +45,15 @@ func (m Message) In(dialect *fds.Dialect) Message {
 // Key returns what the event or the status is known by, whichever way and however often it comes:
 // by push, again, by a backfill, a poll or a webhook. It is for an index that lets a thing be done
 // once. It is made of the owner and of what the item itself says by the names of the dialect: an
-// event's ID (Dialect.MessageID, where that is not DeviceID); or else the device, the kind (KindMember)
-// and what tells it from others, which is SequenceMember's or else TimeMember's date-time, however
-// that is spelt. Two items of one device and kind that have the same number, or no number and
-// the same date-time, have the same key: where a device may have two in one moment, name a
-// SequenceMember, or no TimeMember, or compare payloads too.
+// event's ID (Dialect.MessageID, where that is not DeviceID); or else the device, the kind
+// (KindMember) and what tells it from others, which is SequenceMember's or else TimeMember's
+// date-time, however that is spelt. Two items of one device and kind that have the same number, or
+// no number and the same date-time, have the same key: where a device may have two in one moment,
+// name a SequenceMember, or no TimeMember, or compare payloads too.
 //
-// False: the item does not say it, or the message is not an item. It is 44 letters, digits, - and _,
-// of which the first tells the way it is made, is the same in every process, and tells nothing of
-// the item. The payload is parsed at each call.
+// False: the item does not say it, or the message is not an item. It is 44 letters, digits, - and
+// _, of which the first tells the way it is made, is the same in every process, and tells nothing
+// of the item. It is made anew at each call.
 func (m Message) Key() (string, bool) {
 	if m.dialect == nil {
 		return "", false

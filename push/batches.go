@@ -314,7 +314,7 @@ func (b *batches) rest() {
 	b.plan()
 }
 
-// clear gives back what is not handed over any more.
+// clear releases what is not handed over any more.
 func (b *batches) clear() {
 	if b.timer != nil {
 		b.timer.Stop()

@@ -62,7 +62,7 @@ const (
 	flowNever
 )
 
-// flows says whether messages may be handed over.
+// flows settles whether messages may be handed over.
 func (s *session) flows(f flow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

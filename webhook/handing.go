@@ -133,7 +133,7 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 		whole = markOf(d.owner, markDelivery, []byte(d.sender), []byte(d.id))
 		if r.marks.Seen(whole) {
 			o.suppressed = len(items)
-			if slices.ContainsFunc(items, func(item fds.Message) bool { mark, _ := d.markOf(item); return !r.marks.Seen(mark) }) {
+			if slices.ContainsFunc(items, func(item fds.Message) bool { return !r.marks.Seen(d.piece(0, item).mark) }) {
 				r.refused.reused(d)
 			}
 			return nil
@@ -171,15 +171,15 @@ func (d *handing) items(ctx context.Context, items []fds.Message, o *outcome) (d
 			o.suppressed++
 			continue
 		}
-		known, event := d.markOf(item)
-		seen := here[known] || r.marks.Seen(known)
-		if seen && event {
+		p := d.piece(n, item)
+		seen := here[p.mark] || r.marks.Seen(p.mark)
+		if seen && p.event {
 			o.suppressed++
 			continue
 		}
-		here[known] = true
-		m := delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Duplicate: seen, ReceivedAt: now, Payload: item.Raw()}.In(&r.cfg.Dialect)
-		batch = append(batch, &piece{Item: handoff.Item{Message: &m, Known: binary.BigEndian.Uint64(known[:])}, place: n, mark: known, event: event})
+		here[p.mark] = true
+		p.Message.Duplicate, p.Message.ReceivedAt = seen, now
+		batch = append(batch, p)
 		if len(batch) == most {
 			if handOver(); o.err != nil {
 				return d.failed(done, items, parts)
@@ -220,20 +220,25 @@ func (d *handing) part(n int, item fds.Message) marks.Mark {
 	return markOf(d.owner, markPart, []byte(d.sender), []byte(d.id), binary.BigEndian.AppendUint64(nil, uint64(n)), item.Raw())
 }
 
-// markOf names an item: by its ID where it is an event that has one, else by its bytes.
-func (d *handing) markOf(item fds.Message) (mark marks.Mark, event bool) {
-	if id := d.receiver.eventID(item); id != "" {
-		return markOf(d.owner, markEvent, []byte(id)), true
-	}
-	return markOf(d.owner, markBytes, item.Raw()), false
-}
-
 // piece is an item of a delivery that is to be handed over.
 type piece struct {
 	handoff.Item
 	place int // among the items
 	mark  marks.Mark
-	event bool
+	event bool // that has an ID, by which it is marked; else it is by its bytes
+}
+
+// piece makes one of an item.
+func (d *handing) piece(place int, item fds.Message) *piece {
+	m := delivery.Message{Owner: d.owner, Source: delivery.FromWebhook, Payload: item.Raw()}.In(&d.receiver.cfg.Dialect)
+	p := &piece{place: place}
+	if id := d.receiver.eventID(item, m.Kind); id != "" {
+		p.mark, p.event = markOf(d.owner, markEvent, []byte(id)), true
+	} else {
+		p.mark = markOf(d.owner, markBytes, item.Raw())
+	}
+	p.Item = handoff.Item{Message: &m, Known: binary.BigEndian.Uint64(p.mark[:])}
+	return p
 }
 
 // one hands one message over. Each time that it did not end well is counted, whichever way.

@@ -108,15 +108,11 @@ func markOf(owner fds.OwnerKey, what string, of ...[]byte) (m marks.Mark) {
 	return m
 }
 
-// eventID returns the ID of an item that is an event, as the dialect names it; "": it has none.
+// eventID returns the ID of an item of that kind, as the dialect names an event's; "": it has none.
 // Where the dialect calls a device's ID and an event's the same, none is an event's: the statuses of
 // a device are no duplicates.
-func (r *Receiver) eventID(item fds.Message) string {
-	d := &r.cfg.Dialect
-	if d.MessageID == d.DeviceID {
-		return ""
-	}
-	if m := (delivery.Message{Payload: item.Raw()}); item.ID() == "" || m.In(d).Kind != delivery.KindEvent {
+func (r *Receiver) eventID(item fds.Message, kind delivery.Kind) string {
+	if r.cfg.Dialect.MessageID == r.cfg.Dialect.DeviceID || kind != delivery.KindEvent {
 		return ""
 	}
 	return item.ID()

@@ -74,7 +74,7 @@
 //	duplicate       true: it may have been printed before
 //	source          push; backfill, read after an outage; poll, read at an interval; webhook, delivered
 //	kind            event or status; where nobody knows, "", and over MQTT none
-//	key             what it is known by, the same each time and whichever way it comes; only where the item has one
+//	key             what it is known by, whichever way it comes; only where the item has one
 //	received_at     by this machine's clock
 //	payload         as sent, if that is JSON in UTF-8; else
 //	payload_base64  the same bytes in base64
@@ -181,7 +181,7 @@
 //	    tag_parameter: ""                     # query parameter that chooses one tag; without it all are read
 //	    subscription_member: ""               # where an item names its owner, as generic.subscription_id
 //	    subscription_parameter: ""            # query parameter that asks for one owner's items
-//	    kind_member: ""                       # where an item says what it is about, as generic.kind, and
+//	    kind_member: ""                       # where an item says what it is about, as kind, and
 //	    event_kind: ""                        # what stands there in an event,
 //	    status_kind: ""                       # and in a status: for the key of watch --json
 //	    sequence_member: ""                   # a number that no other item of its kind and device has

@@ -84,7 +84,7 @@ func (u *unfinished) flush() error {
 	return nil
 }
 
-// rename gives the file its name, which is durable when the folder is.
+// rename puts the file in its place, which is durable when the folder is.
 func (u *unfinished) rename() error {
 	if err := persistently(func() error { return os.Rename(u.file.Name(), u.path) }); err != nil {
 		return u.discard(err)
