@@ -84,8 +84,9 @@ type Config struct {
 	// matches fds.ErrFenced, and the broker keeps the session, with what is unacknowledged. It is to
 	// answer from memory: reading waits for it. Nil: there is none.
 	Fence func() error
-	// OnAcknowledged is told each message of quality of service 1 or 2 whose
-	// acknowledgement was written, in order. It must not block.
+	// OnAcknowledged is told each message of quality of service 1 or 2 that is acknowledged, in
+	// order: the acknowledgement is written, or waits a moment for those of what came with it. It
+	// must not block.
 	OnAcknowledged func(delivery.Message)
 }
 
