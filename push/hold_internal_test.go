@@ -99,3 +99,20 @@ func TestWhatIsHeldIsWrittenWhenTheGoroutineIsReleased(t *testing.T) {
 		<-w.untilDone()
 	})
 }
+
+// The end is marked first and takes its turn to write then. Meanwhile the reader may flush.
+func TestWhatIsHeldWhenTheEndComesIsWrittenWithTheDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := serving()
+		acknowledged(t, w, 1)
+		w.writing.Lock()
+		goodbye := &packets.Disconnect{Properties: &packets.Properties{}}
+		go w.finish(errFinished, goodbye)
+		synctest.Wait() // it has ended the connection, and waits for its turn
+		_ = w.send(nil) // as flush does that had its turn before
+		w.writing.Unlock()
+		if got, want := string(<-out.all), "@\x02\x00\x01"+string(encode(goodbye)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}

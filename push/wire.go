@@ -284,6 +284,9 @@ func (w *wire) acknowledge(handled ...receipt) error {
 		w.readable.Signal()
 	}
 	w.mu.Unlock()
+	if w.hasEnded() {
+		return errEnded
+	}
 	if len(w.held) == 0 {
 		w.held, w.heldAt = w.place[:0], time.Now()
 	}
@@ -336,12 +339,12 @@ func (w *wire) takeHeld(packet []byte) []byte {
 
 // send writes what is held and a packet, if there is one, as one record. The caller holds writing.
 func (w *wire) send(packet []byte) error {
-	packet = w.takeHeld(packet)
 	now := time.Now()
 	_ = w.raw.SetWriteDeadline(now.Add(w.writeTimeout)) // before the look at ended: finish shortens it
 	if w.hasEnded() {
-		return errEnded
+		return errEnded // what is held is left to finish
 	}
+	packet = w.takeHeld(packet)
 	if _, err := w.Conn.Write(packet); err != nil {
 		w.fail(lost(w.refusal(err)))
 		return errEnded
