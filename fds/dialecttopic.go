@@ -3,6 +3,8 @@ package fds
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // TopicOfEvent returns the topic below the owner's root on which an event was published,
@@ -16,8 +18,11 @@ func (d Dialect) TopicOfStatus(status Item) (string, bool) { return topicOf(d.St
 // topicOf fills a template from an item. A value that would be another number of levels
 // or a wildcard is no part of a topic.
 func topicOf(template string, item Item) (string, bool) {
-	pieces, why := parseTemplate(template)
-	if template == "" || why != "" {
+	if template == "" {
+		return "", false
+	}
+	pieces, why := templateOf(template)
+	if why != "" {
 		return "", false
 	}
 	var topic strings.Builder
@@ -42,6 +47,33 @@ func topicOf(template string, item Item) (string, bool) {
 type piece struct {
 	text   string
 	member []string
+}
+
+// templates are those that were parsed, by their text. Those of a program come from its
+// configuration, so they are few; of one that makes ever more the first stay.
+var templates struct {
+	sync.Map // of parsedTemplate
+	count    atomic.Int64
+}
+
+const maxTemplates = 256
+
+type parsedTemplate struct {
+	pieces []piece
+	why    string
+}
+
+// templateOf is parseTemplate, for each message.
+func templateOf(template string) (pieces []piece, why string) {
+	if known, ok := templates.Load(template); ok {
+		t := known.(parsedTemplate)
+		return t.pieces, t.why
+	}
+	pieces, why = parseTemplate(template)
+	if templates.count.Add(1) <= maxTemplates {
+		templates.Store(strings.Clone(template), parsedTemplate{pieces, why})
+	}
+	return pieces, why
 }
 
 // parseTemplate takes the template of a topic apart, or returns why it is none.

@@ -122,6 +122,11 @@ func (r Root) bounded(below string) (string, error) {
 // case-sensitive, no filter below this root matches such a topic, and what comes under it has
 // passed access rules for another name.
 func (r Root) Levels(topic string) ([]string, error) {
+	if below, ok := r.below(topic); ok && len(topic) <= MaxTopicBytes && !r.id.IsZero() {
+		if levels, err := parseLevels(below); err == nil {
+			return levels, nil
+		}
+	}
 	id, levels, err := parseTopic(topic)
 	if err != nil {
 		return nil, err
@@ -161,22 +166,36 @@ func parseTopic(topic string) (SubscriptionID, []string, error) {
 	if err != nil {
 		return fail(err)
 	}
-	levels := strings.Split(below, "/")
-	for _, level := range levels {
-		if strings.ContainsAny(level, "+#") {
-			return fail(fmt.Errorf("%w: a topic name holds no wildcard", ErrTopic))
-		}
-		if err := checkText(level); err != nil {
-			return fail(err)
-		}
+	levels, err := parseLevels(below)
+	if err != nil {
+		return fail(err)
 	}
 	return id, levels, nil
+}
+
+// parseLevels takes apart what is below a root.
+func parseLevels(below string) ([]string, error) {
+	if strings.ContainsAny(below, "+#") {
+		return nil, fmt.Errorf("%w: a topic name holds no wildcard", ErrTopic)
+	}
+	if err := checkText(below); err != nil {
+		return nil, err
+	}
+	return strings.Split(below, "/"), nil
+}
+
+// below returns what follows the root in topic; false: it does not begin with it.
+func (r Root) below(topic string) (string, bool) {
+	rest, ok := strings.CutPrefix(topic, topicPrefix)
+	rest, own := strings.CutPrefix(rest, r.spelling)
+	below, slash := strings.CutPrefix(rest, "/")
+	return below, ok && own && slash
 }
 
 // Matches reports whether topic is below the root and matches a filter that Filter made, by
 // the rules of MQTT 5.0 section 4.7. A filter in which # is not the end matches nothing.
 func (r Root) Matches(filter, topic string) bool {
-	if !strings.HasPrefix(topic, r.String()) {
+	if _, ok := r.below(topic); !ok {
 		return false
 	}
 	for {

@@ -1,5 +1,7 @@
 package push
 
+import "runtime"
+
 // Used returns what a budget has given.
 func Used(b *Budget) int64 {
 	b.mu.Lock()
@@ -12,4 +14,14 @@ func Policies() (kept, most int) {
 	policies.mu.Lock()
 	defer policies.mu.Unlock()
 	return len(policies.all), mostPolicies
+}
+
+// CanWait tells whether a connection can be waited for without reading.
+const CanWait = canTry
+
+// Busy has readers find all processors at work, until it is over.
+func Busy() (over func()) {
+	n := int32(runtime.GOMAXPROCS(0))
+	atWork.Add(n)
+	return func() { atWork.Add(-n) }
 }

@@ -3,6 +3,8 @@ package push
 import (
 	"errors"
 	"io"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -23,13 +25,30 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// atWork counts the readers of all connections that do not wait. When there are as many as
+// processors, a new goroutine comes into being without the cost of waking a processor for it.
+var atWork atomic.Int32
+
+func busy() bool { return int(atWork.Load()) >= runtime.GOMAXPROCS(0) }
+
 // await reads on once there is something to read. Its goroutine is a new one, whose stack is as
 // small as they come, and stays so until then: thousands of connections wait here. A stack that
 // has grown is given up when the broker has answered, as it does a ping: then there was no message
-// for a while. A new goroutine for each message would cost more than most handlers do.
+// for a while. And when many connections have messages at once: each then takes the stack that the
+// one before has left. Else a new goroutine for each message would cost more than most handlers do.
 func (w *wire) await() {
 	err := w.gate.await()
+	grow()
 	w.read(err)
+}
+
+// grow makes the stack large enough at once for what is done with a message, which two steps in
+// the middle of it would do for more.
+//
+//go:noinline
+func grow() {
+	var room [4 << 10]byte
+	runtime.KeepAlive(&room)
 }
 
 // read takes one packet after the other until the connection has ended, and then
@@ -49,6 +68,8 @@ func (w *wire) read(err error) {
 		_ = w.raw.Close()
 		w.isDone()
 	}()
+	atWork.Add(1)
+	defer atWork.Add(-1)
 	quiet := true // there was no message since the last wait
 	for !w.hasEnded() {
 		var packet []byte
@@ -58,14 +79,16 @@ func (w *wire) read(err error) {
 			packet, header, err = w.readPacket()
 		}
 		switch {
-		case err == errNothingYet && quiet:
+		case err == errNothingYet && (quiet || busy()):
 			w.flush()
 			reader = false
 			go w.await()
 			return
 		case err == errNothingYet:
 			w.flush()
+			atWork.Add(-1)
 			err, quiet = w.gate.await(), true
+			atWork.Add(1)
 			continue
 		case err == nil:
 			quiet = quiet && packet[0]>>4 != packets.PUBLISH

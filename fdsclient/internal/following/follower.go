@@ -61,6 +61,11 @@ func (b baton) lockWithin(ctx context.Context) error {
 	select {
 	case b <- struct{}{}:
 		return nil
+	default: // else a context would make a channel for each message
+	}
+	select {
+	case b <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
