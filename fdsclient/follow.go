@@ -46,6 +46,7 @@ func (c *Client) calling(h delivery.Handler) *handoff.Settings {
 		MaxAttempts: c.cfg.Push.MaxAttempts,
 		DeadLetter:  c.cfg.Push.DeadLetter,
 		SlowAfter:   cmp.Or(c.cfg.Push.SlowHandler, time.Minute),
+		Watch:       new(handoff.Watch),
 		Logger:      c.log,
 		Handled:     func(m delivery.Message, took time.Duration, err error) { hooks.OnHandled(m.Owner, took, err) },
 		Slow:        func(m delivery.Message, took time.Duration) { hooks.OnSlowHandler(m.Owner, took) },

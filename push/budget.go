@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"sync"
 	"time"
+
+	"github.com/fds-sdk/fds-go/internal/handoff"
 )
 
 // Budget bounds what the messages that wait for handlers, or are in their hands, take in
@@ -13,7 +15,8 @@ import (
 // owner's: the whole is at most the budget, one message an owner, and 256 KiB for each that
 // is just taking up a session.
 type Budget struct {
-	most int64
+	most  int64
+	calls handoff.Watch // of all who share it
 
 	mu      sync.Mutex
 	used    int64

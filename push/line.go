@@ -430,6 +430,7 @@ func (s *settings) handoff(h delivery.Handler) *handoff.Settings {
 		DeadLetter:  s.DeadLetter,
 		Backoff:     backoff.Policy{Initial: s.HandlerBackoff.Initial, Max: s.HandlerBackoff.Max, StableAfter: s.HandlerBackoff.StableAfter},
 		SlowAfter:   s.SlowHandler,
+		Watch:       &s.Budget.calls,
 		Logger:      s.Logger,
 	}
 	if all := s.Hooks; len(all) > 0 {

@@ -68,6 +68,7 @@ func New(cfg Config) (*Receiver, error) {
 		MaxAttempts: cfg.MaxAttempts,
 		DeadLetter:  cfg.DeadLetter,
 		SlowAfter:   cfg.SlowHandler,
+		Watch:       new(handoff.Watch),
 		Logger:      cfg.Logger,
 		Handled: func(m delivery.Message, took time.Duration, err error) {
 			tell(r, func(h HookHandled) { h.OnHandled(m.Owner, took, err) })

@@ -480,8 +480,8 @@ func (h *Hand) callBatch(ctx context.Context, messages []delivery.Message) (err 
 			h.settings.Handled(first, time.Since(began), err)
 		}
 	}()
-	h.watch(began, &first)
-	defer h.watch(time.Time{}, nil)
+	h.works(began, &first)
+	defer h.works(time.Time{}, nil)
 	return none(sound(h.settings.Batch.Handler(ctx, messages)), len(messages))
 }
 

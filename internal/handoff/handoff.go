@@ -72,6 +72,7 @@ type Settings struct {
 	Fence     func(fds.OwnerKey) error
 	Backoff   backoff.Policy // between the calls of Until
 	SlowAfter time.Duration  // what a call may take until it is told of
+	Watch     *Watch         // of calls that take SlowAfter; nil: each hand has its own
 	Logger    *slog.Logger
 
 	Handled func(m delivery.Message, took time.Duration, err error) // told of each call; may be nil
@@ -89,18 +90,24 @@ type failing struct {
 // Hand hands one owner's messages over, one at a time.
 type Hand struct {
 	settings *Settings
+	watch    *Watch
 	failing  atomic.Pointer[failing] // nil: nothing fails
 	several  *several                // of Batch; nil: it was not called
 
 	mu      sync.Mutex
 	began   time.Time         // of the call at work
 	message *delivery.Message // nil: none is at work
-	timer   *time.Timer
-	release func() // see OnRelease
+	release func()            // see OnRelease
 }
 
 // New returns the hand of an owner.
-func New(s *Settings) *Hand { return &Hand{settings: s} }
+func New(s *Settings) *Hand {
+	h := &Hand{settings: s, watch: s.Watch}
+	if h.watch == nil {
+		h.watch = new(Watch)
+	}
+	return h
+}
 
 // Resume returns the hand of an owner on whose message, known by that number, the handler has
 // failed before.
@@ -315,8 +322,8 @@ func (h *Hand) call(ctx context.Context, handler delivery.Handler, m *delivery.M
 			h.settings.Handled(*m, time.Since(began), err)
 		}
 	}()
-	h.watch(began, m)
-	defer h.watch(time.Time{}, nil)
+	h.works(began, m)
+	defer h.works(time.Time{}, nil)
 	return sound(handler(ctx, *m))
 }
 
