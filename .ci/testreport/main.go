@@ -25,6 +25,8 @@ type name struct{ pkg, test string }
 type report struct {
 	passed, failed, skipped int
 	broken                  []string        // packages that failed
+	bad                     map[string]bool // packages of which a test failed
+	alone                   []string        // what packages said that failed though no test of theirs did
 	output                  map[name]string // of tests that are not over, and of packages
 }
 
@@ -34,12 +36,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(2)
 	}
+	for _, said := range r.alone { // once more, where it is found
+		fmt.Print(said)
+	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	if why := r.fault(); why != "" {
 		fmt.Fprintln(os.Stderr, "testreport:", why)
 		os.Exit(1)
 	}
 }
+
+const aloneBytes = 4 << 10
 
 // fault says why the run is no success, or "".
 func (r *report) fault() string {
@@ -58,7 +65,7 @@ func (r *report) fault() string {
 
 // read follows a run to its end. A line that is no event is shown as it is.
 func read(from io.Reader, to io.Writer) (*report, error) {
-	r := &report{output: map[name]string{}}
+	r := &report{output: map[name]string{}, bad: map[string]bool{}}
 	scanner := bufio.NewScanner(from)
 	scanner.Buffer(nil, 16<<20)
 	for scanner.Scan() {
@@ -102,14 +109,20 @@ func (r *report) take(e event, to io.Writer) {
 	case "fail":
 		if e.Test != "" {
 			r.failed++
+			r.bad[e.Package] = true
 			fmt.Fprint(to, r.output[key])
 			delete(r.output, key)
 			return
 		}
 		// What is left over belongs to tests that never ended, and to the package.
+		said := ""
 		for _, left := range r.leftovers(e.Package) {
-			fmt.Fprint(to, r.output[left])
+			said += r.output[left]
 			delete(r.output, left)
+		}
+		fmt.Fprint(to, said)
+		if !r.bad[e.Package] {
+			r.alone = append(r.alone, fmt.Sprintf("%s failed, and no test of it did:\n%s\n", e.Package, said[max(0, len(said)-aloneBytes):]))
 		}
 		r.broken = append(r.broken, e.Package)
 	}

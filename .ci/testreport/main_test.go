@@ -60,6 +60,19 @@ plain words`)
 	}
 }
 
+func TestWhatAPackageSaidThatFailedAloneIsKept(t *testing.T) {
+	r, _ := run(t, `
+{"Action":"output","Package":"m/a","Output":"goleak: found unexpected goroutines\n"}
+{"Action":"pass","Package":"m/a","Test":"TestA"}
+{"Action":"fail","Package":"m/a"}
+{"Action":"output","Package":"m/b","Output":"FAIL\n"}
+{"Action":"fail","Package":"m/b","Test":"TestB"}
+{"Action":"fail","Package":"m/b"}`)
+	if len(r.alone) != 1 || !strings.Contains(r.alone[0], "m/a failed") || !strings.Contains(r.alone[0], "goleak: found") {
+		t.Errorf("%q", r.alone)
+	}
+}
+
 func run(t *testing.T, events string) (*report, string) {
 	t.Helper()
 	var shown strings.Builder
