@@ -203,7 +203,7 @@ func TestTenThousandGapsAtOnceAreAllClosedInTurnAndWithinTheBound(t *testing.T) 
 				t.Errorf("owner %d had %d requests, want one for events and one for statuses", owner, n)
 			}
 		}
-		if n := api.goroutines - goroutines; n > 3*most {
+		if n := api.goroutines - goroutines; n > 3*most+most/4 { // what a timer calls has one for a moment
 			t.Errorf("up to %d goroutines more while the gaps were closed", n)
 		}
 		t.Logf("%d owners, %d at once: %v on the provider's side; up to %d goroutines more; a gap that waits takes %d bytes, all owners %d MiB",
