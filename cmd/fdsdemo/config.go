@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
@@ -36,6 +39,7 @@ type configuration struct {
 	client   fdsclient.Config // without a store
 	signIn   fdsclient.SignInOptions
 	endpoint endpoint
+	names    map[string]fds.SubscriptionID // of owners
 	store    func(ctx context.Context) (tokenstore.Store, error)
 }
 
@@ -71,7 +75,7 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	c.signIn.Parameters = file.Application.AuthorizationParameters
 	r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
-	c.endpoint = r.endpoint()
+	c.endpoint, c.names = r.endpoint(), r.names()
 	r.checkClient(c.client, c.endpoint)
 	if len(r.faults) > 0 {
 		return nil, wrongUsage("%s: %s", path, strings.Join(r.faults, "; "))
@@ -160,6 +164,23 @@ func (r *reader) application() fdsclient.Application {
 		r.applicationKey(&a)
 	}
 	return a
+}
+
+// names returns whom the names of owners stand for.
+func (r *reader) names() map[string]fds.SubscriptionID {
+	all := make(map[string]fds.SubscriptionID)
+	for _, name := range slices.Sorted(maps.Keys(r.file.Owners)) {
+		id, err := fds.ParseSubscriptionID(r.file.Owners[name])
+		switch _, isID := fds.ParseSubscriptionID(name); {
+		case err != nil:
+			r.fault("owners.%s: %v", terminal.Short(name), err)
+		case name == "" || isID == nil || strings.ContainsFunc(name, unicode.IsControl):
+			r.fault("owners: %q is no name for an owner", terminal.Short(name))
+		default:
+			all[name] = id
+		}
+	}
+	return all
 }
 
 // applicationKey takes the certificate by which the application authenticates

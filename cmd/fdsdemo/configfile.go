@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -86,6 +88,8 @@ type configFile struct {
 	Pull    pullFile    `yaml:"pull"`
 	Poll    pollFile    `yaml:"poll"`
 	Webhook webhookFile `yaml:"webhook"`
+
+	Owners map[string]string `yaml:"owners"` // subscription IDs by names
 }
 
 // duration is written as Go writes one: 24h, 90m.
@@ -152,7 +156,7 @@ func yamlFault(err error) string {
 	var list []string
 	for _, text := range faults.Errors {
 		if m := unknownField.FindStringSubmatch(text); m != nil {
-			text = fmt.Sprintf("%s: unknown key %q", m[1], m[2])
+			text = fmt.Sprintf("%s: unknown key %q%s", m[1], m[2], meant(m[2], fileNames()))
 		} else if m := wrongKind.FindStringSubmatch(text); m != nil {
 			text = m[1] + ": the value is of the wrong kind; needed is " + kindNeeded(m[2])
 		}
@@ -160,6 +164,28 @@ func yamlFault(err error) string {
 	}
 	return strings.Join(list, "; ")
 }
+
+// fileNames are the names of all keys of the file, wherever they stand.
+var fileNames = sync.OnceValue(func() []string {
+	var names []string
+	var walk func(reflect.Type)
+	walk = func(t reflect.Type) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			return
+		}
+		for i := range t.NumField() {
+			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
+				names = append(names, name)
+				walk(t.Field(i).Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[configFile]())
+	return names
+})
 
 // kindNeeded says what a value of that Go type looks like in the file.
 func kindNeeded(goType string) string {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -32,9 +35,12 @@ func (f filterFlags) parse(given func(flag string) bool, query *pull.Query) erro
 	return nil
 }
 
-// parseTime reads a time, or a date, of which it returns the beginning or the end
+// parseTime reads a time, how long ago one was, or a date, of which it returns the beginning or the end
 // by this machine's time zone, as the tables show times.
 func parseTime(flag, text string, end bool) (time.Time, error) {
+	if ago, err := parseAgo(text); err == nil {
+		return time.Now().Add(-ago), nil
+	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		if at, err = time.ParseInLocation(time.DateOnly, text, time.Local); err == nil && end {
@@ -42,9 +48,30 @@ func parseTime(flag, text string, end bool) (time.Time, error) {
 		}
 	}
 	if err != nil || at.Year() < 1000 || at.Year() > 9998 {
-		return time.Time{}, wrongUsage("%s %q is no time; write one like 2026-11-25T13:00:00Z or a date like 2026-11-25", flag, text)
+		return time.Time{}, wrongUsage("%s %q is no time; write one like 2026-11-25T13:00:00Z, a date like 2026-11-25, or how long ago it was, like 5m, 2h30m or 7d", flag, text)
 	}
 	return at, nil
+}
+
+// mostAgo keeps what is so long ago within the years that can be written.
+const mostAgo = 100 * 365 * 24 * time.Hour
+
+// parseAgo reads a duration as Go writes one, or a number of days such as 7d.
+func parseAgo(text string) (time.Duration, error) {
+	var ago time.Duration
+	var err error
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		if n, err = strconv.Atoi(days); err == nil && n <= int(mostAgo/(24*time.Hour)) {
+			ago = time.Duration(n) * 24 * time.Hour
+		}
+	} else {
+		ago, err = time.ParseDuration(text)
+	}
+	if err != nil || ago <= 0 || ago > mostAgo {
+		return 0, errors.New("not so long ago")
+	}
+	return ago, nil
 }
 
 // checkNarrowing refuses what the provider would not be asked for, since FDS

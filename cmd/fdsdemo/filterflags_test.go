@@ -134,3 +134,21 @@ func TestADateMeansTheWholeDay(t *testing.T) {
 		}
 	}
 }
+
+func TestATimeMayBeHowLongAgoItWas(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"5m": 5 * time.Minute, "2h30m": 150 * time.Minute, "90s": 90 * time.Second, "7d": 7 * 24 * time.Hour, "1.5h": 90 * time.Minute,
+	} {
+		before := time.Now()
+		got, err := parseTime("--from", text, false)
+		if ago := time.Since(got); err != nil || ago < want || ago > want+time.Since(before)+time.Second {
+			t.Errorf("%s: %v ago, %v", text, ago, err)
+		}
+	}
+	for _, text := range []string{"-5m", "0s", "5", "m", "d", "1d2h", "-1d", "1e9d", "99999999999999999999d", "40000d", "3000000h", "5 m", ""} {
+		if at, err := parseTime("--from", text, false); err == nil {
+			t.Errorf("%q is %v", text, at)
+		}
+	}
+}

@@ -21,7 +21,7 @@ const ownersAtOnce = 8 // whose data is fetched
 type getRequest struct {
 	kind   pull.Kind
 	query  pull.Query
-	owners []fds.SubscriptionID // none: all
+	owners []string // as whoIs takes them; none: all
 	asJSON bool
 	asTree bool // of spaces
 
@@ -41,9 +41,6 @@ func (p *program) getCommand() *cobra.Command {
 			if request.kind, err = parseKind(args[0]); err != nil {
 				return err
 			}
-			if request.owners, err = ownerFlag(c); err != nil {
-				return err
-			}
 			if c.Flags().Changed("ids") {
 				if request.query.IDs, err = parseIDs(ids); err != nil {
 					return err
@@ -55,10 +52,10 @@ func (p *program) getCommand() *cobra.Command {
 			return p.get(c.Context(), request)
 		},
 	}
-	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
+	addOwners(c, &request.owners, "only the owner,")
 	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
-	c.Flags().StringVar(&filter.from, "from", "", "only from this `time` on, RFC 3339 or a date, which means its beginning here")
-	c.Flags().StringVar(&filter.to, "to", "", "only up to this `time`, RFC 3339 or a date, which means its end here")
+	c.Flags().StringVar(&filter.from, "from", "", "only from this `time` on: how long ago, such as 5m or 7d, RFC 3339, or a date, which means its beginning here")
+	c.Flags().StringVar(&filter.to, "to", "", "only up to this `time`: how long ago, RFC 3339, or a date, which means its end here")
 	c.Flags().StringVar(&filter.language, "language", "", "texts in this `language`, such as de")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
@@ -83,7 +80,7 @@ func parseKind(name string) (pull.Kind, error) {
 			return k, nil
 		}
 	}
-	return "", wrongUsage("there is no kind %q; it is one of %s", name, strings.Join(kindNames(), ", "))
+	return "", wrongUsage("there is no kind %q; it is one of %s%s", name, strings.Join(kindNames(), ", "), meant(name, kindNames()))
 }
 
 func parseIDs(list string) ([]string, error) {
@@ -107,7 +104,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	if err := checkNarrowing(request.query, p.settings.Provider.Dialect); err != nil {
 		return err
 	}
-	owners, err := choose(ctx, client, request.owners)
+	owners, err := p.choose(ctx, client, request.owners)
 	if err != nil {
 		return err
 	}

@@ -14,23 +14,23 @@ import (
 
 func (p *program) logoutCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "logout ID",
+		Use:   "logout OWNER",
 		Short: "Sign an owner out: revoke its grant and delete it",
-		Args:  oneArgument("the subscription ID"),
+		Args:  oneArgument("the owner"),
 		RunE:  func(c *cobra.Command, args []string) error { return p.logout(c.Context(), args[0]) },
 	}
 }
 
 func (p *program) logout(ctx context.Context, text string) error {
-	id, err := parseOwner(text)
-	if err != nil {
-		return err
-	}
 	client, err := p.open(ctx, slog.LevelError)
 	if err != nil {
 		return err
 	}
 	defer p.close(ctx, client)
+	id, err := p.whoIs(ctx, client, text)
+	if err != nil {
+		return err
+	}
 	owner, err := client.Owner(ctx, id)
 	if errors.Is(err, fds.ErrNoOwner) {
 		return fmt.Errorf("%s %w; who is: %s", id, errNotSignedIn, p.invocation("owners"))

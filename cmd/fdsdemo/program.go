@@ -31,8 +31,9 @@ type program struct {
 	settings fdsclient.Config // in use, as open has read them
 	endpoint endpoint
 	signIn   fdsclient.SignInOptions
-	forgets  bool        // the store ends with the process
-	ending   atomic.Bool // the command has failed and says why at its end
+	names    map[string]fds.SubscriptionID // of owners, as the configuration has them
+	forgets  bool                          // the store ends with the process
+	ending   atomic.Bool                   // the command has failed and says why at its end
 
 	tells func(error) bool // what the command tells in its own words, so that the log need not; nil: nothing
 }
@@ -55,7 +56,7 @@ func (p *program) command() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return wrongUsage("%v; see: %s --help", err, c.CommandPath())
+		return wrongUsage("%v; see: %s --help%s", err, c.CommandPath(), meantFlag(c, err))
 	})
 	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder)")
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log everything that happens")
@@ -79,7 +80,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return wrongUsage("there is no command %q; see: fdsdemo --help", strings.Join(args, " "))
+				return wrongUsage("there is no command %q; see: fdsdemo --help%s", strings.Join(args, " "), meant(args[0], commandsOf(c)))
 			}
 			c.InitDefaultHelpFlag()
 			return c.Help()
@@ -115,22 +116,6 @@ func twoArguments(first, second string) cobra.PositionalArgs {
 	}
 }
 
-// ownerFlag reads --owner; nil: it was not given.
-func ownerFlag(c *cobra.Command) ([]fds.SubscriptionID, error) {
-	if !c.Flags().Changed("owner") {
-		return nil, nil
-	}
-	text, err := c.Flags().GetString("owner")
-	if err != nil {
-		return nil, err
-	}
-	id, err := parseOwner(text)
-	if err != nil {
-		return nil, err
-	}
-	return []fds.SubscriptionID{id}, nil
-}
-
 // ofOwner has an error name the owner.
 func ofOwner(err error, owner *fdsclient.Owner) error {
 	return ofSubscription(err, owner.Key().SubscriptionID)
@@ -163,7 +148,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
-	p.settings, p.signIn, p.endpoint = c.client, c.signIn, c.endpoint
+	p.settings, p.signIn, p.endpoint, p.names = c.client, c.signIn, c.endpoint, c.names
 	return fdsclient.New(c.client)
 }
 
@@ -182,31 +167,6 @@ func (p *program) close(signals context.Context, client io.Closer) {
 	})
 	defer timer.Stop()
 	_ = client.Close() // what it could not keep is logged
-}
-
-// choose returns the owners that the IDs name, or all; none stored is an error.
-func choose(ctx context.Context, client *fdsclient.Client, ids []fds.SubscriptionID) ([]*fdsclient.Owner, error) {
-	if len(ids) == 0 {
-		owners, err := client.Owners(ctx)
-		if err == nil && len(owners) == 0 {
-			err = errNobody
-		}
-		return owners, err
-	}
-	var owners []*fdsclient.Owner
-	seen := make(map[fds.SubscriptionID]bool)
-	for _, id := range ids {
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		owner, err := client.Owner(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		owners = append(owners, owner)
-	}
-	return owners, nil
 }
 
 // tell writes a line for the person at the terminal.

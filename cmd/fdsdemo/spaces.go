@@ -20,14 +20,9 @@ func (p *program) spacesCommand() *cobra.Command {
 		Use:   "spaces",
 		Short: "Show the spaces of the Web API, with --tree each inside the one that it is part of",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if request.owners, err = ownerFlag(c); err != nil {
-				return err
-			}
-			return p.get(c.Context(), request)
-		},
+		RunE:  func(c *cobra.Command, _ []string) error { return p.get(c.Context(), request) },
 	}
-	c.Flags().String("owner", "", "only the owner of this subscription `ID`")
+	addOwners(c, &request.owners, "only the owner,")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
 	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it; with --tree, each space's place")

@@ -27,7 +27,7 @@ func (p *program) tagCommand() *cobra.Command {
 		Long:  "Tags are groups that applications make of an owner's devices and spaces. What a tag holds\nFDS leaves open: it is written and shown as it is. Of owners who signed in\ntogether the configuration has to say which one a tag is of, in provider.dialect: by\nsubscription_parameter, or by the member of a tag that subscription_member names.",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return wrongUsage("there is no command %q; see: fdsdemo tag --help", "tag "+args[0])
+				return wrongUsage("there is no command %q; see: fdsdemo tag --help%s", "tag "+args[0], meant(args[0], commandsOf(c)))
 			}
 			return nil
 		},
@@ -41,7 +41,7 @@ func (p *program) tagCommand() *cobra.Command {
 
 // addOwner adds the flag that all of them have.
 func addOwner(c *cobra.Command) *cobra.Command {
-	c.Flags().String("owner", "", "the owner of this subscription `ID`; may be left out where one alone is signed in")
+	c.Flags().StringArray("owner", nil, "the owner, by its subscription `ID`, the beginning of it, or its name in the configuration; may be left out where one alone is signed in")
 	return c
 }
 
@@ -155,7 +155,7 @@ func (p *program) tagDeleteCommand() *cobra.Command {
 // errors name the owner.
 func (p *program) withTags(c *cobra.Command, read func(context.Context) error, do func(context.Context, *fdsclient.Owner) error) error {
 	ctx := c.Context()
-	ids, err := ownerFlag(c)
+	named, err := c.Flags().GetStringArray("owner")
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 			return err
 		}
 	}
-	owners, err := choose(ctx, client, ids)
+	owners, err := p.choose(ctx, client, named)
 	if err != nil {
 		return err
 	}
@@ -177,6 +177,9 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 		var names []string
 		for _, o := range owners {
 			names = append(names, o.Key().SubscriptionID.String())
+		}
+		if len(named) > 0 {
+			return wrongUsage("a tag is of one owner; name one of %s", strings.Join(names, ", "))
 		}
 		return wrongUsage("several owners are signed in; choose one with --owner: %s", strings.Join(names, ", "))
 	}

@@ -30,7 +30,7 @@ func (p *program) addTour(root *cobra.Command) {
 	var t tour
 	root.Args = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return wrongUsage("there is no command %q; see: fdsdemo --help", args[0])
+			return wrongUsage("there is no command %q; see: fdsdemo --help%s", args[0], meant(args[0], commandsOf(c)))
 		}
 		return nil
 	}

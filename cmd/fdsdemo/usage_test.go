@@ -6,6 +6,21 @@ import (
 	"testing"
 )
 
+func TestAWordThatIsNoneLeadsToTheOneThatWasMeant(t *testing.T) {
+	s := newSetup(t)
+	for args, says := range map[string]string{
+		"wacth": "did you mean watch?", "help wacth": "did you mean watch?", "web": "did you mean webhook?", "tag creat": "did you mean create?",
+		"get specificatons": "did you mean specifications?", "watch --ownr x": "did you mean --owner?",
+	} {
+		s.run(strings.Fields(args)...).expect(statusUsage).says(says)
+	}
+	if r := s.run("xyzzy").expect(statusUsage); strings.Contains(r.err, "did you mean") {
+		t.Errorf("stderr %q", r.err)
+	}
+	s.configure("tokens:\n", "tokns: {}\ntokens:\n")
+	s.run("owners").expect(statusUsage).says(`unknown key "tokns"; did you mean tokens?`)
+}
+
 func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 	s := newSetup(t)
 	for _, c := range []struct {

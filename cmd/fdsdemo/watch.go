@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,29 +15,26 @@ import (
 
 func (p *program) watchCommand() *cobra.Command {
 	var owners []string
+	var show watchFilter
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Show live messages until Ctrl-C",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			var ids []fds.SubscriptionID
-			for _, text := range owners {
-				id, err := parseOwner(text)
-				if err != nil {
-					return err
-				}
-				ids = append(ids, id)
+			if err := show.check(c.Flags().Changed); err != nil {
+				return err
 			}
-			return untilSignal(c.Context(), p.watch(c.Context(), ids, asJSON))
+			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, asJSON))
 		},
 	}
-	c.Flags().StringArrayVar(&owners, "owner", nil, "only the owner of this subscription `ID`; may be repeated")
+	addOwners(c, &owners, "only the owner,")
+	show.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return c
 }
 
-func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bool) error {
+func (p *program) watch(ctx context.Context, named []string, show *watchFilter, asJSON bool) error {
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -46,13 +44,18 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 		return err
 	}
 	defer p.close(signals, client)
-	owners, err := choose(ctx, client, ids)
+	owners, err := p.choose(ctx, client, named)
 	if err != nil {
 		return err
 	}
 	var keys []fds.OwnerKey
 	for _, o := range owners {
 		keys = append(keys, o.Key())
+	}
+	if show.duration > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, show.duration, errShown)
+		defer stop()
 	}
 	interval := p.settings.Poll.Interval
 	w.begin(keys, interval > 0)
@@ -67,8 +70,8 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	defer reporting.Wait()
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
-	handler := p.printed(end, asJSON)
-	if len(ids) > 0 {
+	handler := p.printed(end, show, asJSON)
+	if len(named) > 0 {
 		err = client.RunOwners(ctx, keys, handler)
 	} else {
 		err = client.Run(ctx, handler)
@@ -76,14 +79,28 @@ func (p *program) watch(ctx context.Context, ids []fds.SubscriptionID, asJSON bo
 	if err != nil {
 		return err
 	}
-	return context.Cause(ctx) // of end; a signal is no failure, see untilSignal
+	if err := context.Cause(ctx); !errors.Is(err, errShown) {
+		return err // of end; a signal is no failure, see untilSignal
+	}
+	return nil
 }
 
-// printed returns a handler that writes a message's line, and ends the command when that cannot be
-// written.
-func (p *program) printed(end context.CancelCauseFunc, asJSON bool) delivery.Handler {
+// errShown ends watch when it has shown what it was to show. A message that comes later stays with
+// the broker.
+var errShown = errors.New("all that was asked for is shown")
+
+// printed returns a handler that writes the line of a message that is to be shown. It ends the
+// command when that was the last, or when it cannot be written.
+func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, asJSON bool) delivery.Handler {
 	out := &lineWriter{out: p.out}
 	return func(ctx context.Context, m delivery.Message) error {
+		if !show.wants(m, p.settings.Provider.Dialect) {
+			return nil
+		}
+		ok, last := show.take()
+		if !ok {
+			return errShown
+		}
 		line := messageLine(m, p.outStyle.Width > 0)
 		if !asJSON {
 			line = p.textLine(m)
@@ -92,6 +109,8 @@ func (p *program) printed(end context.CancelCauseFunc, asJSON bool) delivery.Han
 		if err != nil && ctx.Err() == nil {
 			p.ending.Store(true)
 			end(&outputError{err})
+		} else if last {
+			end(errShown)
 		}
 		return err
 	}

@@ -52,11 +52,11 @@ func (p *program) webhook(ctx context.Context, listen string, asJSON bool) error
 	if !p.endpoint.given {
 		return wrongUsage("the configuration has no section webhook: agree with the provider on an audience and ask for its client IDs, then set webhook.audience, webhook.senders and webhook.certificate_file")
 	}
-	owners, err := choose(ctx, client, nil)
+	owners, err := p.choose(ctx, client, nil)
 	if err != nil {
 		return err
 	}
-	receiver, err := client.Webhook(p.endpoint.settings, p.printed(end, asJSON))
+	receiver, err := client.Webhook(p.endpoint.settings, p.printed(end, &watchFilter{}, asJSON))
 	if err != nil {
 		return err
 	}

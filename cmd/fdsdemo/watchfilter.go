@@ -1,0 +1,87 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+// watchFilter is what watch shows, and when it ends. What it does not show it takes all the same:
+// the broker keeps one queue for all that is subscribed to.
+type watchFilter struct {
+	topics, types, devices []string
+	most                   int           // messages shown; 0: without end
+	duration               time.Duration // 0: without end
+
+	mu    sync.Mutex
+	shown int
+}
+
+func (f *watchFilter) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.topics, "topic", nil, "show only what comes on topics below the owner's root that fit this MQTT `filter`, such as 'devices/+/status'; may be repeated")
+	c.Flags().StringArrayVar(&f.types, "type", nil, "show only devices of this device `type`; may be repeated")
+	c.Flags().StringArrayVar(&f.devices, "device", nil, "show only the device of this `ID`; may be repeated")
+	c.Flags().IntVarP(&f.most, "count", "n", 0, "end after this `number` of messages")
+	c.Flags().DurationVar(&f.duration, "for", 0, "end after this `time`, such as 30s")
+}
+
+// check refuses what could never show anything.
+func (f *watchFilter) check(given func(flag string) bool) error {
+	root := fds.NewSubscriptionID().Root() // of anybody: what is below is checked
+	for _, topic := range f.topics {
+		if _, err := root.Filter(topic); err != nil {
+			return wrongUsage("--topic: %v", err)
+		}
+	}
+	for flag, list := range map[string][]string{"--type": f.types, "--device": f.devices} {
+		if slices.Contains(list, "") {
+			return wrongUsage("%s names nothing", flag)
+		}
+	}
+	switch {
+	case given("count") && f.most < 1:
+		return wrongUsage("--count is %d; it is at least 1", f.most)
+	case given("for") && f.duration <= 0:
+		return wrongUsage("--for is %v; it is more than nothing", f.duration)
+	}
+	return nil
+}
+
+// wants reports whether a message is shown.
+func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
+	if len(f.topics) > 0 && !f.fits(m) {
+		return false
+	}
+	if len(f.types) == 0 && len(f.devices) == 0 {
+		return true
+	}
+	device, err := fds.ParseDevice(m.Payload, dialect)
+	return err == nil &&
+		(len(f.devices) == 0 || slices.Contains(f.devices, device.ID())) &&
+		(len(f.types) == 0 || slices.Contains(f.types, string(device.Type())))
+}
+
+// fits reports whether a message came on one of the topics; one that came by none fits none.
+func (f *watchFilter) fits(m delivery.Message) bool {
+	root := m.Owner.SubscriptionID.Root()
+	return len(m.Levels) > 0 && slices.ContainsFunc(f.topics, func(topic string) bool {
+		return root.Matches(root.String()+topic, root.String()+strings.Join(m.Levels, "/"))
+	})
+}
+
+// take counts a message that is to be shown, unless there were enough; last: it is the last one.
+func (f *watchFilter) take() (ok, last bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.most > 0 && f.shown == f.most {
+		return false, false
+	}
+	f.shown++
+	return true, f.shown == f.most
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+)
+
+// Owners are named on the command line by their subscription ID, by its beginning, or by the name
+// that the configuration gives them.
+
+// ownerUsage is the help of --owner; what is before it says for what.
+const ownerUsage = " by its subscription `ID`, the beginning of it, or its name in the configuration; may be repeated"
+
+// addOwners adds --owner to a command.
+func addOwners(c *cobra.Command, owners *[]string, what string) {
+	c.Flags().StringArrayVar(owners, "owner", nil, what+ownerUsage)
+}
+
+// beginning is what a subscription ID may begin with, long enough to be meant.
+var beginning = regexp.MustCompile(`^[0-9a-fA-F]{4}[0-9a-fA-F-]{0,32}$`)
+
+// choose returns the owners that are named, each once, or all; none stored is an error.
+func (p *program) choose(ctx context.Context, client *fdsclient.Client, named []string) ([]*fdsclient.Owner, error) {
+	if len(named) == 0 {
+		owners, err := client.Owners(ctx)
+		if err == nil && len(owners) == 0 {
+			err = errNobody
+		}
+		return owners, err
+	}
+	var owners []*fdsclient.Owner
+	seen := make(map[fds.SubscriptionID]bool)
+	for _, text := range named {
+		id, err := p.whoIs(ctx, client, text)
+		if err != nil {
+			return nil, err
+		}
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		owner, err := client.Owner(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, owner)
+	}
+	return owners, nil
+}
+
+// whoIs returns whom a text names.
+func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text string) (fds.SubscriptionID, error) {
+	if id, ok := p.names[text]; ok {
+		return id, nil
+	}
+	id, whole := fds.ParseSubscriptionID(text)
+	if whole == nil {
+		return id, nil
+	}
+	if !beginning.MatchString(text) {
+		return id, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), p.nearest(text))
+	}
+	owners, err := client.Owners(ctx)
+	if err != nil {
+		return id, err
+	}
+	var fit []fds.SubscriptionID
+	for _, o := range owners {
+		if id := o.Key().SubscriptionID; strings.HasPrefix(id.String(), strings.ToLower(text)) {
+			fit = append(fit, id)
+		}
+	}
+	switch len(fit) {
+	case 0:
+		return id, fmt.Errorf("an owner whose subscription ID begins with %s %w; who is: %s", text, errNotSignedIn, p.invocation("owners"))
+	case 1:
+		return fit[0], nil
+	}
+	return id, wrongUsage("the subscription IDs of %d owners begin with %s: %s; write more of it", len(fit), text, names(fit))
+}
+
+// nearest suggests a name of the configuration.
+func (p *program) nearest(text string) string {
+	var all []string
+	for name := range p.names {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return meant(text, all)
+}
