@@ -316,8 +316,8 @@ const (
 
 // table returns the group's items with what tells them apart in front: the ID, the
 // name, what is specific to their type, and then the rest.
-func (g typeGroup) table(s terminal.Style) terminal.Table {
-	t := terminal.Table{Indent: 2, Hint: jsonHint, Rows: make([][]string, len(g.rows))}
+func (g typeGroup) table() terminal.Table {
+	t := terminal.Table{Indent: 2, Hint: jsonHint, Rows: make([][]string, len(g.rows)), Levels: make([][]float64, len(g.rows))}
 	if g.kind == "" {
 		t.Indent = 0
 	}
@@ -340,9 +340,11 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 				}
 				others[i] = others[i] || !f.number || f.hasValue
 				for len(t.Rows[n]) <= i {
-					t.Rows[n] = append(t.Rows[n], "")
+					t.Rows[n], t.Levels[n] = append(t.Rows[n], ""), append(t.Levels[n], -1)
 				}
-				t.Rows[n][i] = f.show(s)
+				if t.Rows[n][i] = f.text; f.hasValue {
+					t.Levels[n][i] = f.percent
+				}
 			}
 		}
 	}
@@ -357,7 +359,7 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 	add("root", root, late)
 	for n := range t.Rows {
 		for len(t.Rows[n]) < len(t.Columns) {
-			t.Rows[n] = append(t.Rows[n], "")
+			t.Rows[n], t.Levels[n] = append(t.Rows[n], ""), append(t.Levels[n], -1)
 		}
 	}
 	for _, other := range others {
@@ -366,7 +368,7 @@ func (g typeGroup) table(s terminal.Style) terminal.Table {
 	if g.last != nil {
 		t.Columns, t.Right = append(t.Columns, g.lastName), append(t.Right, true)
 		for n := range t.Rows {
-			t.Rows[n] = append(t.Rows[n], g.last[n])
+			t.Rows[n], t.Levels[n] = append(t.Rows[n], g.last[n]), append(t.Levels[n], -1)
 		}
 	}
 	return t
@@ -382,5 +384,5 @@ func (f field) show(s terminal.Style) string {
 	if !f.hasValue {
 		return f.text
 	}
-	return fmt.Sprintf("%5s %s", f.text, s.Bar(f.percent))
+	return fmt.Sprintf("%s %s", f.text, s.Bar(f.percent, 5))
 }

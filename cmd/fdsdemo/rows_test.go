@@ -49,7 +49,7 @@ func TestColumnsOfNumbersAreAlignedToTheRight(t *testing.T) {
 		kept.add(rowOf(item))
 	}
 	var b strings.Builder
-	if err := kept.groups[0].table(terminal.Style{}).Write(&b, terminal.Style{}); err != nil {
+	if err := kept.groups[0].table().Write(&b, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{

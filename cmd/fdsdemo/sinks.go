@@ -111,7 +111,7 @@ func (s *tableSink) end(ctx context.Context, whole bool) error {
 		if err := s.write([]byte(group.heading(s.outStyle))); err != nil {
 			return err
 		}
-		if err := s.print(group.table(s.outStyle)); err != nil {
+		if err := s.print(group.table()); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,7 @@ func (s *tagSink) end(ctx context.Context, whole bool) error {
 		if s.counted {
 			group.last = s.counts
 		}
-		if err := s.print(group.table(s.outStyle)); err != nil {
+		if err := s.print(group.table()); err != nil {
 			return err
 		}
 	}

@@ -4,57 +4,74 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Table is aligned text. Cells must be safe to print, see Escape.
 type Table struct {
 	Columns []string
-	Rows    [][]string // each as long as Columns
-	Right   []bool     // columns that are aligned to the right; may be shorter than Columns
+	Rows    [][]string  // each as long as Columns
+	Levels  [][]float64 // percentages, drawn as bars beside their cells; like Rows, where there are any; less than 0: none
+	Right   []bool      // columns that are aligned to the right; may be shorter than Columns
 	Indent  int
 	Hint    string // where to find the columns that did not fit
 }
 
 const (
 	gap     = 2  // spaces between columns
-	maxCell = 60 // characters of a cell or a column's name
+	maxCell = 60 // columns of the terminal for a cell or a column's name
 	minCell = 12 // a column that does not fit is cut rather than left out
+	minID   = 9  // of an ID, the beginning and the end
+	maxBar  = 10
+	minBar  = 4
 )
 
-// Write prints the table. Where the style has a width, columns that do not fit
-// are left out from the right, the first one never, and named in a line below.
-func (t Table) Write(w io.Writer, s Style) error {
-	widths := make([]int, len(t.Columns))
-	for i, name := range t.Columns {
-		widths[i] = min(utf8.RuneCountInString(name), maxCell)
-		for _, row := range t.Rows {
-			widths[i] = max(widths[i], min(utf8.RuneCountInString(row[i]), maxCell))
-		}
+// column is how a column is laid out.
+type column struct {
+	width  int // of its text
+	bar    int // cells of its bars; 0: none
+	id     bool
+	number bool // stays whole
+}
+
+func (c column) whole() int {
+	if c.bar > 0 {
+		return c.width + 1 + c.bar
 	}
-	shown := len(widths)
+	return c.width
+}
+
+// Write prints the table. Where the style has a width and the table is wider, bars become shorter,
+// IDs are cut in the middle and long texts at their end, in that order, and then there are no bars.
+// What still does not fit is left out from the right, the first column never, and named in a line
+// below.
+func (t Table) Write(w io.Writer, s Style) error {
+	columns := t.measure()
+	shown := len(columns)
 	if s.Width > 0 {
-		left := s.Width - t.Indent
-		for i, width := range widths {
-			if left < width && i > 0 {
-				shown = i
-				if left >= minCell { // a part of it
-					widths[i], shown = left, i+1
-				}
-				break
-			}
-			left -= width + gap
-		}
+		shown = t.fit(columns, s.Width-t.Indent)
 	}
 	b := bufio.NewWriter(w) // a line is much longer than what it says when a column is wide
-	line := func(cells []string, style func(string) string) error {
+	line := func(cells []string, levels []float64, style func(string) string) error {
 		var l strings.Builder
-		for i, cell := range cells[:shown] {
-			cell = s.Cut(cell, widths[i])
-			blank := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i < len(t.Right) && t.Right[i] {
+		for i, text := range cells[:shown] {
+			c := columns[i]
+			if levels == nil { // bars have no heading of their own
+				c.width, c.bar = c.whole(), 0
+			}
+			cell := t.cut(text, c, s)
+			blank := strings.Repeat(" ", max(c.width-Width(cell), 0))
+			right := i < len(t.Right) && t.Right[i] || c.bar > 0
+			if right {
 				cell, blank = blank+cell, ""
+			}
+			if c.bar > 0 {
+				bar := strings.Repeat(" ", c.bar)
+				if levels[i] >= 0 {
+					bar = s.Bar(levels[i], c.bar)
+				}
+				cell, blank = cell+blank+" "+bar, ""
 			}
 			l.WriteString(cell)
 			if i < shown-1 {
@@ -65,12 +82,17 @@ func (t Table) Write(w io.Writer, s Style) error {
 		b.WriteString(style(strings.TrimRight(l.String(), " ")))
 		return b.WriteByte('\n')
 	}
+	none := slices.Repeat([]float64{-1}, len(columns))
 	plain := func(text string) string { return text }
-	if err := line(t.Columns, s.Strong); err != nil {
+	if err := line(t.Columns, nil, s.Strong); err != nil {
 		return err
 	}
-	for _, row := range t.Rows {
-		if err := line(row, plain); err != nil {
+	for n, row := range t.Rows {
+		levels := none
+		if n < len(t.Levels) {
+			levels = t.Levels[n]
+		}
+		if err := line(row, levels, plain); err != nil {
 			return err
 		}
 	}
@@ -79,4 +101,100 @@ func (t Table) Write(w io.Writer, s Style) error {
 		b.WriteString(strings.Repeat(" ", t.Indent) + s.Faint(s.Cut(note, s.Width-t.Indent)) + "\n")
 	}
 	return b.Flush()
+}
+
+// measure returns the columns as wide as their cells are.
+func (t Table) measure() []column {
+	columns := make([]column, len(t.Columns))
+	for i, name := range t.Columns {
+		c := &columns[i]
+		c.number = i < len(t.Right) && t.Right[i]
+		ids := 0
+		for n, row := range t.Rows {
+			c.width = max(c.width, min(Width(row[i]), maxCell))
+			if n < len(t.Levels) && t.Levels[n][i] >= 0 {
+				c.bar = maxBar
+			}
+			if row[i] != "" && row[i] != "-" {
+				if !isID(row[i]) {
+					ids = -1 << 31
+				}
+				ids++
+			}
+		}
+		c.id = ids > 0
+		if heading := min(Width(name), maxCell); c.bar == 0 || heading > c.whole() {
+			c.width = max(c.width, heading-(c.whole()-c.width))
+		}
+	}
+	return columns
+}
+
+// isID reports whether a cell looks like a UUID, of which the middle says least.
+func isID(text string) bool {
+	return len(text) == 36 && strings.Count(text, "-") == 4 && strings.Trim(text, "0123456789abcdefABCDEF-") == ""
+}
+
+// fit makes the columns narrower until they fit, and returns how many of them do.
+func (t Table) fit(columns []column, width int) (shown int) {
+	over := func() int {
+		all := gap * (len(columns) - 1)
+		for _, c := range columns {
+			all += c.whole()
+		}
+		return all - width
+	}
+	heading := func(i int) int { return min(Width(t.Columns[i]), maxCell) }
+	for bar := maxBar - 1; bar >= minBar && over() > 0; bar-- {
+		for i := range columns {
+			if c := &columns[i]; c.bar > 0 && c.width+1+bar >= heading(i) {
+				c.bar = bar
+			}
+		}
+	}
+	for i := range columns {
+		if c := &columns[i]; c.id {
+			c.width = max(c.width-max(over(), 0), min(c.width, max(minID, heading(i))))
+		}
+	}
+	for least := 2 * minCell; least >= minCell; least -= minCell {
+		for i := len(columns) - 1; i >= 0 && over() > 0 && least == minCell; i-- {
+			if c := &columns[i]; c.bar > 0 {
+				c.width, c.bar = max(c.width, heading(i)), 0
+			}
+		}
+		for over() > 0 { // the widest first
+			widest := -1
+			for i, c := range columns {
+				if !c.id && !c.number && c.width > max(least, heading(i)) && (widest < 0 || c.width > columns[widest].width) {
+					widest = i
+				}
+			}
+			if widest < 0 {
+				break
+			}
+			columns[widest].width--
+		}
+	}
+	left := width
+	for i := range columns {
+		c := &columns[i]
+		if left < c.whole() && i > 0 {
+			if left >= minCell && !c.number { // a part of it
+				c.width, c.bar = left, 0
+				return i + 1
+			}
+			return i
+		}
+		left -= c.whole() + gap
+	}
+	return len(columns)
+}
+
+// cut shortens a cell to its column's width.
+func (t Table) cut(text string, c column, s Style) string {
+	if c.id && isID(text) {
+		return s.Middle(text, c.width)
+	}
+	return s.Cut(text, c.width)
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/clipperhouse/displaywidth"
 	"golang.org/x/term"
 )
 
@@ -98,20 +99,47 @@ func EscapeJSON(raw []byte, forTerminal bool) []byte {
 // and the ASCII space.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// Cut shortens text to so many characters, the last of which then is "…" or,
-// without Unicode, "~".
+// Width returns how many columns of a terminal a text takes: two for a wide character, none for
+// a mark that is put on another one.
+func Width(text string) int { return displaywidth.String(text) }
+
+// Cut shortens text to so many columns, the last of which then is "…" or, without Unicode, "~".
 func (s Style) Cut(text string, width int) string {
-	if utf8.RuneCountInString(text) <= width {
+	if len(text) <= width || Width(text) <= width {
 		return text
 	}
 	if width < 1 {
 		return ""
 	}
-	more := "~"
-	if s.Unicode {
-		more = "…"
+	return displaywidth.TruncateString(text, width, s.more())
+}
+
+// Middle is Cut of what is in the middle of a text.
+func (s Style) Middle(text string, width int) string {
+	if len(text) <= width || Width(text) <= width {
+		return text
 	}
-	return string([]rune(text)[:width-1]) + more
+	if width < 3 {
+		return s.Cut(text, width)
+	}
+	end := (width - 1) / 2
+	from := len(text)
+	for n := 0; from > 0; {
+		_, size := utf8.DecodeLastRuneInString(text[:from])
+		if n = Width(text[from-size:]); n > end {
+			break
+		}
+		from -= size
+	}
+	return displaywidth.TruncateString(text, width-Width(text[from:]), s.more()) + text[from:]
+}
+
+// more stands for what is left out.
+func (s Style) more() string {
+	if s.Unicode {
+		return "…"
+	}
+	return "~"
 }
 
 // Style is how to write to one output. The zero value is plain text of any width.
@@ -170,10 +198,9 @@ func (s Style) sequence(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// Bar draws a percentage.
-func (s Style) Bar(percent float64) string {
-	const cells = 10
-	full := min(max(int(percent/100*cells+0.5), 0), cells)
+// Bar draws a percentage in so many columns.
+func (s Style) Bar(percent float64, cells int) string {
+	full := min(max(int(percent/100*float64(cells)+0.5), 0), cells)
 	if s.Unicode {
 		return strings.Repeat("█", full) + strings.Repeat("░", cells-full)
 	}

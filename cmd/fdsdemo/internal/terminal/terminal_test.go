@@ -111,7 +111,7 @@ func TestATableFitsTheTerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(b.String(), "\n") {
-			if n := len([]rune(line)); n > width && n > 10 { // the first column is always whole
+			if n := Width(line); n > width && n > 10 { // the first column is always whole
 				t.Errorf("width %d: line %d has %d characters: %q", width, i, n, line)
 			}
 		}
@@ -123,11 +123,11 @@ func TestATableFitsTheTerminal(t *testing.T) {
 
 func TestABarShowsAPercentage(t *testing.T) {
 	for percent, want := range map[float64]string{-5: "..........", 0: "..........", 4.9: "..........", 5: "#.........", 50: "#####.....", 100: "##########", 1e9: "##########"} {
-		if got := (Style{}).Bar(percent); got != want {
+		if got := (Style{}).Bar(percent, 10); got != want {
 			t.Errorf("%v%%: %s", percent, got)
 		}
 	}
-	if got := (Style{Unicode: true}).Bar(20); got != "██░░░░░░░░" {
+	if got := (Style{Unicode: true}).Bar(20, 10); got != "██░░░░░░░░" {
 		t.Errorf("with Unicode: %s", got)
 	}
 }
