@@ -46,6 +46,10 @@ type Dialect struct {
 	// with dots. With kind and device it tells two items apart, where TimeMember does not.
 	// Default none.
 	SequenceMember string
+	// SeverityMember and CodeMember are the members of an event that say how grave it is, and
+	// which of the provider's events it is, each a string or a number; below the root with dots,
+	// as generic.severity. Default none: nobody knows. They are for people alone.
+	SeverityMember, CodeMember string
 
 	// EventTopic and StatusTopic are the topics below fds/v2/<subscription_id>/ on which
 	// events and statuses are published, as devices/{device_id}/events: {...} stands for
@@ -130,6 +134,12 @@ func (d Dialect) WithDefaults() Dialect {
 	fill(&d.TimeLayout, time.RFC3339)
 	return d
 }
+
+// Severity returns how grave an event is, in the provider's words; "": it does not say.
+func (d Dialect) Severity(event Item) string { return event.scalarAt(d.SeverityMember) }
+
+// Code returns which of the provider's events an event is; "": it does not say.
+func (d Dialect) Code(event Item) string { return event.scalarAt(d.CodeMember) }
 
 // Subscription reads whose an item is; false: it does not say.
 func (d Dialect) Subscription(item Item) (SubscriptionID, bool) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -81,6 +82,16 @@ func (i Item) text(paths ...[]string) string {
 		}
 	}
 	return ""
+}
+
+// scalarAt returns a string, or a number as it is spelt, at a path with dots; "": there is none.
+func (i Item) scalarAt(path string) string {
+	if path == "" {
+		return ""
+	}
+	raw, _ := i.Member(strings.Split(path, ".")...)
+	text, _ := scalar(raw)
+	return text
 }
 
 // id returns the ID of an item whose member the standard or the dialect names. A number

@@ -17,6 +17,8 @@ func (o Options) dialect() fds.Dialect {
 		ListMember:        o.WebAPI.ListMember,
 		EventTopic:        "devices/{generic.device_id}/events",
 		StatusTopic:       "devices/{device_id}/status",
+		SeverityMember:    "generic.severity",
+		CodeMember:        "generic.code",
 
 		SubscriptionMember:    o.WebAPI.subscriptionMember(),
 		SubscriptionParameter: o.WebAPI.SubscriptionParameter,

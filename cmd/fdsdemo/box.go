@@ -207,6 +207,8 @@ func boxConfig(box *fdstest.Provider, s providerSettings) []byte {
     to_parameter: %s
     time_member: %s
     subscription_member: %s
+    severity_member: %s
+    code_member: %s
     event_topic: %q
     status_topic: %q
   ca_file: %s
@@ -228,5 +230,5 @@ webhook:
   audience: %q
   senders: [%s]
   folder: webhook/
-`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners, s.listen(), boxServer, boxServer, s.audience(), boxSender)
+`, boxMark, box.Issuer(), box.APIURL(), box.BrokerURL(), dialect.FromParameter, dialect.ToParameter, dialect.TimeMember, dialect.SubscriptionMember, dialect.SeverityMember, dialect.CodeMember, dialect.EventTopic, dialect.StatusTopic, boxCA, application, box.SubscriptionClaim(), boxPassphrase, boxOwners, s.listen(), boxServer, boxServer, s.audience(), boxSender)
 }

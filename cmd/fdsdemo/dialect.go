@@ -24,6 +24,8 @@ type dialectFile struct {
 	EventKind             string     `yaml:"event_kind"`
 	StatusKind            string     `yaml:"status_kind"`
 	SequenceMember        string     `yaml:"sequence_member"`
+	SeverityMember        string     `yaml:"severity_member"`
+	CodeMember            string     `yaml:"code_member"`
 	EventTopic            string     `yaml:"event_topic"`
 	StatusTopic           string     `yaml:"status_topic"`
 	LanguageParameter     string     `yaml:"language_parameter"`
@@ -61,6 +63,8 @@ func (f dialectFile) dialect() fds.Dialect {
 		EventKind:             f.EventKind,
 		StatusKind:            f.StatusKind,
 		SequenceMember:        f.SequenceMember,
+		SeverityMember:        f.SeverityMember,
+		CodeMember:            f.CodeMember,
 		EventTopic:            f.EventTopic,
 		StatusTopic:           f.StatusTopic,
 		LanguageParameter:     f.LanguageParameter,

@@ -18,9 +18,10 @@
 //	fdsdemo tag get ID               show one and its entities
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
 //	fdsdemo tag delete ID            delete it
-//	fdsdemo watch                    live messages, or what polling finds
+//	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device show some of
+//	                                 them, --count and --for end it
 //	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen
-//	fdsdemo logout ID                sign out
+//	fdsdemo logout OWNER             sign out
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
 //	                                 --spare-owner, --intrusive, --sign-in, --approve, --no-browser, --publisher,
 //	                                 --broker-folder, --expired-token, --strict, --junit, --html
@@ -35,6 +36,12 @@
 // on, and on a terminal everything that is not printable; it means the same.
 // spaces --tree --json prints the place of each space instead: owner, issuer, id,
 // type, listed, depth, parent, site, building and floor.
+//
+// An owner is named by its subscription ID, by the first four or more characters of it, or by
+// the name that the configuration gives it below owners; --owner may be repeated. A time is how
+// long ago it was, as 5m or 7d, a date, or one of RFC 3339. What watch does not show, by --topic
+// and the like, it takes all the same; what comes after the last message that --count lets it
+// show stays with the broker.
 //
 // What is shown of an owner is certainly that owner's. Owners who signed in together have
 // one grant, which reads the data of all of them; provider.dialect.subscription_member or
@@ -185,6 +192,8 @@
 //	    event_kind: ""                        # what stands there in an event,
 //	    status_kind: ""                       # and in a status: for the key of watch --json
 //	    sequence_member: ""                   # a number that no other item of its kind and device has
+//	    severity_member: ""                   # where an event says how grave it is, as generic.severity,
+//	    code_member: ""                       # and which event it is, as generic.code: watch shows both first
 //	    event_topic: ""                       # on which topic below fds/v2/<subscription ID>/ an event is published,
 //	    status_topic: ""                      # and a status, as devices/{device_id}/events
 //	    ids_separator: ""                     # between the IDs of get --ids; default a comma
@@ -280,6 +289,8 @@
 //	  max_connections: 4096
 //	  body_timeout: 10s                       # for a body to arrive
 //	  handler_timeout: 15s                    # for its lines to be written
+//	owners:                                   # names of owners, for --owner and what is shown
+//	  harbour: 1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01
 //
 // Text is UTF-8, with a byte order mark or without. All files are regular ones. That
 // other users of this machine may read one that holds a secret is warned about.

@@ -219,7 +219,7 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 					args[i] = s.write("entities.json", `[]`)
 				case arg == "ID" && args[0] == "tag":
 					args[i] = tag
-				case arg == "ID":
+				case arg == "ID", arg == "OWNER":
 					args[i] = north.Spelling
 				}
 			}

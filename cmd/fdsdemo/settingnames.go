@@ -37,6 +37,8 @@ var fileKeys = map[string]string{
 	"Provider.Dialect.EventKind":              "provider.dialect.event_kind",
 	"Provider.Dialect.StatusKind":             "provider.dialect.status_kind",
 	"Provider.Dialect.SequenceMember":         "provider.dialect.sequence_member",
+	"Provider.Dialect.SeverityMember":         "provider.dialect.severity_member",
+	"Provider.Dialect.CodeMember":             "provider.dialect.code_member",
 	"Provider.Dialect.EventTopic":             "provider.dialect.event_topic",
 	"Provider.Dialect.StatusTopic":            "provider.dialect.status_topic",
 	"Provider.Dialect.LanguageParameter":      "provider.dialect.language_parameter",

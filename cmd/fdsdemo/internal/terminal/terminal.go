@@ -191,6 +191,19 @@ func (s Style) Strong(text string) string { return s.sequence("1", text) }
 // Faint writes text faintly.
 func (s Style) Faint(text string) string { return s.sequence("2", text) }
 
+// Red writes of what failed, Yellow of what may, Blue of the rest.
+func (s Style) Red(text string) string    { return s.sequence("31", text) }
+func (s Style) Yellow(text string) string { return s.sequence("33", text) }
+func (s Style) Blue(text string) string   { return s.sequence("34", text) }
+
+// Sign returns one sign, or another in ASCII.
+func (s Style) Sign(unicode, ascii string) string {
+	if s.Unicode {
+		return unicode
+	}
+	return ascii
+}
+
 func (s Style) sequence(code, text string) string {
 	if !s.Colour || text == "" {
 		return text
