@@ -97,7 +97,7 @@ func TestWatchOfPolledOwnersForEyesNamesTheDevice(t *testing.T) {
 	s.status(s.north, `{"device_id":"x","id":"d\u202e1","generic":{"device_type":"dispenser"},"device_type_specific":{"fill_level":42}}`)
 	s.signIn(s.north)
 	p := s.watch()
-	if line := p.await(p.out, "fill_level"); !strings.Contains(line, north.Spelling[:8]+`  status d\u202e1  (poll) dispenser: fill_level    42 ####......`) {
+	if line := p.await(p.out, "fill_level"); !strings.Contains(line, north.Spelling[:8]+`  status d\u202e1  (poll) dispenser: fill_level 42 ##...`) {
 		t.Errorf("the line is %q", line)
 	}
 	if !strings.Contains(p.err.String(), "Watching 1 owner, asking the Web API about every 1s.") {

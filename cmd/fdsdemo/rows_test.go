@@ -53,10 +53,10 @@ func TestColumnsOfNumbersAreAlignedToTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{
-		"  id  fill_level              n  mixed",
-		"  a       5 #.........        5  1",
-		"  b     100 ##########  -1250.5  word",
-		"  c                           -",
+		"  id  fill_level            n  mixed",
+		"  a     5 #.........        5  1",
+		"  b   100 ##########  -1250.5  word",
+		"  c                         -",
 		"",
 	}, "\n")
 	if b.String() != want {

@@ -37,17 +37,18 @@ func (p *program) choose(ctx context.Context, client *fdsclient.Client, named []
 		}
 		return owners, err
 	}
-	var owners []*fdsclient.Owner
-	seen := make(map[fds.SubscriptionID]bool)
+	var ids []fds.SubscriptionID
 	for _, text := range named {
 		id, err := p.whoIs(ctx, client, text)
 		if err != nil {
 			return nil, err
 		}
-		if seen[id] {
-			continue
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
-		seen[id] = true
+	}
+	var owners []*fdsclient.Owner
+	for _, id := range ids {
 		owner, err := client.Owner(ctx, id)
 		if err != nil {
 			return nil, err
@@ -65,6 +66,9 @@ func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text stri
 	id, whole := fds.ParseSubscriptionID(text)
 	if whole == nil {
 		return id, nil
+	}
+	if isUUID(text) { // of another version than 4
+		return id, wrongUsage("%v", whole)
 	}
 	if !beginning.MatchString(text) {
 		return id, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), p.nearest(text))
