@@ -11,7 +11,8 @@
 //	                                 --approve plays the person, --owner whom for, at the box of fdsdemo provider alone;
 //	                                 --redirect-uri prints what to register with the provider and signs nobody in
 //	fdsdemo owners                   who is signed in, until when, with whom; open gaps
-//	fdsdemo get specifications       read the Web API; --owner, --grant, --ids, --from, --to, --language
+//	fdsdemo get specifications       read the Web API; --owner, --grant, --ids, --from, --to, --language, --output, --jq,
+//	                                 --columns, --sort, --no-headers
 //	fdsdemo spaces --tree            sites, buildings, floors and what is in them; --owner, --grant
 //	fdsdemo tag list                 groups of devices and spaces; --owner, --grant
 //	fdsdemo tag create FILE          make one of a JSON object; - is standard input; prints its ID
@@ -36,6 +37,12 @@
 // on, and on a terminal everything that is not printable; it means the same.
 // spaces --tree --json prints the place of each space instead: owner, issuer, id,
 // type, listed, depth, parent, site, building and floor.
+//
+// Lists, owners and tags are tables for a person's eyes, or by --output JSON, YAML with a document an
+// item, or CSV (RFC 4180): there a column is a member, below the root with dots, null is nothing, and
+// a list is JSON; texts are as the provider sent them, so open them in a spreadsheet as texts. --jq
+// prints what a filter makes of each line of JSON, one at a time; it knows no environment and no
+// files.
 //
 // An owner is named by its subscription ID, by the first four or more characters of it, or by
 // the name that the configuration gives it below owners; --owner may be repeated. A time is how

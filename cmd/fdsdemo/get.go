@@ -22,7 +22,7 @@ type getRequest struct {
 	kind   pull.Kind
 	query  pull.Query
 	owners []string // as whoIs takes them; none: all
-	asJSON bool
+	how    printing
 	asTree bool // of spaces
 
 	asGrant bool // all that the owners' grants read
@@ -46,6 +46,9 @@ func (p *program) getCommand() *cobra.Command {
 					return err
 				}
 			}
+			if err := request.how.check(c.Flags().Changed); err != nil {
+				return err
+			}
 			if err := filter.parse(c.Flags().Changed, &request.query); err != nil {
 				return err
 			}
@@ -58,7 +61,7 @@ func (p *program) getCommand() *cobra.Command {
 	c.Flags().StringVar(&filter.to, "to", "", "only up to this `time`: how long ago, RFC 3339, or a date, which means its end here")
 	c.Flags().StringVar(&filter.language, "language", "", "texts in this `language`, such as de")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
-	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it")
+	request.how.add(c)
 	return c
 }
 
@@ -112,6 +115,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	defer cancel(nil)
 	all := lists(ctx, owners, request.asGrant || request.kind == pull.EventSpecifications) // which belong to nobody
 	failures := make([][]error, len(all))
+	var rows csvSheet
 	tries := p.attempts()
 	var reading sync.WaitGroup
 	places := make(chan struct{}, ownersAtOnce)
@@ -139,7 +143,7 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 				query.Progress = line.follow(w)
 				return w.pull().Items(ctx, request.kind, query)
 			}
-			errs, err := read(ctx, tries, w.owner, list, p.sinkOf(request, w, mine, len(owners) > 1))
+			errs, err := read(ctx, tries, w.owner, list, p.sinkOf(&request, w, mine, len(owners) > 1, &rows))
 			if err != nil {
 				cancel(err)
 				return
@@ -154,6 +158,9 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if err := rows.write(p, &request.how); err != nil {
+		return err
+	}
 	told, failed := untoldOnce(failures)
 	if len(told) == 1 && failed == len(all) {
 		return told[0]
@@ -165,20 +172,23 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 }
 
 // sinkOf makes where a list goes. Many: of several owners.
-func (p *program) sinkOf(request getRequest, w *whose, mine turn, many bool) sink[fds.Item] {
+func (p *program) sinkOf(request *getRequest, w *whose, mine turn, many bool, rows *csvSheet) sink[fds.Item] {
 	heading := w.heading
 	if !many && !request.asGrant {
 		heading = nil
 	}
-	switch {
+	switch how := &request.how; {
 	case request.asTree:
-		return &treeSink{program: p, turn: mine, heading: heading, whose: w, asJSON: request.asJSON}
-	case request.asJSON && request.asGrant:
-		return &jsonSink{program: p, turn: mine, whose: w}
-	case request.asJSON:
-		return &jsonSink{program: p, turn: mine}
+		return &treeSink{program: p, turn: mine, heading: heading, whose: w, asJSON: how.format == "json"}
+	case how.format == "csv":
+		return &csvSink{turn: mine, sheet: rows}
+	case how.format == "table":
+		return &tableSink{program: p, turn: mine, how: *how, heading: heading, what: nameOfKind(request.kind)}
+	case request.asGrant:
+		return &jsonSink{program: p, turn: mine, render: how.renders(), whose: w}
+	default:
+		return &jsonSink{program: p, turn: mine, render: how.renders()}
 	}
-	return &tableSink{program: p, turn: mine, heading: heading, what: nameOfKind(request.kind)}
 }
 
 // ofList has the error of a list name whose it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,14 +16,20 @@ import (
 )
 
 func (p *program) ownersCommand() *cobra.Command {
-	var asJSON bool
+	var how printing
 	c := &cobra.Command{
 		Use:   "owners",
 		Short: "List who is signed in, from the store alone",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return p.owners(c.Context(), asJSON) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := how.check(c.Flags().Changed); err != nil {
+				return err
+			}
+			return p.owners(c.Context(), &how)
+		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	how.add(c)
+	c.Flags().Lookup("json").Usage = "print one JSON object a line; short for --output json"
 	return c
 }
 
@@ -62,7 +69,7 @@ func (r ownerReport) note() string {
 	return strings.Join(notes, "; ")
 }
 
-func (p *program) owners(ctx context.Context, asJSON bool) error {
+func (p *program) owners(ctx context.Context, how *printing) error {
 	client, err := p.open(ctx, slog.LevelWarn)
 	if err != nil {
 		return err
@@ -72,16 +79,23 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	noted := false
+	noted, written := false, &jsonSink{program: p, turn: itsTurn(), render: how.renders()}
+	var rows csvSheet
 	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL", "NOTE"}, Hint: jsonHint}
 	for _, o := range owners {
 		r := p.report(ctx, client, o)
-		if asJSON {
+		if how.format != "table" {
 			line, err := jsonLine(r)
 			if err != nil {
 				return err
 			}
-			if err := p.write(line); err != nil {
+			item, err := fds.ParseItem(line)
+			if err != nil {
+				return err
+			}
+			if how.format == "csv" {
+				rows.add(item)
+			} else if err := written.add(ctx, item); err != nil {
 				return err
 			}
 			continue
@@ -96,13 +110,25 @@ func (p *program) owners(ctx context.Context, asJSON bool) error {
 	if len(owners) == 0 {
 		p.tell("No owner is signed in. Run: %s", p.invocation("login"))
 	}
-	if asJSON || len(owners) == 0 {
+	switch {
+	case how.format == "csv":
+		return rows.write(p, how)
+	case how.format != "table":
+		return written.end(ctx, true)
+	case len(owners) == 0:
 		return nil
 	}
-	if !noted {
+	if !noted && !slices.Contains(how.columns, "NOTE") {
 		table.Columns = table.Columns[:len(table.Columns)-1]
+		for n := range table.Rows {
+			table.Rows[n] = table.Rows[n][:len(table.Columns)]
+		}
 	}
-	return p.print(table)
+	arranged, err := how.arrange(table, table.Columns)
+	if err != nil {
+		return err
+	}
+	return p.print(arranged)
 }
 
 func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) ownerReport {

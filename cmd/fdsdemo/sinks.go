@@ -16,6 +16,7 @@ type jsonSink struct {
 	*program
 	turn    turn
 	whose   *whose // nil: the lines say nothing of it
+	render  renderer
 	held    bytes.Buffer
 	printed bool
 }
@@ -49,21 +50,29 @@ func (s *jsonSink) flush(ctx context.Context) error {
 		return err
 	}
 	defer s.held.Reset()
-	if s.whose == nil {
+	if s.whose == nil && s.render == nil {
 		s.printed = true
 		return s.write(s.held.Bytes())
 	}
-	head, err := s.whose.member(ctx)
-	if err != nil {
-		return err
+	head, tail := "", "\n"
+	if s.whose != nil {
+		var err error
+		if head, err = s.whose.member(ctx); err != nil {
+			return err
+		}
+		head, tail = head+`,"item":`, "}\n"
 	}
 	s.printed = true
 	b := bufio.NewWriterSize(writer{s.program}, flushBytes) // there may be many owners, and many small items
 	for line := range bytes.Lines(s.held.Bytes()) {
-		b.WriteString(head)
-		b.WriteString(`,"item":`)
-		b.Write(bytes.TrimSuffix(line, []byte("\n")))
-		if _, err := b.WriteString("}\n"); err != nil {
+		whole := append(append([]byte(head), bytes.TrimSuffix(line, []byte("\n"))...), tail...)
+		if s.render != nil {
+			var err error
+			if whole, err = s.render(ctx, whole, s.outStyle.Width > 0); err != nil {
+				return errors.Join(err, b.Flush())
+			}
+		}
+		if _, err := b.Write(whole); err != nil {
 			return err
 		}
 	}
@@ -76,6 +85,7 @@ func (s *jsonSink) end(ctx context.Context, _ bool) error { return s.flush(ctx) 
 type tableSink struct {
 	*program
 	turn    turn
+	how     printing
 	heading func(context.Context) (string, error)
 	what    string // of which there may be none
 	sheet   sheet
@@ -107,11 +117,23 @@ func (s *tableSink) end(ctx context.Context, whole bool) error {
 	if whole && s.sheet.rows == 0 {
 		s.tell("No %s.", s.what)
 	}
+	var tables []terminal.Table
+	var columns []string
 	for _, group := range s.sheet.groups {
-		if err := s.write([]byte(group.heading(s.outStyle))); err != nil {
+		t := group.table()
+		tables, columns = append(tables, t), append(columns, t.Columns...)
+	}
+	for i, group := range s.sheet.groups {
+		table, err := s.how.arrange(tables[i], columns)
+		if err != nil {
 			return err
 		}
-		if err := s.print(group.table()); err != nil {
+		if heading := group.heading(s.outStyle); !s.how.noHeaders {
+			if err := s.write([]byte(heading)); err != nil {
+				return err
+			}
+		}
+		if err := s.print(table); err != nil {
 			return err
 		}
 	}

@@ -20,12 +20,21 @@ func (p *program) spacesCommand() *cobra.Command {
 		Use:   "spaces",
 		Short: "Show the spaces of the Web API, with --tree each inside the one that it is part of",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return p.get(c.Context(), request) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := request.how.check(c.Flags().Changed); err != nil {
+				return err
+			}
+			if tree := request.asTree; tree && request.how.format != "table" && (request.how.format != "json" || request.how.query != nil) {
+				return wrongUsage("a tree is drawn, or printed with --json")
+			}
+			return p.get(c.Context(), request)
+		},
 	}
 	addOwners(c, &request.owners, "only the owner,")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
-	c.Flags().BoolVar(&request.asJSON, "json", false, "print one JSON object a line, as the provider sent it; with --tree, each space's place")
+	request.how.add(c)
+	c.Flags().Lookup("json").Usage += "; with --tree, each space's place"
 	return c
 }
 

@@ -51,12 +51,16 @@ func addJSON(c *cobra.Command, asJSON *bool, usage string) *cobra.Command {
 }
 
 func (p *program) tagListCommand() *cobra.Command {
-	var asJSON, asGrant bool
-	c := addJSON(addOwner(&cobra.Command{
+	var asGrant bool
+	var how printing
+	c := addOwner(&cobra.Command{
 		Use:   "list",
 		Short: "List the tags",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := how.check(c.Flags().Changed); err != nil {
+				return err
+			}
 			line, end := p.showProgress("tags")
 			defer end()
 			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
@@ -64,10 +68,11 @@ func (p *program) tagListCommand() *cobra.Command {
 				if w.failed != nil {
 					return w.failed
 				}
-				return p.listTags(ctx, w, line, asJSON)
+				return p.listTags(ctx, w, line, &how)
 			})
 		},
-	}), &asJSON, "print one JSON object a line, as the provider sent it")
+	})
+	how.add(c)
 	c.Flags().BoolVar(&asGrant, "grant", false, grantUsage)
 	return c
 }
@@ -187,22 +192,29 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 }
 
 // listTags prints the tags of an owner, or of its grant.
-func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, asJSON bool) error {
+func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, how *printing) error {
 	list := func(ctx context.Context) iter.Seq2[fds.Tag, error] {
 		return w.pull().Tags(ctx, pull.Query{Progress: line.follow(w)})
 	}
 	var failures []error
 	var err error
-	switch to := (&jsonSink{program: p, turn: itsTurn()}); {
-	case asJSON:
-		if w.grant {
-			to.whose = w
+	items := func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }
+	var rows csvSheet
+	shown := &tagSink{program: p, how: *how}
+	written := &jsonSink{program: p, turn: itsTurn(), render: how.renders()}
+	if w.grant {
+		shown.heading, written.whose = w.heading, w
+	}
+	switch how.format {
+	case "csv":
+		failures, err = read(ctx, p.attempts(), w.owner, items, &csvSink{turn: itsTurn(), sheet: &rows})
+		if err == nil {
+			err = rows.write(p, how)
 		}
-		failures, err = read(ctx, p.attempts(), w.owner, func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }, to)
-	case w.grant:
-		failures, err = read(ctx, p.attempts(), w.owner, list, &tagSink{program: p, heading: w.heading})
+	case "table":
+		failures, err = read(ctx, p.attempts(), w.owner, list, shown)
 	default:
-		failures, err = read(ctx, p.attempts(), w.owner, list, &tagSink{program: p})
+		failures, err = read(ctx, p.attempts(), w.owner, items, written)
 	}
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ const entitiesMember = "entities"
 // each has.
 type tagSink struct {
 	*program
+	how     printing
 	heading func(context.Context) (string, error)
 	sheet   sheet
 	counts  []string // of entities, by row
@@ -26,7 +27,7 @@ type tagSink struct {
 	cut     bool
 }
 
-func (s *tagSink) restart()    { *s = tagSink{program: s.program, heading: s.heading} }
+func (s *tagSink) restart()    { *s = tagSink{program: s.program, how: s.how, heading: s.heading} }
 func (s *tagSink) begun() bool { return false }
 
 func (s *tagSink) add(_ context.Context, tag fds.Tag) error {
@@ -58,7 +59,12 @@ func (s *tagSink) end(ctx context.Context, whole bool) error {
 		if s.counted {
 			group.last = s.counts
 		}
-		if err := s.print(group.table()); err != nil {
+		table := group.table()
+		table, err := s.how.arrange(table, table.Columns)
+		if err != nil {
+			return err
+		}
+		if err := s.print(table); err != nil {
 			return err
 		}
 	}

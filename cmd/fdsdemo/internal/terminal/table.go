@@ -10,12 +10,13 @@ import (
 
 // Table is aligned text. Cells must be safe to print, see Escape.
 type Table struct {
-	Columns []string
-	Rows    [][]string  // each as long as Columns
-	Levels  [][]float64 // percentages, drawn as bars beside their cells; like Rows, where there are any; less than 0: none
-	Right   []bool      // columns that are aligned to the right; may be shorter than Columns
-	Indent  int
-	Hint    string // where to find the columns that did not fit
+	Columns  []string
+	Rows     [][]string  // each as long as Columns
+	Levels   [][]float64 // percentages, drawn as bars beside their cells; like Rows, where there are any; less than 0: none
+	Right    []bool      // columns that are aligned to the right; may be shorter than Columns
+	Indent   int
+	NoHeader bool
+	Hint     string // where to find the columns that did not fit
 }
 
 const (
@@ -84,8 +85,10 @@ func (t Table) Write(w io.Writer, s Style) error {
 	}
 	none := slices.Repeat([]float64{-1}, len(columns))
 	plain := func(text string) string { return text }
-	if err := line(t.Columns, nil, s.Strong); err != nil {
-		return err
+	if !t.NoHeader {
+		if err := line(t.Columns, nil, s.Strong); err != nil {
+			return err
+		}
 	}
 	for n, row := range t.Rows {
 		levels := none
@@ -106,7 +109,7 @@ func (t Table) Write(w io.Writer, s Style) error {
 // measure returns the columns as wide as their cells are.
 func (t Table) measure() []column {
 	columns := make([]column, len(t.Columns))
-	for i, name := range t.Columns {
+	for i := range t.Columns {
 		c := &columns[i]
 		c.number = i < len(t.Right) && t.Right[i]
 		ids := 0
@@ -123,11 +126,19 @@ func (t Table) measure() []column {
 			}
 		}
 		c.id = ids > 0
-		if heading := min(Width(name), maxCell); c.bar == 0 || heading > c.whole() {
+		if heading := t.heading(i); c.bar == 0 || heading > c.whole() {
 			c.width = max(c.width, heading-(c.whole()-c.width))
 		}
 	}
 	return columns
+}
+
+// heading returns how wide the heading of a column is.
+func (t Table) heading(i int) int {
+	if t.NoHeader {
+		return 0
+	}
+	return min(Width(t.Columns[i]), maxCell)
 }
 
 // isID reports whether a cell looks like a UUID, of which the middle says least.
@@ -144,29 +155,28 @@ func (t Table) fit(columns []column, width int) (shown int) {
 		}
 		return all - width
 	}
-	heading := func(i int) int { return min(Width(t.Columns[i]), maxCell) }
 	for bar := maxBar - 1; bar >= minBar && over() > 0; bar-- {
 		for i := range columns {
-			if c := &columns[i]; c.bar > 0 && c.width+1+bar >= heading(i) {
+			if c := &columns[i]; c.bar > 0 && c.width+1+bar >= t.heading(i) {
 				c.bar = bar
 			}
 		}
 	}
 	for i := range columns {
 		if c := &columns[i]; c.id {
-			c.width = max(c.width-max(over(), 0), min(c.width, max(minID, heading(i))))
+			c.width = max(c.width-max(over(), 0), min(c.width, max(minID, t.heading(i))))
 		}
 	}
 	for least := 2 * minCell; least >= minCell; least -= minCell {
 		for i := len(columns) - 1; i >= 0 && over() > 0 && least == minCell; i-- {
 			if c := &columns[i]; c.bar > 0 {
-				c.width, c.bar = max(c.width, heading(i)), 0
+				c.width, c.bar = max(c.width, t.heading(i)), 0
 			}
 		}
 		for over() > 0 { // the widest first
 			widest := -1
 			for i, c := range columns {
-				if !c.id && !c.number && c.width > max(least, heading(i)) && (widest < 0 || c.width > columns[widest].width) {
+				if !c.id && !c.number && c.width > max(least, t.heading(i)) && (widest < 0 || c.width > columns[widest].width) {
 					widest = i
 				}
 			}
