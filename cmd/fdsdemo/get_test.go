@@ -276,7 +276,7 @@ func TestAttackATableObeysNoControlSequence(t *testing.T) {
 	}
 }
 
-func TestAFullDiskOrClosedPipeIsStatus1(t *testing.T) {
+func TestAClosedPipeEndsQuietlyWithStatus1(t *testing.T) {
 	s := newSetup(t)
 	s.device(s.north, odd)
 	s.signIn(s.north)
@@ -289,7 +289,9 @@ func TestAFullDiskOrClosedPipeIsStatus1(t *testing.T) {
 	for _, args := range [][]string{{"get", "specifications", "--json"}, {"get", "specifications"}, {"owners"}, {"owners", "--json"}} {
 		c := s.command(args...)
 		c.Stdout = write
-		start(t, c).wait().expect(statusFailed).says("cannot write to standard output")
+		if r := start(t, c).wait().expect(statusFailed); r.err != "" {
+			t.Errorf("%v: %s", args, r.err)
+		}
 	}
 }
 
@@ -318,4 +320,17 @@ func TestAnAnswerThatIsNoListNamesTheSettingThatHelps(t *testing.T) {
 	if r := s.run("get", "statuses", "--json").expect(statusDone); r.out != oddCompact+"\n" {
 		t.Errorf("stdout %s", r.out)
 	}
+}
+
+func TestAFullDiskIsTold(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full: ", err)
+	}
+	defer full.Close()
+	c := s.command("owners")
+	c.Stdout = full
+	start(t, c).wait().expect(statusFailed).says("cannot write to standard output")
 }

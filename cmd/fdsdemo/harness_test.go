@@ -403,6 +403,14 @@ func (r result) oneSentence(parts ...string) error {
 	return nil
 }
 
+// quiet fails the test when something is said to have gone wrong.
+func (r result) quiet() {
+	r.t.Helper()
+	if strings.Contains(r.err, "fdsdemo: ") {
+		r.t.Errorf("%s", r.err)
+	}
+}
+
 // lines returns the lines of standard output.
 func (r result) lines() []string {
 	if r.out == "" {

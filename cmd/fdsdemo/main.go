@@ -32,6 +32,9 @@ func run() int {
 	if ctx.Err() != nil && !errors.Is(err, fds.ErrUnknownOutcome) {
 		err = errInterrupted
 	}
+	if hasLeft(err) {
+		return statusFailed
+	}
 	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(p.sentence(err)))
 	return statusOf(err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"syscall"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -42,6 +43,13 @@ type outputError struct{ err error }
 
 func (e *outputError) Error() string { return "cannot write to standard output: " + e.err.Error() }
 func (e *outputError) Unwrap() error { return e.err }
+
+// hasLeft reports whether whoever read standard output has gone, as head does when it has enough:
+// it has no use for a word about it. The numbers are ERROR_BROKEN_PIPE and ERROR_NO_DATA of Windows.
+func hasLeft(err error) bool {
+	var written *outputError
+	return errors.As(err, &written) && isAny(written.err, syscall.EPIPE, syscall.Errno(109), syscall.Errno(232))
+}
 
 // turn is closed when a list may be printed, since all before it are.
 type turn <-chan struct{}

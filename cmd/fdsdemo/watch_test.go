@@ -184,9 +184,7 @@ func TestAReaderThatHasGoneEndsWatchAndLosesNothing(t *testing.T) {
 	p.await(p.err, "Connected: ")
 	read.Close()
 	s.publish(s.north, `"kept"`, "a")
-	if r := p.wait().expect(statusFailed).says("cannot write to standard output"); strings.Contains(r.err, "the handler failed") {
-		t.Errorf("more than one sentence: %s", r.err)
-	}
+	p.wait().expect(statusFailed).quiet()
 	if sub := s.box.Subscriber(s.north); sub.Acknowledged != 0 {
 		t.Fatalf("acknowledged though nobody has it: %+v", sub)
 	}
