@@ -153,7 +153,8 @@
 // # Exit status
 //
 //	0  done
-//	1  failed, denied, cancelled, or unreachable for 30 seconds
+//	1  failed, denied, cancelled, or unreachable for 30 seconds; without a word where whoever
+//	   read standard output has gone
 //	2  wrong usage or configuration
 //	3  sign in first: no owner is stored, or not the one that was named, or its
 //	   grant has lapsed
