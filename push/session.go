@@ -180,14 +180,23 @@ func (s *session) connect(ctx context.Context) error {
 		w.told = s.ended
 	}
 	s.wire = w
-	defer context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
+	// Whoever starts again soon would be taken over by a CONNECT that the broker reads late, so
+	// that an attempt that was called off waits for the broker to be done with it.
+	abandon := func(cause error) {
+		if ctx.Err() == context.Canceled {
+			w.finish(cause, &packets.Disconnect{Properties: &packets.Properties{}})
+		} else {
+			w.fail(cause)
+		}
+	}
+	defer context.AfterFunc(ctx, func() { abandon(fmt.Errorf("%w: %w", errNoConnack, ctx.Err())) })()
 
 	answer, err := w.exchange(ctx, packet, packets.CONNACK, 0)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", errNoConnack, ctx.Err())
 		}
-		w.fail(err)
+		abandon(err)
 		return settings.unreachable(ctx, s.to, w.why())
 	}
 	ack := answer.(*packets.Connack)

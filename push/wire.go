@@ -230,7 +230,10 @@ func (w *wire) exchange(ctx context.Context, request packets.Packet, kind byte, 
 		close(answer)
 	}
 	w.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: the broker takes no request: %w", ctx.Err())) })
+	stop := func() bool { return true }
+	if kind != packets.CONNACK { // what ends a connect its caller does
+		stop = context.AfterFunc(ctx, func() { w.fail(fmt.Errorf("push: the broker takes no request: %w", ctx.Err())) })
+	}
 	err := w.write(request)
 	stop()
 	if kind == packets.CONNACK {
