@@ -29,6 +29,8 @@
 //	fdsdemo broker-config --dir DIR  a Mosquitto that this application runs: its configuration, and certificates for the stored
 //	                                 owners and for providers; --host, --provider NAME:CONNECTIONS, --port, --passphrase-file,
 //	                                 --ca-file, --ca-key-file, --revoke, --reissue, --owner
+//	fdsdemo completion bash          a script by which a shell completes what is typed; zsh, fish, powershell
+//	fdsdemo version                  which build this is
 //
 // Data goes to standard output, everything else to standard error. With --json
 // standard output, and only that, is JSON, one object a line, and what a provider

@@ -36,6 +36,8 @@ func (p *program) getCommand() *cobra.Command {
 		Use:   "get KIND",
 		Short: "Read the Web API: " + strings.Join(kindNames(), ", "),
 		Args:  oneArgument("the kind"),
+
+		ValidArgsFunction: completeKinds,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if request.kind, err = parseKind(args[0]); err != nil {
@@ -55,7 +57,7 @@ func (p *program) getCommand() *cobra.Command {
 			return p.get(c.Context(), request)
 		},
 	}
-	addOwners(c, &request.owners, "only the owner,")
+	p.addOwners(c, &request.owners, "only the owner,")
 	c.Flags().StringVar(&ids, "ids", "", "only these devices or spaces, `A,B`")
 	c.Flags().StringVar(&filter.from, "from", "", "only from this `time` on: how long ago, such as 5m or 7d, RFC 3339, or a date, which means its beginning here")
 	c.Flags().StringVar(&filter.to, "to", "", "only up to this `time`: how long ago, RFC 3339, or a date, which means its end here")

@@ -17,7 +17,9 @@ func (p *program) logoutCommand() *cobra.Command {
 		Use:   "logout OWNER",
 		Short: "Sign an owner out: revoke its grant and delete it",
 		Args:  oneArgument("the owner"),
-		RunE:  func(c *cobra.Command, args []string) error { return p.logout(c.Context(), args[0]) },
+
+		ValidArgsFunction: p.completeOwners,
+		RunE:              func(c *cobra.Command, args []string) error { return p.logout(c.Context(), args[0]) },
 	}
 }
 

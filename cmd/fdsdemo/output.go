@@ -38,6 +38,9 @@ func (o *printing) add(c *cobra.Command) {
 	f.StringVar(&o.jq, "jq", "", "print what this jq `filter` makes of each JSON object, texts without quotes")
 	f.StringSliceVar(&o.columns, "columns", nil, "only these `columns` of a table or CSV, in this order: A,B; in CSV members with dots, as generic.name")
 	f.StringVar(&o.sort, "sort", "", "sort a table or CSV by this `column`; -COLUMN from the last to the first")
+	if err := c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such flag
+	}
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave the headings of a table or CSV out")
 }
 

@@ -30,7 +30,7 @@ func (p *program) spacesCommand() *cobra.Command {
 			return p.get(c.Context(), request)
 		},
 	}
-	addOwners(c, &request.owners, "only the owner,")
+	p.addOwners(c, &request.owners, "only the owner,")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
 	request.how.add(c)

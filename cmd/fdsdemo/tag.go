@@ -40,8 +40,9 @@ func (p *program) tagCommand() *cobra.Command {
 }
 
 // addOwner adds the flag that all of them have.
-func addOwner(c *cobra.Command) *cobra.Command {
+func (p *program) addOwner(c *cobra.Command) *cobra.Command {
 	c.Flags().StringArray("owner", nil, "the owner, by its subscription `ID`, the beginning of it, or its name in the configuration; may be left out where one alone is signed in")
+	p.completesOwner(c)
 	return c
 }
 
@@ -53,7 +54,7 @@ func addJSON(c *cobra.Command, asJSON *bool, usage string) *cobra.Command {
 func (p *program) tagListCommand() *cobra.Command {
 	var asGrant bool
 	var how printing
-	c := addOwner(&cobra.Command{
+	c := p.addOwner(&cobra.Command{
 		Use:   "list",
 		Short: "List the tags",
 		Args:  noArguments,
@@ -79,7 +80,7 @@ func (p *program) tagListCommand() *cobra.Command {
 
 func (p *program) tagCreateCommand() *cobra.Command {
 	var asJSON bool
-	return addJSON(addOwner(&cobra.Command{
+	return addJSON(p.addOwner(&cobra.Command{
 		Use:   "create FILE|-",
 		Short: "Create the tag that a file, or standard input, has as a JSON object; prints its ID",
 		Args:  oneArgument("the file of the tag, or -"),
@@ -98,7 +99,7 @@ func (p *program) tagCreateCommand() *cobra.Command {
 
 func (p *program) tagGetCommand() *cobra.Command {
 	var asJSON bool
-	return addJSON(addOwner(&cobra.Command{
+	return addJSON(p.addOwner(&cobra.Command{
 		Use:   "get ID",
 		Short: "Show one tag and its entities",
 		Args:  oneArgument("the tag's ID"),
@@ -109,7 +110,7 @@ func (p *program) tagGetCommand() *cobra.Command {
 }
 
 func (p *program) tagSetCommand() *cobra.Command {
-	return addOwner(&cobra.Command{
+	return p.addOwner(&cobra.Command{
 		Use:   "set ID FILE|-",
 		Short: "Replace the entities of a tag by those that a file, or standard input, has as JSON",
 		Args:  twoArguments("the tag's ID", "the file of its entities or -"),
@@ -132,7 +133,7 @@ func (p *program) tagSetCommand() *cobra.Command {
 }
 
 func (p *program) tagDeleteCommand() *cobra.Command {
-	return addOwner(&cobra.Command{
+	return p.addOwner(&cobra.Command{
 		Use:   "delete ID",
 		Short: "Delete a tag",
 		Args:  oneArgument("the tag's ID"),

@@ -28,7 +28,7 @@ func (p *program) watchCommand() *cobra.Command {
 			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, asJSON))
 		},
 	}
-	addOwners(c, &owners, "only the owner,")
+	p.addOwners(c, &owners, "only the owner,")
 	show.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return c

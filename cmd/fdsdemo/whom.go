@@ -21,8 +21,16 @@ import (
 const ownerUsage = " by its subscription `ID`, the beginning of it, or its name in the configuration; may be repeated"
 
 // addOwners adds --owner to a command.
-func addOwners(c *cobra.Command, owners *[]string, what string) {
+func (p *program) addOwners(c *cobra.Command, owners *[]string, what string) {
 	c.Flags().StringArrayVar(owners, "owner", nil, what+ownerUsage)
+	p.completesOwner(c)
+}
+
+// completesOwner has the shell complete --owner.
+func (p *program) completesOwner(c *cobra.Command) {
+	if err := c.RegisterFlagCompletionFunc("owner", p.completeOwners); err != nil {
+		panic(err) // there is no such flag
+	}
 }
 
 // beginning is what a subscription ID may begin with, long enough to be meant.

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+)
+
+var shells = []string{"bash", "zsh", "fish", "powershell"}
+
+func (p *program) completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print a script by which a shell completes what is typed: " + strings.Join(shells, ", "),
+		Long: `Print a script by which a shell completes commands, flags, kinds and owners. It reads the
+configuration, and never a keyring or a key. To have it in each new shell:
+
+  bash        fdsdemo completion bash > ~/.local/share/bash-completion/completions/fdsdemo
+  zsh         fdsdemo completion zsh > "${fpath[1]}/_fdsdemo"
+  fish        fdsdemo completion fish > ~/.config/fish/completions/fdsdemo.fish
+  powershell  fdsdemo completion powershell >> $PROFILE`,
+		Args:      oneArgument("the shell"),
+		ValidArgs: shells,
+		RunE: func(c *cobra.Command, args []string) error {
+			root := c.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(writer{p}, true)
+			case "zsh":
+				return root.GenZshCompletion(writer{p})
+			case "fish":
+				return root.GenFishCompletion(writer{p}, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(writer{p})
+			}
+			return wrongUsage("there is no script for %q; there is one for %s%s", args[0], strings.Join(shells, ", "), meant(args[0], shells))
+		},
+	}
+}
+
+// completeOwners completes owners by the names of the configuration and by the certificates that
+// lie in files. Those who are signed in only the store of grants knows, which a key may be needed for.
+func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	path := p.config
+	if path == "" {
+		var err error
+		if path, err = defaultConfigPath(); err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	file, err := readConfigFile(path)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var all []cobra.Completion
+	named := make(map[fds.SubscriptionID]bool)
+	for name, text := range file.Owners {
+		id, err := fds.ParseSubscriptionID(text)
+		if err != nil {
+			continue
+		}
+		named[id] = true
+		if name == terminal.Escape(name) && !strings.ContainsAny(name, " \t") {
+			all = append(all, cobra.CompletionWithDesc(name, id.String()))
+		}
+	}
+	if folder := file.Push.Certificates; folder != "" {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(filepath.Dir(path), folder)
+		}
+		entries, _ := os.ReadDir(folder) // what is not there completes nothing
+		for _, e := range entries[:min(len(entries), 1000)] {
+			name := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
+			if id, err := fds.ParseSubscriptionID(name); err == nil && !named[id] {
+				named[id], all = true, append(all, name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeKinds completes the kinds of get.
+func completeKinds(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return kindNames(), cobra.ShellCompDirectiveNoFileComp
+}
