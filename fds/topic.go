@@ -127,17 +127,13 @@ func (r Root) Levels(topic string) ([]string, error) {
 			return levels, nil
 		}
 	}
-	id, levels, err := parseTopic(topic)
-	if err != nil {
+	switch id, _, err := parseTopic(topic); { // what is wrong with it
+	case err != nil:
 		return nil, err
-	}
-	if id != r.id {
+	case id != r.id:
 		return nil, fmt.Errorf("fds: topic %s: %w: expected one below %s", quoteBounded(topic), ErrForeignTopic, r)
 	}
-	if prefix := r.String(); !strings.HasPrefix(topic, prefix) {
-		return nil, fmt.Errorf("fds: topic %s: %w: it spells the subscription ID in other letters than %s, and MQTT is case-sensitive", quoteBounded(topic), ErrForeignTopic, prefix)
-	}
-	return levels, nil
+	return nil, fmt.Errorf("fds: topic %s: %w: it spells the subscription ID in other letters than %s, and MQTT is case-sensitive", quoteBounded(topic), ErrForeignTopic, r)
 }
 
 // parseTopic takes a topic name apart: whose it is and the levels below the

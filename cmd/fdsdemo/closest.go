@@ -9,10 +9,14 @@ import (
 
 // meant suggests a word in place of one that is none, or says nothing.
 func meant(typed string, words []string) string {
-	if word := closest(typed, words); word != "" {
-		return "; did you mean " + word + "?"
+	return suggested(closest(typed, words))
+}
+
+func suggested(word string) string {
+	if word == "" {
+		return ""
 	}
-	return ""
+	return "; did you mean " + word + "?"
 }
 
 // commandsOf are the names of the commands below c.
@@ -32,10 +36,10 @@ func meantFlag(c *cobra.Command, err error) string {
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if name := closest(typed, names); name != "" {
-		return "; did you mean --" + name + "?"
+	if typed = closest(typed, names); typed != "" {
+		typed = "--" + typed
 	}
-	return ""
+	return suggested(typed)
 }
 
 // closest returns which of the words may have been meant, the first of those that differ least, or

@@ -45,7 +45,8 @@ configuration, and never a keyring or a key. To have it in each new shell:
 }
 
 // completeOwners completes owners by the names of the configuration and by the certificates that
-// lie in files. Those who are signed in only the store of grants knows, which a key may be needed for.
+// lie in files. Those who are signed in only the store of grants knows, for which a key may be
+// needed.
 func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	path := p.config
 	if path == "" {
@@ -84,6 +85,13 @@ func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Comp
 	}
 	slices.Sort(all)
 	return all, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completes has the shell complete the values of a flag.
+func completes(c *cobra.Command, flag string, by cobra.CompletionFunc) {
+	if err := c.RegisterFlagCompletionFunc(flag, by); err != nil {
+		panic(err) // there is no such flag
+	}
 }
 
 // completeKinds completes the kinds of get.

@@ -9,9 +9,9 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// csvSink writes items as CSV (RFC 4180): a column for each member that has no parts, with dots below
-// the root, and lists as JSON. What it holds goes to the sheet of the command, since any list may
-// bring a column.
+// csvSink writes items as CSV (RFC 4180): a column for each member that has no parts, with dots
+// below the root, and lists as JSON. What it holds goes to the sheet of the command, since any
+// list may bring a column.
 type csvSink struct {
 	turn  turn
 	sheet *csvSheet // of all lists

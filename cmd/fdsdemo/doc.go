@@ -40,11 +40,11 @@
 // spaces --tree --json prints the place of each space instead: owner, issuer, id,
 // type, listed, depth, parent, site, building and floor.
 //
-// Lists, owners and tags are tables for a person's eyes, or by --output JSON, YAML with a document an
-// item, or CSV (RFC 4180): there a column is a member, below the root with dots, null is nothing, and
-// a list is JSON; texts are as the provider sent them, so open them in a spreadsheet as texts. --jq
-// prints what a filter makes of each line of JSON, one at a time; it knows no environment and no
-// files.
+// Lists, owners and tags are tables for a person's eyes, or by --output JSON, YAML with a
+// document an item, or CSV (RFC 4180): there a column is a member, below the root with dots,
+// null is nothing, and a list is JSON; texts are as the provider sent them, so open them in a
+// spreadsheet as texts. --jq prints what a filter makes of each line of JSON, one at a time; it
+// knows no environment and no files.
 //
 // An owner is named by its subscription ID, by the first four or more characters of it, or by
 // the name that the configuration gives it below owners; --owner may be repeated. A time is how

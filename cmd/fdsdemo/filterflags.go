@@ -35,8 +35,8 @@ func (f filterFlags) parse(given func(flag string) bool, query *pull.Query) erro
 	return nil
 }
 
-// parseTime reads a time, how long ago one was, or a date, of which it returns the beginning or the end
-// by this machine's time zone, as the tables show times.
+// parseTime reads a time, how long ago one was, or a date, of which it returns the beginning or
+// the end by this machine's time zone, as the tables show times.
 func parseTime(flag, text string, end bool) (time.Time, error) {
 	if ago, err := parseAgo(text); err == nil {
 		return time.Now().Add(-ago), nil

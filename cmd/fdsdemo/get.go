@@ -48,9 +48,6 @@ func (p *program) getCommand() *cobra.Command {
 					return err
 				}
 			}
-			if err := request.how.check(c.Flags().Changed); err != nil {
-				return err
-			}
 			if err := filter.parse(c.Flags().Changed, &request.query); err != nil {
 				return err
 			}
@@ -182,14 +179,12 @@ func (p *program) sinkOf(request *getRequest, w *whose, mine turn, many bool, ro
 	switch how := &request.how; {
 	case request.asTree:
 		return &treeSink{program: p, turn: mine, heading: heading, whose: w, asJSON: how.format == "json"}
-	case how.format == "csv":
-		return &csvSink{turn: mine, sheet: rows}
 	case how.format == "table":
 		return &tableSink{program: p, turn: mine, how: *how, heading: heading, what: nameOfKind(request.kind)}
 	case request.asGrant:
-		return &jsonSink{program: p, turn: mine, render: how.renders(), whose: w}
+		return p.sinkFor(how, mine, w, rows)
 	default:
-		return &jsonSink{program: p, turn: mine, render: how.renders()}
+		return p.sinkFor(how, mine, nil, rows)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // printing is how a list is written: --output, --json, --jq, --columns, --sort and --no-headers.
@@ -30,7 +32,7 @@ type printing struct {
 
 var formats = []string{"table", "json", "yaml", "csv"}
 
-// add adds the flags to a command.
+// add adds the flags to a command, and has them checked before it runs.
 func (o *printing) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&o.format, "output", "o", "table", "`format`: "+strings.Join(formats, ", "))
@@ -38,10 +40,9 @@ func (o *printing) add(c *cobra.Command) {
 	f.StringVar(&o.jq, "jq", "", "print what this jq `filter` makes of each JSON object, texts without quotes")
 	f.StringSliceVar(&o.columns, "columns", nil, "only these `columns` of a table or CSV, in this order: A,B; in CSV members with dots, as generic.name")
 	f.StringVar(&o.sort, "sort", "", "sort a table or CSV by this `column`; -COLUMN from the last to the first")
-	if err := c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there is no such flag
-	}
 	f.BoolVar(&o.noHeaders, "no-headers", false, "leave the headings of a table or CSV out")
+	completes(c, "output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	c.PreRunE = func(c *cobra.Command, _ []string) error { return o.check(c.Flags().Changed) }
 }
 
 // check refuses what contradicts itself.
@@ -84,6 +85,15 @@ func (o *printing) check(given func(flag string) bool) error {
 // renderer makes of a line of JSON what is written; nil: the line.
 type renderer func(ctx context.Context, line []byte, forTerminal bool) ([]byte, error)
 
+// sinkFor makes where items go that are not for a table. Of: whose they are, where lines of JSON
+// say it; rows are those of CSV.
+func (p *program) sinkFor(how *printing, mine turn, of *whose, rows *csvSheet) sink[fds.Item] {
+	if how.format == "csv" {
+		return &csvSink{turn: mine, sheet: rows}
+	}
+	return &jsonSink{program: p, turn: mine, render: how.renders(), whose: of}
+}
+
 func (o *printing) renders() renderer {
 	switch {
 	case o.query != nil:
@@ -116,7 +126,7 @@ func (o *printing) filtered(ctx context.Context, line []byte, forTerminal bool) 
 		}
 		switch result := result.(type) {
 		case error:
-			if halt := new(gojq.HaltError); asHalt(result, &halt) && halt.Value() == nil {
+			if halt := new(gojq.HaltError); errors.As(result, &halt) && halt.Value() == nil {
 				return b.Bytes(), nil
 			}
 			return nil, &jqError{result}
@@ -134,14 +144,6 @@ func (o *printing) filtered(ctx context.Context, line []byte, forTerminal bool) 
 		}
 		b.WriteByte('\n')
 	}
-}
-
-func asHalt(err error, halt **gojq.HaltError) bool {
-	h, ok := err.(*gojq.HaltError)
-	if ok {
-		*halt = h
-	}
-	return ok
 }
 
 // asYAML writes a line of JSON as a document of YAML, whose members are in the order in which they

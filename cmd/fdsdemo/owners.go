@@ -21,12 +21,7 @@ func (p *program) ownersCommand() *cobra.Command {
 		Use:   "owners",
 		Short: "List who is signed in, from the store alone",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := how.check(c.Flags().Changed); err != nil {
-				return err
-			}
-			return p.owners(c.Context(), &how)
-		},
+		RunE:  func(c *cobra.Command, _ []string) error { return p.owners(c.Context(), &how) },
 	}
 	how.add(c)
 	c.Flags().Lookup("json").Usage = "print one JSON object a line; short for --output json"
@@ -79,8 +74,9 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 	if err != nil {
 		return err
 	}
-	noted, written := false, &jsonSink{program: p, turn: itsTurn(), render: how.renders()}
+	noted := false
 	var rows csvSheet
+	written := p.sinkFor(how, itsTurn(), nil, &rows)
 	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL", "NOTE"}, Hint: jsonHint}
 	for _, o := range owners {
 		r := p.report(ctx, client, o)
@@ -93,9 +89,7 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 			if err != nil {
 				return err
 			}
-			if how.format == "csv" {
-				rows.add(item)
-			} else if err := written.add(ctx, item); err != nil {
+			if err := written.add(ctx, item); err != nil {
 				return err
 			}
 			continue
@@ -110,12 +104,13 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 	if len(owners) == 0 {
 		p.tell("No owner is signed in. Run: %s", p.invocation("login"))
 	}
-	switch {
-	case how.format == "csv":
+	if how.format != "table" {
+		if err := written.end(ctx, true); err != nil {
+			return err
+		}
 		return rows.write(p, how)
-	case how.format != "table":
-		return written.end(ctx, true)
-	case len(owners) == 0:
+	}
+	if len(owners) == 0 {
 		return nil
 	}
 	if !noted && !slices.Contains(how.columns, "NOTE") {

@@ -45,7 +45,8 @@ func (e *outputError) Error() string { return "cannot write to standard output: 
 func (e *outputError) Unwrap() error { return e.err }
 
 // hasLeft reports whether whoever read standard output has gone, as head does when it has enough:
-// it has no use for a word about it. The numbers are ERROR_BROKEN_PIPE and ERROR_NO_DATA of Windows.
+// it has no use for a word about it. The numbers are ERROR_BROKEN_PIPE and ERROR_NO_DATA of
+// Windows.
 func hasLeft(err error) bool {
 	var written *outputError
 	return errors.As(err, &written) && isAny(written.err, syscall.EPIPE, syscall.Errno(109), syscall.Errno(232))

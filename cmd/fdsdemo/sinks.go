@@ -15,8 +15,8 @@ import (
 type jsonSink struct {
 	*program
 	turn    turn
-	whose   *whose // nil: the lines say nothing of it
-	render  renderer
+	whose   *whose   // nil: the lines say nothing of it
+	render  renderer // nil: the lines are written as they are
 	held    bytes.Buffer
 	printed bool
 }
@@ -64,15 +64,17 @@ func (s *jsonSink) flush(ctx context.Context) error {
 	}
 	s.printed = true
 	b := bufio.NewWriterSize(writer{s.program}, flushBytes) // there may be many owners, and many small items
+	var whole []byte
 	for line := range bytes.Lines(s.held.Bytes()) {
-		whole := append(append([]byte(head), bytes.TrimSuffix(line, []byte("\n"))...), tail...)
+		whole = append(append(append(whole[:0], head...), bytes.TrimSuffix(line, []byte("\n"))...), tail...)
+		shown := whole
 		if s.render != nil {
 			var err error
-			if whole, err = s.render(ctx, whole, s.outStyle.Width > 0); err != nil {
+			if shown, err = s.render(ctx, whole, s.outStyle.Width > 0); err != nil {
 				return errors.Join(err, b.Flush())
 			}
 		}
-		if _, err := b.Write(whole); err != nil {
+		if _, err := b.Write(shown); err != nil {
 			return err
 		}
 	}

@@ -21,9 +21,6 @@ func (p *program) spacesCommand() *cobra.Command {
 		Short: "Show the spaces of the Web API, with --tree each inside the one that it is part of",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := request.how.check(c.Flags().Changed); err != nil {
-				return err
-			}
 			if tree := request.asTree; tree && request.how.format != "table" && (request.how.format != "json" || request.how.query != nil) {
 				return wrongUsage("a tree is drawn, or printed with --json")
 			}

@@ -42,7 +42,7 @@ func (p *program) tagCommand() *cobra.Command {
 // addOwner adds the flag that all of them have.
 func (p *program) addOwner(c *cobra.Command) *cobra.Command {
 	c.Flags().StringArray("owner", nil, "the owner, by its subscription `ID`, the beginning of it, or its name in the configuration; may be left out where one alone is signed in")
-	p.completesOwner(c)
+	completes(c, "owner", p.completeOwners)
 	return c
 }
 
@@ -59,9 +59,6 @@ func (p *program) tagListCommand() *cobra.Command {
 		Short: "List the tags",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := how.check(c.Flags().Changed); err != nil {
-				return err
-			}
 			line, end := p.showProgress("tags")
 			defer end()
 			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
@@ -199,23 +196,20 @@ func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, ho
 	}
 	var failures []error
 	var err error
-	items := func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }
 	var rows csvSheet
 	shown := &tagSink{program: p, how: *how}
-	written := &jsonSink{program: p, turn: itsTurn(), render: how.renders()}
+	var of *whose
 	if w.grant {
-		shown.heading, written.whose = w.heading, w
+		shown.heading, of = w.heading, w
 	}
-	switch how.format {
-	case "csv":
-		failures, err = read(ctx, p.attempts(), w.owner, items, &csvSink{turn: itsTurn(), sheet: &rows})
-		if err == nil {
-			err = rows.write(p, how)
-		}
-	case "table":
+	if how.format == "table" {
 		failures, err = read(ctx, p.attempts(), w.owner, list, shown)
-	default:
-		failures, err = read(ctx, p.attempts(), w.owner, items, written)
+	} else {
+		items := func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }
+		failures, err = read(ctx, p.attempts(), w.owner, items, p.sinkFor(how, itsTurn(), of, &rows))
+	}
+	if err == nil {
+		err = rows.write(p, how)
 	}
 	if err != nil {
 		return err

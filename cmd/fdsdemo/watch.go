@@ -22,9 +22,6 @@ func (p *program) watchCommand() *cobra.Command {
 		Short: "Show live messages until Ctrl-C",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := show.check(c.Flags().Changed); err != nil {
-				return err
-			}
 			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, asJSON))
 		},
 	}

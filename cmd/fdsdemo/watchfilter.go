@@ -23,12 +23,14 @@ type watchFilter struct {
 	shown int
 }
 
+// add adds the flags to a command, and has them checked before it runs.
 func (f *watchFilter) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.topics, "topic", nil, "show only what comes on topics below the owner's root that fit this MQTT `filter`, such as 'devices/+/status'; may be repeated")
 	c.Flags().StringArrayVar(&f.types, "type", nil, "show only devices of this device `type`; may be repeated")
 	c.Flags().StringArrayVar(&f.devices, "device", nil, "show only the device of this `ID`; may be repeated")
 	c.Flags().IntVarP(&f.most, "count", "n", 0, "end after this `number` of messages")
 	c.Flags().DurationVar(&f.duration, "for", 0, "end after this `time`, such as 30s")
+	c.PreRunE = func(c *cobra.Command, _ []string) error { return f.check(c.Flags().Changed) }
 }
 
 // check refuses what could never show anything.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,14 +24,7 @@ const ownerUsage = " by its subscription `ID`, the beginning of it, or its name 
 // addOwners adds --owner to a command.
 func (p *program) addOwners(c *cobra.Command, owners *[]string, what string) {
 	c.Flags().StringArrayVar(owners, "owner", nil, what+ownerUsage)
-	p.completesOwner(c)
-}
-
-// completesOwner has the shell complete --owner.
-func (p *program) completesOwner(c *cobra.Command) {
-	if err := c.RegisterFlagCompletionFunc("owner", p.completeOwners); err != nil {
-		panic(err) // there is no such flag
-	}
+	completes(c, "owner", p.completeOwners)
 }
 
 // beginning is what a subscription ID may begin with, long enough to be meant.
@@ -79,7 +73,7 @@ func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text stri
 		return id, wrongUsage("%v", whole)
 	}
 	if !beginning.MatchString(text) {
-		return id, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), p.nearest(text))
+		return id, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), meant(text, slices.Sorted(maps.Keys(p.names))))
 	}
 	owners, err := client.Owners(ctx)
 	if err != nil {
@@ -98,14 +92,4 @@ func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text stri
 		return fit[0], nil
 	}
 	return id, wrongUsage("the subscription IDs of %d owners begin with %s: %s; write more of it", len(fit), text, names(fit))
-}
-
-// nearest suggests a name of the configuration.
-func (p *program) nearest(text string) string {
-	var all []string
-	for name := range p.names {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return meant(text, all)
 }

@@ -264,7 +264,8 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	return nil
 }
 
-// hand notes what was handed over, so that the next attempt leaves it out. The follower's mu is held.
+// hand notes what was handed over, so that the next attempt leaves it out. The follower's mu is
+// held.
 func (g *gap) hand(what uint64) {
 	if g.handed == nil {
 		g.handed = make(map[uint64]struct{})
