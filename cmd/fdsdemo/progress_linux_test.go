@@ -42,10 +42,10 @@ func TestALongReadShowsItsProgressOnATerminalAlone(t *testing.T) {
 	s := newSetup(t)
 	const devices = 3
 	for i := range devices {
-		s.device(s.north, fmt.Sprintf(`{"device_id":"d%d","generic":{},"x":"%s"}`, i, strings.Repeat("x", 700)))
+		s.device(s.north, fmt.Sprintf(`{"device_id":"d%d","generic":{},"x":"%s"}`, i, strings.Repeat("x", 70)))
 	}
 	s.signIn(s.north)
-	off := s.box.Inject(fdstest.Drip(fdstest.APIEndpoint, 1500*time.Microsecond)) // a byte at a time
+	off := s.box.Inject(fdstest.Drip(fdstest.APIEndpoint, 8*time.Millisecond)) // a byte at a time
 	if r := s.run("get", "specifications", "--json").expect(statusDone); r.err != "" || len(r.lines()) != devices {
 		t.Errorf("stdout %s, stderr %q", r.out, r.err)
 	}
