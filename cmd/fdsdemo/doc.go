@@ -29,6 +29,8 @@
 //	fdsdemo broker-config --dir DIR  a Mosquitto that this application runs: its configuration, and certificates for the stored
 //	                                 owners and for providers; --host, --provider NAME:CONNECTIONS, --port, --passphrase-file,
 //	                                 --ca-file, --ca-key-file, --revoke, --reissue, --owner
+//	fdsdemo config reference         every key of the configuration file with type, default and meaning; --output, --jq; a key
+//	                                 or a section after it tells of that alone
 //	fdsdemo completion bash          a script by which a shell completes what is typed; zsh, fish, powershell
 //	fdsdemo version                  which build this is
 //
@@ -172,135 +174,192 @@
 //
 // Every command but the tour and provider reads --config FILE, by default
 // fdsdemo.yaml in the user's configuration folder (os.UserConfigDir), and checks
-// all of it. Paths are relative to the file; keys that are not listed are errors.
+// all of it. Paths are relative to the file; keys that are not listed are errors. A value below is
+// the default, if it is not said to be an example; config reference prints the same.
 //
 //	provider:
-//	  issuer: https://auth.example.com        # required; endpoints are discovered
-//	  authorization_endpoint: ""              # these override what was discovered:
-//	  token_endpoint: ""                      # with both of these nothing is discovered
-//	  revocation_endpoint: ""
-//	  jwks_uri: ""
-//	  pushed_authorization_request_endpoint: ""
-//	  device_authorization_endpoint: ""
-//	  introspection_endpoint: ""
-//	  resources: []                           # APIs that tokens are asked for (RFC 8707)
-//	  api_url: https://api.example.com        # /fds/v2/ is appended; for get
-//	  broker_url: mqtts://broker.example.com:8883   # for watch; or wss://host/path
-//	  dialect:                                # names and forms that FDS leaves open; what has no default is not sent
-//	    from_parameter: ""                    # query parameters that bound statuses, statistics and events by
-//	    to_parameter: ""                      # date-time: for get --from, --to and what an outage lost
-//	    time_member: ""                       # where an item has its date-time, as generic.date_time
-//	    time_layout: ""                       # as Go writes layouts; default RFC 3339
-//	    language_parameter: ""                # query parameter for get --language
-//	    device_id: ""                         # member that holds a device's ID; default device_id
-//	    message_id: ""                        # an event message's; default message_id
-//	    tag_id: ""                            # a tag's; default tag_id
-//	    tag_parameter: ""                     # query parameter that chooses one tag; without it all are read
-//	    subscription_member: ""               # where an item names its owner, as generic.subscription_id
-//	    subscription_parameter: ""            # query parameter that asks for one owner's items
-//	    kind_member: ""                       # where an item says what it is about, as kind, and
-//	    event_kind: ""                        # what stands there in an event,
-//	    status_kind: ""                       # and in a status: for the key of watch --json
-//	    sequence_member: ""                   # a number that no other item of its kind and device has
-//	    severity_member: ""                   # where an event says how grave it is, as generic.severity,
-//	    code_member: ""                       # and which event it is, as generic.code: watch shows both first
-//	    event_topic: ""                       # on which topic below fds/v2/<subscription ID>/ an event is published,
-//	    status_topic: ""                      # and a status, as devices/{device_id}/events
-//	    ids_separator: ""                     # between the IDs of get --ids; default a comma
-//	    list_member: ""                       # member of an answer that holds the list; default: the answer is the list
-//	    paging:                               # default one answer, or Link headers (RFC 8288); or one of these ways:
-//	      page_parameter: ""                  # query parameter with a page's number
-//	      first_page: 0                       # the first one's
-//	      offset_parameter: ""                # query parameter with the number of items before a page
-//	      cursor_parameter: ""                # query parameter with the cursor, and
-//	      cursor_member: ""                   # where an answer has the next one's, as paging.next
-//	      next_member: ""                     # where an answer has the next page's URL, as links.next
-//	      more_member: ""                     # where it says whether there is a next page, as has_more
-//	      size_parameter: ""                  # query parameter with the number of items a page, and
-//	      size: 0                             # the number
-//	  ca_file: ca.pem                         # added to the system's roots, for all three
-//	  tls: "1.2+"                             # or "1.2" to pin
-//	  final_errors: []                        # further codes with which the provider ends a grant, besides invalid_grant and its kin
-//	  replays_refresh_tokens: false           # true: a refresh token that was spent brings the same answer again for a while
-//	application:
-//	  name: fdsdemo                           # also the keyring's service name
-//	  client_id: fleet-app                    # required
-//	  client_secret_file: secret.txt          # one line; or certificate_file and key_file; neither: a public client
-//	  certificate_file: app.pem               # for TLS client authentication (RFC 8705)
-//	  key_file: app.key                       # its private key; without certificate_file a key that signs assertions (RFC 7523)
-//	  key_id: ""                              # names the key to a provider that knows several
-//	  assertion_audience: ""                  # default the issuer
-//	  auth_method: ""                         # none, client_secret_basic, client_secret_post, tls_client_auth,
-//	                                          # self_signed_tls_client_auth, private_key_jwt; default by what is given
-//	  dpop: false                             # bind tokens to a key (RFC 9449)
-//	  pushed_requests: false                  # RFC 9126; done anyway where the provider demands it
-//	  scopes: [openid, offline_access]
-//	  authorization_parameters: {}            # added to the request that login's browser opens, as {ui_locales: de};
-//	                                          # an empty value leaves out what is sent by default, as {prompt: ""}
-//	  redirect_path: ""                       # on 127.0.0.1 and [::1]; default one for each issuer, which login --redirect-uri
-//	                                          # prints for the registration. /callback keeps an earlier one working, and then
-//	                                          # only a provider that names itself in its redirects (iss) is told from others
-//	  redirect_ports: []                      # empty: any free port
-//	  symmetric_id_tokens: false              # true: ID tokens may be signed by HS256 with the client secret, of 32 bytes or more
-//	  subscription_claim: subscription_id
-//	tokens:
-//	  store: keyring                          # keyring, file, memory
-//	  folder: grants/                         # for store: file
-//	  passphrase_file: pass.txt               # one line; without it the folder's key is kept in the keyring
-//	push:
-//	  certificates: owners/                   # <subscription-id>.pem: certificate chain and private key; or .p12, .pfx
-//	  certificate_password_file: p12.txt      # one line, for .p12 and .pfx
-//	  topics: ["#"]                           # below fds/v2/<subscription-id>/, of what is fetched too, by event_topic and status_topic
-//	  at_most_once: false                     # true: quality of service 0, by which messages may be lost
-//	  fallbacks: []                           # more URLs of the same broker, tried in turn
-//	  allowed_servers: []                     # hosts to which the broker may refer, host or host:port; none: referrals are not followed
-//	  session_expiry: 24h                     # 1s to 136 years
-//	  max_waiting_bytes: 67108864             # what waits for watch's output in memory
-//	  max_packet_size: 1048576                # bytes; a broker drops larger messages without a word
-//	  state_folder: state/                    # positions, open gaps, filters, and which process watches whom
-//	  proxy: none                             # or a proxy's URL; default: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment
-//	  alpn: [mqtt]                            # application protocols to offer the broker in TLS; default none
-//	  gaps: on                                # off: what an outage lost is not fetched
-//	  trust_session: false                    # true: nor after an outage over which the broker kept the session
-//	  keep_without_grant: false               # true: the connection of an owner whose grant has ended goes on while the broker lets it
-//	pull:                                     # bounds of what is read from the Web API; 0: the default that is shown
-//	  max_body_bytes: 67108864                # of one answer, decompressed
-//	  max_item_bytes: 1048576                 # of one item
-//	  max_list_bytes: 1073741824              # of a whole list
-//	  max_pages: 10000                        # of a list
-//	  timeout: 1m                             # for one answer
-//	  list_timeout: 10m                       # for a whole list
-//	poll:                                     # for watch with a provider without a broker: without broker_url
-//	  interval: 30s                           # between two reads of events and statuses; 1s or more; default: none
-//	  margin: 5m                              # how late the provider may show an event; up to 720h
-//	webhook:                                  # the endpoint to which the provider delivers, for webhook
-//	  listen: 127.0.0.1:8443                  # address and port; with :8443 other machines reach it
-//	  path: /fds/{subscription_id}            # what is answered at, with the owner where the provider names one in it; default all paths
-//	  certificate_file: localhost.pem         # this server's certificate, which the provider has to trust; required
-//	  key_file: localhost.key                 # its private key; default in certificate_file
-//	  tls: "1.2+"                             # or "1.2" to pin
-//	  audience: https://app.example.com/fds   # what access tokens must name as theirs (aud): this endpoint alone; required
-//	  senders: [provider-sender]              # client IDs of the provider's, to which they must have been issued; required
-//	  introspection: false                    # true: tokens are no JWTs; the provider is asked about each (RFC 7662)
-//	  token_type: at+jwt                      # what their header says they are (typ)
-//	  algorithms: [ES256, RS256]              # by which they may be signed; default all that are safe
-//	  client_claim: client_id                 # which claim has the client ID
-//	  clock_skew: 1m                          # between the clocks of this machine and of the provider
-//	  certificate_bound: false                # true: only tokens that are bound to the sender's client certificate (RFC 8705)
-//	  client_ca_file: ca.pem                  # authorities of senders' client certificates; default: none is asked for, or any where bound
-//	  secret_files: [webhook-secret.txt]      # one line each, whsec_ and base64; read at the start; deliveries must be signed by one (Standard Webhooks)
-//	  proxies: [127.0.0.1, 192.0.2.0/24]      # reverse proxies whose Client-Cert (RFC 9440) is believed
-//	  folder: webhook/                        # what was handled, so that a repetition is known after a restart; default: memory alone
-//	  max_marks: 1000000                      # of what was handled
-//	  max_body_bytes: 1048576                 # of one delivery
-//	  max_bytes: 67108864                     # of all that are in hand
-//	  max_in_hand: 1024                       # deliveries at once
-//	  max_in_hand_of_owner: 16                # and of one owner
-//	  max_connections: 4096
-//	  body_timeout: 10s                       # for a body to arrive
-//	  handler_timeout: 15s                    # for its lines to be written
-//	owners:                                   # names of owners, for --owner and what is shown
-//	  harbour: 1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01
+//	  issuer: https://auth.example.com      # required; the authorization server, as it names itself;
+//	                                        # its endpoints are discovered
+//	  authorization_endpoint: ""            # overrides what was discovered; with token_endpoint
+//	                                        # nothing is discovered
+//	  token_endpoint: ""                    # overrides what was discovered
+//	  revocation_endpoint: ""               # overrides what was discovered
+//	  jwks_uri: ""                          # overrides what was discovered
+//	  pushed_authorization_request_endpoint: ""  # overrides what was discovered
+//	  device_authorization_endpoint: ""     # overrides what was discovered
+//	  introspection_endpoint: ""            # overrides what was discovered
+//	  resources: []                         # APIs that tokens are asked for (RFC 8707)
+//	  api_url: https://api.example.com      # for example; the Web API, to which /fds/v2/ is
+//	                                        # appended; for get, and for what an outage lost
+//	  broker_url: mqtts://broker.example.com:8883  # for example; the broker, for watch; or wss://host/path;
+//	                                        # without one see poll
+//	  dialect:                              # names and forms that FDS leaves open; what has no
+//	                                        # default is not sent
+//	    from_parameter: ""                  # query parameter that bounds statuses, statistics and
+//	                                        # events by their date-time from below: for get --from
+//	                                        # and what an outage lost
+//	    to_parameter: ""                    # and from above: for get --to
+//	    time_member: ""                     # where an item has its date-time, as generic.date_time
+//	    time_layout: ""                     # as Go writes layouts; default RFC 3339
+//	    language_parameter: ""              # query parameter for get --language
+//	    device_id: device_id                # member that holds a device's ID
+//	    message_id: message_id              # member that holds an event message's ID
+//	    tag_id: tag_id                      # member that holds a tag's ID
+//	    tag_parameter: ""                   # query parameter that chooses one tag; without it all
+//	                                        # are read
+//	    subscription_member: ""             # where an item names its owner, as
+//	                                        # generic.subscription_id
+//	    subscription_parameter: ""          # query parameter that asks for one owner's items
+//	    kind_member: ""                     # where an item says what it is about, as kind: for the
+//	                                        # key of watch --json
+//	    event_kind: ""                      # what stands there in an event
+//	    status_kind: ""                     # what stands there in a status
+//	    sequence_member: ""                 # a number that no other item of its kind and device has
+//	    severity_member: ""                 # where an event says how grave it is, as
+//	                                        # generic.severity; watch shows it first
+//	    code_member: ""                     # and which event it is, as generic.code
+//	    event_topic: ""                     # on which topic below fds/v2/<subscription ID>/ an event
+//	                                        # is published, as devices/{device_id}/events
+//	    status_topic: ""                    # and a status
+//	    ids_separator: ","                  # between the IDs of get --ids
+//	    list_member: ""                     # member of an answer that holds the list; default: the
+//	                                        # answer is the list
+//	    paging:                             # by default one answer, or Link headers (RFC 8288); or
+//	                                        # one of these ways:
+//	      page_parameter: ""                # query parameter with a page's number
+//	      first_page: 0                     # the first page's number
+//	      offset_parameter: ""              # query parameter with the number of items before a page
+//	      cursor_parameter: ""              # query parameter with the cursor
+//	      cursor_member: ""                 # where an answer has the next cursor, as paging.next
+//	      next_member: ""                   # where an answer has the next page's URL, as links.next
+//	      more_member: ""                   # where it says whether there is a next page, as has_more
+//	      size_parameter: ""                # query parameter with the number of items a page
+//	      size: 0                           # and the number
+//	  ca_file: ca.pem                       # for example; authorities that are trusted beside the
+//	                                        # system's, by all three
+//	  tls: "1.2+"                           # or "1.2" to pin
+//	  final_errors: []                      # further codes with which the provider ends a grant,
+//	                                        # besides invalid_grant and its kin
+//	  replays_refresh_tokens: false         # true: a refresh token that was spent brings the same
+//	                                        # answer again for a while
+//	application:                            # what the provider knows this application by; how it
+//	                                        # proves itself: a secret, a certificate, a key, or
+//	                                        # nothing
+//	  name: fdsdemo                         # also the keyring's service name
+//	  client_id: fleet-app                  # required; as the provider has issued it
+//	  client_secret_file: secret.txt        # for example; file with the client secret, one line
+//	  certificate_file: app.pem             # for example; for TLS client authentication (RFC 8705)
+//	  key_file: app.key                     # for example; its private key, PEM; without
+//	                                        # certificate_file a key that signs assertions (RFC 7523)
+//	  key_id: ""                            # names the key to a provider that knows several
+//	  assertion_audience: ""                # default the issuer
+//	  auth_method: ""                       # none, client_secret_basic, client_secret_post,
+//	                                        # tls_client_auth, self_signed_tls_client_auth,
+//	                                        # private_key_jwt; default by what is given
+//	  dpop: false                           # bind tokens to a key (RFC 9449)
+//	  pushed_requests: false                # RFC 9126; done anyway where the provider demands it
+//	  scopes: [openid, offline_access]      # what is asked for at a sign-in
+//	  authorization_parameters: {}          # added to the request that login's browser opens, as
+//	                                        # {ui_locales: de}; an empty value leaves out what is
+//	                                        # sent by default, as {prompt: ""}
+//	  redirect_path: ""                     # on 127.0.0.1 and [::1]; default one for each issuer,
+//	                                        # which login --redirect-uri prints for the registration.
+//	                                        # /callback keeps an earlier one working, and then only a
+//	                                        # provider that names itself in its redirects (iss) is
+//	                                        # told from others
+//	  redirect_ports: []                    # empty: any free port
+//	  symmetric_id_tokens: false            # true: ID tokens may be signed by HS256 with the client
+//	                                        # secret, of 32 bytes or more
+//	  subscription_claim: subscription_id   # of a token, which names the owner
+//	tokens:                                 # where grants are kept
+//	  store: keyring                        # keyring, file, memory
+//	  folder: grants/                       # for example; for store: file
+//	  passphrase_file: pass.txt             # for example; file with the folder's passphrase, one
+//	                                        # line; without one the folder's key is kept in the
+//	                                        # keyring
+//	push:                                   # connections to the broker
+//	  certificates: owners/                 # for example; folder with <subscription-id>.pem:
+//	                                        # certificate chain and private key; or .p12, .pfx
+//	  certificate_password_file: p12.txt    # for example; file with the password of .p12 and .pfx,
+//	                                        # one line
+//	  topics: ["#"]                         # below fds/v2/<subscription-id>/, of what is fetched
+//	                                        # too, by event_topic and status_topic
+//	  at_most_once: false                   # true: quality of service 0, by which messages may be
+//	                                        # lost
+//	  fallbacks: []                         # more URLs of the same broker, tried in turn
+//	  allowed_servers: []                   # hosts to which the broker may refer, host or host:port;
+//	                                        # none: referrals are not followed
+//	  session_expiry: 24h                   # how long the broker keeps what waits for this machine;
+//	                                        # 1s to 136 years
+//	  max_waiting_bytes: 67108864           # what waits for watch's output in memory
+//	  max_packet_size: 1048576              # bytes; a broker drops larger messages without a word
+//	  state_folder: state/                  # for example; positions, open gaps, filters, and which
+//	                                        # process watches whom
+//	  proxy: none                           # for example; none, or a proxy's URL; default:
+//	                                        # HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment
+//	  alpn: [mqtt]                          # for example; application protocols to offer the broker
+//	                                        # in TLS; default none
+//	  gaps: on                              # off: what an outage lost is not fetched
+//	  trust_session: false                  # true: nor after an outage over which the broker kept
+//	                                        # the session
+//	  keep_without_grant: false             # true: the connection of an owner whose grant has ended
+//	                                        # goes on while the broker lets it
+//	pull:                                   # bounds of what is read from the Web API; 0: the default
+//	                                        # that is shown
+//	  max_body_bytes: 67108864              # of one answer, decompressed
+//	  max_item_bytes: 1048576               # of one item
+//	  max_list_bytes: 1073741824            # of a whole list
+//	  max_pages: 10000                      # of a list
+//	  timeout: 1m                           # for one answer
+//	  list_timeout: 10m                     # for a whole list
+//	poll:                                   # for watch with a provider without a broker: without
+//	                                        # broker_url
+//	  interval: 30s                         # for example; between two reads of events and statuses;
+//	                                        # 1s or more; default: none
+//	  margin: 5m                            # how late the provider may show an event; up to 720h
+//	webhook:                                # the endpoint to which the provider delivers, for
+//	                                        # webhook
+//	  listen: 127.0.0.1:8443                # address and port; with :8443 other machines reach it
+//	  path: /fds/{subscription_id}          # for example; what is answered at, with the owner where
+//	                                        # the provider names one in it; default all paths
+//	  certificate_file: localhost.pem       # required; this server's certificate, which the provider
+//	                                        # has to trust
+//	  key_file: localhost.key               # for example; its private key; default in
+//	                                        # certificate_file
+//	  tls: "1.2+"                           # or "1.2" to pin
+//	  audience: https://app.example.com/fds  # required; what access tokens must name as theirs (aud):
+//	                                        # this endpoint alone
+//	  senders: [provider-sender]            # required; client IDs of the provider's, to which they
+//	                                        # must have been issued
+//	  introspection: false                  # true: tokens are no JWTs; the provider is asked about
+//	                                        # each (RFC 7662)
+//	  token_type: at+jwt                    # what their header says they are (typ)
+//	  algorithms: [ES256, RS256]            # for example; by which they may be signed; default all
+//	                                        # that are safe
+//	  client_claim: client_id               # which claim has the client ID
+//	  clock_skew: 1m                        # between the clocks of this machine and of the provider
+//	  certificate_bound: false              # true: only tokens that are bound to the sender's client
+//	                                        # certificate (RFC 8705)
+//	  client_ca_file: ca.pem                # for example; authorities of senders' client
+//	                                        # certificates; default: none is asked for, or any where
+//	                                        # bound
+//	  secret_files: [webhook-secret.txt]    # for example; files with secrets, one line each, whsec_
+//	                                        # and base64; read at the start; deliveries must be
+//	                                        # signed by one (Standard Webhooks)
+//	  proxies: [127.0.0.1, 192.0.2.0/24]    # for example; reverse proxies whose Client-Cert (RFC
+//	                                        # 9440) is believed
+//	  folder: webhook/                      # for example; what was handled, so that a repetition is
+//	                                        # known after a restart; default: memory alone
+//	  max_marks: 1000000                    # of what was handled
+//	  max_body_bytes: 1048576               # of one delivery
+//	  max_bytes: 67108864                   # of all that are in hand
+//	  max_in_hand: 1024                     # deliveries at once
+//	  max_in_hand_of_owner: 16              # and of one owner
+//	  max_connections: 4096                 # at once
+//	  body_timeout: 10s                     # for a body to arrive
+//	  handler_timeout: 15s                  # for its lines to be written
+//	owners: {harbour: 1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01}  # for example; names of owners, for --owner and what is
+//	                                        # shown
 //
 // Text is UTF-8, with a byte order mark or without. All files are regular ones. That
 // other users of this machine may read one that holds a secret is warned about.

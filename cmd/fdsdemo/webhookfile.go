@@ -172,7 +172,7 @@ func (r *reader) checkEndpoint(client *fdsclient.Client, e endpoint) {
 	case errors.As(err, &found):
 		for _, fault := range found.Faults {
 			fault.Field = "Webhook." + fault.Field
-			if _, ok := fileKeys["Webhook."+fault.Other]; ok {
+			if _, ok := fileKeys()["Webhook."+fault.Other]; ok {
 				fault.Other = "Webhook." + fault.Other
 			}
 			r.faults = append(r.faults, faultInFile(fault))
