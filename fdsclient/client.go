@@ -16,6 +16,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
+	"github.com/fds-sdk/fds-go/internal/statefolder"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -66,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	if cfg.State == nil {
-		folder := defaultStateFolder(cfg.Application.Name)
+		folder := statefolder.Of(cfg.Application.Name)
 		if folder == "" {
 			return nil, fmt.Errorf("fdsclient: state folder: %w: this user has no home folder; set Config.State", fds.ErrConfig)
 		}

@@ -58,3 +58,15 @@ func (o *Owner) StoredGap(ctx context.Context) (*Gap, error) {
 	gap := Gap(*stored)
 	return &gap, nil
 }
+
+// HasSession reports whether the store of states notes that a Run, of whichever process, has
+// subscribed as the owner, so that the broker may keep a session that is this application's. A Run
+// of an owner of whom it notes nothing takes over from whoever is connected elsewhere: the client
+// ID is the owner's subscription ID (M4), and a broker has one connection of a client ID.
+func (o *Owner) HasSession(ctx context.Context) (bool, error) {
+	filters, err := o.client.followers.Stored(ctx, o.key)
+	if err != nil {
+		return false, fmt.Errorf("fdsclient: session of subscription %s: %w", o.key.SubscriptionID, err)
+	}
+	return len(filters) > 0, nil
+}

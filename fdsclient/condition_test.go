@@ -93,6 +93,34 @@ func TestAnOpenGapIsSeen(t *testing.T) {
 	})
 }
 
+func TestThatAnOwnerWasConnectedFromThisStateIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		client := open(t, configure(t, p))
+		o := p.Owners()[0]
+		owner := signIn(t, client, p, o)[0]
+		has := func() bool {
+			has, err := owner.HasSession(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return has
+		}
+		if has() {
+			t.Error("nobody was connected, and a session is known")
+		}
+		end := runClient(t, client, ignore)
+		subscribed(t, p, o)
+		if !has() {
+			t.Error("it is connected, and no session is known")
+		}
+		end()
+		if !has() {
+			t.Error("it was connected, and no session is known")
+		}
+	})
+}
+
 func TestAPolledOwnerIsSeenAndReadAtOnceWhenWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, fdstest.Options{TimeRange: &fdstest.TimeRange{From: "from", To: "to"}})

@@ -1,4 +1,4 @@
-package fdsclient
+package statefolder
 
 import (
 	"path/filepath"
@@ -14,12 +14,12 @@ func TestAttackNoNameOfAnApplicationLeadsOutOfTheStateFolder(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("AppData", home)
 	t.Setenv("XDG_STATE_HOME", filepath.Join(home, "xdg"))
-	base := filepath.Dir(filepath.Dir(defaultStateFolder("plain")))
+	base := filepath.Dir(filepath.Dir(Of("plain")))
 	if !strings.HasPrefix(base, home) {
 		t.Fatalf("the state lies in %q", base)
 	}
 	for _, name := range []string{".", "..", "...", "a/b", "../../etc", "/etc", `..\..\windows`, "a\x00b", "a\nb"} {
-		folder := defaultStateFolder(name)
+		folder := Of(name)
 		if filepath.Dir(filepath.Dir(folder)) != base || strings.ContainsAny(folder[len(base):], "\x00\n") {
 			t.Errorf("%q: the state lies in %q", name, folder)
 		}
@@ -33,11 +33,11 @@ func TestAStateFolderThatIsNotAbsoluteIsNotUsed(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_STATE_HOME", "here") // must be ignored, says the XDG base directory specification
-	if folder := defaultStateFolder("plain"); !strings.HasPrefix(folder, home) {
+	if folder := Of("plain"); !strings.HasPrefix(folder, home) {
 		t.Errorf("the state lies in %q", folder)
 	}
 	t.Setenv("HOME", "")
-	if folder := defaultStateFolder("plain"); folder != "" {
+	if folder := Of("plain"); folder != "" {
 		t.Errorf("without a home the state lies in %q", folder)
 	}
 }

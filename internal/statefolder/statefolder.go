@@ -1,4 +1,5 @@
-package fdsclient
+// Package statefolder says where the state of an application lies that names no place for it.
+package statefolder
 
 import (
 	"net/url"
@@ -8,8 +9,9 @@ import (
 	"strings"
 )
 
-// defaultStateFolder is the place for state that outlives a program, or "".
-func defaultStateFolder(application string) string {
+// Of returns the folder for what an application of that name has to remember from one start to the
+// next; "": this user has no place for it.
+func Of(application string) string {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
