@@ -18,6 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/statefolder"
 	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
@@ -40,6 +41,9 @@ type configuration struct {
 	signIn   fdsclient.SignInOptions
 	endpoint endpoint
 	names    map[string]fds.SubscriptionID // of owners
+	boxed    bool                          // the provider is one in a box
+	state    string                        // the folder of states; "": there is no place for one
+	every    time.Duration                 // between two reads of watch --poll; 0: lookEvery
 	store    func(ctx context.Context) (tokenstore.Store, error)
 }
 
@@ -73,13 +77,15 @@ func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
 	}}
 	c.client.Gaps.Off, c.client.Gaps.TrustSession = file.Push.Gaps != nil && !*file.Push.Gaps, file.Push.TrustSession
 	c.signIn.Parameters = file.Application.AuthorizationParameters
-	r.push(&c.client, log)
+	c.state = r.push(&c.client, log)
 	c.store = r.tokens(c.client.Application.Name)
 	c.endpoint, c.names = r.endpoint(), r.names()
+	c.every = r.pollEvery(&c.client)
 	r.checkClient(c.client, c.endpoint)
 	if len(r.faults) > 0 {
 		return nil, wrongUsage("%s: %s", path, strings.Join(r.faults, "; "))
 	}
+	c.boxed = isBox(path, c.client.Provider.BrokerURL)
 	return c, nil
 }
 
@@ -275,9 +281,9 @@ func (r *reader) sessionExpiry() time.Duration {
 	return d
 }
 
-// push sets the certificates and the state. A folder of certificates that is not
-// named is looked for beside the default configuration.
-func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
+// push sets the certificates and the state, and returns the folder of that. A folder of
+// certificates that is not named is looked for beside the default configuration.
+func (r *reader) push(c *fdsclient.Config, log *slog.Logger) (folderOfState string) {
 	f := r.file.Push
 	password := r.secret("push.certificate_password_file", f.CertificatePasswordFile)
 	folder, named := r.path(f.Certificates), f.Certificates != ""
@@ -293,18 +299,22 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) {
 			c.Certificates = newOwnersCertificates(certificates, log).certificate
 		}
 	}
-	if f.StateFolder == "" {
-		return // fdsclient's default, in the user's state folder
+	at := r.path(f.StateFolder)
+	if at == "" {
+		if at = statefolder.Of(c.Application.Name); at == "" {
+			return "" // which fdsclient says
+		}
 	}
-	state, err := statestore.OpenFolder(r.path(f.StateFolder))
+	state, err := statestore.OpenFolder(at)
 	if err != nil {
 		r.fault("push.state_folder: %v", err)
-		return
+		return ""
 	}
-	if info, err := os.Stat(r.path(f.StateFolder)); err == nil && !info.IsDir() {
-		r.fault("push.state_folder: %s is a file", r.path(f.StateFolder))
+	if info, err := os.Stat(at); err == nil && !info.IsDir() {
+		r.fault("push.state_folder: %s is a file", at)
 	}
 	c.State = state
+	return at
 }
 
 // causeOf returns the innermost error, whose text stands alone.
@@ -370,10 +380,15 @@ func userFolder(application, name string) (string, error) {
 	return filepath.Join(folder, url.PathEscape(application), name), nil
 }
 
+// withoutStores is a configuration for a check, which opens nothing and warns of nothing.
+func withoutStores(c fdsclient.Config) fdsclient.Config {
+	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler)
+	return c
+}
+
 // checkClient has the SDK check the rest. It opens nothing.
 func (r *reader) checkClient(c fdsclient.Config, e endpoint) {
-	c.Store, c.State, c.Certificates, c.Logger = tokenstore.OpenMemory(), new(statestore.Memory), nil, slog.New(slog.DiscardHandler) // open's Client warns
-	client, err := fdsclient.New(c)
+	client, err := fdsclient.New(withoutStores(c))
 	var found *fds.ConfigError
 	switch {
 	case errors.As(err, &found):

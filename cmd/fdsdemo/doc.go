@@ -20,7 +20,7 @@
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
 //	fdsdemo tag delete ID            delete it
 //	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device show some of
-//	                                 them, --count and --for end it
+//	                                 them, --count and --for end it; --take-over, --poll takes nothing away
 //	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen
 //	fdsdemo logout OWNER             sign out
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
@@ -71,7 +71,21 @@
 //
 // One watch at a time has an owner of a state folder. Another one is told which process
 // that is, and takes the owner up when it has ended; with nobody else to watch it is
-// status 4. While something is amiss, watch tells it every few seconds on standard error:
+// status 4. Of another state folder nobody knows, and a broker has one connection of an owner: it
+// disconnects whoever is connected elsewhere, and what it has queued for that one comes here. So the
+// first time that an owner is watched from a state folder needs --take-over. At a terminal watch asks
+// instead, once for all owners, and no answer means no; anywhere else it is status 2. That an owner
+// has signed in on this machine is no leave: it may be connected elsewhere all the same. Owners who
+// sign in while watch runs are then left out, unless it was given --take-over. With the configuration
+// that fdsdemo provider keeps in its folder, it is said and needs no leave: the box's owners are made
+// up, and its broker is reached from this machine alone. A provider without a broker has no connection
+// to take over.
+//
+// watch --poll takes nothing from anybody: it reads events and statuses from the Web API, at
+// poll.interval or every 30 seconds, never connects, and remembers what it has shown in the folder
+// poll of the state folder, where it may run beside a watch, here or elsewhere.
+//
+// While something is amiss, watch tells it every few seconds on standard error:
 // gaps that are not fetched, messages that wait. It ends an owner's connection when the
 // grant has ended, unless push.keep_without_grant is set.
 //
@@ -313,9 +327,9 @@
 //	  timeout: 1m                           # for one answer
 //	  list_timeout: 10m                     # for a whole list
 //	poll:                                   # for watch with a provider without a broker: without
-//	                                        # broker_url
+//	                                        # broker_url; and for watch --poll
 //	  interval: 30s                         # for example; between two reads of events and statuses;
-//	                                        # 1s or more; default: none
+//	                                        # 1s or more; default: none, and 30s with --poll
 //	  margin: 5m                            # how late the provider may show an event; up to 720h
 //	webhook:                                # the endpoint to which the provider delivers, for
 //	                                        # webhook

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -168,8 +169,17 @@ func (s *setup) certificate(o fdstest.Owner, request fdstest.CertificateRequest)
 	s.write("owners/"+o.SubscriptionID.String()+".pem", string(c.ChainPEM)+string(c.KeyPEM))
 }
 
-// command returns the program with the setup's configuration.
+// command returns the program with the setup's configuration. Nobody else is connected to it whom
+// watch would take over.
 func (s *setup) command(args ...string) *exec.Cmd {
+	if len(args) > 0 && args[0] == "watch" && !slices.Contains(args, "--poll") {
+		args = append(slices.Clone(args), "--take-over")
+	}
+	return s.bare(args...)
+}
+
+// bare is command, with nothing added.
+func (s *setup) bare(args ...string) *exec.Cmd {
 	return invocation(s.t, append([]string{"--config", s.config}, args...)...)
 }
 

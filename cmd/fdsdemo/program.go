@@ -33,6 +33,8 @@ type program struct {
 	signIn   fdsclient.SignInOptions
 	names    map[string]fds.SubscriptionID // of owners, as the configuration has them
 	forgets  bool                          // the store ends with the process
+	boxed    bool                          // the provider is one in a box, see isBox
+	looks    bool                          // open makes a client that only looks, see configuration.look
 	ending   atomic.Bool                   // the command has failed and says why at its end
 
 	tells func(error) bool // what the command tells in its own words, so that the log need not; nil: nothing
@@ -143,12 +145,17 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 	if err != nil {
 		return nil, err
 	}
+	if p.looks {
+		if err := c.look(); err != nil {
+			return nil, err
+		}
+	}
 	if c.client.Store, err = c.store(ctx); err != nil {
 		return nil, err
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
 	c.client.Hooks = hooks
-	p.settings, p.signIn, p.endpoint, p.names = c.client, c.signIn, c.endpoint, c.names
+	p.settings, p.signIn, p.endpoint, p.names, p.boxed = c.client, c.signIn, c.endpoint, c.names, c.boxed
 	return fdsclient.New(c.client)
 }
 

@@ -99,8 +99,8 @@ var settingRows = []setting{
 	{key: "pull.timeout", preset: "1m", meaning: "for one answer", sdk: "Pull.Timeout"},
 	{key: "pull.list_timeout", preset: "10m", meaning: "for a whole list", sdk: "Pull.ListTimeout"},
 
-	{key: "poll", meaning: "for watch with a provider without a broker: without broker_url"},
-	{key: "poll.interval", example: "30s", meaning: "between two reads of events and statuses; 1s or more; default: none", sdk: "Poll.Interval"},
+	{key: "poll", meaning: "for watch with a provider without a broker: without broker_url; and for watch --poll"},
+	{key: "poll.interval", example: "30s", meaning: "between two reads of events and statuses; 1s or more; default: none, and 30s with --poll", sdk: "Poll.Interval"},
 	{key: "poll.margin", preset: "5m", meaning: "how late the provider may show an event; up to 720h", sdk: "Poll.Margin"},
 
 	{key: "webhook", meaning: "the endpoint to which the provider delivers, for webhook"},

@@ -195,7 +195,6 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"an unknown key of poll", []string{"tokens:\n", "poll: {every: 30s}\ntokens:\n"}, []string{`line 8: unknown key "every"`}},
 		{"an interval without a unit", []string{"tokens:\n", "poll: {interval: 30}\ntokens:\n"}, []string{"line 8: a duration is written like"}},
 		{"an interval that is too short", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "tokens:\n", "poll: {interval: 10ms}\ntokens:\n"}, []string{"poll.interval is 10ms; it must be at least 1s"}},
-		{"a broker that is polled", []string{"tokens:\n", "poll: {interval: 30s}\ntokens:\n"}, []string{"poll.interval is set, and a broker too (see provider.broker_url)"}},
 		{"a poll of nothing", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "  api_url: " + s.box.APIURL() + "\n", "", "tokens:\n", "poll: {interval: 30s}\ntokens:\n"}, []string{"poll.interval is set, and nothing to read from (see provider.api_url)"}},
 		{"a margin of more than a month", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "tokens:\n", "poll: {interval: 30s, margin: 800h}\ntokens:\n"}, []string{"poll.margin is 800h0m0s"}},
 		{"a state folder that is a file", []string{"state/", "file"}, []string{"push.state_folder"}},

@@ -11,27 +11,35 @@ import (
 
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
 func (p *program) watchCommand() *cobra.Command {
 	var owners []string
 	var show watchFilter
-	var asJSON bool
+	var asJSON, takeOver bool
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Show live messages until Ctrl-C",
-		Args:  noArguments,
+		Long: "Shows live messages until Ctrl-C. Each is acknowledged once its line is written.\n\n" +
+			"An owner has one connection: the broker disconnects whoever is connected elsewhere as the same owner,\nand what it has queued comes here. The first time that an owner is watched from this machine's state\nfolder that needs --take-over, or a yes at the terminal. --poll takes nothing from anybody: it reads the\nWeb API every now and then, and remembers for itself what it has shown.",
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, asJSON))
+			if p.looks && takeOver {
+				return wrongUsage("choose one of --poll, --take-over: what is polled is taken from nobody")
+			}
+			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, takeOver, asJSON))
 		},
 	}
+	c.Flags().BoolVar(&takeOver, "take-over", false, "disconnect whoever is connected elsewhere as one of the owners, where this state folder has not watched it before")
+	c.Flags().BoolVar(&p.looks, "poll", false, "look without taking messages away: read the Web API, at poll.interval of the configuration or every "+lookEvery.String())
 	p.addOwners(c, &owners, "only the owner,")
 	show.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return c
 }
 
-func (p *program) watch(ctx context.Context, named []string, show *watchFilter, asJSON bool) error {
+func (p *program) watch(ctx context.Context, named []string, show *watchFilter, takeOver, asJSON bool) error {
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -42,6 +50,10 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	}
 	defer p.close(signals, client)
 	owners, err := p.choose(ctx, client, named)
+	if err != nil {
+		return err
+	}
+	mayHave, err := p.mayConnect(ctx, client, owners, takeOver)
 	if err != nil {
 		return err
 	}
@@ -68,10 +80,14 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
 	handler := p.printed(end, show, asJSON)
-	if len(named) > 0 {
+	switch {
+	case len(named) > 0:
 		err = client.RunOwners(ctx, keys, handler)
-	} else {
+	case mayHave == nil:
 		err = client.Run(ctx, handler)
+	default:
+		to := fdsclient.Delivery{Handler: handler}
+		err = client.RunWhere(ctx, fdsclient.Selection{Where: mayHave, Of: func(fds.OwnerKey) fdsclient.Delivery { return to }})
 	}
 	if err != nil {
 		return err

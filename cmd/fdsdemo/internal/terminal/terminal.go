@@ -149,10 +149,13 @@ type Style struct {
 	Width   int  // columns; 0: any number
 }
 
+// Is reports whether a file is a terminal.
+func Is(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+
 // StyleOf looks at what the file is. Colours are for terminals, and not when
 // NO_COLOR is set (no-color.org) or the terminal is a dumb one.
 func StyleOf(file *os.File) Style {
-	if !term.IsTerminal(int(file.Fd())) {
+	if !Is(file) {
 		return Style{}
 	}
 	s := Style{Colour: colourful(os.Getenv, runtime.GOOS), Unicode: speaksUTF8(os.Getenv, runtime.GOOS), Width: 80}
