@@ -9,6 +9,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/contain"
+	"github.com/fds-sdk/fds-go/internal/tap"
 )
 
 // authSettings are what is said to the authorization server rests on.
@@ -20,6 +21,7 @@ func (c *Client) authSettings() authserver.Settings {
 		Roots:           contain.Source("Provider.Roots", p.Roots),
 		ExactlyTLS12:    p.ExactlyTLS12,
 		Dial:            containedDial(p.Dial),
+		Wrap:            tap.Of(c.cfg.Hooks).Wrap,
 		AssumedLifetime: p.AssumedLifetime,
 		Resources:       p.Resources,
 

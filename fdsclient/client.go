@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/following"
 	"github.com/fds-sdk/fds-go/fdsclient/internal/grants"
 	"github.com/fds-sdk/fds-go/internal/statefolder"
+	"github.com/fds-sdk/fds-go/internal/tap"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -87,6 +88,9 @@ func New(cfg Config) (*Client, error) {
 		roots: contain.Source("Provider.Roots", cfg.Provider.Roots),
 		dial:  containedDial(cfg.Provider.Dial),
 		hooks: []any{pushHooks{c}},
+	}
+	if t := tap.Of(cfg.Hooks); t.Packet != nil {
+		c.forPush.hooks = append(c.forPush.hooks, &t)
 	}
 	c.followers = following.New(c.followSettings())
 	c.auth = authserver.New(c.authSettings())

@@ -18,6 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient/internal/authserver"
 	"github.com/fds-sdk/fds-go/internal/hooks"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/tap"
 	"github.com/fds-sdk/fds-go/pull"
 	"github.com/fds-sdk/fds-go/push"
 )
@@ -83,7 +84,7 @@ func (c Config) validate() (Config, error) {
 
 	c.Hooks = slices.Clone(c.Hooks)
 	for i, hook := range c.Hooks {
-		if problem := hooks.Fault(hook, hookTypes); problem != "" {
+		if problem := hooks.Fault(hook, hookTypes); problem != "" && !tap.Is(hook) {
 			faults.Add(fmt.Sprintf("Hooks[%d]", i), "", "%s", problem)
 		}
 	}

