@@ -180,7 +180,10 @@ func (s *pendingSignIn) judge(redirect string) (*signInResult, error) {
 // redirected answers a redirect from the browser that began.
 func (s *pendingSignIn) redirected(redirect *url.URL) (loopback.Page, bool) {
 	result, err := s.judge(redirect.String())
-	if result != nil {
+	switch {
+	case result != nil && result.err == nil:
+		return s.client.signedInPage(s.ctx, result.owners), true
+	case result != nil:
 		return s.client.closingPage(result.err), true
 	}
 	var nameless *authserver.StatelessDenial

@@ -2,6 +2,8 @@ package fdsclient
 
 import (
 	"bytes"
+	"context"
+	_ "embed"
 	"errors"
 	"html/template"
 	"net/http"
@@ -11,35 +13,39 @@ import (
 	"github.com/fds-sdk/fds-go/internal/loopback"
 )
 
-// page is what the user sees in the browser at the end of a sign-in. Nothing on
-// it comes from the redirect.
-var page = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Title}}</title>
-<style>
-body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 15vh auto 0; padding: 0 1.5rem; color: #1b1f24; background: #fff }
-h1 { font-size: 1.6rem; margin-bottom: .5rem }
-@media (prefers-color-scheme: dark) { body { color: #e6e8eb; background: #15181c } }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-<p>{{.Text}}</p>
-</main>
-</body>
-</html>
-`))
+var (
+	//go:embed signinpage.html
+	pageSource string
+	//go:embed style.css
+	pageStyle string
+
+	// page is what the user sees in the browser at the end of a sign-in. Nothing on
+	// it comes from the redirect.
+	page = template.Must(template.New("page").Funcs(template.FuncMap{
+		"style": func() template.CSS { return template.CSS(pageStyle) },
+		"shown": func(owners []fds.SubscriptionID) []fds.SubscriptionID { return owners[:min(len(owners), maxShown)] },
+		"more":  func(owners []fds.SubscriptionID) int { return max(0, len(owners)-maxShown) },
+		"join":  func(scopes []string) string { return strings.Join(scopes, " ") },
+	}).Parse(pageSource))
+)
+
+// maxShown bounds the owners whom the page names.
+const maxShown = 5
 
 // PageData is what Application.Page shows.
 type PageData struct {
 	Application string // Application.Name
 	Title, Text string // what happened, in plain words
 	SignedIn    bool
-	Pending     bool // the sign-in goes on elsewhere
+	Pending     bool      // the sign-in goes on elsewhere
+	Grant       GrantInfo // who has signed in, and what was granted; only with SignedIn
+}
+
+// plainPage is what the page of ours shows.
+type plainPage struct {
+	PageData
+	Provider string // the issuer
+	Lasts    string // how long the access does
 }
 
 // render makes a page of what happened, in whose text %s stands for the application.
@@ -55,25 +61,40 @@ func (c *Client) render(status int, data PageData) loopback.Page {
 		c.log.Warn("Application.Page cannot be shown; the plain page is", "error", err)
 		b.Reset()
 	}
-	if err := page.Execute(&b, data); err != nil {
+	plain := plainPage{PageData: data, Provider: strings.TrimPrefix(c.cfg.Provider.Issuer, "https://")}
+	switch grant := data.Grant; {
+	case grant.Renewable:
+		plain.Lasts = "Until it is withdrawn; " + data.Application + " renews it by itself."
+	case !grant.AccessExpiry.IsZero():
+		plain.Lasts = "Until " + grant.AccessExpiry.UTC().Format("2 January 2006, 15:04 UTC") + "; then sign in again."
+	}
+	if err := page.Execute(&b, plain); err != nil {
 		return loopback.Page{Status: http.StatusInternalServerError}
 	}
-	return loopback.Page{Status: status, HTML: b.Bytes()}
+	return loopback.Page{Status: status, HTML: b.Bytes(), Style: pageStyle}
 }
 
-// closingPage says in plain words how the sign-in ended. It is shown after the
-// grant was saved, so that "signed in" is true.
+// signedInPage says who has signed in, and what was granted.
+func (c *Client) signedInPage(ctx context.Context, owners []*Owner) loopback.Page {
+	grant, err := owners[0].Grant(ctx)
+	if err != nil { // it was saved a moment ago: the next who reads it is told
+		for _, owner := range owners {
+			grant.Owners = append(grant.Owners, owner.Key().SubscriptionID)
+		}
+	}
+	return c.render(http.StatusOK, PageData{SignedIn: true, Grant: grant, Title: "Signed in", Text: "You are signed in to %s. You can close this window."})
+}
+
+// closingPage says in plain words why the sign-in failed, and what to do next.
 func (c *Client) closingPage(err error) loopback.Page {
-	status, text := http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. %s shows the details."
+	status, text := http.StatusBadGateway, "Something went wrong after you gave access, and nothing was stored. %s says what it was and what to do; then start the sign-in again there."
 	switch {
-	case err == nil:
-		return c.render(http.StatusOK, PageData{SignedIn: true, Title: "Signed in", Text: "You are signed in to %s. You can close this window."})
 	case errors.Is(err, fds.ErrAccessDenied):
 		status, text = http.StatusOK, "Access was refused, so %s got none. You can close this window, or start the sign-in again."
 	case errors.Is(err, fds.ErrIssuer):
-		status, text = http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please tell the people who run %s."
+		status, text = http.StatusBadRequest, "The answer came from another server than the one that was asked. Nothing was stored. Please do not try again before you have told the people who run %s."
 	case errors.Is(err, fds.ErrNoSubscription), errors.Is(err, fds.ErrSubscriptionID):
-		text = "The provider did not say which subscription this is for, so nothing was stored. %s shows the details."
+		text = "The provider did not say which subscription this is for, so nothing was stored. Please tell the people who run %s, which shows the details."
 	case errors.Is(err, fds.ErrAttemptExpired), errors.Is(err, fds.ErrAttemptUsed):
 		status, text = http.StatusBadRequest, "This sign-in took too long or was done already. Please start it again in %s."
 	case errors.Is(err, loopback.ErrOpenedTwice): // in a browser that cannot be told from a thief's

@@ -1,6 +1,8 @@
 package loopback
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -130,6 +132,10 @@ func refuse(w http.ResponseWriter, status int) {
 
 func show(w http.ResponseWriter, page Page) {
 	setHeaders(w)
+	if page.Style != "" {
+		hash := sha256.Sum256([]byte(page.Style))
+		w.Header().Set("Content-Security-Policy", policy("'sha256-"+base64.StdEncoding.EncodeToString(hash[:])+"'"))
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(page.Status)
 	_, _ = w.Write(page.HTML)
@@ -141,5 +147,10 @@ func setHeaders(w http.ResponseWriter) {
 	h.Set("Referrer-Policy", "no-referrer") // the address holds the code
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", policy("'unsafe-inline'"))
+}
+
+// policy has a page load nothing and take its style from its own text.
+func policy(style string) string {
+	return "default-src 'none'; style-src " + style + "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }

@@ -51,6 +51,7 @@ var (
 type Page struct {
 	Status int
 	HTML   []byte
+	Style  string // the one style sheet that HTML has; "": whatever it has
 }
 
 // Listener waits for one redirect.

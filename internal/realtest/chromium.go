@@ -22,6 +22,12 @@ type ChromiumOptions struct {
 // until the test ends. It returns what the browser has written.
 func Chromium(t testing.TB, address string, options ChromiumOptions) (output func() string) {
 	t.Helper()
+	return startChild(t, "chromium", chromium(t, options, address)).output.String
+}
+
+// chromium returns the command that starts a new Chromium.
+func chromium(t testing.TB, options ChromiumOptions, args ...string) *exec.Cmd {
+	t.Helper()
 	browser := program(t, "a browser", "chromium", "apt-get install --no-install-recommends chromium")
 	var trusted, rules []string
 	for _, c := range options.Trusted {
@@ -36,14 +42,9 @@ func Chromium(t testing.TB, address string, options ChromiumOptions) (output fun
 		t.Fatalf("realtest: %v", err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	c := startChild(t, "chromium", chromiumCommand(browser, home, trusted, rules, address))
-	return c.output.String
-}
-
-func chromiumCommand(browser, home string, trusted, rules []string, address string) *exec.Cmd {
-	command := exec.Command(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+home,
-		"--ignore-certificate-errors-spki-list="+strings.Join(trusted, ","), "--host-resolver-rules="+strings.Join(rules, ","), address)
+	command := exec.Command(browser, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--user-data-dir=" + home,
+		"--ignore-certificate-errors-spki-list=" + strings.Join(trusted, ","), "--host-resolver-rules=" + strings.Join(rules, ",")}, args...)...)
 	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home)
 	return command
 }

@@ -161,6 +161,12 @@ func (s *Server) takeDevice(req tokenRequest) (*grant, []string, *protocolError)
 // devicePage is where a person enters a user code.
 type devicePage struct{ Action, UserCode, Problem string }
 
+// donePage is what is shown once the person has decided.
+type donePage struct {
+	Title    string
+	Approved bool
+}
+
 // serveDevicePage shows the form for a user code (RFC 8628 section 3.3). A code
 // that came with the URL is filled in, and the person confirms it (section
 // 3.3.1).
@@ -222,11 +228,11 @@ func (s *Server) decideDevice(w http.ResponseWriter, device *deviceCode, approve
 		return
 	}
 	s.log.Info("device decided", "client", device.request.client.ID, "approved", approved, "subscriptions", owners)
-	title := "The device is connected"
+	page := donePage{"The device is connected", approved}
 	if !approved {
-		title = "The device is not connected"
+		page.Title = "The device is not connected"
 	}
-	s.page(w, http.StatusOK, "done", "'none'", title)
+	s.page(w, http.StatusOK, "done", "'none'", page)
 }
 
 // knownScopes are those of a request that this server knows. offline means that
