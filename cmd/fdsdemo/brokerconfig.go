@@ -65,7 +65,7 @@ func (p *program) brokerConfig(ctx context.Context, b brokerFlags) error {
 	}
 	if b.passphraseFile != "" {
 		r := &reader{log: p.logger(slog.LevelWarn)}
-		if c.Passphrase = r.secret("--passphrase-file", b.passphraseFile); len(r.faults) > 0 {
+		if c.Passphrase = r.secretFile("--passphrase-file", b.passphraseFile); len(r.faults) > 0 {
 			return wrongUsage("%s", strings.Join(r.faults, "; "))
 		}
 	}

@@ -136,7 +136,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 // checkConfig reads the configuration and the flags.
 func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Config, error) {
 	var config conformance.Config
-	c, err := loadConfiguration(p.config, p.logger(slog.LevelError))
+	c, err := p.load(ctx, slog.LevelError)
 	if err != nil {
 		return config, err
 	}
@@ -165,7 +165,7 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 	}
 	if f.expiredFile != "" {
 		r := &reader{log: p.logger(slog.LevelError)}
-		if config.ExpiredToken = r.secret("--expired-token", f.expiredFile); len(r.faults) > 0 {
+		if config.ExpiredToken = r.secretFile("--expired-token", f.expiredFile); len(r.faults) > 0 {
 			return config, wrongUsage("%s", strings.Join(r.faults, "; "))
 		}
 	}

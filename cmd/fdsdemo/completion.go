@@ -48,12 +48,9 @@ configuration, and never a keyring or a key. To have it in each new shell:
 // lie in files. Those who are signed in only the store of grants knows, for which a key may be
 // needed.
 func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	path := p.config
-	if path == "" {
-		var err error
-		if path, err = defaultConfigPath(); err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
+	path, err := p.configPath()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	file, err := readConfigFile(path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,11 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/statefolder"
-	"github.com/fds-sdk/fds-go/internal/textfile"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
@@ -47,56 +46,76 @@ type configuration struct {
 	store    func(ctx context.Context) (tokenstore.Store, error)
 }
 
-// loadConfiguration reads and checks everything that the file names; the error
-// names every fault. path "" means the default.
-func loadConfiguration(path string, log *slog.Logger) (*configuration, error) {
-	if path == "" {
-		var err error
-		if path, err = defaultConfigPath(); err != nil {
-			return nil, err
-		}
-	}
-	file, err := readConfigFile(path)
+// loadConfiguration reads the file at path, and checks it with everything that it names; the error
+// has every fault.
+func loadConfiguration(ctx context.Context, path string, log *slog.Logger, commands commandRunner) (*configuration, error) {
+	d, err := readDocument(path)
 	if err != nil {
 		return nil, err
 	}
-	base, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, wrongUsage("%s: %v", path, err)
+	c, err := d.check(ctx, log, commands)
+	if err == nil && len(d.faults) > 0 {
+		err = &faultsError{path, d.faults}
 	}
-	r := &reader{file: file, base: base, log: log}
-	c := &configuration{client: fdsclient.Config{
-		Provider:    r.provider(),
-		Application: r.application(),
-		Push:        r.pushSettings(),
-		Pull:        file.Pull.settings(),
-		Poll:        file.Poll.poll(),
-
-		KeepWithoutGrant: file.Push.KeepWithoutGrant,
-		Logger:           log,
-	}}
-	c.client.Gaps.Off, c.client.Gaps.TrustSession = file.Push.Gaps != nil && !*file.Push.Gaps, file.Push.TrustSession
-	c.signIn.Parameters = file.Application.AuthorizationParameters
-	c.state = r.push(&c.client, log)
-	c.store = r.tokens(c.client.Application.Name)
-	c.endpoint, c.names = r.endpoint(), r.names()
-	c.every = r.pollEvery(&c.client)
-	r.checkClient(c.client, c.endpoint)
-	if len(r.faults) > 0 {
-		return nil, wrongUsage("%s: %s", path, strings.Join(r.faults, "; "))
+	if err != nil {
+		return nil, err
 	}
 	c.boxed = isBox(path, c.client.Provider.BrokerURL)
 	return c, nil
 }
 
-// reader turns the file's settings into those of the SDK and collects faults.
-type reader struct {
-	file   configFile
-	base   string // relative paths begin here
-	log    *slog.Logger
-	faults []string
+// check turns a document into the SDK's settings, and adds to its faults what is wrong with those.
+// Where a key is unknown, one that is missing may be the same, misspelt.
+func (d *document) check(ctx context.Context, log *slog.Logger, commands commandRunner) (*configuration, error) {
+	if d.torn {
+		return nil, nil
+	}
+	base, err := filepath.Abs(filepath.Dir(d.path))
+	if err != nil {
+		return nil, wrongUsage("%s: %v", d.path, err)
+	}
+	if len(d.faults) > 0 {
+		commands = nil
+	}
+	r := &reader{ctx: ctx, file: d.file, base: base, log: log, commands: commands}
+	c := &configuration{client: fdsclient.Config{
+		Provider:    r.provider(),
+		Application: r.application(),
+		Push:        r.pushSettings(),
+		Pull:        d.file.Pull.settings(),
+		Poll:        d.file.Poll.poll(),
+
+		KeepWithoutGrant: d.file.Push.KeepWithoutGrant,
+		Logger:           log,
+	}}
+	c.client.Gaps.Off, c.client.Gaps.TrustSession = d.file.Push.Gaps != nil && !*d.file.Push.Gaps, d.file.Push.TrustSession
+	c.signIn.Parameters = d.file.Application.AuthorizationParameters
+	c.state = r.push(&c.client, log)
+	c.store = r.tokens(c.client.Application.Name)
+	c.endpoint, c.names = r.endpoint(), r.names()
+	c.every = r.pollEvery(&c.client)
+	r.checkClient(c.client, c.endpoint)
+	unknown := len(d.faults) > 0
+	for _, text := range r.faults {
+		if line := d.lineOf(text); line > 0 || !unknown {
+			d.faults = append(d.faults, fileFault{cmp.Or(line, d.sectionLine(text)), text})
+		}
+	}
+	slices.SortStableFunc(d.faults, func(a, b fileFault) int { return cmp.Compare(a.line, b.line) })
+	return c, ctx.Err()
 }
 
+// reader turns the file's settings into those of the SDK and collects faults.
+type reader struct {
+	ctx      context.Context // of the commands that print secrets; a reader lives for one check
+	file     configFile
+	base     string // relative paths begin here
+	log      *slog.Logger
+	commands commandRunner // nil: none is run, and what it would print counts as good
+	faults   []string
+}
+
+// fault adds one. Its text begins with the key that it is about, by which its line is found.
 func (r *reader) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
@@ -151,7 +170,7 @@ func (r *reader) application() fdsclient.Application {
 	a := fdsclient.Application{
 		Name:              f.Name,
 		ClientID:          f.ClientID,
-		ClientSecret:      r.secret("application.client_secret_file", f.ClientSecretFile),
+		ClientSecret:      r.secret("application.client_secret", f.ClientSecretFile, f.ClientSecretEnv, f.ClientSecretFrom),
 		AuthMethod:        fdsclient.AuthMethod(f.AuthMethod),
 		Scopes:            f.Scopes,
 		RedirectPath:      f.RedirectPath,
@@ -166,7 +185,7 @@ func (r *reader) application() fdsclient.Application {
 	if a.Name == "" {
 		a.Name = defaultName
 	}
-	if f.CertificateFile != "" || f.KeyFile != "" {
+	if f.CertificateFile != "" || f.KeyFile != "" || f.KeyEnv != "" || len(f.KeyFrom) > 0 {
 		r.applicationKey(&a)
 	}
 	return a
@@ -181,78 +200,12 @@ func (r *reader) names() map[string]fds.SubscriptionID {
 		case err != nil:
 			r.fault("owners.%s: %v", terminal.Short(name), err)
 		case name == "" || isID == nil || strings.ContainsFunc(name, unicode.IsControl):
-			r.fault("owners: %q is no name for an owner", terminal.Short(name))
+			r.fault("owners.%s: that is no name for an owner", terminal.Short(name))
 		default:
 			all[name] = id
 		}
 	}
 	return all
-}
-
-// applicationKey takes the certificate by which the application authenticates
-// itself (RFC 8705), or the key with which it signs assertions (RFC 7523), or
-// both; fdsclient reads the certificate again when its files change.
-func (r *reader) applicationKey(a *fdsclient.Application) {
-	f := r.file.Application
-	certificate, key := r.path(f.CertificateFile), r.path(f.KeyFile)
-	if f.KeyFile == "" {
-		r.fault("application.certificate_file needs its private key in application.key_file")
-		return
-	}
-	if f.CertificateFile != "" {
-		a.Certificate = fdsclient.CertificateFiles(certificate, key)
-		if _, err := a.Certificate(context.Background()); err != nil {
-			r.fault("application.certificate_file, application.key_file: %v", err)
-			return
-		}
-	}
-	if f.CertificateFile == "" || a.AuthMethod == fdsclient.AuthPrivateKeyJWT {
-		data, err := textfile.Read(key, maxKeyBytes)
-		if err == nil {
-			a.Key, err = fdsclient.ParsePrivateKey(data.Data)
-		}
-		if err == nil && f.CertificateFile == "" { // else fdsclient warns
-			r.warn("application.key_file", data, key)
-		}
-		if err != nil {
-			r.fault("application.key_file: %v", err)
-		}
-	}
-}
-
-// warn tells that others may read a secret, which is used all the same.
-func (r *reader) warn(setting string, file *textfile.File, name string) {
-	if why := file.OpenToOthers(name); why != "" {
-		r.log.Warn(setting + ": " + why)
-	}
-}
-
-// secret reads a file of one line; line breaks at its end, and a byte order mark in
-// front, are an editor's.
-func (r *reader) secret(setting, name string) fds.Secret {
-	if name == "" {
-		return fds.Secret{}
-	}
-	file, err := textfile.Read(r.path(name), maxSecretBytes)
-	if err != nil {
-		r.fault("%s: %v", setting, err)
-		return fds.Secret{}
-	}
-	data, err := textfile.Text(file.Data)
-	text := strings.TrimRight(string(data), "\r\n")
-	switch {
-	case err != nil:
-		r.fault("%s: %s is not plain text; save it as UTF-8", setting, r.path(name))
-	case text == "":
-		r.fault("%s: %s is empty", setting, r.path(name))
-	case strings.ContainsAny(text, "\r\n"):
-		r.fault("%s: %s has more than one line", setting, r.path(name))
-	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) || c == textfile.Mark }):
-		r.fault("%s: %s is not plain text; save it as UTF-8", setting, r.path(name))
-	default:
-		r.warn(setting, file, r.path(name))
-	}
-	return fds.NewSecret(text)
 }
 
 func (r *reader) pushSettings() push.Settings {
@@ -285,7 +238,7 @@ func (r *reader) sessionExpiry() time.Duration {
 // certificates that is not named is looked for beside the default configuration.
 func (r *reader) push(c *fdsclient.Config, log *slog.Logger) (folderOfState string) {
 	f := r.file.Push
-	password := r.secret("push.certificate_password_file", f.CertificatePasswordFile)
+	password := r.secret("push.certificate_password", f.CertificatePasswordFile, f.CertificatePasswordEnv, f.CertificatePasswordFrom)
 	folder, named := r.path(f.Certificates), f.Certificates != ""
 	if !named {
 		folder, _ = userFolder(c.Application.Name, "owners")
@@ -330,7 +283,7 @@ func causeOf(err error) error {
 // tokens returns the function that opens the store.
 func (r *reader) tokens(application string) func(context.Context) (tokenstore.Store, error) {
 	f := r.file.Tokens
-	passphrase := r.secret("tokens.passphrase_file", f.PassphraseFile)
+	passphrase := r.secret("tokens.passphrase", f.PassphraseFile, f.PassphraseEnv, f.PassphraseFrom)
 	switch f.Store {
 	case "", "keyring":
 		return func(context.Context) (tokenstore.Store, error) {
@@ -353,7 +306,7 @@ func (r *reader) tokens(application string) func(context.Context) (tokenstore.St
 	if info, err := os.Stat(config.Path); err == nil && !info.IsDir() {
 		r.fault("tokens.folder: %s is a file", config.Path)
 	}
-	if f.PassphraseFile == "" {
+	if passphrase.IsZero() {
 		config.KeyringService = application
 	}
 	return func(ctx context.Context) (tokenstore.Store, error) { return opened(tokenstore.OpenFolder(ctx, config)) }

@@ -1,22 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
-	"regexp"
-	"strings"
-	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
 const (
@@ -48,8 +38,12 @@ type configFile struct {
 		Name              string   `yaml:"name"`
 		ClientID          string   `yaml:"client_id"`
 		ClientSecretFile  string   `yaml:"client_secret_file"`
+		ClientSecretEnv   string   `yaml:"client_secret_env"`
+		ClientSecretFrom  []string `yaml:"client_secret_command"`
 		CertificateFile   string   `yaml:"certificate_file"`
 		KeyFile           string   `yaml:"key_file"`
+		KeyEnv            string   `yaml:"key_env"`
+		KeyFrom           []string `yaml:"key_command"`
 		KeyID             string   `yaml:"key_id"`
 		AuthMethod        string   `yaml:"auth_method"`
 		AssertionAudience string   `yaml:"assertion_audience"`
@@ -64,13 +58,17 @@ type configFile struct {
 		AuthorizationParameters map[string]string `yaml:"authorization_parameters"`
 	} `yaml:"application"`
 	Tokens struct {
-		Store          string `yaml:"store"`
-		Folder         string `yaml:"folder"`
-		PassphraseFile string `yaml:"passphrase_file"`
+		Store          string   `yaml:"store"`
+		Folder         string   `yaml:"folder"`
+		PassphraseFile string   `yaml:"passphrase_file"`
+		PassphraseEnv  string   `yaml:"passphrase_env"`
+		PassphraseFrom []string `yaml:"passphrase_command"`
 	} `yaml:"tokens"`
 	Push struct {
 		Certificates            string    `yaml:"certificates"`
 		CertificatePasswordFile string    `yaml:"certificate_password_file"`
+		CertificatePasswordEnv  string    `yaml:"certificate_password_env"`
+		CertificatePasswordFrom []string  `yaml:"certificate_password_command"`
 		Topics                  []string  `yaml:"topics"`
 		AtMostOnce              bool      `yaml:"at_most_once"`
 		Fallbacks               []string  `yaml:"fallbacks"`
@@ -98,10 +96,18 @@ type duration time.Duration
 func (d *duration) UnmarshalYAML(node *yaml.Node) error {
 	parsed, err := time.ParseDuration(node.Value)
 	if err != nil {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: a duration is written like 24h or 90m", node.Line)}}
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: cannot unmarshal a text into duration", node.Line)}}
 	}
 	*d = duration(parsed)
 	return nil
+}
+
+// configPath is the configuration in use.
+func (p *program) configPath() (string, error) {
+	if p.config != "" {
+		return p.config, nil
+	}
+	return defaultConfigPath()
 }
 
 // defaultConfigPath is fdsdemo.yaml in the user's configuration folder.
@@ -111,95 +117,4 @@ func defaultConfigPath() (string, error) {
 		return "", wrongUsage("this user has no configuration folder; name a file with --config")
 	}
 	return filepath.Join(folder, configName), nil
-}
-
-// readConfigFile reads the file at path. The error says which line is wrong.
-func readConfigFile(path string) (configFile, error) {
-	var c configFile
-	file, err := textfile.Read(path, maxConfigBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, wrongUsage("there is no configuration at %s; write one, name another with --config, or run: fdsdemo provider --dir DIR, which writes DIR/%s", path, configName)
-	}
-	if err != nil {
-		return c, wrongUsage("the configuration cannot be read: %v", err)
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(file.Data)) // it takes a byte order mark, and UTF-16
-	decoder.KnownFields(true)
-	switch err := decoder.Decode(&c); {
-	case errors.Is(err, io.EOF):
-		return c, wrongUsage("%s is empty", path)
-	case err != nil:
-		return c, wrongUsage("%s: %s", path, yamlFault(err))
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return c, wrongUsage("%s holds more than one YAML document", path)
-	}
-	return c, nil
-}
-
-var (
-	unknownField = regexp.MustCompile(`^(line \d+): field (.*) not found in type `)
-	wrongKind    = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal .* into (.*)$`)
-)
-
-// yamlFault puts the library's errors into the words of this program. A value is
-// left out: it might be a secret that was put in the wrong place.
-func yamlFault(err error) string {
-	var faults *yaml.TypeError
-	if !errors.As(err, &faults) {
-		text := strings.TrimPrefix(err.Error(), "yaml: ")
-		if strings.HasSuffix(text, "cannot start any token") { // a tab, nearly always
-			text += "; indent with spaces, not with tabs"
-		}
-		return text
-	}
-	var list []string
-	for _, text := range faults.Errors {
-		if m := unknownField.FindStringSubmatch(text); m != nil {
-			text = fmt.Sprintf("%s: unknown key %q%s", m[1], m[2], meant(m[2], fileNames()))
-		} else if m := wrongKind.FindStringSubmatch(text); m != nil {
-			text = m[1] + ": the value is of the wrong kind; needed is " + kindNeeded(m[2])
-		}
-		list = append(list, text)
-	}
-	return strings.Join(list, "; ")
-}
-
-// fileNames are the names of all keys of the file, wherever they stand.
-var fileNames = sync.OnceValue(func() []string {
-	var names []string
-	var walk func(reflect.Type)
-	walk = func(t reflect.Type) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-			t = t.Elem()
-		}
-		if t.Kind() != reflect.Struct {
-			return
-		}
-		for i := range t.NumField() {
-			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
-				names = append(names, name)
-				walk(t.Field(i).Type)
-			}
-		}
-	}
-	walk(reflect.TypeFor[configFile]())
-	return names
-})
-
-// kindNeeded says what a value of that Go type looks like in the file.
-func kindNeeded(goType string) string {
-	switch goType {
-	case "[]string":
-		return "a list such as [a, b]"
-	case "[]int":
-		return "a list of numbers such as [8080, 8081]"
-	case "int":
-		return "a number"
-	case "bool":
-		return "true or false"
-	case "string":
-		return "a text"
-	}
-	return "keys with values below it"
 }

@@ -262,9 +262,16 @@
 //	  name: fdsdemo                         # also the keyring's service name
 //	  client_id: fleet-app                  # required; as the provider has issued it
 //	  client_secret_file: secret.txt        # for example; file with the client secret, one line
+//	  client_secret_env: FLEET_SECRET       # for example; or the variable of the environment that
+//	                                        # has it
+//	  client_secret_command: [pass, show, fds/secret]  # for example; or the program, with its arguments, that
+//	                                        # prints it; no shell is involved
 //	  certificate_file: app.pem             # for example; for TLS client authentication (RFC 8705)
 //	  key_file: app.key                     # for example; its private key, PEM; without
 //	                                        # certificate_file a key that signs assertions (RFC 7523)
+//	  key_env: FLEET_KEY                    # for example; or the variable of the environment that
+//	                                        # has it
+//	  key_command: [pass, show, fds/key]    # for example; or the program that prints it
 //	  key_id: ""                            # names the key to a provider that knows several
 //	  assertion_audience: ""                # default the issuer
 //	  auth_method: ""                       # none, client_secret_basic, client_secret_post,
@@ -291,11 +298,17 @@
 //	  passphrase_file: pass.txt             # for example; file with the folder's passphrase, one
 //	                                        # line; without one the folder's key is kept in the
 //	                                        # keyring
+//	  passphrase_env: FLEET_PASSPHRASE      # for example; or the variable of the environment that
+//	                                        # has it
+//	  passphrase_command: [pass, show, fds/grants]  # for example; or the program that prints it
 //	push:                                   # connections to the broker
 //	  certificates: owners/                 # for example; folder with <subscription-id>.pem:
 //	                                        # certificate chain and private key; or .p12, .pfx
 //	  certificate_password_file: p12.txt    # for example; file with the password of .p12 and .pfx,
 //	                                        # one line
+//	  certificate_password_env: FLEET_P12   # for example; or the variable of the environment that
+//	                                        # has it
+//	  certificate_password_command: [pass, show, fds/p12]  # for example; or the program that prints it
 //	  topics: ["#"]                         # below fds/v2/<subscription-id>/, of what is fetched
 //	                                        # too, by event_topic and status_topic
 //	  at_most_once: false                   # true: quality of service 0, by which messages may be
@@ -360,6 +373,9 @@
 //	  secret_files: [webhook-secret.txt]    # for example; files with secrets, one line each, whsec_
 //	                                        # and base64; read at the start; deliveries must be
 //	                                        # signed by one (Standard Webhooks)
+//	  secret_envs: [WEBHOOK_SECRET]         # for example; and variables of the environment that have
+//	                                        # some
+//	  secret_command: [pass, show, fds/webhook]  # for example; and a program that prints some, one a line
 //	  proxies: [127.0.0.1, 192.0.2.0/24]    # for example; reverse proxies whose Client-Cert (RFC
 //	                                        # 9440) is believed
 //	  folder: webhook/                      # for example; what was handled, so that a repetition is

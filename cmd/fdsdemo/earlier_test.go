@@ -175,7 +175,7 @@ func TestGrantsOfAnEarlierVersionAreFoundWhereItKeptThem(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(user, configName), []byte(short), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := loadConfiguration("", slog.Default())
+	c, err := loadConfiguration(t.Context(), filepath.Join(user, configName), slog.Default(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestConfigurationsOfEarlierVersionsAreTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := loadConfiguration(s.write(name+".yaml", string(text)), slog.Default())
+		c, err := loadConfiguration(t.Context(), s.write(name+".yaml", string(text)), slog.Default(), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -391,6 +391,23 @@ func (r result) says(parts ...string) result {
 	return r
 }
 
+// faults checks that standard error is of the faults of a configuration, one a line, which
+// together contain all parts.
+func (r result) faults(parts ...string) result {
+	r.t.Helper()
+	for line := range strings.Lines(r.err) {
+		if !strings.HasPrefix(line, "fdsdemo: ") || !strings.Contains(line, ".yaml:") {
+			r.t.Errorf("fdsdemo %q: a line is of no fault: %s", r.args, line)
+		}
+	}
+	for _, part := range parts {
+		if !strings.Contains(r.err, part) || r.out != "" {
+			r.t.Errorf("fdsdemo %q: nothing contains %q; stdout:\n%s\nstderr:\n%s", r.args, part, r.out, r.err)
+		}
+	}
+	return r
+}
+
 func (r result) oneSentence(parts ...string) error {
 	if r.out != "" {
 		return errors.New("something on standard output")

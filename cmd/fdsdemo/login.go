@@ -79,7 +79,7 @@ func (how loginFlags) clash() string {
 
 func (p *program) login(ctx context.Context, how loginFlags) error {
 	if how.redirectURI {
-		return p.printRedirectURIs()
+		return p.printRedirectURIs(ctx)
 	}
 	p.tells = func(err error) bool { return errors.Is(err, fds.ErrOwner) } // see tellUntold
 	client, err := p.open(ctx, slog.LevelWarn)
@@ -165,8 +165,8 @@ func (p *program) tellUntold(ctx context.Context, owners []*fdsclient.Owner) {
 }
 
 // printRedirectURIs prints what to register: without a port it stands for all.
-func (p *program) printRedirectURIs() error {
-	c, err := loadConfiguration(p.config, p.logger(slog.LevelWarn))
+func (p *program) printRedirectURIs(ctx context.Context) error {
+	c, err := p.load(ctx, slog.LevelWarn)
 	if err != nil {
 		return err
 	}

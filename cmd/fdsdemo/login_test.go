@@ -311,7 +311,7 @@ func TestWhatAProviderDoesItsOwnWayIsASetting(t *testing.T) {
 	set := func(replace ...string) fdsclient.Config {
 		t.Helper()
 		s.configure(replace...)
-		c, err := loadConfiguration(s.config, slog.Default())
+		c, err := loadConfiguration(t.Context(), s.config, slog.Default(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

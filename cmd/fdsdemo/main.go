@@ -35,6 +35,8 @@ func run() int {
 	if hasLeft(err) {
 		return statusFailed
 	}
-	fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(p.sentence(err)))
+	for _, line := range p.sentences(err) {
+		fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(line))
+	}
 	return statusOf(err)
 }

@@ -139,9 +139,18 @@ func parseOwner(text string) (fds.SubscriptionID, error) {
 	return id, nil
 }
 
+// load reads and checks the configuration.
+func (p *program) load(ctx context.Context, level slog.Level) (*configuration, error) {
+	path, err := p.configPath()
+	if err != nil {
+		return nil, err
+	}
+	return loadConfiguration(ctx, path, p.logger(level), runCommand(p.err))
+}
+
 // open checks the configuration and makes the client; the caller closes it.
 func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fdsclient.Client, error) {
-	c, err := loadConfiguration(p.config, p.logger(level))
+	c, err := p.load(ctx, level)
 	if err != nil {
 		return nil, err
 	}

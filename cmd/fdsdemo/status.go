@@ -76,6 +76,14 @@ func isAny(err error, classes ...error) bool {
 	return false
 }
 
+// sentences are the lines of an error: one, but of a configuration one for each fault.
+func (p *program) sentences(err error) []string {
+	if wrong := new(faultsError); errors.As(err, &wrong) {
+		return wrong.lines()
+	}
+	return []string{p.sentence(err)}
+}
+
 // sentence makes one line of an error, in the words of the configuration file,
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {

@@ -124,27 +124,27 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		replace []string
 		says    []string
 	}{
-		{"an unknown key at the top", []string{"tokens:\n", "tokenz: {}\ntokens:\n"}, []string{`line 8: unknown key "tokenz"`}},
-		{"a tab before a key", []string{"provider:\n", "provider:\n\tx: y\n"}, []string{"line 2", "not with tabs"}},
-		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`line 5: unknown key "cafile"`}},
-		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`line 8: unknown key "client_secret"`}},
-		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{"line 6", "already defined"}},
+		{"an unknown key at the top", []string{"tokens:\n", "tokenz: {}\ntokens:\n"}, []string{`:8: unknown key "tokenz"`}},
+		{"a tab before a key", []string{"provider:\n", "provider:\n\tx: y\n"}, []string{":2: ", "not with tabs"}},
+		{"an unknown key inside", []string{"  ca_file:", "  cafile: x\n  ca_file:"}, []string{`:5: unknown key "provider.cafile"`}},
+		{"a secret in the wrong place", []string{"  client_id: fdsdemo", "  client_id: fdsdemo\n  client_secret: hunter2"}, []string{`:8: unknown key "application.client_secret"`}},
+		{"a key twice", []string{"  ca_file: ca.pem", "  ca_file: ca.pem\n  ca_file: ca.pem"}, []string{":6: ", "already defined"}},
 		{"a final error that passes", []string{"  ca_file:", "  final_errors: [server_error]\n  ca_file:"}, []string{`provider.final_errors has "server_error"`}},
-		{"a text for a switch", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  dpop: maybe"}, []string{"line 8: the value is of the wrong kind; needed is true or false"}},
-		{"a list of parameters", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: [prompt]"}, []string{"line 8: the value is of the wrong kind; needed is keys with values below it"}},
-		{"a list for a parameter", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: [login]}"}, []string{"line 8: the value is of the wrong kind; needed is a text"}},
-		{"a list for a text", []string{"client_id: fdsdemo", "client_id: [a]"}, []string{"line 7: the value is of the wrong kind; needed is a text"}},
-		{"a text for a list", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  scopes: openid"}, []string{"line 8: ", "needed is a list such as [a, b]"}},
-		{"a text for a port", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: 8080"}, []string{"line 8: ", "a list of numbers such as [8080, 8081]"}},
-		{"a text for keys", []string{"push:\n  certificates: owners/\n  state_folder: state/\n", "push: owners/\n"}, []string{"line 12: ", "keys with values below it"}},
-		{"no YAML", []string{"provider:", "provider"}, []string{"line 2"}},
+		{"a text for a switch", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  dpop: maybe"}, []string{":8: ", "is of the wrong kind; needed is true or false"}},
+		{"a list of parameters", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: [prompt]"}, []string{":8: ", "is of the wrong kind; needed is keys with values below it"}},
+		{"a list for a parameter", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  authorization_parameters: {prompt: [login]}"}, []string{":8: ", "is of the wrong kind; needed is a text"}},
+		{"a list for a text", []string{"client_id: fdsdemo", "client_id: [a]"}, []string{":7: ", "is of the wrong kind; needed is a text"}},
+		{"a text for a list", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  scopes: openid"}, []string{":8: ", "needed is a list such as [a, b]"}},
+		{"a text for a port", []string{"client_id: fdsdemo", "client_id: fdsdemo\n  redirect_ports: 8080"}, []string{":8: ", "a list of numbers such as [8080, 8081]"}},
+		{"a text for keys", []string{"push:\n  certificates: owners/\n  state_folder: state/\n", "push: owners/\n"}, []string{":12: ", "keys with values below it"}},
+		{"no YAML", []string{"provider:", "provider"}, []string{":2: "}},
 		{"two documents", []string{"provider:", "---\nprovider: {}\n---\nprovider:"}, []string{"more than one YAML document"}},
 		{"an http issuer", []string{s.box.Issuer(), http}, []string{"provider.issuer", "https://"}},
 		{"an http API", []string{"api_url: https", "api_url: http"}, []string{"provider.api_url", "https://"}},
 		{"an mqtt broker", []string{s.box.BrokerURL(), mqtt}, []string{"provider.broker_url", "mqtts://"}},
 		{"an http endpoint", []string{"  ca_file:", "  token_endpoint: http://localhost/token\n  ca_file:"}, []string{"provider.token_endpoint", "https://"}},
-		{"a broker's port that is none", []string{s.box.BrokerURL(), "mqtts://localhost:99999"}, []string{`fdsdemo.yaml: provider.broker_url has the port "99999"`}},
-		{"a broker with a path", []string{s.box.BrokerURL(), s.box.BrokerURL() + "/x"}, []string{"fdsdemo.yaml: provider.broker_url may hold host and port only"}},
+		{"a broker's port that is none", []string{s.box.BrokerURL(), "mqtts://localhost:99999"}, []string{`fdsdemo.yaml:4: provider.broker_url has the port "99999"`}},
+		{"a broker with a path", []string{s.box.BrokerURL(), s.box.BrokerURL() + "/x"}, []string{"fdsdemo.yaml:4: provider.broker_url may hold host and port only"}},
 		{"an API with a query", []string{s.box.APIURL(), s.box.APIURL() + "?a=b"}, []string{"provider.api_url of host"}},
 		{"an API with its path", []string{s.box.APIURL(), s.box.APIURL() + "/fds/v2/"}, []string{`provider.api_url "https://`, "is appended; write it without"}},
 		{"no issuer", []string{"issuer: " + s.box.Issuer(), `issuer: ""`}, []string{"provider.issuer is missing"}},
@@ -172,19 +172,19 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		{"a missing password of certificates", []string{"owners/", "owners/\n  certificate_password_file: none.txt"}, []string{"push.certificate_password_file", "none.txt"}},
 		{"a topic above the root", []string{"owners/", "owners/\n  topics: [/x]"}, []string{"push.topics"}},
 		{"a topic with the root", []string{"owners/", "owners/\n  topics: ['fds/v2/#']"}, []string{"push.topics", `topics are below fds/v2/<subscription_id>/ already; write "#" or "devices/+/events"`}},
-		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{"line 14", "24h"}},
-		{"gaps that are neither on nor off", []string{"owners/", "owners/\n  gaps: maybe"}, []string{"line 14: ", "needed is true or false"}},
+		{"a duration that is none", []string{"owners/", "owners/\n  session_expiry: 1 day"}, []string{":14: ", "24h"}},
+		{"gaps that are neither on nor off", []string{"owners/", "owners/\n  gaps: maybe"}, []string{":14: ", "needed is true or false"}},
 		{"a topic of events that is none", []string{"  ca_file:", "  dialect: {event_topic: 'a/#'}\n  ca_file:"}, []string{`provider.dialect.event_topic is "a/#"`}},
 		{"a session that is too short", []string{"owners/", "owners/\n  session_expiry: 10ms"}, []string{"push.session_expiry is 10ms; it is at least 1s"}},
 		{"a session of no time", []string{"owners/", "owners/\n  session_expiry: 0s"}, []string{"push.session_expiry is 0s"}},
 		{"a proxy of another kind", []string{"owners/", "owners/\n  proxy: ftp://me:s3cret@proxy"}, []string{"push.proxy cannot be used: its scheme must be http, https, socks5 or socks5h"}},
 		{"an empty application protocol", []string{"owners/", "owners/\n  alpn: ['']"}, []string{"push.alpn holds a name of 0 bytes"}},
 		{"packets of no size", []string{"owners/", "owners/\n  max_packet_size: 10"}, []string{"push.max_packet_size is 10"}},
-		{"an unknown key of the dialect", []string{"  ca_file:", "  dialect: {tag: x}\n  ca_file:"}, []string{`line 5: unknown key "tag"`}},
-		{"an unknown key of paging", []string{"  ca_file:", "  dialect:\n    paging: {pages: 1}\n  ca_file:"}, []string{`line 6: unknown key "pages"`}},
-		{"a text for a page", []string{"  ca_file:", "  dialect:\n    paging: {first_page: one}\n  ca_file:"}, []string{"line 6: ", "needed is a number"}},
+		{"an unknown key of the dialect", []string{"  ca_file:", "  dialect: {tag: x}\n  ca_file:"}, []string{`:5: unknown key "provider.dialect.tag"`}},
+		{"an unknown key of paging", []string{"  ca_file:", "  dialect:\n    paging: {pages: 1}\n  ca_file:"}, []string{`:6: unknown key "provider.dialect.paging.pages"`}},
+		{"a text for a page", []string{"  ca_file:", "  dialect:\n    paging: {first_page: one}\n  ca_file:"}, []string{":6: ", "needed is a number"}},
 		{"pages by number and by cursor", []string{"  ca_file:", "  dialect:\n    paging: {page_parameter: p, cursor_parameter: c, cursor_member: next, size: 5}\n  ca_file:"},
-			[]string{"provider.dialect.paging.cursor_parameter is set beside another way to page (see provider.dialect.paging.page_parameter)", "; provider.dialect.paging.size_parameter goes together with a positive size"}},
+			[]string{"provider.dialect.paging.cursor_parameter is set beside another way to page (see provider.dialect.paging.page_parameter)", ": provider.dialect.paging.size_parameter goes together with a positive size"}},
 		{"a cursor that is nowhere", []string{"  ca_file:", "  dialect:\n    paging: {cursor_parameter: c}\n  ca_file:"}, []string{"provider.dialect.paging.cursor_member goes together with the cursor's parameter (see provider.dialect.paging.cursor_parameter)"}},
 		{"a first page without pages", []string{"  ca_file:", "  dialect:\n    paging: {first_page: 1}\n  ca_file:"}, []string{"provider.dialect.paging.first_page needs a parameter for the page, and is not negative (see provider.dialect.paging.page_parameter)"}},
 		{"the parameter of the IDs", []string{"  ca_file:", "  dialect: {language_parameter: ids}\n  ca_file:"}, []string{`: provider.dialect.language_parameter is "ids"`}},
@@ -192,8 +192,8 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 			[]string{`: provider.dialect.language_parameter is "p", which means something else already (see provider.dialect.to_parameter)`, `provider.dialect.paging.size_parameter is "p"`}},
 		{"a cursor beside no list", []string{"  ca_file:", "  dialect:\n    paging: {cursor_parameter: c, cursor_member: next}\n  ca_file:"}, []string{`: provider.dialect.list_member is "", beside the member`}},
 		{"one parameter for two", []string{"  ca_file:", "  dialect: {from_parameter: t, to_parameter: t}\n  ca_file:"}, []string{`provider.dialect.to_parameter is "t", which means something else already (see provider.dialect.from_parameter)`}},
-		{"an unknown key of poll", []string{"tokens:\n", "poll: {every: 30s}\ntokens:\n"}, []string{`line 8: unknown key "every"`}},
-		{"an interval without a unit", []string{"tokens:\n", "poll: {interval: 30}\ntokens:\n"}, []string{"line 8: a duration is written like"}},
+		{"an unknown key of poll", []string{"tokens:\n", "poll: {every: 30s}\ntokens:\n"}, []string{`:8: unknown key "poll.every"`}},
+		{"an interval without a unit", []string{"tokens:\n", "poll: {interval: 30}\ntokens:\n"}, []string{":8: poll.interval is of the wrong kind; needed is a duration"}},
 		{"an interval that is too short", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "tokens:\n", "poll: {interval: 10ms}\ntokens:\n"}, []string{"poll.interval is 10ms; it must be at least 1s"}},
 		{"a poll of nothing", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "  api_url: " + s.box.APIURL() + "\n", "", "tokens:\n", "poll: {interval: 30s}\ntokens:\n"}, []string{"poll.interval is set, and nothing to read from (see provider.api_url)"}},
 		{"a margin of more than a month", []string{"  broker_url: " + s.box.BrokerURL() + "\n", "", "tokens:\n", "poll: {interval: 30s, margin: 800h}\ntokens:\n"}, []string{"poll.margin is 800h0m0s"}},
@@ -202,7 +202,7 @@ func TestEveryFaultOfTheConfigurationIsStatus2(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			s.t = t
 			s.configure(c.replace...)
-			s.run("owners").expect(statusUsage).says(append(c.says, "fdsdemo.yaml")...)
+			s.run("owners").expect(statusUsage).faults(c.says...)
 		})
 	}
 	s.t = t
@@ -214,7 +214,7 @@ func TestWhatAnOutageCostsIsASetting(t *testing.T) {
 		"": {}, "gaps: on": {}, "gaps: off": {true}, "gaps: false": {true}, "trust_session: true": {false, true}, "keep_without_grant: true": {false, false, true},
 	} {
 		s.configure("owners/", "owners/\n  "+text)
-		c, err := loadConfiguration(s.config, slog.Default())
+		c, err := loadConfiguration(t.Context(), s.config, slog.Default(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func TestWhatAnOutageCostsIsASetting(t *testing.T) {
 		}
 	}
 	s.dialect("{subscription_member: a.b, subscription_parameter: p, kind_member: k, event_kind: e, status_kind: s, sequence_member: n, event_topic: 'e/{c}', status_topic: 's/{d}'}")
-	c, err := loadConfiguration(s.config, slog.Default())
+	c, err := loadConfiguration(t.Context(), s.config, slog.Default(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestWhatAnOutageCostsIsASetting(t *testing.T) {
 func TestSeveralFaultsAreAllNamed(t *testing.T) {
 	s := newSetup(t)
 	s.configure("ca_file: ca.pem", "ca_file: none.pem", "owners/", "nobody/", "client_id: fdsdemo", `client_id: ""`)
-	s.run("owners").expect(statusUsage).says("provider.ca_file", "push.certificates", "application.client_id")
+	s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:5: provider.ca_file", "fdsdemo.yaml:13: push.certificates", "fdsdemo.yaml:7: application.client_id")
 }
 
 func TestEveryCommandChecksTheWholeConfiguration(t *testing.T) {
@@ -244,7 +244,7 @@ func TestEveryCommandChecksTheWholeConfiguration(t *testing.T) {
 	s.configure("ca_file: ca.pem", "ca_file: ca.pem\n  typo: 1")
 	for _, args := range [][]string{{"login", "--no-browser"}, {"logout", north.Spelling}, {"owners"}, {"owners", "--json"}, {"get", "statuses"}, {"spaces"},
 		{"tag", "list"}, {"tag", "create", "-"}, {"tag", "get", "x"}, {"tag", "set", "x", "-"}, {"tag", "delete", "x"}, {"watch"}} {
-		s.run(args...).expect(statusUsage).says(`line 6: unknown key "typo"`)
+		s.run(args...).expect(statusUsage).says(`:6: unknown key "provider.typo"`)
 	}
 }
 

@@ -279,7 +279,7 @@ func TestEveryFaultOfAnEndpointIsStatus2(t *testing.T) {
 		{"missing authorities", "listen: 127.0.0.1:0", "client_ca_file: none.pem", "webhook.client_ca_file: "},
 		{"a large body", "listen: 127.0.0.1:0", "max_body_bytes: 100000000", "webhook.max_body_bytes is 100000000"},
 		{"a long skew", "listen: 127.0.0.1:0", "clock_skew: 1h", "webhook.clock_skew is 1h0m0s"},
-		{"an unknown key", "listen: 127.0.0.1:0", "port: 8443", `unknown key "port"`},
+		{"an unknown key", "listen: 127.0.0.1:0", "port: 8443", `unknown key "webhook.port"`},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			s.t = t
@@ -298,7 +298,7 @@ func TestEveryFaultOfAnEndpointIsStatus2(t *testing.T) {
 func TestNothingIsFetchedToCheckAnEndpoint(t *testing.T) {
 	s := newSetup(t)
 	s.hook()
-	c, err := loadConfiguration(s.config, slog.Default())
+	c, err := loadConfiguration(t.Context(), s.config, slog.Default(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,7 +430,7 @@ func TestEverySettingOfAnEndpointHasAKeyThatReachesIt(t *testing.T) {
 	s.hook("path: /fds", `tls: "1.2"`, "introspection: true", "token_type: JWT", "algorithms: [ES256]", "client_claim: azp", "clock_skew: 2m",
 		"certificate_bound: true", "client_ca_file: ca.pem", "secret_files: [secret.txt]", "proxies: [192.0.2.7, 2001:db8::/32]", "folder: hook/", "max_marks: 5",
 		"max_body_bytes: 6", "max_bytes: 7", "max_in_hand: 8", "max_in_hand_of_owner: 9", "max_connections: 10", "body_timeout: 11s", "handler_timeout: 12s")
-	c, err := loadConfiguration(s.config, slog.Default())
+	c, err := loadConfiguration(t.Context(), s.config, slog.Default(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
@@ -37,6 +38,8 @@ type webhookFile struct {
 	CertificateBound bool     `yaml:"certificate_bound"`
 	ClientCAFile     string   `yaml:"client_ca_file"`
 	SecretFiles      []string `yaml:"secret_files"`
+	SecretEnvs       []string `yaml:"secret_envs"`
+	SecretFrom       []string `yaml:"secret_command"`
 	Proxies          []string `yaml:"proxies"`
 	Folder           string   `yaml:"folder"`
 	MaxMarks         int      `yaml:"max_marks"`
@@ -131,17 +134,36 @@ func (r *reader) endpointFiles(e *endpoint) {
 			r.fault("webhook.client_ca_file: %v", err)
 		}
 	}
-	for _, name := range f.SecretFiles {
-		secret := r.secret("webhook.secret_files", name)
-		if text := secret.Reveal(); text != "" && !isWebhookSecret(text) {
-			r.fault("webhook.secret_files: %s is no secret of Standard Webhooks, which is whsec_ and base64 of 24 to 64 bytes; ask the provider", r.path(name))
-		}
-		e.secrets = append(e.secrets, secret)
-	}
+	e.secrets = r.webhookSecrets()
 	if len(e.secrets) > 0 {
 		secrets := e.secrets
 		e.settings.Secrets = func(context.Context, fds.OwnerKey) ([]fds.Secret, error) { return secrets, nil }
 	}
+}
+
+// webhookSecrets reads the secrets of deliveries, from all places that are named.
+func (r *reader) webhookSecrets() []fds.Secret {
+	f := r.file.Webhook
+	var all []fds.Secret
+	add := func(setting, where string, secret fds.Secret) {
+		if text := secret.Reveal(); text != "" && !isWebhookSecret(text) {
+			r.fault("%s: %s is no secret of Standard Webhooks, which is whsec_ and base64 of 24 to 64 bytes; ask the provider", setting, where)
+		}
+		all = append(all, secret)
+	}
+	for _, name := range f.SecretFiles {
+		add("webhook.secret_files", r.path(name), r.secretFile("webhook.secret_files", name))
+	}
+	for _, name := range f.SecretEnvs {
+		add("webhook.secret_envs", terminal.Short(name), r.secretEnv("webhook.secret_envs", name))
+	}
+	if len(f.SecretFrom) > 0 {
+		lines := r.output("webhook.secret_command", f.SecretFrom, maxSecretBytes)
+		for line := range strings.FieldsFuncSeq(string(lines), func(c rune) bool { return c == '\n' || c == '\r' }) {
+			add("webhook.secret_command", "a line of the output", fds.NewSecret(line))
+		}
+	}
+	return all
 }
 
 func isWebhookSecret(text string) bool {

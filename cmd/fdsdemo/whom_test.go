@@ -62,7 +62,7 @@ func TestAnOwnerIsNamedByIDBeginningOrName(t *testing.T) {
 func TestNamesOfOwnersInTheConfigurationAreChecked(t *testing.T) {
 	s := newSetup(t)
 	s.configure("tokens:", "owners: {a: nobody, "+north.Spelling+": "+south.Spelling+", ok: "+south.Spelling+"}\ntokens:")
-	s.run("owners").expect(statusUsage).says("owners.a:", "is no name for an owner")
+	s.run("owners").expect(statusUsage).faults("owners.a:", "is no name for an owner")
 }
 
 func TestTheClosestWordIsFound(t *testing.T) {

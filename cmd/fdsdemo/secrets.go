@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/certfile"
+	"github.com/fds-sdk/fds-go/internal/textfile"
+)
+
+// A secret stands in a file, in a variable of the environment, or is what a command prints: of a
+// key NAME that is NAME_file, NAME_env and NAME_command, of which one may be given.
+
+// commandTime is how long a command may take to print a secret: a person may have to unlock a
+// store of passwords.
+const commandTime = time.Minute
+
+// commandRunner runs a command and returns what it prints, up to limit bytes and one more.
+type commandRunner func(ctx context.Context, command []string, folder string, limit int) ([]byte, error)
+
+// runCommand is a commandRunner without a shell. What the command writes to standard error goes
+// to errors; it has no standard input.
+func runCommand(errors io.Writer) commandRunner {
+	return func(ctx context.Context, command []string, folder string, limit int) ([]byte, error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("it takes more than %v", commandTime))
+		defer cancel()
+		c := exec.CommandContext(ctx, command[0], command[1:]...)
+		c.Dir, c.Stderr, c.WaitDelay = folder, errors, time.Second
+		out := &bounded{most: limit + 1, full: cancel}
+		c.Stdout = out
+		err := c.Run()
+		switch {
+		case len(out.data) > limit: // it was ended for that
+			return out.data, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, err
+		}
+		return out.data, nil
+	}
+}
+
+// bounded takes so many bytes, and then no more.
+type bounded struct {
+	data []byte
+	most int
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if room := b.most - len(b.data); len(p) >= room {
+		b.data = append(b.data, p[:room]...)
+		b.full()
+		return room, io.ErrShortWrite
+	}
+	b.data = append(b.data, p...)
+	return len(p), nil
+}
+
+// source tells which of the three ways is given; more than one is a fault. "": none.
+func (r *reader) source(name, file, env string, command []string) (setting string) {
+	for _, way := range []struct {
+		suffix string
+		given  bool
+	}{{"_file", file != ""}, {"_env", env != ""}, {"_command", len(command) > 0}} {
+		switch {
+		case way.given && setting != "":
+			r.fault("%s%s stands beside %s; choose one", name, way.suffix, setting)
+		case way.given:
+			setting = name + way.suffix
+		}
+	}
+	return setting
+}
+
+// secret reads a secret of one line.
+func (r *reader) secret(name, file, env string, command []string) fds.Secret {
+	switch setting := r.source(name, file, env, command); {
+	case strings.HasSuffix(setting, "_file"):
+		return r.secretFile(setting, file)
+	case strings.HasSuffix(setting, "_env"):
+		return r.secretEnv(setting, env)
+	case setting != "":
+		if r.commands == nil {
+			return fds.NewSecret(strings.Repeat("-", 32)) // long enough for every use
+		}
+		return r.oneLine(setting, "what the command prints", r.output(setting, command, maxSecretBytes))
+	}
+	return fds.Secret{}
+}
+
+// secretFile reads a file of one line; line breaks at its end, and a byte order mark in front, are
+// an editor's.
+func (r *reader) secretFile(setting, name string) fds.Secret {
+	file, err := textfile.Read(r.path(name), maxSecretBytes)
+	if err != nil {
+		r.fault("%s: %v", setting, err)
+		return fds.Secret{}
+	}
+	secret := r.oneLine(setting, r.path(name), file.Data)
+	if !secret.IsZero() {
+		r.warn(setting, file, r.path(name))
+	}
+	return secret
+}
+
+// secretEnv reads a variable of the environment.
+func (r *reader) secretEnv(setting, name string) fds.Secret {
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		r.fault("%s: the environment has no %s; set it, or name another variable", setting, terminal.Short(name))
+		return fds.Secret{}
+	}
+	return r.oneLine(setting, terminal.Short(name), []byte(text))
+}
+
+// output runs a command; nil: it has failed, or is not to be run.
+func (r *reader) output(setting string, command []string, limit int) []byte {
+	if r.commands == nil {
+		return nil
+	}
+	program := command[0]
+	if program == "" {
+		r.fault("%s: the first word is empty; it names the program", setting)
+		return nil
+	}
+	if filepath.Base(program) != program {
+		program = r.path(program)
+	}
+	out, err := r.commands(r.ctx, append([]string{program}, command[1:]...), r.base, limit)
+	switch {
+	case err != nil:
+		r.fault("%s: %s: %s", setting, terminal.Short(command[0]), whyFailed(err))
+		return nil
+	case len(out) > limit:
+		r.fault("%s: %s prints more than %d bytes", setting, terminal.Short(command[0]), limit)
+		return nil
+	case len(bytes.TrimSpace(out)) == 0:
+		r.fault("%s: %s prints nothing", setting, terminal.Short(command[0]))
+		return nil
+	}
+	return out
+}
+
+// whyFailed is why a command did not print a secret, without what it has printed.
+func whyFailed(err error) string {
+	var ended *exec.ExitError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "there is no such program"
+	case errors.As(err, &ended):
+		return ended.ProcessState.String()
+	}
+	return causeOf(err).Error()
+}
+
+// oneLine is the secret in a text from that place.
+func (r *reader) oneLine(setting, where string, data []byte) fds.Secret {
+	if data == nil {
+		return fds.Secret{} // which was said
+	}
+	data, err := textfile.Text(data)
+	text := strings.TrimRight(string(data), "\r\n")
+	switch {
+	case err != nil:
+		r.fault("%s: %s is not plain text; save it as UTF-8", setting, where)
+	case text == "":
+		r.fault("%s: %s is empty", setting, where)
+	case strings.ContainsAny(text, "\r\n"):
+		r.fault("%s: %s has more than one line", setting, where)
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) || c == textfile.Mark }):
+		r.fault("%s: %s is not plain text; save it as UTF-8", setting, where)
+	}
+	return fds.NewSecret(text)
+}
+
+// warn tells that others may read a secret, which is used all the same.
+func (r *reader) warn(setting string, file *textfile.File, name string) {
+	if why := file.OpenToOthers(name); why != "" {
+		r.log.Warn(setting + ": " + why)
+	}
+}
+
+// applicationKey takes the certificate by which the application authenticates itself (RFC 8705), or
+// the key with which it signs assertions (RFC 7523), or both. Of files fdsclient reads the
+// certificate again when they change; a key that is in none is read once.
+func (r *reader) applicationKey(a *fdsclient.Application) {
+	f := r.file.Application
+	setting := r.source("application.key", f.KeyFile, f.KeyEnv, f.KeyFrom)
+	if setting == "" {
+		r.fault("application.certificate_file needs its private key in application.key_file")
+		return
+	}
+	var key []byte
+	switch setting {
+	case "application.key_file":
+		file, err := textfile.Read(r.path(f.KeyFile), maxKeyBytes)
+		if err != nil {
+			r.fault("application.key_file: %v", err)
+			return
+		}
+		if key = file.Data; f.CertificateFile == "" { // else fdsclient warns
+			r.warn(setting, file, r.path(f.KeyFile))
+		}
+	case "application.key_env":
+		text, ok := os.LookupEnv(f.KeyEnv)
+		if !ok {
+			r.fault("%s: the environment has no %s; set it, or name another variable", setting, terminal.Short(f.KeyEnv))
+			return
+		}
+		key = []byte(text)
+	default:
+		if key = r.output(setting, f.KeyFrom, maxKeyBytes); key == nil {
+			return
+		}
+	}
+	if f.CertificateFile != "" {
+		if a.Certificate = r.certificateWith(setting, key); a.Certificate == nil {
+			return
+		}
+	}
+	if f.CertificateFile == "" || a.AuthMethod == fdsclient.AuthPrivateKeyJWT {
+		parsed, err := fdsclient.ParsePrivateKey(key)
+		if err != nil {
+			r.fault("%s: %v", setting, err)
+			return
+		}
+		a.Key = parsed
+	}
+}
+
+// certificateWith returns the source of the application's certificate; nil: there is a fault.
+func (r *reader) certificateWith(setting string, key []byte) func(context.Context) (*tls.Certificate, error) {
+	f := r.file.Application
+	name := r.path(f.CertificateFile)
+	source := fdsclient.CertificateFiles(name, r.path(f.KeyFile))
+	if f.KeyFile == "" {
+		source = func(context.Context) (*tls.Certificate, error) {
+			file, err := textfile.Read(name, certfile.MaxBytes)
+			if err != nil {
+				return nil, err
+			}
+			return certfile.PEM(file.Data, key)
+		}
+	}
+	if _, err := source(r.ctx); err != nil {
+		r.fault("application.certificate_file, %s: %v", setting, err)
+		return nil
+	}
+	return source
+}
