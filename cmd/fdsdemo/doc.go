@@ -3,7 +3,7 @@
 // lists devices and shows live messages. Its commands do the same with a real
 // provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
 //
-//	fdsdemo                          the tour; --browser, --duration
+//	fdsdemo                          the tour; --browser, --duration, --plain
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
 //	                                 --port-base, --redirect-uri, --confidential, --every; --webhook URL sends what is
 //	                                 published there too, --webhook-audience
@@ -20,7 +20,7 @@
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
 //	fdsdemo tag delete ID            delete it
 //	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device show some of
-//	                                 them, --count and --for end it; --take-over, --poll takes nothing away
+//	                                 them, --count and --for end it; --take-over, --poll takes nothing away; --plain
 //	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen
 //	fdsdemo logout OWNER             sign out
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
@@ -53,6 +53,16 @@
 // long ago it was, as 5m or 7d, a date, or one of RFC 3339. What watch does not show, by --topic
 // and the like, it takes all the same; what comes after the last message that --count lets it
 // show stays with the broker.
+//
+// On a terminal the tour and watch fill the screen: owners with their connection, grant,
+// certificate and gaps, devices by place, events by severity, and messages. ? lists the keys: they
+// filter, sort, pause, open a device's history and JSON, show one owner alone; q ends it. A message
+// is acknowledged there once the view holds it, whether or not it is looked at: the newest 2,000
+// messages and 1,000 events are kept, and of each device the newest 50. A terminal that takes no
+// more output holds messages up, which then stay with the broker. Messages are lines, acknowledged
+// once written, where standard input or output is no terminal, with TERM=dumb, --plain, --json or
+// --verbose, and where --count or --for ends watch. NO_COLOR leaves colours out, and a locale that
+// is not UTF-8 all drawing but ASCII.
 //
 // What is shown of an owner is certainly that owner's. Owners who signed in together have
 // one grant, which reads the data of all of them; provider.dialect.subscription_member or

@@ -27,6 +27,7 @@ type program struct {
 
 	config  string
 	verbose bool
+	plain   bool // messages are lines, also on a terminal
 
 	settings fdsclient.Config // in use, as open has read them
 	endpoint endpoint

@@ -46,15 +46,20 @@ func (p *program) addTour(root *cobra.Command) {
 	}
 	root.Flags().DurationVar(&t.duration, "duration", 0, "end the tour so long after the first live message, such as 5s (default: at Ctrl-C)")
 	root.Flags().BoolVar(&t.browser, "browser", false, "sign in with the system's browser instead of approving automatically")
+	root.Flags().BoolVar(&p.plain, "plain", false, plainUsage)
 }
 
 type tour struct {
 	*program
 	duration time.Duration
 	browser  bool
+	view     *screen // nil: messages are lines
 }
 
 func (t *tour) run(ctx context.Context) error {
+	if t.hasScreen() {
+		t.view = t.newScreen("fdsdemo tour")
+	}
 	t.section("An information provider")
 	box, err := fdstest.Start(fdstest.Options{Devices: 20, LifeInterval: 300 * time.Millisecond, Logger: t.logger(slog.LevelError)})
 	if err != nil {
@@ -67,6 +72,7 @@ func (t *tour) run(ctx context.Context) error {
 	t.tell("  Web API               %s/fds/v2/", box.APIURL())
 	t.tell("  MQTT broker           %s", box.BrokerURL())
 
+	t.settings.Provider.Dialect, t.settings.Provider.APIURL = box.Dialect(), box.APIURL()
 	certificates := newCertificates(box)
 	watched := new(phaseHook)
 	client, err := fdsclient.New(fdsclient.Config{
@@ -101,7 +107,7 @@ func (t *tour) show(ctx context.Context, client *fdsclient.Client, box *fdstest.
 	if err := t.devices(ctx, owners[0]); err != nil {
 		return err
 	}
-	return t.live(ctx, client, watched)
+	return t.live(ctx, client, watched, owners, box)
 }
 
 func (t *tour) section(title string) {
@@ -146,7 +152,7 @@ func ownerName(box *fdstest.Provider, id fds.SubscriptionID) string {
 
 // live shows messages until ctx ends or, with a duration, so long after the
 // first.
-func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phaseHook) error {
+func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phaseHook, owners []*fdsclient.Owner, box *fdstest.Provider) error {
 	t.section("Live messages")
 	t.tell("Over MQTT 5, with the owner's own client certificate. A message is acknowledged")
 	if t.duration > 0 {
@@ -159,13 +165,23 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 	late := time.AfterFunc(firstMessage, func() { end(watched.silence()) })
 	defer late.Stop()
 	var first sync.Once
-	out := &lineWriter{out: t.out}
-	err := client.Run(running, func(ctx context.Context, m delivery.Message) error {
-		if err := out.write(ctx, t.textLine(m)); err != nil {
-			if ctx.Err() == nil {
-				t.ending.Store(true)
-				end(&outputError{err})
+	shown := t.printed(end, new(watchFilter), false)
+	if t.view != nil {
+		t.view.client, t.view.named = client, func(id fds.SubscriptionID) string { return ownerName(box, id) }
+		t.view.watched = func() (keys []fds.OwnerKey) {
+			for _, o := range owners {
+				keys = append(keys, o.Key())
 			}
+			return keys
+		}
+		shown = t.view.Handle
+		var showing sync.WaitGroup
+		defer showing.Wait()
+		defer end(nil)
+		showing.Go(func() { end(t.view.show(running)) })
+	}
+	err := client.Run(running, func(ctx context.Context, m delivery.Message) error {
+		if err := shown(ctx, m); err != nil {
 			return err
 		}
 		first.Do(func() {
@@ -176,7 +192,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 		})
 		return nil
 	})
-	if cause := context.Cause(running); err == nil && ctx.Err() == nil && !errors.Is(cause, errTourDone) {
+	if cause := context.Cause(running); err == nil && ctx.Err() == nil && !isAny(cause, errTourDone, errLeft) {
 		err = cause
 	}
 	return err

@@ -36,6 +36,7 @@ func (p *program) watchCommand() *cobra.Command {
 	p.addOwners(c, &owners, "only the owner,")
 	show.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	c.Flags().BoolVar(&p.plain, "plain", false, plainUsage)
 	return c
 }
 
@@ -43,6 +44,10 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	var view *screen
+	if !asJSON && !show.ends() && p.hasScreen() {
+		view = p.newScreen("fdsdemo watch")
+	}
 	w := &watcher{end: end, tell: p.tell, log: p.logger(slog.LevelWarn), owners: make(map[fds.OwnerKey]condition)}
 	client, err := p.open(ctx, slog.LevelWarn, w)
 	if err != nil {
@@ -80,6 +85,11 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
 	handler := p.printed(end, show, asJSON)
+	if view != nil {
+		view.client, view.watched = client, w.watched
+		handler = p.onScreen(view, show)
+		reporting.Go(func() { end(view.show(ctx)) })
+	}
 	switch {
 	case len(named) > 0:
 		err = client.RunOwners(ctx, keys, handler)
@@ -92,7 +102,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	if err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); !errors.Is(err, errShown) {
+	if err := context.Cause(ctx); !isAny(err, errShown, errLeft) {
 		return err // of end; a signal is no failure, see untilSignal
 	}
 	return nil
@@ -126,6 +136,16 @@ func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, asJSON
 			end(errShown)
 		}
 		return err
+	}
+}
+
+// onScreen returns a handler that has the view show a message, if that is to be shown.
+func (p *program) onScreen(view *screen, show *watchFilter) delivery.Handler {
+	return func(ctx context.Context, m delivery.Message) error {
+		if !show.wants(m, p.settings.Provider.Dialect) {
+			return nil
+		}
+		return view.Handle(ctx, m)
 	}
 }
 

@@ -55,6 +55,9 @@ func (f *watchFilter) check(given func(flag string) bool) error {
 	return nil
 }
 
+// ends reports whether watch ends by itself.
+func (f *watchFilter) ends() bool { return f.most > 0 || f.duration > 0 }
+
 // wants reports whether a message is shown.
 func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
 	if len(f.topics) > 0 && !f.fits(m) {

@@ -1,0 +1,286 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+)
+
+const (
+	wide  = 100 // columns from which on events and messages are beside the devices
+	least = 12  // rows below which the panel in focus alone is shown
+)
+
+// area is where a panel is.
+type area struct {
+	panel         panel
+	width, height int // with its title
+}
+
+// draw returns the whole screen.
+func (m *model) draw() string {
+	if m.width < 1 || m.height < 1 {
+		return ""
+	}
+	lines := []string{m.header()}
+	if body := m.height - 2; body > 0 {
+		lines = append(lines, m.body(body)...)
+		lines = append(lines, m.footer())
+	}
+	return strings.Join(lines[:min(len(lines), m.height)], "\n")
+}
+
+// body returns what is between the first line and the last.
+func (m *model) body(height int) []string {
+	if m.open != nil {
+		return m.drawOpen(m.width, height)
+	}
+	if m.zoomed || height < least-2 {
+		return m.drawPanel(area{m.focus, m.width, height})
+	}
+	owners := m.ownerRows(height)
+	lines := m.drawPanel(area{ownersPanel, m.width, owners})
+	height -= owners
+	if m.width >= wide {
+		const between = 3
+		left := (m.width - between) * 55 / 100
+		right := m.width - between - left
+		events := m.share(height, eventsPanel, messagesPanel)
+		beside := m.drawPanel(area{eventsPanel, right, events})
+		beside = append(beside, m.drawPanel(area{messagesPanel, right, height - events})...)
+		rule := m.theme.faint.Render(" " + m.style.Sign("│", "|") + " ")
+		for i, line := range m.drawPanel(area{devicesPanel, left, height}) {
+			lines = append(lines, line+rule+beside[i])
+		}
+		return lines
+	}
+	devices := m.share(height, devicesPanel, messagesPanel)
+	if height >= 12 { // else two of the three
+		rest := height - devices
+		events := m.share(rest, eventsPanel, messagesPanel)
+		lines = append(lines, m.drawPanel(area{devicesPanel, m.width, devices})...)
+		lines = append(lines, m.drawPanel(area{eventsPanel, m.width, events})...)
+		return append(lines, m.drawPanel(area{messagesPanel, m.width, rest - events})...)
+	}
+	second := eventsPanel
+	if m.focus == messagesPanel {
+		second = messagesPanel
+	}
+	lines = append(lines, m.drawPanel(area{devicesPanel, m.width, devices})...)
+	return append(lines, m.drawPanel(area{second, m.width, height - devices})...)
+}
+
+// share returns how many rows of two parts the first one gets: more where it, or nothing of the
+// second, is in focus.
+func (m *model) share(height int, first, second panel) int {
+	part := 50
+	switch {
+	case m.focus == first:
+		part = 60
+	case m.focus == second:
+		part = 40
+	case first == devicesPanel && m.focus == eventsPanel:
+		part = 40
+	}
+	return max(height*part/100, min(3, height-1))
+}
+
+// ownerRows returns how many rows the owners get, with their title.
+func (m *model) ownerRows(height int) int {
+	most := max(height/5, 2)
+	if m.focus == ownersPanel {
+		most = max(height/3, 3)
+	}
+	return min(max(len(m.shown().owners), 1)+1, most)
+}
+
+// page is how far a page of the panel in focus goes.
+func (m *model) page() int { return max(m.height/3, 1) }
+
+// header is the first line: how all fares.
+func (m *model) header() string {
+	d := m.shown()
+	up, mood := 0, Well
+	for _, o := range d.owners {
+		if o.Connection.Mood == Well {
+			up++
+		}
+		mood = max(mood, o.Connection.Mood)
+	}
+	if mood == Unknown && up > 0 || len(d.owners) == 0 {
+		mood = Soon
+	}
+	state := fmt.Sprintf("%s %d/%d %s", m.signOf(mood), up, len(d.owners), m.word("connected", "up"))
+	clock := m.now.Format(m.word("15:04:05 MST", "15:04"))
+	cells := []cell{
+		{text: " " + m.options.Title, style: m.theme.focused},
+		{text: state, style: m.theme.moods[mood]},
+	}
+	if m.width < 60 {
+		cells[0].text = ""
+	}
+	if m.frozen != nil {
+		text := fmt.Sprintf("%s paused, %d new", m.style.Sign("⏸", "||"), m.live.total-m.frozen.total)
+		cells = append(cells, cell{text: text, style: m.theme.moods[Soon].Bold(true)})
+	} else {
+		cells = append(cells, cell{text: fmt.Sprintf("%s  %.1f/s", count(int(d.total), m.word("message", "msg")), d.rate())})
+		if m.width >= 76 {
+			var values []float64
+			for _, n := range d.counts[rateSeconds-21 : rateSeconds-1] {
+				values = append(values, float64(n))
+			}
+			cells = append(cells, cell{text: m.spark(values, false, 20), style: m.theme.level})
+		}
+	}
+	cells = append(cells, cell{grow: true}, cell{text: clock + " ", style: m.theme.faint})
+	return m.line(m.width, nil, cells...)
+}
+
+// word returns one where there is room, or else a shorter one.
+func (m *model) word(long, short string) string {
+	if m.width < 60 {
+		return short
+	}
+	return long
+}
+
+// footer is the last line: the filter that is being written, what was told just now, or the keys.
+func (m *model) footer() string {
+	if m.typing {
+		return m.line(m.width, nil, cell{text: " /" + m.filter + m.style.Sign("▏", "_"), style: m.theme.strong}, cell{grow: true}, cell{text: "enter keeps it, esc ends it ", style: m.theme.faint})
+	}
+	if n := m.notices.len(); n > 0 {
+		if last := m.notices.newest(0); m.now.Sub(last.at) < told10 {
+			return m.line(m.width, nil, cell{text: " " + m.signOf(last.mood) + " " + last.text, grow: true, style: m.theme.moods[last.mood]})
+		}
+	}
+	keys := bindings
+	if m.open != nil {
+		keys = opensKeys
+	}
+	var b strings.Builder
+	at := 0
+	for _, k := range keys {
+		if k.short == "" {
+			continue
+		}
+		shown, _, _ := strings.Cut(k.shown, " ")
+		width := terminal.Width(shown) + 1 + terminal.Width(k.short) + 2
+		if at+width > m.width {
+			break
+		}
+		b.WriteString(" " + m.theme.key.Render(shown) + " " + m.theme.faint.Render(k.short) + " ")
+		at += width
+	}
+	return b.String() + strings.Repeat(" ", m.width-at)
+}
+
+// drawPanel returns a panel in exactly its area.
+func (m *model) drawPanel(a area) []string {
+	items := m.items(a.panel)
+	p := &m.lists[a.panel]
+	from, to, chosen := p.window(items, max(a.height-1, 0))
+	lines := []string{m.title(a, len(items), from, to)}
+	for i := from; i < to; i++ {
+		lines = append(lines, m.drawItem(a, items[i], i == chosen && a.panel == m.focus))
+	}
+	if len(items) == 0 && a.height > 1 {
+		lines = append(lines, m.line(a.width, nil, cell{text: "  " + m.empty(a.panel), grow: true, style: m.theme.faint}))
+	}
+	for len(lines) < a.height {
+		lines = append(lines, strings.Repeat(" ", a.width))
+	}
+	return lines[:a.height]
+}
+
+// title is the first line of a panel.
+func (m *model) title(a area, items, from, to int) string {
+	name := m.theme.title
+	mark := " "
+	if a.panel == m.focus {
+		name, mark = m.theme.focused, m.style.Sign("▌", ">")
+	}
+	cells := []cell{{text: mark + m.titleOf(a.panel), style: name}}
+	cells = append(cells, m.notes(a)...)
+	var more []string
+	if a.panel != ownersPanel {
+		if m.only != nil {
+			more = append(more, m.shown().name(*m.only))
+		}
+		if m.filter != "" {
+			more = append(more, "/"+m.filter)
+		}
+	}
+	if a.panel == m.focus {
+		more = append(more, "by "+sorts[a.panel][m.sorts[a.panel]])
+	}
+	if to-from < items {
+		more = append(more, fmt.Sprintf("%d-%d of %d", from+1, to, items))
+	}
+	used := 0
+	for _, c := range cells {
+		used += terminal.Width(c.text) + cellGap
+	}
+	text := strings.Join(more, m.style.Sign(" · ", ", "))
+	if text != "" {
+		text = " " + text
+	}
+	rule := strings.Repeat(m.style.Sign("─", "-"), max(a.width-used-terminal.Width(text), 0))
+	return m.line(a.width, nil, append(cells, cell{text: rule + text, grow: true, style: m.theme.faint})...)
+}
+
+func (m *model) titleOf(p panel) string {
+	switch p {
+	case ownersPanel:
+		return fmt.Sprintf("Owners %d", len(m.shown().owners))
+	case devicesPanel:
+		return fmt.Sprintf("Devices %d", len(m.shown().of(m.only)))
+	case eventsPanel:
+		return "Events"
+	}
+	return "Messages"
+}
+
+// empty is what a panel without lines says.
+func (m *model) empty(p panel) string {
+	switch {
+	case m.filter != "" && p != ownersPanel:
+		return "nothing contains " + m.filter
+	case p == ownersPanel:
+		return "nobody is signed in"
+	case p == devicesPanel && m.loading:
+		return "reading the devices" + m.style.Sign("…", "...")
+	case p == devicesPanel:
+		for key, err := range m.failed {
+			if m.of(key) {
+				return terminal.Short("they could not be read: " + err.Error())
+			}
+		}
+		return "none is known yet"
+	case p == eventsPanel:
+		return "none has come"
+	}
+	return "none has come yet"
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// span is a duration in its largest unit.
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}} {
+		if d >= unit.length {
+			return fmt.Sprintf("%d %s", d/unit.length, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d s", max(d, 0)/time.Second)
+}
