@@ -5,12 +5,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 )
 
 const (
 	wide  = 100 // columns from which on events and messages are beside the devices
 	least = 12  // rows below which the panel in focus alone is shown
+
+	leastWidth, leastHeight = 20, 5 // of a terminal on which anything is shown
 )
 
 // area is where a panel is.
@@ -24,12 +28,15 @@ func (m *model) draw() string {
 	if m.width < 1 || m.height < 1 {
 		return ""
 	}
-	lines := []string{m.header()}
-	if body := m.height - 2; body > 0 {
-		lines = append(lines, m.body(body)...)
-		lines = append(lines, m.footer())
+	if m.width < leastWidth || m.height < leastHeight {
+		lines := []string{m.line(m.width, nil, cell{text: "too small", grow: true})}
+		for len(lines) < m.height {
+			lines = append(lines, strings.Repeat(" ", m.width))
+		}
+		return strings.Join(lines, "\n")
 	}
-	return strings.Join(lines[:min(len(lines), m.height)], "\n")
+	lines := append([]string{m.header()}, m.body(m.height-2)...)
+	return strings.Join(append(lines, m.footer()), "\n")
 }
 
 // body returns what is between the first line and the last.
@@ -102,41 +109,50 @@ func (m *model) page() int { return max(m.height/3, 1) }
 // header is the first line: how all fares.
 func (m *model) header() string {
 	d := m.shown()
-	up, mood := 0, Well
+	up, mood, polled := 0, Well, len(d.owners) > 0
 	for _, o := range d.owners {
 		if o.Connection.Mood == Well {
 			up++
 		}
 		mood = max(mood, o.Connection.Mood)
+		polled = polled && o.Polled
 	}
 	if mood == Unknown && up > 0 || len(d.owners) == 0 {
 		mood = Soon
 	}
-	state := fmt.Sprintf("%s %d/%d %s", m.signOf(mood), up, len(d.owners), m.word("connected", "up"))
-	clock := m.now.Format(m.word("15:04:05 MST", "15:04"))
+	what := m.word("connected", "up")
+	if polled {
+		what = "polled"
+	}
 	cells := []cell{
-		{text: " " + m.options.Title, style: m.theme.focused},
-		{text: state, style: m.theme.moods[mood]},
+		{text: " " + m.word(m.options.Title, ""), style: m.theme.focused},
+		{text: fmt.Sprintf("%s %d/%d %s", m.signOf(mood), up, len(d.owners), what), style: m.theme.moods[mood]},
 	}
 	if m.width < 60 {
-		cells[0].text = ""
+		cells = cells[1:]
 	}
 	if m.frozen != nil {
 		text := fmt.Sprintf("%s paused, %d new", m.style.Sign("⏸", "||"), m.live.total-m.frozen.total)
 		cells = append(cells, cell{text: text, style: m.theme.moods[Soon].Bold(true)})
 	} else {
-		cells = append(cells, cell{text: fmt.Sprintf("%s  %.1f/s", count(int(d.total), m.word("message", "msg")), d.rate())})
-		if m.width >= 76 {
-			var values []float64
-			for _, n := range d.counts[rateSeconds-21 : rateSeconds-1] {
-				values = append(values, float64(n))
-			}
-			cells = append(cells, cell{text: m.spark(values, false, 20), style: m.theme.level})
-		}
+		cells = append(cells, cell{text: count(int(d.total), m.word("message", "msg"))}, cell{text: fmt.Sprintf("%.1f/s", d.rate())})
 	}
-	cells = append(cells, cell{grow: true}, cell{text: clock + " ", style: m.theme.faint})
-	return m.line(m.width, nil, cells...)
+	clock := cell{text: m.now.Local().Format(m.word("15:04:05 MST", "15:04")) + " ", style: m.theme.faint}
+	left := m.width - terminal.Width(clock.text) - 2*cellGap
+	for _, c := range cells {
+		left -= terminal.Width(c.text) + cellGap
+	}
+	if most := min(left, maxSpark); m.frozen == nil && most >= leastSpark {
+		var values []float64
+		for _, n := range d.counts[rateSeconds-1-most : rateSeconds-1] {
+			values = append(values, float64(n))
+		}
+		cells = append(cells, cell{text: m.spark(values, false, most), style: m.theme.level})
+	}
+	return m.line(m.width, nil, append(cells, cell{grow: true}, clock)...)
 }
+
+const maxSpark, leastSpark = 30, 6 // columns of the messages of the last seconds
 
 // word returns one where there is room, or else a shorter one.
 func (m *model) word(long, short string) string {
@@ -156,25 +172,21 @@ func (m *model) footer() string {
 			return m.line(m.width, nil, cell{text: " " + m.signOf(last.mood) + " " + last.text, grow: true, style: m.theme.moods[last.mood]})
 		}
 	}
-	keys := bindings
-	if m.open != nil {
-		keys = opensKeys
-	}
-	var b strings.Builder
-	at := 0
-	for _, k := range keys {
-		if k.short == "" {
-			continue
-		}
-		shown, _, _ := strings.Cut(k.shown, " ")
+	var left, right strings.Builder
+	room := m.width
+	for _, k := range m.keysOf() {
+		shown, _, _ := strings.Cut(m.ascii(k.shown), " ")
 		width := terminal.Width(shown) + 1 + terminal.Width(k.short) + 2
-		if at+width > m.width {
+		if room -= width; room < 0 {
 			break
 		}
-		b.WriteString(" " + m.theme.key.Render(shown) + " " + m.theme.faint.Render(k.short) + " ")
-		at += width
+		to := &left
+		if k.does == doHelp || k.does == doQuit || k.does == doBack {
+			to = &right
+		}
+		to.WriteString(" " + m.theme.key.Render(shown) + " " + m.theme.faint.Render(k.short) + " ")
 	}
-	return b.String() + strings.Repeat(" ", m.width-at)
+	return left.String() + strings.Repeat(" ", m.width-terminal.Width(ansi.Strip(left.String()+right.String()))) + right.String()
 }
 
 // drawPanel returns a panel in exactly its area.
@@ -236,7 +248,11 @@ func (m *model) titleOf(p panel) string {
 	case ownersPanel:
 		return fmt.Sprintf("Owners %d", len(m.shown().owners))
 	case devicesPanel:
-		return fmt.Sprintf("Devices %d", len(m.shown().of(m.only)))
+		text := fmt.Sprintf("Devices %d", len(m.shown().of(m.only)))
+		if m.shown().more > 0 {
+			text += " and more"
+		}
+		return text
 	case eventsPanel:
 		return "Events"
 	}

@@ -130,10 +130,10 @@ func level(of *device) float64 {
 // heading is the place that a device stands under.
 func (m *model) heading(of *device) string {
 	if len(of.Place) == 0 {
-		if m.loaded[of.key.owner] && !m.loading {
-			return "no place known"
+		if m.failed[of.key.owner] != nil || !m.loaded[of.key.owner] {
+			return "places are not read"
 		}
-		return "place not read yet"
+		return "no place known"
 	}
 	return strings.Join(of.Place, m.style.Sign(" › ", " > "))
 }

@@ -130,7 +130,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.live.owners = msg
 		return m, m.loadNext()
 	case read:
-		m.loading = false
+		m.loading, m.loaded[msg.owner] = false, true
 		delete(m.failed, msg.owner)
 		if msg.err != nil {
 			m.failed[msg.owner] = msg.err

@@ -38,9 +38,27 @@ type opened struct {
 	scroll int
 }
 
-// opensKeys are the keys of what is open, for the last line.
-var opensKeys = []binding{
-	{nil, "esc", "back", "", 0}, {nil, "↑↓", "move", "", 0}, {nil, "tab", "history or JSON", "", 0}, {nil, "p", "pause", "", 0}, {nil, "q", "quit", "", 0},
+// keysOf returns the keys of the last line, those first that are to be seen on any terminal.
+func (m *model) keysOf() []binding {
+	var first, rest []binding
+	for _, b := range bindings {
+		switch {
+		case b.does == doQuit, b.does == doHelp && m.open == nil:
+			first = append(first, b)
+		case b.short != "" && m.open == nil:
+			rest = append(rest, b)
+		}
+	}
+	if m.open != nil {
+		rest = []binding{{shown: "esc", short: "back", does: doBack}, {shown: "↑↓", short: "move"}}
+		switch m.open.what {
+		case openDevice:
+			rest = append(rest, binding{shown: "tab", short: "history or JSON"}, binding{shown: "p", short: "pause"})
+		case openEntry:
+			rest = append(rest, binding{shown: "d", short: "device"})
+		}
+	}
+	return append(first, rest...)
 }
 
 // enter opens what is chosen.
@@ -147,7 +165,11 @@ func (m *model) helpLines(width int) []string {
 	lines := []string{m.bar(width, "Keys", "esc goes back")}
 	for _, b := range bindings {
 		if b.what != "" {
-			lines = append(lines, m.line(width, nil, cell{text: " " + m.ascii(b.shown), width: 10, style: m.theme.key}, cell{text: b.what, grow: true}))
+			keys := m.ascii(b.shown)
+			for _, part := range wrap(b.what, max(width-14, 10)) {
+				lines = append(lines, m.line(width, nil, cell{text: " " + keys, width: 11, style: m.theme.key}, cell{text: part, grow: true}))
+				keys = ""
+			}
 		}
 	}
 	for _, text := range []string{"", "A message is acknowledged once it is here, also while you pause or look elsewhere. The newest 2000 messages and 1000 events are kept, and of each device the newest 50.", "",

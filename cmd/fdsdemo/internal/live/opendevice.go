@@ -59,7 +59,7 @@ func (m *model) drawReading(width int, of *device, r Reading) string {
 	cells := []cell{{text: " " + r.Name, width: 17, style: m.theme.faint}, {text: r.Text, width: 7, grow: true, most: 20}}
 	if r.Level {
 		cells[1] = cell{text: r.Text, width: 5, right: true}
-		cells = append(cells, cell{text: m.style.Bar(r.Value, 10), style: m.theme.level})
+		cells = append(cells, cell{text: m.gauge(r.Value, 10), style: m.theme.level})
 	}
 	if r.Name == of.point && of.points.len() > 1 {
 		values := of.points.all()
@@ -103,7 +103,7 @@ func (m *model) drawHistory(width, height int, of *device) []string {
 		if e.event() {
 			text, style = strings.TrimSpace(m.gravitySign(e.Gravity)+" "+e.Code+"  "+text), m.theme.gravities[e.Gravity]
 		}
-		lines = append(lines, m.line(width, whole, cell{text: " " + m.clock(e.at), style: m.theme.faint}, cell{text: text, grow: true, style: style}))
+		lines = append(lines, m.line(width, whole, cell{text: " " + m.clock(e.moment()), style: m.theme.faint}, cell{text: text, grow: true, style: style}))
 	}
 	for len(lines) < height {
 		lines = append(lines, strings.Repeat(" ", width))

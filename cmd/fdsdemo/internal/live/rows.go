@@ -94,7 +94,7 @@ func (m *model) gap(o Owner, short bool) string {
 	case !o.GapSince.IsZero() && short:
 		return "gap"
 	case !o.GapSince.IsZero():
-		return m.signOf(Soon) + " gap since " + m.clock(o.GapSince)
+		return m.signOf(Soon) + " gap" + m.since(o.GapSince)
 	case short:
 		return ""
 	case o.Waiting > 0:
@@ -136,7 +136,7 @@ func (m *model) drawDevice(width int, whole *lipgloss.Style, of *device) string 
 		bar, sparks, room = 10, 24, 16
 	case width < 44:
 		bar, room = 5, 0
-	case width < 62:
+	case width < 72:
 		bar, sparks, room = 6, 6, 12
 	}
 	var cells []cell
@@ -155,7 +155,7 @@ func (m *model) drawDevice(width int, whole *lipgloss.Style, of *device) string 
 		text = strings.TrimSuffix(text, ".0")
 	}
 	if reading.Level {
-		graph = m.style.Bar(reading.Value, bar)
+		graph = m.gauge(reading.Value, bar)
 	} else if reading.Name != "" {
 		graph = reading.Name
 	}
@@ -176,15 +176,23 @@ func (m *model) graphStyle(r Reading) lipgloss.Style {
 // drawEvent is a line of an event: how grave, what, where, when, in words.
 func (m *model) drawEvent(width int, whole *lipgloss.Style, e *entry) string {
 	style := m.theme.gravities[e.Gravity]
+	where := e.Device
+	if where == "" { // it is about something else, or all
+		where = e.Summary
+	}
 	cells := []cell{{text: m.gravitySign(e.Gravity), width: 2, right: true, style: style}}
 	if width >= 60 {
 		cells = append(cells, cell{text: e.Severity, width: 8, style: style})
 	}
 	cells = append(cells,
 		cell{text: e.Code, width: 10, grow: true, most: 10, style: m.theme.strong},
-		cell{text: e.Device, width: 9, grow: true, most: 13, mid: true},
 	)
-	if width >= 70 {
+	if e.Device == "" {
+		cells = append(cells, cell{text: where, width: 9, grow: true, style: m.theme.faint})
+	} else {
+		cells = append(cells, cell{text: where, width: 9, grow: true, most: 13, mid: true})
+	}
+	if width >= 70 && e.Device != "" {
 		cells = append(cells, cell{text: e.Summary, width: 10, grow: true, style: m.theme.faint})
 	}
 	return m.line(width, whole, append(cells, cell{text: m.ago(e), width: 7, right: true, style: m.theme.faint})...)
@@ -215,6 +223,9 @@ func (m *model) drawMessage(width int, whole *lipgloss.Style, e *entry) string {
 	return m.line(width, whole, append(cells, cell{text: text, width: 8, grow: true})...)
 }
 
+// lateAfter is how much older a message must be than its arrival for that to be said.
+const lateAfter = 15 * time.Second
+
 // marks say what a person should know of how a message came.
 func (e *entry) marks() string {
 	var marks []string
@@ -226,6 +237,12 @@ func (e *entry) marks() string {
 	}
 	if e.duplicate {
 		marks = append(marks, "again")
+	}
+	switch late := e.at.Sub(e.moment()); {
+	case late >= lateAfter:
+		marks = append(marks, span(late)+" old")
+	case late <= -time.Minute:
+		marks = append(marks, "its time is "+span(-late)+" ahead")
 	}
 	return strings.Join(marks, ", ")
 }

@@ -116,7 +116,7 @@ func (m *model) line(width int, whole *lipgloss.Style, cells ...cell) string {
 		}
 		room := min(c.width, width-at)
 		if room <= 0 {
-			break
+			continue
 		}
 		text := m.style.Cut(c.text, room)
 		if c.mid {
@@ -139,6 +139,12 @@ func (m *model) line(width int, whole *lipgloss.Style, cells ...cell) string {
 	return b.String()
 }
 
+// gauge draws a percentage in so many columns, as a line: blocks would run into those of the next row.
+func (m *model) gauge(percent float64, width int) string {
+	full := min(max(int(percent/100*float64(width)+0.5), 0), width)
+	return strings.Repeat(m.style.Sign("━", "#"), full) + strings.Repeat(m.style.Sign("┄", "."), width-full)
+}
+
 // spark draws the last values in so many columns, at the right. Values of a level are between 0 and
 // 100, others between the least and the greatest.
 func (m *model) spark(values []float64, level bool, width int) string {
@@ -147,7 +153,7 @@ func (m *model) spark(values []float64, level bool, width int) string {
 		steps = []rune("_.-~=+*#")
 	}
 	values = values[max(len(values)-width, 0):]
-	if len(values) == 0 || width <= 0 {
+	if len(values) < 2 || width <= 0 { // one alone says nothing of how it was
 		return strings.Repeat(" ", max(width, 0))
 	}
 	low, high := 0.0, 100.0

@@ -1,0 +1,57 @@
+package live
+
+import (
+	"fmt"
+	"testing"
+)
+
+// sizes are the terminals that views are drawn on.
+var sizes = [][2]int{{80, 24}, {120, 40}, {40, 20}}
+
+func TestTheViewsAreAsInTestdata(t *testing.T) {
+	for name, keys := range map[string][]string{
+		"panels":   nil,
+		"owners":   {"1", "down"},
+		"level":    {"s", "down"},
+		"filter":   {"/", "s", "o", "a", "p", "enter"},
+		"typing":   {"/", "x"},
+		"paused":   {"p"},
+		"owner":    {"1", "down", "enter"},
+		"device":   {"down", "down", "enter"},
+		"json":     {"down", "down", "enter", "tab"},
+		"event":    {"3", "enter"},
+		"zoom":     {"4", "z"},
+		"one":      {"o"},
+		"help":     {"?"},
+		"messages": {"4", "down", "down"},
+	} {
+		for _, size := range sizes {
+			p := newPerson(t, size[0], size[1], true)
+			p.furnish()
+			p.types(keys...)
+			p.golden(fmt.Sprintf("%s-%dx%d", name, size[0], size[1]))
+		}
+	}
+	for _, size := range sizes {
+		newPerson(t, size[0], size[1], true).golden(fmt.Sprintf("empty-%dx%d", size[0], size[1]))
+		p := newPerson(t, size[0], size[1], false)
+		p.furnish()
+		p.golden(fmt.Sprintf("ascii-%dx%d", size[0], size[1]))
+	}
+}
+
+func TestTheScreenIsExactlyAsLargeAsAnyTerminal(t *testing.T) {
+	for width := 1; width < 150; width += 3 {
+		for height := 1; height < 45; height += 2 {
+			p := newPerson(t, width, height, height%4 == 1)
+			p.furnish()
+			for _, keys := range [][]string{nil, {"1"}, {"3"}, {"4"}, {"z"}, {"esc", "2", "down", "down", "enter"}, {"tab", "pgdown"}, {"esc", "4", "enter"}, {"esc", "1", "enter"}, {"esc", "?"}, {"esc", "w"}, {"esc", "/", "a"}} {
+				p.types(keys...)
+				p.look()
+				if t.Failed() {
+					t.Fatalf("%dx%d after %q", width, height, keys)
+				}
+			}
+		}
+	}
+}
