@@ -32,6 +32,7 @@
 //	fdsdemo config reference         every key of the configuration file with type, default and meaning; --output, --jq; a key
 //	                                 or a section after it tells of that alone
 //	fdsdemo completion bash          a script by which a shell completes what is typed; zsh, fish, powershell
+//	fdsdemo man DIR                  write the manual pages into DIR/man1 and DIR/man5
 //	fdsdemo version                  which build this is
 //
 // Data goes to standard output, everything else to standard error. With --json
