@@ -48,14 +48,11 @@ configuration, and never a keyring or a key. To have it in each new shell:
 // lie in files. Those who are signed in only the store of grants knows, for which a key may be
 // needed.
 func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	path, err := p.configPath()
+	d, err := p.document()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	file, err := readConfigFile(path)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	path, file := d.path, d.file
 	var all []cobra.Completion
 	named := make(map[fds.SubscriptionID]bool)
 	for name, text := range file.Owners {

@@ -46,21 +46,25 @@ type configuration struct {
 	store    func(ctx context.Context) (tokenstore.Store, error)
 }
 
-// loadConfiguration reads the file at path, and checks it with everything that it names; the error
-// has every fault.
+// loadConfiguration reads the file at path, and checks it.
 func loadConfiguration(ctx context.Context, path string, log *slog.Logger, commands commandRunner) (*configuration, error) {
 	d, err := readDocument(path)
 	if err != nil {
 		return nil, err
 	}
+	return d.load(ctx, log, commands)
+}
+
+// load checks the document with everything that it names; the error has every fault.
+func (d *document) load(ctx context.Context, log *slog.Logger, commands commandRunner) (*configuration, error) {
 	c, err := d.check(ctx, log, commands)
 	if err == nil && len(d.faults) > 0 {
-		err = &faultsError{path, d.faults}
+		err = &faultsError{d.path, d.faults}
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.boxed = isBox(path, c.client.Provider.BrokerURL)
+	c.boxed = isBox(d.path, c.client.Provider.BrokerURL)
 	return c, nil
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -100,21 +98,4 @@ func (d *duration) UnmarshalYAML(node *yaml.Node) error {
 	}
 	*d = duration(parsed)
 	return nil
-}
-
-// configPath is the configuration in use.
-func (p *program) configPath() (string, error) {
-	if p.config != "" {
-		return p.config, nil
-	}
-	return defaultConfigPath()
-}
-
-// defaultConfigPath is fdsdemo.yaml in the user's configuration folder.
-func defaultConfigPath() (string, error) {
-	folder, err := os.UserConfigDir()
-	if err != nil {
-		return "", wrongUsage("this user has no configuration folder; name a file with --config")
-	}
-	return filepath.Join(folder, configName), nil
 }

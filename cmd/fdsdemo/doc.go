@@ -29,6 +29,9 @@
 //	fdsdemo broker-config --dir DIR  a Mosquitto that this application runs: its configuration, and certificates for the stored
 //	                                 owners and for providers; --host, --provider NAME:CONNECTIONS, --port, --passphrase-file,
 //	                                 --ca-file, --ca-key-file, --revoke, --reissue, --owner
+//	fdsdemo config path              where the configuration in use lies
+//	fdsdemo config contexts          the configurations of this user, by name, and which one is in use
+//	fdsdemo config use NAME          have that one be in use from now on
 //	fdsdemo config reference         every key of the configuration file with type, default and meaning; --output, --jq; a key
 //	                                 or a section after it tells of that alone
 //	fdsdemo completion bash          a script by which a shell completes what is typed; zsh, fish, powershell
@@ -199,7 +202,16 @@
 //
 // Every command but the tour and provider reads --config FILE, by default
 // fdsdemo.yaml in the user's configuration folder (os.UserConfigDir), and checks
-// all of it. Paths are relative to the file; keys that are not listed are errors. A value below is
+// all of it. For several providers a configuration has a name, its context: --context NAME reads
+// fdsdemo/contexts/NAME.yaml in that folder, and default is fdsdemo.yaml. Without either flag
+// FDSDEMO_CONFIG of the environment names a file, or FDSDEMO_CONTEXT a context; then the one that
+// config use has chosen is read.
+//
+// A secret stands in a file of one line, in a variable of the environment, or is what a program
+// prints. That is run without a shell, in the folder of the file, whenever a command needs the
+// configuration, and for a minute at most.
+//
+// Paths are relative to the file; keys that are not listed are errors. A value below is
 // the default, if it is not said to be an example; config reference prints the same.
 //
 //	provider:

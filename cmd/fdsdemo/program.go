@@ -25,7 +25,8 @@ type program struct {
 	outStyle terminal.Style
 	errStyle terminal.Style
 
-	config  string
+	config  string // a file
+	context string // or the name of a configuration
 	verbose bool
 	plain   bool // messages are lines, also on a terminal
 
@@ -61,12 +62,23 @@ func (p *program) command() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return wrongUsage("%v; see: %s --help%s", err, c.CommandPath(), meantFlag(c, err))
 	})
-	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder)")
+	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder, or "+configVariable+")")
+	root.PersistentFlags().StringVar(&p.context, "context", "", "or the `name` of one, as config contexts lists them (default what config use has chosen, or "+namedVariable+")")
+	completes(root, "context", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeContexts(c, nil, typed)
+	})
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log everything that happens")
 	p.addTour(root)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if c.Flags().Changed("config") && p.config == "" {
 			return wrongUsage("--config names no file")
+		}
+		if c.Flags().Changed("context") {
+			if p.config != "" {
+				return wrongUsage("choose one of --config, --context")
+			}
+			_, err := contextOf(p.context, "--context")
+			return err
 		}
 		return nil
 	}
@@ -142,11 +154,11 @@ func parseOwner(text string) (fds.SubscriptionID, error) {
 
 // load reads and checks the configuration.
 func (p *program) load(ctx context.Context, level slog.Level) (*configuration, error) {
-	path, err := p.configPath()
+	d, err := p.document()
 	if err != nil {
 		return nil, err
 	}
-	return loadConfiguration(ctx, path, p.logger(level), runCommand(p.err))
+	return d.load(ctx, p.logger(level), runCommand(p.err))
 }
 
 // open checks the configuration and makes the client; the caller closes it.

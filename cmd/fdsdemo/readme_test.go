@@ -244,6 +244,8 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 				p := s.start(args...)
 				p.await(p.err, "Connected: ")
 				p.end()
+			case "use":
+				start(t, at(t, home(t, "one"), nil, "config", "use", "one")).wait().expect(statusDone)
 			case "webhook":
 				s.hook()
 				p := s.start(args...)

@@ -128,10 +128,13 @@ func claimedSentence(e *statestore.ClaimedError) string {
 // invocation is what to type for a command, with the configuration in use.
 func (p *program) invocation(command string) string {
 	text := programName() + " " + command
-	if p.config == "" {
-		return text
+	switch {
+	case p.config != "":
+		text += " --config " + quoted(p.config)
+	case p.context != "":
+		text += " --context " + p.context
 	}
-	return text + " --config " + quoted(p.config)
+	return text
 }
 
 // programName is how this program was started: by its name, or by go run, which

@@ -38,7 +38,7 @@ func (p *program) addTour(root *cobra.Command) {
 		switch {
 		case c.Flags().Changed("duration") && t.duration <= 0:
 			return wrongUsage("--duration %v is not positive", t.duration)
-		case c.Flags().Changed("config"):
+		case c.Flags().Changed("config"), c.Flags().Changed("context"):
 			return wrongUsage("the tour brings its own provider and reads no configuration; name a command, see: fdsdemo --help")
 		}
 		t.program = p
