@@ -178,7 +178,8 @@
 // ca.pem: that file holds for all servers of a provider, so it may have to hold others too.
 //
 // What may be done twice is tried again for 30 seconds when the provider cannot be
-// reached. A tag is not made again when its making may have succeeded: that is
+// reached, which is told each time. What time does not heal is not: a name that does not exist, a
+// certificate that is not trusted, a secret that is refused, an address where no provider answers. A tag is not made again when its making may have succeeded: that is
 // status 1, and tag list tells. A provider that refuses an owner's grant is asked once
 // more, half a minute later, before that is status 3.
 //

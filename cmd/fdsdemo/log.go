@@ -51,8 +51,8 @@ type logHandler struct {
 	flood *flood // nil: nothing is held back
 
 	sentence func(error) string
-	tells    func(error) bool // see program; may be nil
-	ending   *atomic.Bool     // what is logged now is only what follows from the end
+	tells    func(message string, err error) bool // see program; may be nil
+	ending   *atomic.Bool                         // what is logged now is only what follows from the end
 	attrs    []string
 	group    string
 }
@@ -96,7 +96,7 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 			return true
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
-			told = told || h.tells != nil && h.tells(err)
+			told = told || h.tells != nil && h.tells(r.Message, err)
 			why = h.sentence(err)
 			line += ": " + why
 			if errors.Is(err, fds.ErrSignInRequired) { // whatever could not be done without

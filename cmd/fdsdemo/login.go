@@ -81,7 +81,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	if how.redirectURI {
 		return p.printRedirectURIs(ctx)
 	}
-	p.tells = func(err error) bool { return errors.Is(err, fds.ErrOwner) } // see tellUntold
+	p.tells = func(_ string, err error) bool { return errors.Is(err, fds.ErrOwner) } // see tellUntold
 	client, err := p.open(ctx, slog.LevelWarn)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ type program struct {
 	looks    bool                          // open makes a client that only looks, see configuration.look
 	ending   atomic.Bool                   // the command has failed and says why at its end
 
-	tells func(error) bool // what the command tells in its own words, so that the log need not; nil: nothing
+	tells func(message string, err error) bool // what the command tells in its own words, so that the log need not; nil: nothing
 }
 
 func newProgram(out, err *os.File) *program {

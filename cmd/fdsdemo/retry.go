@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -24,12 +25,13 @@ const dueWithin = 2 * time.Minute
 // out since the first attempt that failed began. All work of a command shares
 // one.
 type attempts struct {
-	retrying func(err error)                     // told before the first repetition
+	retrying func(err error, left time.Duration) // told before a repetition, once a second at most
 	waiting  func(err error, wait time.Duration) // told of each wait for a time that an error names
 	renewing func(owner *fdsclient.Owner)        // told of a renewal that takes long; may be nil
 
 	mu    sync.Mutex
 	until time.Time // zero: nothing has failed yet
+	told  time.Time // of the last repetition
 }
 
 // attempts makes those of a command, which tell the user.
@@ -37,8 +39,17 @@ func (p *program) attempts() *attempts {
 	return &attempts{retrying: p.tellRetrying, waiting: p.tellWaiting, renewing: p.tellRenewing}
 }
 
-func (p *program) tellRetrying(err error) {
-	p.tell("fdsdemo: trying again for up to %v: %s", giveUpAfter, p.sentence(err))
+// tellRetrying tells of what may pass what it is; the sentence on it comes at the end, if it does
+// not pass.
+func (p *program) tellRetrying(err error, left time.Duration) {
+	what := "it failed for a reason that may pass"
+	for _, class := range []error{fds.ErrRateLimited, fds.ErrStoreUnavailable, fds.ErrUnavailable, fds.ErrUnresponsive, fds.ErrConnectionClosed} {
+		if errors.Is(err, class) {
+			what = class.Error()
+			break
+		}
+	}
+	p.tell("fdsdemo: %s, trying again for up to %v", what, left.Round(time.Second))
 }
 
 // tellWaiting is about a grant on which the provider's word is not final yet.
@@ -102,13 +113,13 @@ func (a *attempts) do(ctx context.Context, owner *fdsclient.Owner, attempt func(
 			}
 			continue
 		}
-		left, first := a.failed(began)
+		left, tell := a.failed(began)
 		delay += askedFor(err)
 		if delay >= left {
 			return err
 		}
-		if first {
-			a.retrying(told(err))
+		if tell {
+			a.retrying(err, left)
 		}
 		if err := sleep(ctx, delay); err != nil {
 			return err
@@ -176,19 +187,33 @@ func (a *attempts) once(ctx context.Context, began time.Time, attempt func(conte
 	return err
 }
 
-// failed notes a failure and returns the time left for others, and whether it is
-// the first.
-func (a *attempts) failed(began time.Time) (left time.Duration, first bool) {
+// failed notes a failure and returns the time left for others, and whether it is to be told: the
+// lists of several owners fail at once.
+func (a *attempts) failed(began time.Time) (left time.Duration, tell bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if first = a.until.IsZero(); first {
+	if a.until.IsZero() {
 		a.until = began.Add(giveUpAfter)
+		a.told = time.Now()
+		return giveUpAfter, true
 	}
-	return time.Until(a.until), first
+	if tell = time.Since(a.told) >= time.Second; tell {
+		a.told = time.Now()
+	}
+	return time.Until(a.until), tell
 }
 
 // worthRetrying reports whether doing the same again within a few seconds may help: a
 // keyring has been waited for already.
 func worthRetrying(err error) bool {
-	return fdsclient.Retryable(err) && !errors.Is(err, fds.ErrStoreUnavailable)
+	return fdsclient.Retryable(err) && !errors.Is(err, fds.ErrStoreUnavailable) && !isLasting(err)
+}
+
+// isLasting reports whether an error says what time does not heal, though it looks like an outage to
+// those who have all the time: a name that does not exist, and what a provider answers that has the
+// wrong address or is no provider.
+func isLasting(err error) bool {
+	var name *net.DNSError
+	var answered interface{ Lasting() bool }
+	return errors.As(err, &name) && name.IsNotFound || errors.As(err, &answered) && answered.Lasting()
 }

@@ -27,7 +27,7 @@ func (e *later) RetryAfter() time.Duration { return max(0, time.Until(e.at)) }
 // returns, what was told, and how long it took.
 func tried(ctx context.Context, errs ...func() error) (told []string, took time.Duration, err error) {
 	a := &attempts{
-		retrying: func(err error) { told = append(told, "retrying") },
+		retrying: func(error, time.Duration) { told = append(told, "retrying") },
 		waiting:  func(err error, wait time.Duration) { told = append(told, fmt.Sprint("waiting ", wait)) },
 	}
 	began := time.Now()

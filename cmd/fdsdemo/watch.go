@@ -48,7 +48,14 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	if !asJSON && !show.ends() && p.hasScreen() {
 		view = p.newScreen("fdsdemo watch")
 	}
-	w := &watcher{end: end, tell: p.tell, log: p.logger(slog.LevelWarn), owners: make(map[fds.OwnerKey]condition)}
+	w := &watcher{tell: p.tell, log: p.logger(slog.LevelWarn), retrying: p.tellRetrying, owners: make(map[fds.OwnerKey]condition)}
+	w.end = func(err error) {
+		p.ending.Store(true)
+		end(err)
+	}
+	if !p.verbose {
+		p.tells = w.tells
+	}
 	client, err := p.open(ctx, slog.LevelWarn, w)
 	if err != nil {
 		return err
@@ -72,6 +79,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 		defer stop()
 	}
 	interval := p.settings.Poll.Interval
+	w.endsLapsed = interval == 0 && !p.settings.KeepWithoutGrant
 	w.begin(keys, interval > 0)
 	defer w.stop()
 	every := ""

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -24,12 +28,18 @@ type watcher struct {
 	log   *slog.Logger
 	polls bool // in place of connections
 
+	endsLapsed bool // the connection of an owner whose grant has lapsed
+
+	retrying func(err error, left time.Duration) // told while there is nobody yet; may be nil
+
 	mu     sync.Mutex
 	owners map[fds.OwnerKey]condition
-	had    bool // one has been up
-	told   bool // that all are
+	had    atomic.Bool // one has been up
+	last   atomic.Bool // one is left, and the command ends with its grant
+	told   bool        // that all are
 	timer  *time.Timer
 	began  time.Time
+	again  time.Time // when retrying was told last
 	filled gapsFilled
 }
 
@@ -61,7 +71,7 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
 		stopped:  !claimed && (s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped),
-		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && tlspolicy.IsFault(s.Err),
+		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (tlspolicy.IsFault(s.Err) || isLasting(s.Err)),
 		err:      ofSubscription(s.Err, key.SubscriptionID),
 	}
 	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
@@ -69,10 +79,12 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	}
 	switch ended := w.judge(); {
 	case ended:
-	case claimed:
-		w.log.Warn("an owner is not watched until another process ends", "owner", key, "error", s.Err)
+	case claimed && w.had.Load():
+		w.log.Warn(claimedRecord, "owner", key, "error", s.Err)
 	case s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner):
 		w.log.Warn("an owner is watched no more", "owner", key, "error", s.Err)
+	case s.Phase == push.BackingOff:
+		w.tryingAgain(s.Err)
 	}
 }
 
@@ -80,8 +92,57 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 func (w *watcher) OnPoll(e fdsclient.PollEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.owners[e.Owner] = condition{up: e.Err == nil, hopeless: e.Err != nil && !worthRetrying(e.Err), err: e.Err}
-	w.judge()
+	w.owners[e.Owner] = condition{up: e.Err == nil, hopeless: e.Err != nil && !worthRetrying(e.Err), err: ofSubscription(e.Err, e.Owner.SubscriptionID)}
+	if !w.judge() && e.Err != nil {
+		w.tryingAgain(e.Err)
+	}
+}
+
+// tryingAgain tells now and then that there is nobody yet; the caller holds the lock.
+func (w *watcher) tryingAgain(err error) {
+	const now = 5 * time.Second
+	if left := giveUpAfter - time.Since(w.began); !w.had.Load() && w.retrying != nil && left > 0 && time.Since(w.again) >= now {
+		w.again = time.Now()
+		w.retrying(err, left)
+	}
+}
+
+// heldBack are the records of the log about owners who cannot be connected or polled.
+var heldBack = []string{
+	"push: not connected", "trouble with a certificate", "an owner's lists cannot be polled, which will be tried again",
+	lapsedRecord, "grant not renewed, will be tried again",
+}
+
+const (
+	lapsedRecord  = "grant lapsed, sign in again"
+	claimedRecord = "an owner is not watched until another process ends"
+)
+
+// tells reports whether what a record of the log says is told all the same: as long as there is
+// nobody, and of the last owner, when the command ends; of others, once there is somebody.
+func (w *watcher) tells(message string, _ error) bool {
+	return !w.had.Load() && slices.Contains(heldBack, message) || w.last.Load() && message == lapsedRecord
+}
+
+// amiss logs what is the matter with the owners who are not up, but for the first of them in the
+// order of their IDs, whose error it returns, when that is to be told by the caller. The caller holds
+// the lock.
+func (w *watcher) amiss(first bool) (err error) {
+	keys := slices.SortedFunc(maps.Keys(w.owners), func(a, b fds.OwnerKey) int {
+		return strings.Compare(a.SubscriptionID.String(), b.SubscriptionID.String())
+	})
+	for _, key := range keys {
+		switch c := w.owners[key]; {
+		case c.up || c.err == nil:
+		case first && err == nil:
+			err = c.err
+		case errors.Is(c.err, fds.ErrRunning):
+			w.log.Warn(claimedRecord, "owner", key, "error", c.err)
+		default:
+			w.log.Warn("an owner is not watched", "owner", key, "error", c.err)
+		}
+	}
+	return err
 }
 
 // OnSignInNeeded is told of grants without which nothing can be read. The next read of
@@ -101,19 +162,18 @@ func (w *watcher) OnSignInNeeded(e fdsclient.GrantEvent) {
 // the lock.
 func (w *watcher) judge() (ended bool) {
 	up, lost := 0, 0
-	var why error
 	for _, c := range w.owners {
 		switch {
 		case c.up:
 			up++
-		case c.stopped, !w.had && c.hopeless:
+		case c.stopped, !w.had.Load() && c.hopeless:
 			lost++
-			why = c.err
 		}
 	}
-	if up > 0 && !w.had {
-		w.had = true
+	w.last.Store(len(w.owners) == 1 && w.endsLapsed)
+	if up > 0 && !w.had.Swap(true) {
 		w.timer.Stop()
+		_ = w.amiss(false)
 	}
 	if all := up == len(w.owners) && up > 0; all != w.told {
 		if w.told = all; all {
@@ -122,7 +182,7 @@ func (w *watcher) judge() (ended bool) {
 	}
 	ended = lost > 0 && lost == len(w.owners)
 	if ended {
-		w.end(why)
+		w.end(w.amiss(true))
 	}
 	return ended
 }
@@ -130,7 +190,7 @@ func (w *watcher) judge() (ended bool) {
 func (w *watcher) giveUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.had {
+	if w.had.Load() {
 		return
 	}
 	if left := w.due(); left > 0 {
@@ -138,11 +198,9 @@ func (w *watcher) giveUp() {
 		return
 	}
 	what := pick(w.polls, "nothing could be read", "no connection")
-	for _, c := range w.owners {
-		if c.err != nil {
-			w.end(fmt.Errorf("%s within %v: %w", what, giveUpAfter, c.err))
-			return
-		}
+	if err := w.amiss(true); err != nil {
+		w.end(fmt.Errorf("%s within %v: %w", what, giveUpAfter, err))
+		return
 	}
 	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, giveUpAfter, pick(w.polls, "Web API", "broker")))
 }

@@ -42,7 +42,7 @@ type Attempt struct {
 func (s *Server) NewAttempt(ctx context.Context, m *Metadata, redirectURI string, parameters map[string]string) (Attempt, error) {
 	fail := func(err error) (Attempt, error) { return Attempt{}, fmt.Errorf("fdsclient: sign-in: %w", err) }
 	if m.AuthorizationEndpoint == "" {
-		return fail(fmt.Errorf("%w: the provider names no authorization_endpoint; ask it how to sign in, or give Provider.Endpoints", fds.ErrUnavailable))
+		return fail(lasting{fmt.Errorf("%w: the provider names no authorization_endpoint; ask it how to sign in, or give Provider.Endpoints", fds.ErrUnavailable)})
 	}
 	// Before anyone signs in: the code would be lost without the other one.
 	if err := cmp.Or(m.judge("authorization_endpoint", m.AuthorizationEndpoint), m.judge("token_endpoint", m.TokenEndpoint)); err != nil {

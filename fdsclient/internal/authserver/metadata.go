@@ -89,7 +89,7 @@ func (m *Metadata) judge(name, address string) error {
 	if why == "" {
 		return nil
 	}
-	return fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s; tell the provider, or give Provider.Endpoints", m.Issuer, fds.ErrUnavailable, name, Describe(netpeer.WithoutUser(address)), why)
+	return lasting{fmt.Errorf("fdsclient: metadata of %s: %w: %s %q %s; tell the provider, or give Provider.Endpoints", m.Issuer, fds.ErrUnavailable, name, Describe(netpeer.WithoutUser(address)), why)}
 }
 
 // metadataAge is how long fetched metadata are used before they are fetched
@@ -165,6 +165,7 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
 	origin := issuer.Scheme + "://" + issuer.Host
 	var errs []error
+	standing := true // both answers
 	addresses := []string{
 		origin + "/.well-known/oauth-authorization-server" + path,
 		origin + path + "/.well-known/openid-configuration",
@@ -177,13 +178,30 @@ func (d *discovery) discover(ctx context.Context) (*Metadata, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
+		if last, ok := err.(lasting); ok {
+			err = last.error
+		} else {
+			standing = false
+		}
 		errs = append(errs, err)
 	}
 	if errs[0].Error() == errs[1].Error() { // the same unreachable host
 		return nil, errs[0]
 	}
-	return nil, fmt.Errorf("%w; %w", errs[0], errs[1])
+	err = fmt.Errorf("%w; %w", errs[0], errs[1])
+	if standing {
+		err = lasting{err}
+	}
+	return nil, err
 }
+
+// lasting is what is wrong with an answer that the server gives as long as nobody changes it.
+type lasting struct{ error }
+
+func (e lasting) Unwrap() error { return e.error }
+
+// Lasting is documented with fdsclient.Retryable.
+func (e lasting) Lasting() bool { return true }
 
 // within is read in its share of the time that is left, so that a place which returns no
 // answer takes none from the other.
@@ -209,17 +227,26 @@ func (d *discovery) read(ctx context.Context, address string) (Metadata, error) 
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return none, fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, fds.ErrUnavailable, response.StatusCode)
+		err := fmt.Errorf("fdsclient: metadata at %s: %w: HTTP status %d; check the issuer, or give the endpoints", address, fds.ErrUnavailable, response.StatusCode)
+		switch code := response.StatusCode; {
+		case code >= 500, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
+			return none, err
+		}
+		return none, lasting{err}
 	}
 	o := readObject(response.Body, metadataMembers...)
 	found := readMetadata(&o)
 	switch {
 	case errors.Is(o.fault, errCut), errors.Is(o.fault, errTooLarge):
-		return none, fmt.Errorf("fdsclient: metadata at %s: %w: %w", address, fds.ErrUnavailable, o.fault)
+		err := fmt.Errorf("fdsclient: metadata at %s: %w: %w", address, fds.ErrUnavailable, o.fault)
+		if o.fault == errCut || errors.Is(o.fault, errTooLarge) { // and not the connection that brought it
+			err = lasting{err}
+		}
+		return none, err
 	case o.fault != nil || found.Issuer == "" || found.TokenEndpoint == "" && settings.Endpoints.Token == "":
-		return none, fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414 with issuer and token_endpoint; check the issuer, or give the endpoints", address, fds.ErrUnavailable)
+		return none, lasting{fmt.Errorf("fdsclient: metadata at %s: %w: it is not the JSON of RFC 8414 with issuer and token_endpoint; check the issuer, or give the endpoints", address, fds.ErrUnavailable)}
 	case found.Issuer != settings.Issuer:
-		return none, fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, fds.ErrIssuer, Describe(found.Issuer), settings.Issuer)
+		return none, lasting{fmt.Errorf("fdsclient: metadata at %s: %w: they name %q, configured is %q", address, fds.ErrIssuer, Describe(found.Issuer), settings.Issuer)}
 	}
 	return found, nil
 }
@@ -253,10 +280,10 @@ func (d *discovery) override(m Metadata) (*Metadata, error) {
 	// A server that lists its methods without S256 would have PKCE off; one that
 	// lists nothing may well do it (RFC 9700 section 2.1.1).
 	if m.ChallengeMethods != nil && !slices.Contains(m.ChallengeMethods, "S256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", settings.Issuer, fds.ErrUnavailable)
+		return nil, lasting{fmt.Errorf("fdsclient: metadata of %s: %w: the server does not offer PKCE with S256, which this SDK never goes without", settings.Issuer, fds.ErrUnavailable)}
 	}
 	if settings.DPoP && m.ProofAlgorithms != nil && !slices.Contains(m.ProofAlgorithms, "ES256") {
-		return nil, fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", settings.Issuer, fds.ErrUnavailable)
+		return nil, lasting{fmt.Errorf("fdsclient: metadata of %s: %w: the server takes no DPoP proofs signed with ES256; turn Application.DPoP off", settings.Issuer, fds.ErrUnavailable)}
 	}
 	return &m, nil
 }

@@ -66,6 +66,28 @@ func TestWhateverLiesAtTheOnePlaceOfMetadataTheOtherMayBeRight(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatNoTimeHealsIsLasting(t *testing.T) {
+	down, none, page := scriptedAnswer{status: 503}, scriptedAnswer{status: 404}, scriptedAnswer{text: "<html>"}
+	for _, c := range []struct {
+		oauth, openid scriptedAnswer
+		lasting       bool
+	}{
+		{none, none, true}, {none, page, true}, {scriptedAnswer{status: 302}, none, true}, {scriptedAnswer{text: document("")[:40]}, none, true},
+		{scriptedAnswer{text: strings.ReplaceAll(document(""), issuer, "https://other.example")}, none, true},
+		{down, none, false}, {none, down, false}, {scriptedAnswer{status: 429}, none, false}, {page, scriptedAnswer{status: 408}, false},
+	} {
+		_, err := discovering(places(c.oauth, c.openid), Settings{}).Metadata(t.Context())
+		var last interface{ Lasting() bool }
+		if got := errors.As(err, &last) && last.Lasting(); err == nil || got != c.lasting || !strings.Contains(err.Error(), "openid-configuration") {
+			t.Errorf("%+v and %+v: lasting %v: %v", c.oauth, c.openid, got, err)
+		}
+	}
+	_, err := discovering(places(scriptedAnswer{text: document(`,"code_challenge_methods_supported":["plain"]`)}, none), Settings{}).Metadata(t.Context())
+	if last := (lasting{}); !errors.As(err, &last) {
+		t.Errorf("without PKCE: %v", err)
+	}
+}
+
 func TestOneOddMemberCostsNoMetadata(t *testing.T) {
 	for name, c := range map[string]struct {
 		document string
