@@ -20,6 +20,6 @@ func (p *program) configCommand() *cobra.Command {
 			return wrongUsage("config needs one of its commands %s; see: fdsdemo config --help", strings.Join(commandsOf(c), ", "))
 		},
 	}
-	c.AddCommand(p.pathCommand(), p.contextsCommand(), p.useCommand(), p.referenceCommand())
+	c.AddCommand(p.showCommand(), p.getConfigCommand(), p.setConfigCommand(), p.unsetCommand(), p.pathCommand(), p.contextsCommand(), p.useCommand(), p.referenceCommand())
 	return c
 }

@@ -29,6 +29,13 @@
 //	fdsdemo broker-config --dir DIR  a Mosquitto that this application runs: its configuration, and certificates for the stored
 //	                                 owners and for providers; --host, --provider NAME:CONNECTIONS, --port, --passphrase-file,
 //	                                 --ca-file, --ca-key-file, --revoke, --reissue, --owner
+//	fdsdemo config show              what holds of each key, and which line it comes from; --output, --jq; a key or a section
+//	                                 after it tells of that alone
+//	fdsdemo config get pull.timeout  the value of a key, of a list each on a line
+//	fdsdemo config set pull.max_pages 500
+//	                                 set a key in the file, which keeps its comments and is checked first
+//	fdsdemo config unset pull.max_pages
+//	                                 take a key, or a section, out of the file
 //	fdsdemo config path              where the configuration in use lies
 //	fdsdemo config contexts          the configurations of this user, by name, and which one is in use
 //	fdsdemo config use NAME          have that one be in use from now on

@@ -211,6 +211,10 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 			}
 			for i, arg := range args {
 				switch {
+				case arg == "KEY":
+					args[i] = "pull.max_pages"
+				case arg == "VALUE":
+					args[i] = "500"
 				case arg == "DIR":
 					args[i] = filepath.Join(t.TempDir(), "box")
 				case arg == "FILE" && args[1] == "create":
