@@ -202,9 +202,9 @@
 //	   together hold the grant still, so that its access has not ended until the last
 //	   of them has signed out; or watch has not begun, since another process watches
 //
-// SIGINT and SIGTERM end the tour, provider, watch and webhook with 0, other commands with
-// 1. A renewal that has been sent is waited for, three minutes at most, since the
-// grant would be lost with its answer. A second signal ends the process at once.
+// SIGINT, SIGTERM and, unless that is ignored, SIGHUP end the tour, provider, watch and webhook
+// with 0, other commands with 1. A renewal that has been sent is waited for, three minutes at most,
+// since the grant would be lost with its answer. A second SIGINT or SIGTERM ends the process at once.
 //
 // # Configuration
 //

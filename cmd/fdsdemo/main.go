@@ -17,7 +17,12 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop)         // a second signal ends the process at once
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		var lost context.CancelFunc
+		ctx, lost = signal.NotifyContext(ctx, syscall.SIGHUP) // of a lost terminal, which may come from several sides
+		defer lost()
+	}
 
 	// A reader that has gone away is an error of the write, not the end of the
 	// process: a message that was not written must not be acknowledged.
