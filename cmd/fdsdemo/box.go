@@ -74,8 +74,11 @@ func prepareBox(folder string) error {
 // this command's.
 func ownFolder(path, name string) error {
 	err := atomicfile.Folder(path, name)
-	if errors.Is(err, atomicfile.ErrUnsafe) {
+	switch {
+	case errors.Is(err, atomicfile.ErrUnsafe):
 		return wrongUsage("--dir: %v", err)
+	case mayNotWrite(err):
+		return wrongUsage("--dir: %v; choose another folder", whichFile(err))
 	}
 	return err
 }

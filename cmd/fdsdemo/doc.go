@@ -104,7 +104,8 @@
 //
 // watch --poll takes nothing from anybody: it reads events and statuses from the Web API, at
 // poll.interval or every 30 seconds, never connects, and remembers what it has shown in the folder
-// poll of the state folder, where it may run beside a watch, here or elsewhere.
+// poll of the state folder, or in memory where it may not write there. It may run beside a watch, here
+// or elsewhere. A watch that may not write to the state folder does not begin.
 //
 // While something is amiss, watch tells it every few seconds on standard error:
 // gaps that are not fetched, messages that wait. It ends an owner's connection when the

@@ -147,8 +147,8 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	}
 	p.tellUntold(ctx, owners)
 	for _, o := range owners {
-		if _, err := fmt.Fprintln(p.out, o.Key().SubscriptionID); err != nil {
-			return fmt.Errorf("signed in, but the subscription ID cannot be written to standard output: %w", err)
+		if err := p.write(fmt.Appendln(nil, o.Key().SubscriptionID)); err != nil {
+			return fmt.Errorf("signed in, but %w", err)
 		}
 	}
 	return nil
@@ -183,7 +183,7 @@ func (p *program) printRedirectURIs(ctx context.Context) error {
 			}
 		}
 		for _, host := range hosts {
-			if _, err := fmt.Fprintln(p.out, "http://"+host+path); err != nil {
+			if err := p.write([]byte("http://" + host + path + "\n")); err != nil {
 				return err
 			}
 		}

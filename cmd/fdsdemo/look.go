@@ -2,13 +2,17 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/internal/atomicfile"
 	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 )
@@ -28,22 +32,54 @@ func looking(c fdsclient.Config, every time.Duration) fdsclient.Config {
 	return c
 }
 
-// look has the client poll beside whoever is connected, with a state of its own.
-func (c *configuration) look() error {
+// look has the client poll beside whoever is connected, with a state of its own. Where that cannot be
+// written to it returns why, and what is shown is remembered in memory alone.
+func (c *configuration) look(ctx context.Context) (unkept, err error) {
 	if c.client.Provider.APIURL == "" {
-		return wrongUsage("watch --poll reads the Web API; set provider.api_url")
+		return nil, wrongUsage("watch --poll reads the Web API; set provider.api_url")
 	}
 	c.client = looking(c.client, c.every)
 	if c.state == "" {
-		return nil
+		return nil, nil
 	}
 	state, err := statestore.OpenFolder(filepath.Join(c.state, lookFolder))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.client.State = state
+	if unkept = stateFault(ctx, state); unkept != nil {
+		c.client.State = new(statestore.Memory)
+	}
+	return unkept, nil
+}
+
+// stateFault returns why a store of states cannot be written to by this user; nil: it can, or what is
+// wrong is of another kind.
+func stateFault(ctx context.Context, state statestore.Store) error {
+	claimer, ok := state.(statestore.Claimer)
+	if !ok {
+		return nil
+	}
+	release, err := claimer.Claim(ctx, fds.OwnerKey{Issuer: "probe", SubscriptionID: fds.NewSubscriptionID()})
+	if release != nil {
+		release()
+	}
+	if mayNotWrite(err) || errors.Is(err, atomicfile.ErrUnsafe) {
+		return whichFile(err)
+	}
 	return nil
 }
+
+// whichFile returns the error that says what could not be done with which file, if there is one.
+func whichFile(err error) error {
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return at
+	}
+	return err
+}
+
+// mayNotWrite reports whether this user has no right to write there.
+func mayNotWrite(err error) bool { return isAny(err, fs.ErrPermission, syscall.EROFS) }
 
 // pollEvery takes the interval out of the configuration of a provider with a broker, which has
 // watch connect: it is for watch --poll alone.

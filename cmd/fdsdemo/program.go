@@ -168,8 +168,12 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 		return nil, err
 	}
 	if p.looks {
-		if err := c.look(); err != nil {
+		unkept, err := c.look(ctx)
+		if err != nil {
 			return nil, err
+		}
+		if unkept != nil {
+			p.tell("fdsdemo: warning: what is shown is not remembered: %v; set push.state_folder to a folder of this user's own", unkept)
 		}
 	}
 	if c.client.Store, err = c.store(ctx); err != nil {

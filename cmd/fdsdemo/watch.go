@@ -65,6 +65,9 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	if err != nil {
 		return err
 	}
+	if err := stateFault(ctx, p.settings.State); err != nil {
+		return fmt.Errorf("watch cannot remember what it has handled: %w; set push.state_folder to a folder of this user's own, or look without it: %s", err, p.invocation("watch --poll"))
+	}
 	mayHave, err := p.mayConnect(ctx, client, owners, takeOver)
 	if err != nil {
 		return err
