@@ -4,6 +4,10 @@
 // provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
 //
 //	fdsdemo                          the tour; --browser, --duration, --plain
+//	fdsdemo init                     make a configuration: asks at a terminal for what the flags do not say, looks for the
+//	                                 provider, and checks it; --issuer, --client-id, --api-url, --broker-url, --ca-file,
+//	                                 --certificates, --store, --set KEY=VALUE for the rest, --force, --no-input,
+//	                                 --no-discovery
 //	fdsdemo provider --dir DIR       run the provider in a box; DIR/fdsdemo.yaml leads to it; started again it goes on;
 //	                                 --port-base, --redirect-uri, --confidential, --every; --webhook URL sends what is
 //	                                 published there too, --webhook-audience

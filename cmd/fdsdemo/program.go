@@ -83,7 +83,7 @@ func (p *program) command() *cobra.Command {
 		return nil
 	}
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.webhookCommand(), p.checkCommand(), p.brokerConfigCommand(), p.configCommand(), p.completionCommand(), p.manCommand(), p.versionCommand())
+	root.AddCommand(p.initCommand(), p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.webhookCommand(), p.checkCommand(), p.brokerConfigCommand(), p.configCommand(), p.completionCommand(), p.manCommand(), p.versionCommand())
 	return root
 }
 

@@ -230,6 +230,9 @@ func TestTheCommandLinesOfTheDocumentationRun(t *testing.T) {
 			switch command.Name() {
 			case "fdsdemo":
 				start(t, invocation(t, "--duration", "1ms")).wait().expect(statusDone)
+			case "init":
+				started := start(t, at(t, t.TempDir(), nil, append(args, "--issuer", s.box.Issuer(), "--client-id", "fdsdemo", "--api-url", s.box.APIURL(), "--ca-file", filepath.Join(s.folder, "ca.pem"), "--store", "memory", "--set", "poll.interval=30s")...))
+				started.wait().expect(statusDone)
 			case "provider":
 				p := start(t, invocation(t, args...))
 				p.await(p.out, "ready")

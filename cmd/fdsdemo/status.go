@@ -88,7 +88,7 @@ func (p *program) sentences(err error) []string {
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
 	text := inFile(err.Error())
-	if errors.As(err, new(x509.UnknownAuthorityError)) {
+	if errors.As(err, new(x509.UnknownAuthorityError)) && !strings.Contains(text, "--ca-file") {
 		text += "; a CA file of its own is named as provider.ca_file"
 	}
 	if claimed := new(statestore.ClaimedError); errors.As(err, &claimed) {

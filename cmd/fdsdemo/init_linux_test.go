@@ -1,0 +1,130 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// atTerminal starts a program at a terminal, and returns what a person types to and sees there.
+func atTerminal(t *testing.T, c *exec.Cmd) (p *process, person *os.File, seen *output) {
+	t.Helper()
+	person, program := openTerminal(t)
+	seen = newOutput()
+	out := newOutput()
+	c.Stdin, c.Stdout, c.Stderr = program, out, program
+	p = &process{t: t, args: c.Args[1:], cmd: c, out: out, err: seen, ended: make(chan struct{})}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = c.Wait() // its status is looked at by wait
+		close(p.ended)
+	}()
+	go func() {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := person.Read(buffer)
+			if _, _ = seen.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = c.Process.Kill() // it has ended when all is well
+		<-p.ended
+		program.Close()
+	})
+	return p, person, seen
+}
+
+// answers waits for each question, and types the answer.
+func answers(t *testing.T, p *process, person *os.File, seen *output, dialogue ...string) {
+	t.Helper()
+	for i := 0; i < len(dialogue); i += 2 {
+		waitFor(t, p, seen, dialogue[i])
+		if _, err := person.WriteString(dialogue[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// waitFor waits until a text that has no end of line is seen.
+func waitFor(t *testing.T, p *process, seen *output, part string) {
+	t.Helper()
+	for {
+		text, changed := seen.now()
+		if strings.Contains(text, part) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-p.ended:
+			t.Fatalf("it ended without %q: %s", part, text)
+		case <-t.Context().Done():
+			t.Fatal("over")
+		}
+	}
+}
+
+func TestInitAsksAtATerminal(t *testing.T) {
+	s := newSetup(t)
+	app := s.box.ConfidentialApplication()
+	s.config = filepath.Join(s.folder, "x.yaml")
+	p, person, seen := atTerminal(t, s.command("init"))
+	answers(t, p, person, seen,
+		"Issuer, the URL", strings.TrimPrefix(s.box.Issuer(), "https://")+"\n",
+		"File with the provider's certificate authority (PEM): ", filepath.Join(s.folder, "ca.pem")+"\n",
+		"Client ID of this application", app.ID+"\n",
+		"Client secret, which is not shown", app.Secret+"\n",
+		"Web API, as https://api.example.com (Enter: none): ", "http://wrong.example.com\n",
+		"Broker, as ", s.box.BrokerURL()+"\n",
+		"Folder for the owners' certificates of the broker [x-owners/]: ", "\n",
+		"Where to keep grants: keyring of the system, or file [keyring]: ", "fiel\n",
+		"did you mean file?\r\nWhere to keep grants", "file\n",
+		"does not begin with https://, which FDS demands (W1)\r\nWeb API, as https://api.example.com (Enter: none): ", s.box.APIURL()+"\n",
+	)
+	r := p.wait().expect(statusDone)
+	if r.out != s.config+"\n" || strings.Contains(seen.String(), app.Secret) {
+		t.Errorf("stdout %s, the terminal %s", r.out, seen)
+	}
+	if secret, err := os.ReadFile(filepath.Join(s.folder, "x-client-secret.txt")); err != nil || string(secret) != app.Secret+"\n" {
+		t.Error("the secret is not in its file")
+	}
+	s.signIn(s.north)
+}
+
+func TestCtrlCEndsAQuestionAndLeavesTheTerminalAsItWas(t *testing.T) {
+	s := newSetup(t)
+	s.config = filepath.Join(s.folder, "made", "x.yaml")
+	for _, question := range []string{"Client ID of this application", "Client secret, which is not shown"} {
+		p, person, seen := atTerminal(t, s.command("init", "--issuer", s.box.Issuer(), "--ca-file", filepath.Join(s.folder, "ca.pem")))
+		before, err := unix.IoctlGetTermios(int(person.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if question != "Client ID of this application" {
+			answers(t, p, person, seen, "Client ID of this application", "x\n")
+		}
+		waitFor(t, p, seen, question)
+		p.signal(os.Interrupt)
+		if r := p.wait().expect(statusFailed); r.out != "" {
+			t.Errorf("stdout %s", r.out)
+		}
+		waitFor(t, &process{ended: make(chan struct{})}, seen, "fdsdemo: interrupted")
+		after, err := unix.IoctlGetTermios(int(person.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after.Lflag != before.Lflag || after.Lflag&unix.ECHO == 0 {
+			t.Errorf("the terminal is left as %x, it was %x", after.Lflag, before.Lflag)
+		}
+		if _, err := os.Stat(s.config); err == nil {
+			t.Error("a file was written")
+		}
+	}
+}

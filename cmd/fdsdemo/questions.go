@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+)
+
+// asker asks a person at a terminal, see asks. Each question ends with its context too.
+type asker struct {
+	in    *os.File
+	lines *bufio.Reader
+	out   io.Writer
+}
+
+func (p *program) asker() *asker {
+	return &asker{in: os.Stdin, lines: bufio.NewReader(io.LimitReader(os.Stdin, maxPasted)), out: p.err}
+}
+
+// errInputEnded says that standard input has ended.
+var errInputEnded = errors.New("standard input has ended; nothing was written")
+
+// line asks for a line; an empty one is the preset.
+func (a *asker) line(ctx context.Context, question, preset string) (string, error) {
+	if preset != "" {
+		question += " [" + terminal.Escape(preset) + "]"
+	}
+	fmt.Fprint(a.out, question+": ")
+	answer, err := within(ctx, func() (string, error) {
+		line, err := a.lines.ReadString('\n')
+		if err != nil && line == "" {
+			return "", errInputEnded
+		}
+		return strings.TrimSpace(line), nil
+	})
+	if err != nil {
+		fmt.Fprintln(a.out)
+		return "", err
+	}
+	if answer == "" {
+		answer = preset
+	}
+	return answer, nil
+}
+
+// secret asks for a line that the terminal does not show.
+func (a *asker) secret(ctx context.Context, question string) (string, error) {
+	terminalState, err := term.GetState(int(a.in.Fd()))
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprint(a.out, question+": ")
+	answer, err := within(ctx, func() (string, error) {
+		line, err := term.ReadPassword(int(a.in.Fd()))
+		if errors.Is(err, io.EOF) {
+			err = errInputEnded
+		}
+		return string(line), err
+	})
+	fmt.Fprintln(a.out)
+	if err != nil {
+		_ = term.Restore(int(a.in.Fd()), terminalState) // of a question that was left
+	}
+	return answer, err
+}
+
+// within waits for an answer, or for the end of the context: then what reads is left behind, since
+// nothing ends the read of a terminal.
+func within(ctx context.Context, read func() (string, error)) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	came := make(chan result, 1)
+	go func() {
+		text, err := read()
+		came <- result{text, err}
+	}()
+	select {
+	case r := <-came:
+		return r.text, r.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
