@@ -18,6 +18,7 @@ import (
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/proxy"
 	"github.com/fds-sdk/fds-go/internal/tlspolicy"
+	"github.com/fds-sdk/fds-go/internal/tap"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
@@ -51,7 +52,7 @@ func runChecks(ctx context.Context, config Config, checks []*check) (*Report, er
 	if config.CheckTimeout == 0 {
 		config.CheckTimeout = defaultCheckTimeout
 	}
-	config.Client.Hooks, config.Client.State = nil, new(statestore.Memory)
+	config.Client.Hooks, config.Client.State = slices.DeleteFunc(slices.Clone(config.Client.Hooks), func(hook any) bool { return !tap.Is(hook) }), new(statestore.Memory)
 	if config.Client.Store == nil {
 		store, err := tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: cmp.Or(config.Client.Application.Name, "fds-go")})
 		if err != nil {

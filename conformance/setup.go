@@ -184,7 +184,7 @@ func (r *run) probeClock(ctx context.Context, t *trial) {
 			return
 		}
 		began := time.Now()
-		answer, err := transport.RoundTrip(request)
+		answer, err := r.tapped(transport).RoundTrip(request)
 		took := time.Since(began)
 		transport.CloseIdleConnections()
 		if err != nil {

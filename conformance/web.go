@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/tap"
 )
 
 // webState is what the checks of the Web API and of the authorization server share.
@@ -120,7 +121,7 @@ func (r *run) endpoint(name string) string {
 
 // transport returns one as the client's own, with the application's certificate, if it has one.
 // Its connections end with ctx.
-func (r *run) transport(ctx context.Context) (*http.Transport, error) {
+func (r *run) transport(ctx context.Context) (http.RoundTripper, error) {
 	config, err := r.tlsConfig(ctx, "")
 	if err != nil {
 		return nil, err
@@ -132,7 +133,15 @@ func (r *run) transport(ctx context.Context) (*http.Transport, error) {
 		}
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
-	return netpeer.NewTransport(config, r.within(ctx)), nil
+	return r.tapped(netpeer.NewTransport(config, r.within(ctx))), nil
+}
+
+// tapped is a transport that shows what it sends to the tools of this module, where they ask.
+func (r *run) tapped(transport *http.Transport) http.RoundTripper {
+	if wrap := tap.Of(r.config.Client.Hooks).Wrap; wrap != nil {
+		return wrap(transport)
+	}
+	return transport
 }
 
 // within returns a dial whose connections end with ctx: what uses them waits for nobody then.

@@ -12,7 +12,7 @@ import (
 
 // asks reports whether there is a person to ask: one who sees what is told, and can type.
 func (p *program) asks() bool {
-	return p.errStyle.Width > 0 && terminal.Is(os.Stdin)
+	return p.errStyle.Width > 0 && !p.jsonErr && terminal.Is(os.Stdin)
 }
 
 // confirm asks a question whose answer is no, unless the person says yes.

@@ -90,7 +90,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	defer stop(nil)
 	line := transient{out: p.err, style: p.errStyle}
 	printer := &checkPrinter{program: p, json: f.json}
-	if p.errStyle.Width > 0 {
+	if p.errStyle.Width > 0 && !p.jsonErr {
 		config.OnProgress = func(rule string) { line.show("Checking: " + terminal.Escape(rule)) }
 	}
 	config.OnResult = func(one conformance.Result) {
@@ -143,7 +143,8 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 	if c.client.Store, err = c.store(ctx); err != nil {
 		return config, err
 	}
-	p.signIn = c.signIn
+	p.settings, p.signIn = c.client, c.signIn
+	c.client.Hooks = p.tap(p.logger(slog.LevelError))
 	config.Client, config.Intrusive, config.BrokerFolder = c.client, f.intrusive, f.brokerFolder
 	if f.owner != "" {
 		if config.Owner, err = parseOwner(f.owner); err != nil {
@@ -172,7 +173,6 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 	if f.signIn {
 		options := c.signIn
 		options.ShowURL = p.showURL
-		p.settings = c.client // of approve
 		switch {
 		case f.browser:
 			options.OpenBrowser = func(context.Context, string) error { return nil }

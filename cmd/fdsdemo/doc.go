@@ -50,12 +50,25 @@
 //	fdsdemo version                  which build this is
 //
 // Data goes to standard output, everything else to standard error. With --json
-// standard output, and only that, is JSON, one object a line, and what a provider
+// standard output is JSON, one object a line, and what a provider
 // sent is passed on as it was sent, without the white space between its tokens. Only
 // U+0085, U+2028 and U+2029, where some readers end a line, are written as \u0085 and so
 // on, and on a terminal everything that is not printable; it means the same.
 // spaces --tree --json prints the place of each space instead: owner, issuer, id,
 // type, listed, depth, parent, site, building and floor.
+//
+// --verbose logs everything that happens: requests, renewals, connects, subscriptions, messages,
+// polls and gaps. --trace shows each HTTP request and MQTT packet on standard error, as curl -v
+// and mosquitto_sub -d do: ">" is sent, "<" received, "*" about it, then the number of the request,
+// or whose connection it is. Of what goes to and from the authorization server, and of all headers,
+// it shows the values of names that are known to be harmless, and [redacted] in place of all others:
+// tokens, codes, secrets and what nobody knows. Of items it shows the beginning, of messages topic
+// and size. So what it shows may be given to whoever looks for a fault, as far as the owners' data may.
+//
+// With --json, or --output json, or --log-format json, standard error is JSON too, one object a
+// line, with time, level (trace, debug, info, warn, error), msg, and what there is besides. The last
+// one of a command that fails has level error and status, the exit status. --log-format text leaves
+// it for a person's eyes.
 //
 // Lists, owners and tags are tables for a person's eyes, or by --output JSON, YAML with a
 // document an item, or CSV (RFC 4180): there a column is a member, below the root with dots,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -278,6 +279,13 @@ func (p *process) signInURL() string {
 	p.t.Helper()
 	const before = "Open this URL to sign in: "
 	line := p.await(p.err, before)
+	if strings.HasPrefix(line, "{") {
+		var told struct{ URL string }
+		if err := json.Unmarshal([]byte(line), &told); err != nil {
+			p.t.Fatalf("the line is %q: %v", line, err)
+		}
+		return told.URL
+	}
 	if !strings.HasPrefix(line, before) {
 		p.t.Fatalf("the line is %q, scripts look for %q at its beginning", line, before)
 	}
@@ -416,7 +424,12 @@ func (r result) oneSentence(parts ...string) error {
 	for line := range strings.Lines(r.err) {
 		last = line
 	}
-	if !strings.HasPrefix(last, "fdsdemo: ") {
+	if told := new(toldInJSON); json.Unmarshal([]byte(last), told) == nil && told.Level == "error" {
+		last = told.Msg
+		if told.Status != r.status || told.Time.IsZero() {
+			return fmt.Errorf("the last line says %+v", *told)
+		}
+	} else if !strings.HasPrefix(last, "fdsdemo: ") {
 		return errors.New("standard error does not end with fdsdemo: and a sentence")
 	}
 	if strings.Contains(r.err, "goroutine ") || strings.Contains(r.err, "Usage:") {
@@ -430,10 +443,17 @@ func (r result) oneSentence(parts ...string) error {
 	return nil
 }
 
+// toldInJSON is a line of standard error in JSON.
+type toldInJSON struct {
+	Time       time.Time
+	Level, Msg string
+	Status     int
+}
+
 // quiet fails the test when something is said to have gone wrong.
 func (r result) quiet() {
 	r.t.Helper()
-	if strings.Contains(r.err, "fdsdemo: ") {
+	if strings.Contains(r.err, "fdsdemo: ") || strings.Contains(r.err, `"level":"error"`) || strings.Contains(r.err, `"level":"warn"`) {
 		r.t.Errorf("%s", r.err)
 	}
 }

@@ -20,12 +20,14 @@ import (
 // minute, though several parts of the SDK log it, and records of one message are
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
-	out := &oneAtATime{out: p.err}
-	h := &logHandler{out: out, level: level, sentence: p.sentence, tells: p.tells, ending: &p.ending}
+	h := &logHandler{out: &oneAtATime{out: p.err}, level: level, sentence: p.sentence, tells: p.tells, ending: &p.ending}
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {
-		h.flood = &flood{out: out, counts: make(map[string]int), told: make(map[string]bool)}
+		h.flood = &flood{say: p.tell, counts: make(map[string]int), told: make(map[string]bool)}
+	}
+	if p.jsonErr {
+		h.json = p.jsonHandler(h.level)
 	}
 	return slog.New(h)
 }
@@ -48,7 +50,8 @@ type logHandler struct {
 	out   io.Writer
 	level slog.Level
 	times bool
-	flood *flood // nil: nothing is held back
+	flood *flood       // nil: nothing is held back
+	json  slog.Handler // which writes records in the place of sentences; may be nil
 
 	sentence func(error) string
 	tells    func(message string, err error) bool // see program; may be nil
@@ -63,6 +66,9 @@ func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
+	if h.json != nil {
+		with.json = h.json.WithAttrs(attrs)
+	}
 	with.attrs = append([]string(nil), h.attrs...)
 	for _, a := range attrs {
 		with.attrs = appendAttr(with.attrs, h.group, a)
@@ -72,11 +78,14 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h *logHandler) WithGroup(name string) slog.Handler {
 	with := *h
+	if h.json != nil {
+		with.json = h.json.WithGroup(name)
+	}
 	with.group += name + "."
 	return &with
 }
 
-func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	level := strings.ToLower(r.Level.String())
 	if r.Level == slog.LevelWarn {
 		level = "warning"
@@ -115,6 +124,9 @@ func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	if h.flood != nil && !h.flood.pass(level+": "+message, whose, why) {
 		return nil
+	}
+	if h.json != nil {
+		return h.json.Handle(ctx, r)
 	}
 	_, err := io.WriteString(h.out, terminal.Escape(line)+"\n")
 	return err
@@ -177,7 +189,7 @@ const (
 // flood holds back records of the same message and says at the end of a period
 // how many there were.
 type flood struct {
-	out io.Writer
+	say func(format string, args ...any)
 
 	mu     sync.Mutex
 	counts map[string]int  // by message
@@ -225,6 +237,6 @@ func (f *flood) close(message string) {
 	delete(f.counts, message)
 	f.mu.Unlock()
 	if n > floodBurst {
-		fmt.Fprintf(f.out, "fdsdemo: %s: %d more in the last minute\n", terminal.Escape(message), n-floodBurst)
+		f.say("fdsdemo: %s: %d more in the last minute", message, n-floodBurst)
 	}
 }

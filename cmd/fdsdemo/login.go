@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
@@ -193,14 +192,14 @@ func (p *program) printRedirectURIs(ctx context.Context) error {
 
 // showURL prints the URL where a person signs in; scripts look for this line.
 func (p *program) showURL(url string) {
-	fmt.Fprintln(p.err, "Open this URL to sign in: "+terminal.Escape(url))
+	p.say("Open this URL to sign in: "+url, slog.String("url", url))
 }
 
 func (p *program) showDeviceCode(code fdsclient.DeviceCode) {
-	fmt.Fprintln(p.err, "Open this URL on any device: "+terminal.Escape(code.VerificationURI))
-	fmt.Fprintln(p.err, "Enter this code there: "+terminal.Escape(code.UserCode))
+	p.say("Open this URL on any device: "+code.VerificationURI, slog.String("url", code.VerificationURI))
+	p.say("Enter this code there: "+code.UserCode, slog.String("code", code.UserCode))
 	if code.VerificationURIComplete != "" {
-		fmt.Fprintln(p.err, "Or open this, and compare the code: "+terminal.Escape(code.VerificationURIComplete))
+		p.say("Or open this, and compare the code: "+code.VerificationURIComplete, slog.String("url", code.VerificationURIComplete))
 	}
 }
 
@@ -211,10 +210,10 @@ func (p *program) readRedirect() func(context.Context) (string, error) {
 	again := false
 	return func(context.Context) (string, error) {
 		if again {
-			fmt.Fprintln(p.err, "That is not the address of this sign-in.")
+			p.tell("That is not the address of this sign-in.")
 		}
 		again = true
-		fmt.Fprintln(p.err, "Paste the address that the browser ends at, which it cannot open there:")
+		p.tell("Paste the address that the browser ends at, which it cannot open there:")
 		line, err := lines.ReadString('\n')
 		if err != nil && line == "" {
 			return "", errors.New("no address was pasted: standard input has ended")

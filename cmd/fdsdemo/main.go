@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -30,6 +28,7 @@ func run() int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	p := newProgram(os.Stdout, os.Stderr)
+	p.jsonErr = wantsJSON(os.Args[1:])
 	err := p.command().ExecuteContext(ctx)
 	if err == nil {
 		return statusDone
@@ -40,8 +39,7 @@ func run() int {
 	if hasLeft(err) {
 		return statusFailed
 	}
-	for _, line := range p.sentences(err) {
-		fmt.Fprintln(os.Stderr, "fdsdemo: "+terminal.Escape(line))
-	}
-	return statusOf(err)
+	status := statusOf(err)
+	p.sayError(err, status)
+	return status
 }

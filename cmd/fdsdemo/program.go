@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +28,12 @@ type program struct {
 
 	config  string // a file
 	context string // or the name of a configuration
-	verbose bool
-	plain   bool // messages are lines, also on a terminal
+	plain   bool   // messages are lines, also on a terminal
+
+	verbose, trace bool
+	logFormat      string
+	jsonErr        bool       // standard error is JSON, see settle
+	saying         sync.Mutex // held while a line of JSON is written there
 
 	settings fdsclient.Config // in use, as open has read them
 	endpoint endpoint
@@ -67,7 +72,7 @@ func (p *program) command() *cobra.Command {
 	completes(root, "context", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return completeContexts(c, nil, typed)
 	})
-	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "log everything that happens")
+	p.addSaying(root)
 	p.addTour(root)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if c.Flags().Changed("config") && p.config == "" {
@@ -77,10 +82,11 @@ func (p *program) command() *cobra.Command {
 			if p.config != "" {
 				return wrongUsage("choose one of --config, --context")
 			}
-			_, err := contextOf(p.context, "--context")
-			return err
+			if _, err := contextOf(p.context, "--context"); err != nil {
+				return err
+			}
 		}
-		return nil
+		return p.settle(c)
 	}
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(p.initCommand(), p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.webhookCommand(), p.checkCommand(), p.brokerConfigCommand(), p.configCommand(), p.completionCommand(), p.manCommand(), p.versionCommand())
@@ -180,7 +186,7 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 		return nil, err
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
-	c.client.Hooks = hooks
+	c.client.Hooks = append(hooks, p.tap(p.logger(level))...)
 	p.settings, p.signIn, p.endpoint, p.names, p.boxed = c.client, c.signIn, c.endpoint, c.names, c.boxed
 	return fdsclient.New(c.client)
 }
@@ -200,9 +206,4 @@ func (p *program) close(signals context.Context, client io.Closer) {
 	})
 	defer timer.Stop()
 	_ = client.Close() // what it could not keep is logged
-}
-
-// tell writes a line for the person at the terminal.
-func (p *program) tell(format string, args ...any) {
-	fmt.Fprintln(p.err, terminal.Escape(fmt.Sprintf(format, args...)))
 }

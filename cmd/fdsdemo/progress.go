@@ -14,6 +14,7 @@ import (
 const (
 	progressAfter = time.Second // what is read within is not worth a line
 	progressEvery = 200 * time.Millisecond
+	progressTold  = 5 * time.Second // between two lines of JSON
 )
 
 // progressLine says on a terminal how far a read is, in one line that is written
@@ -23,7 +24,10 @@ type progressLine struct {
 	what  string
 	began time.Time
 
+	tell func(format string, args ...any) // in place of a line that is written again; may be nil
+
 	mu    sync.Mutex
+	told  time.Time
 	there transient
 	items map[any]int // by list
 	over  bool
@@ -60,7 +64,12 @@ func (p *program) showProgress(what string) (line *progressLine, end func()) {
 		return nil, func() {}
 	}
 	line = &progressLine{there: transient{out: p.err, style: p.errStyle}, what: what, began: time.Now(), items: make(map[any]int)}
-	p.out, p.err = &givingWay{line: line, out: p.out, ends: true}, &givingWay{line: line, out: p.err}
+	p.out = &givingWay{line: line, out: p.out, ends: true}
+	if p.jsonErr {
+		line.tell = p.tell
+	} else {
+		p.err = &givingWay{line: line, out: p.err}
+	}
 	done := make(chan struct{})
 	go func() {
 		ticker := time.NewTicker(progressEvery)
@@ -95,14 +104,20 @@ func (l *progressLine) follow(list any) func(pull.Progress) {
 func (l *progressLine) draw(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over || now.Sub(l.began) < progressAfter {
+	if l.over || now.Sub(l.began) < progressAfter || l.tell != nil && now.Sub(l.told) < progressTold {
 		return
 	}
 	total := 0
 	for _, n := range l.items {
 		total += n
 	}
-	l.there.show(fmt.Sprintf("Reading %s: %s so far, %v", l.what, count(total, "item"), now.Sub(l.began).Truncate(time.Second)))
+	l.told = now
+	text := fmt.Sprintf("Reading %s: %s so far, %v", l.what, count(total, "item"), now.Sub(l.began).Truncate(time.Second))
+	if l.tell != nil {
+		l.tell("%s", text)
+	} else {
+		l.there.show(text)
+	}
 }
 
 func (l *progressLine) end() {

@@ -27,13 +27,24 @@ func leaks(output string, secrets []string) []string {
 }
 
 func TestAttackWhoReadsAllThatAFullRunPutsOutFindsNoSecret(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"the log":       {"--verbose"},
+		"trace":         {"--verbose", "--trace"},
+		"trace as JSON": {"--verbose", "--trace", "--log-format", "json"},
+	} {
+		t.Run(name, func(t *testing.T) { attackFullRun(t, flags) })
+	}
+}
+
+// attackFullRun looks for secrets in all that a full run puts out with these flags.
+func attackFullRun(t *testing.T, flags []string) {
 	s := newSetup(t)
 	s.write("secret.txt", s.box.ConfidentialApplication().Secret+"\n")
 	s.configure("client_id: fdsdemo", "client_id: fleet-app\n  client_secret_file: secret.txt", "  ca_file:", "  dialect: {subscription_parameter: owner}\n  ca_file:")
 	s.device(s.north, odd)
 	var output strings.Builder
 	keep := func(r result) { output.WriteString(r.out + r.err) }
-	verbose := func(args ...string) *process { return s.start(append([]string{"--verbose"}, args...)...) }
+	verbose := func(args ...string) *process { return s.start(append(args, flags...)...) }
 
 	s.expire(func() { // so that the grants are renewed below
 		for _, owners := range [][]fdstest.Owner{{s.north}, {s.south}, {s.north, s.south}} {
@@ -79,8 +90,14 @@ func TestAttackWhoReadsAllThatAFullRunPutsOutFindsNoSecret(t *testing.T) {
 		}
 		secrets = append(secrets, strings.TrimSpace(string(text)))
 	}
-	if !strings.Contains(output.String(), "fdsdemo: debug: ") {
-		t.Fatal("--verbose logs nothing")
+	shown := []string{"grant renewed"}
+	if len(flags) > 1 {
+		shown = append(shown, "Authorization", "grant_type=refresh_token&refresh_token=[redacted]", "refresh_token", "CONNECT", "PUBLISH", "PUBACK")
+	}
+	for _, part := range shown {
+		if !strings.Contains(output.String(), part) {
+			t.Fatalf("nothing is shown of %s:\n%s", part, output.String())
+		}
 	}
 	if len(secrets) < 20 {
 		t.Fatalf("only %d secrets passed: was the run a full one?", len(secrets))

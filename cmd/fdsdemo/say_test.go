@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/fds-sdk/fds-go/fdstest"
+)
+
+// toldLines returns what is said on standard error, each line of which has to be JSON.
+func (r result) toldLines() (all []map[string]any) {
+	r.t.Helper()
+	for line := range strings.Lines(r.err) {
+		var told map[string]any
+		if err := json.Unmarshal([]byte(line), &told); err != nil || told["time"] == nil || told["level"] == nil || told["msg"] == nil {
+			r.t.Errorf("fdsdemo %q: a line of standard error is %q: %v", r.args, line, err)
+		}
+		all = append(all, told)
+	}
+	return all
+}
+
+func TestWithJSONEveryLineOfStandardErrorIsJSON(t *testing.T) {
+	s := newSetup(t)
+	s.run("get", "specifications", "--json").expect(statusSignIn).toldLines()
+	s.signIn(s.north)
+	s.device(s.north, odd)
+	for _, c := range []struct {
+		args   string
+		status int
+		level  string
+		says   string
+	}{
+		{"get specifications --output json", statusDone, "", ""},
+		{"get specifications --output json --trace", statusDone, "trace", "http response body"},
+		{"get specifications --json --verbose", statusDone, "debug", "http request"},
+		{"get nothing --json", statusUsage, "error", "there is no kind"},
+		{"get specifications --json --jq (", statusUsage, "error", "--jq"},
+		{"watch --json --nonsense", statusUsage, "error", "unknown flag"},
+		{"watch --nonsense --json", statusUsage, "error", "unknown flag"},
+		{"get specifications --nonsense -o json", statusUsage, "error", "unknown flag"},
+		{"nonsense --json", statusUsage, "error", ""},
+		{"logout 1234 --log-format json", statusSignIn, "error", "begins with 1234"},
+		{"owners --log-format=json --config /nonexistent", statusUsage, "error", "/nonexistent"},
+		{"spaces --json", statusDone, "", ""},
+		{"tag delete x --log-format json", statusFailed, "error", ""},
+	} {
+		r := s.run(strings.Fields(c.args)...).expect(c.status)
+		told := r.toldLines()
+		if c.level == "" {
+			continue
+		}
+		if len(told) == 0 {
+			t.Errorf("%s: nothing is said", c.args)
+			continue
+		}
+		if last := told[len(told)-1]; last["level"] != c.level || !strings.Contains(last["msg"].(string), c.says) && c.level == "error" || c.level == "error" && last["status"] != float64(c.status) {
+			t.Errorf("%s: the last line is %v", c.args, last)
+		}
+		if !strings.Contains(r.err, c.says) {
+			t.Errorf("%s: nothing says %s:\n%s", c.args, c.says, r.err)
+		}
+	}
+	if r := s.run("get", "nothing", "--json", "--log-format", "text").expect(statusUsage); !strings.HasPrefix(r.err, "fdsdemo: there is no kind") {
+		t.Errorf("--log-format text says %q", r.err)
+	}
+	s.run("owners", "--log-format", "jsn").expect(statusUsage).says("did you mean json?")
+	s.box.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))
+	watch := s.start("watch", "--json")
+	watch.await(watch.err, `"level":"info","msg":"Connected: 1 owner."`)
+	watch.end().toldLines()
+}
