@@ -88,7 +88,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	var broken error // standard output takes no more
 	printing, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	line := transient{out: p.err, style: p.errStyle}
+	line := transient{out: p.err, file: p.errFile, style: p.errStyle}
 	printer := &checkPrinter{program: p, json: f.json}
 	if p.errStyle.Width > 0 && !p.jsonErr {
 		config.OnProgress = func(rule string) { line.show("Checking: " + terminal.Escape(rule)) }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -137,14 +138,22 @@ func (s *csvSheet) write(p *program, how *printing) error {
 	if !how.noHeaders {
 		var names []string
 		for _, i := range shown {
-			names = append(names, s.columns[i])
+			name := s.columns[i]
+			if p.outStyle.Width > 0 {
+				name = terminal.Escape(name)
+			}
+			names = append(names, name)
 		}
 		_ = w.Write(names) // Error tells
 	}
 	for _, n := range order {
 		cells := make([]string, 0, len(shown))
 		for _, i := range shown {
-			cells = append(cells, s.cell(n, i))
+			cell := s.cell(n, i)
+			if p.outStyle.Width > 0 {
+				cell = terminal.Escape(cell)
+			}
+			cells = append(cells, cell)
 		}
 		_ = w.Write(cells)
 	}

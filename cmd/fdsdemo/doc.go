@@ -23,9 +23,11 @@
 //	fdsdemo tag get ID               show one and its entities
 //	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
 //	fdsdemo tag delete ID            delete it
-//	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device show some of
-//	                                 them, --count and --for end it; --take-over, --poll takes nothing away; --plain
-//	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen
+//	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device, --severity show
+//	                                 some of them, --count and --for end it; --output, --jq, --columns, --no-headers;
+//	                                 --take-over, --poll takes nothing away; --plain
+//	fdsdemo webhook                  messages that the provider delivers to this machine, as watch shows them; --listen,
+//	                                 --output, --jq, --columns, --no-headers
 //	fdsdemo logout OWNER             sign out
 //	fdsdemo check                    hold provider, authorization server and broker to the rules of FDS; --owner,
 //	                                 --spare-owner, --intrusive, --sign-in, --approve, --no-browser, --publisher,
@@ -91,6 +93,18 @@
 // once written, where standard input or output is no terminal, with TERM=dumb, --plain, --json or
 // --verbose, and where --count or --for ends watch. NO_COLOR leaves colours out, and a locale that
 // is not UTF-8 all drawing but ASCII.
+//
+// Messages are lines, or with --output JSON, YAML, or CSV with the columns received_at, owner,
+// topic, qos, retained, duplicate, source, kind, key, time, severity, code, device_id, device_type
+// and payload; --columns chooses of these, and of payload.NAME, a member of the payload with dots
+// below its root. A message of which --jq makes an error ends the command, and stays with the broker.
+// A line says in parentheses what is not new: backlog, whose own time is before the command began,
+// retained, again, which may have been shown before, backfill, and how long ago its own time is.
+//
+// --severity shows events of a severity and graver ones, as RFC 5424 orders them: emergency, alert,
+// critical, error, warning, notice, informational, debug, and emerg, crit, err, warn and info. An
+// event of another word is shown too, since nobody knows how grave that is; such a word shows
+// itself alone. What has no severity is not shown. It needs provider.dialect.severity_member.
 //
 // What is shown of an owner is certainly that owner's. Owners who signed in together have
 // one grant, which reads the data of all of them; provider.dialect.subscription_member or

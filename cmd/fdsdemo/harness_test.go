@@ -176,6 +176,9 @@ func (s *setup) command(args ...string) *exec.Cmd {
 	if len(args) > 0 && args[0] == "watch" && !slices.Contains(args, "--poll") {
 		args = append(slices.Clone(args), "--take-over")
 	}
+	if slices.Contains(args, "--json") && !slices.Contains(args, "--log-format") { // what is told is looked at as text
+		args = append(slices.Clone(args), "--log-format", "text")
+	}
 	return s.bare(args...)
 }
 

@@ -27,7 +27,9 @@ type printing struct {
 	sort      string // a column; "-" before it: from the greatest down
 	noHeaders bool
 
-	query *gojq.Code // of jq
+	query   *gojq.Code // of jq
+	formats []string   // what --output may be, the default first; nil: those of lists
+	asked   bool       // of messages: how they are written was said
 }
 
 var formats = []string{"table", "json", "yaml", "csv"}
@@ -47,8 +49,11 @@ func (o *printing) add(c *cobra.Command) {
 
 // check refuses what contradicts itself.
 func (o *printing) check(given func(flag string) bool) error {
-	if !slices.Contains(formats, o.format) {
-		return wrongUsage("there is no format %q; it is one of %s%s", o.format, strings.Join(formats, ", "), meant(o.format, formats))
+	if o.formats == nil {
+		o.formats = formats
+	}
+	if !slices.Contains(o.formats, o.format) {
+		return wrongUsage("there is no format %q; it is one of %s%s", o.format, strings.Join(o.formats, ", "), meant(o.format, o.formats))
 	}
 	switch {
 	case o.json && given("output") && o.format != "json":
@@ -59,15 +64,20 @@ func (o *printing) check(given func(flag string) bool) error {
 	if o.json || given("jq") {
 		o.format = "json"
 	}
-	if tables := o.format == "table" || o.format == "csv"; !tables {
+	if tables := o.format == o.formats[0] || o.format == "csv"; !tables {
 		for _, flag := range []string{"columns", "sort", "no-headers"} {
 			if given(flag) {
-				return wrongUsage("--%s is for tables and CSV; of JSON choose with --jq", flag)
+				return wrongUsage("--%s is for %s and CSV; of JSON choose with --jq", flag, pick(o.formats[0] == "table", "tables", o.formats[0]))
 			}
 		}
 	}
 	if slices.Contains(o.columns, "") || given("columns") && len(o.columns) == 0 || given("sort") && strings.TrimPrefix(o.sort, "-") == "" {
 		return wrongUsage("--columns and --sort name columns")
+	}
+	if o.formats[0] == streamFormats[0] {
+		if err := o.checkStream(); err != nil {
+			return err
+		}
 	}
 	if !given("jq") {
 		return nil

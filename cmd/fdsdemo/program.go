@@ -23,7 +23,9 @@ import (
 type program struct {
 	out      io.Writer // data
 	err      io.Writer // everything else
+	outFile  *os.File  // out where nothing is put before it
 	outStyle terminal.Style
+	errFile  *os.File
 	errStyle terminal.Style
 
 	config  string // a file
@@ -42,13 +44,14 @@ type program struct {
 	forgets  bool                          // the store ends with the process
 	boxed    bool                          // the provider is one in a box, see isBox
 	looks    bool                          // open makes a client that only looks, see configuration.look
+	began    time.Time                     // when messages began to be shown; what is older is a backlog
 	ending   atomic.Bool                   // the command has failed and says why at its end
 
 	tells func(message string, err error) bool // what the command tells in its own words, so that the log need not; nil: nothing
 }
 
 func newProgram(out, err *os.File) *program {
-	return &program{out: out, err: err, outStyle: terminal.StyleOf(out), errStyle: terminal.StyleOf(err)}
+	return &program{out: out, err: err, outFile: out, errFile: err, outStyle: terminal.StyleOf(out), errStyle: terminal.StyleOf(err)}
 }
 
 // command makes the command line.

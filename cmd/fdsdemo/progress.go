@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -36,12 +37,16 @@ type progressLine struct {
 // transient is a line of a terminal that is written again and again.
 type transient struct {
 	out   io.Writer
+	file  *os.File // the terminal, whose width may change; may be nil
 	style terminal.Style
 	shown int // characters of the line that is there
 }
 
 // show puts a text in the place of the line that is there.
 func (l *transient) show(text string) {
+	if width := terminal.WidthOf(l.file); width > 0 {
+		l.style.Width = width
+	}
 	text = l.style.Cut(text, l.style.Width-1) // the last column would make a new line
 	n := len([]rune(text))
 	_, _ = io.WriteString(l.out, "\r"+text+strings.Repeat(" ", max(l.shown-n, 0))) // nothing depends on it
@@ -63,7 +68,7 @@ func (p *program) showProgress(what string) (line *progressLine, end func()) {
 	if p.errStyle.Width == 0 { // not a terminal
 		return nil, func() {}
 	}
-	line = &progressLine{there: transient{out: p.err, style: p.errStyle}, what: what, began: time.Now(), items: make(map[any]int)}
+	line = &progressLine{there: transient{out: p.err, file: p.errFile, style: p.errStyle}, what: what, began: time.Now(), items: make(map[any]int)}
 	p.out = &givingWay{line: line, out: p.out, ends: true}
 	if p.jsonErr {
 		line.tell = p.tell

@@ -50,7 +50,7 @@ func TestALongReadShowsItsProgressOnATerminalAlone(t *testing.T) {
 		t.Errorf("stdout %s, stderr %q", r.out, r.err)
 	}
 	person, program := openTerminal(t)
-	c := s.command("get", "specifications", "--json", "--log-format", "text")
+	c := s.command("get", "specifications", "--json")
 	stdout := newOutput()
 	c.Stdout, c.Stderr = stdout, program
 	if err := c.Start(); err != nil {

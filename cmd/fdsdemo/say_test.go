@@ -23,7 +23,8 @@ func (r result) toldLines() (all []map[string]any) {
 
 func TestWithJSONEveryLineOfStandardErrorIsJSON(t *testing.T) {
 	s := newSetup(t)
-	s.run("get", "specifications", "--json").expect(statusSignIn).toldLines()
+	run := func(args ...string) result { return start(t, s.bare(args...)).wait() }
+	run("get", "specifications", "--json").expect(statusSignIn).toldLines()
 	s.signIn(s.north)
 	s.device(s.north, odd)
 	for _, c := range []struct {
@@ -46,7 +47,7 @@ func TestWithJSONEveryLineOfStandardErrorIsJSON(t *testing.T) {
 		{"spaces --json", statusDone, "", ""},
 		{"tag delete x --log-format json", statusFailed, "error", ""},
 	} {
-		r := s.run(strings.Fields(c.args)...).expect(c.status)
+		r := run(strings.Fields(c.args)...).expect(c.status)
 		told := r.toldLines()
 		if c.level == "" {
 			continue
@@ -67,7 +68,7 @@ func TestWithJSONEveryLineOfStandardErrorIsJSON(t *testing.T) {
 	}
 	s.run("owners", "--log-format", "jsn").expect(statusUsage).says("did you mean json?")
 	s.box.Inject(fdstest.Unauthorized(fdstest.APIEndpoint))
-	watch := s.start("watch", "--json")
+	watch := start(t, s.bare("watch", "--json", "--take-over"))
 	watch.await(watch.err, `"level":"info","msg":"Connected: 1 owner."`)
 	watch.end().toldLines()
 }

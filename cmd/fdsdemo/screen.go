@@ -28,7 +28,7 @@ const plainUsage = "print lines, also on a terminal, in place of the live view"
 func (p *program) hasScreen() bool {
 	_, isFile := p.out.(*os.File)
 	dumb := os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && runtime.GOOS != "windows"
-	return isFile && !p.plain && !p.verbose && p.outStyle.Width > 0 && !dumb && term.IsTerminal(int(os.Stdin.Fd()))
+	return isFile && !p.plain && !p.verbose && !p.trace && !p.jsonErr && p.outStyle.Width > 0 && !dumb && term.IsTerminal(int(os.Stdin.Fd()))
 }
 
 // screen is the live view of a command.
@@ -87,7 +87,7 @@ func (p *program) facts(m delivery.Message) live.Facts {
 	word := dialect.Severity(item)
 	f := live.Facts{
 		Device: aboutDevice(item, dialect), Severity: terminal.Short(word), Code: terminal.Short(dialect.Code(item)),
-		Gravity: liveGravities[gravities[strings.ToLower(word)]],
+		Gravity: liveGravities[gravityOf(word)],
 	}
 	f.Time, _ = dialect.Time(item)
 	r := rowOf(item)

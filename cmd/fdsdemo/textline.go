@@ -11,9 +11,10 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// textLine shows a message to a person: when, whose, what, where.
+// textLine shows a message to a person: when, whose, what, where. On a narrow terminal it takes
+// several lines, all but the first indented.
 func (p *program) textLine(m delivery.Message) []byte {
-	s, dialect := p.outStyle, p.settings.Provider.Dialect
+	s, dialect := p.styleNow(), p.settings.Provider.Dialect
 	item, err := fds.ParseItem(m.Payload)
 	where := strings.Join(m.Levels, "/")
 	if where == "" { // it did not come by a topic, which names the device
@@ -22,20 +23,13 @@ func (p *program) textLine(m delivery.Message) []byte {
 			where = strings.TrimSpace(where + " " + device.ID())
 		}
 	}
-	at := m.ReceivedAt.Local().Format("15:04:05 MST")
-	var marks []string
-	if m.Source != delivery.FromPush {
-		marks = append(marks, string(m.Source))
-	}
-	if m.Retained {
-		marks = append(marks, "retained")
-	}
-	if m.Duplicate {
-		marks = append(marks, "again")
-	}
+	marks := p.marks(m)
 	head, what := "", count(len(m.Payload), "byte")+" that are no FDS item"
 	if err == nil {
 		if of, ok := dialect.Time(item); ok {
+			if of.Before(p.began) && len(marks) == 0 {
+				marks = append(marks, "backlog")
+			}
 			if ago := since(of, m.ReceivedAt); ago != "" {
 				marks = append(marks, ago)
 			}
@@ -45,23 +39,138 @@ func (p *program) textLine(m delivery.Message) []byte {
 	if len(marks) > 0 {
 		what = "(" + strings.Join(marks, ", ") + ") " + what
 	}
-	whose := p.nameOf(m.Owner.SubscriptionID)
-	where = terminal.Short(where)
+	l := messageText{
+		at: m.ReceivedAt.Local().Format("15:04:05 MST"), whose: p.nameOf(m.Owner.SubscriptionID), head: head, where: terminal.Short(where), what: what,
+	}
+	return []byte(l.show(s) + "\n")
+}
+
+// marks say what a message is besides a new one.
+func (p *program) marks(m delivery.Message) (marks []string) {
+	if m.Source != delivery.FromPush {
+		marks = append(marks, string(m.Source))
+	}
+	if m.Retained {
+		marks = append(marks, "retained")
+	}
+	if m.Duplicate {
+		marks = append(marks, "again")
+	}
+	return marks
+}
+
+// messageText is what is shown of a message; head may be in colour.
+type messageText struct{ at, whose, head, where, what string }
+
+// leastWhat is how much of what a message says has to be seen beside the rest; else it has lines
+// of its own.
+const leastWhat = 28
+
+func (l messageText) show(s terminal.Style) string {
 	if s.Width > 0 {
-		room := s.Width - terminal.Width(at+whose) - 6
-		if head != "" {
-			room -= terminal.Width(plain(head)) + 2
+		room := s.Width - terminal.Width(l.at+l.whose) - 6
+		if l.head != "" {
+			room -= terminal.Width(plain(l.head)) + 2
 		}
-		where = s.Middle(where, max(room*2/5, 12))
-		what = s.Cut(what, max(room-terminal.Width(where), 12))
+		where := s.Middle(l.where, max(room*2/5, 12))
+		left := room - terminal.Width(where)
+		if left < min(leastWhat, terminal.Width(l.what)) {
+			return l.wrapped(s)
+		}
+		l.where, l.what = where, s.Cut(l.what, left)
 	}
 	var parts []string
-	for _, part := range []string{s.Faint(at), s.Faint(whose), head, s.Strong(where), what} {
+	for _, part := range []string{s.Faint(l.at), s.Faint(l.whose), l.head, s.Strong(l.where), l.what} {
 		if part != "" {
 			parts = append(parts, part)
 		}
 	}
-	return []byte(strings.Join(parts, "  ") + "\n")
+	return strings.Join(parts, "  ")
+}
+
+const (
+	wrapIndent = 2
+	mostWhat   = 3 // lines of what a message says
+)
+
+// wrapped is show for a narrow terminal. What cannot be cut without a loss, the severity and the
+// code, has a line of its own where it has to.
+func (l messageText) wrapped(s terminal.Style) string {
+	room := s.Width - wrapIndent
+	var b strings.Builder
+	column := 0
+	put := func(text, styled string) {
+		width := terminal.Width(text)
+		switch {
+		case text == "":
+			return
+		case column > 0 && column+2+width > s.Width:
+			b.WriteString("\n" + strings.Repeat(" ", wrapIndent))
+			column = wrapIndent
+		case column > 0:
+			b.WriteString("  ")
+			column += 2
+		}
+		b.WriteString(styled)
+		column += width
+	}
+	put(l.at, s.Faint(l.at))
+	whose := s.Cut(l.whose, room)
+	put(whose, s.Faint(whose))
+	if head := plain(l.head); terminal.Width(head) <= room {
+		put(head, l.head)
+	} else {
+		head = s.Cut(head, room)
+		put(head, head)
+	}
+	where := s.Middle(l.where, room)
+	put(where, s.Strong(where))
+	rest := l.what
+	for n := 1; rest != ""; n++ {
+		line := rest
+		if n < mostWhat && terminal.Width(rest) > room {
+			line = firstWords(s, rest, room)
+		}
+		rest = strings.TrimLeft(strings.TrimPrefix(rest, line), " ")
+		if n == mostWhat {
+			rest = ""
+		}
+		line = s.Cut(strings.TrimRight(line, " "), room)
+		b.WriteString("\n" + strings.Repeat(" ", wrapIndent) + line)
+	}
+	return b.String()
+}
+
+// firstWords returns the beginning of a text that has so many columns at most, up to a space where
+// there is one.
+func firstWords(s terminal.Style, text string, width int) string {
+	end := 0
+	for i := range text {
+		if i > 0 && text[i] == ' ' {
+			if terminal.Width(text[:i]) > width {
+				break
+			}
+			end = i
+		}
+	}
+	if end == 0 { // one long word
+		for i := range text {
+			if terminal.Width(text[:i]) > width {
+				break
+			}
+			end = i
+		}
+	}
+	return text[:end]
+}
+
+// styleNow is how to write to standard output, as wide as the terminal is at this moment.
+func (p *program) styleNow() terminal.Style {
+	s := p.outStyle
+	if width := terminal.WidthOf(p.outFile); s.Width > 0 && width > 0 {
+		s.Width = width
+	}
+	return s
 }
 
 // colours are the sequences of terminal.Style.

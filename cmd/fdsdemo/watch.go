@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,8 @@ import (
 func (p *program) watchCommand() *cobra.Command {
 	var owners []string
 	var show watchFilter
-	var asJSON, takeOver bool
+	var how printing
+	var takeOver bool
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Show live messages until Ctrl-C",
@@ -28,24 +30,24 @@ func (p *program) watchCommand() *cobra.Command {
 			if p.looks && takeOver {
 				return wrongUsage("choose one of --poll, --take-over: what is polled is taken from nobody")
 			}
-			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, takeOver, asJSON))
+			return untilSignal(c.Context(), p.watch(c.Context(), owners, &show, takeOver, &how))
 		},
 	}
 	c.Flags().BoolVar(&takeOver, "take-over", false, "disconnect whoever is connected elsewhere as one of the owners, where this state folder has not watched it before")
 	c.Flags().BoolVar(&p.looks, "poll", false, "look without taking messages away: read the Web API, at poll.interval of the configuration or every "+lookEvery.String())
 	p.addOwners(c, &owners, "only the owner,")
 	show.add(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	how.addStream(c)
 	c.Flags().BoolVar(&p.plain, "plain", false, plainUsage)
 	return c
 }
 
-func (p *program) watch(ctx context.Context, named []string, show *watchFilter, takeOver, asJSON bool) error {
+func (p *program) watch(ctx context.Context, named []string, show *watchFilter, takeOver bool, how *printing) error {
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	var view *screen
-	if !asJSON && !show.ends() && p.hasScreen() {
+	if how.format == "lines" && !how.asked && !show.ends() && p.hasScreen() {
 		view = p.newScreen("fdsdemo watch")
 	}
 	w := &watcher{tell: p.tell, log: p.logger(slog.LevelWarn), retrying: p.tellRetrying, owners: make(map[fds.OwnerKey]condition)}
@@ -61,6 +63,9 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 		return err
 	}
 	defer p.close(signals, client)
+	if err := show.checkDialect(p.settings.Provider.Dialect); err != nil {
+		return err
+	}
 	owners, err := p.choose(ctx, client, named)
 	if err != nil {
 		return err
@@ -95,7 +100,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	defer reporting.Wait()
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
-	handler := p.printed(end, show, asJSON)
+	handler := p.printed(end, show, how)
 	if view != nil {
 		view.client, view.watched = client, w.watched
 		handler = p.onScreen(view, show)
@@ -125,21 +130,25 @@ var errShown = errors.New("all that was asked for is shown")
 
 // printed returns a handler that writes the line of a message that is to be shown. It ends the
 // command when that was the last, or when it cannot be written.
-func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, asJSON bool) delivery.Handler {
-	out := &lineWriter{out: p.out}
+func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, how *printing) delivery.Handler {
+	p.began = time.Now()
+	out := &lineWriter{out: p.out, head: how.head()}
 	return func(ctx context.Context, m delivery.Message) error {
 		if !show.wants(m, p.settings.Provider.Dialect) {
 			return nil
+		}
+		line, err := how.message(ctx, p, m)
+		if err != nil { // of jq: the message stays with the broker
+			if ctx.Err() == nil {
+				end(err)
+			}
+			return err
 		}
 		ok, last := show.take()
 		if !ok {
 			return errShown
 		}
-		line := messageLine(m, p.outStyle.Width > 0)
-		if !asJSON {
-			line = p.textLine(m)
-		}
-		err := out.write(ctx, line)
+		err = out.write(ctx, line)
 		if err != nil && ctx.Err() == nil {
 			p.ending.Store(true)
 			end(&outputError{err})
@@ -178,8 +187,9 @@ func count(n int, what string) string {
 
 // lineWriter writes whole lines for handlers that run at once.
 type lineWriter struct {
-	mu  sync.Mutex
-	out interface{ Write([]byte) (int, error) }
+	mu   sync.Mutex
+	head []byte // to be written before the first line
+	out  interface{ Write([]byte) (int, error) }
 }
 
 // write returns when the line is written, or when ctx ends while whoever reads
@@ -192,6 +202,9 @@ func (w *lineWriter) write(ctx context.Context, line []byte) error {
 		if err := ctx.Err(); err != nil {
 			written <- err
 			return
+		}
+		if w.head != nil {
+			line, w.head = append(w.head, line...), nil
 		}
 		_, err := w.out.Write(line)
 		written <- err

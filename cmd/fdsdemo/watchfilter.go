@@ -16,6 +16,7 @@ import (
 // the broker keeps one queue for all that is subscribed to.
 type watchFilter struct {
 	topics, types, devices []string
+	severities             []string
 	most                   int           // messages shown; 0: without end
 	duration               time.Duration // 0: without end
 
@@ -28,6 +29,8 @@ func (f *watchFilter) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.topics, "topic", nil, "show only what comes on topics below the owner's root that fit this MQTT `filter`, such as 'devices/+/status'; may be repeated")
 	c.Flags().StringArrayVar(&f.types, "type", nil, "show only devices of this device `type`; may be repeated")
 	c.Flags().StringArrayVar(&f.devices, "device", nil, "show only the device of this `ID`; may be repeated")
+	c.Flags().StringArrayVar(&f.severities, "severity", nil, "show only events of this `severity` and graver ones, such as warning; or of a word that the provider has and RFC 5424 has not; may be repeated")
+	completes(c, "severity", cobra.FixedCompletions(severityWords, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().IntVarP(&f.most, "count", "n", 0, "end after this `number` of messages")
 	c.Flags().DurationVar(&f.duration, "for", 0, "end after this `time`, such as 30s")
 	c.PreRunE = func(c *cobra.Command, _ []string) error { return f.check(c.Flags().Changed) }
@@ -41,7 +44,7 @@ func (f *watchFilter) check(given func(flag string) bool) error {
 			return wrongUsage("--topic: %v", err)
 		}
 	}
-	for flag, list := range map[string][]string{"--type": f.types, "--device": f.devices} {
+	for flag, list := range map[string][]string{"--type": f.types, "--device": f.devices, "--severity": f.severities} {
 		if slices.Contains(list, "") {
 			return wrongUsage("%s names nothing", flag)
 		}
@@ -60,7 +63,7 @@ func (f *watchFilter) ends() bool { return f.most > 0 || f.duration > 0 }
 
 // wants reports whether a message is shown.
 func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
-	if len(f.topics) > 0 && !f.fits(m) {
+	if len(f.topics) > 0 && !f.fits(m) || len(f.severities) > 0 && !f.isGrave(m, dialect) {
 		return false
 	}
 	if len(f.types) == 0 && len(f.devices) == 0 {
@@ -70,6 +73,38 @@ func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
 	return err == nil &&
 		(len(f.devices) == 0 || slices.Contains(f.devices, device.ID())) &&
 		(len(f.types) == 0 || slices.Contains(f.types, string(device.Type())))
+}
+
+// checkDialect refuses what cannot be told of this provider's messages.
+func (f *watchFilter) checkDialect(d fds.Dialect) error {
+	if len(f.severities) > 0 && d.SeverityMember == "" {
+		return wrongUsage("--severity is of no use without the name of the member that has it, which FDS leaves open; set provider.dialect.severity_member")
+	}
+	return nil
+}
+
+// isGrave reports whether an event has one of the severities, or a graver one. A word that is not
+// known may be graver than any that is.
+func (f *watchFilter) isGrave(m delivery.Message, dialect fds.Dialect) bool {
+	item, err := fds.ParseItem(m.Payload)
+	if err != nil {
+		return false
+	}
+	word := dialect.Severity(item)
+	if word == "" {
+		return false
+	}
+	grade, known := gradeOf(word)
+	return slices.ContainsFunc(f.severities, func(wanted string) bool {
+		least, ordered := gradeOf(wanted)
+		switch {
+		case strings.EqualFold(wanted, word):
+			return true
+		case !ordered:
+			return false
+		}
+		return !known || grade <= least
+	})
 }
 
 // fits reports whether a message came on one of the topics; one that came by none fits none.

@@ -18,7 +18,7 @@ import (
 
 func (p *program) webhookCommand() *cobra.Command {
 	var listen string
-	var asJSON bool
+	var how printing
 	c := &cobra.Command{
 		Use:   "webhook",
 		Short: "Take what a provider delivers to this machine until Ctrl-C",
@@ -31,15 +31,15 @@ func (p *program) webhookCommand() *cobra.Command {
 					return wrongUsage("--listen %s", why)
 				}
 			}
-			return untilSignal(c.Context(), p.webhook(c.Context(), listen, asJSON))
+			return untilSignal(c.Context(), p.webhook(c.Context(), listen, &how))
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", "", "`address` and port to listen at (default that of the configuration, or "+defaultListen+")")
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	how.addStream(c)
 	return c
 }
 
-func (p *program) webhook(ctx context.Context, listen string, asJSON bool) error {
+func (p *program) webhook(ctx context.Context, listen string, how *printing) error {
 	signals := ctx
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -56,7 +56,7 @@ func (p *program) webhook(ctx context.Context, listen string, asJSON bool) error
 	if err != nil {
 		return err
 	}
-	receiver, err := client.Webhook(p.endpoint.settings, p.printed(end, &watchFilter{}, asJSON))
+	receiver, err := client.Webhook(p.endpoint.settings, p.printed(end, &watchFilter{}, how))
 	if err != nil {
 		return err
 	}

@@ -159,10 +159,23 @@ func StyleOf(file *os.File) Style {
 		return Style{}
 	}
 	s := Style{Colour: colourful(os.Getenv, runtime.GOOS), Unicode: speaksUTF8(os.Getenv, runtime.GOOS), Width: 80}
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+	if width := WidthOf(file); width > 0 {
 		s.Width = width
 	}
 	return s
+}
+
+// WidthOf returns how many columns a terminal has at this moment; 0: that is not known, or it is
+// none.
+func WidthOf(file *os.File) int {
+	if file == nil {
+		return 0
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 func colourful(getenv func(string) string, system string) bool {
