@@ -100,7 +100,7 @@ func TestAContextThatIsNoneIsWrongUsage(t *testing.T) {
 		{nil, "owners --context eats", `there is no context "eats"; make it with: fdsdemo init --context eats; see: fdsdemo config contexts; did you mean east?`},
 		{nil, "config use eats", "did you mean east?"},
 		{nil, "owners --context ../../etc", "is no name for a context"},
-		{nil, "owners --context=", "is no name for a context"},
+		{nil, "owners --context=", "--context is empty"},
 		{nil, "owners --context east --config x", "choose one of --config, --context"},
 		{nil, "config use east --context east", "leave those out"},
 		{[]string{"FDSDEMO_CONTEXT=/etc"}, "owners", "FDSDEMO_CONTEXT: "},

@@ -28,9 +28,6 @@ func (f filterFlags) parse(given func(flag string) bool, query *pull.Query) erro
 	if given("from") && given("to") && query.To.Before(query.From) {
 		return wrongUsage("--to %s is before --from %s", f.to, f.from)
 	}
-	if given("language") && f.language == "" {
-		return wrongUsage("--language names none; write one such as de or de-CH")
-	}
 	query.Language = f.language
 	return nil
 }

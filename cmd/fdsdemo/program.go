@@ -6,12 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
@@ -78,8 +80,8 @@ func (p *program) command() *cobra.Command {
 	p.addSaying(root)
 	p.addTour(root)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if c.Flags().Changed("config") && p.config == "" {
-			return wrongUsage("--config names no file")
+		if flag := emptyFlag(c); flag != "" {
+			return wrongUsage("--%s is empty; see: %s --help", flag, c.CommandPath())
 		}
 		if c.Flags().Changed("context") {
 			if p.config != "" {
@@ -110,6 +112,17 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 			return c.Help()
 		},
 	}
+}
+
+// emptyFlag returns the name of a flag that was given without a value, or "".
+func emptyFlag(c *cobra.Command) (name string) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		if !isList && f.Value.String() == "" || isList && (len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")) {
+			name = f.Name
+		}
+	})
+	return name
 }
 
 // noArguments refuses arguments.

@@ -41,8 +41,6 @@ func (p *program) providerCommand() *cobra.Command {
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case c.Flags().Changed("dir") && s.folder == "":
-				return wrongUsage("--dir names no folder")
 			case s.confidential && s.folder == "":
 				return wrongUsage("--confidential is about the configuration that --dir writes; add --dir")
 			case c.Flags().Changed("port-base") && (s.portBase < 1 || s.portBase > 65533):

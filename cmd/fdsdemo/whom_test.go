@@ -38,7 +38,6 @@ func TestAnOwnerIsNamedByIDBeginningOrName(t *testing.T) {
 		"harbor":         "did you mean harbour?",
 		"abc":            "four or more",
 		"zzzz":           "is no owner",
-		"":               "is no owner",
 		"0000":           "",
 		"\x1b[2Jharbour": "is no owner",
 	} {
