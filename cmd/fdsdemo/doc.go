@@ -78,6 +78,11 @@
 // spreadsheet as texts. --jq prints what a filter makes of each line of JSON, one at a time; it
 // knows no environment and no files.
 //
+// On a terminal, owners, get, spaces and tag list show what they print by the command FDSDEMO_PAGER,
+// or PAGER, or less; LESS is FRX and LV -c where they are not set, so that what fits on the screen
+// stays there. --no-pager, an empty variable or cat prints all at once, and so do --verbose, --trace,
+// TERM=dumb and, without a variable, Windows.
+//
 // An owner is named by its subscription ID, by the first four or more characters of it, or by
 // the name that the configuration gives it below owners; --owner may be repeated. A time is how
 // long ago it was, as 5m or 7d, a date, or one of RFC 3339. What watch does not show, by --topic

@@ -61,6 +61,7 @@ func (p *program) getCommand() *cobra.Command {
 	c.Flags().StringVar(&filter.language, "language", "", "texts in this `language`, such as de")
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	request.how.add(c)
+	p.addPager(c)
 	return c
 }
 

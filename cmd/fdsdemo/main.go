@@ -37,6 +37,9 @@ func run() int {
 		err = errInterrupted
 	}
 	if hasLeft(err) {
+		if p.pager.hasLeft() { // the person has seen enough
+			return statusDone
+		}
 		return statusFailed
 	}
 	status := statusOf(err)

@@ -24,6 +24,7 @@ func (p *program) ownersCommand() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return p.owners(c.Context(), &how) },
 	}
 	how.add(c)
+	p.addPager(c)
 	c.Flags().Lookup("json").Usage = "print one JSON object a line; short for --output json"
 	return c
 }

@@ -46,6 +46,7 @@ type program struct {
 	forgets  bool                          // the store ends with the process
 	boxed    bool                          // the provider is one in a box, see isBox
 	looks    bool                          // open makes a client that only looks, see configuration.look
+	pager    *pager                        // before standard output; nil: none is
 	began    time.Time                     // when messages began to be shown; what is older is a backlog
 	ending   atomic.Bool                   // the command has failed and says why at its end
 

@@ -49,8 +49,10 @@ func (e *outputError) Unwrap() error { return e.err }
 // Windows.
 func hasLeft(err error) bool {
 	var written *outputError
-	return errors.As(err, &written) && isAny(written.err, syscall.EPIPE, syscall.Errno(109), syscall.Errno(232))
+	return errors.As(err, &written) && isAny(written.err, brokenPipes...)
 }
+
+var brokenPipes = []error{syscall.EPIPE, syscall.Errno(109), syscall.Errno(232)}
 
 // turn is closed when a list may be printed, since all before it are.
 type turn <-chan struct{}

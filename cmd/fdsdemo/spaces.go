@@ -31,6 +31,7 @@ func (p *program) spacesCommand() *cobra.Command {
 	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	c.Flags().BoolVar(&request.asTree, "tree", false, "draw a tree; what contradicts in the list is warned about")
 	request.how.add(c)
+	p.addPager(c)
 	c.Flags().Lookup("json").Usage += "; with --tree, each space's place"
 	return c
 }

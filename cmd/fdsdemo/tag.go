@@ -71,6 +71,7 @@ func (p *program) tagListCommand() *cobra.Command {
 		},
 	})
 	how.add(c)
+	p.addPager(c)
 	c.Flags().BoolVar(&asGrant, "grant", false, grantUsage)
 	return c
 }
