@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/yamledit"
 	"github.com/fds-sdk/fds-go/internal/atomicfile"
 	"github.com/fds-sdk/fds-go/internal/textfile"
 )
@@ -93,7 +94,7 @@ func (row setting) parse(typed []string) (*yaml.Node, error) {
 	}
 	switch row.kind {
 	case kindText:
-		return textNode(typed[0]), nil
+		return yamledit.Text(typed[0]), nil
 	case kindList, kindNumbers:
 		return row.list(typed)
 	}
@@ -113,7 +114,7 @@ func (row setting) list(typed []string) (*yaml.Node, error) {
 		typed = all
 	}
 	for _, text := range typed {
-		one := textNode(text)
+		one := yamledit.Text(text)
 		if row.kind == kindNumbers {
 			if !word.MatchString(text) {
 				return nil, wrongUsage("%s is a list of numbers", row.key)
@@ -141,15 +142,24 @@ func pathOf(key string) []string {
 	}
 }
 
+// isBefore reports whether the reference has one key of a section before another one.
+func isBefore(a, b string) bool {
+	place := func(name string) int {
+		return slices.IndexFunc(settingRows, func(row setting) bool { return lastOf(row.key) == name })
+	}
+	i, j := place(a), place(b)
+	return i >= 0 && j >= 0 && i < j
+}
+
 // change sets a key of the file in use, or with nil takes it out.
 func (p *program) change(ctx context.Context, key string, value *yaml.Node) error {
 	before, err := p.document()
 	if err != nil {
 		return err
 	}
-	text, err := edit(before.data, pathOf(key), value)
+	text, err := yamledit.Set(before.data, pathOf(key), value, isBefore)
 	switch {
-	case errors.Is(err, errForm):
+	case errors.Is(err, yamledit.ErrForm):
 		return wrongUsage("%s was not changed: %v; the line is %s:%d", terminal.Short(key), err, before.path, before.line(key))
 	case err != nil:
 		return wrongUsage("%s: %v", before.path, err)

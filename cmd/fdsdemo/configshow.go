@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/yamledit"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 	"github.com/fds-sdk/fds-go/internal/statefolder"
@@ -106,7 +107,7 @@ func (d *document) derived(key string) string {
 	if text == "" {
 		return ""
 	}
-	line, err := inline(textNode(text), false)
+	line, err := yamledit.Inline(yamledit.Text(text), false)
 	if err != nil {
 		return ""
 	}
@@ -123,7 +124,7 @@ func valueOf(key string, value *yaml.Node, line int) valueReport {
 		r.From = "default"
 	}
 	shown := withoutSecrets(value, strings.HasSuffix(key, "_command"))
-	text, err := inline(shown, false)
+	text, err := yamledit.Inline(shown, false)
 	if err == nil {
 		err = shown.Decode(&r.Value)
 	}
@@ -140,13 +141,13 @@ func withoutSecrets(value *yaml.Node, isCommand bool) *yaml.Node {
 	if value.Kind == yaml.ScalarNode {
 		shown.Style = 0
 		if value.ShortTag() == "!!str" {
-			return textNode(strings.ReplaceAll(netpeer.WithoutUser(value.Value), "\n", " "))
+			return yamledit.Text(strings.ReplaceAll(netpeer.WithoutUser(value.Value), "\n", " "))
 		}
 		return shown
 	}
 	for i, below := range value.Content {
 		if isCommand && i > 0 {
-			shown.Content = append(shown.Content, textNode("..."))
+			shown.Content = append(shown.Content, yamledit.Text("..."))
 			break
 		}
 		shown.Content = append(shown.Content, withoutSecrets(below, false))

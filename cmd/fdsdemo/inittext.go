@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/yamledit"
 )
 
 // shownKeys are those of which init writes a line that is a comment, where they have no value: what
@@ -36,7 +38,7 @@ func (d *draft) text() ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			text, err := inline(node, false)
+			text, err := yamledit.Inline(node, false)
 			if err != nil {
 				return nil, err
 			}
@@ -74,11 +76,11 @@ func (d *draft) named(b *strings.Builder, section setting) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		left, err := inline(textNode(name), false)
+		left, err := yamledit.Inline(yamledit.Text(name), false)
 		if err != nil {
 			return err
 		}
-		right, err := inline(textNode(d.values[section.key+"."+name]), false)
+		right, err := yamledit.Inline(yamledit.Text(d.values[section.key+"."+name]), false)
 		if err != nil {
 			return err
 		}

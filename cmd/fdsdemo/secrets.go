@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -119,14 +120,26 @@ func (r *reader) secretFile(setting, name string) fds.Secret {
 	return secret
 }
 
-// secretEnv reads a variable of the environment.
-func (r *reader) secretEnv(setting, name string) fds.Secret {
+// variable is how one of the environment may be called. Another text might be the secret itself.
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// environment reads a variable; nil: there is a fault.
+func (r *reader) environment(setting, name string) []byte {
+	if !variable.MatchString(name) {
+		r.fault("%s is no name of a variable of the environment", setting)
+		return nil
+	}
 	text, ok := os.LookupEnv(name)
 	if !ok {
 		r.fault("%s: the environment has no %s; set it, or name another variable", setting, terminal.Short(name))
-		return fds.Secret{}
+		return nil
 	}
-	return r.oneLine(setting, terminal.Short(name), []byte(text))
+	return []byte(text)
+}
+
+// secretEnv reads a secret of one line from the environment.
+func (r *reader) secretEnv(setting, name string) fds.Secret {
+	return r.oneLine(setting, terminal.Short(name), r.environment(setting, name))
 }
 
 // output runs a command; nil: it has failed, or is not to be run.
@@ -218,12 +231,9 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 			r.warn(setting, file, r.path(f.KeyFile))
 		}
 	case "application.key_env":
-		text, ok := os.LookupEnv(f.KeyEnv)
-		if !ok {
-			r.fault("%s: the environment has no %s; set it, or name another variable", setting, terminal.Short(f.KeyEnv))
+		if key = r.environment(setting, f.KeyEnv); key == nil {
 			return
 		}
-		key = []byte(text)
 	default:
 		if key = r.output(setting, f.KeyFrom, maxKeyBytes); key == nil {
 			return

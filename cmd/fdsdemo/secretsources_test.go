@@ -73,6 +73,7 @@ func TestAProgramThatPrintsNoSecretIsAFaultInItsLine(t *testing.T) {
 		"client_secret_command: pass show x":                   "application.client_secret_command is of the wrong kind; needed is a list such as [a, b]",
 		"client_secret_env: NOT_SET":                           "fdsdemo.yaml:8: application.client_secret_env: the environment has no NOT_SET",
 		"client_secret_env: X\n  client_secret_file: pass.txt": "application.client_secret_env stands beside application.client_secret_file; choose one",
+		"client_secret_env: hunter2-hunter2":                   "application.client_secret_env is no name of a variable of the environment",
 		"key_env: NOT_SET":                                     "application.key_env: the environment has no NOT_SET",
 		"key_command: [./fails]":                               "application.key_command: ./fails: exit status 3",
 	} {

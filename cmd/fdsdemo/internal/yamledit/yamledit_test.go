@@ -1,12 +1,20 @@
-package main
+package yamledit
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 )
+
+// order is that of the sections and keys of these tests.
+func order(a, b string) bool {
+	all := []string{"provider", "issuer", "api_url", "broker_url", "application", "client_id", "scopes", "tokens", "store", "folder", "poll", "push", "topics", "proxy", "gaps", "webhook", "owners"}
+	i, j := slices.Index(all, a), slices.Index(all, b)
+	return i >= 0 && j >= 0 && i < j
+}
 
 func TestAKeyIsSetAndAllElseStaysAsItIsWritten(t *testing.T) {
 	t.Parallel()
@@ -55,7 +63,7 @@ push: {topics: ["#", "a, b"], proxy: none}
 		{"poll.margin", "", "", ""},
 	} {
 		want := strings.Replace(file, c.old, c.new, 1)
-		if c.key == "application.name" { // where no key of the reference is before it
+		if c.key == "application.name" { // where no key is before it
 			want = strings.Replace(file, "        - offline_access\n", "        - offline_access\n    name: x\n", 1)
 		}
 		var value *yaml.Node
@@ -63,14 +71,14 @@ push: {topics: ["#", "a, b"], proxy: none}
 		case strings.HasPrefix(c.value, "["):
 			value = parsedNode(t, c.value)
 		case c.value != "":
-			value = textNode(c.value)
+			value = Text(c.value)
 		}
 		for _, text := range []string{file, "\ufeff" + strings.ReplaceAll(file, "\n", "\r\n")} {
 			wanted := want
 			if text != file {
 				wanted = "\ufeff" + strings.ReplaceAll(want, "\n", "\r\n")
 			}
-			got, err := edit([]byte(text), strings.Split(c.key, "."), value)
+			got, err := Set([]byte(text), strings.Split(c.key, "."), value, order)
 			if err != nil || string(got) != wanted {
 				t.Errorf("%s: %v\n%s\nwant\n%s", c.key, err, got, wanted)
 			}
@@ -97,17 +105,17 @@ func TestWhatAPersonAloneShouldChangeIsLeftAsItIs(t *testing.T) {
 		"provider:\n  issuer: a\n    b\n":                         "provider.issuer",
 		"a: &a\n  issuer: x\nprovider:\n  <<: *a\n  api_url: y\n": "provider.api_url.x",
 	} {
-		if got, err := edit([]byte(text), strings.Split(key, "."), textNode("new")); err == nil {
+		if got, err := Set([]byte(text), strings.Split(key, "."), Text("new"), order); err == nil {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
-	if got, err := edit([]byte("# nothing yet"), []string{"provider", "issuer"}, textNode("x")); err != nil || string(got) != "# nothing yet\nprovider:\n  issuer: x\n" {
+	if got, err := Set([]byte("# nothing yet"), []string{"provider", "issuer"}, Text("x"), order); err != nil || string(got) != "# nothing yet\nprovider:\n  issuer: x\n" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-// FuzzEdit sees that a text in which a key was set holds that, and all else as before.
-func FuzzEdit(f *testing.F) {
+// FuzzSet sees that a text in which a key was set holds that, and all else as before.
+func FuzzSet(f *testing.F) {
 	for _, text := range []string{"", "a: b", "a:\n  b: c # d\n", "a: {b: 'c'}", "a:\n- b\n", "a: |\n  b\nc: d\n", "a: \"b\\\"\" # c", "\ufeffa:\r\n  b: [c,\r\n d]\r\n"} {
 		f.Add(text, "a", "b", "v")
 		f.Add(text, "c", "", "[x]: y\n# z")
@@ -117,7 +125,7 @@ func FuzzEdit(f *testing.F) {
 		if name != "" {
 			path = append(path, name)
 		}
-		got, err := edit([]byte(text), path, textNode(value))
+		got, err := Set([]byte(text), path, Text(value), order)
 		if err != nil {
 			return
 		}
@@ -129,7 +137,7 @@ func FuzzEdit(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q became %q: %v", text, got, err)
 		}
-		want, err := changed(before, path, textNode(value))
+		want, err := changed(before, path, Text(value))
 		if err != nil || !reflect.DeepEqual(after, want) {
 			t.Fatalf("%q became %q, which means %v, want %v; %v", text, got, after, want, err)
 		}

@@ -1,4 +1,6 @@
-package main
+// Package yamledit changes one key of a YAML text and leaves all else as it is written, comments
+// and order too.
+package yamledit
 
 import (
 	"bytes"
@@ -15,18 +17,19 @@ import (
 	"github.com/fds-sdk/fds-go/internal/textfile"
 )
 
-// errForm says that a text has a form that edit leaves alone.
-var errForm = errors.New("it stands there in a form that only a person should change")
+// ErrForm says that a key stands in a text in a form that Set leaves alone.
+var ErrForm = errors.New("it stands there in a form that only a person should change")
 
-// edit sets a key of a configuration to a value, or with nil takes it out. Everything else stays as
-// it is written, comments and order too: the text is cut where the parser says that a value stands,
-// and parsed again, to see that nothing else means another thing now.
-func edit(data []byte, path []string, value *yaml.Node) ([]byte, error) {
+// Set returns a text in which a key, below the sections that are named before it, has a value, or
+// with nil is missing. A new key comes behind the last one that before says is to come earlier. The
+// text is cut where the parser says that a value stands, and parsed again, to see that nothing else
+// means another thing now.
+func Set(data []byte, path []string, value *yaml.Node, before func(a, b string) bool) ([]byte, error) {
 	text, err := textfile.Text(data)
 	if err != nil {
 		return nil, err
 	}
-	e := &editor{text: string(text), newline: "\n"}
+	e := &editor{text: string(text), newline: "\n", before: before}
 	if strings.Contains(e.text, "\r\n") {
 		e.newline = "\r\n"
 	}
@@ -50,7 +53,7 @@ func edit(data []byte, path []string, value *yaml.Node) ([]byte, error) {
 		return nil, err
 	}
 	if after, err := meaningOf(e.text); err != nil || !reflect.DeepEqual(after, want) {
-		return nil, errForm
+		return nil, ErrForm
 	}
 	return append(bytes.Clone(data[:len(data)-len(text)]), e.text...), nil // behind a byte order mark
 }
@@ -105,6 +108,7 @@ func changed(section map[string]any, path []string, value *yaml.Node) (map[strin
 type editor struct {
 	text    string
 	newline string
+	before  func(a, b string) bool
 }
 
 // at is the offset of a node, whose column counts characters.
@@ -137,11 +141,11 @@ func (e *editor) replace(from, to int, with string) { e.text = e.text[:from] + w
 // set sets a key below a section, whose own key is named.
 func (e *editor) set(section, name *yaml.Node, path []string, value *yaml.Node) error {
 	if section.Anchor != "" || section.Kind == yaml.AliasNode {
-		return errForm
+		return ErrForm
 	}
 	if section.Kind != yaml.MappingNode {
 		if section.Tag != "!!null" || section.Value != "" || name == nil {
-			return errForm
+			return ErrForm
 		}
 		if value != nil { // a section of nothing
 			end := e.lineEnd(e.at(name))
@@ -171,7 +175,7 @@ func isFlow(section *yaml.Node) bool { return section.Style&yaml.FlowStyle != 0 
 
 // put replaces the value of a key.
 func (e *editor) put(section, key, old, value *yaml.Node) error {
-	text, err := inline(value, isFlow(section))
+	text, err := Inline(value, isFlow(section))
 	if err != nil {
 		return err
 	}
@@ -182,7 +186,7 @@ func (e *editor) put(section, key, old, value *yaml.Node) error {
 	from, to := e.span(section, key, old)
 	switch {
 	case old.Anchor != "":
-		return errForm
+		return ErrForm
 	case from == to: // nothing
 		e.replace(colon, colon, " "+text)
 	case old.Kind != yaml.ScalarNode && !isFlow(old) && old.Kind != yaml.AliasNode: // below the key
@@ -212,7 +216,7 @@ func (e *editor) colon(key *yaml.Node) (int, error) {
 		at++
 	}
 	if at >= len(e.text) || e.text[at] != ':' {
-		return 0, errForm
+		return 0, ErrForm
 	}
 	return at + 1, nil
 }
@@ -315,7 +319,7 @@ func (e *editor) next(end int) int {
 func (e *editor) insert(section *yaml.Node, path []string, value *yaml.Node) error {
 	last := len(section.Content) - 2
 	if isFlow(section) {
-		one, err := inline(flowOf(path, value), true)
+		one, err := Inline(flowOf(path, value), true)
 		if err != nil {
 			return err
 		}
@@ -330,7 +334,7 @@ func (e *editor) insert(section *yaml.Node, path []string, value *yaml.Node) err
 		return nil
 	}
 	for i := last; i >= 0; i -= 2 {
-		if before(section.Content[i].Value, path[0]) {
+		if e.before(section.Content[i].Value, path[0]) {
 			last = i
 			break
 		}
@@ -345,15 +349,6 @@ func (e *editor) insert(section *yaml.Node, path []string, value *yaml.Node) err
 	return nil
 }
 
-// before reports whether the reference has one key of a section before another one.
-func before(a, b string) bool {
-	place := func(name string) int {
-		return slices.IndexFunc(settingRows, func(row setting) bool { return lastOf(row.key) == name })
-	}
-	i, j := place(a), place(b)
-	return i >= 0 && j >= 0 && i < j
-}
-
 // append writes a key at the end of a text without any.
 func (e *editor) append(path []string, value *yaml.Node) {
 	if e.text != "" && !strings.HasSuffix(e.text, "\n") {
@@ -366,13 +361,13 @@ func (e *editor) append(path []string, value *yaml.Node) {
 func (e *editor) lines(path []string, value *yaml.Node, indent int) string {
 	var lines []string
 	for i, name := range path {
-		name, err := inline(textNode(name), false)
+		name, err := Inline(Text(name), false)
 		if err != nil {
 			name = "?" // which the check of the whole refuses
 		}
 		line := strings.Repeat(" ", indent+2*i) + name + ":"
 		if i == len(path)-1 {
-			text, err := inline(value, false)
+			text, err := Inline(value, false)
 			if err != nil {
 				text = "?"
 			}
@@ -400,13 +395,14 @@ func (e *editor) remove(section *yaml.Node, i int) error {
 	}
 	start := strings.LastIndexByte(e.text[:from], '\n') + 1
 	if strings.TrimSpace(e.text[start:from]) != "" {
-		return errForm
+		return ErrForm
 	}
 	e.replace(start, e.next(e.lineEnd(max(to, from))), "")
 	return nil
 }
 
-func textNode(text string) *yaml.Node {
+// Text is a value that is a text.
+func Text(text string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(text)
 	if strings.Contains(text, "\n") {
@@ -418,13 +414,13 @@ func textNode(text string) *yaml.Node {
 // flowOf is a value below sections, in braces.
 func flowOf(path []string, value *yaml.Node) *yaml.Node {
 	for _, name := range slices.Backward(path) {
-		value = &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{textNode(name), value}}
+		value = &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{Text(name), value}}
 	}
 	return value
 }
 
-// inline is a value in one line.
-func inline(value *yaml.Node, inFlow bool) (string, error) {
+// Inline is a value in one line; inFlow: among others in brackets.
+func Inline(value *yaml.Node, inFlow bool) (string, error) {
 	if inFlow && value.Kind == yaml.ScalarNode && value.Style == 0 && strings.ContainsAny(value.Value, ",[]{}") {
 		quoted := *value
 		quoted.Style, value = yaml.DoubleQuotedStyle, &quoted
@@ -435,7 +431,7 @@ func inline(value *yaml.Node, inFlow bool) (string, error) {
 	}
 	line := strings.TrimSuffix(string(text), "\n")
 	if strings.Contains(line, "\n") {
-		return "", errForm
+		return "", ErrForm
 	}
 	return line, nil
 }
