@@ -30,7 +30,7 @@ func (p *program) manCommand() *cobra.Command {
 		Use:   "man DIR",
 		Short: "Write the manual pages into a folder",
 		Long: `Write the pages for man into DIR/man1 and DIR/man5, one for each command and fdsdemo.yaml(5), and
-print their paths. Where man looks for them without being told:
+print their paths. With ~/.local/bin in PATH, man on Linux looks here without being told:
 
   fdsdemo man ~/.local/share/man`,
 		Args: oneArgument("the folder"),

@@ -58,6 +58,7 @@ func newVisitor(s *setup) *visitor {
 }
 
 var views = map[string]realtest.View{
+	"narrow":      {Width: 320, Height: 568},
 	"phone-light": {Width: 390, Height: 844}, "phone-dark": {Width: 390, Height: 844, Dark: true},
 	"desktop-light": {Width: 1280, Height: 800}, "desktop-dark": {Width: 1280, Height: 800, Dark: true},
 }
