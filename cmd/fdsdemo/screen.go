@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,34 +162,42 @@ func (s *screen) devices(ctx context.Context, key fds.OwnerKey) ([]live.Device, 
 		return nil, err
 	}
 	told := func(err error) error { return errors.New(terminal.Short(s.sentence(err))) }
-	spaces, err := pull.Collect(owner.Pull().Spaces(ctx, pull.Query{}))
-	if err != nil {
-		return nil, told(err)
-	}
-	tree := fds.NewSpaceTree(spaces)
-	statuses := make(map[string]fds.Device)
-	for d, err := range owner.Pull().Statuses(ctx, pull.Query{}) {
+	var spaces []fds.Space
+	size := 0
+	for space, err := range owner.Pull().Spaces(ctx, pull.Query{}) {
 		if err != nil {
 			return nil, told(err)
 		}
-		if statuses[d.ID()] = d; len(statuses) > live.MaxDevices {
+		if size += len(space.Raw()); size > treeBytes { // of the rest no place is known
 			break
 		}
+		spaces = append(spaces, space)
 	}
-	var list []live.Device
+	tree := fds.NewSpaceTree(spaces)
+	list := make(map[string]live.Device)
 	for d, err := range owner.Pull().Specifications(ctx, pull.Query{}) {
 		if err != nil {
-			return list, told(err)
+			return slices.Collect(maps.Values(list)), told(err)
 		}
-		if len(list) == live.MaxDevices {
+		if list[d.ID()] = specified(d, tree); len(list) == live.MaxDevices {
 			break
 		}
-		list = append(list, s.device(d, statuses[d.ID()], tree))
 	}
-	return list, nil
+	for d, err := range owner.Pull().Statuses(ctx, pull.Query{}) {
+		if err != nil {
+			return slices.Collect(maps.Values(list)), told(err)
+		}
+		if device, ok := list[d.ID()]; ok {
+			device.Raw, device.Readings = d.Raw(), readings(rowOf(d.Item).specific)
+			device.Time, _ = s.settings.Provider.Dialect.Time(d.Item)
+			list[d.ID()] = device
+		}
+	}
+	return slices.Collect(maps.Values(list)), nil
 }
 
-func (s *screen) device(d, status fds.Device, tree *fds.SpaceTree) live.Device {
+// specified is what a device's specification says of it.
+func specified(d fds.Device, tree *fds.SpaceTree) live.Device {
 	shown := live.Device{ID: terminal.Short(d.ID()), Type: terminal.Short(string(d.Type())), Raw: d.Raw()}
 	if name, err := fds.As[string](d.Item, "generic", "name"); err == nil {
 		shown.Name = terminal.Short(name)
@@ -196,10 +206,6 @@ func (s *screen) device(d, status fds.Device, tree *fds.SpaceTree) live.Device {
 		if space, ok := tree.Space(id); ok {
 			shown.Place, shown.Room = placeOf(space)
 		}
-	}
-	if raw := status.Raw(); raw != nil {
-		shown.Raw, shown.Readings = raw, readings(rowOf(status.Item).specific)
-		shown.Time, _ = s.settings.Provider.Dialect.Time(status.Item)
 	}
 	return shown
 }

@@ -63,6 +63,9 @@ func TestAttackWhateverComesTheViewKeepsABoundedPart(t *testing.T) {
 	}
 	held, costs := 0, 0
 	for _, of := range d.devices {
+		if len(of.Raw) > maxItem || len(of.Readings) > maxReadings {
+			t.Errorf("%d bytes and %d readings of a device are kept", len(of.Raw), len(of.Readings))
+		}
 		held += len(of.history)
 		if len(of.history) > maxHistory || of.points.len() > maxPoints {
 			t.Errorf("%d messages and %d points of a device are kept", len(of.history), of.points.len())

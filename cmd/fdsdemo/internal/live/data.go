@@ -21,6 +21,8 @@ const (
 	maxHistory   = 50       // messages of a device
 	maxHistories = 16 << 20 // bytes of those of all
 	maxPoints    = 64       // of a device's sparkline
+	maxReadings  = 16       // of a device
+	maxItem      = 4 << 10  // bytes of an item of a device, besides its messages
 	maxNotices   = 200
 	rateSeconds  = 60
 )
@@ -28,6 +30,7 @@ const (
 // data is what is shown. It is not safe for concurrent use.
 type data struct {
 	owners   []Owner
+	names    map[fds.OwnerKey]string
 	devices  map[deviceKey]*device
 	more     int // devices for which there was no room
 	messages ring[*entry]
@@ -35,6 +38,9 @@ type data struct {
 
 	kept  *list.List // of *entry: those that devices have in their histories, the oldest first
 	costs int        // of them
+
+	fared  uint64 // how often owners were told of
+	placed uint64 // how often devices, and where they are, have changed
 
 	total  uint64
 	counts [rateSeconds]int // messages by second, that of now at the end
@@ -66,7 +72,6 @@ func newData() *data {
 // freeze returns a copy that nothing changes any more.
 func (d *data) freeze() *data {
 	c := *d
-	c.owners = slices.Clone(d.owners)
 	c.messages, c.events = d.messages.clone(), d.events.clone()
 	c.devices = make(map[deviceKey]*device, len(d.devices))
 	c.kept = list.New()
@@ -103,8 +108,7 @@ func (d *data) add(e *entry, now time.Time) {
 	if e.event() {
 		of.event = e
 	} else if len(e.Readings) > 0 && !of.Time.After(e.moment()) {
-		of.read(e.Readings, e.moment())
-		of.Raw = e.raw
+		of.read(e.Readings, e.moment(), e.raw)
 	}
 	of.history = append(of.history, d.kept.PushBack(e))
 	d.costs += e.cost()
@@ -150,6 +154,7 @@ func (d *data) device(key deviceKey) *device {
 		of = &device{key: key, Device: Device{ID: key.id}, points: newRing[float64](maxPoints, 0, nil)}
 		of.describe()
 		d.devices[key] = of
+		d.placed++
 	}
 	return of
 }
@@ -159,9 +164,12 @@ func (of *device) describe() {
 	of.text = strings.ToLower(strings.Join(append([]string{of.ID, of.Name, of.Type, of.Room}, of.Place...), " "))
 }
 
-// read takes a device's readings.
-func (of *device) read(readings []Reading, at time.Time) {
-	of.Readings, of.Time = readings, at
+// read takes a device's readings, with the item that they are from.
+func (of *device) read(readings []Reading, at time.Time, raw []byte) {
+	of.Readings, of.Time, of.Raw = readings[:min(len(readings), maxReadings)], at, nil
+	if len(raw) <= maxItem {
+		of.Raw = raw
+	}
 	main, ok := of.main()
 	if !ok || !main.Number {
 		return
@@ -189,6 +197,7 @@ func (of *device) main() (Reading, bool) {
 // list takes an owner's devices as they were read. What messages have said since holds.
 func (d *data) list(owner fds.OwnerKey, devices []Device) {
 	d.more = 0
+	d.placed++
 	for _, listed := range devices {
 		of := d.device(deviceKey{owner, listed.ID})
 		if of == nil {
@@ -196,8 +205,7 @@ func (d *data) list(owner fds.OwnerKey, devices []Device) {
 		}
 		of.Name, of.Type, of.Place, of.Room = listed.Name, listed.Type, listed.Place, listed.Room
 		if of.Readings == nil || listed.Time.After(of.Time) {
-			of.read(listed.Readings, listed.Time)
-			of.Raw = listed.Raw
+			of.read(listed.Readings, listed.Time, listed.Raw)
 		}
 		if of.last.IsZero() {
 			of.last = listed.Time
@@ -233,7 +241,7 @@ func (d *data) rate() float64 {
 
 // of returns the devices of an owner, or of all, in no order.
 func (d *data) of(owner *fds.OwnerKey) []*device {
-	var list []*device
+	list := make([]*device, 0, len(d.devices))
 	for of := range maps.Values(d.devices) {
 		if owner == nil || of.key.owner == *owner {
 			list = append(list, of)
@@ -242,12 +250,23 @@ func (d *data) of(owner *fds.OwnerKey) []*device {
 	return list
 }
 
+// fare takes how the owners fare.
+func (d *data) fare(owners []Owner) {
+	names := make(map[fds.OwnerKey]string, len(owners))
+	for _, o := range owners {
+		names[o.Key] = o.Name
+	}
+	if !maps.Equal(names, d.names) {
+		d.placed++
+	}
+	d.owners, d.names = owners, names
+	d.fared++
+}
+
 // name returns that of an owner.
 func (d *data) name(key fds.OwnerKey) string {
-	for _, o := range d.owners {
-		if o.Key == key {
-			return o.Name
-		}
+	if name, ok := d.names[key]; ok {
+		return name
 	}
 	return key.SubscriptionID.String()[:8]
 }

@@ -168,7 +168,7 @@ func (m *model) footer() string {
 		return m.line(m.width, nil, cell{text: " /" + m.filter + m.style.Sign("▏", "_"), style: m.theme.strong}, cell{grow: true}, cell{text: "enter keeps it, esc ends it ", style: m.theme.faint})
 	}
 	if n := m.notices.len(); n > 0 {
-		if last := m.notices.newest(0); m.now.Sub(last.at) < told10 {
+		if last := m.notices.newest(0); m.now.Sub(last.at) < toldFor {
 			return m.line(m.width, nil, cell{text: " " + m.signOf(last.mood) + " " + last.text, grow: true, style: m.theme.moods[last.mood]})
 		}
 	}

@@ -46,11 +46,11 @@ type Device struct {
 	ID       string
 	Name     string
 	Type     string
-	Place    []string // its site, building and floor, as far as they are known
-	Room     string   // the space on that floor
-	Readings []Reading
+	Place    []string  // its site, building and floor, as far as they are known
+	Room     string    // the space on that floor
+	Readings []Reading // the first maxReadings are kept
 	Time     time.Time // of the readings
-	Raw      []byte    // the item that they are from, or else that of the device
+	Raw      []byte    // the item that they are from, or else that of the device; a long one is not kept
 }
 
 // Mood is how well something is.
@@ -132,7 +132,15 @@ func entryOf(m delivery.Message, f Facts) *entry {
 func (e *entry) event() bool { return e.kind == delivery.KindEvent || e.Severity != "" || e.Code != "" }
 
 // cost is about how much memory it takes.
-func (e *entry) cost() int { return 512 + len(e.raw) + 2*len(e.text) }
+func (e *entry) cost() int { return 512 + len(e.raw) + 2*len(e.text) + costOf(e.Readings) }
+
+func costOf(readings []Reading) int {
+	n := 0
+	for _, r := range readings {
+		n += 64 + len(r.Name) + len(r.Text)
+	}
+	return n
+}
 
 // notice is a line for the person at the terminal.
 type notice struct {

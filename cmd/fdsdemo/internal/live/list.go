@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 // item is a line of a panel: a heading, or one of the others.
@@ -27,17 +29,57 @@ func (i item) key() any {
 	return nil
 }
 
-// items returns the lines of a panel.
+// listed are the lines of a panel, and of what they were made.
+type listed struct {
+	of    made
+	items []item
+}
+
+// made is what lines are made of.
+type made struct {
+	data    *data
+	version uint64
+	sort    int
+	all     bool
+	only    fds.OwnerKey
+	filter  string
+}
+
+// items returns the lines of a panel. They are made anew when something has changed: there may be
+// ten thousand.
 func (m *model) items(p panel) []item {
-	switch p {
-	case ownersPanel:
-		return m.ownerItems()
-	case devicesPanel:
-		return m.deviceItems()
-	case eventsPanel:
-		return m.eventItems()
+	d := m.shown()
+	of := made{data: d, version: d.version(p, sorts[p][m.sorts[p]]), sort: m.sorts[p], all: m.only == nil, filter: m.filter}
+	if m.only != nil {
+		of.only = *m.only
 	}
-	return m.messageItems()
+	if l := &m.listed[p]; l.of != of {
+		l.of = of
+		switch p {
+		case ownersPanel:
+			l.items = m.ownerItems()
+		case devicesPanel:
+			l.items = m.deviceItems()
+		case eventsPanel:
+			l.items = m.eventItems()
+		default:
+			l.items = m.messageItems()
+		}
+	}
+	return m.listed[p].items
+}
+
+// version changes when the lines of a panel may be others, or in another order.
+func (d *data) version(p panel, sort string) uint64 {
+	switch {
+	case p == ownersPanel:
+		return d.fared
+	case p == devicesPanel && (sort == "place" || sort == "ID"):
+		return d.placed
+	case p == devicesPanel:
+		return d.placed + d.total
+	}
+	return d.total
 }
 
 func (m *model) ownerItems() []item {

@@ -23,11 +23,13 @@ type (
 		devices []Device
 		err     error
 	}
+	unread fds.OwnerKey // his devices are to be read again
 )
 
 const (
 	frameEvery = 100 * time.Millisecond
-	told10     = 10 * time.Second // a notice is shown for
+	toldFor    = 10 * time.Second // a notice is shown
+	readAgain  = time.Minute      // after devices could not be read
 	readMost   = 20               // owners whose devices are read before they are asked for
 	maxFilter  = 60
 )
@@ -78,6 +80,7 @@ type model struct {
 	zoomed bool
 	sorts  [panels]int
 	lists  [panels]place
+	listed [panels]listed
 	only   *fds.OwnerKey // whose things are shown; nil: all
 	filter string
 	typing bool
@@ -127,15 +130,22 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.live.tick(m.now)
 		return m, clock()
 	case owners:
-		m.live.owners = msg
+		m.live.fare(msg)
 		return m, m.loadNext()
 	case read:
 		m.loading, m.loaded[msg.owner] = false, true
 		delete(m.failed, msg.owner)
-		if msg.err != nil {
-			m.failed[msg.owner] = msg.err
-		}
 		m.live.list(msg.owner, msg.devices)
+		if msg.err == nil {
+			return m, m.loadNext()
+		}
+		m.failed[msg.owner] = msg.err
+		again := tea.Tick(readAgain, func(time.Time) tea.Msg { return unread(msg.owner) })
+		return m, tea.Batch(m.loadNext(), again)
+	case unread:
+		if m.failed[fds.OwnerKey(msg)] != nil {
+			delete(m.loaded, fds.OwnerKey(msg))
+		}
 		return m, m.loadNext()
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height

@@ -1,12 +1,16 @@
 package live
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/fds-sdk/fds-go/fds"
 )
 
 func TestWhatIsChosenStaysChosenWhileOthersCome(t *testing.T) {
@@ -204,5 +208,37 @@ func TestARingKeepsTheLastAsFarAsTheyFit(t *testing.T) {
 	r.add(5)
 	if c.newest(0) == 5 {
 		t.Error("a clone changes")
+	}
+}
+
+func TestDevicesThatCouldNotBeReadAreReadAgain(t *testing.T) {
+	p := newPerson(t, 80, 24, true)
+	reads := 0
+	p.model.options.Devices = func(context.Context, fds.OwnerKey) ([]Device, error) {
+		if reads++; reads == 1 {
+			return nil, errors.New("the provider does not answer")
+		}
+		return []Device{{ID: "LATE"}}, nil
+	}
+	do := func(msg tea.Msg) tea.Msg {
+		t.Helper()
+		_, cmd := p.model.Update(msg)
+		if cmd == nil {
+			t.Fatalf("after %T nothing is read", msg)
+		}
+		return cmd()
+	}
+	failed := do(owners{{Key: p.north, Name: "harbour"}})
+	p.tell(failed)
+	if screen := p.look(); !strings.Contains(screen, "the provider does not answer") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+	p.tell(do(unread(p.north)))
+	if screen := p.look(); !strings.Contains(screen, "LATE") || reads != 2 {
+		t.Errorf("read %d times; the screen is\n%s", reads, screen)
+	}
+	p.tell(do(tea.KeyPressMsg{Text: "r", Code: 'r'}))
+	if reads != 3 {
+		t.Errorf("read %d times", reads)
 	}
 }

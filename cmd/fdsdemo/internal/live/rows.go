@@ -39,7 +39,7 @@ func (m *model) drawOwner(width int, whole *lipgloss.Style, o Owner) string {
 		return m.line(width, whole,
 			cell{text: mark + m.signOf(o.Connection.Mood), style: m.mood(o.Connection.Mood)},
 			cell{text: o.Name, grow: true, style: m.theme.strong},
-			cell{text: "g" + m.signOf(o.Grant.Mood), style: m.mood(o.Grant.Mood)},
+			cell{text: "grant " + m.signOf(o.Grant.Mood), style: m.mood(o.Grant.Mood)},
 			cell{text: "cert " + m.until(o.Certificate), style: m.mood(o.Certificate.Mood)},
 			cell{text: m.gap(o, true), style: m.mood(Soon)},
 		)
@@ -49,14 +49,22 @@ func (m *model) drawOwner(width int, whole *lipgloss.Style, o Owner) string {
 		{text: o.Name, width: 8, grow: true, most: 10, style: m.theme.strong},
 		{text: o.Connection.Text + m.since(o.Connection.Time), width: 18, style: m.mood(o.Connection.Mood)},
 	}
-	if width >= 130 {
-		cells = append(cells, cell{text: o.Broker, width: 24, style: m.theme.faint, mid: true})
-	}
 	cells = append(cells,
 		cell{text: m.signed("grant", o.Grant), width: 14, style: m.mood(o.Grant.Mood)},
 		cell{text: m.signed("cert", o.Certificate), width: 11, style: m.mood(o.Certificate.Mood)},
-		cell{text: m.gap(o, false), width: 6, grow: true, style: m.gapStyle(o)},
 	)
+	if width >= 100 {
+		last := "no message"
+		if !o.Last.IsZero() {
+			last = "last" + m.since(o.Last)
+		}
+		cells = append(cells, cell{text: last, width: 11, style: m.theme.faint})
+	}
+	what, style := m.gap(o, false), m.gapStyle(o)
+	if o.Connection.Problem != "" && width >= 100 {
+		what, style = what+"; "+o.Connection.Problem, m.mood(o.Connection.Mood)
+	}
+	cells = append(cells, cell{text: what, width: 6, grow: true, style: style})
 	return m.line(width, whole, cells...)
 }
 

@@ -24,9 +24,9 @@ func newTheme(unicode bool) theme {
 	faint := plain.Faint(true)
 	return theme{
 		plain: plain, faint: faint, strong: plain.Bold(true), title: plain.Bold(true), focused: colour("6").Bold(true),
-		accent: colour("6"), level: colour("4"), chosen: plain.Reverse(true), key: colour("6"),
+		accent: colour("6"), level: colour("12"), chosen: plain.Reverse(true), key: colour("6"),
 		moods:     [4]lipgloss.Style{Well: colour("2"), Soon: colour("3"), Ill: colour("1").Bold(true), Unknown: faint},
-		gravities: [5]lipgloss.Style{GravityUnknown: plain, GravityDebug: faint, GravityInfo: colour("4"), GravityWarning: colour("3"), GravityError: colour("1").Bold(true)},
+		gravities: [5]lipgloss.Style{GravityUnknown: plain, GravityDebug: faint, GravityInfo: colour("12"), GravityWarning: colour("3"), GravityError: colour("1").Bold(true)},
 	}
 }
 
