@@ -262,6 +262,9 @@ func (s *screen) fare(ctx context.Context) []live.Owner {
 			Key: key, Name: s.named(key.SubscriptionID), Connection: s.connection(c), Broker: c.Connection.Broker, RetryAt: c.Connection.RetryAt,
 			Grant: k.grant, Certificate: k.certificate, Last: c.Last, Waiting: c.Waiting,
 		}
+		if o.Polled = c.Polled; o.Polled {
+			o.Certificate = live.Standing{Mood: live.Unknown, Text: "unused"}
+		}
 		if c.Gap != nil {
 			o.GapSince, o.GapWhy = c.Gap.Since, terminal.Short(c.Gap.Reason)
 		}

@@ -72,7 +72,7 @@ func (m *model) mood(mood Mood) lipgloss.Style { return m.theme.moods[mood] }
 
 // signed is a standing with its sign, where it is not well, and how long it is good.
 func (m *model) signed(name string, s Standing) string {
-	if s.Mood == Well {
+	if s.Mood == Well || s.Mood == Unknown {
 		return name + " " + m.until(s)
 	}
 	return m.signOf(s.Mood) + " " + name + " " + m.until(s)
