@@ -19,9 +19,10 @@
 //	                                 --columns, --sort, --no-headers
 //	fdsdemo spaces --tree            sites, buildings, floors and what is in them; --owner, --grant
 //	fdsdemo tag list                 groups of devices and spaces; --owner, --grant
-//	fdsdemo tag create FILE          make one of a JSON object; - is standard input; prints its ID
+//	fdsdemo tag create FILE          make one of a JSON object; - is standard input; prints its ID; in place of FILE --name,
+//	                                 --set; --entity
 //	fdsdemo tag get ID               show one and its entities
-//	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON
+//	fdsdemo tag set ID FILE          replace its entities by those in FILE, JSON; in place of FILE --entity
 //	fdsdemo tag delete ID            delete it
 //	fdsdemo watch                    live messages, or what polling finds; --owner, --topic, --type, --device, --severity show
 //	                                 some of them, --count and --for end it; --output, --jq, --columns, --no-headers;

@@ -144,16 +144,6 @@ func oneArgument(name string) cobra.PositionalArgs {
 	}
 }
 
-// twoArguments wants exactly two.
-func twoArguments(first, second string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != 2 {
-			return wrongUsage("%s takes two arguments, %s and %s; see: %s --help", c.CommandPath(), first, second, c.CommandPath())
-		}
-		return nil
-	}
-}
-
 // ofOwner has an error name the owner.
 func ofOwner(err error, owner *fdsclient.Owner) error {
 	return ofSubscription(err, owner.Key().SubscriptionID)

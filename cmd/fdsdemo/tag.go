@@ -76,25 +76,6 @@ func (p *program) tagListCommand() *cobra.Command {
 	return c
 }
 
-func (p *program) tagCreateCommand() *cobra.Command {
-	var asJSON bool
-	return addJSON(p.addOwner(&cobra.Command{
-		Use:   "create FILE|-",
-		Short: "Create the tag that a file, or standard input, has as a JSON object; prints its ID",
-		Args:  oneArgument("the file of the tag, or -"),
-		RunE: func(c *cobra.Command, args []string) error {
-			var tag json.RawMessage
-			read := func(ctx context.Context) (err error) {
-				if tag, err = readJSON(ctx, args[0]); err == nil && !isObject(tag) {
-					err = wrongUsage("%s is not a JSON object; a tag is one", inputName(args[0]))
-				}
-				return err
-			}
-			return p.withTags(c, read, func(ctx context.Context, o *fdsclient.Owner) error { return p.createTag(ctx, o, tag, asJSON) })
-		},
-	}), &asJSON, "print the tag as the provider keeps it, in place of its ID")
-}
-
 func (p *program) tagGetCommand() *cobra.Command {
 	var asJSON bool
 	return addJSON(p.addOwner(&cobra.Command{
@@ -105,29 +86,6 @@ func (p *program) tagGetCommand() *cobra.Command {
 			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error { return p.getTag(ctx, o, args[0], asJSON) })
 		},
 	}), &asJSON, "print the JSON object as the provider sent it")
-}
-
-func (p *program) tagSetCommand() *cobra.Command {
-	return p.addOwner(&cobra.Command{
-		Use:   "set ID FILE|-",
-		Short: "Replace the entities of a tag by those that a file, or standard input, has as JSON",
-		Args:  twoArguments("the tag's ID", "the file of its entities or -"),
-		RunE: func(c *cobra.Command, args []string) error {
-			var entities json.RawMessage
-			read := func(ctx context.Context) (err error) {
-				entities, err = readJSON(ctx, args[1])
-				return err
-			}
-			return p.withTags(c, read, func(ctx context.Context, o *fdsclient.Owner) error {
-				tries := p.attempts()
-				err := tries.do(ctx, o, func(ctx context.Context, _ func()) error { return o.Pull().SetEntities(ctx, args[0], entities) })
-				if err == nil {
-					p.tell("The entities of tag %s are set.", args[0])
-				}
-				return err
-			})
-		},
-	})
 }
 
 func (p *program) tagDeleteCommand() *cobra.Command {
@@ -232,41 +190,6 @@ func itemsOf(tags iter.Seq2[fds.Tag, error]) iter.Seq2[fds.Item, error] {
 			}
 		}
 	}
-}
-
-// createTag asks once where it is not certain that nothing came of it.
-func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.RawMessage, asJSON bool) error {
-	look := p.invocation("tag list --owner " + o.Key().SubscriptionID.String())
-	var created pull.Created
-	tries := p.attempts()
-	err := tries.do(ctx, o, func(ctx context.Context, _ func()) (err error) {
-		created, err = o.Pull().CreateTag(ctx, tag)
-		return err
-	})
-	switch {
-	case errors.Is(err, fds.ErrUnknownOutcome):
-		return fmt.Errorf("%w; look before you try again: %s", err, look)
-	case err != nil:
-		return err
-	case created.ID == "":
-		p.tell("fdsdemo: warning: the tag is made, but the provider names no ID; look for it: %s", look)
-		return nil
-	}
-	made := func(err error) error {
-		if err == nil {
-			return nil
-		}
-		return fmt.Errorf("tag %s is made, but %w", created.ID, err)
-	}
-	if !asJSON {
-		return made(p.write([]byte(terminal.Escape(created.ID) + "\n")))
-	}
-	if created.Tag.Raw() == nil {
-		if created.Tag, err = p.readTag(ctx, o, created.ID); err != nil {
-			return made(fmt.Errorf("it cannot be read: %w", err))
-		}
-	}
-	return made(p.writeItems(ctx, created.Tag.Item))
 }
 
 func (p *program) readTag(ctx context.Context, o *fdsclient.Owner, id string) (tag fds.Tag, err error) {

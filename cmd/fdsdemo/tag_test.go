@@ -85,6 +85,29 @@ func TestTagsLiveInEveryDialect(t *testing.T) {
 	}
 }
 
+func TestATagIsMadeByFlags(t *testing.T) {
+	s := newSetup(t)
+	s.device(s.north, `{"device_id":"d1","generic":{}}`)
+	s.device(s.north, `{"device_id":"d2","generic":{}}`)
+	s.signIn(s.north)
+	id := strings.TrimSpace(s.run("tag", "create", "--name", `7 "east"`, "--entity", "d1", "--entity", "d2").expect(statusDone).out)
+	want := `{"tag_id":"` + id + `","generic":{"name":"7 \"east\""},"entities":["d1","d2"]}` + "\n"
+	if r := s.run("tag", "list", "--json").expect(statusDone); r.out != want {
+		t.Errorf("stdout %s, want %s", r.out, want)
+	}
+	s.run("tag", "set", id, "--entity", "d2").expect(statusDone)
+	if r := s.run("tag", "get", id, "--json").expect(statusDone); !strings.HasSuffix(r.out, `"entities":["d2"]}`+"\n") {
+		t.Errorf("stdout %s", r.out)
+	}
+	r := s.run("tag", "create", "--name", "7", "--set", "generic.order=2", "--set", "generic.label=a=b", "--set", `other={"x":[1]}`, "--entity", "d1", "--json").expect(statusDone)
+	if !strings.Contains(r.out, `"generic":{"label":"a=b","name":"7","order":2},"other":{"x":[1]},"entities":["d1"]}`) {
+		t.Errorf("stdout %s", r.out)
+	}
+	s.run("tag", "create", "--name", "x", "--entity", "nosuch").expect(statusFailed).says("is made, but its entities are not set: ", "unknown_entity")
+	file := s.write("tag.json", `{"generic":{}}`)
+	s.run("tag", "create", file, "--entity", "d1").expect(statusDone)
+}
+
 func TestTagCreateGivesWhatTheProviderKeeps(t *testing.T) {
 	s := newSetup(t)
 	s.signIn(s.north)
