@@ -65,6 +65,15 @@ func (d *document) load(ctx context.Context, log *slog.Logger, commands commandR
 		return nil, err
 	}
 	c.boxed = isBox(d.path, c.client.Provider.BrokerURL)
+	open := c.store
+	c.store = func(ctx context.Context) (tokenstore.Store, error) {
+		store, err := open(ctx)
+		if errors.Is(err, errUsage) {
+			text := d.asGiven(inFile(err.Error()))
+			err = &faultsError{d.path, []fileFault{{d.mentioned(text), text}}}
+		}
+		return store, err
+	}
 	return c, nil
 }
 
@@ -101,6 +110,7 @@ func (d *document) check(ctx context.Context, log *slog.Logger, commands command
 	r.checkClient(c.client, c.endpoint)
 	unknown := len(d.faults) > 0
 	for _, text := range r.faults {
+		text = d.asGiven(text)
 		if line := d.lineOf(text); line > 0 || !unknown {
 			d.faults = append(d.faults, fileFault{cmp.Or(line, d.sectionLine(text)), text})
 		}
@@ -283,6 +293,9 @@ func causeOf(err error) error {
 	}
 	return err
 }
+
+// stores are the values of tokens.store.
+var stores = []string{"keyring", "file", "memory"}
 
 // tokens returns the function that opens the store.
 func (r *reader) tokens(application string) func(context.Context) (tokenstore.Store, error) {

@@ -183,6 +183,31 @@ func (d *document) sectionLine(text string) int {
 	return d.line(section)
 }
 
+// mentioned is the line of the first key of the file that a text names.
+func (d *document) mentioned(text string) int {
+	for _, word := range strings.FieldsFunc(text, func(c rune) bool { return c == ' ' || c == ',' || c == ';' || c == ':' || c == '(' || c == ')' }) {
+		if line := d.line(word); line > 0 && strings.Contains(word, ".") {
+			return line
+		}
+	}
+	return 0
+}
+
+// asGiven has a text name the place of a secret that the file has, where it names the file of one.
+func (d *document) asGiven(text string) string {
+	for _, name := range []string{"application.client_secret", "application.key", "tokens.passphrase", "push.certificate_password"} {
+		if !strings.Contains(text, name+"_file") || d.find(name+"_file") != nil {
+			continue
+		}
+		for _, way := range []string{"_env", "_command"} {
+			if d.find(name+way) != nil {
+				return strings.ReplaceAll(text, name+"_file", name+way)
+			}
+		}
+	}
+	return text
+}
+
 func (d *document) line(key string) int {
 	if at := d.find(key); at != nil {
 		return at.line

@@ -39,7 +39,12 @@ line, where others see them: set the place of one.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: p.completeKeys,
+		ValidArgsFunction: func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return completeValue(args[0])
+			}
+			return p.completeKeys(c, args, typed)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			row, err := settable(args[0])
 			if err != nil {
@@ -67,6 +72,19 @@ func (p *program) unsetCommand() *cobra.Command {
 			return p.change(c.Context(), args[0], nil)
 		},
 	}
+}
+
+// completeValue completes what a key may be set to.
+func completeValue(key string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	switch row, _ := settingOf(key); {
+	case row.kind == kindSwitch:
+		return []cobra.Completion{"true", "false"}, cobra.ShellCompDirectiveNoFileComp
+	case key == "tokens.store":
+		return stores, cobra.ShellCompDirectiveNoFileComp
+	case strings.HasSuffix(key, "_file"), strings.HasSuffix(key, "folder"), key == "push.certificates":
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
 // settable returns the row of a key that has a value.

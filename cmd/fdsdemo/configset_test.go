@@ -157,6 +157,18 @@ func TestConfigShowTellsWhereAValueComesFrom(t *testing.T) {
 	}
 }
 
+func TestAShellCompletesKeysAndValues(t *testing.T) {
+	s := newSetup(t)
+	for typed, want := range map[string]string{"config set push.gaps ": "true false", "config set tokens.store ": "keyring file memory", "config set push.proxy ": "", "config get push.gaps ": "", "init --store ": "keyring file memory"} {
+		if got := strings.Join(s.completed(strings.Split(typed, " ")...), " "); got != want {
+			t.Errorf("%q is completed by %q, want %q", typed, got, want)
+		}
+	}
+	if got := s.completed("init", "--set", ""); !slices.Contains(got, "push.gaps=") {
+		t.Errorf("--set is completed by %q", got)
+	}
+}
+
 func TestTheDefaultsAndExamplesOfTheReferenceAreOfTheirKinds(t *testing.T) {
 	t.Parallel()
 	for _, row := range settings() {

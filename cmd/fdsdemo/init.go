@@ -66,7 +66,7 @@ Secrets are not for the command line, where others see them: a terminal is asked
 	c.Flags().BoolVar(&f.force, "force", false, "write in the place of a configuration that is there")
 	c.Flags().BoolVar(&f.noInput, "no-input", false, "ask nothing, on a terminal either")
 	c.Flags().BoolVar(&f.noDiscovery, "no-discovery", false, "do not look whether the provider is there")
-	completes(c, "store", cobra.FixedCompletions([]string{"keyring", "file", "memory"}, cobra.ShellCompDirectiveNoFileComp))
+	completes(c, "store", cobra.FixedCompletions(stores, cobra.ShellCompDirectiveNoFileComp))
 	completes(c, "set", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		keys, _ := completeSettings(false)(c, nil, typed)
 		for i, key := range keys {
@@ -317,7 +317,6 @@ func (d *draft) askStore(ctx context.Context) error {
 		if err := d.ask(ctx, "tokens.store", "Where to keep grants: keyring of the system, or file", "keyring"); err != nil {
 			return err
 		}
-		stores := []string{"keyring", "file", "memory"}
 		if store := d.values["tokens.store"]; !slices.Contains(stores, store) {
 			d.tell("%q is none of them%s", terminal.Short(store), meant(store, stores))
 			delete(d.values, "tokens.store")

@@ -128,3 +128,12 @@ func TestCtrlCEndsAQuestionAndLeavesTheTerminalAsItWas(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEndOfTheInputEndsTheQuestions(t *testing.T) {
+	s := newSetup(t)
+	s.config = filepath.Join(s.folder, "made", "x.yaml")
+	p, person, seen := atTerminal(t, s.command("init"))
+	answers(t, p, person, seen, "Issuer, the URL", "\x04")
+	waitFor(t, &process{ended: make(chan struct{})}, seen, "standard input has ended; nothing was written")
+	p.wait().expect(statusFailed)
+}

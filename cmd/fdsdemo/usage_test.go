@@ -259,7 +259,10 @@ func TestEveryCommandChecksTheWholeConfiguration(t *testing.T) {
 func TestAWrongPassphraseIsAFaultOfTheConfiguration(t *testing.T) {
 	s := newSetup(t)
 	s.write("pass.txt", "another\n")
-	s.run("owners").expect(statusUsage).says("tokens.passphrase_file")
+	s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:11: ", "tokens.passphrase_file")
+	s.script("pass", "echo another")
+	s.configure("passphrase_file: pass.txt", "passphrase_command: [./pass]")
+	s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:11: ", "tokens.passphrase_command")
 }
 
 func TestTheExampleOfTheContractIsTaken(t *testing.T) {
