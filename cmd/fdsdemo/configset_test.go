@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 )
 
 func TestAKeyIsSetInTheFileWithItsCommentsAndItsMode(t *testing.T) {
@@ -154,6 +156,21 @@ func TestConfigShowTellsWhereAValueComesFrom(t *testing.T) {
 	s.configure("tokens:", "owners: {harbour: "+south.Spelling+"}\ntokens:")
 	if got := s.completed("config", "get", "owners."); !slices.Contains(got, "owners.harbour") || !slices.Contains(got, "push.topics") || slices.Contains(got, "push") {
 		t.Errorf("completed by %q", got)
+	}
+}
+
+func TestWhatATableWouldCutStandsBelowItsKey(t *testing.T) {
+	t.Parallel()
+	all := []valueReport{{Key: "push.certificates", text: "/a/folder", Line: 7}, {Key: "push.gaps", text: "on"}}
+	for width, want := range map[int]string{
+		30: "push.certificates  line 7\n    /a/folder\npush.gaps  default\n    on\n",
+		80: "KEY                VALUE      FROM\npush.certificates  /a/folder  line 7\npush.gaps          on         default\n",
+	} {
+		var out strings.Builder
+		p := &program{out: &out, outStyle: terminal.Style{Width: width}}
+		if err := p.printValues(all, &printing{format: "table"}); err != nil || out.String() != want {
+			t.Errorf("%d columns: %v\n%s", width, err, &out)
+		}
 	}
 }
 

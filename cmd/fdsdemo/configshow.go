@@ -222,11 +222,34 @@ func (p *program) printValues(all []valueReport, how *printing) error {
 		}
 		table.Rows = append(table.Rows, []string{terminal.Escape(v.Key), terminal.Escape(v.text), from})
 	}
+	if plain := how.columns == nil && how.sort == "" && !how.noHeaders; plain && p.outStyle.Width > 0 && widest(table.Rows) > p.outStyle.Width {
+		return p.stack(table.Rows)
+	}
 	arranged, err := how.arrange(table, table.Columns)
 	if err != nil {
 		return err
 	}
 	return p.print(arranged)
+}
+
+// widest is how many columns of a terminal rows take in a table.
+func widest(rows [][]string) int {
+	var widths [3]int
+	for _, row := range rows {
+		for i := range widths {
+			widths[i] = max(widths[i], terminal.Width(row[i]))
+		}
+	}
+	return widths[0] + widths[1] + widths[2] + 4 // between them
+}
+
+// stack prints what a table would cut: below each key its value, and where that comes from.
+func (p *program) stack(rows [][]string) error {
+	var b strings.Builder
+	for _, row := range rows {
+		b.WriteString(p.outStyle.Strong(row[0]) + "  " + p.outStyle.Faint(row[2]) + "\n    " + row[1] + "\n")
+	}
+	return p.write([]byte(b.String()))
 }
 
 func (p *program) getConfigCommand() *cobra.Command {

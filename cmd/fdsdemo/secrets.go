@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 	"unicode"
@@ -148,6 +149,10 @@ func (r *reader) output(setting string, command []string, limit int) []byte {
 		return nil
 	}
 	program := command[0]
+	if info, err := os.Stat(r.name); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
+		r.fault("%s: other users may write this file, and so have any program run in your name: chmod go-w %s", setting, quoted(r.name))
+		return nil
+	}
 	if program == "" {
 		r.fault("%s: the first word is empty; it names the program", setting)
 		return nil

@@ -84,6 +84,25 @@ func TestAProgramThatPrintsNoSecretIsAFaultInItsLine(t *testing.T) {
 	}
 }
 
+func TestAttackAFileThatOthersMayWriteHasNoProgramRun(t *testing.T) {
+	s := newSetup(t)
+	s.script("secret", "touch ran; echo x")
+	s.asSource("client_secret_command: [./secret]")
+	for _, mode := range []os.FileMode{0o660, 0o602} {
+		if err := os.Chmod(s.config, mode); err != nil {
+			t.Fatal(err)
+		}
+		s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:8: application.client_secret_command: other users may write this file", "chmod go-w "+s.config)
+		if _, err := os.Stat(filepath.Join(s.folder, "ran")); err == nil {
+			t.Error("the program has run")
+		}
+	}
+	if err := os.Chmod(s.config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.run("owners").expect(statusDone)
+}
+
 func TestAKeyComesFromAProgramWithTheCertificateInAFile(t *testing.T) {
 	s := newSetup(t)
 	s.script("key", `cat "owners/$1.pem"`)
