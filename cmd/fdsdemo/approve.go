@@ -12,7 +12,6 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -27,11 +26,11 @@ var (
 	boxOwner = regexp.MustCompile(`<input type="checkbox" name="owner" value="([^"]*)"`)
 )
 
-// approve plays the person at the browser, who begins at the address and chooses an owner, the
-// zero value standing for the first, for a provider in a box of another process: a box asks for no
+// approve plays the person at the browser, who begins at the address and chooses the owner whose
+// subscription ID begins so, "" standing for the first, for a provider in a box of another process: a box asks for no
 // password. Any other provider's page is left as it is, and nothing is opened that is not on this
 // machine.
-func (p *program) approve(ctx context.Context, address string, as fds.SubscriptionID) error {
+func (p *program) approve(ctx context.Context, address, as string) error {
 	jar, err := cookiejar.New(nil) // the redirect must bring back the cookie of the first page
 	if err != nil {
 		return err
@@ -76,15 +75,21 @@ func (p *program) approve(ctx context.Context, address string, as fds.Subscripti
 	if !strings.Contains(page, boxPage) || token == nil || len(owners) == 0 {
 		return wrongUsage("--approve is for a provider in a box; at %s there is no page on which it asks for a person's consent", at.Host)
 	}
-	chosen := slices.IndexFunc(owners, func(one []string) bool {
-		id, err := fds.ParseSubscriptionID(html.UnescapeString(one[1]))
-		return as.IsZero() || err == nil && id == as
-	})
-	if chosen < 0 {
+	var fit []string
+	for _, one := range owners {
+		value := html.UnescapeString(one[1])
+		if id, err := fds.ParseSubscriptionID(value); as == "" || err == nil && strings.HasPrefix(id.String(), as) {
+			fit = append(fit, value)
+		}
+	}
+	switch {
+	case len(fit) == 0:
 		return wrongUsage("the provider in a box at %s has no owner %s", at.Host, as)
+	case len(fit) > 1 && as != "":
+		return wrongUsage("%d owners of the provider in a box begin with %s; write more of it", len(fit), as)
 	}
 	end, _, err := open(http.MethodPost, at.Scheme+"://"+at.Host+"/consent", url.Values{
-		"token": {html.UnescapeString(token[1])}, "owner": {html.UnescapeString(owners[chosen][1])}, "decision": {"approve"},
+		"token": {html.UnescapeString(token[1])}, "owner": {fit[0]}, "decision": {"approve"},
 	})
 	if err == nil && end.Host == at.Host { // it has not led back to the application
 		err = fmt.Errorf("the provider in a box at %s did not take the consent; begin a new sign-in", at.Host)

@@ -16,7 +16,6 @@ import (
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/conformance"
-	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
@@ -44,8 +43,10 @@ lost. What is not tested then says what to supply.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return p.check(c.Context(), f) },
 	}
-	c.Flags().StringVar(&f.owner, "owner", "", "subscription `ID` whose grant reads the Web API (default the first that is no spare owner)")
-	c.Flags().StringArrayVar(&f.spares, "spare-owner", nil, "subscription `ID` of an owner whom nobody uses: checks connect in its name, and its grant may be lost; twice, and one tries to get at the other's messages")
+	c.Flags().StringVar(&f.owner, "owner", "", "whose grant reads the Web API, by the subscription `ID`, the beginning of it, or the owner's name in the configuration (default the first that is no spare owner)")
+	completes(c, "owner", p.completeOwners)
+	c.Flags().StringArrayVar(&f.spares, "spare-owner", nil, "subscription `ID`, or its beginning, or the name, of an owner whom nobody uses: checks connect in its name, and its grant may be lost; twice, and one tries to get at the other's messages")
+	completes(c, "spare-owner", p.completeOwners)
 	c.Flags().BoolVar(&f.intrusive, "intrusive", false, "do with all owners what is done with spare owners alone: their connections may be ended, for good if a program of this SDK has them, and a grant lost")
 	c.Flags().BoolVar(&f.signIn, "sign-in", false, "a person is at the browser and signs in several times; nothing of it is kept")
 	c.Flags().BoolVar(&f.approve, "approve", false, "with --sign-in: play the person at the browser; only at the box of fdsdemo provider")
@@ -146,13 +147,22 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 	p.settings, p.signIn = c.client, c.signIn
 	c.client.Hooks = p.tap(p.logger(slog.LevelError))
 	config.Client, config.Intrusive, config.BrokerFolder = c.client, f.intrusive, f.brokerFolder
+	p.names = c.names
+	stored := func(ctx context.Context) ([]*fdsclient.Owner, error) {
+		client, err := fdsclient.New(c.client)
+		if err != nil {
+			return nil, err
+		}
+		defer client.Close() // it asks the provider nothing
+		return client.Owners(ctx)
+	}
 	if f.owner != "" {
-		if config.Owner, err = parseOwner(f.owner); err != nil {
+		if config.Owner, err = p.whoIsOf(ctx, stored, f.owner); err != nil {
 			return config, err
 		}
 	}
 	for _, text := range f.spares {
-		id, err := parseOwner(text)
+		id, err := p.whoIsOf(ctx, stored, text)
 		if err != nil {
 			return config, err
 		}
@@ -178,9 +188,9 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 			options.OpenBrowser = func(context.Context, string) error { return nil }
 		case f.approve:
 			options.ShowURL = func(string) {}
-			var as fds.SubscriptionID // a spare one, whose older grant may end with it
+			as := "" // a spare one, whose older grant may end with it
 			if len(config.SpareOwners) > 0 {
-				as = config.SpareOwners[0]
+				as = config.SpareOwners[0].String()
 			}
 			options.OpenBrowser = func(ctx context.Context, url string) error { return p.approve(ctx, url, as) }
 		}

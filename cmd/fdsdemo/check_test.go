@@ -103,3 +103,25 @@ func TestAnErrorOfAConnectionNamesCheck(t *testing.T) {
 		t.Errorf("get says %q", r.err)
 	}
 }
+
+func TestCheckTakesOwnersByNameAndBeginning(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.signIn(s.south)
+	s.configure("provider:\n", "owners: {harbour: "+south.Spelling+"}\nprovider:\n")
+	grant := func(args ...string) string {
+		for _, line := range s.run(append([]string{"check", "--json"}, args...)...).lines() {
+			if strings.Contains(line, `"setup-grant"`) {
+				return line
+			}
+		}
+		return ""
+	}
+	for text, id := range map[string]string{"harbour": strings.ToLower(south.Spelling), "1A6F": north.Spelling} {
+		if line := grant("--owner", text); !strings.Contains(line, id) {
+			t.Errorf("--owner %s: %s", text, line)
+		}
+	}
+	s.run("check", "--owner", "ffff").expect(statusSignIn).says("begins with ffff")
+	s.run("check", "--spare-owner", "harbor").expect(statusUsage).says("did you mean harbour?")
+}

@@ -85,7 +85,8 @@
 // TERM=dumb and, without a variable, Windows.
 //
 // An owner is named by its subscription ID, by the first four or more characters of it, or by
-// the name that the configuration gives it below owners; --owner may be repeated. A time is how
+// the name that the configuration gives it below owners; --owner may be repeated where several can be
+// meant. A time is how
 // long ago it was, as 5m or 7d, a date, or one of RFC 3339. What watch does not show, by --topic
 // and the like, it takes all the same; what comes after the last message that --count lets it
 // show stays with the broker.

@@ -24,6 +24,7 @@ type getRequest struct {
 	owners []string // as whoIs takes them; none: all
 	how    printing
 	asTree bool // of spaces
+	tags   bool // in place of a kind
 
 	asGrant bool // all that the owners' grants read
 }
@@ -96,8 +97,16 @@ func parseIDs(list string) ([]string, error) {
 	return ids, nil
 }
 
+// what names what is read.
+func (r *getRequest) what() string {
+	if r.tags {
+		return "tags"
+	}
+	return nameOfKind(r.kind)
+}
+
 func (p *program) get(ctx context.Context, request getRequest) error {
-	line, end := p.showProgress(nameOfKind(request.kind))
+	line, end := p.showProgress(request.what())
 	defer end()
 	client, err := p.open(ctx, slog.LevelError)
 	if err != nil {
@@ -141,6 +150,9 @@ func (p *program) get(ctx context.Context, request getRequest) error {
 			list := func(ctx context.Context) iter.Seq2[fds.Item, error] {
 				query := request.query
 				query.Progress = line.follow(w)
+				if request.tags {
+					return itemsOf(w.pull().Tags(ctx, query))
+				}
 				return w.pull().Items(ctx, request.kind, query)
 			}
 			errs, err := read(ctx, tries, w.owner, list, p.sinkOf(&request, w, mine, len(owners) > 1, &rows))
@@ -180,8 +192,10 @@ func (p *program) sinkOf(request *getRequest, w *whose, mine turn, many bool, ro
 	switch how := &request.how; {
 	case request.asTree:
 		return &treeSink{program: p, turn: mine, heading: heading, whose: w, asJSON: how.format == "json"}
+	case how.format == "table" && request.tags:
+		return &tagSink{program: p, turn: mine, how: *how, heading: heading}
 	case how.format == "table":
-		return &tableSink{program: p, turn: mine, how: *how, heading: heading, what: nameOfKind(request.kind)}
+		return &tableSink{program: p, turn: mine, how: *how, heading: heading, what: request.what()}
 	case request.asGrant:
 		return p.sinkFor(how, mine, w, rows)
 	default:
@@ -195,7 +209,10 @@ func (p *program) ofList(ctx context.Context, err error, request getRequest, w *
 		return ofOwner(err, w.owner)
 	}
 	command := "get " + strings.ReplaceAll(string(request.kind), "_", "-")
-	if request.kind == pull.Spaces {
+	switch {
+	case request.tags:
+		command = "tag list"
+	case request.kind == pull.Spaces:
 		command = "spaces"
 	}
 	owners := []fds.SubscriptionID{w.owner.Key().SubscriptionID}

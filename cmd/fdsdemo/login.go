@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -31,18 +32,15 @@ func (p *program) loginCommand() *cobra.Command {
 				if !how.approve {
 					return wrongUsage("--owner goes with --approve: at a browser the person chooses; see: %s --help", c.CommandPath())
 				}
-				id, err := parseOwner(owner)
-				if err != nil {
-					return err
-				}
-				how.as = id
+				how.as = owner
 			}
 			return p.login(c.Context(), how)
 		},
 	}
 	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
 	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner or for --owner; only at the box of fdsdemo provider, which asks for no password")
-	c.Flags().StringVar(&owner, "owner", "", "with --approve: the subscription `ID` of the owner to approve for")
+	c.Flags().StringVar(&owner, "owner", "", "with --approve: whom to approve for, by the subscription `ID`, the beginning of it, or the owner's name in the configuration")
+	completes(c, "owner", p.completeOwners)
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
@@ -54,7 +52,7 @@ func (p *program) loginCommand() *cobra.Command {
 type loginFlags struct {
 	noBrowser, approve, paste, device, application, redirectURI bool
 
-	as fds.SubscriptionID // whom to approve for
+	as string // whom to approve for; "": the first
 }
 
 // clash names the flags of which only one may be given and more are, or is empty.
@@ -87,6 +85,15 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	}
 	defer p.close(ctx, client)
 
+	if how.as != "" {
+		id, begins, err := p.ownerNamed(how.as)
+		if err != nil {
+			return err
+		}
+		if how.as = strings.ToLower(how.as); !begins {
+			how.as = id.String()
+		}
+	}
 	options := p.signIn
 	if how.noBrowser {
 		options.OpenBrowser = func(context.Context, string) error { return nil }

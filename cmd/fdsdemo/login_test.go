@@ -345,6 +345,13 @@ func TestApproveIsForTheOwnerWhoIsNamed(t *testing.T) {
 	if r := s.run("login", "--approve", "--owner", south.Spelling).expect(statusDone); strings.TrimSpace(r.out) != s.south.SubscriptionID.String() {
 		t.Errorf("signed in is %s", r.out)
 	}
+	s.configure("provider:\n", "owners: {harbour: "+north.Spelling+"}\nprovider:\n")
+	for text, want := range map[string]fdstest.Owner{"harbour": s.north, "2B7F": s.south} {
+		if r := s.run("login", "--approve", "--owner", text).expect(statusDone); strings.TrimSpace(r.out) != want.SubscriptionID.String() {
+			t.Errorf("%s signs in %s", text, r.out)
+		}
+	}
+	s.run("login", "--approve", "--owner", "ffff").expect(statusUsage).says("has no owner ffff")
 	nobody := fds.NewSubscriptionID().String()
 	if r := s.run("login", "--approve", "--owner", nobody).expect(statusUsage).says("has no owner " + nobody); r.out != "" {
 		t.Errorf("stdout %q", r.out)

@@ -156,15 +156,6 @@ func ofSubscription(err error, id fds.SubscriptionID) error {
 	return fmt.Errorf("%w (subscription %s)", err, id)
 }
 
-// parseOwner reads a subscription ID in any spelling.
-func parseOwner(text string) (fds.SubscriptionID, error) {
-	id, err := fds.ParseSubscriptionID(text)
-	if err != nil {
-		return id, wrongUsage("%v", err)
-	}
-	return id, nil
-}
-
 // load reads and checks the configuration.
 func (p *program) load(ctx context.Context, level slog.Level) (*configuration, error) {
 	d, err := p.document()

@@ -58,7 +58,7 @@ func TestMessagesAreWrittenAsTheyAreAskedFor(t *testing.T) {
 	for args, says := range map[string]string{
 		"--output table": "there is no format", "--output yaml --columns a": "choose with --jq", "--columns topik": "did you mean topic?",
 		"--jq . --output csv": "--jq is for JSON", "--output yaml --no-headers": "--no-headers is for lines and CSV", "--sort topic": "unknown flag", "--json --output csv": "are not for one command",
-		"--severity warning": "set provider.dialect.severity_member", "--severity=": "--severity names nothing",
+		"--severity warning": "set provider.dialect.severity_member", "--severity=": "--severity",
 	} {
 		s.run(append([]string{"watch"}, strings.Fields(args)...)...).expect(statusUsage).says(says)
 	}

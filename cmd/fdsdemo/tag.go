@@ -17,7 +17,6 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
-	"github.com/fds-sdk/fds-go/pull"
 )
 
 func (p *program) tagCommand() *cobra.Command {
@@ -39,7 +38,7 @@ func (p *program) tagCommand() *cobra.Command {
 	return c
 }
 
-// addOwner adds the flag that all of them have.
+// addOwner adds the flag that all of them have but list.
 func (p *program) addOwner(c *cobra.Command) *cobra.Command {
 	c.Flags().StringArray("owner", nil, "the owner, by its subscription `ID`, the beginning of it, or its name in the configuration; may be left out where one alone is signed in")
 	completes(c, "owner", p.completeOwners)
@@ -52,27 +51,17 @@ func addJSON(c *cobra.Command, asJSON *bool, usage string) *cobra.Command {
 }
 
 func (p *program) tagListCommand() *cobra.Command {
-	var asGrant bool
-	var how printing
-	c := p.addOwner(&cobra.Command{
+	request := getRequest{tags: true}
+	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the tags",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			line, end := p.showProgress("tags")
-			defer end()
-			return p.withTags(c, nil, func(ctx context.Context, o *fdsclient.Owner) error {
-				w := lists(ctx, []*fdsclient.Owner{o}, asGrant)[0]
-				if w.failed != nil {
-					return w.failed
-				}
-				return p.listTags(ctx, w, line, &how)
-			})
-		},
-	})
-	how.add(c)
+		RunE:  func(c *cobra.Command, _ []string) error { return p.get(c.Context(), request) },
+	}
+	p.addOwners(c, &request.owners, "only the owner,")
+	request.how.add(c)
 	p.addPager(c)
-	c.Flags().BoolVar(&asGrant, "grant", false, grantUsage)
+	c.Flags().BoolVar(&request.asGrant, "grant", false, grantUsage)
 	return c
 }
 
@@ -148,39 +137,6 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 	return ofOwner(do(ctx, owners[0]), owners[0])
 }
 
-// listTags prints the tags of an owner, or of its grant.
-func (p *program) listTags(ctx context.Context, w *whose, line *progressLine, how *printing) error {
-	list := func(ctx context.Context) iter.Seq2[fds.Tag, error] {
-		return w.pull().Tags(ctx, pull.Query{Progress: line.follow(w)})
-	}
-	var failures []error
-	var err error
-	var rows csvSheet
-	shown := &tagSink{program: p, how: *how}
-	var of *whose
-	if w.grant {
-		shown.heading, of = w.heading, w
-	}
-	if how.format == "table" {
-		failures, err = read(ctx, p.attempts(), w.owner, list, shown)
-	} else {
-		items := func(ctx context.Context) iter.Seq2[fds.Item, error] { return itemsOf(list(ctx)) }
-		failures, err = read(ctx, p.attempts(), w.owner, items, p.sinkFor(how, itsTurn(), of, &rows))
-	}
-	if err == nil {
-		err = rows.write(p, how)
-	}
-	if err != nil {
-		return err
-	}
-	for i := range failures {
-		if id := w.owner.Key().SubscriptionID; isUntold(failures[i]) {
-			failures[i] = p.untold(failures[i], []fds.SubscriptionID{id}, "tag list --grant --owner "+id.String())
-		}
-	}
-	return errors.Join(failures...)
-}
-
 // itemsOf returns tags as items.
 func itemsOf(tags iter.Seq2[fds.Tag, error]) iter.Seq2[fds.Item, error] {
 	return func(yield func(fds.Item, error) bool) {
@@ -209,8 +165,8 @@ func (p *program) getTag(ctx context.Context, o *fdsclient.Owner, id string, asJ
 	if asJSON {
 		return p.writeItems(ctx, tag.Item)
 	}
-	shown := &tagSink{program: p}
-	if err := errors.Join(shown.add(ctx, tag), shown.end(ctx, true)); err != nil {
+	shown := &tagSink{program: p, turn: itsTurn()}
+	if err := errors.Join(shown.add(ctx, tag.Item), shown.end(ctx, true)); err != nil {
 		return err
 	}
 	raw, _ := tag.Member(entitiesMember)

@@ -250,7 +250,8 @@ func TestATagIsOneOwners(t *testing.T) {
 	s.signIn(s.north)
 	s.signIn(s.south)
 	both := []string{north.Spelling, strings.ToLower(south.Spelling), "--owner"}
-	for _, args := range [][]string{{"list"}, {"create", "-"}, {"get", "x"}, {"set", "x", "-"}, {"delete", "x"}} {
+	s.run("tag", "list", "--owner", "3c802e30-7dbf-4e75-8d20-4b1f3e9c5a03").expect(statusSignIn).says("3c802e30")
+	for _, args := range [][]string{{"create", "-"}, {"get", "x"}, {"set", "x", "-"}, {"delete", "x"}} {
 		s.runWith("{}", append([]string{"tag"}, args...)...).expect(statusUsage).says(both...)
 		s.runWith("{}", append([]string{"tag", "--owner", "3c802e30-7dbf-4e75-8d20-4b1f3e9c5a03"}, args...)...).expect(statusSignIn).says("3c802e30")
 	}
@@ -259,6 +260,14 @@ func TestATagIsOneOwners(t *testing.T) {
 		t.Errorf("stdout %s", r.out)
 	}
 	if r := s.run("tag", "list", "--owner", north.Spelling, "--json").expect(statusDone); r.out != "" {
+		t.Errorf("stdout %s", r.out)
+	}
+	mine := s.tag("North", "--owner", north.Spelling)
+	r := s.run("tag", "list", "--owner", north.Spelling, "--owner", "2b7f").expect(statusDone)
+	if first, second, ok := strings.Cut(r.out, strings.ToLower(south.Spelling)); !ok || !strings.Contains(first, mine) || !strings.Contains(second, id) || strings.Contains(first, id) {
+		t.Errorf("stdout %s", r.out)
+	}
+	if r := s.run("tag", "list", "--json").expect(statusDone); len(r.lines()) != 2 {
 		t.Errorf("stdout %s", r.out)
 	}
 }

@@ -19,6 +19,7 @@ const entitiesMember = "entities"
 // each has.
 type tagSink struct {
 	*program
+	turn    turn
 	how     printing
 	heading func(context.Context) (string, error)
 	sheet   sheet
@@ -27,10 +28,16 @@ type tagSink struct {
 	cut     bool
 }
 
-func (s *tagSink) restart()    { *s = tagSink{program: s.program, how: s.how, heading: s.heading} }
+func (s *tagSink) restart() {
+	*s = tagSink{program: s.program, turn: s.turn, how: s.how, heading: s.heading}
+}
 func (s *tagSink) begun() bool { return false }
 
-func (s *tagSink) add(_ context.Context, tag fds.Tag) error {
+func (s *tagSink) add(_ context.Context, item fds.Item) error {
+	tag, err := fds.ParseTag(item.Raw(), s.settings.Provider.Dialect)
+	if err != nil {
+		return err // it has been read as one
+	}
 	if !s.sheet.room() {
 		s.cut = true
 		return errEnough
@@ -48,6 +55,9 @@ func (s *tagSink) add(_ context.Context, tag fds.Tag) error {
 }
 
 func (s *tagSink) end(ctx context.Context, whole bool) error {
+	if err := s.turn.wait(ctx); err != nil {
+		return err
+	}
 	if err := s.printHeading(ctx, s.heading); err != nil {
 		return err
 	}

@@ -60,22 +60,35 @@ func (p *program) choose(ctx context.Context, client *fdsclient.Client, named []
 	return owners, nil
 }
 
-// whoIs returns whom a text names.
-func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text string) (fds.SubscriptionID, error) {
+// ownerNamed returns whom a text names by itself; or that it begins a subscription ID.
+func (p *program) ownerNamed(text string) (id fds.SubscriptionID, begins bool, err error) {
 	if id, ok := p.names[text]; ok {
-		return id, nil
+		return id, false, nil
 	}
 	id, whole := fds.ParseSubscriptionID(text)
-	if whole == nil {
-		return id, nil
+	switch {
+	case whole == nil:
+		return id, false, nil
+	case isUUID(text): // of another version than 4
+		return id, false, wrongUsage("%v", whole)
+	case !beginning.MatchString(text):
+		return id, false, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), meant(text, slices.Sorted(maps.Keys(p.names))))
 	}
-	if isUUID(text) { // of another version than 4
-		return id, wrongUsage("%v", whole)
+	return id, true, nil
+}
+
+// whoIs returns whom a text names.
+func (p *program) whoIs(ctx context.Context, client *fdsclient.Client, text string) (fds.SubscriptionID, error) {
+	return p.whoIsOf(ctx, client.Owners, text)
+}
+
+// whoIsOf is whoIs among owners who are listed if need be.
+func (p *program) whoIsOf(ctx context.Context, list func(context.Context) ([]*fdsclient.Owner, error), text string) (fds.SubscriptionID, error) {
+	id, begins, err := p.ownerNamed(text)
+	if err != nil || !begins {
+		return id, err
 	}
-	if !beginning.MatchString(text) {
-		return id, wrongUsage("%q is no owner: write a subscription ID, the first four or more of its characters, or one of the names below owners in the configuration%s", terminal.Short(text), meant(text, slices.Sorted(maps.Keys(p.names))))
-	}
-	owners, err := client.Owners(ctx)
+	owners, err := list(ctx)
 	if err != nil {
 		return id, err
 	}
