@@ -18,8 +18,8 @@ func (p *program) completionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a script by which a shell completes what is typed: " + strings.Join(shells, ", "),
-		Long: `Print a script by which a shell completes commands, flags, kinds and owners. It reads the
-configuration, and never a keyring or a key. To have it in each new shell:
+		Long: `Print a script by which a shell completes commands, flags, kinds, owners, contexts and keys of the
+file. It reads the configuration, runs nothing that it names, and never opens a keyring or a key. To have it in each new shell:
 
   bash        fdsdemo completion bash > ~/.local/share/bash-completion/completions/fdsdemo
   zsh         fdsdemo completion zsh > "${fpath[1]}/_fdsdemo"

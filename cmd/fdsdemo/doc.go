@@ -291,8 +291,7 @@
 //	    tag_id: tag_id                      # member that holds a tag's ID
 //	    tag_parameter: ""                   # query parameter that chooses one tag; without it all
 //	                                        # are read
-//	    subscription_member: ""             # where an item names its owner, as
-//	                                        # generic.subscription_id
+//	    subscription_member: generic.subscription_id  # for example; where an item names its owner
 //	    subscription_parameter: ""          # query parameter that asks for one owner's items
 //	    kind_member: ""                     # where an item says what it is about, as kind: for the
 //	                                        # key of watch --json

@@ -28,7 +28,7 @@ func TestInitWritesAConfigurationThatSignsIn(t *testing.T) {
 			t.Errorf("%s: %v %v", name, info, err)
 		}
 	}
-	if text := s.read(); !strings.Contains(text, "# the authorization server, as it names itself") || !strings.Contains(text, "  # subscription_member: \"\"") || strings.Contains(text, "\t") {
+	if text := s.read(); !strings.Contains(text, "# the authorization server, as it names itself") || !strings.Contains(text, "    # subscription_member: generic.subscription_id\n") || strings.Contains(text, "\t") {
 		t.Errorf("the file is\n%s", text)
 	}
 	s.signIn(s.north)

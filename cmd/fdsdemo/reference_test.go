@@ -4,42 +4,56 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 )
 
-var writeDoc = flag.Bool("write-doc", false, "write the configuration section of doc.go anew")
+var writeDoc = flag.Bool("write-doc", false, "write the keys of doc.go and README.md anew")
 
-// docWidth is that of doc.go's lines, which begin with //, a tab and this.
-const docWidth = 97
+// readmeKeys are those that the README shows.
+var readmeKeys = []string{
+	"provider.issuer", "provider.api_url", "provider.broker_url", "provider.dialect.subscription_member", "provider.ca_file",
+	"application.client_id", "application.client_secret_file", "tokens.store", "push.certificates", "push.topics",
+}
 
 func TestTheDocumentationHasTheReference(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("doc.go")
+	const docWidth, readmeWidth = 97, 118 // of doc.go a line begins with // and a tab
+	var doc strings.Builder
+	for line := range strings.Lines(referenceYAML(reference(""), docWidth)) {
+		doc.WriteString("//\t" + line)
+	}
+	holds(t, "doc.go", "//\tprovider:\n", "//\n", doc.String())
+	var shown []referenceEntry
+	for _, key := range readmeKeys {
+		shown = append(shown, reference(key)...)
+	}
+	holds(t, filepath.Join("..", "..", "README.md"), "provider:\n  issuer", "```\n", referenceYAML(shown, readmeWidth))
+}
+
+// holds compares what stands in a file from a first line up to one that ends it.
+func holds(t *testing.T, path, first, end, want string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc := strings.ReplaceAll(string(text), "\r\n", "\n")
-	const first = "//\tprovider:\n"
-	from := strings.Index(doc, first)
-	if from < 0 {
-		t.Fatalf("doc.go has no line %q", first)
-	}
-	size := strings.Index(doc[from:], "\n//\n")
-	var want strings.Builder
-	for line := range strings.Lines(referenceYAML(reference(""), docWidth)) {
-		want.WriteString("//\t" + line)
-	}
-	if doc[from:from+size+1] == want.String() {
-		return
-	}
-	if !*writeDoc {
-		t.Fatal("the keys of doc.go are not those of the table; run: go generate ./cmd/fdsdemo")
-	}
-	if err := os.WriteFile("doc.go", []byte(doc[:from]+want.String()+doc[from+size+1:]), 0o600); err != nil {
-		t.Fatal(err)
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	before, rest, ok := strings.Cut(text, "\n"+first)
+	_, after, ends := strings.Cut(first+rest, "\n"+end)
+	switch {
+	case !ok || !ends:
+		t.Fatalf("%s has no lines from %q to %q", path, first, end)
+	case text == before+"\n"+want+end+after:
+	case !*writeDoc:
+		t.Errorf("the keys of %s are not those of the table; run: go generate ./cmd/fdsdemo", path)
+	default:
+		if err := os.WriteFile(path, []byte(before+"\n"+want+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ var settingRows = []setting{
 	{key: "provider.dialect.message_id", preset: "message_id", meaning: "member that holds an event message's ID"},
 	{key: "provider.dialect.tag_id", preset: "tag_id", meaning: "member that holds a tag's ID"},
 	{key: "provider.dialect.tag_parameter", meaning: "query parameter that chooses one tag; without it all are read", sdk: "Provider.Dialect.TagParameter"},
-	{key: "provider.dialect.subscription_member", meaning: "where an item names its owner, as generic.subscription_id", sdk: "Provider.Dialect.SubscriptionMember"},
+	{key: "provider.dialect.subscription_member", example: "generic.subscription_id", meaning: "where an item names its owner", sdk: "Provider.Dialect.SubscriptionMember"},
 	{key: "provider.dialect.subscription_parameter", meaning: "query parameter that asks for one owner's items", sdk: "Provider.Dialect.SubscriptionParameter"},
 	{key: "provider.dialect.kind_member", meaning: "where an item says what it is about, as kind: for the key of watch --json", sdk: "Provider.Dialect.KindMember"},
 	{key: "provider.dialect.event_kind", meaning: "what stands there in an event", sdk: "Provider.Dialect.EventKind"},
