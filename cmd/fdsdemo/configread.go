@@ -195,11 +195,11 @@ func (d *document) mentioned(text string) int {
 
 // asGiven has a text name the place of a secret that the file has, where it names the file of one.
 func (d *document) asGiven(text string) string {
-	for _, name := range []string{"application.client_secret", "application.key", "tokens.passphrase", "push.certificate_password"} {
+	for _, name := range secretNames {
 		if !strings.Contains(text, name+"_file") || d.find(name+"_file") != nil {
 			continue
 		}
-		for _, way := range []string{"_env", "_command"} {
+		for _, way := range secretWays[1:] {
 			if d.find(name+way) != nil {
 				return strings.ReplaceAll(text, name+"_file", name+way)
 			}

@@ -26,7 +26,7 @@ func (p *program) setConfigCommand() *cobra.Command {
 		Use:   "set KEY VALUE...",
 		Short: "Set a key in the file; comments and order stay as they are",
 		Long: `Set a key in the file, which then is checked: with a fault that it did not have before it stays as
-it was. Comments, order and the file's mode stay too. A list has each of its values as an argument,
+it was. Comments, order and the file's mode stay too. A new place of a secret replaces the old one. A list has each of its values as an argument,
 or all in one, as [a, b]; what begins with a dash comes behind --. Secrets are not for the command
 line, where others see them: set the place of one.`,
 		Example: `  fdsdemo config set push.session_expiry 48h
@@ -176,6 +176,13 @@ func (p *program) change(ctx context.Context, key string, value *yaml.Node) erro
 		return err
 	}
 	text, err := yamledit.Set(before.data, pathOf(key), value, isBefore)
+	if value != nil && err == nil {
+		for _, other := range otherWays(key) { // a secret has one place
+			if before.find(other) != nil && err == nil {
+				text, err = yamledit.Set(text, pathOf(other), nil, isBefore)
+			}
+		}
+	}
 	switch {
 	case errors.Is(err, yamledit.ErrForm):
 		return wrongUsage("%s was not changed: %v; the line is %s:%d", terminal.Short(key), err, before.path, before.line(key))

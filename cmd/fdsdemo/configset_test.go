@@ -63,6 +63,18 @@ func (s *setup) read() string {
 	return string(text)
 }
 
+func TestANewPlaceOfASecretReplacesTheOldOne(t *testing.T) {
+	s := newSetup(t)
+	s.run("config", "set", "tokens.passphrase_command", "--", "cat", "pass.txt").expect(statusDone).quiet()
+	if text := s.read(); !strings.Contains(text, "  folder: grants/\n  passphrase_command: [cat, pass.txt]\npush:\n") {
+		t.Errorf("the file is\n%s", text)
+	}
+	s.run("config", "set", "tokens.passphrase_file", "pass.txt").expect(statusDone).quiet()
+	if text := s.read(); !strings.Contains(text, "  folder: grants/\n  passphrase_file: pass.txt\npush:\n") {
+		t.Errorf("the file is\n%s", text)
+	}
+}
+
 func TestAChangeThatWouldBeWrongIsNotMade(t *testing.T) {
 	s := newSetup(t)
 	before := s.read()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -26,6 +27,26 @@ import (
 
 // A secret stands in a file, in a variable of the environment, or is what a command prints: of a
 // key NAME that is NAME_file, NAME_env and NAME_command, of which one may be given.
+
+var (
+	secretNames = []string{"application.client_secret", "application.key", "tokens.passphrase", "push.certificate_password"}
+	secretWays  = []string{"_file", "_env", "_command"}
+)
+
+// otherWays are the keys of the same secret.
+func otherWays(key string) []string {
+	var others []string
+	for _, name := range secretNames {
+		if way, ok := strings.CutPrefix(key, name); ok && slices.Contains(secretWays, way) {
+			for _, other := range secretWays {
+				if other != way {
+					others = append(others, name+other)
+				}
+			}
+		}
+	}
+	return others
+}
 
 // commandTime is how long a command may take to print a secret: a person may have to unlock a
 // store of passwords.
