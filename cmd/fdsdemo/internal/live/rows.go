@@ -35,7 +35,7 @@ func (m *model) drawOwner(width int, whole *lipgloss.Style, o Owner) string {
 	if m.only != nil && *m.only == o.Key {
 		mark = m.style.Sign("▸", ">")
 	}
-	if width < 60 {
+	if width < 76 {
 		return m.line(width, whole,
 			cell{text: mark + m.signOf(o.Connection.Mood), style: m.mood(o.Connection.Mood)},
 			cell{text: o.Name, grow: true, style: m.theme.strong},
@@ -46,7 +46,7 @@ func (m *model) drawOwner(width int, whole *lipgloss.Style, o Owner) string {
 	}
 	cells := []cell{
 		{text: mark + m.signOf(o.Connection.Mood), style: m.mood(o.Connection.Mood)},
-		{text: o.Name, width: 8, grow: true, most: 10, style: m.theme.strong},
+		{text: o.Name, width: 8, grow: true, most: 16, style: m.theme.strong},
 		{text: o.Connection.Text + m.since(o.Connection.Time), width: 18, style: m.mood(o.Connection.Mood)},
 	}
 	cells = append(cells,
@@ -54,17 +54,21 @@ func (m *model) drawOwner(width int, whole *lipgloss.Style, o Owner) string {
 		cell{text: m.signed("cert", o.Certificate), width: 11, style: m.mood(o.Certificate.Mood)},
 	)
 	if width >= 100 {
-		last := "no message"
+		came := "no message"
 		if !o.Last.IsZero() {
-			last = "last" + m.since(o.Last)
+			came = "last" + m.since(o.Last)
 		}
-		cells = append(cells, cell{text: last, width: 11, style: m.theme.faint})
+		cells = append(cells, cell{text: came, width: 11, style: m.theme.faint})
 	}
 	what, style := m.gap(o, false), m.gapStyle(o)
-	if o.Connection.Problem != "" && width >= 100 {
-		what, style = what+"; "+o.Connection.Problem, m.mood(o.Connection.Mood)
+	last := cell{text: what, width: 11, style: style}
+	if width >= 100 {
+		if o.Connection.Problem != "" {
+			last.text, last.style = what+"; "+o.Connection.Problem, m.mood(o.Connection.Mood)
+		}
+		last.width, last.grow = 6, true
 	}
-	cells = append(cells, cell{text: what, width: 6, grow: true, style: style})
+	cells = append(cells, last)
 	return m.line(width, whole, cells...)
 }
 
