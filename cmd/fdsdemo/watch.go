@@ -23,7 +23,7 @@ func (p *program) watchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Show live messages until Ctrl-C",
-		Long: "Shows live messages until Ctrl-C. Each is acknowledged once its line is written.\n\n" +
+		Long: "Shows live messages until Ctrl-C, on a terminal in a view of the whole screen. Each is acknowledged once\nits line is written, or the view holds it.\n\n" +
 			"An owner has one connection: the broker disconnects whoever is connected elsewhere as the same owner,\nand what it has queued comes here. The first time that an owner is watched from this machine's state\nfolder that needs --take-over, or a yes at the terminal. --poll takes nothing from anybody: it reads the\nWeb API every now and then, and remembers for itself what it has shown.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
