@@ -97,9 +97,9 @@
 // is acknowledged there once the view holds it, whether or not it is looked at: the newest 2,000
 // messages and 1,000 events are kept, and of each device the newest 50. A terminal that takes no
 // more output holds messages up, which then stay with the broker. Messages are lines, acknowledged
-// once written, where standard input or output is no terminal, with TERM=dumb, --plain, --json or
-// --verbose, and where --count or --for ends watch. NO_COLOR leaves colours out, and a locale that
-// is not UTF-8 all drawing but ASCII.
+// once written, where standard input or output is no terminal, with TERM=dumb, --plain, --output,
+// --json, --verbose or --trace, and where --count or --for ends watch. NO_COLOR leaves colours out,
+// and a locale that is not UTF-8 all drawing but ASCII.
 //
 // Messages are lines, or with --output JSON, YAML, or CSV with the columns received_at, owner,
 // topic, qos, retained, duplicate, source, kind, key, time, severity, code, device_id, device_type

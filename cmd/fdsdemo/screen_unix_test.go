@@ -146,9 +146,9 @@ func TestWatchPrintsLinesWhereAViewCannotBe(t *testing.T) {
 	for _, c := range []struct{ before, flag string }{{"env TERM=dumb", ""}, {"", "--plain"}, {"", "--json"}, {"", "--verbose"}, {"", "--for=10m"}} {
 		x := s.terminal(80, 24)
 		s.types(x, c.before, "watch", "--take-over", c.flag)
-		x.Await("onnected: 1 owner")
+		x.Await("onnected: 1")
 		s.tell("DISPENSER_1", 42, "warning", "low")
-		screen := x.Await("42", "low", "Watching 1 owner.")
+		screen := x.Await("42", "low", "Watching 1 owner")
 		if strings.Contains(screen, "Owners 1") {
 			t.Errorf("%v: there is a view:\n%s", c, screen)
 		}
