@@ -144,11 +144,11 @@ func TestAWatchWhoseTerminalIsLostEndsAndLeavesTheOwner(t *testing.T) {
 func TestWatchPrintsLinesWhereAViewCannotBe(t *testing.T) {
 	s := furnished(t)
 	for _, c := range []struct{ before, flag string }{{"env TERM=dumb", ""}, {"", "--plain"}, {"", "--json"}, {"", "--verbose"}, {"", "--for=10m"}} {
-		x := s.terminal(80, 24)
+		x := s.terminal(80, 120)
 		s.types(x, c.before, "watch", "--take-over", c.flag)
 		x.Await("onnected: 1")
 		s.tell("DISPENSER_1", 42, "warning", "low")
-		screen := x.Await("42", "low", "Watching 1 owner")
+		screen := x.Await("42", "low")
 		if strings.Contains(screen, "Owners 1") {
 			t.Errorf("%v: there is a view:\n%s", c, screen)
 		}
