@@ -217,7 +217,7 @@ type GrantInfo struct {
 	Untold       error
 	Created      time.Time // the sign-in
 	Renewed      time.Time // the last renewal
-	Lapsed       error     // matches fds.ErrSignInRequired when this process knows that the grant is dead
+	Lapsed       error     // matches fds.ErrSignInRequired when this process knows, or one before has noted, that the grant is dead
 	Failing      error     // the last renewal failed and will be tried again
 	FailingSince time.Time
 }
@@ -248,10 +248,8 @@ func (o *Owner) Grant(ctx context.Context) (GrantInfo, error) {
 		Renewed:       record.Renewed,
 	}
 	info.Untold = c.untold(record)
-	switch state.Phase {
-	case grants.Lapsed:
-		info.Lapsed = state.Err
-	case grants.Failing:
+	info.Lapsed = g.HonouredBy(record)
+	if state.Phase == grants.Failing {
 		info.Failing, info.FailingSince = state.Err, state.Since
 	}
 	return info, nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -42,6 +43,7 @@ type configuration struct {
 	names    map[string]fds.SubscriptionID // of owners
 	boxed    bool                          // the provider is one in a box
 	state    string                        // the folder of states; "": there is no place for one
+	grants   string                        // where they are kept, for a person
 	every    time.Duration                 // between two reads of watch --poll; 0: lookEvery
 	store    func(ctx context.Context) (tokenstore.Store, error)
 }
@@ -104,7 +106,7 @@ func (d *document) check(ctx context.Context, log *slog.Logger, commands command
 	c.client.Gaps.Off, c.client.Gaps.TrustSession = d.file.Push.Gaps != nil && !*d.file.Push.Gaps, d.file.Push.TrustSession
 	c.signIn.Parameters = d.file.Application.AuthorizationParameters
 	c.state = r.push(&c.client, log)
-	c.store = r.tokens(c.client.Application.Name)
+	c.store, c.grants = r.tokens(c.client.Application.Name)
 	c.endpoint, c.names = r.endpoint(), r.names()
 	c.every = r.pollEvery(&c.client)
 	r.checkClient(c.client, c.endpoint)
@@ -298,21 +300,21 @@ func causeOf(err error) error {
 // stores are the values of tokens.store.
 var stores = []string{"keyring", "file", "memory"}
 
-// tokens returns the function that opens the store.
-func (r *reader) tokens(application string) func(context.Context) (tokenstore.Store, error) {
+// tokens returns the function that opens the store, and what a person calls the place.
+func (r *reader) tokens(application string) (open func(context.Context) (tokenstore.Store, error), place string) {
 	f := r.file.Tokens
 	passphrase := r.secret("tokens.passphrase", f.PassphraseFile, f.PassphraseEnv, f.PassphraseFrom)
 	switch f.Store {
 	case "", "keyring":
 		return func(context.Context) (tokenstore.Store, error) {
 			return opened(tokenstore.OpenKeyring(tokenstore.KeyringConfig{Service: application}))
-		}
+		}, "the keyring, where its service is " + strconv.Quote(application)
 	case "memory":
-		return func(context.Context) (tokenstore.Store, error) { return tokenstore.OpenMemory(), nil }
+		return func(context.Context) (tokenstore.Store, error) { return tokenstore.OpenMemory(), nil }, ""
 	case "file":
 	default:
 		r.fault("tokens.store is %q; it is keyring, file or memory", f.Store)
-		return nil
+		return nil, ""
 	}
 	config := tokenstore.FolderConfig{Path: r.path(f.Folder), Passphrase: passphrase}
 	if f.Folder == "" {
@@ -327,7 +329,7 @@ func (r *reader) tokens(application string) func(context.Context) (tokenstore.St
 	if passphrase.IsZero() {
 		config.KeyringService = application
 	}
-	return func(ctx context.Context) (tokenstore.Store, error) { return opened(tokenstore.OpenFolder(ctx, config)) }
+	return func(ctx context.Context) (tokenstore.Store, error) { return opened(tokenstore.OpenFolder(ctx, config)) }, config.Path
 }
 
 // opened tells a store that is configured wrongly from one that fails.

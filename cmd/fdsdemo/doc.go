@@ -181,6 +181,7 @@
 //	refresh_expiry       of the refresh token
 //	certificate_expiry   of the owner's certificate
 //	problem              why the grant cannot be read; only then
+//	lapsed               why it has lapsed; only then
 //	certificate_problem  none, expired and when, or why it cannot be read; only then
 //	grant_owners         who signed in together, this one among them; only where several did
 //	grant_others         who signed out, though the grant reads their data; only then

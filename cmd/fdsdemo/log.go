@@ -20,7 +20,7 @@ import (
 // minute, though several parts of the SDK log it, and records of one message are
 // held back when there are many: ten thousand owners may lose one broker.
 func (p *program) logger(level slog.Level) *slog.Logger {
-	h := &logHandler{out: &oneAtATime{out: p.err}, level: level, sentence: p.sentence, tells: p.tells, ending: &p.ending}
+	h := &logHandler{out: &oneAtATime{out: p.err}, level: level, sentence: p.sentence, tells: p.tellsItself(), ending: &p.ending}
 	if p.verbose {
 		h.level, h.times = slog.LevelDebug, true
 	} else {

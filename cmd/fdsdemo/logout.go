@@ -33,8 +33,8 @@ func (p *program) logout(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	owner, err := client.Owner(ctx, id)
-	if errors.Is(err, fds.ErrNoOwner) {
+	owner, err := p.owner(ctx, client, id)
+	if errors.Is(err, fds.ErrNoOwner) && !errors.As(err, new(*damagedError)) {
 		return fmt.Errorf("%s %w; who is: %s", id, errNotSignedIn, p.invocation("owners"))
 	}
 	if err != nil {

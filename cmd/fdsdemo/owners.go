@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type ownerReport struct {
 	RefreshExpiry      *time.Time         `json:"refresh_expiry"`
 	CertificateExpiry  *time.Time         `json:"certificate_expiry"`
 	Problem            string             `json:"problem,omitempty"` // why the grant cannot be read
+	Lapsed             string             `json:"lapsed,omitempty"`  // why it has lapsed
 	CertificateProblem string             `json:"certificate_problem,omitempty"`
 
 	GrantOwners []fds.SubscriptionID `json:"grant_owners,omitempty"` // who signed in together, this one among them
@@ -46,6 +48,42 @@ type ownerReport struct {
 	Gap         *fdsclient.Gap       `json:"gap,omitempty"`          // what watch has still to fetch
 	GapProblem  string               `json:"gap_problem,omitempty"`  // why that is not known
 }
+
+// reasons are the sentences on what is amiss, each with what to do.
+func (r ownerReport) reasons(p *program) []string {
+	var list []string
+	add := func(text, remedy string) {
+		if text != "" {
+			list = append(list, text+remedy)
+		}
+	}
+	again := "; sign in again: " + p.invocation("login")
+	if r.Problem != "" {
+		add("its grant cannot be read: "+r.Problem, again)
+	}
+	if r.Lapsed != "" {
+		add("its grant has lapsed: "+r.Lapsed, again)
+	}
+	if p.settings.Provider.BrokerURL != "" && p.settings.Certificates != nil {
+		switch r.CertificateProblem {
+		case "":
+		case "none":
+			add(fmt.Sprintf("it has no certificate for the broker: ask the broker's administrator for %s.pem, and put it where push.certificates says", r.Owner), "")
+		default:
+			add("its certificate for the broker: "+r.CertificateProblem, "; ask the broker's administrator for another one")
+		}
+	}
+	if r.GapProblem != "" {
+		add("what watch remembers of it cannot be read: "+r.GapProblem, "")
+	}
+	if r.Gap != nil {
+		add(fmt.Sprintf("what it may have missed is not fetched yet, since %s: %s", shortTime(&r.Gap.Since), r.Gap.Reason), "; watch does it")
+	}
+	add(r.Untold, "")
+	return list
+}
+
+const mostReasons = 20 // of a list, one by one
 
 // note says in a few words what a person should know of an owner besides.
 func (r ownerReport) note() string {
@@ -75,7 +113,11 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 	if err != nil {
 		return err
 	}
+	if err := p.tellDamaged(len(owners)); err != nil {
+		return err
+	}
 	noted := false
+	var reasons []string
 	var rows csvSheet
 	written := p.sinkFor(how, itsTurn(), nil, &rows)
 	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL", "NOTE"}, Hint: jsonHint}
@@ -101,6 +143,9 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 		}
 		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry), r.note()})
 		noted = noted || r.note() != ""
+		for _, why := range r.reasons(p) {
+			reasons = append(reasons, fmt.Sprintf("%s: %s", r.Owner, why))
+		}
 	}
 	if len(owners) == 0 {
 		p.tell("No owner is signed in. Run: %s", p.invocation("login"))
@@ -124,7 +169,16 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 	if err != nil {
 		return err
 	}
-	return p.print(arranged)
+	if err := p.print(arranged); err != nil {
+		return err
+	}
+	for _, why := range reasons[:min(len(reasons), mostReasons)] {
+		p.tell("%s", why)
+	}
+	if more := len(reasons) - mostReasons; more > 0 {
+		p.tell("Of %d more --json has the reasons.", more)
+	}
+	return nil
 }
 
 func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) ownerReport {
@@ -133,6 +187,9 @@ func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdscl
 		r.Problem = p.sentence(err)
 	} else {
 		r.Token = tokenState(g, time.Now())
+		if r.Token == "lapsed" {
+			r.Lapsed = lapsedWhy(g)
+		}
 		r.TokenExpiry, r.RefreshExpiry = known(g.AccessExpiry), known(g.RefreshExpiry)
 		if len(g.Owners)+len(g.Others) > 1 {
 			r.GrantOwners, r.GrantOthers = g.Owners, g.Others
@@ -173,6 +230,17 @@ func tokenState(g fdsclient.GrantInfo, now time.Time) string {
 		return "renewable"
 	}
 	return "lapsed"
+}
+
+// lapsedWhy says why a grant is of no use any more.
+func lapsedWhy(g fdsclient.GrantInfo) string {
+	switch {
+	case g.Lapsed != nil:
+		return inFile(g.Lapsed.Error())
+	case g.Renewable:
+		return "its refresh token expired " + shortTime(&g.RefreshExpiry)
+	}
+	return "its access token expired " + shortTime(&g.AccessExpiry) + ", and the provider gave no refresh token"
 }
 
 func known(t time.Time) *time.Time {

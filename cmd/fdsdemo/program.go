@@ -50,6 +50,9 @@ type program struct {
 	began    time.Time                     // when messages began to be shown; what is older is a backlog
 	ending   atomic.Bool                   // the command has failed and says why at its end
 
+	damaged damaged
+	grants  string // where the stored grants are, for a person
+
 	tells func(message string, err error) bool // what the command tells in its own words, so that the log need not; nil: nothing
 }
 
@@ -184,7 +187,8 @@ func (p *program) open(ctx context.Context, level slog.Level, hooks ...any) (*fd
 		return nil, err
 	}
 	_, p.forgets = c.client.Store.(*tokenstore.Memory)
-	c.client.Hooks = append(hooks, p.tap(p.logger(level))...)
+	c.client.Hooks = append(append(hooks, &p.damaged), p.tap(p.logger(level))...)
+	p.grants = c.grants
 	p.settings, p.signIn, p.endpoint, p.names, p.boxed = c.client, c.signIn, c.endpoint, c.names, c.boxed
 	return fdsclient.New(c.client)
 }

@@ -109,18 +109,22 @@ func (w *watcher) tryingAgain(err error) {
 
 // heldBack are the records of the log about owners who cannot be connected or polled.
 var heldBack = []string{
-	"push: not connected", "trouble with a certificate", "an owner's lists cannot be polled, which will be tried again",
+	"push: not connected", certificateRecord, "an owner's lists cannot be polled, which will be tried again",
 	lapsedRecord, "grant not renewed, will be tried again",
 }
 
 const (
-	lapsedRecord  = "grant lapsed, sign in again"
-	claimedRecord = "an owner is not watched until another process ends"
+	lapsedRecord      = "grant lapsed, sign in again"
+	certificateRecord = "trouble with a certificate"
+	claimedRecord     = "an owner is not watched until another process ends"
 )
 
 // tells reports whether what a record of the log says is told all the same: as long as there is
 // nobody, and of the last owner, when the command ends; of others, once there is somebody.
-func (w *watcher) tells(message string, _ error) bool {
+func (w *watcher) tells(message string, err error) bool {
+	if message == certificateRecord && !errors.Is(err, fds.ErrCertificate) { // which is used all the same
+		return false
+	}
 	return !w.had.Load() && slices.Contains(heldBack, message) || w.last.Load() && message == lapsedRecord
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -34,6 +35,9 @@ var beginning = regexp.MustCompile(`^[0-9a-fA-F]{4}[0-9a-fA-F-]{0,32}$`)
 func (p *program) choose(ctx context.Context, client *fdsclient.Client, named []string) ([]*fdsclient.Owner, error) {
 	if len(named) == 0 {
 		owners, err := client.Owners(ctx)
+		if err == nil {
+			err = p.tellDamaged(len(owners))
+		}
 		if err == nil && len(owners) == 0 {
 			err = errNobody
 		}
@@ -51,13 +55,24 @@ func (p *program) choose(ctx context.Context, client *fdsclient.Client, named []
 	}
 	var owners []*fdsclient.Owner
 	for _, id := range ids {
-		owner, err := client.Owner(ctx, id)
+		owner, err := p.owner(ctx, client, id)
 		if err != nil {
 			return nil, err
 		}
 		owners = append(owners, owner)
 	}
 	return owners, nil
+}
+
+// owner returns one owner. Of one who is not found it may be the grant that is damaged.
+func (p *program) owner(ctx context.Context, client *fdsclient.Client, id fds.SubscriptionID) (*fdsclient.Owner, error) {
+	owner, err := client.Owner(ctx, id)
+	if errors.Is(err, fds.ErrNoOwner) {
+		if damaged := p.tellDamaged(0); damaged != nil {
+			return nil, damaged
+		}
+	}
+	return owner, err
 }
 
 // ownerNamed returns whom a text names by itself; or that it begins a subscription ID.
@@ -100,6 +115,9 @@ func (p *program) whoIsOf(ctx context.Context, list func(context.Context) ([]*fd
 	}
 	switch len(fit) {
 	case 0:
+		if damaged := p.tellDamaged(0); damaged != nil {
+			return id, damaged
+		}
 		return id, fmt.Errorf("an owner whose subscription ID begins with %s %w; who is: %s", text, errNotSignedIn, p.invocation("owners"))
 	case 1:
 		return fit[0], nil

@@ -335,15 +335,28 @@ func (g *Grant) overtake(change func(state) state) {
 // Honoured returns why the grant is known to have lapsed, at which a process that has just
 // begun has not looked yet; nil: it is not known.
 func (g *Grant) Honoured(ctx context.Context) error {
+	record := tokenstore.Grant{}
+	switch g.State().Phase {
+	case Lapsed, Fresh, Failing: // which need no look
+	default:
+		var err error
+		if record, err = g.all.Store.Load(ctx, g.Key); err != nil {
+			return nil // told where the grant is used
+		}
+	}
+	return g.HonouredBy(record)
+}
+
+// HonouredBy is Honoured for whoever has loaded the record.
+func (g *Grant) HonouredBy(record tokenstore.Grant) error {
 	switch s := g.State(); s.Phase {
 	case Lapsed:
 		return s.Err
 	case Fresh, Failing:
 		return nil
 	}
-	record, err := g.all.Store.Load(ctx, g.Key)
-	if err != nil || !record.Renewal.Lapsed {
-		return nil // told where the grant is used
+	if !record.Renewal.Lapsed {
+		return nil
 	}
 	return g.lapsedError(record.Renewal)
 }
