@@ -193,7 +193,7 @@ func (r *run) connect(ctx context.Context, certificate *tls.Certificate, clientI
 		return nil, err
 	}
 	c := &brokerConn{root: root, changed: make(chan struct{}, 1)}
-	c.Conn = rawmqtt.New(stream, raw, c.received)
+	c.Conn = rawmqtt.New(r.tapStream(stream, raw.RemoteAddr().String(), root), raw, c.received)
 	as := rawmqtt.Connect{ClientID: clientID, CleanStart: clean, ReceiveMaximum: cmp.Or(r.config.Client.Push.ReceiveMaximum, defaultReceiveMaximum)}
 	if !clean {
 		expiry := cmp.Or(r.config.Client.Push.SessionExpiry, defaultSessionExpiry)

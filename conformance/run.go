@@ -17,8 +17,8 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/proxy"
-	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/internal/tap"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 	"github.com/fds-sdk/fds-go/statestore"
 	"github.com/fds-sdk/fds-go/tokenstore"
 )
