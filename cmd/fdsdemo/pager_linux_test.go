@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,8 +30,12 @@ func (s *setup) paged(pager string, args ...string) (seen string, status int) {
 	}()
 	data, _ := io.ReadAll(io.LimitReader(person, 8<<20)) // which ends with an error
 	<-ended
-	return strings.ReplaceAll(string(data), "\r\n", "\n"), c.ProcessState.ExitCode()
+	seen = strings.ReplaceAll(string(data), "\r\n", "\n")
+	return progressLines.ReplaceAllString(seen, ""), c.ProcessState.ExitCode()
 }
+
+// progressLines are written again and again before the first data of a slow read.
+var progressLines = regexp.MustCompile(`\r[^\r\n]*(\r *\r)?`)
 
 func TestAPagerShowsWhatIsLongOnATerminal(t *testing.T) {
 	s := newSetup(t)
