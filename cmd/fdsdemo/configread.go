@@ -170,11 +170,15 @@ func (d *document) meant(prefix, name string, names []string) string {
 
 // lineOf returns the line of the key with which a text begins; 0: it is not in the file.
 func (d *document) lineOf(text string) int {
-	key := text
+	return d.line(keyOf(text))
+}
+
+// keyOf is the key with which a text begins.
+func keyOf(text string) string {
 	if end := strings.IndexFunc(text, func(c rune) bool { return c == ' ' || c == ':' || c == ',' }); end >= 0 {
-		key = text[:end]
+		return text[:end]
 	}
-	return d.line(key)
+	return text
 }
 
 // sectionLine is the line of the section in which the key is missing with which a text begins.

@@ -124,7 +124,12 @@ func readOffer(ctx context.Context, client *http.Client, at string) (*offer, err
 // takesSecret reports whether an application with a secret may be known here; where nothing is said
 // it may (RFC 8414 section 2 has client_secret_basic as the default).
 func (o *offer) takesSecret() bool {
-	return o == nil || o.AuthMethods == nil || slices.Contains(o.AuthMethods, string(fdsclient.AuthClientSecretBasic)) || slices.Contains(o.AuthMethods, string(fdsclient.AuthClientSecretPost))
+	return o == nil || o.AuthMethods == nil || o.takes(fdsclient.AuthClientSecretBasic) || o.takes(fdsclient.AuthClientSecretPost)
+}
+
+// takes reports whether the server says that applications may prove themselves by a method.
+func (o *offer) takes(method fdsclient.AuthMethod) bool {
+	return slices.Contains(o.AuthMethods, string(method))
 }
 
 // lacksFor says what the server does not offer to this application, though it says what it offers.
@@ -133,7 +138,7 @@ func (o *offer) lacksFor(proves bool) []string {
 	if o == nil {
 		return nil
 	}
-	if !proves && o.AuthMethods != nil && !slices.Contains(o.AuthMethods, string(fdsclient.AuthNone)) {
+	if !proves && o.AuthMethods != nil && !o.takes(fdsclient.AuthNone) {
 		list = append(list, "applications have to prove themselves, by "+terminal.Short(strings.Join(o.AuthMethods, ", "))+"; set application.client_secret_file, or a certificate or key")
 	}
 	if o.Challenges != nil && !slices.Contains(o.Challenges, "S256") {

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -133,7 +130,7 @@ func (d *draft) again(err error) (asks bool) {
 		return false
 	}
 	for _, f := range wrong.faults {
-		key, _, _ := strings.Cut(strings.ReplaceAll(f.text, ":", " "), " ")
+		key := keyOf(f.text)
 		if d.asked[key] {
 			d.tell("%s", f.text)
 			delete(d.asked, key)
@@ -151,8 +148,11 @@ func (d *draft) isThere() error {
 // read takes what the flags say.
 func (d *draft) read() error {
 	for key, value := range d.flags.values {
-		if *value != "" {
-			d.values[key] = *value
+		if *value == "" {
+			continue
+		}
+		if d.values[key] = *value; isPath(key) {
+			d.values[key] = d.local(*value)
 		}
 	}
 	for _, text := range d.flags.sets {
@@ -200,131 +200,6 @@ func (d *draft) gather(ctx context.Context) error {
 		d.tell("fdsdemo: warning: of %s: %s", d.values["provider.issuer"], text)
 	}
 	return nil
-}
-
-// findProvider has the issuer, and what it says of itself. A person may correct what was typed.
-func (d *draft) findProvider(ctx context.Context) error {
-	for {
-		if d.values["provider.issuer"] == "" && d.asker != nil {
-			typed, err := d.asker.line(ctx, "Issuer, the URL of the provider's authorization server", "")
-			if err != nil {
-				return err
-			}
-			if d.values["provider.issuer"] = typed; typed == "" {
-				continue
-			}
-		}
-		if d.values["provider.issuer"] == "" || d.flags.noDiscovery {
-			return nil // gather says what is missing
-		}
-		found, err := discover(ctx, d.values["provider.issuer"], d.beside(d.values["provider.ca_file"]))
-		switch {
-		case err == nil:
-			d.offer, d.values["provider.issuer"] = found, found.Issuer
-			d.tell("Found at %s.", found.discoveredAt)
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case d.asker == nil && errors.Is(err, errUsage):
-			return err
-		case d.asker == nil && errors.As(err, new(x509.UnknownAuthorityError)):
-			return fmt.Errorf("%w; name its authority with --ca-file", err)
-		case d.asker == nil:
-			return fmt.Errorf("%w; to write the configuration all the same: --no-discovery", err)
-		}
-		d.tell("%s", d.sentence(err))
-		if errors.As(err, new(x509.UnknownAuthorityError)) {
-			file, err := d.asker.line(ctx, "File with the provider's certificate authority (PEM)", d.values["provider.ca_file"])
-			if err != nil {
-				return err
-			}
-			if file != "" {
-				if d.values["provider.ca_file"], err = filepath.Abs(file); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		typed, err := d.asker.line(ctx, "Issuer", d.values["provider.issuer"])
-		if err != nil {
-			return err
-		}
-		d.values["provider.issuer"] = typed
-	}
-}
-
-// beside is a path of the configuration, which begins at its folder.
-func (d *draft) beside(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(d.where.path), path)
-}
-
-// ask asks for a key that has no value yet.
-func (d *draft) ask(ctx context.Context, key, question, preset string) error {
-	if _, ok := d.values[key]; ok || d.asked[key] {
-		return nil
-	}
-	answer, err := d.asker.line(ctx, question, preset)
-	if err == nil {
-		d.asked[key] = true
-		if answer != "" {
-			d.values[key] = answer
-		}
-	}
-	return err
-}
-
-// proves reports whether the application proves itself.
-func (d *draft) proves() bool {
-	return d.secret != "" || slices.ContainsFunc([]string{"client_secret_file", "client_secret_env", "client_secret_command", "key_file", "key_env", "key_command"},
-		func(name string) bool { return d.values["application."+name] != "" })
-}
-
-func (d *draft) askClient(ctx context.Context) error {
-	for d.values["application.client_id"] == "" {
-		delete(d.asked, "application.client_id")
-		if err := d.ask(ctx, "application.client_id", "Client ID of this application, as the provider has issued it", ""); err != nil {
-			return err
-		}
-	}
-	if d.asked["secret"] || d.proves() || !d.offer.takesSecret() {
-		return nil
-	}
-	d.asked["secret"] = true
-	var err error
-	d.secret, err = d.asker.secret(ctx, "Client secret, which is not shown (Enter: none)")
-	d.secret = strings.TrimSpace(d.secret)
-	return err
-}
-
-func (d *draft) askServers(ctx context.Context) error {
-	if err := d.ask(ctx, "provider.api_url", "Web API, as https://api.example.com (Enter: none)", ""); err != nil {
-		return err
-	}
-	if err := d.ask(ctx, "provider.broker_url", "Broker, as mqtts://broker.example.com:8883 (Enter: none)", ""); err != nil {
-		return err
-	}
-	if d.values["provider.broker_url"] == "" {
-		return d.ask(ctx, "poll.interval", "Without a broker watch reads the Web API every", "30s")
-	}
-	return d.ask(ctx, "push.certificates", "Folder for the owners' certificates of the broker", d.base()+"-owners/")
-}
-
-func (d *draft) askStore(ctx context.Context) error {
-	for {
-		if err := d.ask(ctx, "tokens.store", "Where to keep grants: keyring of the system, or file", "keyring"); err != nil {
-			return err
-		}
-		if store := d.values["tokens.store"]; !slices.Contains(stores, store) {
-			d.tell("%q is none of them%s", terminal.Short(store), meant(store, stores))
-			delete(d.values, "tokens.store")
-			delete(d.asked, "tokens.store")
-			continue
-		}
-		return nil
-	}
 }
 
 // base is what the files are called that belong to the configuration.

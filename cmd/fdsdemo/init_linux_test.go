@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fds-sdk/fds-go/fdstest"
 )
 
 // atTerminal starts a program at a terminal, and returns what a person types to and sees there.
@@ -136,4 +138,28 @@ func TestAnEndOfTheInputEndsTheQuestions(t *testing.T) {
 	answers(t, p, person, seen, "Issuer, the URL", "\x04")
 	waitFor(t, &process{ended: make(chan struct{})}, seen, "standard input has ended; nothing was written")
 	p.wait().expect(statusFailed)
+}
+
+func TestInitAsksForAKeyWhereNoSecretIsTaken(t *testing.T) {
+	s := newSetup(t)
+	s.box.Inject(fdstest.MetadataMember("token_endpoint_auth_methods_supported", []string{"tls_client_auth", "private_key_jwt"}))
+	s.config = filepath.Join(s.folder, "x.yaml")
+	c := s.command("init", "--issuer", s.box.Issuer(), "--ca-file", filepath.Join(s.folder, "ca.pem"), "--client-id", "x", "--api-url", s.box.APIURL(), "--store", "memory")
+	c.Dir = filepath.Join(s.folder, "owners")
+	p, person, seen := atTerminal(t, c)
+	answers(t, p, person, seen,
+		"client certificate, PEM (Enter: none, a key alone): ", s.north.SubscriptionID.String()+".pem\n",
+		"private key, PEM: ", "none.pem\n",
+		"Broker, as ", "\n",
+		"reads the Web API every [30s]: ", "1 hour\n",
+		"poll.interval is a duration, and the value is none\r\n", "30s\n",
+		"application.key_file: ", s.north.SubscriptionID.String()+".pem\n",
+	)
+	p.wait().expect(statusDone)
+	name := "owners/" + s.north.SubscriptionID.String() + ".pem"
+	for key, want := range map[string]string{"application.certificate_file": name, "application.key_file": name, "provider.ca_file": "ca.pem", "poll.interval": "30s"} {
+		if got := s.run("config", "get", key).expect(statusDone).out; got != want+"\n" {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
 }
