@@ -99,7 +99,7 @@ func TestWaysToWriteThatContradictAreRefused(t *testing.T) {
 		"-o yaml --sort a":               "choose with --jq",
 		"--jq .a[":                       "--jq",
 		"--jq foo":                       "--jq",
-		"--columns a,,b":                 "--columns is empty",
+		"--columns a,,b":                 "name columns",
 		"--sort=":                        "--sort is empty",
 		"--columns device":               "did you mean device_id?",
 		"--sort x":                       "there is no column",

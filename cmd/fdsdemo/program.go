@@ -122,7 +122,10 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 func emptyFlag(c *cobra.Command) (name string) {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		list, isList := f.Value.(pflag.SliceValue)
-		if !isList && f.Value.String() == "" || isList && (len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")) {
+		switch {
+		case !isList && f.Value.String() == "", isList && len(list.GetSlice()) == 0:
+			name = f.Name
+		case f.Value.Type() == "stringArray" && slices.Contains(list.GetSlice(), ""): // each is a flag of its own
 			name = f.Name
 		}
 	})
