@@ -41,8 +41,12 @@ func (p *program) mayConnect(ctx context.Context, client *fdsclient.Client, owne
 	case !p.asks():
 		return nil, wrongUsage("watch takes over: the broker disconnects whoever is connected elsewhere as %s, and what it has queued comes here; to have that, add --take-over%s", p.named(strangers), p.lookInstead())
 	default:
-		p.tell("Nobody has watched %s from this state folder yet. The broker disconnects whoever is connected elsewhere as %s, and what it has queued comes here%s.",
-			p.named(strangers), pick(len(strangers) == 1, "this owner", "one of them"), p.lookInstead())
+		p.tell("Nobody has watched %s from this state folder.", p.named(strangers))
+		p.tell("The broker disconnects whoever is connected elsewhere as %s,", pick(len(strangers) == 1, "this owner", "one of them"))
+		p.tell("and what it has queued comes here.")
+		if p.settings.Provider.APIURL != "" {
+			p.tell("To look without taking anything away: %s", p.invocation("watch --poll"))
+		}
 		yes, err := p.confirm(ctx, "Take over?")
 		if err != nil {
 			return nil, err
