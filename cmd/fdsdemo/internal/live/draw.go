@@ -165,7 +165,7 @@ func (m *model) word(long, short string) string {
 // footer is the last line: the filter that is being written, what was told just now, or the keys.
 func (m *model) footer() string {
 	if m.typing {
-		return m.line(m.width, nil, cell{text: " /" + m.filter + m.style.Sign("▏", "_"), style: m.theme.strong}, cell{grow: true}, cell{text: "enter keeps it, esc ends it ", style: m.theme.faint})
+		return m.line(m.width, nil, cell{text: " /" + *m.filterOf(m.focus) + m.style.Sign("▏", "_"), style: m.theme.strong}, cell{grow: true}, cell{text: "enter keeps it, esc ends it ", style: m.theme.faint})
 	}
 	if n := m.notices.len(); n > 0 {
 		if last := m.notices.newest(0); m.now.Sub(last.at) < toldFor {
@@ -221,9 +221,9 @@ func (m *model) title(a area, items, from, to int) string {
 		if m.only != nil {
 			more = append(more, m.shown().name(*m.only))
 		}
-		if m.filter != "" {
-			more = append(more, "/"+m.filter)
-		}
+	}
+	if text := *m.filterOf(a.panel); text != "" {
+		more = append(more, "/"+text)
 	}
 	if a.panel == m.focus {
 		more = append(more, "by "+sorts[a.panel][m.sorts[a.panel]])
@@ -262,8 +262,8 @@ func (m *model) titleOf(p panel) string {
 // empty is what a panel without lines says.
 func (m *model) empty(p panel) string {
 	switch {
-	case m.filter != "" && p != ownersPanel:
-		return "nothing contains " + m.filter
+	case *m.filterOf(p) != "":
+		return "nothing contains " + *m.filterOf(p)
 	case p == ownersPanel:
 		return "nobody is signed in"
 	case p == devicesPanel && m.loading:

@@ -61,9 +61,9 @@ var bindings = []binding{
 	{[]string{"end", "G"}, "", "", "", doBottom},
 	{[]string{"enter"}, "enter", "open", "open a device's history and JSON, a message, an owner", doOpen},
 	{[]string{"d"}, "d", "", "open the device of an event or a message", doOfDevice},
-	{[]string{"/"}, "/", "filter", "show only what contains a text; esc ends it", doFilter},
+	{[]string{"/"}, "/", "filter", "show what contains a text, in the first panel of owners; esc ends it", doFilter},
 	{[]string{"s"}, "s", "sort", "sort the panel by something else", doSorted},
-	{[]string{"o"}, "o O", "owner", "show only the next owner, the one before; of the first panel the chosen one", doOwner},
+	{[]string{"o"}, "o O", "owner", "show the next owner alone, the one before, or the chosen one there", doOwner},
 	{[]string{"O"}, "", "", "", doLastOwner},
 	{[]string{"p", "space"}, "p space", "pause", "pause: what is shown stays; messages are taken all the same", doPause},
 	{[]string{"z"}, "z", "zoom", "let the panel fill the screen, or end that", doZoom},
@@ -143,8 +143,8 @@ func (m *model) act(key string) tea.Cmd {
 		return m.loadAgain()
 	case doBack:
 		switch {
-		case m.filter != "":
-			m.filter = ""
+		case *m.filterOf(m.focus) != "":
+			*m.filterOf(m.focus) = ""
 		case m.zoomed:
 			m.zoomed = false
 		case m.only != nil:
@@ -159,7 +159,7 @@ func (m *model) actOpen(does action) tea.Cmd {
 	o := m.open
 	move := func(by int) {
 		if o.what == openDevice && !o.inJSON {
-			o.chosen, o.scroll = max(o.chosen+by, 0), 0 // its end is known when it is drawn
+			o.chosen, o.scroll, o.entry = max(o.chosen+by, 0), 0, nil // its end is known when it is drawn
 			return
 		}
 		o.scroll = max(o.scroll+by, 0)
@@ -197,16 +197,17 @@ func (m *model) actOpen(does action) tea.Cmd {
 
 // edit takes a key of a filter that is being written.
 func (m *model) edit(key tea.KeyPressMsg) {
+	filter := m.filterOf(m.focus)
 	switch key.String() {
 	case "enter", "tab", "down":
 		m.typing = false
 	case "esc", "ctrl+c":
-		m.typing, m.filter = false, ""
+		m.typing, *filter = false, ""
 	case "ctrl+u":
-		m.filter = ""
+		*filter = ""
 	case "backspace":
-		if text := []rune(m.filter); len(text) > 0 {
-			m.filter = string(text[:len(text)-1])
+		if text := []rune(*filter); len(text) > 0 {
+			*filter = string(text[:len(text)-1])
 		} else {
 			m.typing = false
 		}

@@ -49,7 +49,7 @@ type made struct {
 // ten thousand.
 func (m *model) items(p panel) []item {
 	d := m.shown()
-	of := made{data: d, version: d.version(p, sorts[p][m.sorts[p]]), sort: m.sorts[p], all: m.only == nil, filter: m.filter}
+	of := made{data: d, version: d.version(p, sorts[p][m.sorts[p]]), sort: m.sorts[p], all: m.only == nil, filter: *m.filterOf(p)}
 	if m.only != nil {
 		of.only = *m.only
 	}
@@ -85,7 +85,11 @@ func (d *data) version(p panel, sort string) uint64 {
 func (m *model) ownerItems() []item {
 	var list []item
 	for i := range m.shown().owners {
-		list = append(list, item{owner: &m.shown().owners[i]})
+		o := &m.shown().owners[i]
+		text := strings.Join([]string{o.Name, o.Key.SubscriptionID.String(), o.Connection.Text, o.Grant.Text, o.Certificate.Text}, " ")
+		if m.fits(ownersPanel, strings.ToLower(text)) {
+			list = append(list, item{owner: o})
+		}
 	}
 	slices.SortStableFunc(list, func(a, b item) int {
 		if m.sorts[ownersPanel] == 1 {
@@ -119,7 +123,7 @@ func (m *model) deviceItems() []item {
 	d := m.shown()
 	var list []*device
 	for _, of := range d.of(m.only) {
-		if m.fits(of.text) {
+		if m.fits(devicesPanel, of.text) {
 			list = append(list, of)
 		}
 	}
@@ -200,7 +204,7 @@ func (m *model) messageItems() []item {
 func (m *model) entries(all []*entry) []item {
 	var list []item
 	for _, e := range slices.Backward(all) {
-		if m.of(e.owner) && m.fits(e.text) {
+		if m.of(e.owner) && m.fits(messagesPanel, e.text) {
 			list = append(list, item{entry: e})
 		}
 	}

@@ -82,8 +82,9 @@ type model struct {
 	lists  [panels]place
 	listed [panels]listed
 	only   *fds.OwnerKey // whose things are shown; nil: all
-	filter string
-	typing bool
+	filter string        // of all panels but that of owners
+	named  string        // of that one
+	typing bool          // a filter is being written
 	open   *opened
 
 	drawn    tea.View
@@ -200,16 +201,27 @@ func (m *model) pause() {
 
 // write adds to the filter what can be shown.
 func (m *model) write(text string) {
+	filter := m.filterOf(m.focus)
 	for _, r := range text {
-		if len([]rune(m.filter)) < maxFilter && terminal.Escape(string(r)) == string(r) {
-			m.filter += string(r)
+		if len([]rune(*filter)) < maxFilter && terminal.Escape(string(r)) == string(r) {
+			*filter += string(r)
 		}
 	}
 }
 
-// fits reports whether the filter lets something through that has this text, in lower case.
-func (m *model) fits(text string) bool {
-	return m.filter == "" || strings.Contains(text, strings.ToLower(m.filter))
+// filterOf returns the filter of a panel.
+func (m *model) filterOf(p panel) *string {
+	if p == ownersPanel {
+		return &m.named
+	}
+	return &m.filter
+}
+
+// fits reports whether the filter of a panel lets something through that has this text, in lower
+// case.
+func (m *model) fits(p panel, text string) bool {
+	filter := *m.filterOf(p)
+	return filter == "" || strings.Contains(text, strings.ToLower(filter))
 }
 
 // of reports whether things of an owner are shown.

@@ -242,3 +242,46 @@ func TestDevicesThatCouldNotBeReadAreReadAgain(t *testing.T) {
 		t.Errorf("read %d times", reads)
 	}
 }
+
+func TestTheChosenMessageOfADeviceStaysOpenWhileOthersCome(t *testing.T) {
+	p := newPerson(t, 80, 40, true)
+	p.furnish()
+	p.types("s", "s") // the latest first
+	p.openChosen("SOAPINC_9550B510_0001")
+	p.types("down", "down", "down")
+	if screen := p.look(); !strings.Contains(screen, `"fill_level": 20.5`) {
+		t.Fatalf("the screen is\n%s", screen)
+	}
+	for range 5 {
+		p.status(p.north, "SOAPINC_9550B510_0001", 99, 0)
+	}
+	if screen := p.look(); !strings.Contains(screen, `"fill_level": 20.5`) || !strings.Contains(screen, "9 of 26") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+}
+
+func TestOwnersAreFoundByName(t *testing.T) {
+	p := newPerson(t, 80, 24, true)
+	p.furnish()
+	p.types("1", "/", "O", "L", "D", "enter")
+	if screen := p.look(); !strings.Contains(screen, "old-town") || strings.Contains(screen, " ●  harbour") || !strings.Contains(screen, "/OLD") || !strings.Contains(screen, "SOAPINC_9550B510_0001") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+	p.types("esc")
+	if screen := p.look(); !strings.Contains(screen, " ●  harbour") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+}
+
+// openChosen opens a device by moving to it.
+func (p *person) openChosen(id string) {
+	p.t.Helper()
+	for range 100 {
+		if i, ok := p.model.selected(); ok && i.device != nil && i.device.ID == id {
+			p.types("enter")
+			return
+		}
+		p.types("down")
+	}
+	p.t.Fatalf("%s is not in the list", id)
+}

@@ -31,7 +31,7 @@ type opened struct {
 	behind *opened // what esc goes back to
 	owner  Owner   // as it was; the newest is looked up
 	device deviceKey
-	entry  *entry
+	entry  *entry // a message; of a device the chosen one, if that is not the newest
 
 	chosen int  // of a device's history, from the newest
 	inJSON bool // the JSON is moved in

@@ -1,7 +1,9 @@
 package live
 
 import (
+	"container/list"
 	"fmt"
+	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
@@ -28,10 +30,16 @@ func (m *model) drawOpenDevice(width, height int) []string {
 	}
 
 	n := len(of.history)
+	if at := slices.IndexFunc(of.history, func(e *list.Element) bool { return e.Value.(*entry) == o.entry }); at >= 0 {
+		o.chosen = n - 1 - at // others have come since
+	}
 	o.chosen = min(o.chosen, max(n-1, 0))
 	raw, size, title := of.Raw, len(of.Raw), "JSON as it was read"
 	if n > 0 {
 		e := of.history[n-1-o.chosen].Value.(*entry)
+		if o.entry = nil; o.chosen > 0 {
+			o.entry = e
+		}
 		raw, size, title = e.raw, e.size, "JSON of "+m.clock(e.at)
 	}
 	if width >= wide {
