@@ -48,7 +48,7 @@ type program struct {
 	looks    bool                          // open makes a client that only looks, see configuration.look
 	pager    *pager                        // before standard output; nil: none is
 	began    time.Time                     // when messages began to be shown; what is older is a backlog
-	ending   atomic.Bool                   // the command has failed and says why at its end
+	ending   atomic.Bool                   // the command ends, and if it has failed it says why then
 
 	damaged damaged
 	grants  string // where the stored grants are, for a person

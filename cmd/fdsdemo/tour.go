@@ -165,7 +165,7 @@ func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phas
 	late := time.AfterFunc(firstMessage, func() { end(watched.silence()) })
 	defer late.Stop()
 	var first sync.Once
-	shown := t.printed(end, new(watchFilter), &printing{format: "lines"})
+	shown := t.printed(running, end, new(watchFilter), &printing{format: "lines"})
 	if t.view != nil {
 		t.view.client, t.view.named = client, func(id fds.SubscriptionID) string { return ownerName(box, id) }
 		t.view.watched = func() (keys []fds.OwnerKey) {

@@ -100,7 +100,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	defer reporting.Wait()
 	reporting.Go(func() { w.report(ctx, client) })
 	defer end(nil)
-	handler := p.printed(end, show, how)
+	handler := p.printed(ctx, end, show, how)
 	if view != nil {
 		view.client, view.watched = client, w.watched
 		handler = p.onScreen(view, show)
@@ -124,13 +124,13 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	return nil
 }
 
-// errShown ends watch when it has shown what it was to show. A message that comes later stays with
-// the broker.
+// errShown ends watch when it has shown what it was to show.
 var errShown = errors.New("all that was asked for is shown")
 
 // printed returns a handler that writes the line of a message that is to be shown. It ends the
-// command when that was the last, or when it cannot be written.
-func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, how *printing) delivery.Handler {
+// command, whose context running is, when that was the last, or when it cannot be written. A message
+// that comes after the last one stays with the broker.
+func (p *program) printed(running context.Context, end context.CancelCauseFunc, show *watchFilter, how *printing) delivery.Handler {
 	p.began = time.Now()
 	out := &lineWriter{out: p.out, head: how.head()}
 	return func(ctx context.Context, m delivery.Message) error {
@@ -146,6 +146,7 @@ func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, how *p
 		}
 		ok, last := show.take()
 		if !ok {
+			<-running.Done() // which is at hand
 			return errShown
 		}
 		err = out.write(ctx, line)
@@ -153,6 +154,7 @@ func (p *program) printed(end context.CancelCauseFunc, show *watchFilter, how *p
 			p.ending.Store(true)
 			end(&outputError{err})
 		} else if last {
+			p.ending.Store(true)
 			end(errShown)
 		}
 		return err

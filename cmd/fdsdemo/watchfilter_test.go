@@ -24,6 +24,9 @@ func TestWatchShowsWhatWasAskedForAndEndsAfterIt(t *testing.T) {
 	if lines := r.lines(); len(lines) != 2 || !strings.Contains(lines[0], `"n":2}`) || !strings.Contains(lines[1], `"n":3}`) {
 		t.Errorf("stdout %s", r.out)
 	}
+	if strings.Contains(r.err, "failed") {
+		t.Errorf("what came after is told as a failure: %s", r.err)
+	}
 	// What came after stays with the broker.
 	p = s.watch("--json")
 	if line := p.await(p.out, "{"); !strings.Contains(line, `"n":4}`) {

@@ -56,7 +56,7 @@ func (p *program) webhook(ctx context.Context, listen string, how *printing) err
 	if err != nil {
 		return err
 	}
-	receiver, err := client.Webhook(p.endpoint.settings, p.printed(end, &watchFilter{}, how))
+	receiver, err := client.Webhook(p.endpoint.settings, p.printed(ctx, end, &watchFilter{}, how))
 	if err != nil {
 		return err
 	}
