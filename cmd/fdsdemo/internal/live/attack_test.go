@@ -3,6 +3,7 @@ package live
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
@@ -91,5 +92,34 @@ func TestAttackWhateverComesTheViewKeepsABoundedPart(t *testing.T) {
 	}
 	if n := p.model.notices.len(); n != maxNotices {
 		t.Errorf("%d notices are kept", n)
+	}
+}
+
+func TestAttackAPayloadThatIsDearToDrawHoldsNothingUp(t *testing.T) {
+	for name, payload := range map[string]string{
+		"deep":                    strings.Repeat("[", 9999) + strings.Repeat("]", 9999),
+		"deep behind a text":      `{"[\"":` + strings.Repeat("[", 9998) + strings.Repeat("]", 9998) + "}",
+		"one long word":           strings.Repeat("x", maxRaw),
+		"control characters":      strings.Repeat("\x01", maxRaw),
+		"a long text":             `"` + strings.Repeat("\u2028", 21_000) + `"`,
+		"a long name":             `{"` + strings.Repeat("\u6f22", 21_000) + `":1}`,
+		"marks upon one another":  `"` + strings.Repeat("\u0301", 32_000) + `"`,
+		"many members":            "[0" + strings.Repeat(",0", 32_000) + "]",
+		"marks that are no JSON":  strings.Repeat("\u0301", 32_000),
+		"not a character of UTF8": strings.Repeat("\xff", maxRaw),
+	} {
+		p := newPerson(t, 80, 24, true)
+		p.furnish()
+		p.come(delivery.Message{Owner: p.north, Levels: []string{"devices"}, Source: delivery.FromPush, Payload: []byte(payload), ReceivedAt: noon}, Facts{Summary: "x"})
+		p.types("4")
+		began := time.Now()
+		p.types("enter")
+		for range 5 {
+			p.types("down")
+			p.look()
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: five frames took %v", name, took)
+		}
 	}
 }

@@ -87,6 +87,8 @@ type model struct {
 	typing bool          // a filter is being written
 	open   *opened
 
+	payload payload // of what is open
+
 	drawn    tea.View
 	stale    bool // drawn is of before
 	frameDue bool

@@ -138,14 +138,9 @@ func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {
-		for terminal.Width(word) > width {
+		for head := terminal.Head(word, width); head != word; head = terminal.Head(word, width) {
 			if line != "" {
 				lines, line = append(lines, line), ""
-			}
-			head := terminal.Style{}.Cut(word+"~", width+1)
-			head = strings.TrimSuffix(head, "~")
-			if head == "" || len(head) >= len(word) {
-				break
 			}
 			lines, word = append(lines, head), word[len(head):]
 		}
@@ -282,13 +277,28 @@ func (m *model) entryLines(width int, e *entry) []string {
 	return append(lines, strings.Repeat(" ", width))
 }
 
+// payload is one whose lines were made: it is drawn again and again.
+type payload struct {
+	raw   *byte
+	size  int
+	width int
+	lines []string
+}
+
 // jsonLines are a payload, indented.
 func (m *model) jsonLines(width int, raw []byte, size int) []string {
 	if len(raw) == 0 {
 		return []string{m.line(width, nil, cell{text: " there is no JSON yet", grow: true, style: m.theme.faint})}
 	}
+	if p := &m.payload; p.raw != &raw[0] || p.size != size || p.width != width {
+		m.payload = payload{&raw[0], size, width, m.makeJSONLines(width, raw, size)}
+	}
+	return slices.Clip(m.payload.lines)
+}
+
+func (m *model) makeJSONLines(width int, raw []byte, size int) []string {
 	var compact, b bytes.Buffer
-	whole := size == len(raw) && utf8.Valid(raw) && json.Compact(&compact, raw) == nil
+	whole := size == len(raw) && utf8.Valid(raw) && json.Compact(&compact, raw) == nil && depthOf(compact.Bytes()) <= maxDepth
 	if !whole || json.Indent(&b, terminal.EscapeJSON(compact.Bytes(), true), "", "  ") != nil {
 		text := terminal.Escape(string(raw))
 		var lines []string
@@ -307,6 +317,29 @@ func (m *model) jsonLines(width int, raw []byte, size int) []string {
 	return lines
 }
 
+// maxDepth is how deep JSON may be that is indented: of one that is nothing but brackets the
+// indents take thousands of times what it has.
+const maxDepth = 100
+
+// depthOf returns how deep valid JSON is.
+func depthOf(data []byte) int {
+	depth, deepest, inText := 0, 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			inText = !inText
+		case inText && c == '\\':
+			i++
+		case !inText && (c == '[' || c == '{'):
+			depth++
+			deepest = max(deepest, depth)
+		case !inText && (c == ']' || c == '}'):
+			depth--
+		}
+	}
+	return deepest
+}
+
 // jsonLine is a line of JSON with the name of its member in colour; a long one goes on below.
 func (m *model) jsonLine(width int, line string) []string {
 	text := strings.TrimLeft(line, " ")
@@ -321,10 +354,7 @@ func (m *model) jsonLine(width int, line string) []string {
 	var lines []string
 	for rest := text; ; {
 		left := room - terminal.Width(name)
-		head := rest
-		if terminal.Width(rest) > left {
-			head = cutAt(rest, left)
-		}
+		head := terminal.Head(rest, left)
 		full := indent + m.theme.key.Render(name) + head
 		lines = append(lines, full+strings.Repeat(" ", max(width-len(indent)-terminal.Width(name)-terminal.Width(head), 0)))
 		rest, name = rest[len(head):], ""
@@ -332,17 +362,4 @@ func (m *model) jsonLine(width int, line string) []string {
 			return lines
 		}
 	}
-}
-
-// cutAt returns the beginning of a text that takes at most so many columns, and never nothing.
-func cutAt(text string, width int) string {
-	at := 0
-	for i, r := range text {
-		next := i + len(string(r))
-		if at > 0 && terminal.Width(text[:next]) > width {
-			break
-		}
-		at = next
-	}
-	return text[:at]
 }

@@ -103,6 +103,20 @@ func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 // a mark that is put on another one.
 func Width(text string) int { return displaywidth.String(text) }
 
+// Head returns the beginning of a text that takes at most so many columns, and the first character
+// in any case. It looks no further than there.
+func Head(text string, width int) string {
+	end := 0
+	for clusters := displaywidth.StringGraphemes(text); clusters.Next(); {
+		width -= clusters.Width()
+		if width < 0 && end > 0 {
+			return text[:end]
+		}
+		end += len(clusters.Value())
+	}
+	return text
+}
+
 // Cut shortens text to so many columns, the last of which then is "…" or, without Unicode, "~".
 func (s Style) Cut(text string, width int) string {
 	if len(text) <= width || Width(text) <= width {
