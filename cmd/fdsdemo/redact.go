@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/fds-sdk/fds-go/fds"
+	"github.com/fds-sdk/fds-go/internal/netpeer"
+	"github.com/fds-sdk/fds-go/internal/tlspolicy"
 )
 
 // What --trace shows of requests is what is known to be harmless, by name. All else is redacted,
@@ -116,9 +119,9 @@ func (r *redactor) link(text string, base *url.URL) string {
 func (r *redactor) form(query string, known harmless, numbers bool) string {
 	var parts []string
 	for part := range strings.SplitSeq(query, "&") {
-		name, value, _ := strings.Cut(part, "=")
+		name, value, named := strings.Cut(part, "=")
 		plainName, err := url.QueryUnescape(name)
-		if err != nil {
+		if err != nil || !named && !known[plainName] {
 			parts = append(parts, redacted)
 			continue
 		}
@@ -218,10 +221,29 @@ func (s *secrets) add(values ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, value := range values {
-		if len(value) >= shortestSecret && !slices.Contains(s.values, value) {
-			s.values = append(s.values, value)
+		if len(value) < shortestSecret {
+			continue
+		}
+		inJSON := quote(value)
+		for _, spelt := range []string{value, url.QueryEscape(value), url.PathEscape(value), string(inJSON[1 : len(inJSON)-1])} {
+			if !slices.Contains(s.values, spelt) {
+				s.values = append(s.values, spelt)
+			}
 		}
 	}
+	// One may be the beginning of another.
+	slices.SortStableFunc(s.values, func(a, b string) int { return len(b) - len(a) })
+}
+
+// of returns an error as it may be shown. What quotes the other side may have cut a secret.
+func (s *secrets) of(err error) error {
+	var values []string
+	if s != nil {
+		s.mu.Lock()
+		values = slices.Clone(s.values)
+		s.mu.Unlock()
+	}
+	return tlspolicy.Shown(tlspolicy.Without(err, values))
 }
 
 // addForm adds the values of parameters that are not known.
@@ -268,7 +290,23 @@ func (r *redactor) secretsOf(request *http.Request) *secrets {
 	if !r.isAPI(request.URL) {
 		all.addForm(request.URL.RawQuery)
 	}
+	all.add(netpeer.ProxySecrets()...)
 	return all
+}
+
+// aText is a text of JSON.
+var aText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// plainTexts is JSON with texts that are escaped as little as they can be, so that what is secret is
+// found in them.
+func plainTexts(data []byte) []byte {
+	return aText.ReplaceAllFunc(data, func(text []byte) []byte {
+		var plain string
+		if bytes.IndexByte(text, '\\') < 0 || json.Unmarshal(text, &plain) != nil {
+			return text
+		}
+		return quote(plain)
+	})
 }
 
 // bytesOf says how much of something is not shown.

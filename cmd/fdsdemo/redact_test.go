@@ -19,7 +19,7 @@ func TestAttackNothingOfAURLIsShownThatIsNotKnown(t *testing.T) {
 		"https://user:password@auth.example.com/a?code=c0de-of-a-user&state=st4te&grant_type=x": "https://auth.example.com/a?code=[redacted]&state=[redacted]&grant_type=x",
 		"https://auth.example.com/cb#access_token=t0ken":                                        "https://auth.example.com/cb#[redacted]",
 		"https://auth.example.com/a?redirect_uri=https%3A%2F%2Fapp%2F%3Fcode%3Dc0de":            "https://auth.example.com/a?redirect_uri=https%3A%2F%2Fapp%2F%3Fcode%3D%5Bredacted%5D",
-		"https://auth.example.com/a?%63ode=c0de&%zz=c0de&c0de":                                  "https://auth.example.com/a?%63ode=[redacted]&[redacted]&c0de=[redacted]",
+		"https://auth.example.com/a?%63ode=c0de&%zz=c0de&c0de":                                  "https://auth.example.com/a?%63ode=[redacted]&[redacted]&[redacted]",
 		"https://api.example.com/x/fds/v2/events?from=2026&access_token=t0ken&page=3&cursor=c":  "https://api.example.com/x/fds/v2/events?from=2026&access_token=[redacted]&page=3&cursor=c",
 		"https://api.example.com/x/fds/v2x/events?from=2026":                                    "https://api.example.com/x/fds/v2x/events?from=[redacted]",
 		"http://api.example.com/x/fds/v2/events?from=2026":                                      "http://api.example.com/x/fds/v2/events?from=[redacted]",

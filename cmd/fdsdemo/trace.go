@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type tracer struct {
 	json     slog.Handler // nil: text
 	out      *oneAtATime
 	requests atomic.Int64
+	connects sync.Map // by owner, the *secrets of the last CONNECT
 }
 
 // tap returns what sees requests and packets, if that is asked for.

@@ -36,7 +36,7 @@ func (t tracedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
 	r = r.WithContext(r.Context()) // a copy, of which the body is another
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &tracedBody{ReadCloser: r.Body, ended: func(body []byte, n int64, _ error) {
+		ended := func(body []byte, n int64, _ error) {
 			if isForm(r) {
 				hidden.addForm(string(body))
 			}
@@ -44,7 +44,17 @@ func (t tracedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 				text := show.requestText(r, body, n)
 				t.event(traced{sign: ">", id: id, lines: []string{text}, hidden: hidden, msg: "http request body", attrs: []slog.Attr{slog.String("request", id), slog.String("body", text)}})
 			}
-		}}
+		}
+		r.Body = &tracedBody{ReadCloser: r.Body, ended: ended}
+		if again := r.GetBody; again != nil { // of a connection that was over before it was used
+			r.GetBody = func() (io.ReadCloser, error) {
+				body, err := again()
+				if err != nil {
+					return nil, err
+				}
+				return &tracedBody{ReadCloser: body, ended: ended}, nil
+			}
+		}
 	}
 	if t.brief {
 		response, err := t.inner.RoundTrip(r)
@@ -59,8 +69,9 @@ func (t tracedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.inner.RoundTrip(r)
 	took := time.Since(began)
 	if err != nil {
-		t.event(traced{sign: "*", id: id, hidden: hidden, lines: []string{fmt.Sprintf("failed after %s: %v", briefly(took), err)}, msg: "http request failed",
-			attrs: []slog.Attr{slog.String("request", id), slog.Duration("took", took), slog.Any("error", err)}})
+		why := hidden.of(err)
+		t.event(traced{sign: "*", id: id, hidden: hidden, lines: []string{fmt.Sprintf("failed after %s: %v", briefly(took), why)}, msg: "http request failed",
+			attrs: []slog.Attr{slog.String("request", id), slog.Duration("took", took), slog.Any("error", why)}})
 		return response, err
 	}
 	headers = show.headers(response.Header, r.URL)
@@ -82,6 +93,7 @@ func (t tracedTransport) answered(id string, show *redactor, response *http.Resp
 	}
 	last := fmt.Sprintf("%d bytes after %s", n, briefly(took))
 	if err != nil {
+		err = hidden.of(err)
 		last = fmt.Sprintf("broke off after %d bytes and %s: %v", n, briefly(took), err)
 		attrs = append(attrs, slog.Any("error", err))
 	}
@@ -92,7 +104,7 @@ func (t tracedTransport) answered(id string, show *redactor, response *http.Resp
 func (t tracedTransport) logRequest(r *http.Request, show *redactor, hidden *secrets, response *http.Response, err error, took time.Duration) {
 	attrs := []slog.Attr{slog.String("method", r.Method), slog.String("url", hidden.without(show.url(r.URL))), slog.Duration("took", took.Round(time.Millisecond))}
 	if err != nil {
-		attrs = append(attrs, slog.String("failed", hidden.without(err.Error())))
+		attrs = append(attrs, slog.String("failed", hidden.without(hidden.of(err).Error())))
 	} else {
 		attrs = append(attrs, slog.Int("status", response.StatusCode))
 	}
@@ -214,10 +226,10 @@ func (r *redactor) responseText(response *http.Response, request *http.Request, 
 	case !isJSON(kind):
 		return bytesOf(n, kind)
 	case r.isAPI(request.URL):
-		return shortBody([]byte(hidden.without(string(begin))), n)
+		return shortBody([]byte(hidden.without(string(plainTexts(begin)))), n)
 	}
 	if raw, ok := compact(begin); whole && ok {
-		return shortBody([]byte(r.members(raw, strings.Contains(request.URL.Path, "/.well-known/"))), n)
+		return shortBody([]byte(hidden.without(r.members(raw, strings.Contains(request.URL.Path, "/.well-known/")))), n)
 	}
 	return bytesOf(n, kind)
 }

@@ -19,7 +19,8 @@ var harmlessUser = wordSet("user-agent traceparent tracestate request-id correla
 
 // packet shows a packet of MQTT.
 func (t *tracer) packet(p tap.Packet) {
-	name, text := packetText(p.Data)
+	hidden := t.connectSecrets(p)
+	name, text := packetText(p.Data, hidden)
 	if t.brief {
 		switch name {
 		case "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "PINGREQ", "PINGRESP":
@@ -35,15 +36,47 @@ func (t *tracer) packet(p tap.Packet) {
 			attrs: []slog.Attr{slog.Any("owner", p.Owner), slog.String("broker", p.Broker), slog.String("what", secured)}})
 	}
 	line := strings.TrimRight(name+" "+text, " ")
-	t.event(traced{sign: pick(p.Sent, ">", "<"), id: whose, lines: []string{line}, msg: "mqtt packet", attrs: []slog.Attr{
+	t.event(traced{sign: pick(p.Sent, ">", "<"), id: whose, lines: []string{line}, hidden: hidden, msg: "mqtt packet", attrs: []slog.Attr{
 		slog.Any("owner", p.Owner), slog.String("broker", p.Broker), slog.String("direction", pick(p.Sent, "sent", "received")),
 		slog.String("packet", name), slog.String("says", text), slog.Int("bytes", len(p.Data)),
 	}})
 }
 
+// connectSecrets returns what a broker was sent as secret with the last CONNECT of an owner, which it
+// may repeat.
+func (t *tracer) connectSecrets(p tap.Packet) *secrets {
+	if p.Sent && p.Data[0]>>4 == packets.CONNECT {
+		hidden := new(secrets)
+		if c := readConnect(p.Data); c != nil {
+			hidden.add(string(c.Password))
+			if !strings.EqualFold(c.Username, c.ClientID) { // which topics have
+				hidden.add(c.Username)
+			}
+			if c.Properties != nil {
+				hidden.add(string(c.Properties.AuthData))
+			}
+		}
+		t.connects.Store(p.Owner, hidden)
+		return hidden
+	}
+	hidden, _ := t.connects.Load(p.Owner)
+	last, _ := hidden.(*secrets)
+	return last
+}
+
+// readConnect returns a CONNECT of ours; nil: it cannot be read.
+func readConnect(data []byte) *packets.Connect {
+	p, err := packets.ReadPacket(bytes.NewReader(data))
+	if err != nil {
+		return nil
+	}
+	c, _ := p.Content.(*packets.Connect)
+	return c
+}
+
 // packetText returns the type of a packet and what it says, but for a message's payload and for
 // what is secret.
-func packetText(data []byte) (name, text string) {
+func packetText(data []byte, hidden *secrets) (name, text string) {
 	name = (&packets.ControlPacket{FixedHeader: packets.FixedHeader{Type: data[0] >> 4}}).PacketType()
 	defer func() { // the codec is not for hostile bytes
 		if recover() != nil {
@@ -124,7 +157,7 @@ func packetText(data []byte) (name, text string) {
 	case *packets.Auth:
 		add("%s", reasonText(name, c.ReasonCode))
 	}
-	return name, strings.Join(append(parts, propertyTexts(properties)...), ", ")
+	return name, hidden.without(strings.Join(append(parts, propertyTexts(properties, hidden)...), ", "))
 }
 
 // reasonText names a reason code (MQTT 5.0 section 2.4).
@@ -138,13 +171,13 @@ func reasonText(packet string, code byte) string {
 }
 
 // propertyTexts shows the properties of a packet.
-func propertyTexts(p *packets.Properties) (parts []string) {
+func propertyTexts(p *packets.Properties, hidden *secrets) (parts []string) {
 	if p == nil {
 		return nil
 	}
 	add := func(name, value string) {
 		if value != "" {
-			parts = append(parts, name+" "+terminal.Short(value))
+			parts = append(parts, name+" "+terminal.Short(hidden.without(value)))
 		}
 	}
 	short := func(name string, value *uint16) {
@@ -162,7 +195,9 @@ func propertyTexts(p *packets.Properties) (parts []string) {
 			add(name, strconv.Itoa(int(*value)))
 		}
 	}
-	add("reason", pick(p.ReasonString == "", "", strconv.Quote(p.ReasonString)))
+	if p.ReasonString != "" {
+		add("reason", strconv.Quote(hidden.without(p.ReasonString)))
+	}
 	add("assigned client ID", p.AssignedClientID)
 	long("session expiry", p.SessionExpiryInterval, " s")
 	short("server keep-alive", p.ServerKeepAlive)
@@ -192,9 +227,9 @@ func propertyTexts(p *packets.Properties) (parts []string) {
 	for _, u := range p.User {
 		value := redacted
 		if harmlessUser[strings.ToLower(u.Key)] {
-			value = terminal.Short(u.Value)
+			value = terminal.Short(hidden.without(u.Value))
 		}
-		add("user property", terminal.Short(u.Key)+"="+value)
+		add("user property", terminal.Short(hidden.without(u.Key))+"="+value)
 	}
 	return parts
 }
