@@ -92,7 +92,7 @@ func (d *document) check(ctx context.Context, log *slog.Logger, commands command
 	if len(d.faults) > 0 {
 		commands = nil
 	}
-	r := &reader{ctx: ctx, name: d.path, file: d.file, base: base, log: log, commands: commands}
+	r := &reader{ctx: ctx, shared: d.shared, file: d.file, base: base, log: log, commands: commands}
 	c := &configuration{client: fdsclient.Config{
 		Provider:    r.provider(),
 		Application: r.application(),
@@ -124,7 +124,7 @@ func (d *document) check(ctx context.Context, log *slog.Logger, commands command
 // reader turns the file's settings into those of the SDK and collects faults.
 type reader struct {
 	ctx      context.Context // of the commands that print secrets; a reader lives for one check
-	name     string          // of the file
+	shared   string          // see document
 	file     configFile
 	base     string // relative paths begin here
 	log      *slog.Logger

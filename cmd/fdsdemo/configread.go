@@ -24,6 +24,7 @@ import (
 type document struct {
 	path   string
 	data   []byte
+	shared string     // why others may write the file; "": they may not
 	root   *yaml.Node // a mapping
 	file   configFile
 	keys   []keyLine
@@ -76,7 +77,12 @@ func readDocument(path string) (*document, error) {
 	if err != nil {
 		return nil, wrongUsage("the configuration cannot be read: %v", err)
 	}
-	return parseDocument(path, file.Data)
+	d, err := parseDocument(path, file.Data)
+	if err != nil {
+		return nil, err
+	}
+	d.shared = file.ChangeableByOthers(quoted(path))
+	return d, nil
 }
 
 // parseDocument reads a configuration. What is wrong with its form is in the document's faults, if

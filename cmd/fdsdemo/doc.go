@@ -257,7 +257,8 @@
 //
 // A secret stands in a file of one line, in a variable of the environment, or is what a program
 // prints. That is run without a shell, in the folder of the file, whenever a command needs the
-// configuration, and for a minute at most; a file that other users may write has none run.
+// configuration, and for a minute at most; a file that other users may write, or that is another
+// user's, has none run.
 //
 // Paths are relative to the file; keys that are not listed are errors. A value below is
 // the default, if it is not said to be an example; config reference prints the same.

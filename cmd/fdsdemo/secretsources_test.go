@@ -92,7 +92,7 @@ func TestAttackAFileThatOthersMayWriteHasNoProgramRun(t *testing.T) {
 		if err := os.Chmod(s.config, mode); err != nil {
 			t.Fatal(err)
 		}
-		s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:8: application.client_secret_command: other users may write this file", "chmod go-w "+s.config)
+		s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:8: application.client_secret_command: no program is run: other users may write this file", "chmod go-w "+s.config)
 		if _, err := os.Stat(filepath.Join(s.folder, "ran")); err == nil {
 			t.Error("the program has run")
 		}
@@ -100,6 +100,20 @@ func TestAttackAFileThatOthersMayWriteHasNoProgramRun(t *testing.T) {
 	if err := os.Chmod(s.config, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	s.run("owners").expect(statusDone)
+}
+
+func TestAttackAnotherUsersFileHasNoProgramRun(t *testing.T) {
+	s := newSetup(t)
+	s.script("secret", "touch ran; echo x")
+	s.asSource("client_secret_command: [./secret]")
+	s.giveAway(s.config)
+	s.run("owners").expect(statusUsage).faults("fdsdemo.yaml:8: application.client_secret_command: no program is run: other users may write this file, since it is not this user's")
+	if _, err := os.Stat(filepath.Join(s.folder, "ran")); err == nil {
+		t.Error("the program has run")
+	}
+	s.asSource("")
+	s.giveAway(s.config)
 	s.run("owners").expect(statusDone)
 }
 

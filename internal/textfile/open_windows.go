@@ -16,3 +16,6 @@ func open(path string) (*os.File, error) {
 
 // OpenToOthers returns "": access is what the folder's list says, not the file's mode.
 func (f *File) OpenToOthers(string) string { return "" }
+
+// ChangeableByOthers returns "", likewise.
+func (f *File) ChangeableByOthers(string) string { return "" }

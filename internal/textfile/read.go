@@ -25,7 +25,7 @@ func (v Version) Settled(read time.Time) bool { return read.UnixNano()-v.modifie
 type File struct {
 	Data    []byte
 	Version Version
-	mode    fs.FileMode
+	info    fs.FileInfo
 }
 
 // Look returns the version of the file at path, which must be a regular one.
@@ -62,7 +62,7 @@ func Read(path string, limit int64) (*File, error) {
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
 	}
-	return &File{Data: data, Version: versionOf(info), mode: info.Mode()}, nil
+	return &File{Data: data, Version: versionOf(info), info: info}, nil
 }
 
 func versionOf(info fs.FileInfo) Version {
