@@ -1,6 +1,7 @@
 package yamledit
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -142,4 +143,34 @@ func FuzzSet(f *testing.F) {
 			t.Fatalf("%q became %q, which means %v, want %v; %v", text, got, after, want, err)
 		}
 	})
+}
+
+func TestAttackAValueStaysOneValueAndATextThatGrowsIsRefused(t *testing.T) {
+	t.Parallel()
+	const text = "provider:\n  issuer: https://auth.example.com\napplication:\n  name: a # ours\n"
+	for _, value := range []string{
+		"x\nprovider:\n  issuer: https://evil.example", "x # y", "x\r\n  client_secret_command: [sh]", "{a: b}", "*p", "&p x", "!!binary eA==", "- x",
+		"x\n---\na: b", "\"", "'", "x: y", "null", "~", "| \n x", "x\u2028provider: y", "\x00", "\u0085a: b",
+	} {
+		got, err := Set([]byte(text), []string{"application", "name"}, Text(value), order)
+		if err != nil {
+			continue
+		}
+		var all struct {
+			Provider    map[string]string
+			Application map[string]string
+		}
+		if err := yaml.Unmarshal(got, &all); err != nil {
+			t.Errorf("%q made %q: %v", value, got, err)
+		} else if len(all.Provider) != 1 || all.Provider["issuer"] != "https://auth.example.com" || len(all.Application) != 1 || all.Application["name"] != value {
+			t.Errorf("%q made %q", value, got)
+		}
+	}
+	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for n := range 12 {
+		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", n+1, n+1, strings.Repeat(fmt.Sprintf("*a%d,", n), 9), n)
+	}
+	if got, err := Set([]byte(bomb+text), []string{"application", "name"}, Text("b"), order); err == nil {
+		t.Errorf("a text that would be a thousand million values became one of %d bytes", len(got))
+	}
 }
