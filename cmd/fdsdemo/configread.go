@@ -102,16 +102,16 @@ func parseDocument(path string, data []byte) (*document, error) {
 		return nil, &faultsError{path, []fileFault{{second.Line, "here begins more than one YAML document; a configuration is one"}}}
 	}
 	d.root = whole.Content[0]
-	d.walk("", d.root, reflect.TypeFor[configFile]())
 	var wrong *yaml.TypeError
-	switch err := d.root.Decode(&d.file); {
-	case errors.As(err, &wrong):
+	if err := d.root.Decode(&d.file); err != nil && !errors.As(err, &wrong) { // a key that holds itself, for one
+		return nil, &faultsError{path, []fileFault{syntaxFault(err, data)}}
+	}
+	d.walk("", d.root, reflect.TypeFor[configFile]())
+	if wrong != nil {
 		d.torn = true
 		for _, text := range wrong.Errors {
 			d.faults = append(d.faults, d.typeFault(text))
 		}
-	case err != nil:
-		return nil, &faultsError{path, []fileFault{syntaxFault(err, data)}}
 	}
 	slices.SortStableFunc(d.faults, func(a, b fileFault) int { return cmp.Compare(a.line, b.line) })
 	return d, nil

@@ -216,3 +216,26 @@ func TestTheDefaultsAndExamplesOfTheReferenceAreOfTheirKinds(t *testing.T) {
 		}
 	}
 }
+
+func TestAttackAFileWhoseValuesStandElsewhereOrHoldThemselvesCrashesNothing(t *testing.T) {
+	s := newSetup(t)
+	shared := "provider:\n  issuer: &i https://auth.example.com\n  api_url: https://user:hunter2@api.example.com\n  resources: [*i, b]\napplication:\n  client_id: x\n"
+	for text, says := range map[string]string{
+		shared: "provider.resources",
+		"provider: &p\n  issuer: https://auth.example.com\n  <<: *p\n": "anchor 'p' value contains itself",
+		"provider: &p\n  resources: {a: *p}\n":                         "provider.resources",
+		"owners: &o\n  a: *o\n":                                        "owners",
+		"push: {topics: &t [a, *t]}\n":                                 "push.topics",
+	} {
+		s.write(configName, text)
+		for _, args := range [][]string{{"config", "show"}, {"config", "show", "--json"}, {"config", "set", "push.trust_session", "true"}, {"owners"}, {"__complete", "logout", ""}} {
+			r := s.run(args...)
+			if strings.Contains(r.err, "goroutine ") || strings.Contains(r.out+r.err, "hunter2") {
+				t.Fatalf("%q of\n%s\n%s", args, text, r.err)
+			}
+			if len(args) > 1 && args[1] == "show" && !strings.Contains(r.out+r.err, says) {
+				t.Errorf("%q of\n%s\nsays %s%s", args, text, r.out, r.err)
+			}
+		}
+	}
+}

@@ -135,8 +135,14 @@ func valueOf(key string, value *yaml.Node, line int) valueReport {
 	return r
 }
 
-// withoutSecrets is a copy of a value in one line, without what may be a secret in it.
+// withoutSecrets is a copy of a value in one line, without what may be a secret in it. What stands
+// elsewhere is left out, unless it is one text: it may hold itself.
 func withoutSecrets(value *yaml.Node, isCommand bool) *yaml.Node {
+	if value.Kind == yaml.AliasNode {
+		if value = value.Alias; value.Kind != yaml.ScalarNode {
+			return yamledit.Text("...")
+		}
+	}
 	shown := &yaml.Node{Kind: value.Kind, Tag: value.Tag, Value: value.Value, Style: yaml.FlowStyle}
 	if value.Kind == yaml.ScalarNode {
 		shown.Style = 0
