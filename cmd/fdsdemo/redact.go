@@ -84,6 +84,12 @@ func (r *redactor) isAPI(u *url.URL) bool {
 	return r.api != "" && err == nil && strings.EqualFold(api.Host, u.Host) && api.Scheme == u.Scheme && strings.HasPrefix(u.Path, api.Path)
 }
 
+// isData reports whether a request is one of the Web API. What takes a form is the authorization
+// server's, which may lie below it.
+func (r *redactor) isData(request *http.Request) bool {
+	return r.isAPI(request.URL) && !isForm(request)
+}
+
 // url shows a URL, without the values of parameters that are not known.
 func (r *redactor) url(u *url.URL) string {
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
@@ -287,7 +293,7 @@ func (r *redactor) secretsOf(request *http.Request) *secrets {
 		plain, _ := url.QueryUnescape(password)
 		all.add(password, plain)
 	}
-	if !r.isAPI(request.URL) {
+	if !r.isData(request) {
 		all.addForm(request.URL.RawQuery)
 	}
 	all.add(netpeer.ProxySecrets()...)

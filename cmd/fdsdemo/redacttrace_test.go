@@ -108,6 +108,18 @@ func TestAttackATraceShowsNoPartOfWhatAServerRepeatsInItsOwnWay(t *testing.T) {
 	}
 }
 
+func TestAttackATraceShowsNoTokenOfAServerThatLiesBelowTheWebAPI(t *testing.T) {
+	r, err := http.NewRequest(http.MethodPost, "https://api.example.com/fds/v2/oauth/token", strings.NewReader("grant_type=refresh_token&refresh_token=the-refresh-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	shown := tracedRequest(t, r, answering{text: `{"access_token":"the-access-token","scope":"openid"}`})
+	if strings.Contains(shown, "the-") || !strings.Contains(shown, `"scope":"openid"`) {
+		t.Errorf("the trace is\n%s", shown)
+	}
+}
+
 func TestAttackATraceShowsNothingOfWhatABrokerRepeats(t *testing.T) {
 	const password = "the-password-of-an-owner"
 	owner := fds.OwnerKey{Issuer: "https://auth.example.com", SubscriptionID: fds.NewSubscriptionID()}

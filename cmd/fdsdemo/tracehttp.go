@@ -200,7 +200,7 @@ func (r *redactor) requestText(request *http.Request, body []byte, n int64) stri
 	switch {
 	case isForm(request) && int64(len(body)) == n:
 		return r.form(string(body), harmlessParameters, false)
-	case r.isAPI(request.URL) && isJSON(kind):
+	case r.isData(request) && isJSON(kind):
 		return shortBody(body, n)
 	}
 	return bytesOf(n, kind)
@@ -225,7 +225,7 @@ func (r *redactor) responseText(response *http.Response, request *http.Request, 
 		return ""
 	case !isJSON(kind):
 		return bytesOf(n, kind)
-	case r.isAPI(request.URL):
+	case r.isData(request):
 		return shortBody([]byte(hidden.without(string(plainTexts(begin)))), n)
 	}
 	if raw, ok := compact(begin); whole && ok {
