@@ -179,7 +179,7 @@ func (s *screen) devices(ctx context.Context, key fds.OwnerKey) ([]live.Device, 
 		if err != nil {
 			return slices.Collect(maps.Values(list)), told(err)
 		}
-		if list[d.ID()] = specified(d, tree); len(list) == live.MaxDevices {
+		if list[terminal.Short(d.ID())] = specified(d, tree); len(list) == live.MaxDevices {
 			break
 		}
 	}
@@ -187,18 +187,28 @@ func (s *screen) devices(ctx context.Context, key fds.OwnerKey) ([]live.Device, 
 		if err != nil {
 			return slices.Collect(maps.Values(list)), told(err)
 		}
-		if device, ok := list[d.ID()]; ok {
-			device.Raw, device.Readings = d.Raw(), readings(rowOf(d.Item).specific)
+		id := terminal.Short(d.ID())
+		if device, ok := list[id]; ok {
+			device.Raw, device.Readings = shownRaw(d.Item), readings(rowOf(d.Item).specific)
 			device.Time, _ = s.settings.Provider.Dialect.Time(d.Item)
-			list[d.ID()] = device
+			list[id] = device
 		}
 	}
 	return slices.Collect(maps.Values(list)), nil
 }
 
+// shownRaw is an item that the view keeps; of thousands that are long it would hold a gigabyte until
+// they are all read.
+func shownRaw(item fds.Item) []byte {
+	if len(item.Raw()) > live.MaxItem {
+		return nil
+	}
+	return item.Raw()
+}
+
 // specified is what a device's specification says of it.
 func specified(d fds.Device, tree *fds.SpaceTree) live.Device {
-	shown := live.Device{ID: terminal.Short(d.ID()), Type: terminal.Short(string(d.Type())), Raw: d.Raw()}
+	shown := live.Device{ID: terminal.Short(d.ID()), Type: terminal.Short(string(d.Type())), Raw: shownRaw(d.Item)}
 	if name, err := fds.As[string](d.Item, "generic", "name"); err == nil {
 		shown.Name = terminal.Short(name)
 	}

@@ -64,7 +64,7 @@ func TestAttackWhateverComesTheViewKeepsABoundedPart(t *testing.T) {
 	}
 	held, costs := 0, 0
 	for _, of := range d.devices {
-		if len(of.Raw) > maxItem || len(of.Readings) > maxReadings {
+		if len(of.Raw) > MaxItem || len(of.Readings) > maxReadings {
 			t.Errorf("%d bytes and %d readings of a device are kept", len(of.Raw), len(of.Readings))
 		}
 		held += len(of.history)

@@ -10,8 +10,11 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 )
 
-// MaxDevices are shown, at most.
-const MaxDevices = 10_000
+// MaxDevices are shown, at most, and of each an item of MaxItem bytes, besides its messages.
+const (
+	MaxDevices = 10_000
+	MaxItem    = 4 << 10
+)
 
 // What else the view keeps, at most.
 const (
@@ -22,7 +25,6 @@ const (
 	maxHistories = 16 << 20 // bytes of those of all
 	maxPoints    = 64       // of a device's sparkline
 	maxReadings  = 16       // of a device
-	maxItem      = 4 << 10  // bytes of an item of a device, besides its messages
 	maxNotices   = 200
 	rateSeconds  = 60
 )
@@ -167,7 +169,7 @@ func (of *device) describe() {
 // read takes a device's readings, with the item that they are from.
 func (of *device) read(readings []Reading, at time.Time, raw []byte) {
 	of.Readings, of.Time, of.Raw = readings[:min(len(readings), maxReadings)], at, nil
-	if len(raw) <= maxItem {
+	if len(raw) <= MaxItem {
 		of.Raw = raw
 	}
 	main, ok := of.main()

@@ -50,7 +50,7 @@ type Device struct {
 	Room     string    // the space on that floor
 	Readings []Reading // the first maxReadings are kept
 	Time     time.Time // of the readings
-	Raw      []byte    // the item that they are from, or else that of the device; a long one is not kept
+	Raw      []byte    // the item that they are from, or else that of the device; one that is longer than MaxItem is not kept
 }
 
 // Mood is how well something is.
