@@ -117,6 +117,19 @@ func TestAStoppedViewComesBackWithWhatCameMeanwhile(t *testing.T) {
 	x.Await("back=0")
 }
 
+func TestAViewThatNobodyCouldContinueIsNotStopped(t *testing.T) {
+	s := furnished(t)
+	x := s.terminal(80, 24)
+	x.Type("exec " + binary + " --config " + s.config + " watch --take-over")
+	x.Press("Enter")
+	x.Await("1/1 connected", "DISPENSER_0")
+	for _, code := range []string{"low", "empty"} {
+		x.Press("C-z")
+		s.tell("DISPENSER_1", 42, "warning", code)
+		x.Await("Owners 1", "1/1 connected", code)
+	}
+}
+
 func TestAWatchWhoseTerminalIsLostEndsAndLeavesTheOwner(t *testing.T) {
 	s := furnished(t)
 	for name, before := range map[string]string{"with a hang-up": "", "with one that is ignored": `trap "" HUP;`} {

@@ -89,7 +89,7 @@ var actions = func() map[string]action {
 func (m *model) act(key string) tea.Cmd {
 	does := actions[key]
 	if does == doSuspend {
-		return tea.Suspend
+		return m.suspend()
 	}
 	if does == doQuit {
 		return tea.Quit

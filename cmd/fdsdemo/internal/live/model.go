@@ -92,6 +92,7 @@ type model struct {
 	drawn    tea.View
 	stale    bool // drawn is of before
 	frameDue bool
+	resumed  chan struct{} // closed when it goes on; nil: it is not to be stopped
 }
 
 func newModel(ctx context.Context, o Options) *model {
@@ -152,6 +153,11 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.loadNext()
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
+	case tea.ResumeMsg:
+		if m.resumed != nil {
+			close(m.resumed)
+			m.resumed = nil
+		}
 	case tea.PasteMsg:
 		if m.typing {
 			m.write(msg.Content)
