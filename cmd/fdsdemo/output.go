@@ -161,7 +161,7 @@ func (o *printing) filtered(ctx context.Context, line []byte, forTerminal bool) 
 func asYAML(_ context.Context, line []byte, forTerminal bool) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
-	node, err := yamlOf(d)
+	node, err := yamlOf(d, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +181,13 @@ func asYAML(_ context.Context, line []byte, forTerminal bool) ([]byte, error) {
 	return safe.Bytes(), nil
 }
 
-// yamlOf reads the next value of JSON. encoding/json bounds how deep one is.
-func yamlOf(d *json.Decoder) (*yaml.Node, error) {
+// deepYAML is how deep YAML is indented; what is deeper stands in one line, since of an item that is
+// nothing but objects the indents take thousands of times what it has.
+const deepYAML = 100
+
+// yamlOf reads the next value of JSON, which lies so deep. What the SDK takes for JSON has a bound of
+// how deep it is.
+func yamlOf(d *json.Decoder, depth int) (*yaml.Node, error) {
 	token, err := d.Token()
 	if err != nil {
 		return nil, err
@@ -206,13 +211,13 @@ func yamlOf(d *json.Decoder) (*yaml.Node, error) {
 			node.Kind = yaml.MappingNode
 		}
 		for d.More() {
-			below, err := yamlOf(d)
+			below, err := yamlOf(d, depth+1)
 			if err != nil {
 				return nil, err
 			}
 			node.Content = append(node.Content, below)
 		}
-		if len(node.Content) == 0 {
+		if len(node.Content) == 0 || depth == deepYAML {
 			node.Style = yaml.FlowStyle
 		}
 		_, err = d.Token() // the end
