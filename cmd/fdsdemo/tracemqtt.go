@@ -17,6 +17,9 @@ import (
 // harmlessUser are the user properties of packets whose values are shown.
 var harmlessUser = wordSet("user-agent traceparent tracestate request-id correlation-id")
 
+// tracedUser bounds the user properties that are shown of a packet, which may have thousands.
+const tracedUser = 20
+
 // packet shows a packet of MQTT.
 func (t *tracer) packet(p tap.Packet) {
 	hidden := t.connectSecrets(p)
@@ -224,12 +227,15 @@ func propertyTexts(p *packets.Properties, hidden *secrets) (parts []string) {
 			add(name, redacted)
 		}
 	}
-	for _, u := range p.User {
+	for _, u := range p.User[:min(len(p.User), tracedUser)] {
 		value := redacted
 		if harmlessUser[strings.ToLower(u.Key)] {
 			value = terminal.Short(hidden.without(u.Value))
 		}
 		add("user property", terminal.Short(hidden.without(u.Key))+"="+value)
+	}
+	if more := len(p.User) - tracedUser; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d user properties more", more))
 	}
 	return parts
 }
