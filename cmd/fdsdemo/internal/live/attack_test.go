@@ -123,3 +123,17 @@ func TestAttackAPayloadThatIsDearToDrawHoldsNothingUp(t *testing.T) {
 		}
 	}
 }
+
+func TestAttackAnIDOfMarksCrashesNoView(t *testing.T) {
+	for _, id := range []string{strings.Repeat("a\ufe0f", 40), strings.Repeat("a", 30) + "\ufe0f" + strings.Repeat("b", 5), strings.Repeat("\U0001f1e9", 31), "\ufe0f" + strings.Repeat("\u0301", 40)} {
+		for n := range 8 {
+			p := newPerson(t, 80, 24, true)
+			p.furnish()
+			p.come(delivery.Message{Owner: p.north, Kind: delivery.KindEvent, Source: delivery.FromPush, Payload: []byte("{}"), ReceivedAt: noon}, Facts{Device: terminal.Short(id + strings.Repeat("x", n)), Summary: terminal.Short(id)})
+			for _, keys := range [][]string{nil, {"3"}, {"enter"}, {"d"}} {
+				p.types(keys...)
+				p.look()
+			}
+		}
+	}
+}

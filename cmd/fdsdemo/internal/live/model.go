@@ -211,7 +211,8 @@ func (m *model) pause() {
 func (m *model) write(text string) {
 	filter := m.filterOf(m.focus)
 	for _, r := range text {
-		if len([]rune(*filter)) < maxFilter && terminal.Escape(string(r)) == string(r) {
+		behind := "/" + string(r) // where it may be a mark
+		if len([]rune(*filter)) < maxFilter && terminal.Escape(behind) == behind {
 			*filter += string(r)
 		}
 	}

@@ -285,3 +285,11 @@ func (p *person) openChosen(id string) {
 	}
 	p.t.Fatalf("%s is not in the list", id)
 }
+
+func TestAFilterTakesLettersOfTwoCharacters(t *testing.T) {
+	p := newPerson(t, 80, 24, true)
+	p.types("/", "e", "\u0301", "\u202e")
+	if got := *p.model.filterOf(p.model.focus); got != "e\u0301" {
+		t.Errorf("the filter is %+q", got)
+	}
+}

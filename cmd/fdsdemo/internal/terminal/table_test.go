@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,25 @@ func TestAWideCharacterTakesTwoColumns(t *testing.T) {
 	for width, want := range map[int]string{6: "漢字漢", 5: "漢字…", 4: "漢…", 2: "…", 1: "…", 0: ""} {
 		if got := (Style{Unicode: true}).Cut("漢字漢", width); got != want || Width(got) > width {
 			t.Errorf("in %d: %q, want %q", width, got, want)
+		}
+	}
+}
+
+func TestAttackNoTextIsCutToMoreThanItsWidth(t *testing.T) {
+	odd := []rune("a1#\u00e9\u6f22\U0001f469\U0001f3fd\U0001f1e9\U0001f1ea\u0301\ufe0f\ufe0e\u20e3\u0e33\u1100\u1161\u11a8\u0915\u094d\u3099\uff9e\u2764\u3164")
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		var text []rune
+		for range 1 + random.IntN(8) {
+			text = append(text, odd[random.IntN(len(odd))])
+		}
+		width := random.IntN(8)
+		for _, s := range []Style{{}, {Unicode: true}} {
+			for name, cut := range map[string]string{"end": s.Cut(string(text), width), "middle": s.Middle(string(text), width)} {
+				if Width(cut) > width {
+					t.Fatalf("%+q, cut at the %s to %d columns, is %+q, which takes %d", string(text), name, width, cut, Width(cut))
+				}
+			}
 		}
 	}
 }

@@ -19,12 +19,19 @@ import (
 
 // Escape makes text safe to print: whatever is not printable, such as control
 // characters and those that turn the direction of writing, is written as a Go
-// escape. A terminal would obey them.
+// escape. A terminal would obey them. So is a mark at the beginning, which would be
+// put on what stands before the text.
 func Escape(text string) string {
-	if strings.IndexFunc(text, unprintable) < 0 && utf8.ValidString(text) {
+	first, _ := utf8.DecodeRuneInString(text)
+	bare := unicode.IsMark(first)
+	if strings.IndexFunc(text, unprintable) < 0 && utf8.ValidString(text) && !bare {
 		return text
 	}
 	var b strings.Builder
+	if bare {
+		b.WriteString(escaped(first))
+		text = text[utf8.RuneLen(first):]
+	}
 	for len(text) > 0 {
 		r, size := utf8.DecodeRuneInString(text)
 		switch {
@@ -32,14 +39,19 @@ func Escape(text string) string {
 			fmt.Fprintf(&b, `\x%02x`, text[0])
 		case !unprintable(r):
 			b.WriteRune(r)
-		case r < 0x10000:
-			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
+			b.WriteString(escaped(r))
 		}
 		text = text[size:]
 	}
 	return b.String()
+}
+
+func escaped(r rune) string {
+	if r < 0x10000 {
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	return fmt.Sprintf(`\U%08x`, r)
 }
 
 // MaxShown bounds a text from elsewhere that is shown among others, in characters.
@@ -136,14 +148,12 @@ func (s Style) Middle(text string, width int) string {
 	if width < 3 {
 		return s.Cut(text, width)
 	}
-	end := (width - 1) / 2
-	from := len(text)
-	for n := 0; from > 0; {
-		_, size := utf8.DecodeLastRuneInString(text[:from])
-		if n = Width(text[from-size:]); n > end {
-			break
-		}
-		from -= size
+	// Whole characters: a mark that lost the one it is put on would be put on what stands for the middle.
+	left := Width(text)
+	from := 0
+	for clusters := displaywidth.StringGraphemes(text); left > (width-1)/2 && clusters.Next(); {
+		left -= clusters.Width()
+		from += len(clusters.Value())
 	}
 	return displaywidth.TruncateString(text, width-Width(text[from:]), s.more()) + text[from:]
 }

@@ -19,6 +19,7 @@ func TestAttackEscapedTextHoldsNothingATerminalObeys(t *testing.T) {
 		"\u2028\ufeff\u200b":  `\u2028\ufeff\u200b`,
 		"\U000e0041":          `\U000e0041`,
 		"\ufffd is printable": "\ufffd is printable",
+		"\u0301\u0301e\u0301": "\\u0301\u0301e\u0301",
 	} {
 		if got := Escape(text); got != want {
 			t.Errorf("Escape(%q) is %s, want %s", text, got, want)
