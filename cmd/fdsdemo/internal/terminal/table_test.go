@@ -35,7 +35,7 @@ func TestATableBecomesNarrowerWhereLeastIsLost(t *testing.T) {
 		80: "1a6f0c1e-5b9d-4…e-2f9d1c7a3e01  62 ████░░░  the dispenser beside the door  12345",
 		60: "1a6f0…3e01  62 ████░░░  the dispenser beside the door  12345",
 		50: "1a6f…3e01  62          the dispenser besid…  12345",
-		30: "1a6f…3e01  62", // what is left out is named below
+		30: "1a6f0c1e-…1c7a3e01  62 ████░░░", // what is left out is named below
 	} {
 		lines := written(t, table, Style{Width: width, Unicode: true})
 		if lines[1] != want {
@@ -45,6 +45,46 @@ func TestATableBecomesNarrowerWhereLeastIsLost(t *testing.T) {
 			if width > 0 && Width(line) > width {
 				t.Errorf("width %d: line %d is %d wide: %s", width, i, Width(line), line)
 			}
+		}
+	}
+}
+
+func TestIDsThatBeginAlikeAreToldApartInANarrowTable(t *testing.T) {
+	table := Table{
+		Columns: []string{"subscription_id", "device_id", "date_time", "category", "manufacturer", "model", "serial_number"},
+		Rows: [][]string{
+			{first36, "SOAPINC_05EEC70A_00010", "2026-11-28 23:14:05", "toilet_paper", "Soap Incorporated", "One of theirs", "0000001"},
+			{first36, "SOAPINC_05EEC70A_00020", "2026-11-28 23:14:06", "paper_towel", "Soap Incorporated", "One of theirs", "0000002"},
+			{first36, "COUNTCO_05EEC70A_00020", "", "paper_towel", "Soap Incorporated", "One of theirs", "0000003"},
+		},
+		Hint: "; --json shows all",
+	}
+	for width, want := range map[int][]string{
+		80: {
+			"subscrip…  device_id             date_time            category      manufacturer",
+			"1a6f…3e01  SOAPINC_05…70A_00010  2026-11-28 23:14:05  toilet_paper  Soap Incorp…",
+			"1a6f…3e01  SOAPINC_05…70A_00020  2026-11-28 23:14:06  paper_towel   Soap Incorp…",
+			"1a6f…3e01  COUNTCO_05…70A_00020                       paper_towel   Soap Incorp…",
+			"too wide to show: model, serial_number; --json shows all",
+		},
+		54: {
+			"subscrip…  device_id               date_time",
+			"1a6f…3e01  SOAPINC_05EEC70A_00010  2026-11-28 23:14:05",
+			"1a6f…3e01  SOAPINC_05EEC70A_00020  2026-11-28 23:14:06",
+			"1a6f…3e01  COUNTCO_05EEC70A_00020",
+			"4 more columns; --json shows all",
+		},
+		41: {
+			"subscrip…  device_id  date_time",
+			"1a6f…3e01  SOAP…0010  2026-11-28 23:14:05",
+			"1a6f…3e01  SOAP…0020  2026-11-28 23:14:06",
+			"1a6f…3e01  COUN…0020",
+			"4 more columns; --json shows all",
+		},
+	} {
+		got := written(t, table, Style{Width: width, Unicode: true})
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("width %d:\n%s\nwant\n%s", width, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }
