@@ -121,7 +121,7 @@ func TestTheWholeRoundOnServersThatAreNotOurs(t *testing.T) {
 		t.Errorf("a 401 is told so:\n%s", r.err)
 	}
 
-	watch := o.start("watch", "--json")
+	watch := o.start("watch", "--take-over", "--json")
 	watch.await(watch.err, "Connected: 2 owners.")
 	o.publish(a, `{"n": 1}`)
 	o.publish(b, "text")
