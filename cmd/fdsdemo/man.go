@@ -34,6 +34,8 @@ print their paths. With ~/.local/bin in PATH, man on Linux looks here without be
 
   fdsdemo man ~/.local/share/man`,
 		Args: oneArgument("the folder"),
+
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.writeManual(c.Root(), args[0])
 		},
@@ -56,6 +58,7 @@ func (p *program) writeManual(root *cobra.Command, folder string) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	var paths strings.Builder
 	for _, name := range names {
 		path := filepath.Join(folder, "man"+name[len(name)-1:], name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -64,11 +67,9 @@ func (p *program) writeManual(root *cobra.Command, folder string) error {
 		if err := os.WriteFile(path, pages[name], 0o644); err != nil {
 			return err
 		}
-		if err := p.write([]byte(path + "\n")); err != nil {
-			return err
-		}
+		paths.WriteString(path + "\n")
 	}
-	return nil
+	return p.write([]byte(paths.String())) // a reader who goes away has all pages
 }
 
 // manualDate is the day of the build's revision, or of SOURCE_DATE_EPOCH, as

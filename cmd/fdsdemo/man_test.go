@@ -138,3 +138,20 @@ func TestADateOrAFolderThatIsNoneIsSaid(t *testing.T) {
 	start(t, invocation(t, "man", file)).wait().expect(statusFailed).says("file")
 	start(t, invocation(t, "man")).wait().expect(statusUsage).says("one argument, the folder")
 }
+
+func TestAllPagesAreWrittenThoughNobodyReadsTheirNames(t *testing.T) {
+	t.Parallel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	defer write.Close()
+	folder := t.TempDir()
+	c := invocation(t, "man", folder)
+	c.Stdout = write
+	start(t, c).wait().expect(statusFailed)
+	if pages, err := filepath.Glob(filepath.Join(folder, "*", "*")); err != nil || len(pages) != len(writtenManual(t)) {
+		t.Errorf("%d pages, %v", len(pages), err)
+	}
+}
