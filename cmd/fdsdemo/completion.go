@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fds"
@@ -22,6 +23,7 @@ func (p *program) completionCommand() *cobra.Command {
 file. It reads the configuration, runs nothing that it names, and never opens a keyring or a key. To have it in each new shell:
 
   bash        fdsdemo completion bash > ~/.local/share/bash-completion/completions/fdsdemo
+              (needs the package bash-completion; on macOS, Homebrew's bash-completion@2)
   zsh         fdsdemo completion zsh > "${fpath[1]}/_fdsdemo"
   fish        fdsdemo completion fish > ~/.config/fish/completions/fdsdemo.fish
   powershell  fdsdemo completion powershell >> $PROFILE`,
@@ -85,6 +87,39 @@ func (p *program) completeOwners(*cobra.Command, []string, string) ([]cobra.Comp
 func completes(c *cobra.Command, flag string, by cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, by); err != nil {
 		panic(err) // there is no such flag
+	}
+}
+
+// filesComplete is for arguments that are files.
+var filesComplete = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
+
+// completeFiles has the shell offer files for flags that take them, and for nothing else that has
+// no completion of its own.
+func completeFiles(root *cobra.Command) {
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	eachFlag(root, func(c *cobra.Command, f *pflag.Flag) {
+		if _, known := c.GetFlagCompletionFunc(f.Name); known {
+			return
+		}
+		switch what, _ := pflag.UnquoteUsage(f); what {
+		case "file":
+			completes(c, f.Name, filesComplete)
+		case "folder":
+			completes(c, f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+		}
+	})
+}
+
+// unquoteUsages takes the marks of values out of what shells show of flags.
+func unquoteUsages(root *cobra.Command) {
+	eachFlag(root, func(_ *cobra.Command, f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+}
+
+// eachFlag calls do for each flag of a command and of all below it, with the command that has it.
+func eachFlag(c *cobra.Command, do func(*cobra.Command, *pflag.Flag)) {
+	c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) { do(c, f) })
+	for _, sub := range c.Commands() {
+		eachFlag(sub, do)
 	}
 }
 

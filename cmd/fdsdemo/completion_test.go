@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/fds-sdk/fds-go/fdstest"
 )
@@ -46,6 +49,36 @@ func TestAShellCompletesWithoutAKey(t *testing.T) {
 		if got := strings.Join(s.completed(strings.Split(typed, " ")...), " "); got != want {
 			t.Errorf("%q is completed by %q, want %q", typed, got, want)
 		}
+	}
+}
+
+func TestAShellOffersFilesWhereFilesAreMeantAlone(t *testing.T) {
+	s := newSetup(t)
+	for typed, directive := range map[string]cobra.ShellCompDirective{
+		"watch --type ":           cobra.ShellCompDirectiveNoFileComp,
+		"watch --device ":         cobra.ShellCompDirectiveNoFileComp,
+		"watch --topic ":          cobra.ShellCompDirectiveNoFileComp,
+		"get statuses --sort ":    cobra.ShellCompDirectiveNoFileComp,
+		"get statuses --columns ": cobra.ShellCompDirectiveNoFileComp,
+		"get statuses ":           cobra.ShellCompDirectiveNoFileComp,
+		"tag get ":                cobra.ShellCompDirectiveNoFileComp,
+		"tag set ":                cobra.ShellCompDirectiveNoFileComp,
+		"nope ":                   cobra.ShellCompDirectiveNoFileComp,
+		"tag nope ":               cobra.ShellCompDirectiveNoFileComp,
+		"tag set ID ":             cobra.ShellCompDirectiveDefault,
+		"tag create ":             cobra.ShellCompDirectiveDefault,
+		"check --junit ":          cobra.ShellCompDirectiveDefault,
+		"watch --config ":         cobra.ShellCompDirectiveDefault,
+		"provider --dir ":         cobra.ShellCompDirectiveFilterDirs,
+		"man ":                    cobra.ShellCompDirectiveFilterDirs,
+	} {
+		r := start(t, invocation(t, append([]string{"__complete"}, strings.Split(typed, " ")...)...)).wait().expect(statusDone)
+		if lines := r.lines(); lines[len(lines)-1] != fmt.Sprintf(":%d", directive) {
+			t.Errorf("%q gives %q, want :%d", typed, lines, directive)
+		}
+	}
+	if r := start(t, invocation(t, "__complete", "--config", s.config, "watch", "--")).wait().expect(statusDone); strings.Contains(r.out, "`") || !strings.Contains(r.out, "by its subscription ID") {
+		t.Errorf("%s", r.out)
 	}
 }
 

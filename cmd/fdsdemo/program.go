@@ -84,6 +84,9 @@ func (p *program) command() *cobra.Command {
 	p.addSaying(root)
 	p.addTour(root)
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if c.Name() == cobra.ShellCompRequestCmd {
+			unquoteUsages(root)
+		}
 		if flag := emptyFlag(c); flag != "" {
 			return wrongUsage("--%s is empty; see: %s --help", flag, c.CommandPath())
 		}
@@ -99,6 +102,7 @@ func (p *program) command() *cobra.Command {
 	}
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(p.initCommand(), p.providerCommand(), p.loginCommand(), p.logoutCommand(), p.ownersCommand(), p.getCommand(), p.spacesCommand(), p.tagCommand(), p.watchCommand(), p.webhookCommand(), p.checkCommand(), p.brokerConfigCommand(), p.configCommand(), p.completionCommand(), p.manCommand(), p.versionCommand())
+	completeFiles(root)
 	return root
 }
 

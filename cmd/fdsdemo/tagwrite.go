@@ -43,6 +43,7 @@ func (p *program) tagCreateCommand() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: filesComplete,
 		RunE: func(c *cobra.Command, args []string) error {
 			var tag json.RawMessage
 			var err error
@@ -137,6 +138,12 @@ func (p *program) tagSetCommand() *cobra.Command {
 				return nil
 			}
 			return wrongUsage("%s takes the tag's ID, and the file of its entities or - or --entity; see: %s --help", c.CommandPath(), c.CommandPath())
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			var entities json.RawMessage
