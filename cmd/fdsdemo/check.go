@@ -108,7 +108,7 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	}
 	report.Stopped = inFile(report.Stopped)
 	for i, one := range report.Results {
-		report.Results[i].Why, report.Results[i].Remedy = inFile(one.Why), inFile(one.Remedy)
+		report.Results[i] = p.inWords(one)
 	}
 	if broken == nil {
 		broken = printer.end(report)
@@ -134,6 +134,15 @@ func (p *program) check(ctx context.Context, f checkFlags) error {
 	return nil
 }
 
+// inWords puts a result into the words of this program.
+func (p *program) inWords(one conformance.Result) conformance.Result {
+	one.Why, one.Remedy = inFile(one.Why), inFile(one.Remedy)
+	if p.boxed && one.ID == "W4-application-credentials" && one.Remedy != "" {
+		one.Remedy = "Start the box as fdsdemo provider --confidential: its configuration is that of the application with a secret."
+	}
+	return one
+}
+
 // checkConfig reads the configuration and the flags.
 func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Config, error) {
 	var config conformance.Config
@@ -144,7 +153,7 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 	if c.client.Store, err = c.store(ctx); err != nil {
 		return config, err
 	}
-	p.settings, p.signIn = c.client, c.signIn
+	p.settings, p.signIn, p.boxed = c.client, c.signIn, c.boxed
 	c.client.Hooks = p.tap(p.logger(slog.LevelError))
 	config.Client, config.Intrusive, config.BrokerFolder = c.client, f.intrusive, f.brokerFolder
 	p.names = c.names
@@ -249,7 +258,7 @@ type checkSummary struct {
 }
 
 func (c *checkPrinter) result(one conformance.Result) error {
-	one.Why, one.Remedy = inFile(one.Why), inFile(one.Remedy)
+	one = c.inWords(one)
 	if c.json {
 		return c.line(one)
 	}

@@ -125,3 +125,17 @@ func TestCheckTakesOwnersByNameAndBeginning(t *testing.T) {
 	s.run("check", "--owner", "ffff").expect(statusSignIn).says("begins with ffff")
 	s.run("check", "--spare-owner", "harbor").expect(statusUsage).says("did you mean harbour?")
 }
+
+func TestCheckOfTheBoxNamesTheStartWithASecret(t *testing.T) {
+	s := newSetup(t)
+	for _, ofBox := range []bool{false, true} {
+		if ofBox {
+			s.configure("provider:", boxMark+"provider:")
+			s.write(boxKept+"/lock", "")
+		}
+		r := s.run("check").expect(statusFailed)
+		if strings.Contains(r.out, "fdsdemo provider --confidential") != ofBox || !strings.Contains(r.out, "The application has credentials") {
+			t.Errorf("of a box: %v\n%s", ofBox, r.out)
+		}
+	}
+}
