@@ -117,7 +117,9 @@ func (s *tableSink) end(ctx context.Context, whole bool) error {
 		return err
 	}
 	if whole && s.sheet.rows == 0 {
-		s.tell("No %s.", s.what)
+		if err := s.tellNone(s.what, s.heading != nil); err != nil {
+			return err
+		}
 	}
 	var tables []terminal.Table
 	var columns []string
@@ -140,6 +142,15 @@ func (s *tableSink) end(ctx context.Context, whole bool) error {
 		}
 	}
 	s.tellCut(s.cut, s.sheet.rows)
+	return nil
+}
+
+// tellNone says that a list has nothing; where it has a heading, below that.
+func (p *program) tellNone(what string, headed bool) error {
+	if headed {
+		return p.write([]byte("No " + what + ".\n"))
+	}
+	p.tell("No %s.", what)
 	return nil
 }
 
@@ -198,7 +209,9 @@ func (s *treeSink) end(ctx context.Context, whole bool) error {
 			return err
 		}
 		if whole && len(s.spaces) == 0 {
-			s.tell("No spaces.")
+			if err := s.tellNone("spaces", s.heading != nil); err != nil {
+				return err
+			}
 		}
 	}
 	return s.showTree(ctx, s.spaces, s.whose, s.asJSON, whole)

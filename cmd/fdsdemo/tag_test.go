@@ -290,3 +290,16 @@ func TestAttackTagsObeyNoControlSequence(t *testing.T) {
 		t.Errorf("stdout %s, stderr %s", r.out, r.err)
 	}
 }
+
+func TestTheOwnerWhoHasNoTagsIsToldFromTheOthers(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.signIn(s.south)
+	for _, list := range []string{"tag list", "spaces", "spaces --tree"} {
+		r := s.run(strings.Fields(list)...).expect(statusDone)
+		lines := r.lines()
+		if len(lines) != 4 || !strings.HasPrefix(lines[0], "Owner ") || !strings.HasPrefix(lines[1], "No ") || lines[3] != lines[1] || r.err != "" {
+			t.Errorf("%s: stdout\n%s\nstderr %q", list, r.out, r.err)
+		}
+	}
+}

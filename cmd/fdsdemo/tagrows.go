@@ -62,7 +62,9 @@ func (s *tagSink) end(ctx context.Context, whole bool) error {
 		return err
 	}
 	if whole && s.sheet.rows == 0 {
-		s.tell("No tags.")
+		if err := s.tellNone("tags", s.heading != nil); err != nil {
+			return err
+		}
 	}
 	for _, group := range s.sheet.groups { // one
 		group.idsFirst, group.lastName = true, entitiesMember
