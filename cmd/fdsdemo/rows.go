@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +65,7 @@ type row struct {
 	id       []field // the members at the root
 	specific []field
 	generic  []field
+	part     string // the member that holds the specific ones
 }
 
 func rowOf(item fds.Item) row {
@@ -72,7 +75,7 @@ func rowOf(item fds.Item) row {
 		case m.name == "generic" && isObject(m.raw):
 			r.generic = fieldsOf(m.raw)
 		case strings.HasSuffix(m.name, "_specific") && isObject(m.raw):
-			r.specific = fieldsOf(m.raw)
+			r.specific, r.part = fieldsOf(m.raw), terminal.Short(m.name)
 		case len(r.id) < maxColumns || isKind(m.name):
 			r.id = append(r.id, fieldOf(m))
 		}
@@ -321,22 +324,27 @@ func (g typeGroup) table() terminal.Table {
 	if g.kind == "" {
 		t.Indent = 0
 	}
-	type column struct{ part, name string }
-	columns := make(map[column]int)
+	named := make(map[string]bool)
 	var others []bool // columns that hold what is no number
 	add := func(part string, fields func(row) []field, wanted func(field) bool) {
+		columns := make(map[string]int)
+		for _, name := range inOrder(g.rows, fields, wanted) {
+			if len(t.Columns) == maxColumns {
+				break
+			}
+			columns[name] = len(t.Columns)
+			shown := name
+			if named[name] {
+				shown = part + "." + name // as CSV has it
+			}
+			named[shown] = true
+			t.Columns, others = append(t.Columns, shown), append(others, false)
+		}
 		for n, r := range g.rows {
 			for _, f := range fields(r) {
-				key := column{part, f.name}
-				i, ok := columns[key]
-				if !wanted(f) || !ok && len(columns) == maxColumns {
+				i, ok := columns[f.name]
+				if !ok || !wanted(f) {
 					continue
-				}
-				if !ok {
-					i = len(columns)
-					columns[key] = i
-					t.Columns = append(t.Columns, f.name)
-					others = append(others, false)
 				}
 				others[i] = others[i] || !f.number || f.hasValue
 				for len(t.Rows[n]) <= i {
@@ -352,9 +360,13 @@ func (g typeGroup) table() terminal.Table {
 	specific := func(r row) []field { return r.specific }
 	generic := func(r row) []field { return r.generic }
 	late := func(f field) bool { return g.kind == "" && !g.idsFirst && isUUID(f.text) } // an event's ID says little
+	part := "specific"
+	for _, r := range g.rows {
+		part = cmp.Or(r.part, part)
+	}
 	add("root", root, func(f field) bool { return !late(f) })
 	add("generic", generic, func(f field) bool { return f.name == "name" })
-	add("specific", specific, func(field) bool { return true })
+	add(part, specific, func(field) bool { return true })
 	add("generic", generic, func(f field) bool { return f.name != "name" })
 	add("root", root, late)
 	for n := range t.Rows {
@@ -372,6 +384,22 @@ func (g typeGroup) table() terminal.Table {
 		}
 	}
 	return t
+}
+
+// inOrder returns the names of fields as rows have them, whichever row comes first: each after all
+// that stand before it in any row, as far as rows agree.
+func inOrder(rows []row, fields func(row) []field, wanted func(field) bool) []string {
+	at := make(map[string]int)
+	for _, r := range rows {
+		for i, f := range fields(r) {
+			if wanted(f) {
+				at[f.name] = max(at[f.name], i)
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(at), func(a, b string) int {
+		return cmp.Or(cmp.Compare(at[a], at[b]), cmp.Compare(a, b))
+	})
 }
 
 func isUUID(text string) bool {

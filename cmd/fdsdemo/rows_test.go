@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,5 +62,35 @@ func TestColumnsOfNumbersAreAlignedToTheRight(t *testing.T) {
 	}, "\n")
 	if b.String() != want {
 		t.Errorf("the table is\n%swant\n%s", b.String(), want)
+	}
+}
+
+// columnsOf returns those of the table that items make.
+func columnsOf(t *testing.T, items ...string) []string {
+	t.Helper()
+	var kept sheet
+	for _, text := range items {
+		kept.add(rowOf(item(t, text)))
+	}
+	return kept.groups[0].table().Columns
+}
+
+func TestColumnsHaveOneOrderWhicheverItemComesFirst(t *testing.T) {
+	t.Parallel()
+	space := `{"date_time":"2026-11-29T12:00:00Z","code":"a","message":"m","space_id":"s1","late":1}`
+	device := `{"date_time":"2026-11-29T12:00:00Z","code":"b","message":"m","device_id":"d1","late":1}`
+	want := []string{"date_time", "code", "message", "device_id", "space_id", "late"}
+	for _, items := range [][]string{{space, device}, {device, space}} {
+		if got := columnsOf(t, items...); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestColumnsOfOneNameAreToldApart(t *testing.T) {
+	t.Parallel()
+	got := columnsOf(t, `{"tag_id":"t","label":"a","x_specific":{"label":"b"},"generic":{"label":"c"}}`)
+	if want := []string{"tag_id", "label", "x_specific.label", "generic.label"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
