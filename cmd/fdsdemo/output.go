@@ -34,6 +34,8 @@ type printing struct {
 
 var formats = []string{"table", "json", "yaml", "csv"}
 
+var tableFlags = []string{"columns", "sort", "no-headers"}
+
 // add adds the flags to a command, and has them checked before it runs.
 func (o *printing) add(c *cobra.Command) {
 	f := c.Flags()
@@ -65,7 +67,7 @@ func (o *printing) check(given func(flag string) bool) error {
 		o.format = "json"
 	}
 	if tables := o.format == o.formats[0] || o.format == "csv"; !tables {
-		for _, flag := range []string{"columns", "sort", "no-headers"} {
+		for _, flag := range tableFlags {
 			if given(flag) {
 				return wrongUsage("--%s is for %s and CSV; of JSON choose with --jq", flag, pick(o.formats[0] == "table", "tables", o.formats[0]))
 			}

@@ -116,6 +116,9 @@ func TestWaysToWriteThatContradictAreRefused(t *testing.T) {
 	for _, args := range []string{"--tree -o csv", "--tree --jq .", "--tree -o yaml"} {
 		s.run(append([]string{"spaces"}, strings.Fields(args)...)...).expect(statusUsage).says("a tree")
 	}
+	for _, args := range []string{"--columns name", "--sort name", "--no-headers", "--json --sort name"} {
+		s.run(append([]string{"spaces", "--tree"}, strings.Fields(args)...)...).expect(statusUsage).says("is for tables")
+	}
 }
 
 func TestOwnersAndTagsAreWrittenInEveryFormat(t *testing.T) {
@@ -137,5 +140,23 @@ func TestOwnersAndTagsAreWrittenInEveryFormat(t *testing.T) {
 	}
 	if got := s.run("owners", "-o", "yaml").expect(statusDone).out; !strings.HasPrefix(got, "---\nowner: "+north.Spelling+"\n") {
 		t.Errorf("YAML: %s", got)
+	}
+}
+
+func TestRowsWithoutAValueComeLastEitherWay(t *testing.T) {
+	t.Parallel()
+	cells := []string{"", "7", "-", "word", "10"}
+	for sort, want := range map[string][]int{"x": {1, 4, 3, 0, 2}, "-x": {3, 4, 1, 0, 2}} {
+		how := printing{sort: sort}
+		if got := how.order([]string{"x"}, func(row, _ int) string { return cells[row] }, len(cells)); !slices.Equal(got, want) {
+			t.Errorf("--sort %s: %v, want %v", sort, got, want)
+		}
+	}
+}
+
+func TestAColumnIsNamedOnceAmongThoseThatThereAre(t *testing.T) {
+	t.Parallel()
+	if text := noColumn("nope", []string{"device_id", "state", "device_id", "total", "state"}).Error(); !strings.HasSuffix(text, "there are device_id, state, total") {
+		t.Error(text)
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 )
 
-// order returns the rows in the order of --sort, numbers by their size and before texts.
+// order returns the rows in the order of --sort, numbers by their size and before texts. Rows
+// without a value come last.
 func (o *printing) order(columns []string, cell func(row, column int) string, rows int) []int {
 	order := make([]int, rows)
 	for n := range order {
@@ -24,11 +25,15 @@ func (o *printing) order(columns []string, cell func(row, column int) string, ro
 		return order
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		c := compareCells(cell(a, by), cell(b, by))
-		if down {
+		x, y := cell(a, by), cell(b, by)
+		switch c := compareCells(x, y); {
+		case isNothing(x) || isNothing(y):
+			return nothingLast(x, y)
+		case down:
 			return -c
+		default:
+			return c
 		}
-		return c
 	})
 	return order
 }
@@ -62,6 +67,19 @@ func (o *printing) known(columns []string) error {
 	return nil
 }
 
+// isNothing reports whether a cell says nothing.
+func isNothing(cell string) bool { return cell == "" || cell == "-" }
+
+func nothingLast(a, b string) int {
+	switch {
+	case isNothing(a) == isNothing(b):
+		return 0
+	case isNothing(a):
+		return 1
+	}
+	return -1
+}
+
 func compareCells(a, b string) int {
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
@@ -78,7 +96,13 @@ func compareCells(a, b string) int {
 
 // noColumn is about a column that there is not.
 func noColumn(name string, columns []string) error {
-	return wrongUsage("there is no column %q; there are %s%s", name, strings.Join(columns[:min(len(columns), maxColumns)], ", "), meant(name, columns))
+	var each []string
+	for _, column := range columns {
+		if !slices.Contains(each, column) {
+			each = append(each, column)
+		}
+	}
+	return wrongUsage("there is no column %q; there are %s%s", name, strings.Join(each[:min(len(each), maxColumns)], ", "), meant(name, each))
 }
 
 // arrange has a table show what --columns, --sort and --no-headers ask for. All are the columns of

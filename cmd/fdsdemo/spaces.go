@@ -21,8 +21,15 @@ func (p *program) spacesCommand() *cobra.Command {
 		Short: "Show the spaces of the Web API, with --tree each inside the one that it is part of",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if tree := request.asTree; tree && request.how.format != "table" && (request.how.format != "json" || request.how.query != nil) {
-				return wrongUsage("a tree is drawn, or printed with --json")
+			if request.asTree {
+				if request.how.format != "table" && (request.how.format != "json" || request.how.query != nil) {
+					return wrongUsage("a tree is drawn, or printed with --json")
+				}
+				for _, flag := range tableFlags {
+					if c.Flags().Changed(flag) {
+						return wrongUsage("--%s is for tables and CSV; leave it out with --tree", flag)
+					}
+				}
 			}
 			return p.get(c.Context(), request)
 		},
