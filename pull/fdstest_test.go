@@ -214,7 +214,7 @@ func TestAProvidersRefusalsHaveTheirClasses(t *testing.T) {
 func TestAProvidersFaultsAreNamedAndBounded(t *testing.T) {
 	t.Parallel()
 	p, config, owner := provider(t, fdstest.Options{Devices: 200})
-	config.Timeout = time.Second
+	config.Timeout = 3 * time.Second
 	config.MaxBodyBytes = 1 << 20
 	client := newClient(t, config)
 	const at = fdstest.APIEndpoint
@@ -224,8 +224,8 @@ func TestAProvidersFaultsAreNamedAndBounded(t *testing.T) {
 		want  string
 		some  bool // items came before the error
 	}{
-		{fdstest.Slow(at, time.Minute), fds.ErrUnavailable, "within 1s", false},
-		{fdstest.Drip(at, 20*time.Millisecond), fds.ErrUnavailable, "within 1s", false},
+		{fdstest.Slow(at, time.Minute), fds.ErrUnavailable, "within 3s", false},
+		{fdstest.Drip(at, 20*time.Millisecond), fds.ErrUnavailable, "within 3s", false},
 		{fdstest.Endless(at), fds.ErrAnswer, "bound", false},
 		{fdstest.Oversized(at, 2<<20), fds.ErrAnswer, "bound", false},
 		{fdstest.Truncated(at), fds.ErrUnavailable, "cut short", true},

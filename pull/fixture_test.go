@@ -133,17 +133,17 @@ func noLeak(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }
 
-// wait fails the test when the channel does not close within ten seconds.
+// wait fails the test when the channel does not close within a minute.
 func wait(t testing.TB, done <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("waited in vain until %s", what)
 	}
 }
 
-// inTime returns what a call returns that must end within ten seconds. One that goes on for
+// inTime returns what a call returns that must end within a minute. One that goes on for
 // ever, as what lacks a bound may, fails the test then, and not when all tests are out
 // of time.
 func inTime[T any](t testing.TB, call func() (T, error)) (value T, err error) {

@@ -117,7 +117,7 @@ func TestAttackALongStructureIsNotTriedAsAKey(t *testing.T) {
 	for _, text := range []string{string(long), base64.StdEncoding.EncodeToString(long)} {
 		began := time.Now()
 		_, _ = PEM([]byte(text))
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("took %v", took)
 		}
 	}
