@@ -366,6 +366,16 @@ func (f *Follower) Forget(ctx context.Context, ended bool) error {
 	return f.shared.Delete(ctx, f.owner.Key)
 }
 
+// Leave has nothing more stored of an owner to whose state another process sees.
+func (f *Follower) Leave(ctx context.Context) error {
+	if err := f.saving.lockWithin(ctx); err != nil {
+		return err
+	}
+	defer f.saving.unlock()
+	f.deleted = true
+	return nil
+}
+
 // Stored returns the filters that the broker's session of an owner may hold, for one who is
 // not followed.
 func (a *Followers) Stored(ctx context.Context, owner fds.OwnerKey) (filters []string, err error) {
@@ -379,16 +389,22 @@ func (a *Followers) StoredGap(ctx context.Context, owner fds.OwnerKey) (*Gap, er
 	return stored.Gap, err
 }
 
-// Delete removes all that is stored of an owner.
+// Delete removes all that is stored of an owner. Another process may store its last while its
+// connection ends.
 func (a *Followers) Delete(ctx context.Context, owner fds.OwnerKey) error {
-	stored, revision, err := a.read(ctx, owner)
-	if err != nil && !errors.Is(err, fds.ErrCorrupt) {
-		return err
+	for conflicts := 0; ; conflicts++ {
+		stored, revision, err := a.read(ctx, owner)
+		if err != nil && !errors.Is(err, fds.ErrCorrupt) {
+			return err
+		}
+		if stored.Polled != nil || err != nil {
+			a.deleteLong(ctx, owner)
+		}
+		err = a.Store.Delete(ctx, a.key(owner, stateName), revision)
+		if !errors.Is(err, fds.ErrConflict) || conflicts == maxConflicts {
+			return err
+		}
 	}
-	if stored.Polled != nil || err != nil {
-		a.deleteLong(ctx, owner)
-	}
-	return a.Store.Delete(ctx, a.key(owner, stateName), revision)
 }
 
 // deleteLong removes the parts of a record that are, or were, in records of their own. What

@@ -288,6 +288,55 @@ func TestAStateThatOthersChangeWithoutRestIsAnErrorAndNoLoop(t *testing.T) {
 	}
 }
 
+func TestAStateThatAnotherProcessStoresAtItsEndIsDeletedAllTheSame(t *testing.T) {
+	store := &lateStore{}
+	all := pushing(t, func(c *config) { c.Store = store })
+	f := all.Follow(t.Context(), Owner{Key: anOwner()}, nil)
+	if err := f.SaveFilters(t.Context(), []string{"ours"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Forget(t.Context(), true); err != nil {
+		t.Error(err)
+	}
+	if filters, err := all.Stored(t.Context(), f.owner.Key); len(filters) != 0 || err != nil || !store.saved {
+		t.Errorf("stored are %q, %v", filters, err)
+	}
+}
+
+// lateStore has another process save once before a record is deleted.
+type lateStore struct {
+	statestore.Memory
+	saved bool
+}
+
+func (s *lateStore) Delete(ctx context.Context, key statestore.Key, revision string) error {
+	if !s.saved {
+		s.saved = true
+		there, err := s.Load(ctx, key)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Save(ctx, key, append(there.Data, ' '), there.Revision); err != nil {
+			return err
+		}
+	}
+	return s.Memory.Delete(ctx, key, revision)
+}
+
+func TestWhoLeftStoresNothingMore(t *testing.T) {
+	all := pushing(t, nil)
+	f := all.Follow(t.Context(), Owner{Key: anOwner()}, nil)
+	if err := f.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SaveFilters(t.Context(), []string{"ours"}); err != nil {
+		t.Fatal(err)
+	}
+	if filters, err := all.Stored(t.Context(), f.owner.Key); len(filters) != 0 || err != nil {
+		t.Errorf("stored are %q, %v", filters, err)
+	}
+}
+
 // contestedStore has another process save before each save.
 type contestedStore struct {
 	statestore.Memory
