@@ -62,11 +62,14 @@ func (a *connected) isOver() bool {
 
 // state is a state of its connection, with the reason for which it was ended.
 func (a *connected) state(s push.State) push.State {
-	if why := a.why.Load(); why != nil && s.Phase == push.Stopped {
-		s.Err = *why
+	if why := a.why.Load(); why != nil && (s.Phase == push.Stopped || wasTaken(s)) {
+		s.Phase, s.Err = push.Stopped, *why
 	}
 	return s
 }
+
+// wasTaken reports whether a connection was taken over, and is not tried again.
+func wasTaken(s push.State) bool { return s.Phase == push.TakenOver && s.RetryAt.IsZero() }
 
 // end ends it for a reason, of which the first counts.
 func (a *connected) end(why error) {

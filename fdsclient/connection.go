@@ -38,6 +38,9 @@ func (c *Client) connection(o *Owner, a *connected, d *destination) (*push.Conne
 	cfg.OnAcknowledged = f.Acknowledged
 	cfg.OnState = func(s push.State) {
 		f.ConnectionIs(s.Phase)
+		if wasTaken(s) {
+			c.takenOver(a)
+		}
 		c.connectionChanged(o.key, a.state(s))
 	}
 	return push.New(cfg)

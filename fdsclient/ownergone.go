@@ -23,8 +23,10 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 	left := r.client.endings.begin(key)
 	r.work.Go(func() {
 		defer a.whenOver(left)
-		if over && a.connection != nil { // taken over, as by the sign-out itself, and no more than that was told
-			a.owner.stop(*a.why.Load())
+		if over && a.connection != nil { // taken over, and perhaps no more than that was told
+			if ended := a.owner.ended.Load(); ended == nil || ended.Phase != push.Stopped {
+				a.owner.stop(*a.why.Load())
+			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), r.client.sessionEndTimeout())
 		defer cancel()
@@ -32,6 +34,20 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 			r.client.log.Warn("the broker's session was not ended", "owner", key, "error", err)
 		}
 	})
+}
+
+// takenOver looks whether the connection that has taken over is that of a sign-out in another process,
+// which ends the broker's session, and notes that it was ended for that.
+func (c *Client) takenOver(a *connected) {
+	if c.keeps() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(tokenstore.Unattended(context.Background()), grants.SaveTimeout)
+	defer cancel()
+	if _, err := c.Owner(ctx, a.owner.key.SubscriptionID); errors.Is(err, fds.ErrNoOwner) {
+		a.why.CompareAndSwap(nil, &errLeft)
+		_ = a.follower.Leave(ctx) // else something stays stored, which harms nothing
+	}
 }
 
 // ownerLeft ends the connection of an owner who has left its grant in another process, or keeps

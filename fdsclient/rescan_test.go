@@ -214,7 +214,7 @@ func TestAnOwnerSignedOutAndInByAnotherProcessIsConnectedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		signIn(t, elsewhere, p)
-		eventually(t, "taken over", func() bool { return owner.Connection().Phase == push.TakenOver })
+		eventually(t, "ended", func() bool { return owner.Connection().Phase != push.Connected })
 		listed.release()
 		eventually(t, "connected again", func() bool { return owner.Connection().Phase == push.Connected })
 		publish(t, p, o, `1`)
@@ -289,5 +289,41 @@ func TestASignOutElsewhereIsToldThoughItTookTheConnectionOverFirst(t *testing.T)
 			s := owner.Connection()
 			return s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner)
 		})
+	})
+}
+
+func TestASignOutElsewhereIsToldAtOnceInThePlaceOfATakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fdstest.Options{})
+		cfg := configure(t, p)
+		elsewhere, told := open(t, cfg), make(stateHook, 100) // with one state, by which the sign-out ends the session
+		cfg.Hooks = []any{told}
+		worker := open(t, cfg)
+		signIn(t, elsewhere, p)
+		o := p.Owners()[0]
+		runClient(t, worker, (&inbox{}).handle)
+		subscribed(t, p, o)
+		there, err := elsewhere.Owner(t.Context(), o.SubscriptionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := there.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute) // in which it looks for owners that have gone
+		ends := 0
+		for len(told) > 0 {
+			switch s := <-told; {
+			case s.Err == nil:
+			case s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner) && s.Since.Sub(began) < 10*time.Second:
+				ends++
+			default:
+				t.Errorf("told of %+v", s)
+			}
+		}
+		if ends != 1 || p.Subscriber(o).Session {
+			t.Errorf("its end was told %d times; the broker has %+v", ends, p.Subscriber(o))
+		}
 	})
 }
