@@ -73,9 +73,12 @@ var gapLines = map[GapChange]string{
 	GapClosed:  "what was missed is fetched",
 }
 
+// keptLine is that of a gap which was opened though the broker had kept the session.
+const keptLine = "what came meanwhile is being fetched too, to be sure"
+
 func (c *Client) gapChanged(of following.GapEvent) {
 	e := GapEvent{Owner: of.Owner, Change: GapChange(of.Change), Gap: Gap(of.Gap), Fetched: of.Fetched, Err: of.Err, RetryAt: of.RetryAt}
-	level := slog.LevelInfo
+	level, line := slog.LevelInfo, gapLines[e.Change]
 	attrs := []slog.Attr{
 		slog.Any("owner", e.Owner),
 		slog.String("why", e.Gap.Reason),
@@ -88,13 +91,16 @@ func (c *Client) gapChanged(of following.GapEvent) {
 	if e.Change != GapOpened {
 		attrs = append(attrs, slog.Int("fetched", e.Fetched))
 	}
-	if e.Change != GapClosed {
+	switch {
+	case e.Change == GapOpened && of.Kept:
+		line = keptLine
+	case e.Change != GapClosed:
 		level = slog.LevelWarn
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.Any("error", e.Err))
 	}
-	c.log.LogAttrs(context.Background(), level, gapLines[e.Change], attrs...)
+	c.log.LogAttrs(context.Background(), level, line, attrs...)
 	tell(c, func(h HookGap) { h.OnGap(e) })
 }
 

@@ -144,3 +144,37 @@ func TestAConnectionThatIsMadeAnewForACertificateIsNoOutage(t *testing.T) {
 		t.Errorf("%d requests, gaps %+v, %d messages", n, gaps.all(fdsclient.GapOpened), len(box.from(delivery.FromPush)))
 	}
 }
+
+func TestTheLogIsAlarmedOnlyWhereTheBrokerHadNotKeptTheSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		outage func(t *testing.T, p *fdstest.Provider, o fdstest.Owner)
+		says   string
+		alarms int
+	}{
+		"kept": {func(t *testing.T, p *fdstest.Provider, o fdstest.Owner) { inject(t, p, fdstest.DropConnections(o)) }, "what came meanwhile is being fetched too, to be sure", 0},
+		"lost": {func(t *testing.T, p *fdstest.Provider, o fdstest.Owner) {
+			inject(t, p, fdstest.LoseSessions(o))
+			inject(t, p, fdstest.DropConnections(o))
+		}, "messages may have been lost", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, fdstest.Options{})
+				cfg := configure(t, p)
+				cfg.Provider.Dialect = boxDialect
+				log, gaps := &lines{}, &gapLog{}
+				cfg.Logger, cfg.Hooks = slog.New(slog.NewTextHandler(log, nil)), []any{gaps}
+				client := open(t, cfg)
+				signIn(t, client, p)
+				o := p.Owners()[0]
+				runClient(t, client, (&inbox{}).handle)
+				subscribed(t, p, o)
+				c.outage(t, p, o)
+				eventually(t, "the gap closed", func() bool { return len(gaps.all(fdsclient.GapClosed)) > 0 })
+				if n := log.with("level=WARN msg=\"messages may"); n != c.alarms || log.with(c.says) != 1 {
+					t.Errorf("the log has %s", log.text.String())
+				}
+			})
+		})
+	}
+}

@@ -211,15 +211,15 @@ func (a *fixture) state(t *testing.T, owner fds.OwnerKey) record {
 // gap is.
 func outage(t *testing.T, f *Follower) (closed <-chan struct{}) {
 	t.Helper()
-	return outageOf(t, f, "a test")
+	return outageOf(t, f, push.Subscribed{})
 }
 
-func outageOf(t *testing.T, f *Follower, why string) (closed <-chan struct{}) {
+func outageOf(t *testing.T, f *Follower, s push.Subscribed) (closed <-chan struct{}) {
 	t.Helper()
 	f.saving.lock()
 	found := f.stored.Gap
 	f.saving.unlock()
-	if closed = f.openGap(found, why, false); closed == nil {
+	if closed = f.openGap(found, s, false); closed == nil {
 		t.Fatal("nothing is fetched")
 	}
 	return closed

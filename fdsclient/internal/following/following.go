@@ -109,6 +109,7 @@ type GapEvent struct {
 	Owner   fds.OwnerKey
 	Change  Change
 	Gap     Gap
+	Kept    bool      // the broker says that it kept the session over all of it
 	Fetched int       // messages handed over in the last attempt
 	Err     error     // why an attempt failed
 	RetryAt time.Time // of a failed attempt; zero: there will be none

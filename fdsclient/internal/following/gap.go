@@ -23,6 +23,7 @@ import (
 type gap struct {
 	phase   phase
 	open    *Gap          // what may have been lost; nil: nothing, it is steady
+	lost    bool          // the broker had not kept the session over one of its outages, or nobody knows
 	stored  bool          // the store has one, if perhaps not all that is known of it
 	earlier *Gap          // of an earlier process, until the connection opens it, or polling closes it
 	number  int           // of outages: an attempt that began before the last one cannot close the gap
@@ -83,7 +84,7 @@ func (f *Follower) Subscribed(ctx context.Context, s push.Subscribed) error {
 	case s.SessionPresent && !known && (s.Planned || f.shared.TrustSession):
 		return nil
 	}
-	settled := f.openGap(found, whyGap(s), s.SessionPresent && s.Last == nil && !known)
+	settled := f.openGap(found, s, s.SessionPresent && s.Last == nil && !known)
 	if settled != nil {
 		timer := time.NewTimer(f.shared.Wait)
 		defer timer.Stop()
@@ -113,8 +114,8 @@ func (f *Follower) Subscribed(ctx context.Context, s push.Subscribed) error {
 // openGap opens a gap, or widens the one that is open, and returns a channel that is closed
 // when live messages need not wait for it; nil: nothing can be fetched. Found is the one
 // that the store has.
-func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
-	now := Gap{Since: time.Now(), Reason: why}
+func (f *Follower) openGap(found *Gap, s push.Subscribed, check bool) <-chan struct{} {
+	now := Gap{Since: time.Now(), Reason: whyGap(s)}
 	f.mu.Lock()
 	switch open := cmp.Or(f.gap.open, found); {
 	case open != nil:
@@ -126,16 +127,17 @@ func (f *Follower) openGap(found *Gap, why string, check bool) <-chan struct{} {
 	if check && !now.From.IsZero() && f.shared.HasAPI {
 		f.gap.phase = checking
 	}
+	f.gap.lost = f.gap.lost || !s.SessionPresent || found != nil
 	f.gap.stored = f.gap.stored || found != nil
 	f.gap.open, f.gap.earlier = &now, nil
 	f.gap.number++
 	if f.gap.settled == nil {
 		f.gap.settled = make(chan struct{})
 	}
-	quiet, settled := f.gap.phase == checking, f.gap.settled
+	quiet, kept, settled := f.gap.phase == checking, !f.gap.lost, f.gap.settled
 	f.mu.Unlock()
 	if !quiet {
-		f.shared.Gap(GapEvent{Owner: f.owner.Key, Change: Opened, Gap: now})
+		f.shared.Gap(GapEvent{Owner: f.owner.Key, Change: Opened, Gap: now, Kept: kept})
 	}
 	if !f.shared.HasAPI {
 		err := fmt.Errorf("fdsclient: %w: Provider.APIURL is missing, so that what was missed cannot be fetched", fds.ErrConfig)
@@ -165,7 +167,7 @@ func (f *Follower) found() {
 	event := GapEvent{Owner: f.owner.Key, Change: Opened}
 	if found {
 		f.gap.phase = holding
-		event.Gap = *f.gap.open
+		event.Gap, event.Kept = *f.gap.open, !f.gap.lost
 	}
 	f.mu.Unlock()
 	if found {

@@ -124,7 +124,7 @@ func TestTenThousandGapsAtOnceAreAllClosedInTurnAndWithinTheBound(t *testing.T) 
 				case <-healed:
 				}
 			case owner == flaps:
-				outageOf(t, fleet[owner], "again")
+				outageOf(t, fleet[owner], push.Subscribed{})
 			}
 			return 0
 		}

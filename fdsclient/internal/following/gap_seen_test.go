@@ -10,6 +10,7 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/pull"
+	"github.com/fds-sdk/fds-go/push"
 	"github.com/fds-sdk/fds-go/statestore"
 )
 
@@ -78,7 +79,7 @@ func TestAnOutageWhileTheEndOfAGapIsStoredIsNotClosedWithIt(t *testing.T) {
 		store.before = func(data []byte) {
 			if again == nil && !strings.Contains(string(data), `"gap"`) {
 				down = true
-				again = f.openGap(nil, "another", false)
+				again = f.openGap(nil, push.Subscribed{}, false)
 			}
 		}
 		closed := outage(t, f)

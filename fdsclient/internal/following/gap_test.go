@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,7 +90,7 @@ func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *test
 		outage(t, f)
 		time.Sleep(time.Hour)
 		api.change(func() { events, down = append(events, dated("missed", time.Now())), false })
-		<-outageOf(t, f, "the second")
+		<-outageOf(t, f, push.Subscribed{})
 		if got.has("missed") != 1 {
 			t.Errorf("what the second outage lost was handed over %d times", got.has("missed"))
 		}
@@ -117,7 +118,7 @@ func TestAProvidersClockThatIsSetBackIsNotForgottenInAnotherOutage(t *testing.T)
 		f.saving.lock() // the store is at work
 		again := make(chan struct{})
 		go func() {
-			outageOf(t, f, "the second")
+			outageOf(t, f, push.Subscribed{})
 			close(again)
 		}()
 		time.Sleep(time.Hour) // an attempt has found out, and waits for the store as well
@@ -192,6 +193,30 @@ func TestAFirstSubscriptionThatTookTwoConnectionsIsAnOutageAsWell(t *testing.T) 
 				t.Errorf("%+v: what the broker did not keep was handed over %d times", c, got.has("missed"))
 			}
 			f.Stop()
+		}
+	})
+}
+
+func TestAGapSaysWhetherTheBrokerKeptTheSessionOverAllOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told gaps
+		all := pushing(t, func(c *config) { c.Dialect = byDate; told.on(c) })
+		down, events := true, []string(nil)
+		f := followed(t, all, withoutStatuses(&down, &events), new(handled).handle)
+		for _, session := range []bool{true, false, true} { // of outages of one gap
+			subscribed(t, f, push.Subscribed{SessionPresent: session, Last: errLost})
+		}
+		f.Stop()
+		told.mu.Lock()
+		defer told.mu.Unlock()
+		var kept []bool
+		for _, e := range told.events {
+			if e.Change == Opened {
+				kept = append(kept, e.Kept)
+			}
+		}
+		if want := []bool{true, false, false}; !slices.Equal(kept, want) {
+			t.Errorf("kept %v, want %v", kept, want)
 		}
 	})
 }
