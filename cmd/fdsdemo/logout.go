@@ -10,12 +10,14 @@ import (
 
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
+	"github.com/fds-sdk/fds-go/statestore"
 )
 
 func (p *program) logoutCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout OWNER",
 		Short: "Sign an owner out: revoke its grant and delete it",
+		Long:  "Signs an owner out: revokes its grant at the provider, deletes it here, and ends the broker's session, so\nthat no messages queue up for nobody. To end that it connects as the owner, which disconnects a watch of\nthis owner; such a watch of this machine says so, and so does logout.",
 		Args:  oneArgument("the owner"),
 
 		ValidArgsFunction: p.completeOwners,
@@ -40,6 +42,8 @@ func (p *program) logout(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	watching := new(statestore.ClaimedError)
+	_ = errors.As(p.claimedElsewhere(ctx, owner.Key()), &watching)
 	err = owner.SignOut(ctx)
 	if held := new(fdsclient.SignOutError); errors.As(err, &held) && held.Deleted && held.SessionEnded && len(held.HeldBy) > 0 {
 		return p.stillHeld(held)
@@ -48,6 +52,9 @@ func (p *program) logout(ctx context.Context, text string) error {
 		return err
 	}
 	p.tell("%s is signed out.", id)
+	if watching.PID != 0 {
+		p.tell("Process %d, which watched this owner, is disconnected.", watching.PID)
+	}
 	return nil
 }
 

@@ -171,3 +171,30 @@ func TestLookingByPollingTakesNothingAway(t *testing.T) {
 	s.configure("tokens:\n", "poll: {interval: 10ms}\ntokens:\n")
 	s.run("owners").expect(statusUsage).says("poll.interval is 10ms; it must be at least 1s")
 }
+
+func TestALogoutSaysWhoseWatchItEndsAndTheWatchWhy(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.signIn(s.south)
+	northID, southID := strings.ToLower(north.Spelling), strings.ToLower(south.Spelling)
+	p := s.watch()
+	disconnected := fmt.Sprintf("Process %d, which watched this owner, is disconnected.", p.cmd.Process.Pid)
+	logout := func(id string) string { return s.run("logout", id).expect(statusDone).err }
+	if said := logout(southID); said != southID+" is signed out.\n"+disconnected+"\n" {
+		t.Errorf("stderr %s", said)
+	}
+	p.await(p.err, southID)
+	s.publish(s.north, `"on"`, "a")
+	p.await(p.out, "  a  ")
+	if said := logout(northID); !strings.Contains(said, disconnected) {
+		t.Errorf("stderr %s", said)
+	}
+	r := p.wait().expect(statusSignIn)
+	if strings.Contains(r.err, "taken over") || strings.Count(r.err, "another process signed it out") != 2 || strings.Count(r.err, "(subscription "+northID+"); sign in first") != 1 {
+		t.Errorf("stderr %s", r.err)
+	}
+	s.signIn(s.south)
+	if said := logout(southID); strings.Contains(said, "Process") {
+		t.Errorf("nobody watches, and told is %s", said)
+	}
+}

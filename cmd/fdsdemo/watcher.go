@@ -36,6 +36,7 @@ type watcher struct {
 	owners map[fds.OwnerKey]condition
 	had    atomic.Bool // one has been up
 	last   atomic.Bool // one is left, and the command ends with its grant
+	gone   sync.Map    // the owners who were signed out, by their keys
 	told   bool        // that all are
 	timer  *time.Timer
 	began  time.Time
@@ -68,20 +69,26 @@ func (w *watcher) OnConnection(key fds.OwnerKey, s push.State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	claimed := errors.Is(s.Err, fds.ErrRunning)
+	if errors.Is(s.Err, fds.ErrNoOwner) {
+		w.gone.Store(key, true)
+	} else {
+		w.gone.Delete(key)
+	}
 	w.owners[key] = condition{
 		up:       s.Phase == push.Connected,
 		stopped:  !claimed && (s.Phase == push.TakenOver && s.RetryAt.IsZero() || s.Phase == push.Stopped),
 		hopeless: claimed || s.Phase == push.NeedsCertificate || s.Phase == push.Denied || s.Err != nil && (tlspolicy.IsFault(s.Err) || isLasting(s.Err)),
 		err:      ofSubscription(s.Err, key.SubscriptionID),
 	}
-	if s.Phase == push.Stopped && s.Err == nil { // signed out, or the command ends
+	signedOut := s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner)
+	if s.Phase == push.Stopped && s.Err == nil || signedOut && len(w.owners) > 1 { // the command ends, or goes on for others
 		delete(w.owners, key)
 	}
 	switch ended := w.judge(); {
 	case ended:
 	case claimed && w.had.Load():
 		w.log.Warn(claimedRecord, "owner", key, "error", s.Err)
-	case s.Phase == push.Stopped && errors.Is(s.Err, fds.ErrNoOwner):
+	case signedOut:
 		w.log.Warn("an owner is watched no more", "owner", key, "error", s.Err)
 	case s.Phase == push.BackingOff:
 		w.tryingAgain(s.Err)
@@ -120,10 +127,16 @@ const (
 )
 
 // tells reports whether what a record of the log says is told all the same: as long as there is
-// nobody, and of the last owner, when the command ends; of others, once there is somebody.
+// nobody, and of the last owner, when the command ends; of others, once there is somebody. That an
+// owner was signed out is told in the place of what followed.
 func (w *watcher) tells(message string, err error) bool {
 	if message == certificateRecord && !errors.Is(err, fds.ErrCertificate) { // which is used all the same
 		return false
+	}
+	if taken := new(push.TakenOverError); errors.As(err, &taken) {
+		if _, gone := w.gone.Load(taken.Owner); gone { // it was the sign-out that took over
+			return true
+		}
 	}
 	return !w.had.Load() && slices.Contains(heldBack, message) || w.last.Load() && message == lapsedRecord
 }
