@@ -201,4 +201,9 @@ func TestTheTourFillsATerminalAndEndsAsItBegan(t *testing.T) {
 	x.Press("Enter")
 	x.Await("fdsdemo tour", "1/1 connected", "Devices 20", "Building A", "Messages")
 	x.Await("Live messages", "Next", "fdsdemo provider --dir box", "status=0")
+	x.Type("clear; " + binary + "; echo status=$?")
+	x.Press("Enter")
+	x.Await("fdsdemo tour", "1/1 connected")
+	x.Press("q")
+	x.Await("The key q ends the tour", "status=0")
 }

@@ -155,9 +155,12 @@ func ownerName(box *fdstest.Provider, id fds.SubscriptionID) string {
 func (t *tour) live(ctx context.Context, client *fdsclient.Client, watched *phaseHook, owners []*fdsclient.Owner, box *fdstest.Provider) error {
 	t.section("Live messages")
 	t.tell("Over MQTT 5, with the owner's own client certificate. A message is acknowledged")
-	if t.duration > 0 {
+	switch {
+	case t.duration > 0:
 		t.tell("once it is shown here. This goes on for %v.", t.duration)
-	} else {
+	case t.view != nil:
+		t.tell("once it is shown here. The key q ends the tour, or Ctrl-C.")
+	default:
 		t.tell("once it is shown here. Ctrl-C ends the tour.")
 	}
 	running, end := context.WithCancelCause(ctx)
