@@ -194,7 +194,7 @@ func (m *model) drawPanel(a area) []string {
 	items := m.items(a.panel)
 	p := &m.lists[a.panel]
 	from, to, chosen := p.window(items, max(a.height-1, 0))
-	lines := []string{m.title(a, len(items), from, to)}
+	lines := []string{m.title(a, rowsOf(items), rowsOf(items[:from]), rowsOf(items[:to]))}
 	for i := from; i < to; i++ {
 		lines = append(lines, m.drawItem(a, items[i], i == chosen && a.panel == m.focus))
 	}
@@ -205,6 +205,17 @@ func (m *model) drawPanel(a area) []string {
 		lines = append(lines, strings.Repeat(" ", a.width))
 	}
 	return lines[:a.height]
+}
+
+// rowsOf counts lines that are no headings.
+func rowsOf(items []item) int {
+	n := 0
+	for _, i := range items {
+		if i.key() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // title is the first line of a panel.

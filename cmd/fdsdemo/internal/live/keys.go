@@ -63,10 +63,10 @@ var bindings = []binding{
 	{[]string{"d"}, "d", "", "open the device of an event or a message", doOfDevice},
 	{[]string{"/"}, "/", "filter", "show what contains a text, in the first panel of owners; esc ends it", doFilter},
 	{[]string{"s"}, "s", "sort", "sort the panel by something else", doSorted},
-	{[]string{"o"}, "o O", "owner", "show the next owner alone, the one before, or the chosen one there", doOwner},
+	{[]string{"o"}, "o O", "owner", "show one owner alone: next, previous; among owners the chosen one", doOwner},
 	{[]string{"O"}, "", "", "", doLastOwner},
 	{[]string{"p", "space"}, "p space", "pause", "pause: what is shown stays; messages are taken all the same", doPause},
-	{[]string{"z"}, "z", "zoom", "let the panel fill the screen, or end that", doZoom},
+	{[]string{"z"}, "z", "zoom", "a panel, or a device's history or JSON, on the whole screen", doZoom},
 	{[]string{"r"}, "r", "", "read the devices again", doAgain},
 	{[]string{"w"}, "w", "", "what was told below: warnings, gaps that were closed", doTold},
 	{[]string{"?"}, "?", "help", "this help", doHelp},
@@ -165,7 +165,17 @@ func (m *model) actOpen(does action) tea.Cmd {
 		o.scroll = max(o.scroll+by, 0)
 	}
 	switch does {
-	case doBack, doHelp, doTold, doZoom:
+	case doZoom:
+		if o.what == openDevice {
+			o.zoomed = !o.zoomed
+		} else {
+			m.open = o.behind
+		}
+	case doBack, doHelp, doTold:
+		if o.zoomed && does == doBack {
+			o.zoomed = false
+			return nil
+		}
 		m.open = o.behind
 	case doOpen:
 		if o.what == openDevice {

@@ -35,6 +35,7 @@ type opened struct {
 
 	chosen int  // of a device's history, from the newest
 	inJSON bool // the JSON is moved in
+	zoomed bool // of a device's history and JSON that is shown alone which is moved in
 	scroll int
 }
 
@@ -53,7 +54,7 @@ func (m *model) keysOf() []binding {
 		rest = []binding{{shown: "esc", short: "back", does: doBack}, {shown: "↑↓", short: "move"}}
 		switch m.open.what {
 		case openDevice:
-			rest = append(rest, binding{shown: "tab", short: "history or JSON"}, binding{shown: "p", short: "pause"})
+			rest = append(rest, binding{shown: "tab", short: "history or JSON"}, binding{shown: "z", short: "zoom"}, binding{shown: "p", short: "pause"})
 		case openEntry:
 			rest = append(rest, binding{shown: "d", short: "device"})
 		}

@@ -21,7 +21,11 @@ func (m *model) drawOpenDevice(width, height int) []string {
 	if len(m.shown().owners) > 1 {
 		lines = append(lines, m.fact(width, "owner", m.shown().name(of.key.owner), m.theme.plain)...)
 	}
-	for _, r := range of.Readings[:min(len(of.Readings), max(height/5, 1))] {
+	readings := max(height/5, 1)
+	if o.zoomed {
+		readings = 1
+	}
+	for _, r := range of.Readings[:min(len(of.Readings), readings)] {
 		lines = append(lines, m.drawReading(width, of, r))
 	}
 	rest := height - len(lines)
@@ -41,6 +45,15 @@ func (m *model) drawOpenDevice(width, height int) []string {
 			o.entry = e
 		}
 		raw, size, title = e.raw, e.size, "JSON of "+m.clock(e.at)
+		if o.chosen > 0 {
+			title += fmt.Sprintf(" (%d newer)", o.chosen)
+		}
+	}
+	if o.zoomed {
+		if o.inJSON {
+			return append(lines, m.drawJSON(width, rest, title, raw, size)...)
+		}
+		return append(lines, m.drawHistory(width, rest, of)...)
 	}
 	if width >= wide {
 		const between = 3

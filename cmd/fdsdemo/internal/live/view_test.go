@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -53,5 +54,40 @@ func TestTheScreenIsExactlyAsLargeAsAnyTerminal(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestTheHistoryAndTheJSONOfADeviceFillTheScreen(t *testing.T) {
+	p := newPerson(t, 80, 24, true)
+	p.furnish()
+	p.openChosen("SOAPINC_9550B510_0001")
+	p.types("down", "tab")
+	if screen := p.look(); !strings.Contains(screen, "(1 newer)") {
+		t.Fatalf("the screen is\n%s", screen)
+	}
+	p.types("tab", "z")
+	if screen := p.look(); strings.Contains(screen, "JSON of") || strings.Count(screen, ":00  fill_level") < 15 {
+		t.Errorf("the history is not alone:\n%s", screen)
+	}
+	p.types("tab")
+	if screen := p.look(); !strings.Contains(screen, "JSON of") || strings.Contains(screen, "History  ") {
+		t.Errorf("the JSON is not alone:\n%s", screen)
+	}
+	p.status(p.north, "SOAPINC_9550B510_0001", 99, 0)
+	if screen := p.look(); !strings.Contains(screen, "(2 newer)") {
+		t.Errorf("nothing says that there is newer JSON:\n%s", screen)
+	}
+	p.types("esc")
+	if screen := p.look(); !strings.Contains(screen, "History  ") {
+		t.Errorf("esc has closed the device:\n%s", screen)
+	}
+}
+
+func TestHeadingsAreNoDevices(t *testing.T) {
+	p := newPerson(t, 80, 24, true)
+	p.furnish()
+	p.types("1")
+	if screen := p.look(); !strings.Contains(screen, " 1-5 of 6\n") {
+		t.Errorf("the screen is\n%s", screen)
 	}
 }
