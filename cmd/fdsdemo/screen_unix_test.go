@@ -120,14 +120,32 @@ func TestAStoppedViewComesBackWithWhatCameMeanwhile(t *testing.T) {
 func TestAViewThatNobodyCouldContinueIsNotStopped(t *testing.T) {
 	s := furnished(t)
 	x := s.terminal(80, 24)
-	x.Type("exec " + binary + " --config " + s.config + " watch --take-over")
+	pid := filepath.Join(s.folder, "pid")
+	x.Type("echo $$ >" + pid + "; exec " + binary + " --config " + s.config + " watch --take-over")
 	x.Press("Enter")
 	x.Await("1/1 connected", "DISPENSER_0")
+	view := numberIn(t, pid)
 	for _, code := range []string{"low", "empty"} {
 		x.Press("C-z")
 		s.tell("DISPENSER_1", 42, "warning", code)
 		x.Await("Owners 1", "1/1 connected", code)
 	}
+	x.Press("q")
+	s.eventually("the process ends", func() bool { return syscall.Kill(view, 0) != nil }) // it writes to the folder until then
+}
+
+// numberIn returns the number that a file has.
+func numberIn(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestAWatchWhoseTerminalIsLostEndsAndLeavesTheOwner(t *testing.T) {
@@ -138,14 +156,7 @@ func TestAWatchWhoseTerminalIsLostEndsAndLeavesTheOwner(t *testing.T) {
 		x.Type(fmt.Sprintf(`sh -c 'echo $$ >%s; %s exec %s --config %s watch --take-over'`, pid, before, binary, s.config))
 		x.Press("Enter")
 		x.Await("1/1 connected", "DISPENSER_0")
-		text, err := os.ReadFile(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := numberIn(t, pid)
 		x.Close()
 		s.eventually(name+", the process ends", func() bool { return syscall.Kill(n, 0) != nil })
 		p := s.watch("--plain") // nobody has the owner
