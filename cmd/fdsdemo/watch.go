@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,9 +83,8 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 		keys = append(keys, o.Key())
 	}
 	if show.duration > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, show.duration, errShown)
-		defer stop()
+		over := time.AfterFunc(show.duration, func() { w.end(cmp.Or(w.silence(show.duration), errShown)) })
+		defer over.Stop()
 	}
 	interval := p.settings.Poll.Interval
 	w.endsLapsed = interval == 0 && !p.settings.KeepWithoutGrant

@@ -214,12 +214,26 @@ func (w *watcher) giveUp() {
 		w.timer.Reset(left)
 		return
 	}
+	w.end(w.nobody(giveUpAfter))
+}
+
+// silence returns why nobody was up within a time that is over; nil: somebody was.
+func (w *watcher) silence(within time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.had.Load() {
+		return nil
+	}
+	return w.nobody(within)
+}
+
+// nobody says why nobody was up within a time; the caller holds the lock.
+func (w *watcher) nobody(within time.Duration) error {
 	what := pick(w.polls, "nothing could be read", "no connection")
 	if err := w.amiss(true); err != nil {
-		w.end(fmt.Errorf("%s within %v: %w", what, giveUpAfter, err))
-		return
+		return fmt.Errorf("%s within %v: %w", what, within, err)
 	}
-	w.end(fmt.Errorf("%s within %v; the %s does not answer", what, giveUpAfter, pick(w.polls, "Web API", "broker")))
+	return fmt.Errorf("%s within %v; the %s does not answer", what, within, pick(w.polls, "Web API", "broker"))
 }
 
 // due returns how long to wait for an owner about whom the provider is asked again at a

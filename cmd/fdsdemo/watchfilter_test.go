@@ -43,6 +43,8 @@ func TestWatchEndsAfterATime(t *testing.T) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("after %v", took)
 	}
+	s.configure(s.box.BrokerURL(), "mqtts://"+unusedAddress)
+	s.run("watch", "--for", "2s").expect(statusFailed).says("no connection within 2s: ", unusedAddress, "fdsdemo check")
 }
 
 func TestAWatchThatCouldShowNothingIsRefused(t *testing.T) {
