@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,4 +72,17 @@ func TestWithJSONEveryLineOfStandardErrorIsJSON(t *testing.T) {
 	watch := start(t, s.bare("watch", "--json", "--take-over"))
 	watch.await(watch.err, `"level":"info","msg":"Connected: 1 owner."`)
 	watch.end().toldLines()
+}
+
+func TestTheTourIsToldInJSON(t *testing.T) {
+	t.Parallel()
+	var said []string
+	for _, line := range start(t, invocation(t, "--duration", "1ms", "--log-format", "json")).wait().expect(statusDone).toldLines() {
+		said = append(said, line["msg"].(string))
+	}
+	for _, title := range []string{"An information provider", "Sign in", "Devices", "Live messages", "Next"} {
+		if !slices.Contains(said, title) {
+			t.Errorf("nothing says %s: %q", title, said)
+		}
+	}
 }

@@ -111,6 +111,10 @@ func (t *tour) show(ctx context.Context, client *fdsclient.Client, box *fdstest.
 }
 
 func (t *tour) section(title string) {
+	if t.jsonErr {
+		t.tell("%s", title)
+		return
+	}
 	fmt.Fprintln(t.err, "\n"+t.errStyle.Strong(title))
 }
 
@@ -278,7 +282,9 @@ func (c *certificates) get(_ context.Context, owner fds.OwnerKey) (*tls.Certific
 func (t *tour) devices(ctx context.Context, owner *fdsclient.Owner) error {
 	t.section("Devices")
 	t.tell("Read from the Web API: specifications, with the latest statuses beside them.")
-	fmt.Fprintln(t.err)
+	if !t.jsonErr {
+		fmt.Fprintln(t.err)
+	}
 	status := make(map[string]string)
 	for d, err := range owner.Pull().Statuses(ctx, pull.Query{}) {
 		if err != nil {
