@@ -232,3 +232,10 @@ func TestTheSpacesOfTheBoxHaveNoFault(t *testing.T) {
 	}
 	t.Log("\n" + r.out)
 }
+
+func TestATreeHasNoColumns(t *testing.T) {
+	s := newSetup(t)
+	for _, flags := range [][]string{{"--sort", "name"}, {"--columns", "name"}, {"--no-headers"}} {
+		s.run(append([]string{"spaces", "--tree"}, flags...)...).expect(statusUsage).says(flags[0]+" is for tables", "--tree")
+	}
+}
