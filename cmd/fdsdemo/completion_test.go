@@ -106,6 +106,11 @@ func TestTheVersionTellsTheBuild(t *testing.T) {
 		t.Errorf("stdout %q", r.out)
 	}
 	var report versionReport
+	for _, flag := range []string{"--version", "-v"} {
+		if r := s.run(flag).expect(statusDone); r.out != s.run("version").out || r.err != "" {
+			t.Errorf("%s prints %q and %q", flag, r.out, r.err)
+		}
+	}
 	if err := json.Unmarshal([]byte(s.run("version", "--json").expect(statusDone).out), &report); err != nil || report.Go == "" || report.Platform == "" {
 		t.Errorf("%+v, %v", report, err)
 	}

@@ -3,7 +3,7 @@
 // lists devices and shows live messages. Its commands do the same with a real
 // provider, as fdsdemo.yaml names it, and are made to be driven by scripts.
 //
-//	fdsdemo                          the tour; --browser, --duration, --plain
+//	fdsdemo                          the tour; --browser, --duration, --plain; --version as the command version
 //	fdsdemo init                     make a configuration: asks at a terminal for what the flags do not say, looks for the
 //	                                 provider, and checks it; --issuer, --client-id, --api-url, --broker-url, --ca-file,
 //	                                 --certificates, --store, --set KEY=VALUE for the rest, --force, --no-input,
@@ -70,7 +70,8 @@
 //
 // With --json, or --output json, or --log-format json, standard error is JSON too, one object a
 // line, with time, level (trace, debug, info, warn, error), msg, and what there is besides. The last
-// one of a command that fails has level error and status, the exit status. --log-format text leaves
+// one of a command that fails has level error and status, the exit status; one whose reader has gone
+// away ends with status 1 and says nothing. --log-format text leaves
 // it for a person's eyes.
 //
 // Lists, owners and tags are tables for a person's eyes, or by --output JSON, YAML with a
@@ -105,6 +106,8 @@
 // topic, qos, retained, duplicate, source, kind, key, time, severity, code, device_id, device_type
 // and payload; --columns chooses of these, and of payload.NAME, a member of the payload with dots
 // below its root. A message of which --jq makes an error ends the command, and stays with the broker.
+// A standard output that is closed (>&-) is to a program as /dev/null: what is written there is
+// acknowledged, and nobody has seen it.
 // A line says in parentheses what is not new: backlog, whose own time is before the command began,
 // retained, again, which may have been shown before, backfill, and how long ago its own time is.
 //
