@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -267,4 +269,26 @@ func names(t *testing.T, folder string, want ...string) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("the folder holds %v, want %v", got, want)
 	}
+}
+
+func TestANewFileReplacesNone(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "file")
+	var group sync.WaitGroup
+	var made atomic.Int32
+	for n := range 8 {
+		group.Go(func() {
+			switch err := WriteNew(path, content(n)); {
+			case err == nil:
+				made.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if data, err := Read(path, 1<<20); err != nil || !whole(data) || made.Load() != 1 {
+		t.Errorf("%d were made, %d bytes, %v", made.Load(), len(data), err)
+	}
+	names(t, folder, "file")
 }

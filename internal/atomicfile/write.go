@@ -29,6 +29,21 @@ func Write(path string, data []byte) error {
 	return writing(path, err)
 }
 
+// WriteNew is Write where there is no file at path; that there is one is fs.ErrExist. A file system
+// without hard links may still replace one that comes there at the same moment.
+func WriteNew(path string, data []byte) error {
+	f, err := begin(path, time.Time{}, data)
+	if err == nil {
+		if err = f.flush(); err == nil {
+			err = f.link()
+		}
+	}
+	if err == nil {
+		err = SyncFolder(filepath.Dir(path))
+	}
+	return writing(path, err)
+}
+
 // writing adds to an error what was tried.
 func writing(path string, err error) error {
 	if err == nil {
@@ -90,6 +105,18 @@ func (u *unfinished) rename() error {
 		return u.discard(err)
 	}
 	return nil
+}
+
+// link puts the file in its place if that is free.
+func (u *unfinished) link() error {
+	err := os.Link(u.file.Name(), u.path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return errors.Join(u.discard(nil), err)
+	}
+	if _, err := os.Lstat(u.path); err == nil {
+		return u.discard(fs.ErrExist)
+	}
+	return u.rename()
 }
 
 // Remove deletes the file at path, durably. That there is none is no error; a
