@@ -257,7 +257,11 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) (folderOfState stri
 	f := r.file.Push
 	password := r.secret("push.certificate_password", f.CertificatePasswordFile, f.CertificatePasswordEnv, f.CertificatePasswordFrom)
 	folder, named := r.path(f.Certificates), f.Certificates != ""
-	if !named {
+	if isURL(f.Certificates) {
+		r.fault("push.certificates is a URL; needed is a folder of this machine")
+		named, folder = false, ""
+	}
+	if f.Certificates == "" {
 		folder, _ = userFolder(c.Application.Name, "owners")
 	}
 	if _, err := os.Stat(folder); named || err == nil {
@@ -287,6 +291,9 @@ func (r *reader) push(c *fdsclient.Config, log *slog.Logger) (folderOfState stri
 	return at
 }
 
+// isURL reports whether a text that should be a path is the URL of something.
+func isURL(text string) bool { return strings.Contains(text, "://") }
+
 // causeOf returns the innermost error, whose text stands alone.
 func causeOf(err error) error {
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
@@ -313,7 +320,7 @@ func (r *reader) tokens(application string) (open func(context.Context) (tokenst
 		return func(context.Context) (tokenstore.Store, error) { return tokenstore.OpenMemory(), nil }, ""
 	case "file":
 	default:
-		r.fault("tokens.store is %q; it is keyring, file or memory", f.Store)
+		r.fault("tokens.store is %q; it is keyring, file or memory%s", terminal.Short(f.Store), meant(f.Store, stores))
 		return nil, ""
 	}
 	config := tokenstore.FolderConfig{Path: r.path(f.Folder), Passphrase: passphrase}

@@ -47,7 +47,7 @@ type fileFault struct {
 
 // faultsError is everything that is wrong with a configuration file.
 type faultsError struct {
-	path   string
+	path   string // "": of none that is there
 	faults []fileFault
 }
 
@@ -59,7 +59,10 @@ func (e *faultsError) lines() []string {
 		if f.line > 0 {
 			place += ":" + strconv.Itoa(f.line)
 		}
-		lines = append(lines, place+": "+f.text)
+		if place != "" {
+			place += ": "
+		}
+		lines = append(lines, place+f.text)
 	}
 	return lines
 }

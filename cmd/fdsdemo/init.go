@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,7 +88,8 @@ type draft struct {
 	offer  *offer            // nil: not known
 
 	secret string            // what was typed for a client secret
-	files  []string          // made for this configuration, and removed if nothing comes of it
+	files  []string          // and folders, made for this configuration, and removed if nothing comes of it
+	kept   []string          // those of them that hold a secret
 	typed  map[string]string // the values before that
 }
 
@@ -116,7 +119,7 @@ func (p *program) init(ctx context.Context, f *initFlags) error {
 		}
 		d.discard()
 		if !d.again(err) {
-			return err
+			return d.asGiven(err)
 		}
 	}
 	d.tellNext()
@@ -139,6 +142,28 @@ func (d *draft) again(err error) (asks bool) {
 		}
 	}
 	return asks
+}
+
+// asGiven has the faults of a file that was not written name the flags that they are of.
+func (d *draft) asGiven(err error) error {
+	wrong := new(faultsError)
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	given := &faultsError{}
+	for _, f := range wrong.faults {
+		key := keyOf(f.text)
+		for _, k := range initFlagKeys {
+			if k.key == key && *d.flags.values[key] != "" {
+				f.text = "--" + k.flag + ": " + f.text
+			}
+		}
+		if slices.ContainsFunc(d.flags.sets, func(set string) bool { return strings.HasPrefix(set, key+"=") }) {
+			f.text = "--set: " + f.text
+		}
+		given.faults = append(given.faults, fileFault{text: f.text})
+	}
+	return given
 }
 
 func (d *draft) isThere() error {
@@ -208,11 +233,12 @@ func (d *draft) base() string {
 	return strings.TrimSuffix(name, filepath.Ext(name))
 }
 
-// write takes the place of the file, makes what it names, and puts it there once it is good.
+// write makes what the file names, and puts it in its place once it is good. Of two who write one
+// does.
 func (d *draft) write(ctx context.Context) error {
 	d.typed = maps.Clone(d.values)
-	if err := d.takePlace(); err != nil {
-		return err
+	if err := d.makeFolder(filepath.Dir(d.where.path)); err != nil {
+		return unwritable(d.where.path, err)
 	}
 	if d.secret != "" {
 		if err := d.keepSecret("application.client_secret_file", d.base()+"-client-secret.txt", d.secret); err != nil {
@@ -227,12 +253,9 @@ func (d *draft) write(ctx context.Context) error {
 			}
 		}
 	}
-	if folder := d.beside(d.values["push.certificates"]); folder != "" {
-		if _, err := os.Stat(folder); err != nil {
-			d.files = append(d.files, folder)
-		}
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return unwritable(folder, err)
+	if folder := d.values["push.certificates"]; d.isToBeMade(folder) {
+		if err := d.makeFolder(d.beside(folder)); err != nil {
+			return unwritable(d.beside(folder), err)
 		}
 	}
 	text, err := d.text()
@@ -249,66 +272,82 @@ func (d *draft) write(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := atomicfile.Write(d.where.path, text); err != nil {
+	put := atomicfile.WriteNew
+	if d.flags.force {
+		put = atomicfile.Write
+	}
+	switch err := put(d.where.path, text); {
+	case errors.Is(err, fs.ErrExist):
+		d.kept = slices.DeleteFunc(d.kept, d.isPassphrase) // which may be the other one's now
+		return d.isThere()
+	case err != nil:
 		return unwritable(d.where.path, err)
 	}
 	return nil
 }
 
-// takePlace makes an empty file where there is none, so that of two who write one does.
-func (d *draft) takePlace() error {
-	if err := os.MkdirAll(filepath.Dir(d.where.path), 0o700); err != nil {
-		return unwritable(d.where.path, err)
+func (d *draft) isPassphrase(path string) bool {
+	return path == d.beside(d.values["tokens.passphrase_file"])
+}
+
+// makeFolder makes a folder with those that it is in.
+func (d *draft) makeFolder(path string) error {
+	var missing []string
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		missing = append(missing, at)
 	}
-	f, err := os.OpenFile(d.where.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	switch {
-	case errors.Is(err, fs.ErrExist) && d.flags.force:
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return d.isThere()
-	case err != nil:
-		return unwritable(d.where.path, err)
-	}
-	d.files = append(d.files, d.where.path)
-	return f.Close()
+	slices.Reverse(missing)
+	d.files = append(d.files, missing...)
+	return os.MkdirAll(path, 0o700)
 }
 
 // keepSecret writes a secret into a file of its own, where none is yet. A passphrase that is there
 // stays: what lies in the folder of grants is under it.
 func (d *draft) keepSecret(key, name, secret string) error {
 	path := d.beside(name)
-	_, err := os.Lstat(path)
-	if err == nil && key == "tokens.passphrase_file" {
-		d.values[key] = name
-		return nil
-	}
-	if err == nil && !d.flags.force {
+	data := []byte(secret + "\n")
+	err := atomicfile.WriteNew(path, data)
+	switch isThere := errors.Is(err, fs.ErrExist); {
+	case isThere && key == "tokens.passphrase_file":
+		err = nil
+	case isThere && !d.flags.force:
 		return wrongUsage("there is %s already; remove it, name it with --set %s=%s, or write in its place with --force", path, key, name)
+	case isThere:
+		err = atomicfile.Write(path, data)
+	case err == nil:
+		d.kept = append(d.kept, path)
 	}
-	isNew := err != nil
-	if err := atomicfile.Write(path, []byte(secret+"\n")); err != nil {
+	if err != nil {
 		return unwritable(path, err)
 	}
-	if d.values[key] = name; isNew {
-		d.files = append(d.files, path)
-	}
+	d.values[key] = name
 	return nil
 }
 
-// discard removes what was made for a configuration of which nothing came.
+// discard removes what was made for a configuration of which nothing came, and nobody had before.
 func (d *draft) discard() {
-	for _, path := range d.files {
-		_ = os.Remove(path) // it holds nothing that anybody had before
+	for _, path := range slices.Backward(append(d.files, d.kept...)) {
+		_ = os.Remove(path) // a folder that another one has used meanwhile stays
 	}
-	d.files, d.values = nil, d.typed
+	d.files, d.kept, d.values = nil, nil, d.typed
 }
 
 // tellNext says what is still to be done.
 func (d *draft) tellNext() {
 	d.tell("Written: %s, for you alone to read. What is in it: %s", d.where.path, d.invocation("config show"))
+	for _, path := range d.kept {
+		d.tell("Beside it, for you alone too, and to be kept with it: %s", path)
+	}
 	d.tell("Next:")
 	d.tell("  register with the provider what this prints: %s", d.invocation("login --redirect-uri"))
-	if folder := d.values["push.certificates"]; folder != "" && isEmpty(d.beside(folder)) {
+	folder := d.values["push.certificates"]
+	switch {
+	case folder == "" && d.lacksCertificates():
+		d.tell("  name the folder of the owners' certificates, by which the broker knows them: %s", d.invocation("config set push.certificates FOLDER"))
+	case folder != "" && isEmpty(d.beside(folder)):
 		d.tell("  put each owner's certificate and key into %s, as <subscription-id>.pem", d.beside(folder))
 	}
 	d.tell("  sign in: %s", d.invocation("login"))
@@ -321,4 +360,11 @@ func (d *draft) tellNext() {
 func isEmpty(folder string) bool {
 	entries, err := os.ReadDir(folder)
 	return err != nil || len(entries) == 0
+}
+
+// lacksCertificates reports whether there is a broker, and no folder of certificates where they are
+// looked for by default.
+func (d *draft) lacksCertificates() bool {
+	folder, _ := userFolder(cmp.Or(d.values["application.name"], defaultName), "owners")
+	return d.values["provider.broker_url"] != "" && isEmpty(folder)
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,15 +81,15 @@ func TestInitAsksAtATerminal(t *testing.T) {
 	p, person, seen := atTerminal(t, s.command("init"))
 	answers(t, p, person, seen,
 		"Issuer, the URL", strings.TrimPrefix(s.box.Issuer(), "https://")+"\n",
-		"File with the provider's certificate authority (PEM): ", filepath.Join(s.folder, "ca.pem")+"\n",
+		"File with the provider's certificate authority, PEM (Enter: none): ", filepath.Join(s.folder, "ca.pem")+"\n",
 		"Client ID of this application", app.ID+"\n",
 		"Client secret, which is not shown", app.Secret+"\n",
 		"Web API, as https://api.example.com (Enter: none): ", "http://wrong.example.com\n",
+		"does not begin with https://, which FDS demands (W1)\r\nWeb API, as https://api.example.com (Enter: none): ", s.box.APIURL()+"\n",
 		"Broker, as ", s.box.BrokerURL()+"\n",
 		"Folder for the owners' certificates of the broker [x-owners/]: ", "\n",
 		"Where to keep grants: keyring of the system, or file [keyring]: ", "fiel\n",
 		"did you mean file?\r\nWhere to keep grants", "file\n",
-		"does not begin with https://, which FDS demands (W1)\r\nWeb API, as https://api.example.com (Enter: none): ", s.box.APIURL()+"\n",
 	)
 	r := p.wait().expect(statusDone)
 	if r.out != s.config+"\n" || strings.Contains(seen.String(), app.Secret) {
@@ -150,10 +151,10 @@ func TestInitAsksForAKeyWhereNoSecretIsTaken(t *testing.T) {
 	answers(t, p, person, seen,
 		"client certificate, PEM (Enter: none, a key alone): ", s.north.SubscriptionID.String()+".pem\n",
 		"private key, PEM: ", "none.pem\n",
+		"none.pem: no such file or directory\r\n", s.north.SubscriptionID.String()+".pem\n",
 		"Broker, as ", "\n",
 		"reads the Web API every [30s]: ", "1 hour\n",
 		"poll.interval is a duration, and the value is none\r\n", "30s\n",
-		"application.key_file: ", s.north.SubscriptionID.String()+".pem\n",
 	)
 	p.wait().expect(statusDone)
 	name := "owners/" + s.north.SubscriptionID.String() + ".pem"
@@ -162,4 +163,64 @@ func TestInitAsksForAKeyWhereNoSecretIsTaken(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
+}
+
+func TestAWrongAnswerIsAskedForAgainAtOnce(t *testing.T) {
+	s := newSetup(t)
+	folder := filepath.Join(s.folder, "made")
+	s.config = filepath.Join(folder, "x.yaml")
+	c := s.command("init", "--client-id", "x", "--ca-file", "nofile.pem")
+	c.Dir = s.folder
+	p, person, seen := atTerminal(t, c)
+	const ca = "File with the provider's certificate authority, PEM (Enter: none): "
+	answers(t, p, person, seen,
+		"Issuer, the URL", s.box.Issuer()+"\n",
+		"nofile.pem: no such file or directory\r\n"+ca, "\n",
+		"signed by unknown authority\r\n"+ca, "nothing.pem\n",
+		"nothing.pem: no such file or directory\r\n"+ca, "owners/"+north.Spelling+".key\n",
+	)
+	answers(t, p, person, seen, north.Spelling+".key: no such file or directory\r\n"+ca, "ca.pem\n",
+		"Client secret", "\n",
+		"Web API, as ", "ftp://x\n",
+		"\r\nprovider.api_url", "https://api.example.com\n",
+		"Broker, as ", "https://broker.example.com\n",
+		"\r\nprovider.broker_url", s.box.BrokerURL()+"\n",
+		"Folder for the owners' certificates", "mqtt://127.0.0.1:1\n",
+		"push.certificates is a URL; needed is a folder of this machine\r\nFolder for the owners' certificates", "certificates/\n",
+		"Where to keep grants", "fiel\n",
+	)
+	waitFor(t, p, seen, "did you mean file?\r\nWhere to keep grants")
+	if strings.Contains(seen.String(), "is named as provider.ca_file") {
+		t.Errorf("the terminal %s", seen)
+	}
+	p.signal(os.Interrupt)
+	p.wait().expect(statusFailed)
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("something was made")
+	}
+}
+
+func TestAKilledInitLeavesNoConfiguration(t *testing.T) {
+	s := newSetup(t)
+	s.script("secret", "touch running; exec sleep 600")
+	s.config = filepath.Join(s.folder, "x.yaml")
+	p := s.start(s.begins("--set", "application.client_secret_command=[./secret]")...)
+	for {
+		if _, err := os.Stat(filepath.Join(s.folder, "running")); err == nil {
+			break
+		}
+		select {
+		case <-p.ended:
+			t.Fatal(p.err)
+		case <-t.Context().Done():
+			t.Fatal("over")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	p.signal(os.Kill)
+	p.wait()
+	if _, err := os.Lstat(s.config); err == nil {
+		t.Error("a file was left")
+	}
+	s.run(s.begins()...).expect(statusDone)
 }

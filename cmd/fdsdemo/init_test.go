@@ -50,6 +50,21 @@ func TestInitWritesAConfigurationThatSignsIn(t *testing.T) {
 	s.run("owners").expect(statusDone).quiet() // the passphrase is the same
 }
 
+func TestInitSaysThatCertificatesAreMissingAndWatchDoesToo(t *testing.T) {
+	s := newSetup(t)
+	s.config = filepath.Join(s.folder, "made", "north.yaml")
+	args := s.begins()
+	args = append(args[:len(args)-4:len(args)-4], "--store", "file")
+	set := "config set push.certificates FOLDER --config " + s.config
+	if r := s.run(args...).expect(statusDone); !strings.Contains(r.err, set) || !strings.Contains(r.err, filepath.Join(s.folder, "made", "north-passphrase.txt")) {
+		t.Errorf("stderr %s", r.err)
+	}
+	s.signIn(s.north)
+	if r := s.run("watch", "-n", "1").expect(statusUsage).says("push.certificates is missing", set); strings.Contains(r.err, "--take-over") {
+		t.Errorf("stderr %s", r.err)
+	}
+}
+
 func TestInitWritesNothingThatWouldBeWrong(t *testing.T) {
 	s := newSetup(t)
 	folder := filepath.Join(s.folder, "made")
@@ -62,12 +77,12 @@ func TestInitWritesNothingThatWouldBeWrong(t *testing.T) {
 		status int
 		says   string
 	}{
-		{s.begins("--api-url", "http://api"), statusUsage, "x.yaml:7: provider.api_url"},
-		{s.begins("--set", "application.client_secret_env=NOT_SET"), statusUsage, "the environment has no NOT_SET"},
+		{s.begins("--api-url", "http://api"), statusUsage, "--api-url: provider.api_url"},
+		{s.begins("--set", "application.client_secret_env=NOT_SET"), statusUsage, "fdsdemo: --set: application.client_secret_env: the environment has no NOT_SET"},
 		{s.begins("--set", "application.client_secret=hunter2"), statusUsage, "did you mean application.client_secret_file?"},
 		{s.begins("--set", "push.topics"), statusUsage, "--set \"push.topics\" has no ="},
 		{s.begins("--set", "push.max_packet_size=a b"), statusUsage, "push.max_packet_size is a number"},
-		{s.begins("--store", "paper"), statusUsage, "tokens.store is \"paper\""},
+		{s.begins("--store", "paper"), statusUsage, "--store: tokens.store is \"paper\""},
 		{s.begins("--ca-file", "none.pem"), statusUsage, "provider.ca_file"},
 		{s.begins("--issuer", "http://x"), statusUsage, "https://"},
 		{s.begins("--issuer", unusedAddress), statusFailed, "to write the configuration all the same: --no-discovery"},

@@ -5,11 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/fdsclient"
 )
 
@@ -43,14 +45,12 @@ func (d *draft) findProvider(ctx context.Context) error {
 		case d.asker == nil:
 			return fmt.Errorf("%w; to write the configuration all the same: --no-discovery", err)
 		}
-		d.tell("%s", d.sentence(err))
-		if errors.As(err, new(x509.UnknownAuthorityError)) {
-			file, err := d.asker.line(ctx, "File with the provider's certificate authority (PEM)", d.values["provider.ca_file"])
-			if err != nil {
+		d.tell("%s", strings.TrimSuffix(d.sentence(err), ownAuthority))
+		if isWrong := keyOf(err.Error()) == "provider.ca_file"; isWrong || errors.As(err, new(x509.UnknownAuthorityError)) {
+			if err := d.askAnew(ctx, "provider.ca_file", "File with the provider's certificate authority, PEM (Enter: none)"); err != nil {
 				return err
 			}
-			if file != "" {
-				d.values["provider.ca_file"] = d.local(file)
+			if isWrong || d.values["provider.ca_file"] != "" {
 				continue
 			}
 		}
@@ -81,7 +81,7 @@ func isPath(key string) bool {
 func (d *draft) local(typed string) string {
 	folder, err := filepath.Abs(filepath.Dir(d.where.path))
 	path, bad := filepath.Abs(typed)
-	if err != nil || bad != nil {
+	if err != nil || bad != nil || isURL(typed) { // a URL is refused later
 		return typed
 	}
 	if inside, err := filepath.Rel(folder, path); err == nil && filepath.IsLocal(inside) {
@@ -90,7 +90,14 @@ func (d *draft) local(typed string) string {
 	return path
 }
 
-// ask asks for a key that has no value yet.
+// askAnew asks for a key in the place of the value that it has.
+func (d *draft) askAnew(ctx context.Context, key, question string) error {
+	delete(d.values, key)
+	delete(d.asked, key)
+	return d.ask(ctx, key, question, "")
+}
+
+// ask asks for a key that has no value yet, until one is good.
 func (d *draft) ask(ctx context.Context, key, question, preset string) error {
 	if _, ok := d.values[key]; ok || d.asked[key] {
 		return nil
@@ -112,10 +119,49 @@ func (d *draft) ask(ctx context.Context, key, question, preset string) error {
 			answer = d.local(answer)
 		}
 		d.values[key] = answer
-		break
+		fault, err := d.faultOf(ctx, key)
+		if err != nil {
+			return err
+		}
+		if fault == "" {
+			break
+		}
+		d.tell("%s", fault)
+		delete(d.values, key)
 	}
 	d.asked[key] = true
 	return nil
+}
+
+// faultOf is what is wrong with the value of a key, as far as the others are known; "": nothing. A
+// folder of certificates that is not there is made later.
+func (d *draft) faultOf(ctx context.Context, key string) (string, error) {
+	text, err := d.text()
+	if err != nil {
+		return "", err
+	}
+	made, err := parseDocument(d.where.path, text)
+	if err != nil {
+		return "", err
+	}
+	if _, err := made.check(ctx, slog.New(slog.DiscardHandler), nil); err != nil {
+		return "", err
+	}
+	for _, f := range made.faults {
+		if keyOf(f.text) == key && !(key == "push.certificates" && d.isToBeMade(d.values[key])) {
+			return f.text, nil
+		}
+	}
+	return "", nil
+}
+
+// isToBeMade reports whether a folder that is named is not there, and can be made.
+func (d *draft) isToBeMade(folder string) bool {
+	if folder == "" || isURL(folder) {
+		return false
+	}
+	_, err := os.Stat(d.beside(folder))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // proves reports whether the application proves itself.
@@ -126,8 +172,7 @@ func (d *draft) proves() bool {
 
 func (d *draft) askClient(ctx context.Context) error {
 	for d.values["application.client_id"] == "" {
-		delete(d.asked, "application.client_id")
-		if err := d.ask(ctx, "application.client_id", "Client ID of this application, as the provider has issued it", ""); err != nil {
+		if err := d.askAnew(ctx, "application.client_id", "Client ID of this application, as the provider has issued it"); err != nil {
 			return err
 		}
 	}
@@ -176,16 +221,5 @@ func (d *draft) askServers(ctx context.Context) error {
 }
 
 func (d *draft) askStore(ctx context.Context) error {
-	for {
-		if err := d.ask(ctx, "tokens.store", "Where to keep grants: keyring of the system, or file", "keyring"); err != nil {
-			return err
-		}
-		if store := d.values["tokens.store"]; !slices.Contains(stores, store) {
-			d.tell("%q is none of them%s", terminal.Short(store), meant(store, stores))
-			delete(d.values, "tokens.store")
-			delete(d.asked, "tokens.store")
-			continue
-		}
-		return nil
-	}
+	return d.ask(ctx, "tokens.store", "Where to keep grants: keyring of the system, or file", "keyring")
 }

@@ -241,7 +241,7 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 	f := r.file.Application
 	setting := r.source("application.key", f.KeyFile, f.KeyEnv, f.KeyFrom)
 	if setting == "" {
-		r.fault("application.certificate_file needs its private key in application.key_file")
+		r.fault("application.key_file is missing; application.certificate_file needs its private key there")
 		return
 	}
 	var key []byte

@@ -84,12 +84,15 @@ func (p *program) sentences(err error) []string {
 	return []string{p.sentence(err)}
 }
 
+// ownAuthority is what heals a server whose authority is not trusted.
+const ownAuthority = "; a CA file of its own is named as provider.ca_file"
+
 // sentence makes one line of an error, in the words of the configuration file,
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
 	text := inFile(err.Error())
 	if errors.As(err, new(x509.UnknownAuthorityError)) && !strings.Contains(text, "--ca-file") {
-		text += "; a CA file of its own is named as provider.ca_file"
+		text += ownAuthority
 	}
 	if claimed := new(statestore.ClaimedError); errors.As(err, &claimed) {
 		text = claimedSentence(claimed)

@@ -67,6 +67,9 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	if err := show.checkDialect(p.settings.Provider.Dialect); err != nil {
 		return err
 	}
+	if p.settings.Certificates == nil && p.settings.Provider.BrokerURL != "" && p.settings.Poll.Interval == 0 {
+		return wrongUsage("push.certificates is missing; the broker knows owners by their certificates (M2), so name the folder of those: %s", p.invocation("config set push.certificates FOLDER"))
+	}
 	owners, err := p.choose(ctx, client, named)
 	if err != nil {
 		return err
