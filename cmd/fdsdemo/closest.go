@@ -52,6 +52,9 @@ func closest(typed string, words []string) string {
 		if len(typed) > 2 && strings.HasPrefix(strings.ToLower(word), typed) {
 			d = min(d, 1)
 		}
+		if len(word) <= 3 && len(typed) == len(word) && typed[0] != word[0] && d == 1 {
+			continue // of a word so short the first letter is no slip
+		}
 		if near := d <= max(1, min(len(typed), len(word))/3); near && (least < 0 || d < least) {
 			best, least = word, d
 		}

@@ -307,6 +307,11 @@ func oddLine(data []byte) int {
 	return 0
 }
 
+// isValueKind reports whether kindNeeded has words for a Go type of a single value.
+func isValueKind(goType string) bool {
+	return slices.Contains([]string{"int", "int64", "bool", "duration"}, goType)
+}
+
 // kindNeeded says what a value of that Go type looks like in the file.
 func kindNeeded(goType string) string {
 	switch goType {

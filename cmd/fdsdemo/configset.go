@@ -35,7 +35,7 @@ line, where others see them: set the place of one.`,
   fdsdemo config set owners.harbour 1a6f0c1e-5b9d-4c53-8b0e-2f9d1c7a3e01`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return wrongUsage("%s takes a key and a value; see: %s --help", c.CommandPath(), c.CommandPath())
+				return wrongUsage("%s takes a key and a value; see: %s --help", commandOf(c), c.CommandPath())
 			}
 			return nil
 		},

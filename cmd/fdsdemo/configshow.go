@@ -171,7 +171,7 @@ from: a line of the file, or the default. Of secrets the file has the places alo
 hold is not printed. What is wrong with the file is said, as every command does.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", c.CommandPath(), c.CommandPath())
+				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", commandOf(c), c.CommandPath())
 			}
 			return nil
 		},

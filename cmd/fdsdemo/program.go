@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -79,6 +80,9 @@ func (p *program) command() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if wrong := new(pflag.InvalidValueError); errors.As(err, &wrong) && isValueKind(wrong.GetFlag().Value.Type()) {
+			return wrongUsage("--%s is %q; needed is %s; see: %s --help", wrong.GetFlag().Name, terminal.Short(wrong.GetValue()), kindNeeded(wrong.GetFlag().Value.Type()), c.CommandPath())
+		}
 		return wrongUsage("%v; see: %s --help%s", err, c.CommandPath(), meantFlag(c, err))
 	})
 	root.PersistentFlags().StringVar(&p.config, "config", "", "configuration `file` (default fdsdemo.yaml in the user's configuration folder, or "+configVariable+")")
@@ -141,10 +145,15 @@ func emptyFlag(c *cobra.Command) (name string) {
 	return name
 }
 
+// commandOf is what a command is called behind the name of this program, with which errors begin.
+func commandOf(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+}
+
 // noArguments refuses arguments.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongUsage("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())
+		return wrongUsage("%s takes no argument %q; see: %s --help", commandOf(c), args[0], c.CommandPath())
 	}
 	return nil
 }
@@ -153,7 +162,7 @@ func noArguments(c *cobra.Command, args []string) error {
 func oneArgument(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return wrongUsage("%s takes one argument, %s; see: %s --help", c.CommandPath(), name, c.CommandPath())
+			return wrongUsage("%s takes one argument, %s; see: %s --help", commandOf(c), name, c.CommandPath())
 		}
 		return nil
 	}

@@ -52,7 +52,7 @@ meaning. --output yaml is a file with all of them, to begin with; the values tha
 are examples.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", c.CommandPath(), c.CommandPath())
+				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", commandOf(c), c.CommandPath())
 			}
 			return nil
 		},

@@ -39,7 +39,7 @@ func (p *program) tagCreateCommand() *cobra.Command {
 			case len(args) > 0 && made:
 				return wrongUsage("%s has the whole tag; leave --name and --set out, or the file", inputName(args[0]))
 			case len(args) > 1:
-				return wrongUsage("%s takes one file, and no argument %q; see: %s --help", c.CommandPath(), args[1], c.CommandPath())
+				return wrongUsage("%s takes one file, and no argument %q; see: %s --help", commandOf(c), args[1], c.CommandPath())
 			}
 			return nil
 		},
@@ -137,7 +137,7 @@ func (p *program) tagSetCommand() *cobra.Command {
 			if given := c.Flags().Changed("entity"); len(args) == 1 && given || len(args) == 2 && !given {
 				return nil
 			}
-			return wrongUsage("%s takes the tag's ID, and the file of its entities or - or --entity; see: %s --help", c.CommandPath(), c.CommandPath())
+			return wrongUsage("%s takes the tag's ID, and the file of its entities or - or --entity; see: %s --help", commandOf(c), c.CommandPath())
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) == 1 {

@@ -48,7 +48,10 @@ func TestWrongUsageIsStatus2AndOneSentence(t *testing.T) {
 		{"owners extra", `no argument "extra"`},
 		{"watch extra", `no argument "extra"`},
 		{"provider extra", `no argument "extra"`},
-		{"logout", "one argument"},
+		{"logout", "fdsdemo: logout takes one argument"},
+		{"watch --for 2", "--for is \"2\"; needed is a duration such as 24h or 90m; see: fdsdemo watch --help"},
+		{"--duration 2", "--duration is \"2\"; needed is a duration"},
+		{"config set x", "fdsdemo: config set takes a key and a value"},
 		{"logout a b", "one argument"},
 		{"logout not-an-id", "is no owner"},
 		{"logout 1a6f0c1e-5b9d-1c53-8b0e-2f9d1c7a3e01", "malformed subscription ID"}, // UUID version 1

@@ -68,7 +68,7 @@ func TestTheClosestWordIsFound(t *testing.T) {
 	words := []string{"watch", "webhook", "owners", "login", "logout", "get"}
 	for typed, want := range map[string]string{
 		"wacth": "watch", "Watch": "watch", "owner": "owners", "logn": "login", "gett": "get",
-		"": "", "x": "", "zzzzzz": "", "webhock": "webhook", strings.Repeat("w", 10_000): "",
+		"": "", "x": "", "zzzzzz": "", "webhock": "webhook", "set": "", "gte": "get", strings.Repeat("w", 10_000): "",
 	} {
 		if got := closest(typed, words); got != want {
 			t.Errorf("%.20q: %q, want %q", typed, got, want)
