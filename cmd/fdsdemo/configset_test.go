@@ -104,6 +104,9 @@ func TestAChangeThatWouldBeWrongIsNotMade(t *testing.T) {
 			t.Errorf("%s: stdout %s stderr %s", c[0], r.out, r.err)
 		}
 	}
+	if r := s.run("config", "set", "application.client_secret_command", "cat /tmp/x").expect(statusUsage); !strings.Contains(r.err, "write a list of the program and each argument") {
+		t.Errorf("stderr %s", r.err)
+	}
 	if got := s.read(); got != before {
 		t.Errorf("the file is\n%s", got)
 	}

@@ -110,6 +110,15 @@ func (r *reader) source(name, file, env string, command []string) (setting strin
 	return setting
 }
 
+// isShellLine reports whether a command is the line of a shell, not a program and its arguments.
+func (r *reader) isShellLine(command []string) bool {
+	if len(command) != 1 || !strings.Contains(strings.TrimSpace(command[0]), " ") {
+		return false
+	}
+	_, err := os.Stat(r.path(command[0]))
+	return err != nil
+}
+
 // secret reads a secret of one line.
 func (r *reader) secret(name, file, env string, command []string) fds.Secret {
 	switch setting := r.source(name, file, env, command); {
@@ -118,10 +127,11 @@ func (r *reader) secret(name, file, env string, command []string) fds.Secret {
 	case strings.HasSuffix(setting, "_env"):
 		return r.secretEnv(setting, env)
 	case setting != "":
+		printed := r.output(setting, command, maxSecretBytes)
 		if r.commands == nil {
 			return fds.NewSecret(strings.Repeat("-", 32)) // long enough for every use
 		}
-		return r.oneLine(setting, "what the command prints", r.output(setting, command, maxSecretBytes))
+		return r.oneLine(setting, "what the command prints", printed)
 	}
 	return fds.Secret{}
 }
@@ -165,6 +175,10 @@ func (r *reader) secretEnv(setting, name string) fds.Secret {
 
 // output runs a command; nil: it has failed, or is not to be run.
 func (r *reader) output(setting string, command []string, limit int) []byte {
+	if r.isShellLine(command) {
+		r.fault("%s is one text with spaces, and there is no such program; write a list of the program and each argument, as [pass, show, fds/secret]", setting)
+		return nil
+	}
 	if r.commands == nil {
 		return nil
 	}

@@ -70,6 +70,7 @@ func TestAProgramThatPrintsNoSecretIsAFaultInItsLine(t *testing.T) {
 		"client_secret_command: [./endless]":                   "./endless prints more than 4096 bytes",
 		"client_secret_command: [no-such-program]":             "no-such-program: there is no such program",
 		"client_secret_command: ['']":                          "the first word is empty",
+		"client_secret_command: ['hunter2 show']":              "application.client_secret_command is one text with spaces, and there is no such program; write a list",
 		"client_secret_command: pass show x":                   "application.client_secret_command is of the wrong kind; needed is a list such as [a, b]",
 		"client_secret_env: NOT_SET":                           "fdsdemo.yaml:8: application.client_secret_env: the environment has no NOT_SET",
 		"client_secret_env: X\n  client_secret_file: pass.txt": "application.client_secret_env stands beside application.client_secret_file; choose one",
