@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -84,5 +85,24 @@ func TestTheTourIsToldInJSON(t *testing.T) {
 		if !slices.Contains(said, title) {
 			t.Errorf("nothing says %s: %q", title, said)
 		}
+	}
+}
+
+func TestASentenceSaysNothingTwice(t *testing.T) {
+	p := new(program)
+	for text, want := range map[string]string{
+		"fdsclient: list owners: tokenstore: list grants: store not available: it cannot be read: tokenstore: read index: store not available: no bus": "list owners: list grants: store not available: it cannot be read: read index: no bus",
+		"pull: get tag: no such tag; push: connect: refused": "get tag: no such tag; connect: refused",
+		`refused (HTTP 404, status 404, message "x")`:        `refused (HTTP 404, message "x")`,
+		`refused (HTTP 400, status 404, message "x")`:        `refused (HTTP 400, status 404, message "x")`,
+		"fdsclient: push: connect: refused":                  "connect: refused",
+		"see https://pull.example/push: x":                   "see https://pull.example/push: x",
+	} {
+		if got := p.sentence(errors.New(text)); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+	if got := p.sentence(wrongUsage("line 3 is push: owners/: push: owners/")); !strings.HasSuffix(got, "push: owners/: push: owners/") {
+		t.Errorf("wrong usage is %q", got)
 	}
 }

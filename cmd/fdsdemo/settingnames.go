@@ -47,9 +47,30 @@ var paths = [][2]string{
 	{"pull.Settings.", "Pull."}, {"push.Settings.", "Push."}, {"webhook.Settings.", "Webhook."}, {"Settings.", "Webhook."}, {"tokenstore.", ""}, {"Config.", ""},
 }
 
+// pair is a setting with another one of the same section, of which the text has the last name alone.
+var pair = regexp.MustCompile(mention.String() + `(?: and | or )[A-Z][A-Za-z0-9]*\b`)
+
+// phrases are what texts of the SDK say to programmers, in words of the configuration file.
+var phrases = []string{
+	"a Certificate, a Key or a ClientSecret", "application.certificate_file, application.key_file or application.client_secret_file",
+	"set it in Application.", "set it below application.",
+	`(tokenstore.OpenFolder; fdsdemo: "tokens: store: file" with a passphrase_file)`, `("tokens: store: file" with a passphrase_file)`,
+	"another Receiver of this one", "another part of this one",
+}
+
+var inPhrases = sync.OnceValue(func() *strings.Replacer { return strings.NewReplacer(phrases...) })
+
 // inFile puts a text of the SDK into the words of the configuration file.
 func inFile(text string) string {
-	return mention.ReplaceAllStringFunc(text, fileKey)
+	text = pair.ReplaceAllStringFunc(text, func(both string) string {
+		first, second := both[:strings.IndexByte(both, ' ')], both[strings.LastIndexByte(both, ' ')+1:]
+		whole := first[:strings.LastIndexByte(first, '.')+1] + second
+		if key := fileKey(whole); key != whole {
+			return strings.TrimSuffix(both, second) + key
+		}
+		return both
+	})
+	return inPhrases().Replace(mention.ReplaceAllStringFunc(text, fileKey))
 }
 
 // fileKey returns the key of a setting, or its own name where the file has none.

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -64,10 +65,40 @@ func TestATextOfTheSDKSpeaksOfTheFilesKeys(t *testing.T) {
 		"Config.Certificates is missing":                                "push.certificates is missing",
 		"see Dialect.FromParameter, or Gaps.Off":                        "see provider.dialect.from_parameter, or push.gaps: off",
 		"turn it off (NO_PROXY, or push.Settings.Proxy \"none\")":       "turn it off (NO_PROXY, or push.proxy \"none\")",
+		"set Provider.Dialect.EventTopic and StatusTopic, or Gaps.Off":  "set provider.dialect.event_topic and provider.dialect.status_topic, or push.gaps: off",
+		"see Dialect.EventTopic and Others":                             "see provider.dialect.event_topic and Others",
+		"proves who it is: a Certificate, a Key or a ClientSecret":      "proves who it is: application.certificate_file, application.key_file or application.client_secret_file",
 		"a Provider of that name, and a path /Provider.x, stay as they": "a Provider of that name, and a path /Provider.x, stay as they",
 	} {
 		if got := inFile(text); got != want {
 			t.Errorf("%q is %q in the file's words, want %q", text, got, want)
 		}
+	}
+}
+
+func TestEveryPhraseIsInTheSDK(t *testing.T) {
+	missing := make(map[string]bool)
+	for i := 0; i < len(phrases); i += 2 {
+		missing[phrases[i]] = true
+	}
+	for _, room := range []string{"tokenstore", "webhook", "fdsclient", "conformance"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", room), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") {
+				return err
+			}
+			source, err := os.ReadFile(path)
+			for phrase := range missing {
+				if strings.Contains(string(source), phrase) {
+					delete(missing, phrase)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("the SDK does not say %v", missing)
 	}
 }

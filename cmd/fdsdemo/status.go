@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fds-sdk/fds-go/fds"
@@ -91,6 +93,9 @@ const ownAuthority = "; a CA file of its own is named as provider.ca_file"
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
 	text := inFile(err.Error())
+	if !errors.Is(err, errUsage) { // which may quote a line of the configuration
+		text = saidOnce(text)
+	}
 	if errors.As(err, new(x509.UnknownAuthorityError)) && !strings.Contains(text, "--ca-file") {
 		text += ownAuthority
 	}
@@ -105,6 +110,30 @@ func (p *program) sentence(err error) string {
 		text += "; to see where it fails: " + p.invocation("check")
 	}
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// packages are the names before the SDK's errors, each of which adds its own.
+var packages = regexp.MustCompile(`(^|: |; |\n)(?:(?:fds|fdsclient|pull|push|webhook|statestore|tokenstore|delivery): )+`)
+
+// statuses are the one of an answer, and the one that its body repeats.
+var statuses = regexp.MustCompile(`HTTP (\d{3}), status (\d{3})\b`)
+
+// saidOnce leaves out of an error's text the names of packages, and what it has said already.
+func saidOnce(text string) string {
+	text = statuses.ReplaceAllStringFunc(text, func(both string) string {
+		first, second, _ := strings.Cut(both, ", status ")
+		if strings.HasSuffix(first, second) {
+			return first
+		}
+		return both
+	})
+	var parts []string
+	for part := range strings.SplitSeq(packages.ReplaceAllString(text, "$1"), ": ") {
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ": ")
 }
 
 // isConnecting reports whether an error is about a server that cannot be reached, or refuses to be

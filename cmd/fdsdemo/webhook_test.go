@@ -144,7 +144,7 @@ func TestWhatIsRefusedIsToldWithTheReasonAndCounted(t *testing.T) {
 	}
 	s.answered(403, sender, fdstest.Attempt{Owner: s.south, Body: body})
 	s.answered(413, sender, fdstest.Attempt{Owner: s.north, Body: []byte(`{"a":"` + strings.Repeat("x", 1<<20) + `"}`)})
-	p.await(p.err, "deliveries were not taken: webhook: the token is refused: it is for another audience (aud) than this endpoint: it names [\"https:")
+	p.await(p.err, "deliveries were not taken: the token is refused: it is for another audience (aud) than this endpoint: it names [\"https:")
 	if line := p.await(p.err, "(status 403, "); !strings.Contains(line, "is not signed in") || !strings.Contains(line, "sign in first: fdsdemo login") {
 		t.Errorf("of 403: %s", line)
 	}
