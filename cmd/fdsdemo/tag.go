@@ -17,6 +17,7 @@ import (
 	"github.com/fds-sdk/fds-go/fds"
 	"github.com/fds-sdk/fds-go/fdsclient"
 	"github.com/fds-sdk/fds-go/internal/textfile"
+	"github.com/fds-sdk/fds-go/pull"
 )
 
 func (p *program) tagCommand() *cobra.Command {
@@ -96,7 +97,7 @@ func (p *program) tagDeleteCommand() *cobra.Command {
 				if err == nil {
 					p.tell("Tag %s is deleted.", args[0])
 				}
-				return err
+				return p.ofTag(err, o, args[0])
 			})
 		},
 	})
@@ -137,6 +138,23 @@ func (p *program) withTags(c *cobra.Command, read func(context.Context) error, d
 	return ofOwner(do(ctx, owners[0]), owners[0])
 }
 
+// noTagError says that there is no tag of that ID.
+type noTagError struct {
+	text string
+	err  error
+}
+
+func (e *noTagError) Error() string { return e.text }
+func (e *noTagError) Unwrap() error { return e.err }
+
+// ofTag has an error about a tag that there is not say so, in place of the provider's address.
+func (p *program) ofTag(err error, o *fdsclient.Owner, id string) error {
+	if answer := new(pull.Error); !errors.Is(err, fds.ErrNotFound) || errors.As(err, &answer) && answer.HTTPStatus != 0 && answer.Message == "" {
+		return err // who answers without a word may be no provider
+	}
+	return &noTagError{fmt.Sprintf("the provider has no tag %q; which there are: %s", terminal.Short(id), p.invocation("tag list --owner "+o.Key().SubscriptionID.String())), err}
+}
+
 // itemsOf returns tags as items.
 func itemsOf(tags iter.Seq2[fds.Tag, error]) iter.Seq2[fds.Item, error] {
 	return func(yield func(fds.Item, error) bool) {
@@ -160,7 +178,7 @@ func (p *program) readTag(ctx context.Context, o *fdsclient.Owner, id string) (t
 func (p *program) getTag(ctx context.Context, o *fdsclient.Owner, id string, asJSON bool) error {
 	tag, err := p.readTag(ctx, o, id)
 	if err != nil {
-		return err
+		return p.ofTag(err, o, id)
 	}
 	if asJSON {
 		return p.writeItems(ctx, tag.Item)

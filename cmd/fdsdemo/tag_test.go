@@ -75,9 +75,9 @@ func TestTagsLiveInEveryDialect(t *testing.T) {
 			if r := s.run("tag", "delete", second).expect(statusDone); r.out != "" || r.err != "Tag "+second+" is deleted.\n" {
 				t.Errorf("stdout %q, stderr %q", r.out, r.err)
 			}
-			s.run("tag", "get", second).expect(statusFailed).says("does not know this address", north.Spelling)
-			s.run("tag", "delete", second).expect(statusFailed).says("HTTP 404", north.Spelling)
-			s.run("tag", "set", second, entities).expect(statusFailed).says("HTTP 404", north.Spelling)
+			s.run("tag", "get", second).expect(statusFailed).says("the provider has no tag", north.Spelling)
+			s.run("tag", "delete", second).expect(statusFailed).says("the provider has no tag", second, "fdsdemo tag list --owner "+strings.ToLower(north.Spelling))
+			s.run("tag", "set", second, entities).expect(statusFailed).says("which tags there are: ", "fdsdemo tag list --owner "+strings.ToLower(north.Spelling))
 			if r := s.run("tag", "list", "--json").expect(statusDone); !slices.Equal(r.lines(), []string{want[0], want[2]}) {
 				t.Errorf("stdout\n%s", r.out)
 			}
@@ -103,7 +103,9 @@ func TestATagIsMadeByFlags(t *testing.T) {
 	if !strings.Contains(r.out, `"generic":{"label":"a=b","name":"7","order":2},"other":{"x":[1]},"entities":["d1"]}`) {
 		t.Errorf("stdout %s", r.out)
 	}
-	s.run("tag", "create", "--name", "x", "--entity", "nosuch").expect(statusFailed).says("is made, but its entities are not set: ", "unknown_entity")
+	s.run("tag", "create", "--name", "x", "--entity", "nosuch").expect(statusFailed).says("is made, but its entities are not set: ", "unknown_entity", "fdsdemo tag set ", "or take it away: fdsdemo tag delete ")
+	s.run("tag", "set", "nosuch", "--entity", "d1").expect(statusFailed).says("which tags there are: fdsdemo tag list")
+	s.run("tag", "get", "nosuch").expect(statusFailed).says(`the provider has no tag "nosuch"`, "fdsdemo tag list")
 	file := s.write("tag.json", `{"generic":{}}`)
 	s.run("tag", "create", file, "--entity", "d1").expect(statusDone)
 }

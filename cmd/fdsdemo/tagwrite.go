@@ -160,6 +160,9 @@ func (p *program) tagSetCommand() *cobra.Command {
 				if err == nil {
 					p.tell("The entities of tag %s are set.", args[0])
 				}
+				if errors.Is(err, fds.ErrNotFound) { // the tag, or an entity
+					err = fmt.Errorf("%w; which tags there are: %s", err, p.invocation("tag list --owner "+o.Key().SubscriptionID.String()))
+				}
 				return err
 			})
 		},
@@ -205,7 +208,9 @@ func (p *program) createTag(ctx context.Context, o *fdsclient.Owner, tag json.Ra
 			err = p.setEntities(ctx, o, created.ID, list)
 		}
 		if err != nil {
-			return made(fmt.Errorf("its entities are not set: %w", err))
+			owner := " --owner " + o.Key().SubscriptionID.String()
+			return made(fmt.Errorf("its entities are not set: %w; set others: %s, or take it away: %s", err,
+				p.invocation("tag set "+quoted(created.ID)+" --entity ID"+owner), p.invocation("tag delete "+quoted(created.ID)+owner)))
 		}
 		created.Tag = fds.Tag{} // which is another one now
 	}
