@@ -72,7 +72,7 @@ func (d *document) load(ctx context.Context, log *slog.Logger, commands commandR
 		store, err := open(ctx)
 		if errors.Is(err, errUsage) {
 			text := d.asGiven(inFile(err.Error()))
-			err = &faultsError{d.path, []fileFault{{d.mentioned(text), text}}}
+			err = &faultsError{d.path, []fileFault{{line: d.mentioned(text), text: text}}}
 		}
 		return store, err
 	}
@@ -112,9 +112,10 @@ func (d *document) check(ctx context.Context, log *slog.Logger, commands command
 	r.checkClient(c.client, c.endpoint)
 	unknown := len(d.faults) > 0
 	for _, text := range r.faults {
+		unset := slices.Contains(r.unset, text)
 		text = d.asGiven(text)
 		if line := d.lineOf(text); line > 0 || !unknown {
-			d.faults = append(d.faults, fileFault{cmp.Or(line, d.sectionLine(text)), text})
+			d.faults = append(d.faults, fileFault{line: cmp.Or(line, d.sectionLine(text)), text: text, unset: unset})
 		}
 	}
 	slices.SortStableFunc(d.faults, func(a, b fileFault) int { return cmp.Compare(a.line, b.line) })
@@ -130,6 +131,7 @@ type reader struct {
 	log      *slog.Logger
 	commands commandRunner // nil: none is run, and what it would print counts as good
 	faults   []string
+	unset    []string // those of them that are of the environment, not of the file
 }
 
 // fault adds one. Its text begins with the key that it is about, by which its line is found.

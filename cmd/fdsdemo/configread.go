@@ -41,8 +41,9 @@ type keyLine struct {
 
 // fileFault is one thing that is wrong with a file.
 type fileFault struct {
-	line int // 0: none in particular
-	text string
+	line  int // 0: none in particular
+	text  string
+	unset bool // a variable is not set here, which may be where the file is used
 }
 
 // faultsError is everything that is wrong with a configuration file.
@@ -102,7 +103,7 @@ func parseDocument(path string, data []byte) (*document, error) {
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, &faultsError{path, []fileFault{{second.Line, "here begins more than one YAML document; a configuration is one"}}}
+		return nil, &faultsError{path, []fileFault{{line: second.Line, text: "here begins more than one YAML document; a configuration is one"}}}
 	}
 	d.root = whole.Content[0]
 	var wrong *yaml.TypeError
@@ -154,7 +155,7 @@ func (d *document) walk(prefix string, section *yaml.Node, form reflect.Type) {
 			d.walk(prefix, value, form)
 			continue
 		case !known:
-			d.faults = append(d.faults, fileFault{name.Line, fmt.Sprintf("unknown key %q%s", terminal.Short(prefix+name.Value), d.meant(prefix, name.Value, names))})
+			d.faults = append(d.faults, fileFault{line: name.Line, text: fmt.Sprintf("unknown key %q%s", terminal.Short(prefix+name.Value), d.meant(prefix, name.Value, names))})
 			continue
 		}
 		d.keys = append(d.keys, keyLine{prefix + name.Value, name.Line, value})
@@ -247,12 +248,12 @@ func (d *document) typeFault(text string) fileFault {
 	m := wrongKind.FindStringSubmatch(text)
 	if m == nil {
 		if m = atLine.FindStringSubmatch(text); m == nil {
-			return fileFault{0, text}
+			return fileFault{line: 0, text: text}
 		}
-		return fileFault{number(m[1]), m[2]}
+		return fileFault{line: number(m[1]), text: m[2]}
 	}
 	line := number(m[1])
-	return fileFault{line, d.keyAt(line) + " is of the wrong kind; needed is " + kindNeeded(m[2])}
+	return fileFault{line: line, text: d.keyAt(line) + " is of the wrong kind; needed is " + kindNeeded(m[2])}
 }
 
 // keyAt names the one key that stands in a line, or whose value does.
@@ -285,9 +286,9 @@ func syntaxFault(err error, data []byte) fileFault {
 		text += "; indent with spaces, not with tabs"
 	}
 	if m := atLine.FindStringSubmatch(text); m != nil {
-		return fileFault{number(m[1]), m[2]}
+		return fileFault{line: number(m[1]), text: m[2]}
 	}
-	return fileFault{oddLine(data), text}
+	return fileFault{line: oddLine(data), text: text}
 }
 
 // oddLine returns the line of the first byte that no text in UTF-8 has, or of the first control

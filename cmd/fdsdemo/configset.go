@@ -223,7 +223,7 @@ func (p *program) faultsOf(ctx context.Context, before, after *document) (left, 
 		}
 	}
 	for _, f := range after.faults {
-		if slices.ContainsFunc(before.faults, func(old fileFault) bool { return old.text == f.text }) {
+		if f.unset || slices.ContainsFunc(before.faults, func(old fileFault) bool { return old.text == f.text }) {
 			left = append(left, f)
 		} else {
 			fresh = append(fresh, f)

@@ -266,7 +266,15 @@ func (d *draft) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := made.load(ctx, d.logger(slog.LevelWarn), runCommand(d.err)); err != nil {
+	wrong := new(faultsError)
+	_, err = made.load(ctx, d.logger(slog.LevelWarn), runCommand(d.err))
+	if errors.As(err, &wrong) && !slices.ContainsFunc(wrong.faults, func(f fileFault) bool { return !f.unset }) {
+		for _, line := range d.sentences(d.asGiven(err)) {
+			d.tell("fdsdemo: warning: %s", line)
+		}
+		err = nil
+	}
+	if err != nil {
 		if errors.Is(err, errUsage) && d.asker == nil {
 			d.tell("Nothing was written, since it would be wrong:")
 		}

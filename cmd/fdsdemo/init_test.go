@@ -78,7 +78,6 @@ func TestInitWritesNothingThatWouldBeWrong(t *testing.T) {
 		says   string
 	}{
 		{s.begins("--api-url", "http://api"), statusUsage, "--api-url: provider.api_url"},
-		{s.begins("--set", "application.client_secret_env=NOT_SET"), statusUsage, "fdsdemo: --set: application.client_secret_env: the environment has no NOT_SET"},
 		{s.begins("--set", "application.client_secret=hunter2"), statusUsage, "did you mean application.client_secret_file?"},
 		{s.begins("--set", "push.topics"), statusUsage, "--set \"push.topics\" has no ="},
 		{s.begins("--set", "push.max_packet_size=a b"), statusUsage, "push.max_packet_size is a number"},
@@ -99,6 +98,21 @@ func TestInitWritesNothingThatWouldBeWrong(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	s.run("init", "--issuer", "https://"+unusedAddress, "--client-id", "x", "--api-url", s.box.APIURL(), "--set", "poll.interval=30s", "--store", "memory", "--no-discovery").expect(statusDone)
+}
+
+func TestAConfigurationMayNameAVariableThatIsNotSetHere(t *testing.T) {
+	s := newSetup(t)
+	const warning = "application.client_secret_env: the environment has no NOT_SET"
+	s.run("config", "set", "application.client_secret_env", "NOT_SET").expect(statusDone)
+	if r := s.run("config", "set", "push.max_packet_size", "65536").expect(statusDone); !strings.Contains(r.err, "fdsdemo: warning: ") || !strings.Contains(r.err, warning) {
+		t.Errorf("stderr %s", r.err)
+	}
+	s.run("owners").expect(statusUsage).faults(warning)
+	s.config = filepath.Join(s.folder, "made", "x.yaml")
+	if r := s.run(s.begins("--set", "application.client_secret_env=NOT_SET")...).expect(statusDone); !strings.Contains(r.err, "fdsdemo: warning: --set: "+warning) {
+		t.Errorf("stderr %s", r.err)
+	}
+	s.run(s.begins("--force", "--set", "application.client_secret_env=NOT_SET", "--set", "push.max_packet_size=-1")...).expect(statusUsage)
 }
 
 func TestTheSpellingOfTheMetadataHoldsForAnIssuer(t *testing.T) {

@@ -119,17 +119,24 @@ func (r *reader) isShellLine(command []string) bool {
 	return err != nil
 }
 
+// unknownSecret stands for one that is not at hand in a check; it is long enough for every use.
+var unknownSecret = fds.NewSecret(strings.Repeat("-", 32))
+
 // secret reads a secret of one line.
 func (r *reader) secret(name, file, env string, command []string) fds.Secret {
 	switch setting := r.source(name, file, env, command); {
 	case strings.HasSuffix(setting, "_file"):
 		return r.secretFile(setting, file)
 	case strings.HasSuffix(setting, "_env"):
-		return r.secretEnv(setting, env)
+		secret := r.secretEnv(setting, env)
+		if _, ok := os.LookupEnv(env); !ok {
+			return unknownSecret // which another shell has
+		}
+		return secret
 	case setting != "":
 		printed := r.output(setting, command, maxSecretBytes)
 		if r.commands == nil {
-			return fds.NewSecret(strings.Repeat("-", 32)) // long enough for every use
+			return unknownSecret
 		}
 		return r.oneLine(setting, "what the command prints", printed)
 	}
@@ -163,6 +170,7 @@ func (r *reader) environment(setting, name string) []byte {
 	text, ok := os.LookupEnv(name)
 	if !ok {
 		r.fault("%s: the environment has no %s; set it, or name another variable", setting, terminal.Short(name))
+		r.unset = append(r.unset, r.faults[len(r.faults)-1])
 		return nil
 	}
 	return []byte(text)
