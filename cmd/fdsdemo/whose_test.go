@@ -83,7 +83,7 @@ func TestAGrantOfSeveralIsReadUnderTheNamesOfAll(t *testing.T) {
 			t.Errorf("stdout\n%s", r.out)
 		}
 	}
-	if r := s.run("tag", "list", "--grant", "--owner", south.Spelling).expect(statusDone); !strings.HasPrefix(r.out, "Grant of ") || !strings.Contains(r.err, "No tags.") {
+	if r := s.run("tag", "list", "--grant", "--owner", south.Spelling).expect(statusDone); !strings.HasPrefix(r.out, "Grant of ") || !strings.Contains(r.out, "\nNo tags.") {
 		t.Errorf("stdout %s, stderr %s", r.out, r.err)
 	}
 	// They belong to nobody.
