@@ -279,11 +279,28 @@ func number(digits string) int {
 	return n
 }
 
+var (
+	tabIndent     = regexp.MustCompile(`(?m)^ *\t\s*\S`)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+)
+
+// lineWith is the line of the first match in a text; 0: there is none.
+func lineWith(what *regexp.Regexp, data []byte) int {
+	at := what.FindIndex(data)
+	if at == nil {
+		return 0
+	}
+	return bytes.Count(data[:at[0]], []byte("\n")) + 1
+}
+
 // syntaxFault is why a text is no YAML.
 func syntaxFault(err error, data []byte) fileFault {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if strings.HasSuffix(text, "cannot start any token") { // a tab, nearly always
-		text += "; indent with spaces, not with tabs"
+	if line := lineWith(tabIndent, data); line > 0 && (strings.HasSuffix(text, "cannot start any token") || strings.Contains(text, "tab character")) {
+		return fileFault{line: line, text: "a tab stands before the text; indent with spaces, not with tabs"}
+	}
+	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
+		return fileFault{line: lineWith(regexp.MustCompile(`\*`+regexp.QuoteMeta(m[1])+`\b`), data), text: "*" + m[1] + " refers to an anchor &" + m[1] + " that is not above it; a text that begins with * needs quotes"}
 	}
 	if m := atLine.FindStringSubmatch(text); m != nil {
 		return fileFault{line: number(m[1]), text: m[2]}
