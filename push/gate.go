@@ -5,9 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/fds-sdk/fds-go/internal/netpeer"
 )
@@ -15,13 +13,9 @@ import (
 // gate lies between TLS and the network. A connection without traffic waits in await, whose
 // frames fit into the 2 KiB of a new goroutine, as those of TLS do not, and holds no memory to
 // read into. And TLS, whose buffers never become smaller, is handed one record at a time.
-// All of it but what bounds writes is the reader's alone.
+// All of it is the reader's alone.
 type gate struct {
 	net.Conn
-	writeFor time.Duration // what a write may take, or an eighth less; 0: any time
-	writeBy  time.Time     // the deadline that is set for it; of whoever writes, TLS lets in one at a time
-	ending   atomic.Bool   // see lastWrites
-
 	shaken  bool            // TLS has shaken hands
 	raw     syscall.RawConn // nil: it cannot be waited for without reading
 	patient bool            // a Read that finds nothing fails with errNothingYet
@@ -53,25 +47,6 @@ type nothingYet struct{}
 func (nothingYet) Error() string   { return "push: there is nothing to read yet" }
 func (nothingYet) Timeout() bool   { return true }
 func (nothingYet) Temporary() bool { return true }
-
-// Write bounds what TLS writes, also what it answers itself, as a request for new keys. To set a
-// deadline for each write and to take it away again would cost as much as what it bounds.
-func (g *gate) Write(p []byte) (int, error) {
-	if now := time.Now(); g.writeFor > 0 && g.writeBy.Sub(now) < g.writeFor*7/8 {
-		g.writeBy = now.Add(g.writeFor)
-		_ = g.Conn.SetWriteDeadline(g.writeBy)
-		if g.ending.Load() {
-			_ = g.Conn.SetWriteDeadline(now.Add(lingerTime))
-		}
-	}
-	return g.Conn.Write(p)
-}
-
-// lastWrites says that what is written now, or at work, has lingerTime.
-func (g *gate) lastWrites() {
-	g.ending.Store(true)
-	_ = g.Conn.SetWriteDeadline(time.Now().Add(lingerTime))
-}
 
 // shookHands has the gate wait for the connection as it is now, if it can be waited for: nothing
 // that reads in a way of its own may lie between.

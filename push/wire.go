@@ -93,7 +93,7 @@ func newWire(conn, raw net.Conn, s *settings) *wire {
 	w.readable.L = &w.mu
 	if _, direct := conn.(*tls.Conn); direct {
 		if w.gate, _ = raw.(*gate); w.gate != nil {
-			w.gate.waits, w.gate.writeFor = w.flush, w.writeTimeout
+			w.gate.waits = w.flush
 		}
 	}
 	return w
@@ -190,11 +190,7 @@ func (w *wire) finish(cause error, goodbye *packets.Disconnect) bool {
 	deadline := time.Now().Add(lingerTime)
 	// TLS and the WebSocket library have deadlines of their own for their last words.
 	defer time.AfterFunc(lingerTime, func() { _ = w.raw.Close() }).Stop()
-	if w.gate != nil {
-		w.gate.lastWrites()
-	} else {
-		_ = w.raw.SetWriteDeadline(deadline)
-	}
+	_ = w.raw.SetWriteDeadline(deadline)
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	_ = w.raw.SetDeadline(deadline)
@@ -350,9 +346,7 @@ func (w *wire) takeHeld(packet []byte) []byte {
 // send writes what is held and a packet, if there is one, as one record. The caller holds writing.
 func (w *wire) send(packet []byte) error {
 	now := time.Now()
-	if w.gate == nil { // which bounds each write itself
-		_ = w.raw.SetWriteDeadline(now.Add(w.writeTimeout)) // before the look at ended: finish shortens it
-	}
+	_ = w.raw.SetWriteDeadline(now.Add(w.writeTimeout)) // before the look at ended: finish shortens it
 	if w.hasEnded() {
 		return errEnded // what is held is left to finish
 	}
@@ -362,9 +356,7 @@ func (w *wire) send(packet []byte) error {
 		w.fail(lost(w.refusal(err)))
 		return errEnded
 	}
-	if w.gate == nil {
-		_ = w.raw.SetWriteDeadline(time.Time{}) // what lies between may write itself, at any time
-	}
+	_ = w.raw.SetWriteDeadline(time.Time{}) // TLS answers a request for new keys itself, at any time
 	w.lastSent.Store(int64(now.Sub(w.began)))
 	return nil
 }
