@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -33,8 +35,7 @@ func (a *asker) line(ctx context.Context, question, preset string) (string, erro
 	if preset != "" {
 		question += " [" + terminal.Escape(preset) + "]"
 	}
-	fmt.Fprint(a.out, question+": ")
-	answer, err := within(ctx, func() (string, error) {
+	answer, err := within(ctx, func() { fmt.Fprint(a.out, question+": ") }, func() (string, error) {
 		line, err := a.lines.ReadString('\n')
 		if err != nil && line == "" {
 			return "", errInputEnded
@@ -57,8 +58,7 @@ func (a *asker) secret(ctx context.Context, question string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(a.out, question+": ")
-	answer, err := within(ctx, func() (string, error) {
+	answer, err := within(ctx, func() { a.untilHidden(terminalState); fmt.Fprint(a.out, question+": ") }, func() (string, error) {
 		line, err := term.ReadPassword(int(a.in.Fd()))
 		if errors.Is(err, io.EOF) {
 			err = errInputEnded
@@ -72,9 +72,22 @@ func (a *asker) secret(ctx context.Context, question string) (string, error) {
 	return answer, err
 }
 
-// within waits for an answer, or for the end of the context: then what reads is left behind, since
-// nothing ends the read of a terminal.
-func within(ctx context.Context, read func() (string, error)) (string, error) {
+// hiding bounds how long untilHidden waits.
+const hiding = time.Second
+
+// untilHidden returns once the terminal is no longer as it was, since what reads has it show nothing:
+// who types at once would be shown else, and who leaves at once would have it stay so.
+func (a *asker) untilHidden(was *term.State) {
+	for began := time.Now(); time.Since(began) < hiding; time.Sleep(time.Millisecond) {
+		if now, err := term.GetState(int(a.in.Fd())); err != nil || !reflect.DeepEqual(now, was) {
+			return
+		}
+	}
+}
+
+// within asks, and waits for what reads the answer, or for the end of the context: then what reads
+// is left behind, since nothing ends the read of a terminal.
+func within(ctx context.Context, ask func(), read func() (string, error)) (string, error) {
 	type result struct {
 		text string
 		err  error
@@ -84,6 +97,7 @@ func within(ctx context.Context, read func() (string, error)) (string, error) {
 		text, err := read()
 		came <- result{text, err}
 	}()
+	ask()
 	select {
 	case r := <-came:
 		return r.text, r.err
