@@ -65,9 +65,9 @@ var oauthHints = map[string]string{
 // pull.Error.RetryAfter, OAuthError.RetryAfter or, for a renewal that is not tried again
 // before some time has passed, by a method RetryAfter() time.Duration anywhere in the chain.
 //
-// It is true also where the cause may be a wrong URL, since a server that is away looks the
-// same: alert when it lasts. Where the provider has answered, and its metadata are missing, cannot
-// be read or offer too little, an error has a method Lasting() bool too, which returns true: nothing
+// It is true also where the cause may be a wrong URL, since a server that is away looks the same:
+// alert when it lasts. Where the provider has answered, and its metadata are missing, cannot be
+// read or offer too little, an error has a method Lasting() bool too, which returns true: nothing
 // changes until somebody mends that, and a person who waits need not wait. fds.ErrRunning is not
 // retryable, though a standby starts Run again every half minute: see One consumer in
 // docs/operations.md. That a sign-in was denied (fds.ErrAccessDenied) or timed out

@@ -36,8 +36,8 @@ func (r *run) ownerGone(key fds.OwnerKey, a *connected, why error) {
 	})
 }
 
-// takenOver looks whether the connection that has taken over is that of a sign-out in another process,
-// which ends the broker's session, and notes that it was ended for that.
+// takenOver looks whether the connection that has taken over is that of a sign-out in another
+// process, which ends the broker's session, and notes that it was ended for that.
 func (c *Client) takenOver(a *connected) {
 	if c.keeps() {
 		return

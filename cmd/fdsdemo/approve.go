@@ -27,9 +27,9 @@ var (
 )
 
 // approve plays the person at the browser, who begins at the address and chooses the owner whose
-// subscription ID begins so, "" standing for the first, for a provider in a box of another process: a box asks for no
-// password. Any other provider's page is left as it is, and nothing is opened that is not on this
-// machine.
+// subscription ID begins so, "" standing for the first, for a provider in a box of another process:
+// a box asks for no password. Any other provider's page is left as it is, and nothing is opened
+// that is not on this machine.
 func (p *program) approve(ctx context.Context, address, as string) error {
 	jar, err := cookiejar.New(nil) // the redirect must bring back the cookie of the first page
 	if err != nil {

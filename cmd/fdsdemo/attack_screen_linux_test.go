@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // onTerminal runs a command whose standard output is a terminal, and returns what is on it.
 func (s *setup) onTerminal(args ...string) string {
 	s.t.Helper()
-	person, program := openTerminal(s.t)
+	person, program := realtest.PTY(s.t, 100)
 	c := s.command(args...)
 	c.Stdout = program
 	if err := c.Start(); err != nil {

@@ -232,8 +232,8 @@ func (p *program) faultsOf(ctx context.Context, before, after *document) (left, 
 	return left, fresh, nil
 }
 
-// replaceFile writes a text in the place of a document, if that is as it was read. A link stays one,
-// and the file's mode what it was.
+// replaceFile writes a text in the place of a document, if that is as it was read. A link stays
+// one, and the file's mode what it was.
 func replaceFile(d *document, text []byte) error {
 	path, err := filepath.EvalSymlinks(d.path)
 	if err != nil {

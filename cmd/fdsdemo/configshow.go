@@ -169,21 +169,8 @@ func (p *program) showCommand() *cobra.Command {
 		Long: `Print what holds of each key that has a value, or of those below a section, and where it comes
 from: a line of the file, or the default. Of secrets the file has the places alone; what those
 hold is not printed. What is wrong with the file is said, as every command does.`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", commandOf(c), c.CommandPath())
-			}
-			return nil
-		},
-		ValidArgsFunction: completeSettings(true),
-		RunE: func(c *cobra.Command, args []string) error {
-			section := strings.Join(args, "")
-			if _, ok := settingOf(section); !ok && section != "" {
-				return unknownKey(section, true)
-			}
-			return p.show(c.Context(), section, &how)
-		},
 	}
+	takesSection(c, func(ctx context.Context, section string) error { return p.show(ctx, section, &how) })
 	how.add(c)
 	c.Flags().Lookup("json").Usage = "print one JSON object a line; short for --output json"
 	return c

@@ -58,8 +58,8 @@ func (e *damagedError) Unwrap() error { return e.err }
 // Is matches fds.ErrNoOwner: they have to sign in again.
 func (e *damagedError) Is(target error) bool { return target == fds.ErrNoOwner }
 
-// tellDamaged tells of damaged grants, once, when so many others were found. With none it returns the
-// error in whose place nobody is to be called missing; nil: no grant is damaged.
+// tellDamaged tells of damaged grants, once, when so many others were found. With none it returns
+// the error in whose place nobody is to be called missing; nil: no grant is damaged.
 func (p *program) tellDamaged(found int) error {
 	d := &p.damaged
 	d.mu.Lock()

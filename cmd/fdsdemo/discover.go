@@ -37,9 +37,9 @@ type offer struct {
 	discoveredAt string
 }
 
-// discover asks an issuer for its metadata, at the place of RFC 8414 section 3.1 and then at that of
-// OpenID Connect Discovery section 4. Of an issuer that was typed the scheme may be missing, and a
-// slash at the end may be missing or too many: the metadata's spelling holds.
+// discover asks an issuer for its metadata, at the place of RFC 8414 section 3.1 and then at that
+// of OpenID Connect Discovery section 4. Of an issuer that was typed the scheme may be missing, and
+// a slash at the end may be missing or too many: the metadata's spelling holds.
 func discover(ctx context.Context, typed, caFile string) (*offer, error) {
 	issuer, err := issuerURL(typed)
 	if err != nil {

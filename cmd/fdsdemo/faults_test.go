@@ -14,8 +14,8 @@ import (
 
 const again = "trying again for up to "
 
-// once checks that standard error has one sentence of what went wrong, and otherwise only that it is
-// tried again.
+// once checks that standard error has one sentence of what went wrong, and otherwise only that it
+// is tried again.
 func (r result) once(tried bool, parts ...string) result {
 	r.t.Helper()
 	r.says(parts...)

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // atTerminal starts a program at a terminal, and returns what a person types to and sees there.
 func atTerminal(t *testing.T, c *exec.Cmd) (p *process, person *os.File, seen *output) {
 	t.Helper()
-	person, program := openTerminal(t)
+	person, program := realtest.PTY(t, 100)
 	seen = newOutput()
 	out := newOutput()
 	c.Stdin, c.Stdout, c.Stderr = program, out, program

@@ -32,8 +32,8 @@ func looking(c fdsclient.Config, every time.Duration) fdsclient.Config {
 	return c
 }
 
-// look has the client poll beside whoever is connected, with a state of its own. Where that cannot be
-// written to it returns why, and what is shown is remembered in memory alone.
+// look has the client poll beside whoever is connected, with a state of its own. Where that cannot
+// be written to it returns why, and what is shown is remembered in memory alone.
 func (c *configuration) look(ctx context.Context) (unkept, err error) {
 	if c.client.Provider.APIURL == "" {
 		return nil, wrongUsage("watch --poll reads the Web API; set provider.api_url")
@@ -53,8 +53,8 @@ func (c *configuration) look(ctx context.Context) (unkept, err error) {
 	return unkept, nil
 }
 
-// stateFault returns why a store of states cannot be written to by this user; nil: it can, or what is
-// wrong is of another kind.
+// stateFault returns why a store of states cannot be written to by this user; nil: it can, or what
+// is wrong is of another kind.
 func stateFault(ctx context.Context, state statestore.Store) error {
 	claimer, ok := state.(statestore.Claimer)
 	if !ok {

@@ -183,12 +183,12 @@ func asYAML(_ context.Context, line []byte, forTerminal bool) ([]byte, error) {
 	return safe.Bytes(), nil
 }
 
-// deepYAML is how deep YAML is indented; what is deeper stands in one line, since of an item that is
-// nothing but objects the indents take thousands of times what it has.
+// deepYAML is how deep YAML is indented; what is deeper stands in one line, since of an item that
+// is nothing but objects the indents take thousands of times what it has.
 const deepYAML = 100
 
-// yamlOf reads the next value of JSON, which lies so deep. What the SDK takes for JSON has a bound of
-// how deep it is.
+// yamlOf reads the next value of JSON, which lies so deep. What the SDK takes for JSON has a bound
+// of how deep it is.
 func yamlOf(d *json.Decoder, depth int) (*yaml.Node, error) {
 	token, err := d.Token()
 	if err != nil {

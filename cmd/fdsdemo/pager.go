@@ -64,8 +64,8 @@ func (p *program) page(ctx context.Context, none bool) (end func()) {
 	}
 }
 
-// pagerCommand returns what shows pages; "": nothing does. As git has it, an empty variable, or cat,
-// means none.
+// pagerCommand returns what shows pages; "": nothing does. As git has it, an empty variable, or
+// cat, means none.
 func pagerCommand(getenv func(string) (string, bool), system string) string {
 	if term, _ := getenv("TERM"); term == "dumb" || term == "" && system != "windows" {
 		return ""

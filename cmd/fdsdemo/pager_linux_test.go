@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // paged runs a command whose standard output and error are a terminal, with a pager, and returns
 // what is on it and the exit status.
 func (s *setup) paged(pager string, args ...string) (seen string, status int) {
 	s.t.Helper()
-	person, program := openTerminal(s.t)
+	person, program := realtest.PTY(s.t, 100)
 	c := s.command(args...)
 	c.Stdout, c.Stderr = program, program
 	c.Env = append(c.Env, "TERM=xterm", "NO_COLOR=1", "PAGER="+pager)

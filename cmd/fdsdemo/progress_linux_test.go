@@ -3,40 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fds-sdk/fds-go/fdstest"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
-
-// openTerminal returns both sides of a pseudo terminal.
-func openTerminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("no pseudo terminals here: ", err)
-	}
-	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(int(program.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
-	return person, program
-}
 
 func TestALongReadShowsItsProgressOnATerminalAlone(t *testing.T) {
 	s := newSetup(t)
@@ -49,7 +22,7 @@ func TestALongReadShowsItsProgressOnATerminalAlone(t *testing.T) {
 	if r := s.run("get", "specifications", "--json").expect(statusDone); r.err != "" || len(r.lines()) != devices {
 		t.Errorf("stdout %s, stderr %q", r.out, r.err)
 	}
-	person, program := openTerminal(t)
+	person, program := realtest.PTY(t, 100)
 	c := s.command("get", "specifications", "--json")
 	stdout := newOutput()
 	c.Stdout, c.Stderr = stdout, program
@@ -83,7 +56,7 @@ func TestALongReadShowsItsProgressOnATerminalAlone(t *testing.T) {
 		t.Errorf("%d lines of data", n)
 	}
 	off()
-	person, program = openTerminal(t)
+	person, program = realtest.PTY(t, 100)
 	c = s.command("get", "specifications", "--json")
 	c.Stderr = program
 	if err := c.Run(); err != nil {

@@ -16,6 +16,25 @@ import (
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 )
 
+// asks reports whether there is a person to ask: one who sees what is told, and can type.
+func (p *program) asks() bool {
+	return p.errStyle.Width > 0 && !p.jsonErr && terminal.Is(os.Stdin)
+}
+
+// confirm asks a question whose answer is no, unless the person says yes.
+func (p *program) confirm(ctx context.Context, question string) (yes bool, err error) {
+	a := p.asker()
+	line, err := within(ctx, func() { fmt.Fprint(a.out, question+" [y/N] ") }, func() (string, error) {
+		line, _ := a.lines.ReadString('\n') // that it ends is no yes
+		return line, nil
+	})
+	if !strings.HasSuffix(line, "\n") {
+		fmt.Fprintln(a.out)
+	}
+	line = strings.ToLower(strings.TrimSpace(line))
+	return line == "y" || line == "yes", err
+}
+
 // asker asks a person at a terminal, see asks. Each question ends with its context too.
 type asker struct {
 	in    *os.File
@@ -75,8 +94,8 @@ func (a *asker) secret(ctx context.Context, question string) (string, error) {
 // hiding bounds how long untilHidden waits.
 const hiding = time.Second
 
-// untilHidden returns once the terminal is no longer as it was, since what reads has it show nothing:
-// who types at once would be shown else, and who leaves at once would have it stay so.
+// untilHidden returns once the terminal is no longer as it was, since what reads has it show
+// nothing: who types at once would be shown else, and who leaves at once would have it stay so.
 func (a *asker) untilHidden(was *term.State) {
 	for began := time.Now(); time.Since(began) < hiding; time.Sleep(time.Millisecond) {
 		if now, err := term.GetState(int(a.in.Fd())); err != nil || !reflect.DeepEqual(now, was) {

@@ -303,8 +303,8 @@ func (r *redactor) secretsOf(request *http.Request) *secrets {
 // aText is a text of JSON.
 var aText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
-// plainTexts is JSON with texts that are escaped as little as they can be, so that what is secret is
-// found in them.
+// plainTexts is JSON with texts that are escaped as little as they can be, so that what is secret
+// is found in them.
 func plainTexts(data []byte) []byte {
 	return aText.ReplaceAllFunc(data, func(text []byte) []byte {
 		var plain string

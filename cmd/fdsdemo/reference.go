@@ -50,23 +50,30 @@ func (p *program) referenceCommand() *cobra.Command {
 		Long: `Print every key of the configuration file, those below a section, or one, with type, default and
 meaning. --output yaml is a file with all of them, to begin with; the values that are no defaults
 are examples.`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return wrongUsage("%s takes one argument, a key or a section; see: %s --help", commandOf(c), c.CommandPath())
-			}
-			return nil
-		},
-		ValidArgsFunction: completeSettings(true),
-		RunE: func(c *cobra.Command, args []string) error {
-			section := strings.Join(args, "")
-			if _, ok := settingOf(section); !ok && section != "" {
-				return unknownKey(section, true)
-			}
-			return p.printReference(c.Context(), reference(section), &how)
-		},
 	}
+	takesSection(c, func(ctx context.Context, section string) error {
+		return p.printReference(ctx, reference(section), &how)
+	})
 	addFormats(c, &how, "table for a person, "+strings.Join(formats[1:], ", ")+"; yaml is a configuration file")
 	return c
+}
+
+// takesSection has a command take a key or a section, or neither.
+func takesSection(c *cobra.Command, run func(ctx context.Context, section string) error) {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return wrongUsage("%s takes one argument, a key or a section; see: %s --help", commandOf(c), c.CommandPath())
+		}
+		return nil
+	}
+	c.ValidArgsFunction = completeSettings(true)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		section := strings.Join(args, "")
+		if _, ok := settingOf(section); !ok && section != "" {
+			return unknownKey(section, true)
+		}
+		return run(c.Context(), section)
+	}
 }
 
 // addFormats adds those flags of printing that are for what is no table.

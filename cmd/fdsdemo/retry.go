@@ -209,9 +209,9 @@ func worthRetrying(err error) bool {
 	return fdsclient.Retryable(err) && !errors.Is(err, fds.ErrStoreUnavailable) && !isLasting(err)
 }
 
-// isLasting reports whether an error says what time does not heal, though it looks like an outage to
-// those who have all the time: a name that does not exist, and what a provider answers that has the
-// wrong address or is no provider.
+// isLasting reports whether an error says what time does not heal, though it looks like an outage
+// to those who have all the time: a name that does not exist, and what a provider answers that has
+// the wrong address or is no provider.
 func isLasting(err error) bool {
 	var name *net.DNSError
 	var answered interface{ Lasting() bool }

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/live"
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/delivery"
@@ -30,7 +28,7 @@ const plainUsage = "print lines, also on a terminal, in place of the live view"
 func (p *program) hasScreen() bool {
 	_, isFile := p.out.(*os.File)
 	dumb := os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && runtime.GOOS != "windows"
-	return isFile && !p.plain && !p.verbose && !p.trace && !p.jsonErr && p.outStyle.Width > 0 && !dumb && term.IsTerminal(int(os.Stdin.Fd()))
+	return isFile && !p.plain && !p.verbose && !p.trace && !p.jsonErr && p.outStyle.Width > 0 && !dumb && terminal.Is(os.Stdin)
 }
 
 // screen is the live view of a command.
@@ -89,7 +87,7 @@ func (p *program) facts(m delivery.Message) live.Facts {
 	word := dialect.Severity(item)
 	f := live.Facts{
 		Device: aboutDevice(item, dialect), Severity: terminal.Short(word), Code: terminal.Short(dialect.Code(item)),
-		Gravity: liveGravities[gravityOf(word)],
+		Gravity: gravityOf(word),
 	}
 	f.Time, _ = dialect.Time(item)
 	r := rowOf(item)
@@ -99,10 +97,6 @@ func (p *program) facts(m delivery.Message) live.Facts {
 	}
 	f.Summary, f.Readings = inWords(fields, f.Device), readings(r.specific)
 	return f
-}
-
-var liveGravities = map[gravity]live.Gravity{
-	gravityDebug: live.GravityDebug, gravityInfo: live.GravityInfo, gravityWarning: live.GravityWarning, gravityError: live.GravityError,
 }
 
 // aboutDevice returns the ID of the device that an item is about, or "".
@@ -197,8 +191,8 @@ func (s *screen) devices(ctx context.Context, key fds.OwnerKey) ([]live.Device, 
 	return slices.Collect(maps.Values(list)), nil
 }
 
-// shownRaw is an item that the view keeps; of thousands that are long it would hold a gigabyte until
-// they are all read.
+// shownRaw is an item that the view keeps; of thousands that are long it would hold a gigabyte
+// until they are all read.
 func shownRaw(item fds.Item) []byte {
 	if len(item.Raw()) > live.MaxItem {
 		return nil
@@ -220,7 +214,8 @@ func specified(d fds.Device, tree *fds.SpaceTree) live.Device {
 	return shown
 }
 
-// placeOf returns the site, building and floor of a space, and its own name where it is none of them.
+// placeOf returns the site, building and floor of a space, and its own name where it is none of
+// them.
 func placeOf(space *fds.SpaceNode) (place []string, room string) {
 	named := func(n *fds.SpaceNode) string {
 		if name := nameOf(n.Space); name != "" {

@@ -47,7 +47,8 @@ var paths = [][2]string{
 	{"pull.Settings.", "Pull."}, {"push.Settings.", "Push."}, {"webhook.Settings.", "Webhook."}, {"Settings.", "Webhook."}, {"tokenstore.", ""}, {"Config.", ""},
 }
 
-// pair is a setting with another one of the same section, of which the text has the last name alone.
+// pair is a setting with another one of the same section, of which the text has the last name
+// alone.
 var pair = regexp.MustCompile(mention.String() + `(?: and | or )[A-Z][A-Za-z0-9]*\b`)
 
 // phrases are what texts of the SDK say to programmers, in words of the configuration file.

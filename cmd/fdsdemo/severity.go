@@ -5,22 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/live"
 	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 )
 
-// gravity is how grave an event is, as far as this program knows the provider's word for it.
-type gravity uint8
-
-const (
-	gravityUnknown gravity = iota
-	gravityDebug
-	gravityInfo
-	gravityWarning
-	gravityError
-)
-
-// severityWords are the severities of RFC 5424 section 6.2.1, from the gravest down. FDS names none,
-// so that of another word nothing is known.
+// severityWords are the severities of RFC 5424 section 6.2.1, from the gravest down. FDS names
+// none, so that of another word nothing is known.
 var severityWords = []string{"emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"}
 
 // usualWords are short forms of them.
@@ -33,34 +23,35 @@ func gradeOf(word string) (grade int, known bool) {
 	return grade, grade >= 0
 }
 
-// gravityOf returns how grave a word is.
-func gravityOf(word string) gravity {
+// gravityOf returns how grave a word is, as far as this program knows it.
+func gravityOf(word string) live.Gravity {
 	grade, known := gradeOf(word)
 	switch {
 	case !known:
-		return gravityUnknown
+		return live.GravityUnknown
 	case grade <= 3:
-		return gravityError
+		return live.GravityError
 	case grade == 4:
-		return gravityWarning
+		return live.GravityWarning
 	case grade <= 6:
-		return gravityInfo
+		return live.GravityInfo
 	}
-	return gravityDebug
+	return live.GravityDebug
 }
 
 // showSeverity writes the provider's word in a colour, with a sign for those who do not see it.
 func showSeverity(word string, s terminal.Style) string {
-	text := terminal.Short(word)
-	switch gravityOf(word) {
-	case gravityError:
-		return s.Red(s.Sign("✖", "!!") + " " + text)
-	case gravityWarning:
-		return s.Yellow(s.Sign("▲", "!") + " " + text)
-	case gravityInfo:
-		return s.Blue(s.Sign("●", "i") + " " + text)
-	case gravityDebug:
-		return s.Faint(s.Sign("·", ".") + " " + text)
+	text, g := terminal.Short(word), gravityOf(word)
+	signed := g.Sign(s) + " " + text
+	switch g {
+	case live.GravityError:
+		return s.Red(signed)
+	case live.GravityWarning:
+		return s.Yellow(signed)
+	case live.GravityInfo:
+		return s.Blue(signed)
+	case live.GravityDebug:
+		return s.Faint(signed)
 	}
 	return text
 }

@@ -68,11 +68,11 @@ func (p *program) strangers(ctx context.Context, owners []*fdsclient.Owner) ([]f
 	var claimed error
 	known := 0
 	for _, o := range owners {
-		has, err := o.HasSession(ctx)
+		has := hasWatched(ctx, o)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if has || errors.Is(err, fds.ErrCorrupt) {
+		if has {
 			known++
 		} else if err := p.claimedElsewhere(ctx, o.Key()); err != nil {
 			claimed = err
@@ -84,6 +84,13 @@ func (p *program) strangers(ctx context.Context, owners []*fdsclient.Owner) ([]f
 		return nil, claimed
 	}
 	return strangers, nil
+}
+
+// hasWatched reports whether somebody has been connected as the owner from this state folder; a
+// record of it that is damaged says so, too.
+func hasWatched(ctx context.Context, owner *fdsclient.Owner) bool {
+	has, err := owner.HasSession(ctx)
+	return has || errors.Is(err, fds.ErrCorrupt)
 }
 
 // claimedElsewhere returns who has the owner at this moment, if that is known.
@@ -102,7 +109,8 @@ func (p *program) claimedElsewhere(ctx context.Context, owner fds.OwnerKey) erro
 	return err
 }
 
-// notStrangers lets watch have the owners, and of those who sign in meanwhile whom it has had before.
+// notStrangers lets watch have the owners, and of those who sign in meanwhile whom it has had
+// before.
 func (p *program) notStrangers(ctx context.Context, client *fdsclient.Client, owners []*fdsclient.Owner) func(fds.OwnerKey) bool {
 	var mu sync.Mutex
 	leave := make(map[fds.OwnerKey]bool)
@@ -119,8 +127,7 @@ func (p *program) notStrangers(ctx context.Context, client *fdsclient.Client, ow
 		if err != nil {
 			return false // asked again with the next look at the owners
 		}
-		has, err := o.HasSession(ctx)
-		leave[key] = has || errors.Is(err, fds.ErrCorrupt)
+		leave[key] = hasWatched(ctx, o)
 		if !leave[key] && ctx.Err() == nil {
 			p.tell("%s has signed in meanwhile and is not watched: watch --take-over has whoever is connected elsewhere as this owner disconnected.", p.named([]fds.SubscriptionID{key.SubscriptionID}))
 		}

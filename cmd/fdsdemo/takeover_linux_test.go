@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
 
 // asked runs a command on a terminal, answers its first question, and returns what is seen there up
 // to a text and the exit status; until is "" for the end.
 func (s *setup) asked(answer, until string, args ...string) (seen string, status int) {
 	s.t.Helper()
-	person, program := openTerminal(s.t)
+	person, program := realtest.PTY(s.t, 100)
 	c := s.bare(args...)
 	c.Stdin, c.Stdout, c.Stderr = program, program, program
 	if err := c.Start(); err != nil {

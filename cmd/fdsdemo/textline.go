@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -184,24 +183,11 @@ func since(of, came time.Time) string {
 	ago := came.Sub(of)
 	switch {
 	case ago < -time.Minute:
-		return "its time is " + span(-ago) + " ahead"
+		return "its time is " + terminal.Span(-ago) + " ahead"
 	case ago < 15*time.Second:
 		return ""
 	}
-	return span(ago) + " ago"
-}
-
-// span is a duration in its largest unit.
-func span(d time.Duration) string {
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}} {
-		if d >= unit.length {
-			return fmt.Sprintf("%d %s", d/unit.length, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d s", d/time.Second)
+	return terminal.Span(ago) + " ago"
 }
 
 // nameOf returns the name of an owner in the configuration, or the beginning of its ID.

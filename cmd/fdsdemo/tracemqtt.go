@@ -45,8 +45,8 @@ func (t *tracer) packet(p tap.Packet) {
 	}})
 }
 
-// connectSecrets returns what a broker was sent as secret with the last CONNECT of an owner, which it
-// may repeat.
+// connectSecrets returns what a broker was sent as secret with the last CONNECT of an owner, which
+// it may repeat.
 func (t *tracer) connectSecrets(p tap.Packet) *secrets {
 	if p.Sent && p.Data[0]>>4 == packets.CONNECT {
 		hidden := new(secrets)

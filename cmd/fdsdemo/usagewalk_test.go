@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commandsBelow are the commands of the program that do something, each with arguments that would do.
+// commandsBelow are the commands of the program that do something, each with arguments that would
+// do.
 func commandsBelow(t *testing.T) map[*cobra.Command][]string {
 	t.Helper()
 	root := newProgram(os.Stdout, os.Stderr).command()

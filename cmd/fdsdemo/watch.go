@@ -131,8 +131,8 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 var errShown = errors.New("all that was asked for is shown")
 
 // printed returns a handler that writes the line of a message that is to be shown. It ends the
-// command, whose context running is, when that was the last, or when it cannot be written. A message
-// that comes after the last one stays with the broker.
+// command, whose context running is, when that was the last, or when it cannot be written. A
+// message that comes after the last one stays with the broker.
 func (p *program) printed(running context.Context, end context.CancelCauseFunc, show *watchFilter, how *printing) delivery.Handler {
 	p.began = time.Now()
 	out := &lineWriter{out: p.out, head: how.head()}

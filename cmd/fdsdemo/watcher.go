@@ -142,8 +142,8 @@ func (w *watcher) tells(message string, err error) bool {
 }
 
 // amiss logs what is the matter with the owners who are not up, but for the first of them in the
-// order of their IDs, whose error it returns, when that is to be told by the caller. The caller holds
-// the lock.
+// order of their IDs, whose error it returns, when that is to be told by the caller. The caller
+// holds the lock.
 func (w *watcher) amiss(first bool) (err error) {
 	keys := slices.SortedFunc(maps.Keys(w.owners), func(a, b fds.OwnerKey) int {
 		return strings.Compare(a.SubscriptionID.String(), b.SubscriptionID.String())

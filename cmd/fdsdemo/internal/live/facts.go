@@ -21,6 +21,21 @@ const (
 	GravityError
 )
 
+// Sign is how a gravity is seen by those who see no colour.
+func (g Gravity) Sign(s terminal.Style) string {
+	switch g {
+	case GravityError:
+		return s.Sign("✖", "!!")
+	case GravityWarning:
+		return s.Sign("▲", "!")
+	case GravityInfo:
+		return s.Sign("●", "i")
+	case GravityDebug:
+		return s.Sign("·", ".")
+	}
+	return s.Sign("○", "-")
+}
+
 // Facts are what a message says.
 type Facts struct {
 	Device   string // its ID

@@ -169,7 +169,7 @@ func (m *model) helpLines(width int) []string {
 		}
 	}
 	for _, text := range []string{"", "A message is acknowledged once it is here, also while you pause or look elsewhere. The newest 2000 messages and 1000 events are kept, and of each device the newest 50.", "",
-		fmt.Sprintf("%s well  %s look at it  %s ill  %s not known; of events %s grave  %s warning  %s info", m.signOf(Well), m.signOf(Soon), m.signOf(Ill), m.signOf(Unknown), m.gravitySign(GravityError), m.gravitySign(GravityWarning), m.gravitySign(GravityInfo))} {
+		fmt.Sprintf("%s well  %s look at it  %s ill  %s not known; of events %s grave  %s warning  %s info", m.signOf(Well), m.signOf(Soon), m.signOf(Ill), m.signOf(Unknown), GravityError.Sign(m.style), GravityWarning.Sign(m.style), GravityInfo.Sign(m.style))} {
 		for _, part := range wrap(text, width-2) {
 			lines = append(lines, m.line(width, nil, cell{text: " " + part, grow: true, style: m.theme.faint}))
 		}
@@ -218,7 +218,7 @@ func (m *model) ownerLines(width int) []string {
 	add("connection", m.signOf(o.Connection.Mood)+" "+o.Connection.Text+m.since(o.Connection.Time), m.mood(o.Connection.Mood))
 	add("", o.Connection.Problem, m.theme.plain)
 	if !o.RetryAt.IsZero() {
-		add("next attempt", "in "+span(o.RetryAt.Sub(m.now)), m.theme.plain)
+		add("next attempt", "in "+terminal.Span(o.RetryAt.Sub(m.now)), m.theme.plain)
 	}
 	add("broker", o.Broker, m.theme.plain)
 	add("grant", m.standing(o.Grant), m.mood(o.Grant.Mood))
@@ -228,10 +228,10 @@ func (m *model) ownerLines(width int) []string {
 	if o.GapSince.IsZero() {
 		add("gap", "none", m.theme.faint)
 	} else {
-		add("gap", fmt.Sprintf("since %s (%s): %s", m.whole(o.GapSince), span(m.now.Sub(o.GapSince)), o.GapWhy), m.mood(Soon))
+		add("gap", fmt.Sprintf("since %s (%s): %s", m.whole(o.GapSince), terminal.Span(m.now.Sub(o.GapSince)), o.GapWhy), m.mood(Soon))
 	}
 	if !o.Last.IsZero() {
-		add("last message", m.whole(o.Last)+", "+span(m.now.Sub(o.Last))+" ago", m.theme.plain)
+		add("last message", m.whole(o.Last)+", "+terminal.Span(m.now.Sub(o.Last))+" ago", m.theme.plain)
 	}
 	if o.Waiting > 0 {
 		add("waiting", count(o.Waiting, "message"), m.mood(Soon))
@@ -244,7 +244,7 @@ func (m *model) ownerLines(width int) []string {
 func (m *model) standing(s Standing) string {
 	text := m.signOf(s.Mood) + " " + s.Text
 	if !s.Time.IsZero() {
-		text += " until " + m.whole(s.Time) + ", " + span(s.Time.Sub(m.now))
+		text += " until " + m.whole(s.Time) + ", " + terminal.Span(s.Time.Sub(m.now))
 	}
 	return text
 }
@@ -262,11 +262,11 @@ func (m *model) entryLines(width int, e *entry) []string {
 		lines = append(lines, m.fact(width, name, text, style)...)
 	}
 	if e.Severity != "" {
-		add("severity", m.gravitySign(e.Gravity)+" "+e.Severity, m.theme.gravities[e.Gravity])
+		add("severity", e.Gravity.Sign(m.style)+" "+e.Severity, m.theme.gravities[e.Gravity])
 	}
 	add("owner", m.shown().name(e.owner)+" "+e.owner.SubscriptionID.String(), m.theme.plain)
 	add("topic", e.topic, m.theme.plain)
-	came := m.whole(e.at) + ", " + span(m.now.Sub(e.at)) + " ago, by " + string(e.source)
+	came := m.whole(e.at) + ", " + terminal.Span(m.now.Sub(e.at)) + " ago, by " + string(e.source)
 	if e.topic != "" {
 		came += fmt.Sprintf(", QoS %d", e.qos)
 	}

@@ -9,7 +9,8 @@ import (
 	"charm.land/lipgloss/v2"
 )
 
-// drawOpenDevice returns a device: what is known of it, its messages, and the JSON of the chosen one.
+// drawOpenDevice returns a device: what is known of it, its messages, and the JSON of the chosen
+// one.
 func (m *model) drawOpenDevice(width, height int) []string {
 	o := m.open
 	of := m.shown().devices[o.device]
@@ -122,7 +123,7 @@ func (m *model) drawHistory(width, height int, of *device) []string {
 			text = "(" + marks + ") " + text
 		}
 		if e.event() {
-			text, style = strings.TrimSpace(m.gravitySign(e.Gravity)+" "+e.Code+"  "+text), m.theme.gravities[e.Gravity]
+			text, style = strings.TrimSpace(e.Gravity.Sign(m.style)+" "+e.Code+"  "+text), m.theme.gravities[e.Gravity]
 		}
 		lines = append(lines, m.line(width, whole, cell{text: " " + m.clock(e.moment()), style: m.theme.faint}, cell{text: text, grow: true, style: style}))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"charm.land/lipgloss/v2"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/delivery"
 )
 
@@ -87,7 +88,7 @@ func (m *model) until(s Standing) string {
 	if s.Time.IsZero() || s.Text != "" && s.Mood == Ill {
 		return s.Text
 	}
-	return span(s.Time.Sub(m.now))
+	return terminal.Span(s.Time.Sub(m.now))
 }
 
 // since says how long ago something began.
@@ -95,7 +96,7 @@ func (m *model) since(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return " " + span(m.now.Sub(t))
+	return " " + terminal.Span(m.now.Sub(t))
 }
 
 // gap says what of an owner's messages is missing or waits.
@@ -136,11 +137,11 @@ func (m *model) drawDevice(width int, whole *lipgloss.Style, of *device) string 
 	sign := " "
 	signStyle := m.theme.plain
 	if e := of.event; e != nil && e.Gravity >= GravityWarning {
-		sign, signStyle = m.gravitySign(e.Gravity), m.theme.gravities[e.Gravity]
+		sign, signStyle = e.Gravity.Sign(m.style), m.theme.gravities[e.Gravity]
 	}
 	age := ""
 	if !of.last.IsZero() {
-		age = span(m.now.Sub(of.last))
+		age = terminal.Span(m.now.Sub(of.last))
 	}
 	bar, sparks, room := 8, 12, 12
 	switch {
@@ -192,7 +193,7 @@ func (m *model) drawEvent(width int, whole *lipgloss.Style, e *entry) string {
 	if where == "" { // it is about something else, or all
 		where = e.Summary
 	}
-	cells := []cell{{text: m.gravitySign(e.Gravity), width: 2, right: true, style: style}}
+	cells := []cell{{text: e.Gravity.Sign(m.style), width: 2, right: true, style: style}}
 	if width >= 60 {
 		cells = append(cells, cell{text: e.Severity, width: 8, style: style})
 	}
@@ -211,7 +212,7 @@ func (m *model) drawEvent(width int, whole *lipgloss.Style, e *entry) string {
 }
 
 // ago is how long ago an entry's own time is.
-func (m *model) ago(e *entry) string { return span(m.now.Sub(e.moment())) }
+func (m *model) ago(e *entry) string { return terminal.Span(m.now.Sub(e.moment())) }
 
 // drawMessage is a line of a message: when, whose, of what, in words.
 func (m *model) drawMessage(width int, whole *lipgloss.Style, e *entry) string {
@@ -229,7 +230,7 @@ func (m *model) drawMessage(width int, whole *lipgloss.Style, e *entry) string {
 		text = "(" + marks + ") " + text
 	}
 	if e.event() {
-		text = strings.TrimSpace(m.gravitySign(e.Gravity) + " " + e.Code + "  " + text)
+		text = strings.TrimSpace(e.Gravity.Sign(m.style) + " " + e.Code + "  " + text)
 		return m.line(width, whole, append(cells, cell{text: text, width: 8, grow: true, style: m.theme.gravities[e.Gravity]})...)
 	}
 	return m.line(width, whole, append(cells, cell{text: text, width: 8, grow: true})...)
@@ -252,9 +253,9 @@ func (e *entry) marks() string {
 	}
 	switch late := e.at.Sub(e.moment()); {
 	case late >= lateAfter:
-		marks = append(marks, span(late)+" old")
+		marks = append(marks, terminal.Span(late)+" old")
 	case late <= -time.Minute:
-		marks = append(marks, "its time is "+span(-late)+" ahead")
+		marks = append(marks, "its time is "+terminal.Span(-late)+" ahead")
 	}
 	return strings.Join(marks, ", ")
 }
@@ -290,7 +291,7 @@ func (m *model) notes(a area) []cell {
 		var cells []cell
 		for g := GravityError; ; g-- {
 			if counts[g] > 0 {
-				cells = append(cells, cell{text: fmt.Sprintf("%s %d", m.gravitySign(g), counts[g]), style: m.theme.gravities[g]})
+				cells = append(cells, cell{text: fmt.Sprintf("%s %d", g.Sign(m.style), counts[g]), style: m.theme.gravities[g]})
 			}
 			if g == GravityUnknown {
 				return cells

@@ -11,36 +11,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"github.com/fds-sdk/fds-go/delivery"
+	"github.com/fds-sdk/fds-go/internal/realtest"
 )
-
-// openTerminal returns both sides of a pseudo terminal. That of the program is left open, for a view
-// that was given up may still wait there.
-func openTerminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("no pseudo terminals here: ", err)
-	}
-	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(int(program.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 200}); err != nil {
-		t.Fatal(err)
-	}
-	return person, program
-}
 
 // shows runs a screen on a terminal until the test ends it.
 func shows(t *testing.T, program *os.File) (s *Screen, leave func() error) {
@@ -67,7 +41,7 @@ func shows(t *testing.T, program *os.File) (s *Screen, leave func() error) {
 
 func TestMessagesThatAreTakenAreSeen(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreAnyFunction("charm.land/bubbletea/v2.Every.func1"), goleak.IgnoreAnyFunction("charm.land/bubbletea/v2.Tick.func1")) // which end in a second
-	person, program := openTerminal(t)
+	person, program := realtest.PTY(t, 200)
 	s, leave := shows(t, program)
 	last := []byte("zzzzzzzzzz") // of which nothing is on the screen before: only what changes is written
 	seen, read := make(chan struct{}), make(chan struct{})
@@ -110,7 +84,7 @@ func TestMessagesThatAreTakenAreSeen(t *testing.T) {
 }
 
 func TestATerminalThatTakesNothingHoldsMessagesUpAndEndsNobody(t *testing.T) {
-	person, program := openTerminal(t)
+	person, program := realtest.PTY(t, 200)
 	s, leave := shows(t, program)
 	held := make(chan struct{})
 	go func() {
@@ -143,7 +117,7 @@ func TestATerminalThatTakesNothingHoldsMessagesUpAndEndsNobody(t *testing.T) {
 }
 
 func TestATerminalThatIsGoneEndsTheView(t *testing.T) {
-	person, program := openTerminal(t)
+	person, program := realtest.PTY(t, 200)
 	s, leave := shows(t, program)
 	go func() { _, _ = io.Copy(io.Discard, person) }()
 	if err := s.Handle(t.Context(), delivery.Message{Payload: []byte("x")}); err != nil {

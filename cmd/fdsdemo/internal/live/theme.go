@@ -43,21 +43,6 @@ func (m *model) signOf(mood Mood) string {
 	return m.style.Sign("○", "-")
 }
 
-// gravitySign is likewise of an event, as the lines of watch have it.
-func (m *model) gravitySign(g Gravity) string {
-	switch g {
-	case GravityError:
-		return m.style.Sign("✖", "!!")
-	case GravityWarning:
-		return m.style.Sign("▲", "!")
-	case GravityInfo:
-		return m.style.Sign("●", "i")
-	case GravityDebug:
-		return m.style.Sign("·", ".")
-	}
-	return m.style.Sign("○", "-")
-}
-
 // cell is a part of a line.
 type cell struct {
 	text  string // safe to print
@@ -139,7 +124,8 @@ func (m *model) line(width int, whole *lipgloss.Style, cells ...cell) string {
 	return b.String()
 }
 
-// gauge draws a percentage in so many columns, as a line: blocks would run into those of the next row.
+// gauge draws a percentage in so many columns, as a line: blocks would run into those of the next
+// row.
 func (m *model) gauge(percent float64, width int) string {
 	full := min(max(int(percent/100*float64(width)+0.5), 0), width)
 	return strings.Repeat(m.style.Sign("━", "#"), full) + strings.Repeat(m.style.Sign("┄", "."), width-full)

@@ -48,9 +48,9 @@ func (c column) all() int {
 }
 
 // Write prints the table. Where the style has a width and the table is wider, bars become shorter,
-// what is the same in each row is cut, IDs in the middle and long texts at their end, in that order,
-// and then there are no bars. Numbers and times stay whole. What still does not fit is left out from
-// the right, the first column never, and named in a line below.
+// what is the same in each row is cut, IDs in the middle and long texts at their end, in that
+// order, and then there are no bars. Numbers and times stay whole. What still does not fit is left
+// out from the right, the first column never, and named in a line below.
 func (t Table) Write(w io.Writer, s Style) error {
 	columns := t.measure()
 	shown := len(columns)

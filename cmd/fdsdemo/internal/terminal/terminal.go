@@ -148,7 +148,8 @@ func (s Style) Middle(text string, width int) string {
 	if width < 3 {
 		return s.Cut(text, width)
 	}
-	// Whole characters: a mark that lost the one it is put on would be put on what stands for the middle.
+	// Whole characters: a mark that lost the one it is put on would be put on what stands for the
+	// middle.
 	left := Width(text)
 	from := 0
 	for clusters := displaywidth.StringGraphemes(text); left > (width-1)/2 && clusters.Next(); {
