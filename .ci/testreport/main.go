@@ -27,6 +27,8 @@ type report struct {
 	broken                  []string        // packages that failed
 	bad                     map[string]bool // packages of which a test failed
 	alone                   []string        // what packages said that failed though no test of theirs did
+	races                   []string        // what the race detector said: it is told of all tests that run, and says it within any
+	race                    map[string]string
 	output                  map[name]string // of tests that are not over, and of packages
 }
 
@@ -36,7 +38,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(2)
 	}
-	for _, said := range r.alone { // once more, where it is found
+	for _, said := range slices.Concat(r.races, r.alone) { // once more, where it is found
 		fmt.Print(said)
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
@@ -46,7 +48,14 @@ func main() {
 	}
 }
 
-const aloneBytes = 4 << 10
+const (
+	aloneBytes = 4 << 10
+	raceBytes  = 16 << 10
+	mostRaces  = 5
+
+	raceBegins = "WARNING: DATA RACE\n"
+	raceEnds   = "==================\n"
+)
 
 // fault says why the run is no success, or "".
 func (r *report) fault() string {
@@ -65,7 +74,7 @@ func (r *report) fault() string {
 
 // read follows a run to its end. A line that is no event is shown as it is.
 func read(from io.Reader, to io.Writer) (*report, error) {
-	r := &report{output: map[name]string{}, bad: map[string]bool{}}
+	r := &report{output: map[name]string{}, bad: map[string]bool{}, race: map[string]string{}}
 	scanner := bufio.NewScanner(from)
 	scanner.Buffer(nil, 16<<20)
 	for scanner.Scan() {
@@ -83,6 +92,7 @@ func (r *report) take(e event, to io.Writer) {
 	key := name{e.Package, e.Test}
 	switch e.Action {
 	case "output":
+		r.noteRace(e)
 		switch {
 		case e.Test != "":
 			r.output[key] += e.Output
@@ -125,6 +135,21 @@ func (r *report) take(e event, to io.Writer) {
 			r.alone = append(r.alone, fmt.Sprintf("%s failed, and no test of it did:\n%s\n", e.Package, said[max(0, len(said)-aloneBytes):]))
 		}
 		r.broken = append(r.broken, e.Package)
+	}
+}
+
+// noteRace keeps what the race detector says of a package, whichever test it is said within: all
+// tests that run at that moment fail, and the one that it is said within may pass.
+func (r *report) noteRace(e event) {
+	said, inOne := r.race[e.Package]
+	switch {
+	case e.Output == raceBegins && len(r.races) < mostRaces:
+		r.race[e.Package] = e.Package + ": " + e.Output
+	case inOne && e.Output == raceEnds:
+		r.races = append(r.races, said)
+		delete(r.race, e.Package)
+	case inOne && len(said) < raceBytes:
+		r.race[e.Package] = said + e.Output
 	}
 }
 

@@ -73,6 +73,22 @@ func TestWhatAPackageSaidThatFailedAloneIsKept(t *testing.T) {
 	}
 }
 
+func TestADataRaceIsShownThoughItWasSaidWithinATestThatPassed(t *testing.T) {
+	r, _ := run(t, `
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"==================\n"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"WARNING: DATA RACE\n"}
+{"Action":"output","Package":"m/b","Test":"TestElse","Output":"noise\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"Write at 0x1 by goroutine 7:\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"==================\n"}
+{"Action":"output","Package":"m/a","Test":"TestBad","Output":"    testing.go:1712: race detected during execution of test\n"}
+{"Action":"pass","Package":"m/a","Test":"TestGood"}
+{"Action":"fail","Package":"m/a","Test":"TestBad"}
+{"Action":"fail","Package":"m/a"}`)
+	if want := "m/a: WARNING: DATA RACE\nWrite at 0x1 by goroutine 7:\n"; len(r.races) != 1 || r.races[0] != want {
+		t.Errorf("%q", r.races)
+	}
+}
+
 func run(t *testing.T, events string) (*report, string) {
 	t.Helper()
 	var shown strings.Builder
