@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/fds-sdk/fds-go/fds"
 )
 
@@ -27,6 +29,7 @@ func run() int {
 	// (Ignoring the signal would be inherited by the browser.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
+	cobra.MousetrapHelpText = "" // a double click on Windows gives the tour too
 	p := newProgram(os.Stdout, os.Stderr)
 	p.jsonErr = wantsJSON(os.Args[1:])
 	err := p.command().ExecuteContext(ctx)

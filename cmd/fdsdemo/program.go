@@ -64,7 +64,6 @@ func newProgram(out, err *os.File) *program {
 
 // command makes the command line.
 func (p *program) command() *cobra.Command {
-	cobra.MousetrapHelpText = "" // a double click on Windows gives the tour too
 	root := &cobra.Command{
 		Use:           "fdsdemo",
 		Short:         "See the Facility Data Standard at work",

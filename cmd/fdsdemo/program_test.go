@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,4 +46,16 @@ func TestAClientThatWaitsForAnAnswerAtItsEndSaysSo(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCommandLinesAreMadeApart(t *testing.T) {
+	var group sync.WaitGroup
+	for range 4 { // a variable that two of them share is a data race
+		group.Go(func() {
+			if c, _, err := newProgram(os.Stdout, os.Stderr).command().Find([]string{"get"}); err != nil || c.Name() != "get" {
+				t.Errorf("%v, %v", c, err)
+			}
+		})
+	}
+	group.Wait()
 }

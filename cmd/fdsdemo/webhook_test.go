@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -325,15 +326,19 @@ func TestNothingIsFetchedToCheckAnEndpoint(t *testing.T) {
 	}
 }
 
-// freeAddress is a port of this machine that was free a moment ago.
+// freeAddress is a port of this machine that is free, of those that no system gives by itself, so
+// that it stays free while nobody listens there.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // delivered is what a line of webhook --json shows.
