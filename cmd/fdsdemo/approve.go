@@ -26,11 +26,11 @@ var (
 	boxOwner = regexp.MustCompile(`<input type="checkbox" name="owner" value="([^"]*)"`)
 )
 
-// approve plays the person at the browser, who begins at the address and chooses the owner whose
-// subscription ID begins so, "" standing for the first, for a provider in a box of another process:
-// a box asks for no password. Any other provider's page is left as it is, and nothing is opened
-// that is not on this machine.
-func (p *program) approve(ctx context.Context, address, as string) error {
+// approve plays the person at the browser, who begins at the address and chooses the owners whose
+// subscription IDs begin so, by default the first, for a provider in a box of another process: a
+// box asks for no password. Any other provider's page is left as it is, and nothing is opened that
+// is not on this machine.
+func (p *program) approve(ctx context.Context, address string, as ...string) error {
 	jar, err := cookiejar.New(nil) // the redirect must bring back the cookie of the first page
 	if err != nil {
 		return err
@@ -75,21 +75,29 @@ func (p *program) approve(ctx context.Context, address, as string) error {
 	if !strings.Contains(page, boxPage) || token == nil || len(owners) == 0 {
 		return wrongUsage("--approve is for a provider in a box; at %s there is no page on which it asks for a person's consent", at.Host)
 	}
-	var fit []string
-	for _, one := range owners {
-		value := html.UnescapeString(one[1])
-		if id, err := fds.ParseSubscriptionID(value); as == "" || err == nil && strings.HasPrefix(id.String(), as) {
-			fit = append(fit, value)
+	chosen := []string{html.UnescapeString(owners[0][1])}
+	if len(as) > 0 {
+		chosen = nil
+	}
+	for _, begins := range as {
+		var fit []string
+		for _, one := range owners {
+			value := html.UnescapeString(one[1])
+			if id, err := fds.ParseSubscriptionID(value); err == nil && strings.HasPrefix(id.String(), begins) {
+				fit = append(fit, value)
+			}
+		}
+		switch len(fit) {
+		case 0:
+			return wrongUsage("the provider in a box at %s has no owner %s", at.Host, begins)
+		case 1:
+			chosen = append(chosen, fit[0])
+		default:
+			return wrongUsage("%d owners of the provider in a box begin with %s; write more of it", len(fit), begins)
 		}
 	}
-	switch {
-	case len(fit) == 0:
-		return wrongUsage("the provider in a box at %s has no owner %s", at.Host, as)
-	case len(fit) > 1 && as != "":
-		return wrongUsage("%d owners of the provider in a box begin with %s; write more of it", len(fit), as)
-	}
 	end, _, err := open(http.MethodPost, at.Scheme+"://"+at.Host+"/consent", url.Values{
-		"token": {html.UnescapeString(token[1])}, "owner": {fit[0]}, "decision": {"approve"},
+		"token": {html.UnescapeString(token[1])}, "owner": chosen, "decision": {"approve"},
 	})
 	if err == nil && end.Host == at.Host { // it has not led back to the application
 		err = fmt.Errorf("the provider in a box at %s did not take the consent; begin a new sign-in", at.Host)

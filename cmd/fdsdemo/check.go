@@ -197,11 +197,11 @@ func (p *program) checkConfig(ctx context.Context, f checkFlags) (conformance.Co
 			options.OpenBrowser = func(context.Context, string) error { return nil }
 		case f.approve:
 			options.ShowURL = func(string) {}
-			as := "" // a spare one, whose older grant may end with it
+			var as []string // a spare one, whose older grant may end with it
 			if len(config.SpareOwners) > 0 {
-				as = config.SpareOwners[0].String()
+				as = []string{config.SpareOwners[0].String()}
 			}
-			options.OpenBrowser = func(ctx context.Context, url string) error { return p.approve(ctx, url, as) }
+			options.OpenBrowser = func(ctx context.Context, url string) error { return p.approve(ctx, url, as...) }
 		}
 		config.SignIn = &options
 	}

@@ -19,7 +19,6 @@ import (
 
 func (p *program) loginCommand() *cobra.Command {
 	var how loginFlags
-	var owner string
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in through the browser; prints the subscription IDs",
@@ -28,19 +27,15 @@ func (p *program) loginCommand() *cobra.Command {
 			if alternatives := how.clash(); alternatives != "" {
 				return wrongUsage("choose one of %s; see: %s --help", alternatives, c.CommandPath())
 			}
-			if c.Flags().Changed("owner") {
-				if !how.approve {
-					return wrongUsage("--owner goes with --approve: at a browser the person chooses; see: %s --help", c.CommandPath())
-				}
-				how.as = owner
+			if len(how.as) > 0 && !how.approve {
+				return wrongUsage("--owner goes with --approve: at a browser the person chooses; see: %s --help", c.CommandPath())
 			}
 			return p.login(c.Context(), how)
 		},
 	}
 	c.Flags().BoolVar(&how.noBrowser, "no-browser", false, "open no browser; the URL is printed on standard error, for one browser of this machine")
-	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner or for --owner; only at the box of fdsdemo provider, which asks for no password")
-	c.Flags().StringVar(&owner, "owner", "", "with --approve: whom to approve for, by the subscription `ID`, the beginning of it, or the owner's name in the configuration")
-	completes(c, "owner", p.completeOwners)
+	c.Flags().BoolVar(&how.approve, "approve", false, "play the person at the browser, who approves for the first owner, or for those of --owner; only at the box of fdsdemo provider, which asks for no password")
+	p.addOwners(c, &how.as, "with --approve: whom to approve for,")
 	c.Flags().BoolVar(&how.paste, "paste", false, "sign in with a browser on another machine: paste the address at which it ends, which cannot be reached from there")
 	c.Flags().BoolVar(&how.device, "device", false, "sign in on another device, where the provider offers that (RFC 8628)")
 	c.Flags().BoolVar(&how.application, "application", false, "sign the application itself in, without a user, where the provider has agreed to that")
@@ -52,7 +47,7 @@ func (p *program) loginCommand() *cobra.Command {
 type loginFlags struct {
 	noBrowser, approve, paste, device, application, redirectURI bool
 
-	as string // whom to approve for; "": the first
+	as []string // whom to approve for; none: the first
 }
 
 // clash names the flags of which only one may be given and more are, or is empty.
@@ -85,13 +80,13 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 	}
 	defer p.close(ctx, client)
 
-	if how.as != "" {
-		id, begins, err := p.ownerNamed(how.as)
+	for i, text := range how.as {
+		id, begins, err := p.ownerNamed(text)
 		if err != nil {
 			return err
 		}
-		if how.as = strings.ToLower(how.as); !begins {
-			how.as = id.String()
+		if how.as[i] = strings.ToLower(text); !begins {
+			how.as[i] = id.String()
 		}
 	}
 	options := p.signIn
@@ -119,7 +114,7 @@ func (p *program) login(ctx context.Context, how loginFlags) error {
 			ctx, end := context.WithCancelCause(ctx)
 			defer end(nil)
 			options.OpenBrowser = func(ctx context.Context, url string) error {
-				err := p.approve(ctx, url, how.as)
+				err := p.approve(ctx, url, how.as...)
 				if err != nil {
 					end(err) // nobody else finishes this sign-in
 				}

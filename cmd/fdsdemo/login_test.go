@@ -351,6 +351,11 @@ func TestApproveIsForTheOwnerWhoIsNamed(t *testing.T) {
 			t.Errorf("%s signs in %s", text, r.out)
 		}
 	}
+	both := s.run("login", "--approve", "--owner", "harbour", "--owner", "2b7f").expect(statusDone).lines()
+	if !slices.Contains(both, s.north.SubscriptionID.String()) || !slices.Contains(both, s.south.SubscriptionID.String()) || len(both) != 2 {
+		t.Errorf("two owners sign in %q", both)
+	}
+	s.run("login", "--owner", "ffff").expect(statusUsage).says("--owner goes with --approve")
 	s.run("login", "--approve", "--owner", "ffff").expect(statusUsage).says("has no owner ffff")
 	nobody := fds.NewSubscriptionID().String()
 	if r := s.run("login", "--approve", "--owner", nobody).expect(statusUsage).says("has no owner " + nobody); r.out != "" {

@@ -232,7 +232,8 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		var missed []string
 		down := true
 		var got handled
-		f := followed(t, all, withoutStatuses(&down, &missed), got.handle)
+		api := withoutStatuses(&down, &missed)
+		f := followed(t, all, api, got.handle)
 		defer f.Stop()
 		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
 		time.Sleep(time.Hour)
@@ -243,7 +244,7 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		if gap := all.state(t, f.owner.Key).Gap; gap == nil || !gap.From.Equal(theirs.Gap.From) {
 			t.Fatalf("stored: %+v", gap)
 		}
-		down = false
+		api.change(func() { down = false })
 		subscribed(t, f, push.Subscribed{Last: errLost})
 		time.Sleep(10 * time.Minute)
 		if got.has("theirs") != 1 || got.has("ours") != 1 || f.open() || all.state(t, f.owner.Key).Gap != nil {
