@@ -427,6 +427,10 @@
 //	                                        # has to trust
 //	  key_file: localhost.key               # for example; its private key; default in
 //	                                        # certificate_file
+//	  key_env: HOOK_KEY                     # for example; or the variable of the environment that
+//	                                        # has it
+//	  key_command: [pass, show, fds/hook]   # for example; or the program that prints it; run once,
+//	                                        # at the start
 //	  tls: "1.2+"                           # or "1.2" to pin
 //	  audience: https://app.example.com/fds  # required; what access tokens must name as theirs (aud):
 //	                                        # this endpoint alone

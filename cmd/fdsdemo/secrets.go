@@ -28,7 +28,7 @@ import (
 // key NAME that is NAME_file, NAME_env and NAME_command, of which one may be given.
 
 var (
-	secretNames = []string{"application.client_secret", "application.key", "tokens.passphrase", "push.certificate_password"}
+	secretNames = []string{"application.client_secret", "application.key", "tokens.passphrase", "push.certificate_password", "webhook.key"}
 	secretWays  = []string{"_file", "_env", "_command"}
 )
 
@@ -256,9 +256,16 @@ func (r *reader) warn(setting string, file *textfile.File, name string) {
 	}
 }
 
+// keyOutside reads a private key that is in no file; nil: there is a fault, or no program is run.
+func (r *reader) keyOutside(setting, env string, command []string) []byte {
+	if env != "" {
+		return r.environment(setting, env)
+	}
+	return r.output(setting, command, maxKeyBytes)
+}
+
 // applicationKey takes the certificate by which the application authenticates itself (RFC 8705), or
-// the key with which it signs assertions (RFC 7523), or both. Of files fdsclient reads the
-// certificate again when they change; a key that is in none is read once.
+// the key with which it signs assertions (RFC 7523), or both.
 func (r *reader) applicationKey(a *fdsclient.Application) {
 	f := r.file.Application
 	setting := r.source("application.key", f.KeyFile, f.KeyEnv, f.KeyFrom)
@@ -267,27 +274,18 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 		return
 	}
 	var key []byte
-	switch setting {
-	case "application.key_file":
-		file, err := textfile.Read(r.path(f.KeyFile), maxKeyBytes)
-		if err != nil {
-			r.fault("application.key_file: %v", err)
-			return
-		}
-		if key = file.Data; f.CertificateFile == "" { // else fdsclient warns
-			r.warn(setting, file, r.path(f.KeyFile))
-		}
-	case "application.key_env":
-		if key = r.environment(setting, f.KeyEnv); key == nil {
-			return
-		}
-	default:
-		if key = r.output(setting, f.KeyFrom, maxKeyBytes); key == nil {
-			return
-		}
+	if f.KeyFile == "" {
+		key = r.keyOutside(setting, f.KeyEnv, f.KeyFrom)
+	} else if file, err := textfile.Read(r.path(f.KeyFile), maxKeyBytes); err != nil {
+		r.fault("%s: %v", setting, err)
+	} else if key = file.Data; f.CertificateFile == "" { // else fdsclient warns
+		r.warn(setting, file, r.path(f.KeyFile))
+	}
+	if key == nil {
+		return
 	}
 	if f.CertificateFile != "" {
-		if a.Certificate = r.certificateWith(setting, key); a.Certificate == nil {
+		if a.Certificate = r.certificateWith("application.certificate_file, "+setting, f.CertificateFile, f.KeyFile, key); a.Certificate == nil {
 			return
 		}
 	}
@@ -301,12 +299,12 @@ func (r *reader) applicationKey(a *fdsclient.Application) {
 	}
 }
 
-// certificateWith returns the source of the application's certificate; nil: there is a fault.
-func (r *reader) certificateWith(setting string, key []byte) func(context.Context) (*tls.Certificate, error) {
-	f := r.file.Application
-	name := r.path(f.CertificateFile)
-	source := fdsclient.CertificateFiles(name, r.path(f.KeyFile))
-	if f.KeyFile == "" {
+// certificateWith returns the source of a certificate; nil: there is a fault. Of files fdsclient
+// reads it again when they change, and warns; a key that is in none stays what it is.
+func (r *reader) certificateWith(settings, certificate, keyFile string, key []byte) func(context.Context) (*tls.Certificate, error) {
+	name := r.path(certificate)
+	source := fdsclient.CertificateFiles(name, r.path(keyFile))
+	if keyFile == "" {
 		source = func(context.Context) (*tls.Certificate, error) {
 			file, err := textfile.Read(name, certfile.MaxBytes)
 			if err != nil {
@@ -316,7 +314,7 @@ func (r *reader) certificateWith(setting string, key []byte) func(context.Contex
 		}
 	}
 	if _, err := source(r.ctx); err != nil {
-		r.fault("application.certificate_file, %s: %v", setting, err)
+		r.fault("%s: %v", settings, err)
 		return nil
 	}
 	return source

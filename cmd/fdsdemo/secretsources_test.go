@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fds-sdk/fds-go/fdstest"
 )
 
 // asSource has the confidential application's secret come from somewhere.
@@ -151,4 +154,45 @@ func TestAShellThatCompletesRunsNoProgramOfTheConfiguration(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.folder, "ran")); err == nil {
 		t.Error("the program has run")
 	}
+}
+
+func TestTheKeyOfAnEndpointComesFromAProgramOrTheEnvironment(t *testing.T) {
+	s := newSetup(t)
+	s.signIn(s.north)
+	s.script("key", "sed -n '/PRIVATE KEY/,$p' hook.pem")
+	s.hook("key_command: [./key]")
+	text, err := os.ReadFile(filepath.Join(s.folder, "hook.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, _, _ := strings.Cut(string(text), "-----BEGIN PRIVATE KEY")
+	s.write("chain.pem", chain)
+	config := func(old, new string) {
+		t.Helper()
+		text, err := os.ReadFile(s.config)
+		if err != nil || !strings.Contains(string(text), old) {
+			t.Fatal(err, old)
+		}
+		s.write("fdsdemo.yaml", strings.Replace(string(text), old, new, 1))
+	}
+	config("certificate_file: hook.pem", "certificate_file: chain.pem")
+	p, url := s.listen("--json")
+	s.answered(http.StatusOK, s.sender(url), fdstest.Attempt{Owner: s.north, Body: []byte(`{"a":1}`)})
+	p.end()
+	if r := s.run("config", "set", "webhook.max_marks", "1000").expect(statusDone); r.err != "" { // without the program
+		t.Errorf("stderr %s", r.err)
+	}
+
+	config("key_command: [./key]", "key_env: HOOK_KEY")
+	c := s.command("webhook", "--json")
+	key, _ := strings.CutPrefix(string(text), chain)
+	c.Env = append(c.Env, "HOOK_KEY="+key)
+	q := start(t, c)
+	q.await(q.err, "Listening at ")
+	q.end()
+	s.run("webhook").expect(statusUsage).faults("webhook.key_env: the environment has no HOOK_KEY")
+	config("key_env: HOOK_KEY", "key_env: HOOK_KEY\n  key_command: [./key]")
+	s.run("webhook").expect(statusUsage).faults("webhook.key_command stands beside webhook.key_env; choose one")
+	config("key_env: HOOK_KEY\n  key_command: [./key]", "key_command: [./none]")
+	s.run("webhook").expect(statusUsage).faults("webhook.key_command: ./none: ")
 }

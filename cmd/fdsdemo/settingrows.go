@@ -116,6 +116,8 @@ var settingRows = []setting{
 	{key: "webhook.path", example: "/fds/{subscription_id}", meaning: "what is answered at, with the owner where the provider names one in it; default all paths", sdk: "Webhook.Path"},
 	{key: "webhook.certificate_file", required: true, example: "localhost.pem", meaning: "this server's certificate, which the provider has to trust", sdk: "Webhook.Certificate"},
 	{key: "webhook.key_file", example: "localhost.key", meaning: "its private key; default in certificate_file"},
+	{key: "webhook.key_env", example: "HOOK_KEY", meaning: "or the variable of the environment that has it"},
+	{key: "webhook.key_command", example: "[pass, show, fds/hook]", meaning: "or the program that prints it; run once, at the start"},
 	{key: "webhook.tls", preset: `"1.2+"`, meaning: `or "1.2" to pin`, sdk: "Webhook.ExactlyTLS12"},
 	{key: "webhook.audience", required: true, example: "https://app.example.com/fds", meaning: "what access tokens must name as theirs (aud): this endpoint alone", sdk: "Webhook.Audience"},
 	{key: "webhook.senders", required: true, example: "[provider-sender]", meaning: "client IDs of the provider's, to which they must have been issued", sdk: "Webhook.Senders"},

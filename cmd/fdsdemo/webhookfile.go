@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"net"
@@ -27,6 +28,8 @@ type webhookFile struct {
 	Path             string   `yaml:"path"`
 	CertificateFile  string   `yaml:"certificate_file"`
 	KeyFile          string   `yaml:"key_file"`
+	KeyEnv           string   `yaml:"key_env"`
+	KeyFrom          []string `yaml:"key_command"`
 	TLS              string   `yaml:"tls"`
 	Audience         string   `yaml:"audience"`
 	Senders          []string `yaml:"senders"`
@@ -119,14 +122,7 @@ func (r *reader) endpointFiles(e *endpoint) {
 	if f.CertificateFile == "" {
 		r.fault("webhook.certificate_file is missing; FDS demands HTTPS (W1), so this server needs a certificate that the provider trusts")
 	} else {
-		key := f.KeyFile
-		if key == "" { // in the same file
-			key = f.CertificateFile
-		}
-		e.settings.Certificate = fdsclient.CertificateFiles(r.path(f.CertificateFile), r.path(key))
-		if _, err := e.settings.Certificate(context.Background()); err != nil {
-			r.fault("webhook.certificate_file, webhook.key_file: %v", err)
-		}
+		e.settings.Certificate = r.webhookCertificate()
 	}
 	if f.ClientCAFile != "" {
 		e.settings.ClientRoots = fdsclient.RootsFile(r.path(f.ClientCAFile))
@@ -139,6 +135,22 @@ func (r *reader) endpointFiles(e *endpoint) {
 		secrets := e.secrets
 		e.settings.Secrets = func(context.Context, fds.OwnerKey) ([]fds.Secret, error) { return secrets, nil }
 	}
+}
+
+// webhookCertificate returns the source of this server's certificate; nil: there is a fault.
+func (r *reader) webhookCertificate() func(context.Context) (*tls.Certificate, error) {
+	f := r.file.Webhook
+	setting, keyFile := r.source("webhook.key", f.KeyFile, f.KeyEnv, f.KeyFrom), f.KeyFile
+	if setting == "" { // in the same file
+		setting, keyFile = "webhook.key_file", f.CertificateFile
+	}
+	var key []byte
+	if keyFile == "" {
+		if key = r.keyOutside(setting, f.KeyEnv, f.KeyFrom); key == nil {
+			return nil
+		}
+	}
+	return r.certificateWith("webhook.certificate_file, "+setting, f.CertificateFile, keyFile, key)
 }
 
 // webhookSecrets reads the secrets of deliveries, from all places that are named.
