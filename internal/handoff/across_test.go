@@ -301,3 +301,35 @@ func TestAcrossKeepsWhatAHandlerChangedFromOthers(t *testing.T) {
 		}
 	})
 }
+
+func TestAcrossALongPayloadThatAHandlerChangedIsNotHandedOverChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // the parts of owners go at the same time
+		var got []string
+		o := newOwnersOf(t, 2, func(_ context.Context, batch []delivery.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range batch {
+				got = append(got, string(m.Payload[:1]))
+				m.Payload[0] = '!'
+			}
+			if len(batch) > 2 {
+				return errors.New("no")
+			}
+			return nil
+		})
+		a, b := items("a"+strings.Repeat("x", 5000), "c"), items("b")
+		var all sync.WaitGroup
+		all.Go(func() { o.hand(0, a) })
+		synctest.Wait()
+		all.Go(func() { o.hand(1, b) })
+		all.Wait()
+		slices.Sort(got)
+		if want := []string{"a", "b", "b", "c", "c"}; !slices.Equal(got, want) {
+			t.Errorf("handed over %q", got)
+		}
+		if !errors.Is(a[0].Err, handoff.ErrChanged) || a[1].Err != nil || b[0].Err != nil {
+			t.Errorf("the long one: %v, the others: %v, %v", a[0].Err, a[1].Err, b[0].Err)
+		}
+	})
+}

@@ -248,6 +248,7 @@ func (r *round) together(all []*Item) {
 			all = all[n:]
 		case errors.Is(err, errApart): // by another owner's, perhaps
 			r.apart = true
+			all = r.unchanged(all, err)
 		case r.ctx.Err() != nil || errors.Is(err, ErrClosing) || Fenced(err):
 			for _, it := range all[:n] {
 				it.Err = err
@@ -261,12 +262,7 @@ func (r *round) together(all []*Item) {
 			return
 		case n > 1:
 			r.several.size, r.apart = n/2, true
-			all = slices.DeleteFunc(all, func(it *Item) bool {
-				if it.changed != nil {
-					r.failed(it, err, false)
-				}
-				return it.changed != nil
-			})
+			all = r.unchanged(all, err)
 		default:
 			if r.done == 0 && most > 1 {
 				r.lonely++
@@ -277,6 +273,16 @@ func (r *round) together(all []*Item) {
 			}
 		}
 	}
+}
+
+// unchanged returns those that can be handed over again after a call that failed.
+func (r *round) unchanged(all []*Item, err error) []*Item {
+	return slices.DeleteFunc(all, func(it *Item) bool {
+		if it.changed != nil {
+			r.failed(it, err, false)
+		}
+		return it.changed != nil
+	})
 }
 
 // rest says when what is left is to be handed over.
