@@ -112,7 +112,11 @@ func (a *across) call(ctx context.Context, batch []delivery.Message) error {
 		if err := s.fenced(); err != nil {
 			return err
 		}
-		return a.handler(ctx, batch)
+		err := sound(a.handler(ctx, batch))
+		if verdicts, ofEach := VerdictsOf(err); ofEach {
+			return slices.Clone(verdicts) // the next call may use the handler's own again
+		}
+		return err
 	}
 	return s.err
 }
@@ -207,6 +211,7 @@ func (a *across) work(shares []*share, messages int) {
 		return none(sound(a.handler(ctx, batch)), messages)
 	})
 	verdicts, ofEach := VerdictsOf(err)
+	verdicts = slices.Clone(verdicts) // the next call may use the handler's own again
 	v, _ := Judge(err)
 	for at, of := 0, shares; len(of) > 0; of = of[1:] {
 		s := of[0]

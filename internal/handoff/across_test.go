@@ -333,3 +333,43 @@ func TestAcrossALongPayloadThatAHandlerChangedIsNotHandedOverChanged(t *testing.
 		}
 	})
 }
+
+func TestAcrossVerdictsAreThoseOfTheirCallThoughTheHandlerUsesItsSliceAgain(t *testing.T) {
+	for name, owners := range map[string]int{"alone": 1, "of several owners": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var verdicts delivery.Verdicts // no two calls are at work at once
+				o := newOwnersOf(t, owners+1, func(_ context.Context, batch []delivery.Message) error {
+					verdicts = verdicts[:0]
+					for _, m := range batch {
+						var err error
+						if string(m.Payload) != "good" {
+							err = delivery.RetryAfter(time.Hour, errNotNow)
+						}
+						verdicts = append(verdicts, err)
+					}
+					return verdicts
+				})
+				settings := settings(nil)
+				settings.Handled = func(delivery.Message, time.Duration, error) { time.Sleep(time.Minute) } // a hook may
+				var release func()
+				settings.Batch, release = handoff.Gather(o.b, handoff.Complete(o.b, nil))
+				defer release()
+				var all sync.WaitGroup
+				bad := make([][]*handoff.Item, owners)
+				for i := range owners {
+					bad[i] = items(fmt.Sprint("bad", i))
+					all.Go(func() { handoff.New(settings).Batch(t.Context(), bad[i], nil) })
+				}
+				time.Sleep(1500 * time.Millisecond) // they wait for others for a second
+				all.Go(func() { o.hand(owners, items("good", "good", "good")) })
+				all.Wait()
+				for i := range owners {
+					if bad[i][0].Err == nil {
+						t.Error("what the handler failed on counts as done with")
+					}
+				}
+			})
+		})
+	}
+}
