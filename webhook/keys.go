@@ -135,13 +135,14 @@ func (k *keys) take(raw []byte) (*keyset.Set, error) {
 }
 
 // ask fetches the keys for an ID that the set lacks, once in a while, and returns them if it is
-// there now; nil: it is not, or somebody has asked just before.
-func (k *keys) ask(ctx context.Context, id string) *keyset.Set {
+// there now; nil: it is not, or somebody has asked just before. An error says that they cannot be
+// fetched, so that nobody knows.
+func (k *keys) ask(ctx context.Context, id string) (*keyset.Set, error) {
 	now := time.Now()
 	k.mu.Lock()
 	if !k.asked.IsZero() && now.Sub(k.asked) < unknownKey {
-		k.mu.Unlock()
-		return nil
+		defer k.mu.Unlock()
+		return nil, k.err
 	}
 	k.asked = now
 	k.mu.Unlock()
@@ -149,9 +150,9 @@ func (k *keys) ask(ctx context.Context, id string) *keyset.Set {
 	defer cancel()
 	set, err := k.get(waiting)
 	if err != nil || !set.Names(id) {
-		return nil
+		return nil, err
 	}
-	return set
+	return set, nil
 }
 
 // state returns when the keys were fetched last, and why they could not be since.

@@ -116,6 +116,46 @@ func TestWithoutKeysTheSenderIsAskedToComeAgain(t *testing.T) {
 	})
 }
 
+func TestWhileTheKeysCannotBeFetchedANewOneIsNotRefused(t *testing.T) {
+	for name, hangs := range map[string]bool{"an error": false, "no answer": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var away atomic.Bool
+				s := inMemory(t, func(c *webhook.Config) {
+					there := c.Keys
+					c.Keys = func(ctx context.Context) ([]byte, error) {
+						switch {
+						case !away.Load():
+							return there(ctx)
+						case hangs:
+							<-ctx.Done()
+						}
+						return nil, errors.New("away")
+					}
+				})
+				away.Store(true)
+				s.rotate("two", true)
+				for range 2 { // the second one causes no fetch
+					if w := s.answer(`{}`, s.by("two")); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+						t.Error(w.Code, s.why())
+					}
+					time.Sleep(keysTimeout)
+				}
+				away.Store(false)
+				time.Sleep(2 * keysTimeout)
+				if w := s.answer(`{}`, s.by("two")); w.Code != http.StatusOK {
+					t.Error(w.Code, s.why())
+				}
+				if w := s.answer(`{}`, s.by("three")); w.Code != http.StatusUnauthorized {
+					t.Error("they can be fetched:", w.Code)
+				}
+			})
+		})
+	}
+}
+
+const keysTimeout = 30 * time.Second // of a fetch
+
 func TestACallersEndEndsNoFetchThatOthersWaitFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool

@@ -194,9 +194,13 @@ func (r *Receiver) verifySignature(ctx context.Context, h *header, payload, sign
 		return nil, unknown("the issuer's keys could not be fetched yet")
 	}
 	if h.keyID != "" && !set.Names(h.keyID) {
-		if asked := r.keys.ask(ctx, h.keyID); asked != nil {
+		asked, err := r.keys.ask(ctx, h.keyID)
+		if asked != nil {
 			set = asked
 		} else if set = r.keys.now(); !set.Names("") { // a key that has no ID may be of any
+			if err != nil { // a sender may give up for good after 401
+				return nil, unknown("the issuer's keys cannot be fetched, and those of before lack the ID that it names (kid)")
+			}
 			return nil, untrusted("none of the issuer's keys has the ID that it names (kid)")
 		}
 	}
