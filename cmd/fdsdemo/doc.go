@@ -90,7 +90,8 @@
 // meant. A time is how
 // long ago it was, as 5m or 7d, a date, or one of RFC 3339. What watch does not show, by --topic
 // and the like, it takes all the same; what comes after the last message that --count lets it
-// show stays with the broker.
+// show stays with the broker. What is fetched comes on no topic: --topic takes it for published
+// as provider.dialect.event_topic and status_topic have it.
 //
 // On a terminal the tour and watch fill the screen: owners with their connection, grant,
 // certificate and gaps, devices by place, events by severity, and messages. ? lists the keys: they

@@ -64,7 +64,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 		return err
 	}
 	defer p.close(signals, client)
-	if err := show.checkDialect(p.settings.Provider.Dialect); err != nil {
+	if err := show.checkDialect(p.settings.Provider.Dialect, p.settings.Poll.Interval > 0); err != nil {
 		return err
 	}
 	if p.settings.Certificates == nil && p.settings.Provider.BrokerURL != "" && p.settings.Poll.Interval == 0 {

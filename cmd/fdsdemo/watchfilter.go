@@ -26,7 +26,7 @@ type watchFilter struct {
 
 // add adds the flags to a command, and has them checked before it runs.
 func (f *watchFilter) add(c *cobra.Command) {
-	c.Flags().StringArrayVar(&f.topics, "topic", nil, "show only what comes on topics below the owner's root that fit this MQTT `filter`, such as 'devices/+/status'; may be repeated")
+	c.Flags().StringArrayVar(&f.topics, "topic", nil, "show only what comes on topics below the owner's root that fit this MQTT `filter`, such as 'devices/+/status'; of what is fetched, as provider.dialect.event_topic and status_topic have it; may be repeated")
 	c.Flags().StringArrayVar(&f.types, "type", nil, "show only devices of this device `type`; may be repeated")
 	c.Flags().StringArrayVar(&f.devices, "device", nil, "show only the device of this `ID`; may be repeated")
 	c.Flags().StringArrayVar(&f.severities, "severity", nil, "show only events of this `severity` and graver ones, such as warning; or of a word that the provider has and RFC 5424 has not; may be repeated")
@@ -63,7 +63,7 @@ func (f *watchFilter) ends() bool { return f.most > 0 || f.duration > 0 }
 
 // wants reports whether a message is shown.
 func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
-	if len(f.topics) > 0 && !f.fits(m) || len(f.severities) > 0 && !f.isGrave(m, dialect) {
+	if len(f.topics) > 0 && !f.fits(m, dialect) || len(f.severities) > 0 && !f.isGrave(m, dialect) {
 		return false
 	}
 	if len(f.types) == 0 && len(f.devices) == 0 {
@@ -75,8 +75,11 @@ func (f *watchFilter) wants(m delivery.Message, dialect fds.Dialect) bool {
 		(len(f.types) == 0 || slices.Contains(f.types, string(device.Type())))
 }
 
-// checkDialect refuses what cannot be told of this provider's messages.
-func (f *watchFilter) checkDialect(d fds.Dialect) error {
+// checkDialect refuses what cannot be told of this provider's messages, which are polled or not.
+func (f *watchFilter) checkDialect(d fds.Dialect, polled bool) error {
+	if len(f.topics) > 0 && polled && d.EventTopic == "" && d.StatusTopic == "" {
+		return wrongUsage("--topic is of no use where items are polled, without the topics on which the provider would publish them; set provider.dialect.event_topic and status_topic")
+	}
 	if len(f.severities) > 0 && d.SeverityMember == "" {
 		return wrongUsage("--severity is of no use without the name of the member that has it, which FDS leaves open; set provider.dialect.severity_member")
 	}
@@ -107,11 +110,26 @@ func (f *watchFilter) isGrave(m delivery.Message, dialect fds.Dialect) bool {
 	})
 }
 
-// fits reports whether a message came on one of the topics; one that came by none fits none.
-func (f *watchFilter) fits(m delivery.Message) bool {
+// fits reports whether a message came on one of the topics, or would have, as the dialect has it;
+// one whose topic is not known fits none.
+func (f *watchFilter) fits(m delivery.Message, dialect fds.Dialect) bool {
+	below := strings.Join(m.Levels, "/")
+	if len(m.Levels) == 0 { // it was fetched
+		of := map[delivery.Kind]func(fds.Item) (string, bool){
+			delivery.KindEvent: dialect.TopicOfEvent, delivery.KindStatus: dialect.TopicOfStatus,
+		}[m.Kind]
+		item, err := fds.ParseItem(m.Payload)
+		if of == nil || err != nil {
+			return false
+		}
+		var known bool
+		if below, known = of(item); !known {
+			return false
+		}
+	}
 	root := m.Owner.SubscriptionID.Root()
-	return len(m.Levels) > 0 && slices.ContainsFunc(f.topics, func(topic string) bool {
-		return root.Matches(root.String()+topic, root.String()+strings.Join(m.Levels, "/"))
+	return slices.ContainsFunc(f.topics, func(topic string) bool {
+		return root.Matches(root.String()+topic, root.String()+below)
 	})
 }
 

@@ -57,6 +57,48 @@ func TestAWatchThatCouldShowNothingIsRefused(t *testing.T) {
 	}
 }
 
+func TestATopicChoosesOfWhatIsPolledToo(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{}")
+	s.status(s.north, `{"device_id":"d1","generic":{"device_type":"dispenser"}}`)
+	s.signIn(s.north)
+	s.run("watch", "--topic", "devices/+/status").expect(statusUsage).says("provider.dialect.event_topic", "status_topic")
+	s.poll("{event_topic: 'devices/{generic.device_id}/events', status_topic: 'devices/{device_id}/status'}")
+	r := s.run("watch", "--json", "--topic", "devices/+/status", "-n", "1", "--for", "20s").expect(statusDone)
+	if lines := r.lines(); len(lines) != 1 || !strings.Contains(lines[0], `"device_id":"d1"`) {
+		t.Errorf("stdout %q", r.out)
+	}
+}
+
+func TestATopicOfWhatWasFetchedIsThatOfTheDialect(t *testing.T) {
+	m := func(kind delivery.Kind, payload string) delivery.Message {
+		return delivery.Message{Owner: fds.OwnerKey{SubscriptionID: fds.NewSubscriptionID()}, Source: delivery.FromBackfill, Kind: kind, Payload: []byte(payload)}
+	}
+	both := fds.Dialect{EventTopic: "devices/{generic.device_id}/events", StatusTopic: "devices/{device_id}/status"}
+	const event, status = `{"generic":{"device_id":"d1"}}`, `{"device_id":"d1"}`
+	for _, c := range []struct {
+		topic   string
+		m       delivery.Message
+		dialect fds.Dialect
+		want    bool
+	}{
+		{"devices/+/events", m(delivery.KindEvent, event), both, true},
+		{"devices/d1/events", m(delivery.KindEvent, event), both, true},
+		{"devices/+/status", m(delivery.KindEvent, event), both, false},
+		{"devices/d2/events", m(delivery.KindEvent, event), both, false},
+		{"devices/+/status", m(delivery.KindStatus, status), both, true},
+		{"devices/+/events", m(delivery.KindStatus, status), both, false},
+		{"devices/+/events", m(delivery.KindEvent, `{}`), both, false}, // on which topic is not known
+		{"devices/+/events", m(delivery.KindEvent, `no JSON`), both, false},
+		{"devices/+/status", m(delivery.KindUnknown, status), both, false},
+		{"devices/+/events", m(delivery.KindEvent, event), fds.Dialect{}, false},
+	} {
+		if got := (&watchFilter{topics: []string{c.topic}}).wants(c.m, c.dialect); got != c.want {
+			t.Errorf("%s, %s %s: %v", c.topic, c.m.Kind, c.m.Payload, got)
+		}
+	}
+}
+
 func TestAMessageFitsTopicsTypesAndDevices(t *testing.T) {
 	owner := fds.OwnerKey{SubscriptionID: fds.NewSubscriptionID()}
 	m := func(payload string, levels ...string) delivery.Message {
