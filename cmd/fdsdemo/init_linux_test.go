@@ -166,6 +166,19 @@ func TestInitAsksForAKeyWhereNoSecretIsTaken(t *testing.T) {
 	}
 }
 
+func TestInitAsksForNoIntervalWhereThereIsNoWebAPI(t *testing.T) {
+	s := newSetup(t)
+	s.config = filepath.Join(s.folder, "x.yaml")
+	p, person, seen := atTerminal(t, s.command("init", "--issuer", s.box.Issuer(), "--ca-file", filepath.Join(s.folder, "ca.pem"), "--client-id", "x"))
+	answers(t, p, person, seen, "Client secret", "\n", "Web API, as ", "\n", "Broker, as ", "\n")
+	waitFor(t, p, seen, "]: ")
+	if strings.Contains(seen.String(), "reads the Web API every") { // to which no answer would be right
+		t.Fatalf("the terminal %s", seen)
+	}
+	answers(t, p, person, seen, "Where to keep grants", "memory\n")
+	p.wait().expect(statusDone)
+}
+
 func TestAWrongAnswerIsAskedForAgainAtOnce(t *testing.T) {
 	s := newSetup(t)
 	folder := filepath.Join(s.folder, "made")

@@ -215,6 +215,9 @@ func (d *draft) askServers(ctx context.Context) error {
 		return err
 	}
 	if d.values["provider.broker_url"] == "" {
+		if d.values["provider.api_url"] == "" {
+			return nil // there is nothing to read
+		}
 		return d.ask(ctx, "poll.interval", "Without a broker watch reads the Web API every", "30s")
 	}
 	return d.ask(ctx, "push.certificates", "Folder for the owners' certificates of the broker", d.base()+"-owners/")
