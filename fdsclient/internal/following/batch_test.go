@@ -111,7 +111,7 @@ func TestABackfillHandsOverBatchesInTheListsOrder(t *testing.T) {
 		h := new(batches)
 		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 3, Wait: 10 * time.Second})
 		defer f.Stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		for i := range 7 {
 			events = append(events, dated(fmt.Sprint(i), time.Now()))
 		}
@@ -144,12 +144,12 @@ func TestWhatABackfillHasDoneBehindAnUndoneOneIsNotHandedOverAgain(t *testing.T)
 				h.set(failOn(bad, &fails))
 				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 5})
 				defer f.Stop()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				for i := range 8 {
 					events = append(events, item(fmt.Sprint(i)))
 				}
 				closed := outage(t, f)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if s := f.Seen(); s.Failing == nil || s.Failing.Attempts != 1 {
 					t.Errorf("%+v", s)
 				}
@@ -201,7 +201,7 @@ func TestTheOneItemOfABackfillThatFailsGoesToTheDeadLetters(t *testing.T) {
 		}
 		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 10})
 		defer f.Stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		for i := range 30 {
 			events = append(events, dated(fmt.Sprint(i), time.Now()))
 		}
@@ -227,11 +227,11 @@ func TestAnItemThatIsTwiceInABatchIsHandedOverOnceAndNeverLost(t *testing.T) {
 		h := &batches{do: failOn("a", &fails)}
 		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 10})
 		defer f.Stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		a, b := dated("a", time.Now()), dated("b", time.Now())
 		events = []string{a, b, a, b}
 		closed := outage(t, f)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.want(t, "a b")
 		fails.Store(false)
 		<-closed
@@ -249,7 +249,7 @@ func TestWhatALiveBatchRepeatsIsMarkedOrLeftOut(t *testing.T) {
 				h := new(batches)
 				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle})
 				defer f.Stop()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				events = []string{dated("a", time.Now()), dated("b", time.Now())}
 				received := time.Now()
 				<-outage(t, f)
@@ -297,7 +297,7 @@ func TestABatchMovesThePositionWithItsAcknowledgements(t *testing.T) {
 		defer f.Stop()
 		subscribed(t, f, push.Subscribed{SessionPresent: true})
 		began := time.Now()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		batch := live(dated("a", began.Add(10*time.Minute)), dated("b", began.Add(20*time.Minute)), dated("c", began.Add(30*time.Minute)))
 		if err := f.LiveBatch(t.Context(), batch); err != nil {
 			var v delivery.Verdicts
@@ -368,7 +368,7 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		f := all.followBatches(t, all.owner(t, id, api.of(fds.OwnerKey{Issuer: issuer, SubscriptionID: id})), &delivery.Batching{Handler: h.handle, Most: 3, Wait: 10 * time.Second})
 		defer f.Stop()
 		f.Poll()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		h.want(t)
 		api.mu.Lock()
 		for i := range 8 {
@@ -385,7 +385,7 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		polled = nil
 		mu.Unlock()
 		f.ReadNow()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.want(t, "0 1 2")
 		mu.Lock()
 		if len(polled) != 1 || polled[0].Events != 2 || !errors.Is(polled[0].Err, errHandler) {
@@ -397,13 +397,13 @@ func TestAPollHandsOverBatchesAndRemembersWhatIsDone(t *testing.T) {
 		}
 		fails.Store(false)
 		f.ReadNow()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.want(t, "1? 3 4", "5 6 7", strings.Join(statuses, " "))
 		if s := f.Seen(); s.Failing != nil {
 			t.Errorf("%+v", s.Failing)
 		}
 		f.ReadNow()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for _, call := range h.take() {
 			if strings.ContainsAny(call, "01234567") && !strings.Contains(call, "device") {
 				t.Errorf("again: %q", call)

@@ -74,7 +74,7 @@ func TestAttackASlowStoreIsGivenFewPositionsAtOnce(t *testing.T) {
 			f.mu.Unlock()
 			f.Acknowledged(delivery.Message{})
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		store.mu.Lock()
 		defer store.mu.Unlock()
 		if store.most > positionSaves || store.done < owners {
@@ -117,7 +117,7 @@ func TestAttackAStoreThatHangsHoldsUpNoEnd(t *testing.T) {
 				store := new(hangingState)
 				client := pushing(t, func(c *config) { c.Store = store })
 				f := followed(t, client, new(webAPI), nil)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				f.mu.Lock()
 				f.position.at = f.position.at.Add(time.Minute)
 				f.mu.Unlock()

@@ -36,7 +36,7 @@ func TestAStatusIsNoDuplicateWhereEveryIDHasOneName(t *testing.T) {
 		var got handled
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		fetched = item("fetched")
 		<-outage(t, f)
 		pushed(t, f, "event", fetched, time.Now())
@@ -67,7 +67,7 @@ func TestABrokersQueueIsMarkedHoweverSlowTheHandlerIs(t *testing.T) {
 			return got.handle(ctx, m)
 		})
 		defer f.Stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		for i := range 3 {
 			events = append(events, dated(fmt.Sprintf("e%d", i), time.Now()))
 			time.Sleep(time.Second)
@@ -99,7 +99,7 @@ func TestWithoutAWebAPINothingIsMarkedADayLater(t *testing.T) {
 		if err := f.Subscribed(t.Context(), push.Subscribed{Last: errors.New("a test")}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		for range 2 * seenMost {
 			pushed(t, f, "heartbeat", `{"pressed":true}`, time.Now())
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fds-sdk/fds-go/delivery"
@@ -74,6 +75,13 @@ func withoutStatuses(down *bool, events *[]string) *webAPI {
 		}
 		return 200, "[]"
 	}}
+}
+
+// pass lets time pass, and returns once everything is done that this brings: what it has written
+// may be read then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // anyone needs no token.

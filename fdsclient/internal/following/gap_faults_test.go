@@ -40,7 +40,7 @@ func TestAHandlersErrorIsNoAnswerOfTheProviderToABackfill(t *testing.T) {
 				})
 				defer f.Stop()
 				filled := outage(t, f)
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				if !f.open() {
 					t.Error("the gap is closed, though the handler has failed")
 				}
@@ -98,7 +98,7 @@ func TestABackfillDoesNotWaitAsLongAsAHandlerWasTold(t *testing.T) {
 		})
 		defer f.Stop()
 		outage(t, f)
-		time.Sleep(10 * time.Minute) // the longest back-off is 5
+		pass(10 * time.Minute) // the longest back-off is 5
 		if f.open() || got.has("missed") != 1 {
 			t.Errorf("the gap is open: %v; what was missed was handed over %d times", f.open(), got.has("missed"))
 		}

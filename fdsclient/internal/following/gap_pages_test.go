@@ -40,7 +40,7 @@ func TestPagesThatShiftWhileAGapIsFilledHideNoEvent(t *testing.T) {
 			return 200, list
 		}}
 		f := followed(t, a, api, h.handle)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		for i := range 5 {
 			events = append(events, dated(fmt.Sprint("E", i), time.Now()))
 			time.Sleep(time.Minute)
@@ -84,9 +84,9 @@ func TestARefusalInTheMiddleOfAListClosesNoGap(t *testing.T) {
 			cfg.Dialect.Paging.PageParameter = "page"
 		})
 		f := followed(t, a, api, h.handle)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		events = [2]string{"[" + dated("E0", time.Now()) + "]", "[" + dated("E1", time.Now()) + "]"}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		<-outage(t, f)
 		f.Stop()
 		for i := range events {

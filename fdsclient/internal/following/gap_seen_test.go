@@ -32,7 +32,7 @@ func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
 			if name == "polled" {
 				f.Poll()
 			}
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if seen := f.Seen().Gap; seen == nil || seen.Reason != "a crash" {
 				t.Errorf("%s: before there is a connection the gap that is seen is %v", name, seen)
 			}
@@ -40,7 +40,7 @@ func TestTheGapOfAnEarlierProcessIsSeenUntilItIsClosed(t *testing.T) {
 			if name == "pushed" {
 				<-outage(t, f)
 			}
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			f.Stop()
 			if seen := f.Seen().Gap; seen != nil {
 				t.Errorf("%s: it is closed, and seen is %v", name, seen)
@@ -83,13 +83,13 @@ func TestAnOutageWhileTheEndOfAGapIsStoredIsNotClosedWithIt(t *testing.T) {
 			}
 		}
 		closed := outage(t, f)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if again == nil || !f.open() {
 			t.Fatal("the outage is closed, and was not read for")
 		}
 		api.change(func() { down = false })
 		<-closed
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if f.open() {
 			t.Error("the gap stays open")
 		}

@@ -78,7 +78,7 @@ func TestADeadLetterFunctionThatPanicsOrHangsInABackfillHarmsNoOther(t *testing.
 		bad := followed(t, all, api, func(context.Context, delivery.Message) error { return errors.New("never") })
 		defer bad.Stop()
 		held := outage(t, bad)
-		time.Sleep(time.Minute) // it has panicked, and now hangs
+		pass(time.Minute) // it has panicked, and now hangs
 		other := followed(t, all, api, new(handled).handle)
 		defer other.Stop()
 		select {
@@ -116,7 +116,7 @@ func TestTwoItemsThatTheHandlerNeverTakesDoNotKeepAGapOpen(t *testing.T) {
 		})
 		defer f.Stop()
 		outage(t, f)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if f.open() || dead.has("first") != 1 || dead.has("second") != 1 || got.has("last") != 1 {
 			t.Errorf("after an hour: open %v; dead letters %d and %d, want 1 each; what comes after them was handed over %d times",
 				f.open(), dead.has("first"), dead.has("second"), got.has("last"))
@@ -138,9 +138,9 @@ func TestOutagesWhileAGapCannotBeClosedDoNotMultiplyTheAttempts(t *testing.T) {
 			outage(t, f)
 			synctest.Wait()
 		}
-		time.Sleep(time.Hour) // until attempts are rare
+		pass(time.Hour) // until attempts are rare
 		api.change(func() { requests = 0 })
-		time.Sleep(10 * time.Hour)
+		pass(10 * time.Hour)
 		api.mu.Lock()
 		defer api.mu.Unlock()
 		if requests > 10*60 { // one each 2.5 minutes on average

@@ -28,16 +28,16 @@ func TestALateAttemptMovesThePositionNoFartherThanItsGap(t *testing.T) {
 		var got handled
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		outage(t, f)
 		synctest.Wait()
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 
 		// The connection is lost once more, and an event with it.
 		api.change(func() { events = append(events, dated("missed", time.Now())) })
-		time.Sleep(30 * time.Minute)
+		pass(30 * time.Minute)
 		api.change(func() { down = false })
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if f.open() {
 			t.Fatal("the first gap is not closed")
 		}
@@ -88,7 +88,7 @@ func TestAnAttemptThatBeginsWhileAnotherOutageIsStoredDoesNotCloseItsGap(t *test
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
 		outage(t, f)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		api.change(func() { events, down = append(events, dated("missed", time.Now())), false })
 		<-outageOf(t, f, push.Subscribed{})
 		if got.has("missed") != 1 {
@@ -121,7 +121,7 @@ func TestAProvidersClockThatIsSetBackIsNotForgottenInAnotherOutage(t *testing.T)
 			outageOf(t, f, push.Subscribed{})
 			close(again)
 		}()
-		time.Sleep(time.Hour) // an attempt has found out, and waits for the store as well
+		pass(time.Hour) // an attempt has found out, and waits for the store as well
 		f.saving.unlock()
 		<-again
 		synctest.Wait()
@@ -145,7 +145,7 @@ func TestAnAnswerFromBeforeAnotherOutageDoesNotEndItsGap(t *testing.T) {
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
 		outage(t, f)
-		time.Sleep(20 * time.Second) // the answer is under way
+		pass(20 * time.Second) // the answer is under way
 		api.change(func() { events = dated("missed", time.Now()) })
 		<-outage(t, f)
 		if got.has("missed") != 1 {

@@ -56,7 +56,7 @@ func TestAHandlerSlowerThanThePagesComeClosesAGap(t *testing.T) {
 					return got.handle(ctx, m)
 				})
 				defer f.Stop()
-				time.Sleep(2 * time.Minute)
+				pass(2 * time.Minute)
 				select {
 				case <-outage(t, f):
 				case <-time.After(time.Hour):
@@ -86,11 +86,11 @@ func TestAClockThatIsLearntWhileAHandlerIsAtWorkKeepsThePositionBehind(t *testin
 			return got.handle(ctx, m)
 		})
 		defer f.Stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		go pushed(t, f, "statuses", `{"device_id":"D","level":1}`, time.Now()) // without a date
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		<-outage(t, f) // the provider's time is learnt
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		f.mu.Lock()
 		over := f.position.at.Sub(time.Now().Add(api.ahead))
 		f.mu.Unlock()
@@ -98,7 +98,7 @@ func TestAClockThatIsLearntWhileAHandlerIsAtWorkKeepsThePositionBehind(t *testin
 			t.Errorf("the position is %v ahead of the provider's clock", over)
 		}
 		api.change(func() { events = append(events, dated("missed", time.Now().Add(api.ahead))) })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		<-outage(t, f)
 		if n := got.has("missed"); n != 1 {
 			t.Errorf("what the outage lost was handed over %d times", n)
@@ -126,10 +126,10 @@ func TestAStopWhileAClockIsStoredLosesNothing(t *testing.T) {
 				api.ahead = -10 * time.Minute
 				var got handled
 				f := followed(t, all, api, got.handle)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				api.change(func() { events = append(events, dated("missed", time.Now().Add(api.ahead))) })
 				outage(t, f)
-				time.Sleep(wait)
+				pass(wait)
 				f.Stop()
 				api.change(func() { down = false })
 				f = all.follow(t, f.owner, got.handle)
@@ -156,9 +156,9 @@ func TestAProviderThatDoesNotTellItsTimeMovesNoPosition(t *testing.T) {
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
 		f.position.at = f.position.at.Add(behind) // by the date of the last event
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		<-outage(t, f)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		api.change(func() { events = append(events, dated("missed", time.Now().Add(behind))) })
 		<-outage(t, f)
 		if n := got.has("missed"); n != 1 {

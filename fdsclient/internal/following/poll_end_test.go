@@ -47,10 +47,10 @@ func TestAListThatTheProviderRefusesIsNoReasonNotToReadTheOther(t *testing.T) {
 					}
 					return api.RoundTrip(r)
 				}), h.handle)
-				time.Sleep(30 * time.Minute)
+				pass(30 * time.Minute)
 				expect(t, h, on)
 				api.change(func() { api.statuses = []string{off} })
-				time.Sleep(30 * time.Minute)
+				pass(30 * time.Minute)
 				f.Stop()
 				expect(t, h, off)
 				var refusal *pull.Error
@@ -76,10 +76,10 @@ func TestAProviderThatAsksToWaitForHoursIsNotPolledBefore(t *testing.T) {
 		}), h.handle)
 		synctest.Wait()
 		wait.Store(true)
-		time.Sleep(26 * time.Hour)
+		pass(26 * time.Hour)
 		api.event("meanwhile", time.Now().Add(-20*time.Hour))
 		wait.Store(false)
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		f.Stop()
 		for i := 1; i < len(asked); i++ {
 			if apart := asked[i].Sub(asked[i-1]); apart < 5*time.Hour {
@@ -110,9 +110,9 @@ func TestTheWaitThatAHandlerWasToldIsItsOwn(t *testing.T) {
 		}
 		h.mu.Unlock()
 		api.event("one", time.Now())
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		api.event("two", time.Now())
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		expect(t, h, "one", "two")
 	})
 }
@@ -154,7 +154,7 @@ func TestARunThatEndsInTheMiddleOfAPoll(t *testing.T) {
 				}
 				h.take()
 				f = poller(t, all, id, api, h.handle)
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				f.Stop()
 				expect(t, h, c.again...)
 			})
@@ -177,7 +177,7 @@ func TestAHandlerThatEndsItsGoroutineGetsThePolledMessageAgain(t *testing.T) {
 		for _, n := range []string{"1", "2", "3"} {
 			api.event(n, time.Now())
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		f.Stop()
 		expect(t, h, "1", "2", "3")
 		all.readers.mu.Lock()

@@ -32,7 +32,7 @@ func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
 				h.fail = func(string) error { return fmt.Errorf("read the device's statistics: %w", class) }
 				h.mu.Unlock()
 				api.event("one", time.Now())
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				hook.mu.Lock()
 				last := hook.all[len(hook.all)-1]
 				hook.mu.Unlock()
@@ -42,7 +42,7 @@ func TestAHandlersErrorIsNoAnswerOfTheProvider(t *testing.T) {
 				h.mu.Lock()
 				h.fail = nil
 				h.mu.Unlock()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				expect(t, h, "one")
 			})
 		})
@@ -63,9 +63,9 @@ func TestAStatusThatTurnsBackBeforeAReadEndedIsHandedOver(t *testing.T) {
 				}
 				all, api, id := polled(t, nil), &polledAPI{statuses: []string{a}}, fds.NewSubscriptionID()
 				f := poller(t, all, id, api, h.handle)
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				api.change(func() { api.statuses = []string{b, poison} })
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				expect(t, h, a, b)
 				if restart {
 					f.Stop()
@@ -74,10 +74,10 @@ func TestAStatusThatTurnsBackBeforeAReadEndedIsHandedOver(t *testing.T) {
 				if restart {
 					f = poller(t, all, id, api, h.handle)
 				}
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				expect(t, h, a)
 				api.change(func() { api.statuses = []string{b} })
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				f.Stop()
 				expect(t, h, b)
 			})
@@ -90,11 +90,11 @@ func TestTheFirstEventAfterAnAnswerWithoutAListIsHandedOver(t *testing.T) {
 		all, api, h := polled(t, nil), &polledAPI{from: true, noEvents: true}, new(had)
 		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
 		defer f.Stop()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		api.event("long before", time.Now().Add(-time.Hour))
 		api.event("first", time.Now())
 		api.change(func() { api.noEvents = false })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		expect(t, h, "first")
 	})
 }
@@ -107,15 +107,15 @@ func TestAClockThatIsSetBackWhileNobodyPollsHidesNoEvent(t *testing.T) {
 				f := poller(t, all, id, api, h.handle)
 				synctest.Wait()
 				api.event("before", time.Now().Add(3*time.Hour))
-				time.Sleep(5 * time.Minute)
+				pass(5 * time.Minute)
 				expect(t, h, "before")
 				f.Stop()
 				api.change(func() { api.ahead = 0 })
 				api.event("after", time.Now())
-				time.Sleep(away)
+				pass(away)
 				f = poller(t, all, id, api, h.handle)
 				defer f.Stop()
-				time.Sleep(5 * time.Minute)
+				pass(5 * time.Minute)
 				expect(t, h, "after")
 			})
 		})
@@ -148,11 +148,11 @@ func TestWhatABrokerBroughtBetweenTwoTimesOfPollingIsNotPolledAgainAndStatusesAr
 		on := `{"device_id":"a","on":true}`
 		api.statuses = []string{on}
 		f := poller(t, all, id, api, h.handle)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.Stop()
 		expect(t, h, on)
 		api.event("pushed", time.Now())
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		state := all.state(t, f.owner.Key)
 		// The broker has brought "pushed" and that the device is off; that it is on
 		// again was lost in the gap.
@@ -160,9 +160,9 @@ func TestWhatABrokerBroughtBetweenTwoTimesOfPollingIsNotPolledAgainAndStatusesAr
 		state.Position = time.Now()
 		all.put(t, f.owner.Key, state)
 		api.event("in the gap", time.Now().Add(-8*time.Minute))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.Stop()
 		expect(t, h, "in the gap", on)
 		if state := all.state(t, f.owner.Key); state.Gap != nil {
@@ -194,11 +194,11 @@ func TestAReadOfAnyLengthThatIsBrokenOffIsRemembered(t *testing.T) {
 				for i := range events + 10 {
 					api.event(fmt.Sprint("event ", i), time.Now())
 				}
-				time.Sleep(2 * time.Minute)
+				pass(2 * time.Minute)
 				f.Stop()
 				again := 0
 				f = poller(t, all, id, api, func(context.Context, delivery.Message) error { again++; return nil })
-				time.Sleep(2 * time.Minute)
+				pass(2 * time.Minute)
 				f.Stop()
 				if want := 10 + max(0, events-maxHanded); again != want {
 					t.Errorf("%d events came after a restart, want %d: the 10 that were not handled, and what is over %d", again, want, maxHanded)
@@ -277,15 +277,15 @@ func TestPagesThatShiftWhileTheyAreReadHideNoEvent(t *testing.T) {
 		synctest.Wait()
 		// What a month away leaves: none of it is within the margin of the next read.
 		f.Stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		for i := range 5 {
 			api.event(fmt.Sprint("event ", i), time.Now())
 			time.Sleep(time.Hour)
 		}
-		time.Sleep(30 * 24 * time.Hour)
+		pass(30 * 24 * time.Hour)
 		api.change(func() { api.drop = true })
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.Stop()
 		got := h.take()
 		slices.Sort(got)

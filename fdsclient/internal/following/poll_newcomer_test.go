@@ -61,11 +61,11 @@ func TestEventsSinceTheFirstAttemptAreNewHoweverLongThatFails(t *testing.T) {
 					}
 					expect(t, h)
 					api.change(func() { api.fails = 0 })
-					time.Sleep(time.Hour)
+					pass(time.Hour)
 					f.Stop()
 					expect(t, h, want...)
 					_, f = start(api, id, h)
-					time.Sleep(time.Hour)
+					pass(time.Hour)
 					f.Stop()
 					expect(t, h)
 				})
@@ -87,17 +87,17 @@ func TestAFirstReadThatFailsInTheMiddleIsGoneOnWith(t *testing.T) {
 		}
 		api.change(func() { api.fails = 1 })
 		f := poller(t, all, id, api, h.handle)
-		time.Sleep(500 * time.Millisecond) // before the second attempt
+		pass(500 * time.Millisecond) // before the second attempt
 		for _, name := range []string{"first", "poison", "last"} {
 			api.event(name, time.Now())
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		expect(t, h, "first")
 		f.Stop()
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		heals.Store(true)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		f.Stop()
 		expect(t, h, "poison", "last")
 	})
@@ -123,7 +123,7 @@ func TestAPanicOrTheEndOfAGoroutineInAPollIsAFailureOfTheHandler(t *testing.T) {
 				for _, name := range []string{"one", "two", "three"} {
 					api.event(name, time.Now())
 				}
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				expect(t, h, "one", "two", "three")
 				failed := 0
 				hook.mu.Lock()
@@ -176,12 +176,12 @@ func TestAnEventThatIsPublishedWhileTheFirstReadWaitsIsNew(t *testing.T) {
 		synctest.Wait()
 		api.event("before", time.Now().Add(-time.Minute))
 		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		api.event("meanwhile", time.Now())
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		f.Stop()
 		g.Stop()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		expect(t, h, "meanwhile")
 	})
 }

@@ -48,7 +48,7 @@ func TestWhatCannotBeStoredIsNotHandedOverWithoutEnd(t *testing.T) {
 				for i := range 10 {
 					api.event(fmt.Sprint("event ", i), time.Now())
 				}
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				if got := h.take(); len(got) != 1 {
 					t.Errorf("handed over while nothing is stored: %q", got)
 				}
@@ -56,14 +56,14 @@ func TestWhatCannotBeStoredIsNotHandedOverWithoutEnd(t *testing.T) {
 				if down {
 					api.change(func() { api.fails = 1000 })
 				}
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				// A crash: all that is left is what was stored.
 				stored := all.state(t, f.owner.Key)
 				f.Stop()
 				all.put(t, f.owner.Key, stored)
 				api.change(func() { api.fails = 0 })
 				f = poller(t, all, id, api, h.handle)
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				f.Stop()
 				expect(t, h, "event 1", "event 2", "event 3", "event 4", "event 5", "event 6", "event 7", "event 8", "event 9")
 			})
@@ -79,18 +79,18 @@ func TestAStateThatCannotBeReadForAWhileIsWaitedFor(t *testing.T) {
 		on := `{"device_id":"a","on":true}`
 		api.statuses = []string{on}
 		f := poller(t, all, id, api, h.handle)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		api.event("one", time.Now())
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.Stop()
 		expect(t, h, on, "one")
 		api.event("two", time.Now())
 		store.loads.Store(true)
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		expect(t, h)
 		store.loads.Store(false)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		f.Stop()
 		expect(t, h, "two")
 	})
@@ -108,7 +108,7 @@ func TestADamagedStateMissesNothing(t *testing.T) {
 		f := poller(t, all, id, api, h.handle)
 		synctest.Wait()
 		api.event("one", time.Now())
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.Stop()
 		expect(t, h, "one")
 		api.event("two", time.Now())

@@ -217,9 +217,9 @@ func TestAPollOfWhatIsUnchangedCostsAnAnswerWithoutContent(t *testing.T) {
 		f := poller(t, all, fds.NewSubscriptionID(), api, h.handle)
 		defer f.Stop()
 		api.event("one", time.Now())
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		api.change(func() { api.unchanged, api.requests = 0, nil })
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		api.mu.Lock()
 		defer api.mu.Unlock()
 		if api.unchanged < 16 || api.unchanged != len(api.requests) {
@@ -243,16 +243,16 @@ func TestWhatTheHandlerFailsOnIsPolledAgainAndNothingElse(t *testing.T) {
 		api.event("first", time.Now())
 		api.event("poison", time.Now())
 		api.event("last", time.Now())
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		expect(t, h, "first")
 		f.Stop() // in the middle of a list: what was handed over is stored
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		expect(t, h)
 		h.mu.Lock()
 		failing = false
 		h.mu.Unlock()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		f.Stop()
 		expect(t, h, "poison", "last")
 	})
@@ -280,7 +280,7 @@ func TestADeadLetterEndsWhatIsPolledAgain(t *testing.T) {
 		synctest.Wait()
 		api.event("poison", time.Now())
 		api.event("last", time.Now())
-		time.Sleep(30 * time.Minute)
+		pass(30 * time.Minute)
 		f.Stop()
 		expect(t, h, "last")
 		if len(dead) != 1 {
@@ -311,9 +311,9 @@ func TestAProviderThatFailsIsPolledMoreAndMoreSeldomAndNothingIsMissed(t *testin
 		defer f.Stop()
 		synctest.Wait()
 		api.change(func() { api.fails = 20 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		api.event("missed meanwhile", time.Now())
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		expect(t, h, "missed meanwhile")
 		hook.mu.Lock()
 		defer hook.mu.Unlock()
@@ -357,10 +357,10 @@ func TestAListTooLongToRememberIsAnErrorUnlessItIsDated(t *testing.T) {
 		f := poller(t, all, id, api, h.handle)
 		synctest.Wait()
 		api.event("new", time.Now())
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		f.Stop()
 		f = poller(t, all, id, api, h.handle)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		expect(t, h, "new")
 		state := all.state(t, f.owner.Key)
 		if len(state.Polled.Events.Seen) > 100*digestBytes || !state.Polled.Events.Part {
@@ -373,7 +373,7 @@ func TestAListTooLongToRememberIsAnErrorUnlessItIsDated(t *testing.T) {
 			}
 		})
 		f = poller(t, all, id, api, func(context.Context, delivery.Message) error { return nil })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		f.Stop()
 		hook.mu.Lock()
 		defer hook.mu.Unlock()
@@ -397,7 +397,7 @@ func TestManyPolledOwnersCostNoGoroutineBetweenReads(t *testing.T) {
 		if n := runtime.NumGoroutine() - before; n > 5 {
 			t.Errorf("%d goroutines more between the reads of %d owners", n, owners)
 		}
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		for _, f := range fleet {
 			f.Stop()
 		}
@@ -414,11 +414,11 @@ func TestAProvidersClockThatIsSetBackHidesNoEventFromPolling(t *testing.T) {
 		defer f.Stop()
 		synctest.Wait()
 		api.event("before", time.Now().Add(3*time.Hour))
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		expect(t, h, "before")
 		api.change(func() { api.ahead = 0 })
 		api.event("after", time.Now())
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		expect(t, h, "after")
 	})
 }
@@ -452,11 +452,11 @@ func TestReadsAtOnceThatComeDuringAReadMakeNoMoreOfThem(t *testing.T) {
 			f.ReadNow()
 			time.Sleep(4 * time.Second)
 		}
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		reads.Store(0)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		f.Stop()
-		time.Sleep(time.Minute) // for an answer on its way
+		pass(time.Minute) // for an answer on its way
 		if n := reads.Load(); n > 70 {
 			t.Errorf("%d reads in an hour", n)
 		}

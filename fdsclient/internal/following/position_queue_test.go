@@ -60,7 +60,7 @@ func TestOwnersWhoseMessagesComeAtOnceAreStoredInBatches(t *testing.T) {
 			defer f.Stop()
 			all = append(all, f)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		for name, between := range map[string]time.Duration{"at once": 0, "one after another": time.Millisecond} {
 			store.mu.Lock()
 			clear(store.saves)

@@ -55,14 +55,13 @@ func TestAGapWhoseAttemptsGetFurtherIsNotRetriedRarely(t *testing.T) {
 		handler := &once{seen: make(map[string]int)}
 		f := followed(t, all, api, handler.handle)
 		defer f.Stop()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		const missed = 40
 		for n := range missed {
 			events = append(events, dated(fmt.Sprintf("missed %d", n), time.Now()))
 		}
 		outage(t, f)
-		time.Sleep(5 * time.Minute) // some 2 s for each message that failed
-		synctest.Wait()
+		pass(5 * time.Minute) // some 2 s for each message that failed
 		if f.open() {
 			t.Error("the gap is open still")
 		}
@@ -81,8 +80,7 @@ func TestAPollThatGetsFurtherIsNotRetriedRarely(t *testing.T) {
 		for n := range fresh {
 			api.event(fmt.Sprintf("fresh %d", n), time.Now())
 		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		pass(10 * time.Minute)
 		handler.check(t, fresh)
 	})
 }

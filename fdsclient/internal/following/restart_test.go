@@ -93,7 +93,7 @@ func TestARestartOfOwnersWhoseSessionsWereKeptCostsARequestEachAndTellsNobody(t 
 					for range owners {
 						fleet = append(fleet, followed(t, first, api, new(handled).handle))
 					}
-					time.Sleep(time.Hour)
+					pass(time.Hour)
 					layout := first.Dialect.TimeLayout
 					item := func(id string, at time.Time) string {
 						return fmt.Sprintf(`{"message_id":%q,"device_id":"D","generic":{"date_time":%q}}`, id, at.UTC().Format(layout))
@@ -136,7 +136,7 @@ func TestARestartOfOwnersWhoseSessionsWereKeptCostsARequestEachAndTellsNobody(t 
 						fleet[n] = next.follow(t, next.owner(t, f.owner.Key.SubscriptionID, api.of(f.owner.Key)), again.handle)
 						subscribed(t, fleet[n], push.Subscribed{SessionPresent: true})
 					}
-					time.Sleep(time.Minute)
+					pass(time.Minute)
 					if _, most := world.asked(); most > 1 {
 						t.Errorf("up to %d requests an owner", most)
 					}
@@ -247,7 +247,7 @@ func TestACheckAfterARestartThatTakesTooLongIsToldAsAGapAndStored(t *testing.T) 
 		if n := strings.Count(lines.String(), "\n"); n != 1 {
 			t.Errorf("logged:\n%s", lines.String())
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if f.open() || all.state(t, f.owner.Key).Gap != nil {
 			t.Error("the gap is not closed")
 		}
@@ -276,11 +276,11 @@ func TestWhatTheHandlerHadLastIsStoredThoughTheStoreIsSlowOrFails(t *testing.T) 
 				c.Store = &slowState{slow: func(s record) time.Duration { return time.Duration(len(s.Recent)) * time.Second }}
 			})
 			f := followed(t, all, new(webAPI), new(handled).handle)
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			pushed(t, f, "D/events", dated("last", time.Now()), time.Now())
-			time.Sleep(positionInterval + time.Second) // it is being stored
+			pass(positionInterval + time.Second) // it is being stored
 			late(t, f, "late")
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			knows(t, all, f, "last", "late")
 			f.Stop()
 		})
@@ -290,12 +290,12 @@ func TestWhatTheHandlerHadLastIsStoredThoughTheStoreIsSlowOrFails(t *testing.T) 
 			store := new(failingState)
 			all := pushing(t, func(c *config) { c.Dialect, c.Store = byDate, store })
 			f := followed(t, all, new(webAPI), new(handled).handle)
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			pushed(t, f, "D/events", dated("last", time.Now()), time.Now())
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			store.saves.Store(true)
 			late(t, f, "late")
-			time.Sleep(positionInterval + 100*time.Millisecond)
+			pass(positionInterval + 100*time.Millisecond)
 			store.saves.Store(false)
 			f.Stop()
 			knows(t, all, f, "last", "late")
@@ -338,12 +338,12 @@ func TestAGapIsStoredOnceLiveMessagesGoOnBeforeItIsClosed(t *testing.T) {
 		}}
 		f := followed(t, all, api, new(handled).handle)
 		store.saves.Store(0)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		subscribed(t, f, push.Subscribed{Last: errLost})
 		if n := store.saves.Load(); n != 0 {
 			t.Errorf("%d saves for a gap that was closed before live messages came", n)
 		}
-		time.Sleep(2 * positionInterval)
+		pass(2 * positionInterval)
 		if at := all.state(t, f.owner.Key).Position; time.Since(at) > time.Minute || store.saves.Load() != 1 {
 			t.Errorf("the position is %v old, after %d saves", time.Since(at), store.saves.Load())
 		}
@@ -391,7 +391,7 @@ func TestWhatIsNoOutageOpensNoGap(t *testing.T) {
 				})
 				f := followed(t, all, world.api(), new(handled).handle)
 				defer f.Stop()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				subscribed(t, f, c.s)
 				n, _ := world.asked()
 				if changes := told.told(); n != c.want || (len(changes) > 0) != (c.want > 0) {
@@ -416,7 +416,7 @@ func TestLiveMessagesDoNotWaitForWhatTheConfigurationKeepsFromBeingFetched(t *te
 				all := pushing(t, func(c *config) { c.Dialect = byDate; told.on(c); change(c) })
 				f := followed(t, all, world.api(), new(handled).handle)
 				defer f.Stop()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				began := time.Now()
 				subscribed(t, f, push.Subscribed{Last: errLost})
 				if took := time.Since(began); took > time.Second {
@@ -446,7 +446,7 @@ func TestACollectionThatIsNotImplementedHoldsUpNoGap(t *testing.T) {
 		var got handled
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		missed = dated("missed", time.Now())
 		subscribed(t, f, push.Subscribed{Last: errLost})
 		if f.open() || got.has("missed") != 1 {

@@ -79,12 +79,12 @@ func TestAttackWhatNoTopicNamesIsNotFetchedEither(t *testing.T) {
 				}}
 				f := followed(t, all, api, got.handle)
 				defer f.Stop()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				for _, device := range []string{`"A"`, `"B"`, `"A/events/x"`, `"+"`, `null`, `["A"]`} {
 					items = append(items, fmt.Sprintf(`{"message_id":%q,"device_id":%s,"generic":{"date_time":%q}}`, "KIND of "+device, device, time.Now().UTC().Format(time.RFC3339)))
 				}
 				by.deliver(t, f)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				for id, want := range map[string]int{`events of \"A\"`: 1, `events of \"B\"`: 0, `statuses of \"A\"`: 1, `statuses of \"B\"`: 1, `/x\"`: 0, `\"+\"`: 0, "null": 0, "[": 0} {
 					if n := got.has(id); n != want {
 						t.Errorf("%s: handed over %d times, want %d", id, n, want)

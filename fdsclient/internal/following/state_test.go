@@ -204,7 +204,7 @@ func TestWhatAnotherProcessHasStoredMeanwhileIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := pushing(t, func(c *config) { c.Dialect = byDate })
 		f := followed(t, all, new(webAPI), new(handled).handle)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		theirs := all.state(t, f.owner.Key)
 		began := theirs.Position
 		theirs.Filters = append(theirs.Filters, "theirs")
@@ -236,7 +236,7 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		f := followed(t, all, api, got.handle)
 		defer f.Stop()
 		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		theirs := all.state(t, f.owner.Key)
 		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Reason: "theirs"}
 		all.put(t, f.owner.Key, theirs)
@@ -246,7 +246,7 @@ func TestTheGapsOfTwoProcessesAreOneThatHoldsBoth(t *testing.T) {
 		}
 		api.change(func() { down = false })
 		subscribed(t, f, push.Subscribed{Last: errLost})
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if got.has("theirs") != 1 || got.has("ours") != 1 || f.open() || all.state(t, f.owner.Key).Gap != nil {
 			t.Errorf("of theirs %d, of ours %d were handed over; open %v, stored %v", got.has("theirs"), got.has("ours"), f.open(), all.state(t, f.owner.Key).Gap)
 		}
@@ -267,7 +267,7 @@ func TestAGapThatAnotherProcessWidensIsReadAnew(t *testing.T) {
 		})
 		defer f.Stop()
 		missed = append(missed, dated("theirs", time.Now().Add(-50*time.Minute)), dated("ours", time.Now().Add(time.Minute)))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		theirs := all.state(t, f.owner.Key)
 		theirs.Gap = &Gap{From: time.Now().Add(-2 * time.Hour), Since: time.Now(), Reason: "theirs"}
 		all.put(t, f.owner.Key, theirs)
@@ -405,9 +405,9 @@ func TestAttackAStateOfAnyContentHarmsNobody(t *testing.T) {
 				}
 				f := all.follow(t, o, h.handle)
 				f.Poll()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				api.event("new", time.Now())
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				f.Stop()
 				expect(t, h, "new")
 			})
