@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -350,5 +351,41 @@ func TestAttackAnArrayOfManyItemsTakesNoMoreMemoryThanItsBytes(t *testing.T) {
 		if status == http.StatusOK {
 			t.Errorf("%q is taken", item)
 		}
+	}
+}
+
+func TestAttackWhatTheHandlerFailsOnIsRememberedWithoutItsBytes(t *testing.T) {
+	const deliveries, size = 400, 64 << 10
+	fails := func(context.Context, delivery.Message) error {
+		return delivery.NotNow(errors.New("the database is away"))
+	}
+	for name, change := range map[string]func(*webhook.Config){
+		"one at a time": func(c *webhook.Config) { c.Handler = fails },
+		"in batches": inBatches(&delivery.Batching{Handler: func(ctx context.Context, batch []delivery.Message) error {
+			return fails(ctx, batch[0])
+		}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newReceiver(t, change)
+			defer s.receiver.Close()
+			waitFor(t, "the keys are fetched", func() bool { return !s.receiver.State().KeysAt.IsZero() })
+			token := bearing(s.token(s.claims(nil), nil))
+			held := func() int64 {
+				runtime.GC()
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				return int64(now.HeapAlloc)
+			}
+			before := held()
+			for n := range deliveries {
+				if w := s.answer(fmt.Sprintf(`{"n":%d,"more":%q}`, n, strings.Repeat("x", size)), token); w.Code != http.StatusServiceUnavailable {
+					t.Fatal(w.Code, s.why())
+				}
+			}
+			if more := held() - before; more > deliveries*size/4 {
+				t.Errorf("%d MiB are held of %d MiB that the handler failed on", more>>20, deliveries*size>>20)
+			}
+			runtime.KeepAlive(s)
+		})
 	}
 }

@@ -66,7 +66,7 @@ const rememberedFailures = 1 << 13
 // oldest half is forgotten when there are too many.
 type failures struct {
 	mu             sync.Mutex
-	recent, before map[marks.Mark]delivery.Failing // without payloads
+	recent, before map[marks.Mark]delivery.Failing // without messages
 }
 
 func newFailures() failures { return failures{recent: make(map[marks.Mark]delivery.Failing)} }
@@ -84,7 +84,7 @@ func (f *failures) of(m marks.Mark) (delivery.Failing, bool) {
 
 // note remembers a failure.
 func (f *failures) note(m marks.Mark, failing delivery.Failing) {
-	failing.Message.Payload = nil
+	failing.Message = delivery.Message{} // which keeps its payload more than once
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.recent) >= rememberedFailures {
