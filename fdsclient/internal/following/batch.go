@@ -130,20 +130,26 @@ func (f *Follower) reached(m *delivery.Message) {
 func (f *Follower) giveAll(ctx context.Context, items []*handoff.Item) error {
 	handling, end := f.handling(ctx)
 	defer end()
-	f.givesByHand().Batch(handling, items, ctx.Done())
+	hand := f.givesByHand()
+	hand.Batch(handling, items, ctx.Done())
 	var failed error
 	longest := time.Duration(-1)
 	done := false
+	undone := make(map[uint64]bool)
 	for _, it := range items {
 		if it.Err == nil {
 			done = true
 			continue
 		}
+		undone[it.Known] = true
 		if handoff.Fenced(it.Err) {
 			failed, longest = it.Err, time.Duration(math.MaxInt64)
 		} else if _, after := handoff.Judge(it.Err); after > longest { // no sooner than each of them asks for
 			failed, longest = it.Err, after
 		}
+	}
+	if failed != nil { // what failed in a read before, and is not among these, may never be fetched again
+		hand.Keep(undone)
 	}
 	if done {
 		f.mu.Lock()

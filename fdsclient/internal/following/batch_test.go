@@ -441,3 +441,53 @@ func TestAHandlerMayAskForAnyTime(t *testing.T) {
 		t.Errorf("it waits %v", delay)
 	}
 }
+
+func TestAttackWhatIsNotFetchedAgainIsNotRememberedForItsFailure(t *testing.T) {
+	for name, poll := range map[string]bool{"poll": true, "backfill": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reads := 0
+				api := &webAPI{answer: func(_ fds.OwnerKey, kind pull.Kind, _ *http.Request) (int, string) {
+					if kind == pull.Events {
+						return 200, "[]"
+					}
+					reads++ // each time all statuses are others
+					var all []string
+					for i := range 10 {
+						all = append(all, fmt.Sprintf(`{"device_id":"%d","level":%d}`, i, reads))
+					}
+					return 200, "[" + strings.Join(all, ",") + "]"
+				}}
+				all := pushing(t, func(c *config) { c.Poll.Interval = time.Minute })
+				known := make(map[uint64]bool) // what a hand knows the messages by
+				handler := func(_ context.Context, batch []delivery.Message) error {
+					for _, m := range batch {
+						item, _ := m.Item()
+						d, _ := digestsOf(&m, item, all.Dialect)
+						_, polled := stableDigests(&m, item, false, all.Dialect)
+						known[d.what], known[polled] = true, true
+					}
+					return delivery.NotNow(errLost)
+				}
+				f := followedInBatches(t, all, api, &delivery.Batching{Handler: handler})
+				defer f.Stop()
+				if poll {
+					f.Poll()
+				} else {
+					outage(t, f)
+				}
+				time.Sleep(5 * time.Hour)
+				f.Stop()
+				remembered := 0
+				for of := range known {
+					if _, ok := f.hand.FailingOf(of); ok {
+						remembered++
+					}
+				}
+				if reads < 20 || remembered == 0 || remembered > 10 {
+					t.Errorf("after %d reads the failures of %d messages are remembered", reads, remembered)
+				}
+			})
+		})
+	}
+}
