@@ -60,7 +60,10 @@ func TestMessagesGoOnWhileTheStoreIsBusy(t *testing.T) {
 			t.Fatal(what)
 		}
 	}
-	defer close(store.letGo)
+	defer func() {
+		store.holds.Store(false)
+		close(store.letGo)
+	}()
 	store.holds.Store(true)
 	go message(0)
 	wait(done, "messages are held up by what is to be stored of them")
