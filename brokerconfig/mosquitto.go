@@ -113,11 +113,13 @@ func (f *folder) instructions(own bool) []byte {
 		name = self.Username
 	}
 	key := "ca.key.age is the authority's key, under your passphrase. Keep a copy of it, and of issued.json, elsewhere;\nthe broker needs neither. Without the passphrase no certificate can be issued, renewed or revoked.\n"
+	authority, files := "--passphrase-file FILE", "FILE has the passphrase of the authority's key"
 	if !own {
+		authority, files = "--ca-file FILE --ca-key-file KEY", "FILE and KEY are those of your authority"
 		key = "The authority is your own. Whoever has a certificate of it, for whatever purpose, is let in under the\ncertificate's common name: use it for this broker alone. Keep a copy of issued.json elsewhere.\n"
 	}
 	unit := strings.NewReplacer("{user}", name, "{quoted}", systemdPath(f.path)).Replace(unitText)
-	return []byte(strings.NewReplacer("{conf}", "'"+strings.ReplaceAll(f.file(confName), "'", `'\''`)+"'", "{unit}", indented(unit), "{key}", key).Replace(readmeText))
+	return []byte(strings.NewReplacer("{conf}", "'"+strings.ReplaceAll(f.file(confName), "'", `'\''`)+"'", "{unit}", indented(unit), "{key}", key, "{authority}", authority, "{files}", files).Replace(readmeText))
 }
 
 func indented(text string) string {
@@ -179,10 +181,14 @@ when they change. To each provider, by a safe way: ca.pem and its files in provi
 connection that it opens at the same time. Two connections with one certificate throw each other off.
 A provider publishes below fds/v2/<subscription ID>/, with the ID spelt as it stands in acl.
 
-When a key has got into the wrong hands, revoke: fdsdemo broker-config --revoke NAME, and reload. NAME is a
-subscription ID, a provider, or one connection as NAME-1. With --reissue NAME it gets a new certificate;
-then restart in place of the reload: systemctl restart fds-broker. A thief who is connected would go on
-under the name that may do something again.
+When a key has got into the wrong hands, revoke, and reload:
+
+    fdsdemo broker-config --dir DIR {authority} --revoke NAME
+
+DIR is this folder, {files}, and NAME is a subscription ID,
+a provider, or one connection as NAME-1. With --reissue NAME it gets a new certificate; then restart in place
+of the reload: systemctl restart fds-broker. A thief who is connected would go on under the name that may do
+something again.
 
 Try it
 ------

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,25 @@ func TestBrokerConfigServesTheOwnersWhoAreStored(t *testing.T) {
 	files, _ = doneWith(t, s.brokerConfig("--json", "--revoke", north.Spelling).expect(statusDone))
 	if files["owners/"+north.Spelling+".pem"] != "revoked" {
 		t.Errorf("%v", files)
+	}
+}
+
+func TestTheCommandsByWhichPagesRevokeCanBeRun(t *testing.T) {
+	s := newSetup(t)
+	folder := filepath.Join(s.folder, "broker")
+	s.brokerConfig("--host", "localhost", "--owner", north.Spelling, "--provider", "soap-inc:2").expect(statusDone)
+	line := regexp.MustCompile(`fdsdemo (broker-config[^,;.` + "`" + `]* --revoke NAME)`)
+	for name, page := range map[string]string{"soap-inc-1": filepath.Join(folder, "README.txt"), "soap-inc-2": "../../docs/operations.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := line.FindSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s has no command that revokes", page)
+		}
+		command := strings.NewReplacer("DIR", folder, "FILE", filepath.Join(s.folder, "pass.txt"), "NAME", name).Replace(string(found[1]))
+		s.run(append(strings.Fields(command), "--owner", north.Spelling)...).expect(statusDone)
 	}
 }
 
