@@ -49,7 +49,7 @@ func (f *Follower) look(m *delivery.Message, batch []digests) (l looked) {
 
 // had notes a live message that is done with. f.mu is held.
 func (f *Follower) had(m *delivery.Message, l *looked) {
-	if f.shared.remembers() && !l.known {
+	if f.shared.remembers() && !l.known && !l.foreign { // whose ID may be one of this owner's too
 		f.seen.add(l.d, f.overlapping(m.ReceivedAt))
 		f.seen.unsaved = f.seen.unsaved || !m.Retained // which the Web API's items do not repeat
 	}
@@ -73,7 +73,9 @@ func (f *Follower) LiveBatch(ctx context.Context, batch []delivery.Message) erro
 	for i := range batch {
 		m := batch[i]
 		all[i] = f.look(&m, digests)
-		digests = append(digests, all[i].d)
+		if !all[i].foreign {
+			digests = append(digests, all[i].d)
+		}
 		if !all[i].drop {
 			handed = append(handed, m)
 		}

@@ -491,3 +491,40 @@ func TestAttackWhatIsNotFetchedAgainIsNotRememberedForItsFailure(t *testing.T) {
 		})
 	}
 }
+
+// Providers may number each owner's events: one that names another owner says nothing of this
+// owner's of the same ID.
+func TestAttackAMessageThatNamesAnotherOwnerHidesNoneOfThisOwners(t *testing.T) {
+	for name, drop := range map[string]bool{"duplicates are left out": true, "or not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all := pushing(t, func(c *config) {
+					c.Dialect, c.Gaps.DropDuplicates = byDate, drop
+					c.Dialect.SubscriptionMember = "subscription_id"
+				})
+				all.Discarded = func(fds.OwnerKey, error) {}
+				var events []string
+				down := false
+				h := new(batches)
+				f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle})
+				defer f.Stop()
+				time.Sleep(10 * time.Minute)
+				of := func(owner fds.SubscriptionID, id string) string {
+					return fmt.Sprintf(`{"subscription_id":%q,%s`, owner, strings.TrimPrefix(dated(id, time.Now()), "{"))
+				}
+				own, other := f.owner.Key.SubscriptionID, fds.NewSubscriptionID()
+				batch := live(of(other, "7"), of(own, "7"), of(other, "8"))
+				batch[1].Duplicate = true // of another connection, on which nobody had it
+				if v, _ := f.LiveBatch(t.Context(), batch).(delivery.Verdicts); len(v) != 3 || v[0] != nil || v[1] != nil || v[2] != nil {
+					t.Fatalf("%#v", v)
+				}
+				if calls := h.take(); len(calls) != 1 || calls[0] != "7?" {
+					t.Errorf("pushed: %q", calls)
+				}
+				events = []string{of(own, "7"), of(own, "8")}
+				<-outage(t, f)
+				h.want(t, "8")
+			})
+		})
+	}
+}
