@@ -106,6 +106,23 @@ func TestWatchOfPolledOwnersForEyesNamesTheDevice(t *testing.T) {
 	p.end()
 }
 
+func TestWatchThatHasShownEnoughTriesNothingAgain(t *testing.T) {
+	s := newSetup(t)
+	s.poll("{subscription_member: subscription_id}")
+	for _, owner := range []fdstest.Owner{s.north, s.south} {
+		s.signIn(owner)
+		for n := range 10 {
+			s.status(owner, fmt.Sprintf(`{"subscription_id":%q,"device_id":"%s-%d"}`, owner.Spelling, owner.Spelling[:8], n))
+		}
+	}
+	for range 3 { // whose handler waits when the other one's message is shown is chance
+		r := s.run("watch", "--poll", "--json", "-n", "1").expect(statusDone)
+		if len(r.lines()) != 1 || strings.Contains(r.err, "trying again") {
+			t.Fatalf("stdout %s, stderr %s", r.out, r.err)
+		}
+	}
+}
+
 func TestAProviderThatCannotBePolledFor30SecondsEndsWatch(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

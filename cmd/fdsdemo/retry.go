@@ -42,6 +42,9 @@ func (p *program) attempts() *attempts {
 // tellRetrying tells of what may pass what it is; the sentence on it comes at the end, if it does
 // not pass.
 func (p *program) tellRetrying(err error, left time.Duration) {
+	if p.ending.Load() { // it follows from the end, and nothing is tried again
+		return
+	}
 	what := "it failed for a reason that may pass"
 	for _, class := range []error{fds.ErrRateLimited, fds.ErrStoreUnavailable, fds.ErrUnavailable, fds.ErrUnresponsive, fds.ErrConnectionClosed} {
 		if errors.Is(err, class) {
