@@ -37,7 +37,8 @@ type attempt struct {
 	// given are digests of what the handler was given that has neither a name nor a date, by
 	// how often: in this read, and in the one before of the same collection.
 	given, before map[uint64]int
-	pile          pile[missed] // of a handler of several messages
+	skipped       map[uint64]int // in this read, of what attempts before have handed over
+	pile          pile[missed]   // of a handler of several messages
 }
 
 // run reads what the gap may lack, one collection after the other. A restart alone is
@@ -69,7 +70,7 @@ func (a *attempt) collection(kind pull.Kind) error {
 	clocks, second := 0, false
 	a.given = nil
 	for {
-		a.given, a.before = nil, a.given
+		a.given, a.before, a.skipped = nil, a.given, nil
 		err := a.fetch(kind)
 		switch {
 		case errors.Is(err, errUnbounded):
@@ -226,9 +227,9 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 	d, named := digestsOf(m, item, dialect)
 	_, dated := dialect.Time(item)
 	f.mu.Lock()
-	_, known := f.gap.handed[d.what]
+	times := f.gap.handed[d.what]
 	f.mu.Unlock()
-	if known || !named && !dated && a.repeats(d.what) {
+	if times > 0 && (named || dated || a.skips(d.what, times)) || !named && !dated && a.repeats(d.what) {
 		return nil
 	}
 	if batch := f.calling.Batch; batch != nil {
@@ -268,11 +269,24 @@ func (a *attempt) handOver(ctx context.Context, kind pull.Kind, item fds.Item) e
 // held.
 func (g *gap) hand(what uint64) {
 	if g.handed == nil {
-		g.handed = make(map[uint64]struct{})
+		g.handed = make(map[uint64]int)
 	}
-	if len(g.handed) < maxHandedOver {
-		g.handed[what] = struct{}{}
+	if g.handed[what] > 0 || len(g.handed) < maxHandedOver {
+		g.handed[what]++
 	}
+}
+
+// skips reports whether attempts before have handed over what is the same to the byte, as often as
+// it has come in this read.
+func (a *attempt) skips(what uint64, times int) bool {
+	if a.skipped[what] >= times {
+		return false
+	}
+	if a.skipped == nil {
+		a.skipped = make(map[uint64]int)
+	}
+	a.skipped[what]++
+	return true
 }
 
 // repeats reports whether the read before gave the handler what is the same to the byte, as

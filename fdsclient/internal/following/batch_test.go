@@ -528,3 +528,27 @@ func TestAttackAMessageThatNamesAnotherOwnerHidesNoneOfThisOwners(t *testing.T) 
 		})
 	}
 }
+
+func TestOfItemsThatAreTheSameToTheByteAsManyAreHandedOverAsThereAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := pushing(t, nil)
+		events := []string{`{"n":"same"}`, `{"n":"bad"}`, `{"n":"same"}`, `{"n":"same"}`}
+		down := false
+		var fails atomic.Bool
+		fails.Store(true)
+		h := &batches{do: failOn(events[1], &fails)}
+		f := followedInBatches(t, all, withoutStatuses(&down, &events), &delivery.Batching{Handler: h.handle, Most: 2})
+		defer f.Stop()
+		closed := outage(t, f)
+		time.Sleep(time.Second)
+		fails.Store(false)
+		<-closed
+		same := 0
+		for _, call := range h.take() {
+			same += strings.Count(call, "same")
+		}
+		if same != 3 {
+			t.Errorf("of 3 that are the same %d were handed over", same)
+		}
+	})
+}

@@ -35,8 +35,8 @@ type gap struct {
 
 	// What the attempts to close it have learnt, of which there is one at a time:
 
-	handed    map[uint64]struct{} // events handed over, and what went to the dead letters
-	unbounded map[pull.Kind]bool  // the provider refuses the names of the parameters there
+	handed    map[uint64]int     // events handed over, and what went to the dead letters, by how often
+	unbounded map[pull.Kind]bool // the provider refuses the names of the parameters there
 }
 
 // phase is where an owner stands between outages.
