@@ -238,6 +238,28 @@ func TestTheFirstFormatIsRead(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsRemovedWhileItIsInUseKeepsNoLaterOneFromTheDisk(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows removes no file that is open")
+	}
+	settings := Settings{Folder: t.TempDir(), Most: 4 * leastOfASegment}
+	l := open(t, settings)
+	add(t, l, mark(0))
+	for _, name := range segments(t, settings.Folder) {
+		if err := os.Remove(filepath.Join(settings.Folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const end = leastOfASegment + 10 // the last 10 are in another file
+	if err := l.Add(t.Context(), time.Now(), marksOf(1, end)...); !errors.Is(err, errRemoved) {
+		t.Error(err)
+	}
+	if err := l.Close(); !errors.Is(err, errRemoved) {
+		t.Error(err)
+	}
+	seen(t, open(t, settings), leastOfASegment, end)
+}
+
 func TestAFileThatIsRemovedWhileItIsInUseIsToldOf(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows removes no file that is open")

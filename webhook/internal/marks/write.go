@@ -1,6 +1,7 @@
 package marks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,8 +55,12 @@ func (l *Log) writeOnce() error {
 	for n, j := range jobs {
 		l.turnTo(j.segment)
 		path := l.path(j.segment.number)
-		if jobs[n].records, err = j.segment.write(path, j.records); err != nil {
-			err = fmt.Errorf("webhook: Settings.Folder: write %s: %w", path, saying(err))
+		rest, failed := j.segment.write(path, j.records)
+		if jobs[n].records = rest; failed == nil {
+			continue
+		}
+		err = cmp.Or(err, fmt.Errorf("webhook: Settings.Folder: write %s: %w", path, saying(failed)))
+		if !errors.Is(failed, errRemoved) { // which is of that file alone
 			break
 		}
 	}
