@@ -197,7 +197,7 @@ func (r *Receiver) verifySignature(ctx context.Context, h *header, payload, sign
 		asked, err := r.keys.ask(ctx, h.keyID)
 		if asked != nil {
 			set = asked
-		} else if set = r.keys.now(); !set.Names("") { // a key that has no ID may be of any
+		} else if set = r.keys.now(); !set.Names(h.keyID) && !set.Names("") { // a key without an ID may be of any
 			if err != nil { // a sender may give up for good after 401
 				return nil, unknown("the issuer's keys cannot be fetched, and those of before lack the ID that it names (kid)")
 			}

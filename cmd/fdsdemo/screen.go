@@ -50,11 +50,12 @@ type lookedUp struct {
 	at          time.Time
 }
 
-// newScreen takes what is told from now on to the view, once that is there.
-func (p *program) newScreen(title string) *screen {
+// newScreen takes what is told from now on to the view, once that is there. Only says by what
+// messages are chosen.
+func (p *program) newScreen(title, only string) *screen {
 	s := &screen{program: p, named: p.nameOf, owners: make(map[fds.OwnerKey]*lookedUp)}
 	s.Screen = live.New(live.Options{
-		Title: title, Unicode: p.outStyle.Unicode, Read: p.facts, Owners: s.fare, Devices: s.devices,
+		Title: title, Only: only, Unicode: p.outStyle.Unicode, Read: p.facts, Owners: s.fare, Devices: s.devices,
 		In: os.Stdin, Out: p.out.(*os.File), Err: p.err,
 	})
 	p.err = s.Screen

@@ -81,7 +81,11 @@ func isAny(err error, classes ...error) bool {
 // sentences are the lines of an error: one, but of a configuration one for each fault.
 func (p *program) sentences(err error) []string {
 	if wrong := new(faultsError); errors.As(err, &wrong) {
-		return wrong.lines()
+		lines := wrong.lines()
+		for i, line := range lines {
+			lines[i] = rooms.ReplaceAllString(line, "$1")
+		}
+		return lines
 	}
 	return []string{p.sentence(err)}
 }
@@ -93,7 +97,9 @@ const ownAuthority = "; a CA file of its own is named as provider.ca_file"
 // and adds the command that heals it where there is one.
 func (p *program) sentence(err error) string {
 	text := inFile(err.Error())
-	if !errors.Is(err, errUsage) { // which may quote a line of the configuration
+	if errors.Is(err, errUsage) { // which may quote a line of the configuration
+		text = rooms.ReplaceAllString(text, "$1")
+	} else {
 		text = saidOnce(text)
 	}
 	if errors.As(err, new(x509.UnknownAuthorityError)) && !strings.Contains(text, "--ca-file") {
@@ -113,7 +119,11 @@ func (p *program) sentence(err error) string {
 }
 
 // packages are the names before the SDK's errors, each of which adds its own.
-var packages = regexp.MustCompile(`(^|: |; |\n)(?:(?:fds|fdsclient|pull|push|webhook|statestore|tokenstore|delivery): )+`)
+// Some of these names are sections of the configuration too, and rooms are the others.
+var (
+	packages = regexp.MustCompile(`(^|: |; |\n)(?:(?:fds|fdsclient|pull|push|webhook|statestore|tokenstore|delivery|brokerconfig|fdstest|atomicfile): )+`)
+	rooms    = regexp.MustCompile(`(: )(?:(?:fds|fdsclient|statestore|tokenstore|delivery|brokerconfig|fdstest|atomicfile): )+`)
+)
 
 // statuses are the one of an answer, and the one that its body repeats.
 var statuses = regexp.MustCompile(`HTTP (\d{3}), status (\d{3})\b`)

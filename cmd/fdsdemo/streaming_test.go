@@ -50,7 +50,9 @@ func TestMessagesAreWrittenAsTheyAreAskedFor(t *testing.T) {
 	watch := s.start("watch", "--jq", ".payload.list.x", "--topic", "b")
 	watch.await(watch.err, "Connected: ")
 	s.publish(s.north, payload, "b")
-	watch.wait().expect(statusFailed).says("--jq: ", "expected an object")
+	if r := watch.wait().expect(statusFailed).says("--jq: ", "expected an object"); strings.Count(r.err, "expected an object") != 1 {
+		t.Errorf("it is told twice: %s", r.err)
+	}
 	watch = s.start("watch", "--count", "1", "--jq", ".topic", "--topic", "b")
 	if r := watch.wait().expect(statusDone); !strings.HasSuffix(r.out, "/b\n") { // it was not taken by the filter that failed
 		t.Errorf("stdout %q", r.out)

@@ -58,7 +58,7 @@ type tour struct {
 
 func (t *tour) run(ctx context.Context) error {
 	if t.hasScreen() {
-		t.view = t.newScreen("fdsdemo tour")
+		t.view = t.newScreen("fdsdemo tour", "")
 	}
 	t.section("An information provider")
 	box, err := fdstest.Start(fdstest.Options{Devices: 20, LifeInterval: 300 * time.Millisecond, Logger: t.logger(slog.LevelError)})

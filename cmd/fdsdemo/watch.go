@@ -49,7 +49,7 @@ func (p *program) watch(ctx context.Context, named []string, show *watchFilter, 
 	defer end(nil)
 	var view *screen
 	if how.format == "lines" && !how.asked && !show.ends() && p.hasScreen() {
-		view = p.newScreen("fdsdemo watch")
+		view = p.newScreen("fdsdemo watch", show.words())
 	}
 	w := &watcher{tell: p.tell, log: p.logger(slog.LevelWarn), retrying: p.tellRetrying, owners: make(map[fds.OwnerKey]condition)}
 	w.end = func(err error) {
@@ -143,6 +143,7 @@ func (p *program) printed(running context.Context, end context.CancelCauseFunc, 
 		line, err := how.message(ctx, p, m)
 		if err != nil { // of jq: the message stays with the broker
 			if ctx.Err() == nil {
+				p.ending.Store(true)
 				end(err)
 			}
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fds-sdk/fds-go/cmd/fdsdemo/internal/terminal"
 	"github.com/fds-sdk/fds-go/delivery"
 	"github.com/fds-sdk/fds-go/fds"
 )
@@ -56,6 +57,20 @@ func (f *watchFilter) check(given func(flag string) bool) error {
 		return wrongUsage("--for is %v; it is more than nothing", f.duration)
 	}
 	return nil
+}
+
+// words are the flags by which messages are chosen.
+func (f *watchFilter) words() string {
+	var words []string
+	for _, flag := range []struct {
+		name   string
+		values []string
+	}{{"topic", f.topics}, {"type", f.types}, {"device", f.devices}, {"severity", f.severities}} {
+		for _, value := range flag.values {
+			words = append(words, "--"+flag.name, terminal.Short(value))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // ends reports whether watch ends by itself.

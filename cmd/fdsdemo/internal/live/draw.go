@@ -127,7 +127,7 @@ func (m *model) header() string {
 		{text: " " + m.word(m.options.Title, ""), style: m.theme.focused},
 		{text: fmt.Sprintf("%s %d/%d %s", m.signOf(mood), up, len(d.owners), what), style: m.theme.moods[mood]},
 	}
-	if m.width < 60 {
+	if m.width < 60 || m.width < 100 && m.options.Only != "" {
 		cells = cells[1:]
 	}
 	if m.frozen != nil {
@@ -140,6 +140,11 @@ func (m *model) header() string {
 	left := m.width - terminal.Width(clock.text) - 2*cellGap
 	for _, c := range cells {
 		left -= terminal.Width(c.text) + cellGap
+	}
+	if only := m.options.Only; only != "" && left >= leastSpark {
+		only = m.style.Cut(only, left)
+		cells = append(cells, cell{text: only, style: m.theme.moods[Soon]})
+		left -= terminal.Width(only) + cellGap
 	}
 	if most := min(left, maxSpark); m.frozen == nil && most >= leastSpark {
 		var values []float64
@@ -285,6 +290,8 @@ func (m *model) empty(p panel) string {
 			}
 		}
 		return "none is known yet"
+	case m.options.Only != "":
+		return "none has come that is asked for"
 	case p == eventsPanel:
 		return "none has come"
 	}

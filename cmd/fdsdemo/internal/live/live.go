@@ -28,6 +28,7 @@ var ErrEnded = errors.New("the view has ended")
 type Options struct {
 	Title   string // of the program, at the top
 	Unicode bool   // what it draws; without, ASCII
+	Only    string // by what messages are chosen, on one line; "": all are shown
 
 	// Read says what a message says. It is called by Handle.
 	Read func(delivery.Message) Facts

@@ -41,6 +41,23 @@ func TestTheViewsAreAsInTestdata(t *testing.T) {
 	}
 }
 
+func TestWhatMessagesAreChosenByIsSeen(t *testing.T) {
+	for _, size := range sizes {
+		p := newPerson(t, size[0], size[1], true)
+		p.model.options.Only = "--topic devices/+/status --severity warning"
+		for range 2 { // with nothing, and with messages
+			seen := p.look()
+			if header, _, _ := strings.Cut(seen, "\n"); size[0] >= 80 && !strings.Contains(header, "--topic devices/+") {
+				t.Errorf("%v: the first line is %q", size, header)
+			}
+			if strings.Contains(seen, "none has come yet") {
+				t.Errorf("%v: it looks as if nothing had come:\n%s", size, seen)
+			}
+			p.furnish()
+		}
+	}
+}
+
 func TestTheScreenIsExactlyAsLargeAsAnyTerminal(t *testing.T) {
 	for width := 1; width < 150; width += 7 {
 		for height := 1; height < 45; height += 6 {
