@@ -87,12 +87,15 @@ func main() {
 	default:
 		fail(2, "-broker is mosquitto, embedded or both")
 	}
+	asked := strings.Split(*clients, "|")
 	o.contenders = slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool {
 		return c.disk && o.disk == "" || c.name == old && o.old == "" ||
-			*clients != "" && !slices.Contains(strings.Split(*clients, "|"), c.name)
+			*clients != "" && !slices.Contains(asked, c.name)
 	})
-	if len(o.contenders) == 0 {
-		fail(2, "-clients names none that is measured")
+	for _, name := range asked {
+		if *clients != "" && !slices.ContainsFunc(o.contenders, func(c contender) bool { return c.name == name }) {
+			fail(2, fmt.Sprintf("-clients: %q is none that is measured", name))
+		}
 	}
 	if flag.NArg() > 0 || o.owners < 1 || o.messages < 1 || o.rounds < 1 || o.keepAlive < time.Second || o.idle <= 0 || o.latency < 10*time.Millisecond || o.down < 0 {
 		fail(2, "there are no arguments, numbers are at least 1, -keepalive at least 1s, -latency at least 10ms")
