@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ func (p *program) ownersCommand() *cobra.Command {
 // ownerReport is a line of owners --json. Times are null when unknown.
 type ownerReport struct {
 	Owner              fds.SubscriptionID `json:"owner"`
+	Name               string             `json:"name,omitempty"` // that the configuration gives
 	Issuer             string             `json:"issuer"`
 	Token              string             `json:"token"` // see tokenState
 	TokenExpiry        *time.Time         `json:"token_expiry"`
@@ -121,6 +123,9 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 	var rows csvSheet
 	written := p.sinkFor(how, itsTurn(), nil, &rows)
 	table := terminal.Table{Columns: []string{"OWNER", "TOKEN", "UNTIL", "CERTIFICATE UNTIL", "RENEWABLE UNTIL", "NOTE"}, Hint: jsonHint}
+	if len(p.names) > 0 {
+		table.Columns = slices.Insert(table.Columns, 1, "NAME")
+	}
 	for _, o := range owners {
 		r := p.report(ctx, client, o)
 		if how.format != "table" {
@@ -141,7 +146,11 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 		if r.CertificateProblem != "" {
 			certificate = r.CertificateProblem
 		}
-		table.Rows = append(table.Rows, []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry), r.note()})
+		row := []string{r.Owner.String(), r.Token, shortTime(r.TokenExpiry), terminal.Escape(certificate), shortTime(r.RefreshExpiry), r.note()}
+		if len(p.names) > 0 {
+			row = slices.Insert(row, 1, cmp.Or(terminal.Short(r.Name), "-"))
+		}
+		table.Rows = append(table.Rows, row)
 		noted = noted || r.note() != ""
 		for _, why := range r.reasons(p) {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", r.Owner, why))
@@ -182,7 +191,8 @@ func (p *program) owners(ctx context.Context, how *printing) error {
 }
 
 func (p *program) report(ctx context.Context, client *fdsclient.Client, o *fdsclient.Owner) ownerReport {
-	r := ownerReport{Owner: o.Key().SubscriptionID, Issuer: o.Key().Issuer, Token: "unreadable"}
+	id := o.Key().SubscriptionID
+	r := ownerReport{Owner: id, Name: p.givenName(id), Issuer: o.Key().Issuer, Token: "unreadable"}
 	if g, err := o.Grant(ctx); err != nil {
 		r.Problem = p.sentence(err)
 	} else {

@@ -47,6 +47,15 @@ func TestOwnersAreListedWithoutTheNetwork(t *testing.T) {
 		!strings.Contains(table[1], until.Local().Format("2006-01-02 15:04:05")) {
 		t.Errorf("the table is %q", table)
 	}
+
+	s.configure("provider:\n", "owners: {harbour: "+north.Spelling+", alpha: "+north.Spelling+"}\nprovider:\n")
+	table = s.run("owners").expect(statusDone).lines()
+	if got := strings.Fields(table[1]); strings.Fields(table[0])[1] != "NAME" || got[1] != "alpha" {
+		t.Errorf("with names the table is %q", table)
+	}
+	if r := s.run("owners", "--jq", ".name").expect(statusDone); r.out != "alpha\n" {
+		t.Errorf("stdout %q", r.out)
+	}
 }
 
 func TestAnExpiredOrMissingCertificateIsShown(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"time"
@@ -192,12 +193,18 @@ func since(of, came time.Time) string {
 
 // nameOf returns the name of an owner in the configuration, or the beginning of its ID.
 func (p *program) nameOf(id fds.SubscriptionID) string {
+	return cmp.Or(terminal.Short(p.givenName(id)), id.String()[:8])
+}
+
+// givenName returns the name of an owner in the configuration, the first of several; "": it has none.
+func (p *program) givenName(id fds.SubscriptionID) string {
+	first := ""
 	for name, of := range p.names {
-		if of == id {
-			return terminal.Short(name)
+		if of == id && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return id.String()[:8]
+	return first
 }
 
 // summary shows what an item says: what is specific to its type, or else its generic members.
