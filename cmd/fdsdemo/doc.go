@@ -178,6 +178,7 @@
 // owners --json prints of each owner, null standing for a time that is not known:
 //
 //	owner                the subscription ID
+//	name                 that the configuration gives; only where it gives one
 //	issuer               the provider's
 //	token                fresh; renewable, by the next command that needs it; lapsed: sign in
 //	                     again; unreadable
