@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,10 +99,10 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	attrs := append([]string(nil), h.attrs...)
 	var whose []string
 	var why string
-	told := false
+	at, told := -1, false
 	r.Attrs(func(a slog.Attr) bool {
 		if ids, text, ok := ownersIn(a, h.times); ok {
-			whose, attrs = ids, append(attrs, text)
+			whose, at, attrs = ids, len(attrs), append(attrs, text)
 			return true
 		}
 		if err, ok := a.Value.Any().(error); ok && a.Key == "error" && err != nil {
@@ -118,6 +119,9 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	})
 	if told {
 		return nil
+	}
+	if len(whose) == 1 && !h.times && strings.Contains(line, whose[0]) { // it is told already
+		attrs = slices.Delete(attrs, at, at+1)
 	}
 	if len(attrs) > 0 {
 		line += " (" + strings.Join(attrs, ", ") + ")"

@@ -36,6 +36,22 @@ func TestAttackForeignTextInALogLineIsASentenceWithoutControlCharacters(t *testi
 	})
 }
 
+func TestWhoseItIsIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b logged
+		log := (&program{err: &b}).logger(slog.LevelWarn)
+		key := fds.OwnerKey{Issuer: "https://i", SubscriptionID: idOf(t, north.Spelling)}
+		log.Warn("not watched", "owner", key, "error", errors.New("process 1 watches subscription "+north.Spelling))
+		log.Warn("not renewed", "owners", []string{}, "n", 1)
+		time.Sleep(floodPeriod)
+		synctest.Wait()
+		want := "fdsdemo: warning: not watched: process 1 watches subscription " + north.Spelling + "\nfdsdemo: warning: not renewed (subscriptions , n 1)\n"
+		if b.String() != want {
+			t.Errorf("got\n%swant\n%s", b.String(), want)
+		}
+	})
+}
+
 func TestAttackAFloodOfOneMessageIsSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b logged
