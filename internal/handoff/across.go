@@ -112,13 +112,19 @@ func (a *across) call(ctx context.Context, batch []delivery.Message) error {
 		if err := s.fenced(); err != nil {
 			return err
 		}
-		err := sound(a.handler(ctx, batch))
-		if verdicts, ofEach := VerdictsOf(err); ofEach {
-			return slices.Clone(verdicts) // the next call may use the handler's own again
-		}
-		return err
+		return a.answer(ctx, batch)
 	}
 	return s.err
+}
+
+// answer calls the handler. Of verdicts it returns a copy, since the next call may use the
+// handler's own again.
+func (a *across) answer(ctx context.Context, batch []delivery.Message) error {
+	err := sound(a.handler(ctx, batch))
+	if verdicts, ofEach := VerdictsOf(err); ofEach {
+		return slices.Clone(verdicts)
+	}
+	return err
 }
 
 // fenced returns why the share is not to be handed over any more.
@@ -208,10 +214,9 @@ func (a *across) work(shares []*share, messages int) {
 				err = fmt.Errorf("the handler panicked: %q", shortened(fmt.Sprint(p)))
 			}
 		}()
-		return none(sound(a.handler(ctx, batch)), messages)
+		return none(a.answer(ctx, batch), messages)
 	})
 	verdicts, ofEach := VerdictsOf(err)
-	verdicts = slices.Clone(verdicts) // the next call may use the handler's own again
 	v, _ := Judge(err)
 	for at, of := 0, shares; len(of) > 0; of = of[1:] {
 		s := of[0]
