@@ -130,15 +130,18 @@ func (f *watchFilter) isGrave(m delivery.Message, dialect fds.Dialect) bool {
 func (f *watchFilter) fits(m delivery.Message, dialect fds.Dialect) bool {
 	below := strings.Join(m.Levels, "/")
 	if len(m.Levels) == 0 { // it was fetched
-		of := map[delivery.Kind]func(fds.Item) (string, bool){
-			delivery.KindEvent: dialect.TopicOfEvent, delivery.KindStatus: dialect.TopicOfStatus,
-		}[m.Kind]
-		item, err := fds.ParseItem(m.Payload)
-		if of == nil || err != nil {
+		item, err := m.Item()
+		if err != nil {
 			return false
 		}
-		var known bool
-		if below, known = of(item); !known {
+		known := false
+		switch m.Kind {
+		case delivery.KindEvent:
+			below, known = dialect.TopicOfEvent(item)
+		case delivery.KindStatus:
+			below, known = dialect.TopicOfStatus(item)
+		}
+		if !known {
 			return false
 		}
 	}
